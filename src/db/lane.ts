@@ -1,0 +1,87 @@
+import { invariant } from '../errors.ts';
+import { isUnavailable } from './sqlstate.ts';
+
+export interface LaneOptions<Item, Result> {
+  /** Does the work of a whole batch atomically and returns one result for each item, in order. */
+  readonly flush: (items: readonly Item[]) => Promise<readonly Result[]>;
+  /** The most items of one flush. */
+  readonly maxBatch: number;
+  /** The most items that may wait; beyond it {@link LaneFullError}, so that a stalled database cannot eat the memory. */
+  readonly maxWaiting: number;
+  /** Told the size of every batch; for metrics. */
+  readonly onFlush?: (size: number) => void;
+}
+
+/** More work waits than the lane may hold. The caller should answer that it is busy. */
+export class LaneFullError extends Error {
+  constructor() {
+    super('too much work is waiting');
+    this.name = 'LaneFullError';
+  }
+}
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Turns concurrent callers into batches without a timer: an item that finds the lane idle is flushed at once, alone; items
+ * that arrive while a flush is under way leave together with the next. So an idle system pays no latency, and a busy
+ * one commits many items in one transaction.
+ *
+ * When a batch fails, its items are tried apart, so that one bad item never fails its neighbours; when the database is
+ * away, which is nobody's fault, all of them fail at once. `flush` must bear repetition: a batch may have been
+ * committed although it seemed to fail.
+ */
+export class Lane<Item, Result> {
+  readonly #options: LaneOptions<Item, Result>;
+  #waiting: Waiting<Item, Result>[] = [];
+  #running: Promise<void> | null = null;
+
+  constructor(options: LaneOptions<Item, Result>) {
+    this.#options = options;
+  }
+
+  /** How many items wait for a flush. */
+  get depth(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves with the item's result once its batch is durable. */
+  submit(item: Item): Promise<Result> {
+    if (this.#waiting.length >= this.#options.maxWaiting) return Promise.reject(new LaneFullError());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Resolves when everything submitted so far is settled. */
+  async drain(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // Items submitted in the same turn of the event loop (one batch request, say) leave together.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#options.maxBatch);
+      this.#options.onFlush?.(batch.length);
+      await this.#flush(batch);
+    }
+    this.#running = null;
+  }
+
+  async #flush(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    try {
+      const results = await this.#options.flush(batch.map(({ item }) => item));
+      invariant(results.length === batch.length, 'a flush returned another number of results than items');
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+    } catch (error) {
+      if (batch.length === 1 || isUnavailable(error)) for (const { reject } of batch) reject(error);
+      else for (const one of batch) await this.#flush([one]);
+    }
+  }
+}

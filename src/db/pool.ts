@@ -1,0 +1,52 @@
+import pg from 'pg';
+import { InvariantError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+
+export type Pool = pg.Pool;
+
+export interface PoolOptions {
+  readonly databaseUrl: string;
+  readonly applicationName: string;
+  readonly maxConnections: number;
+  readonly logger: Logger;
+}
+
+const INT8 = pg.types.builtins.INT8;
+
+/**
+ * A connection pool in which nothing waits for ever and `bigint` arrives as a number.
+ * The bounds: 5 s for a connection (a provider gives up after 5 to 15), 15 s a statement (the slowest we run is a page
+ * of a scan), 10 s for a lock (a batch holds its wallets for milliseconds), 20 s idle inside a transaction (a worker
+ * that froze must not hold wallets).
+ */
+export function createPool({ databaseUrl, applicationName, maxConnections, logger }: PoolOptions): Pool {
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    application_name: applicationName,
+    max: maxConnections,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    query_timeout: 20_000,
+    statement_timeout: 15_000,
+    lock_timeout: 10_000,
+    idle_in_transaction_session_timeout: 20_000,
+    types: {
+      getTypeParser: (id: number, format?: 'text' | 'binary') =>
+        id === INT8 ? parseInt8 : pg.types.getTypeParser(id, format),
+    },
+  });
+  // Without listeners of ours, a server that goes away while a connection is idle or checked out ends the process.
+  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection was lost'));
+  pool.on('connect', (client) => {
+    client.on('error', (error) => logger.warn({ err: error }, 'a database connection was lost'));
+  });
+  return pool;
+}
+
+/** Every `bigint` column has a CHECK that keeps it exact in a JavaScript number; a value beyond is a broken invariant. */
+function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new InvariantError(`the database returned ${text}, beyond exact integers`);
+  return value;
+}

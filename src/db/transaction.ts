@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import type { Pool } from './pool.ts';
+import { isRaceLost } from './sqlstate.ts';
+
+/** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
+export interface Queryable {
+  query<Row extends pg.QueryResultRow>(statement: Statement, values?: readonly unknown[]): Promise<pg.QueryResult<Row>>;
+}
+
+/** SQL text, or text with a name under which the connection keeps its plan (for the hot statements). */
+export type Statement = string | { readonly name: string; readonly text: string };
+
+/** An open transaction. A function that takes a `Tx` is atomic with its caller; one that takes a pool is not. */
+export class Tx implements Queryable {
+  readonly #client: pg.PoolClient;
+  #savepoints = 0;
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client;
+  }
+
+  query<Row extends pg.QueryResultRow>(
+    statement: Statement,
+    values: readonly unknown[] = [],
+  ): Promise<pg.QueryResult<Row>> {
+    return run(this.#client, statement, values);
+  }
+
+  /** Runs `work` so that its failure undoes `work` alone; the error is rethrown and the transaction goes on. */
+  async savepoint<T>(work: () => Promise<T>): Promise<T> {
+    this.#savepoints += 1;
+    const name = `s${this.#savepoints}`;
+    await this.#client.query(`savepoint ${name}`);
+    try {
+      const result = await work();
+      await this.#client.query(`release savepoint ${name}`);
+      return result;
+    } catch (error) {
+      await this.#client.query(`rollback to savepoint ${name}`);
+      throw error;
+    }
+  }
+}
+
+/** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
+export function autocommit(pool: Pool): Queryable {
+  return { query: (statement, values = []) => run(pool, statement, values) };
+}
+
+function run<Row extends pg.QueryResultRow>(
+  target: pg.Pool | pg.PoolClient,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<pg.QueryResult<Row>> {
+  const config = typeof statement === 'string' ? { text: statement } : { name: statement.name, text: statement.text };
+  return target.query<Row>({ ...config, values: [...values] });
+}
+
+/** A race lost this often in a row is no accident any more. */
+const MAX_ATTEMPTS = 5;
+
+/**
+ * Runs `work` in one READ COMMITTED transaction and returns its result once it is durable. The only BEGIN and COMMIT of
+ * the program. A transaction that lost a race (40001, 40P01) runs again from the start, so `work` must have no effect
+ * but through its `Tx`.
+ * @throws whatever `work` throws, after a rollback; an error if the server answered COMMIT with a rollback, as it does
+ * after a statement's error was swallowed. If the connection is lost during COMMIT the outcome is unknown to us, so
+ * every caller must be able to repeat its work.
+ */
+export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptTransaction(pool, work);
+    } catch (error) {
+      if (!isRaceLost(error) || attempt >= MAX_ATTEMPTS) throw error;
+      await delay(Math.random() * 10 * 2 ** attempt);
+    }
+  }
+}
+
+async function attemptTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken = false;
+  try {
+    await client.query('begin');
+    const result = await work(new Tx(client));
+    const { command } = await client.query('commit');
+    // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
+    if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => {
+      broken = true;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}

@@ -1,0 +1,19 @@
+import { typeidUnboxed } from 'typeid-js';
+
+/** The prefix says what an id names; the rest is a UUIDv7, so ids sort by time. Dodo's prefixes where Dodo has one. */
+const PREFIXES = {
+  merchant: 'bus',
+  customer: 'cus',
+  event: 'evt',
+  endpoint: 'ep',
+  message: 'msg',
+  apiKey: 'key',
+  attempt: 'atmpt',
+} as const;
+
+export type IdKind = keyof typeof PREFIXES;
+
+/** A new id such as `cus_01h2xcejqtf2nbrexx3vqjhp41`. */
+export function newId(kind: IdKind): string {
+  return typeidUnboxed(PREFIXES[kind]);
+}

@@ -1,0 +1,118 @@
+/** The ledger's nouns. README.md beside this file has the invariants they obey. */
+
+/** Dodo Payments' event types, in Dodo's spelling. */
+export const EVENT_TYPES = [
+  'payment',
+  'payment_reversal',
+  'refund',
+  'refund_reversal',
+  'dispute',
+  'dispute_reversal',
+  'merchant_adjustment',
+] as const;
+
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/**
+ * The other side of each entry. A wallet entry and its contra account make the pair of double entry bookkeeping
+ * without a second row to lock: the trial balance adds both sides up and must come to zero.
+ */
+export const CONTRA_ACCOUNTS: Readonly<Record<EventType, string>> = {
+  payment: 'payments_received',
+  payment_reversal: 'payments_received',
+  refund: 'refunds_to_wallet',
+  refund_reversal: 'refunds_to_wallet',
+  dispute: 'disputes',
+  dispute_reversal: 'disputes',
+  merchant_adjustment: 'merchant_adjustments',
+};
+
+/** Event types that take back credit which may already be spent, and so may leave a debt. The CHECK on `entry` agrees. */
+export const MAY_OVERDRAW: ReadonlySet<EventType> = new Set<EventType>([
+  'payment_reversal',
+  'refund_reversal',
+  'dispute',
+]);
+
+export interface WalletKey {
+  readonly merchantId: string;
+  readonly customerId: string;
+  readonly currency: string;
+}
+
+/** A text that is the same for the same wallet alone; ids hold no NUL. */
+export function walletKeyText({ merchantId, customerId, currency }: WalletKey): string {
+  return `${merchantId}\0${customerId}\0${currency}`;
+}
+
+/** What the merchant has been told about a low balance, and what decides the next alert. */
+export interface AlertState {
+  /** The wallet's own threshold in minor units; null means the currency's default. */
+  readonly lowThreshold: number | null;
+  readonly heldCredit: boolean;
+  readonly lowSince: Date | null;
+  readonly depletedSince: Date | null;
+  readonly lowAlertedAt: Date | null;
+  readonly alertSeq: number;
+}
+
+export interface Wallet extends WalletKey, AlertState {
+  readonly balance: number;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export type Metadata = Readonly<Record<string, string | number | boolean>>;
+
+export interface Entry extends WalletKey {
+  readonly seq: number;
+  readonly amountMinor: number;
+  readonly isCredit: boolean;
+  readonly eventType: EventType;
+  readonly beforeBalance: number;
+  readonly afterBalance: number;
+  readonly reason: string | null;
+  readonly referenceObjectId: string | null;
+  readonly metadata: Metadata | null;
+  readonly idempotencyKey: string | null;
+  /** SHA-256 of the request made under the key, hexadecimal; null exactly when the key is. */
+  readonly fingerprint: string | null;
+  readonly createdAt: Date;
+}
+
+/** A request to write one entry. */
+export interface Posting extends WalletKey {
+  readonly amountMinor: number;
+  readonly isCredit: boolean;
+  readonly eventType: EventType;
+  readonly reason: string | null;
+  readonly referenceObjectId: string | null;
+  readonly metadata: Metadata | null;
+  readonly idempotencyKey: string | null;
+}
+
+/** An alert as raised, numbered by wallet. */
+export interface WalletAlert extends WalletKey {
+  readonly alertSeq: number;
+  readonly kind: 'low' | 'recovered' | 'depleted';
+  readonly reminder: boolean;
+  readonly balance: number;
+  readonly threshold: number | null;
+  readonly version: number;
+  readonly createdAt: Date;
+}
+
+/** An entry's public id. It is made of the entry's key, so finding an entry by its id needs no index of its own. */
+export function entryId(entry: WalletKey & { readonly seq: number }): string {
+  return `ent_${entry.customerId}_${entry.currency}_${entry.seq}`;
+}
+
+/** The key within a customer's wallets that an {@link entryId} stands for, or null if it is not an entry of that customer. */
+export function parseEntryId(id: string, customerId: string): { currency: string; seq: number } | null {
+  const prefix = `ent_${customerId}_`;
+  if (!id.startsWith(prefix)) return null;
+  const match = /^([A-Z]{3})_([1-9]\d{0,15})$/.exec(id.slice(prefix.length));
+  const seq = Number(match?.[2]);
+  return match?.[1] !== undefined && Number.isSafeInteger(seq) ? { currency: match[1], seq } : null;
+}

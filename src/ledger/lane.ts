@@ -1,0 +1,91 @@
+import type { Clock } from '../clock.ts';
+import { Lane } from '../db/lane.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import type { Posting, Wallet } from './entry.ts';
+import type { Outcome } from './post.ts';
+import { type LedgerSettings, postBatch, readWallets } from './store.ts';
+
+export interface LedgerLanesOptions {
+  readonly pool: Pool;
+  readonly settings: LedgerSettings;
+  readonly clock: Clock;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
+  readonly onFlush?: (size: number) => void;
+}
+
+/** Postings of one transaction: past about 500, a batch gets slower faster than it gets larger. */
+const MAX_BATCH = 500;
+/** At some thousands of postings a second this is seconds of waiting, which is when a caller should be told to come back. */
+const MAX_WAITING = 10_000;
+/** Two, so that one batch is decided while the other commits; more only made the batches smaller. */
+const POSTING_LANES = 2;
+
+/**
+ * The ledger for concurrent callers. Postings of one customer always take the same lane, so lanes do not wait for each
+ * other's locks; reads of balances are coalesced in a lane of their own.
+ */
+export class LedgerLanes {
+  readonly #postings: readonly Lane<Posting, Outcome>[];
+  readonly #reads: Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>;
+
+  constructor({ pool, settings, clock, onPosted, onFlush }: LedgerLanesOptions) {
+    const flush = async (postings: readonly Posting[]) => {
+      const outcomes = await transaction(pool, (tx) => postBatch(tx, postings, settings, clock.now()));
+      if (outcomes.some((outcome) => outcome.kind === 'created')) onPosted();
+      return outcomes;
+    };
+    const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING };
+    const lane = () => new Lane({ ...limits, flush, ...(onFlush === undefined ? {} : { onFlush }) });
+    this.#postings = Array.from({ length: POSTING_LANES }, lane);
+    this.#reads = new Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>({
+      ...limits,
+      flush: (keys) => readCoalesced(pool, keys),
+    });
+  }
+
+  /** Posts one entry and resolves with its outcome once it is durable. */
+  post(posting: Posting): Promise<Outcome> {
+    const lane = this.#postings[laneOf(posting.customerId, this.#postings.length)];
+    invariant(lane !== undefined, 'a customer without a lane');
+    return lane.submit(posting);
+  }
+
+  /** The wallets of a customer by currency; empty if there is no such customer. */
+  wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
+    return this.#reads.submit({ merchantId, customerId });
+  }
+
+  /** How many postings wait for a transaction. */
+  get depth(): number {
+    return this.#postings.reduce((sum, lane) => sum + lane.depth, 0);
+  }
+
+  /** Resolves when every posting submitted so far is settled. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#postings.map((lane) => lane.drain()), this.#reads.drain()]);
+  }
+}
+
+function laneOf(customerId: string, lanes: number): number {
+  let hash = 0;
+  for (let index = 0; index < customerId.length; index += 1) hash = (hash * 31 + customerId.charCodeAt(index)) >>> 0;
+  return hash % lanes;
+}
+
+async function readCoalesced(
+  pool: Pool,
+  keys: readonly { merchantId: string; customerId: string }[],
+): Promise<readonly (readonly Wallet[])[]> {
+  const unique = new Map(keys.map((key) => [`${key.merchantId}\0${key.customerId}`, key]));
+  const wanted = [...unique.values()];
+  const wallets = await readWallets(
+    autocommit(pool),
+    wanted.map((key) => key.merchantId),
+    wanted.map((key) => key.customerId),
+  );
+  const byCustomer = Map.groupBy(wallets, (wallet) => `${wallet.merchantId}\0${wallet.customerId}`);
+  return keys.map((key) => byCustomer.get(`${key.merchantId}\0${key.customerId}`) ?? []);
+}

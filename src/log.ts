@@ -1,0 +1,24 @@
+import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+
+export type { Logger } from 'pino';
+
+/**
+ * The process's logger. Fields are chosen by the caller, never whole objects: no request or provider body, no e-mail,
+ * no key. Errors keep their type, message, stack and code; Postgres' `detail` quotes values, so it is dropped.
+ */
+export function createLogger(level: string, name: string, destination?: DestinationStream): Logger {
+  const options = {
+    name,
+    level,
+    redact: { paths: ['req.headers.authorization', '*.authorization', '*.secret', '*.token'], censor: '****' },
+    serializers: { err: serializeError },
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { type: typeof error };
+  const { type, message, stack } = stdSerializers.err(error);
+  const code = 'code' in error ? error.code : undefined;
+  return { type, message, stack, ...(typeof code === 'string' ? { code } : {}) };
+}

@@ -1,0 +1,71 @@
+import { invariant } from './errors.ts';
+
+/**
+ * Money is an integer count of a currency's minor unit (cents, paise), held in a JavaScript number no larger
+ * than this, so that no float ever rounds it. Postgres holds it as `bigint` under a CHECK of the same bound.
+ */
+export const MAX_AMOUNT_MINOR = Number.MAX_SAFE_INTEGER;
+
+/** True for a whole number of minor units that JavaScript represents exactly. Negative zero is refused. */
+export function isMinorAmount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && !Object.is(value, -0);
+}
+
+/** True for an upper-case ISO 4217 code by its form. Whether it has a wallet is the configuration's word. */
+export function isCurrencyCode(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Z]{3}$/.test(value);
+}
+
+/**
+ * `amount * numerator / denominator` rounded down, exactly.
+ * All three are non-negative safe integers, the denominator positive, and numerator ≤ denominator, so the
+ * result never exceeds `amount`.
+ */
+export function proportionMinor(amount: number, numerator: number, denominator: number): number {
+  invariant(isMinorAmount(amount) && amount >= 0, `a proportion of a bad amount: ${amount}`);
+  invariant(isMinorAmount(numerator) && numerator >= 0, `a proportion with a bad numerator: ${numerator}`);
+  invariant(isMinorAmount(denominator) && denominator >= numerator && denominator > 0, 'a proportion above one');
+  return Number((BigInt(amount) * BigInt(numerator)) / BigInt(denominator));
+}
+
+/** A decimal such as `0.0119` as an exact fraction, for conversions that must not pass through a float. */
+export interface Rate {
+  readonly numerator: bigint;
+  readonly denominator: bigint;
+}
+
+/** Reads a plain positive decimal, or returns null if the text is anything else. */
+export function parseRate(text: string): Rate | null {
+  const match = /^(\d{1,12})(?:\.(\d{1,12}))?$/.exec(text);
+  if (!match) return null;
+  const fraction = match[2] ?? '';
+  const numerator = BigInt(`${match[1]}${fraction}`);
+  return numerator === 0n ? null : { numerator, denominator: 10n ** BigInt(fraction.length) };
+}
+
+/** `amount * rate`, rounded once, half to even (the rule that does not drift over many amounts). */
+export function convertMinor(amount: number, rate: Rate): bigint {
+  invariant(isMinorAmount(amount), `a conversion of a bad amount: ${amount}`);
+  const product = BigInt(amount) * rate.numerator;
+  const negative = product < 0n;
+  const magnitude = negative ? -product : product;
+  const quotient = magnitude / rate.denominator;
+  const twiceRemainder = (magnitude % rate.denominator) * 2n;
+  const roundUp = twiceRemainder > rate.denominator || (twiceRemainder === rate.denominator && quotient % 2n === 1n);
+  const rounded = roundUp ? quotient + 1n : quotient;
+  return negative ? -rounded : rounded;
+}
+
+/** How many decimals people write a currency with; only for showing amounts, never for computing them. */
+function decimals(currency: string): number {
+  return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2;
+}
+
+/** `-1234` USD becomes `-12.34 USD`, for people to read. */
+export function formatMinor(amount: number, currency: string): string {
+  const digits = decimals(currency);
+  const text = String(Math.abs(amount)).padStart(digits + 1, '0');
+  const whole = text.slice(0, text.length - digits);
+  const fraction = digits === 0 ? '' : `.${text.slice(-digits)}`;
+  return `${amount < 0 ? '-' : ''}${whole}${fraction} ${currency}`;
+}

@@ -1,0 +1,155 @@
+import { PgBoss, type Queue } from 'pg-boss';
+import { z } from 'zod';
+import type { Queryable } from './db/transaction.ts';
+import type { Logger } from './log.ts';
+
+/**
+ * Every queue in one table. Payloads hold ids only, never personal data or secrets: the rows they name are the truth, so
+ * a lost job can be made again from them. pg-boss runs a job at least once; what a job does must bear repetition.
+ *
+ * A heartbeat bounds how long the jobs of a killed worker wait for another; `expireInSeconds` bounds a handler that hangs.
+ * Retention is long where a job stands for money (pg-boss deletes queued jobs older than `retentionSeconds`).
+ */
+const DAY_SECONDS = 86_400;
+
+interface QueueDefinition<Payload extends z.ZodType> {
+  readonly payload: Payload;
+  readonly options: Omit<Queue, 'name' | 'deadLetter'>;
+}
+
+function define<Payload extends z.ZodType>(
+  payload: Payload,
+  options: QueueDefinition<Payload>['options'],
+): QueueDefinition<Payload> {
+  return { payload, options };
+}
+
+const nothing = z.strictObject({});
+
+export const QUEUES = {
+  /** One provider event to apply. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
+  'apply-provider-event': define(z.strictObject({ eventId: z.string() }), {
+    notify: true,
+    retryLimit: 12,
+    retryDelay: 2,
+    retryBackoff: true,
+    retryDelayMax: 900,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: 90 * DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
+  /** "There is something to announce." At most one is queued; the work list in the database says what. */
+  'announce-balance-changes': define(nothing, {
+    policy: 'short',
+    notify: true,
+    retryLimit: 2,
+    retryDelay: 1,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 3600,
+  }),
+  /** One message to one endpoint. The sender schedules each next try itself; retries here are for our own failures. */
+  'deliver-webhook': define(z.strictObject({ merchantId: z.string(), messageId: z.string(), endpointId: z.string() }), {
+    notify: true,
+    retryLimit: 10,
+    retryDelay: 5,
+    retryBackoff: true,
+    retryDelayMax: 900,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: 14 * DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
+  'check-low-balances': define(nothing, {
+    policy: 'short',
+    retryLimit: 3,
+    retryDelay: 10,
+    expireInSeconds: 600,
+    heartbeatSeconds: 30,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
+  'audit-books': define(nothing, {
+    policy: 'short',
+    retryLimit: 1,
+    retryDelay: 60,
+    expireInSeconds: 3600,
+    heartbeatSeconds: 60,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 30 * DAY_SECONDS,
+  }),
+} as const;
+
+export type QueueName = keyof typeof QUEUES;
+
+export type QueuePayload<Name extends QueueName> = z.infer<(typeof QUEUES)[Name]['payload']>;
+
+export const QUEUE_NAMES = Object.keys(QUEUES).filter((name): name is QueueName => name in QUEUES);
+
+/** Where the jobs of a queue go whose retries are used up, to be looked at and redriven. Kept for 90 days. */
+export function deadLetterOf(name: QueueName): string {
+  return `${name}.dead`;
+}
+
+export interface BossOptions {
+  readonly databaseUrl: string;
+  readonly applicationName: string;
+  readonly maxConnections: number;
+  /** True in the worker, which maintains queues, keeps the schedule and listens; false where jobs are only made. */
+  readonly works: boolean;
+  readonly logger: Logger;
+}
+
+/**
+ * A pg-boss that expects its schema to exist (`npm run migrate` made it). Not started.
+ * The monitor looks every 5 s for jobs whose worker died: together with the 10 s heartbeat, another worker takes over
+ * within about 15 s.
+ */
+export function createBoss({ databaseUrl, applicationName, maxConnections, works, logger }: BossOptions): PgBoss {
+  const boss = new PgBoss({
+    connectionString: databaseUrl,
+    application_name: applicationName,
+    max: maxConnections,
+    connectionTimeoutMillis: 5_000,
+    migrate: false,
+    createSchema: false,
+    supervise: works,
+    schedule: works,
+    useListenNotify: works,
+    superviseIntervalSeconds: 5,
+    monitorIntervalSeconds: 5,
+    maintenanceIntervalSeconds: 300,
+  });
+  // Without a listener, an outage of the database would end the process.
+  boss.on('error', (error) => logger.warn({ err: error }, 'pg-boss reported an error'));
+  boss.on('warning', (warning) => logger.warn({ warning: warning.message }, 'pg-boss warned'));
+  return boss;
+}
+
+/** Makes or updates the schema of pg-boss and every queue; run at release, by one process at a time. */
+export async function installQueues(databaseUrl: string, logger: Logger): Promise<void> {
+  const boss = new PgBoss({ connectionString: databaseUrl, max: 2, supervise: false, schedule: false });
+  boss.on('error', (error) => logger.warn({ err: error }, 'pg-boss reported an error'));
+  await boss.start();
+  try {
+    for (const name of QUEUE_NAMES) {
+      const deadLetter = deadLetterOf(name);
+      const kept = { retentionSeconds: 90 * DAY_SECONDS, deleteAfterSeconds: 90 * DAY_SECONDS };
+      await boss.createQueue(deadLetter, kept);
+      const { policy, ...changeable } = { policy: 'standard' as const, ...QUEUES[name].options };
+      await boss.createQueue(name, { ...changeable, policy, deadLetter });
+      await boss.updateQueue(name, { ...changeable, deadLetter });
+    }
+  } finally {
+    await boss.stop({ graceful: false });
+  }
+}
+
+/** Lets pg-boss run its statements inside our transaction, so that jobs and rows commit together. */
+export function bossDatabase(tx: Queryable): {
+  executeSql(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+} {
+  return { executeSql: (text, values = []) => tx.query(text, values) };
+}

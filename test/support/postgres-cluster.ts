@@ -1,0 +1,40 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { createLogger } from '../../src/log.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The cluster's superuser URL of the database `chokin`. */
+    clusterUrl: string;
+  }
+}
+
+/** Started once a run: a real Postgres, and in it the migrated database `chokin_template` that every test file clones. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await mkdtemp(join(tmpdir(), 'chokin-test-'));
+  const dataDir = join(folder, 'cluster');
+  const { chmod } = await import('node:fs/promises');
+  await chmod(folder, 0o755);
+  // The cluster is thrown away: it must survive a killed process, not a lost machine.
+  const postgres = await startEmbeddedPostgres({
+    dataDir,
+    settings: ['fsync=off', 'full_page_writes=off', 'max_connections=300'],
+  });
+  const admin = new pg.Client({ connectionString: postgres.databaseUrl });
+  await admin.connect();
+  await admin.query('create database chokin_template');
+  await admin.end();
+  const templateUrl = new URL(postgres.databaseUrl);
+  templateUrl.pathname = '/chokin_template';
+  await migrate(templateUrl.href, createLogger('warn', 'test'));
+  project.provide('clusterUrl', postgres.databaseUrl);
+  return async () => {
+    await postgres.stop('immediate');
+    await rm(folder, { recursive: true, force: true });
+  };
+}

@@ -1,0 +1,25 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/postgres-cluster.ts'],
+    pool: 'forks',
+    // Two cores; each file has a database and, some of them, servers and child processes of its own.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // A retry would hide a race, which is what many of these tests are for.
+    retry: 0,
+    reporters:
+      process.env.CI === 'true' ? ['default', ['json', { outputFile: 'coverage/test-report.json' }]] : ['default'],
+    coverage: {
+      provider: 'v8',
+      include: ['src/**', 'jobs/**'],
+      reportsDirectory: 'coverage',
+      thresholds: Object.fromEntries(
+        ['ledger', 'payments', 'inbox', 'announcements'].map((room) => [`src/${room}/**`, { branches: 95 }]),
+      ),
+    },
+  },
+});
