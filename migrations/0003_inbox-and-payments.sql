@@ -16,6 +16,8 @@ create table provider_event (
   payment_id text,
   received_at timestamptz not null,
   settled_at timestamptz,
+  -- The customer a person chose when the event itself does not say whose payment it is.
+  assigned_customer_id text,
   replays integer not null default 0,
   constraint provider_event_delivery unique (merchant_id, source_id, delivery_key),
   check ((state = 'parked') = (reason is not null))

@@ -153,3 +153,30 @@ export function bossDatabase(tx: Queryable): {
 } {
   return { executeSql: (text, values = []) => tx.query(text, values) };
 }
+
+/** The job was given to another worker meanwhile; its run counts, and ours must leave no trace. */
+export class ClaimLostError extends Error {
+  constructor() {
+    super('the job belongs to another worker now');
+    this.name = 'ClaimLostError';
+  }
+}
+
+const settled = z.object({ affected: z.int() });
+
+/**
+ * Completes jobs in the transaction that did their work, so that work and completion happen together or not at all.
+ * `retryCount` fences the claim: a run that outlived its expiry, or whose process was frozen, cannot commit.
+ * @throws {ClaimLostError} if any of the jobs is not this run's any more; let it undo the transaction
+ */
+export async function completeJobs(
+  boss: PgBoss,
+  tx: Queryable,
+  name: QueueName,
+  jobs: readonly { id: string; retryCount: number }[],
+): Promise<void> {
+  const claims = jobs.map(({ id, retryCount }) => ({ id, retryCount }));
+  // pg-boss does not declare what its answer holds.
+  const { affected } = settled.parse(await boss.complete(name, claims, null, { db: bossDatabase(tx) }));
+  if (affected !== jobs.length) throw new ClaimLostError();
+}

@@ -9,6 +9,8 @@ export interface PoolOptions {
   readonly applicationName: string;
   readonly maxConnections: number;
   readonly logger: Logger;
+  /** The longest a statement may take; 0 for no bound, for an audit of large books. */
+  readonly statementTimeoutMs?: number;
 }
 
 const INT8 = pg.types.builtins.INT8;
@@ -19,7 +21,8 @@ const INT8 = pg.types.builtins.INT8;
  * of a scan), 10 s for a lock (a batch holds its wallets for milliseconds), 20 s idle inside a transaction (a worker
  * that froze must not hold wallets).
  */
-export function createPool({ databaseUrl, applicationName, maxConnections, logger }: PoolOptions): Pool {
+export function createPool(options: PoolOptions): Pool {
+  const { databaseUrl, applicationName, maxConnections, logger, statementTimeoutMs = 15_000 } = options;
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     application_name: applicationName,
@@ -27,8 +30,9 @@ export function createPool({ databaseUrl, applicationName, maxConnections, logge
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
-    query_timeout: 20_000,
-    statement_timeout: 15_000,
+    // The client's own bound is for a server that does not answer at all, so it is a little longer.
+    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + 5_000,
+    statement_timeout: statementTimeoutMs,
     lock_timeout: 10_000,
     idle_in_transaction_session_timeout: 20_000,
     types: {

@@ -1,4 +1,4 @@
-import type { AlertState } from './entry.ts';
+import type { AlertState, Wallet, WalletAlert } from './entry.ts';
 
 /** When a balance counts as low and how seldom that may be said; from the configuration. */
 export interface LowBalanceRule {
@@ -71,4 +71,18 @@ export function decideLowBalance(
     }
   }
   return { alerts, heldCredit, lowSince, depletedSince, lowAlertedAt };
+}
+
+/** The wallet with a decision taken into its state, and the alerts as its numbered rows. */
+export function raise(
+  wallet: Wallet,
+  { alerts: raised, ...state }: LowBalanceDecision,
+  at: Date,
+): { wallet: Wallet; alerts: WalletAlert[] } {
+  const { merchantId, customerId, currency, balance, version } = wallet;
+  const alerts = raised.map((alert, index) => {
+    const alertSeq = wallet.alertSeq + index + 1;
+    return { ...alert, merchantId, customerId, currency, alertSeq, balance, version, createdAt: at };
+  });
+  return { wallet: { ...wallet, ...state, alertSeq: wallet.alertSeq + alerts.length }, alerts };
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { invariant, type Refusal, refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import { type Entry, MAY_OVERDRAW, type Posting, type Wallet, type WalletAlert, walletKeyText } from './entry.ts';
-import { decideLowBalance, type LowBalanceRule } from './low-balance.ts';
+import { decideLowBalance, type LowBalanceRule, raise } from './low-balance.ts';
 
 /**
  * What became of one posting.
@@ -137,30 +137,7 @@ function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: 
     entry.seq === wallet.version + 1 && entry.beforeBalance === wallet.balance,
     'an entry does not follow its wallet',
   );
-  const { alerts: raised, ...state } = decideLowBalance(
-    rule,
-    wallet.currency,
-    wallet,
-    entry.afterBalance,
-    entry.createdAt,
-  );
-  const alerts = raised.map((alert, index) => ({
-    ...alert,
-    merchantId: wallet.merchantId,
-    customerId: wallet.customerId,
-    currency: wallet.currency,
-    alertSeq: wallet.alertSeq + index + 1,
-    balance: entry.afterBalance,
-    version: entry.seq,
-    createdAt: entry.createdAt,
-  }));
-  const next = {
-    ...wallet,
-    ...state,
-    balance: entry.afterBalance,
-    version: entry.seq,
-    updatedAt: entry.createdAt,
-    alertSeq: wallet.alertSeq + alerts.length,
-  };
-  return { wallet: next, alerts };
+  const { afterBalance: balance, seq: version, createdAt: updatedAt } = entry;
+  const decision = decideLowBalance(rule, wallet.currency, wallet, balance, updatedAt);
+  return raise({ ...wallet, balance, version, updatedAt }, decision, updatedAt);
 }

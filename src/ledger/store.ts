@@ -121,6 +121,21 @@ async function findByKeys(tx: Tx, postings: readonly Posting[]): Promise<Map<str
   return new Map(rows.map(toEntry).map((entry) => [idempotencyText(entry), entry]));
 }
 
+/** The entries of one customer under these idempotency keys, in no particular order. */
+export async function entriesByKeys(
+  db: Queryable,
+  merchantId: string,
+  customerId: string,
+  keys: readonly string[],
+): Promise<Entry[]> {
+  const { rows } = await db.query<EntryRow>(FIND_BY_KEYS, [
+    keys.map(() => merchantId),
+    keys.map(() => customerId),
+    keys,
+  ]);
+  return rows.map(toEntry);
+}
+
 const FIND_BY_KEYS = {
   name: 'find-entries-by-keys',
   text: `
@@ -130,9 +145,12 @@ const FIND_BY_KEYS = {
       using (merchant_id, customer_id, idempotency_key)`,
 };
 
-/** Writes entries, alerts, the wallets' new state and the note that there is something to announce, in one statement. */
-async function write(tx: Tx, { wallets, entries, alerts }: PostResult): Promise<void> {
-  if (entries.length === 0) return;
+/**
+ * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement,
+ * and alerts, which are rare, in another.
+ */
+export async function write(tx: Tx, { wallets, entries, alerts }: Omit<PostResult, 'outcomes'>): Promise<void> {
+  if (wallets.length === 0) return;
   const { rows } = await tx.query<{ wallets: number; entries: number }>(WRITE, [
     ...entryColumns(entries),
     ...walletColumns(wallets),

@@ -1,0 +1,159 @@
+import { isRaceLost, isUnavailable } from '../db/sqlstate.ts';
+import { type Tx, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import { savePayments } from '../payments/store.ts';
+import { PROVIDERS } from '../providers/index.ts';
+import { ClaimLostError, completeJobs } from '../queues.ts';
+import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
+import { type ApplyServices, park, settleFacts, sourceKey, type Work } from './settle-facts.ts';
+
+/** A fetched job: the event to apply, and the claim under which it may be completed. */
+export interface ApplyJob {
+  readonly id: string;
+  readonly retryCount: number;
+  readonly retryLimit: number;
+  readonly eventId: string;
+}
+
+export interface ApplyResult {
+  readonly id: string;
+  readonly status: 'completed' | 'failed' | 'deadletter';
+  readonly output?: { readonly error: string };
+}
+
+/**
+ * Applies events: records their facts, posts what is due, says what became of each event and completes the jobs, all in
+ * one transaction. If a batch fails, each event is tried alone behind a savepoint, so that a poison event fails by
+ * itself; once its retries are used up it is parked, and its job dead-lettered.
+ * @throws if the database is away; pg-boss then retries every job
+ */
+export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+  const fresh = jobs.filter((job) => job.retryCount === 0);
+  const results = fresh.length === 0 ? [] : [...(await applyBatch(services, fresh))];
+  // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
+  for (const job of jobs) if (job.retryCount > 0) results.push(...(await applyBatch(services, [job])));
+  return results;
+}
+
+async function applyBatch(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+  try {
+    await transaction(services.pool, (tx) => applyInTransaction(services, tx, jobs, 'together'));
+    services.onPosted();
+    return jobs.map(({ id }) => ({ id, status: 'completed' }));
+  } catch (error) {
+    if (isUnavailable(error)) throw error;
+    services.logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
+    const results = await transaction(services.pool, (tx) => applyOneByOne(services, tx, jobs));
+    services.onPosted();
+    return results;
+  }
+}
+
+async function applyOneByOne(services: ApplyServices, tx: Tx, jobs: readonly ApplyJob[]): Promise<ApplyResult[]> {
+  const results: ApplyResult[] = [];
+  for (const job of jobs) {
+    try {
+      await tx.savepoint(() => applyInTransaction(services, tx, [job], 'alone'));
+      results.push({ id: job.id, status: 'completed' });
+    } catch (error) {
+      if (isUnavailable(error) || isRaceLost(error)) throw error;
+      results.push(await fail(services, tx, job, error));
+    }
+  }
+  return results;
+}
+
+async function fail({ clock, logger }: ApplyServices, tx: Tx, job: ApplyJob, error: unknown): Promise<ApplyResult> {
+  const name = error instanceof Error ? error.name : 'Error';
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
+  const output = { error: `${name}${code}` };
+  if (error instanceof ClaimLostError || job.retryCount < job.retryLimit) {
+    logger.warn(
+      { err: error, eventId: job.eventId, retryCount: job.retryCount },
+      'an event could not be applied and is retried',
+    );
+    return { id: job.id, status: 'failed', output };
+  }
+  logger.error({ err: error, eventId: job.eventId }, 'an event failed again and again and is parked');
+  await saveVerdicts(
+    tx,
+    [{ eventId: job.eventId, state: 'parked', reason: 'apply_failed', detail: output.error, paymentId: null }],
+    clock.now(),
+  );
+  return { id: job.id, status: 'deadletter', output };
+}
+
+async function applyInTransaction(
+  services: ApplyServices,
+  tx: Tx,
+  jobs: readonly ApplyJob[],
+  mode: 'together' | 'alone',
+): Promise<void> {
+  const now = services.clock.now();
+  const events = await lockEvents(
+    tx,
+    jobs.map((job) => job.eventId),
+  );
+  // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
+  const works = events
+    .filter((event) => event.state === 'pending' || event.state === 'waiting')
+    .map((event) => read(services, event));
+  const payments = await settleFacts(services, tx, works, mode, now);
+  await savePayments(tx, [...payments.values()], now);
+  await saveVerdicts(
+    tx,
+    works.map(({ event, facts, verdict }) => ({
+      ...verdict,
+      eventId: event.eventId,
+      paymentId: facts[0]?.paymentId ?? null,
+    })),
+    now,
+  );
+  await followUp(services, tx, works);
+  await completeJobs(services.boss, tx, 'apply-provider-event', jobs);
+}
+
+function read({ sources }: ApplyServices, event: LockedEvent): Work {
+  const source = sources.find(event.merchantId, event.sourceId);
+  invariant(source !== null, `the source ${event.sourceId} of a stored event is not configured any more`);
+  const interpretation = PROVIDERS[source.provider].interpret(event.body);
+  const base = { event, source };
+  if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
+    return {
+      ...base,
+      facts: [],
+      verdict: park(
+        'wrong_mode',
+        `the event is ${interpretation.livemode ? 'live' : 'test'}, the source is ${source.mode}`,
+      ),
+    };
+  }
+  switch (interpretation.kind) {
+    case 'ignored':
+      return { ...base, facts: [], verdict: { state: 'ignored', reason: null, detail: interpretation.reason } };
+    case 'parked':
+      return { ...base, facts: [], verdict: park(interpretation.reason, interpretation.detail) };
+    case 'facts':
+      return { ...base, facts: interpretation.facts, verdict: { state: 'applied', reason: null, detail: null } };
+  }
+}
+
+/** Wakes what waited for the payments now applied, and sets the alarm for what waits from now on. */
+async function followUp({ boss, waitSeconds }: ApplyServices, tx: Tx, works: readonly Work[]): Promise<void> {
+  const applied = works.filter((work) => work.verdict.state === 'applied');
+  const keys = applied.flatMap((work) =>
+    work.facts
+      .filter((fact) => fact.kind === 'payment')
+      .map((fact) => ({ ...sourceKey(work), paymentId: fact.paymentId })),
+  );
+  const woken = await wakeEvents(
+    tx,
+    keys,
+    applied.map((work) => work.event.eventId),
+  );
+  await enqueue(boss, tx, woken);
+  for (const { event, verdict } of works) {
+    if (verdict.state === 'waiting')
+      await enqueue(boss, tx, [event.eventId], new Date(event.receivedAt.getTime() + waitSeconds * 1000));
+  }
+}

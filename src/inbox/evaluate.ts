@@ -1,0 +1,100 @@
+import { invariant } from '../errors.ts';
+import type { Source } from '../merchants/sources.ts';
+import type { Fact, ParkReason, WalletMetadata } from '../payments/fact.ts';
+import { readIntent } from '../payments/intent.ts';
+import { type Payment, record } from '../payments/payment.ts';
+import { type DuePosting, isForeign, postingsDue, settle } from '../payments/settle.ts';
+
+/** Whose payment a fact is about, as far as could be told. */
+export type CustomerResolution =
+  | { readonly customerId: string }
+  | { readonly problem: 'unknown_customer' | 'no_customer' };
+
+export interface EvaluateInput {
+  readonly payment: Payment;
+  readonly fact: Fact;
+  readonly source: Source;
+  readonly customer: CustomerResolution;
+  readonly currencies: ReadonlySet<string>;
+  /** The event has waited for its payment as long as events wait. */
+  readonly waitIsOver: boolean;
+}
+
+/** The entries that are due, the payment as it is once they are written, and what to say of the event. */
+export interface Evaluation {
+  readonly payment: Payment;
+  readonly due: readonly DuePosting[];
+  readonly verdict:
+    | { readonly state: 'applied' | 'waiting' }
+    | { readonly state: 'parked'; readonly reason: ParkReason; readonly detail: string | null };
+}
+
+/**
+ * Decides what one fact does. Pure. The fact is recorded on the payment whatever becomes of the event, so that the
+ * payment's life is complete and a later event or a replay settles what this one could not.
+ */
+export function evaluate(input: EvaluateInput): Evaluation {
+  const { fact, source } = input;
+  const intent =
+    fact.kind === 'payment' && fact.state === 'succeeded' ? readIntent(fact.metadata, source.defaultPurpose) : null;
+  if (typeof intent === 'string') return parked(input.payment, 'invalid_metadata', intent);
+  const recorded = record(input.payment, fact, intent);
+  if (fact.kind !== 'payment' && isForeign(recorded, fact)) return parked(recorded, 'currency_mismatch', null);
+  if (recorded.state === 'unknown' && needsPayment(fact, source)) return evaluateEarly(recorded, input);
+  return settleKnown(withCustomer(recorded, input.customer), input);
+}
+
+/** Whether the fact moves money in a way that depends on the payment it belongs to. */
+function needsPayment(fact: Fact, source: Source): boolean {
+  return (
+    (fact.kind === 'refund' && fact.state === 'succeeded' && source.refunds !== 'ignore') ||
+    (fact.kind === 'dispute' && fact.state === 'lost')
+  );
+}
+
+/** A refund or lost dispute whose payment is unknown waits for it; then a refund counts as an order's, a dispute is parked. */
+function evaluateEarly(payment: Payment, input: EvaluateInput): Evaluation {
+  const { fact } = input;
+  if (!input.waitIsOver) return { payment, due: [], verdict: { state: 'waiting' } };
+  if (fact.kind !== 'refund' || input.source.refunds === 'reverse') return parked(payment, 'unknown_payment', null);
+  if (fact.amountMinor === null || fact.currency === null) return parked(payment, 'unknown_amount', null);
+  const waitedOut = { ...payment, waitedOut: true, currency: payment.currency ?? fact.currency };
+  return settleKnown(withCustomer(waitedOut, input.customer), input);
+}
+
+function withCustomer(payment: Payment, customer: CustomerResolution): Payment {
+  return payment.customerId === null && 'customerId' in customer
+    ? { ...payment, customerId: customer.customerId }
+    : payment;
+}
+
+function settleKnown(payment: Payment, { source, customer, currencies }: EvaluateInput): Evaluation {
+  const { due, after } = postingsDue(payment, settle(payment, source.refunds));
+  if (due.length === 0)
+    return orderWithoutCustomer(payment, customer) ?? { payment, due, verdict: { state: 'applied' } };
+  if (payment.customerId === null) {
+    invariant('problem' in customer, 'a customer was found but not used');
+    return parked(payment, customer.problem, null);
+  }
+  if (payment.currency === null) return parked(payment, 'malformed', 'the event names no currency');
+  if (!currencies.has(payment.currency))
+    return parked(payment, 'unsupported_currency', `the currency is ${payment.currency}`);
+  return { payment: after, due, verdict: { state: 'applied' } };
+}
+
+/** An order moves no money yet, but its refund will need the customer, so a customer that does not exist is said now. */
+function orderWithoutCustomer(payment: Payment, customer: CustomerResolution): Evaluation | null {
+  const isOrder = payment.state === 'succeeded' && payment.purpose === 'order' && payment.amountPaid !== 0;
+  if (!isOrder || payment.customerId !== null || !('problem' in customer)) return null;
+  return parked(payment, customer.problem, null);
+}
+
+function parked(payment: Payment, reason: ParkReason, detail: string | null): Evaluation {
+  return { payment, due: [], verdict: { state: 'parked', reason, detail } };
+}
+
+/** The customer that the fact's metadata names, or null. */
+export function namedCustomer(fact: Fact): string | null {
+  const metadata: WalletMetadata = fact.kind === 'dispute' ? {} : fact.metadata;
+  return metadata.wallet_customer_id ?? null;
+}

@@ -1,0 +1,233 @@
+import type { PgBoss } from 'pg-boss';
+import type { Pool } from '../db/pool.ts';
+import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
+import { type Refusal, refusal } from '../errors.ts';
+import type { ParkReason } from '../payments/fact.ts';
+import type { PaymentKey } from '../payments/store.ts';
+import { bossDatabase } from '../queues.ts';
+
+export type EventState = 'pending' | 'applied' | 'ignored' | 'waiting' | 'parked';
+
+export const EVENT_STATES: readonly EventState[] = ['pending', 'applied', 'ignored', 'waiting', 'parked'];
+
+/** A delivery as received, and what became of it. */
+export interface ProviderEvent {
+  readonly eventId: string;
+  readonly merchantId: string;
+  readonly sourceId: string;
+  readonly provider: string;
+  readonly eventType: string;
+  readonly state: EventState;
+  readonly reason: ParkReason | null;
+  readonly detail: string | null;
+  readonly paymentId: string | null;
+  readonly assignedCustomerId: string | null;
+  readonly receivedAt: Date;
+  readonly settledAt: Date | null;
+  readonly replays: number;
+}
+
+/** What became of an event that was looked at. */
+export interface Verdict {
+  readonly state: EventState;
+  readonly reason: ParkReason | null;
+  readonly detail: string | null;
+}
+
+interface EventRow {
+  event_id: string;
+  merchant_id: string;
+  source_id: string;
+  provider: string;
+  event_type: string;
+  state: EventState;
+  reason: ParkReason | null;
+  detail: string | null;
+  payment_id: string | null;
+  assigned_customer_id: string | null;
+  received_at: Date;
+  settled_at: Date | null;
+  replays: number;
+}
+
+const COLUMNS = `event_id, merchant_id, source_id, provider, event_type, state, reason, detail, payment_id, assigned_customer_id,
+  received_at, settled_at, replays`;
+
+function toEvent(row: EventRow): ProviderEvent {
+  return {
+    eventId: row.event_id,
+    merchantId: row.merchant_id,
+    sourceId: row.source_id,
+    provider: row.provider,
+    eventType: row.event_type,
+    state: row.state,
+    reason: row.reason,
+    detail: row.detail,
+    paymentId: row.payment_id,
+    assignedCustomerId: row.assigned_customer_id,
+    receivedAt: row.received_at,
+    settledAt: row.settled_at,
+    replays: row.replays,
+  };
+}
+
+export interface EventQuery {
+  readonly state: EventState | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/** A page of the merchant's events, newest first. */
+export async function listEvents(
+  db: Queryable,
+  merchantId: string,
+  { state, pageSize, pageNumber }: EventQuery,
+): Promise<ProviderEvent[]> {
+  const { rows } = await db.query<EventRow>(
+    `select ${COLUMNS} from provider_event
+     where merchant_id = $1 and ($2::text is null or state = $2)
+     order by received_at desc, event_id desc limit $3 offset $4`,
+    [merchantId, state, pageSize, pageSize * pageNumber],
+  );
+  return rows.map(toEvent);
+}
+
+export async function getEvent(db: Queryable, merchantId: string, eventId: string): Promise<ProviderEvent | null> {
+  const { rows } = await db.query<EventRow>(
+    `select ${COLUMNS} from provider_event where merchant_id = $1 and event_id = $2`,
+    [merchantId, eventId],
+  );
+  return rows[0] === undefined ? null : toEvent(rows[0]);
+}
+
+/** Every event about a payment, oldest first. */
+export async function eventsOfPayment(
+  db: Queryable,
+  { merchantId, sourceId, paymentId }: PaymentKey,
+): Promise<ProviderEvent[]> {
+  const { rows } = await db.query<EventRow>(
+    `select ${COLUMNS} from provider_event where merchant_id = $1 and source_id = $2 and payment_id = $3 order by received_at, event_id`,
+    [merchantId, sourceId, paymentId],
+  );
+  return rows.map(toEvent);
+}
+
+export interface Replay {
+  readonly merchantId: string;
+  readonly eventId: string;
+  /** Whose payment it is, where the event itself does not say. */
+  readonly customerId: string | null;
+}
+
+/**
+ * Applies a parked event again, once its cause is mended. Replaying cannot credit twice: the ledger's keys follow the
+ * payment, not the event.
+ * @returns the event as it now waits to be applied, null if there is no such event, or why it cannot be replayed
+ */
+export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Promise<ProviderEvent | Refusal | null> {
+  return transaction(pool, async (tx) => {
+    const { rows } = await tx.query<EventRow>(
+      `select ${COLUMNS} from provider_event where merchant_id = $1 and event_id = $2 for update`,
+      [replay.merchantId, replay.eventId],
+    );
+    const row = rows[0];
+    if (row === undefined) return null;
+    if (row.state !== 'parked')
+      return refusal('CONFLICT', `Only a parked event can be replayed; this one is ${row.state}.`);
+    const { rows: updated } = await tx.query<EventRow>(
+      `update provider_event
+       set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1,
+         assigned_customer_id = coalesce($2, assigned_customer_id)
+       where event_id = $1 returning ${COLUMNS}`,
+      [replay.eventId, replay.customerId],
+    );
+    await enqueue(boss, tx, [replay.eventId]);
+    return updated[0] === undefined ? null : toEvent(updated[0]);
+  });
+}
+
+/** Enqueues the application of events in the transaction that stored or changed them. */
+export async function enqueue(boss: PgBoss, tx: Tx, eventIds: readonly string[], startAfter?: Date): Promise<void> {
+  if (eventIds.length === 0) return;
+  const when = startAfter === undefined ? {} : { startAfter };
+  await boss.insert(
+    'apply-provider-event',
+    eventIds.map((eventId) => ({ data: { eventId }, ...when })),
+    { db: bossDatabase(tx) },
+  );
+}
+
+/** An event with its body, locked for the transaction that applies it. */
+export interface LockedEvent extends ProviderEvent {
+  readonly body: Buffer;
+}
+
+export async function lockEvents(tx: Tx, eventIds: readonly string[]): Promise<LockedEvent[]> {
+  const { rows } = await tx.query<EventRow & { body: Buffer }>(
+    {
+      name: 'lock-events',
+      text: `select ${COLUMNS}, body from provider_event where event_id = any ($1) order by event_id for update`,
+    },
+    [eventIds],
+  );
+  return rows.map((row) => ({ ...toEvent(row), body: row.body }));
+}
+
+export async function saveVerdicts(
+  tx: Tx,
+  verdicts: readonly (Verdict & { eventId: string; paymentId: string | null })[],
+  now: Date,
+): Promise<void> {
+  if (verdicts.length === 0) return;
+  await tx.query(SAVE_VERDICTS, [
+    verdicts.map((verdict) => verdict.eventId),
+    verdicts.map((verdict) => verdict.state),
+    verdicts.map((verdict) => verdict.reason),
+    verdicts.map((verdict) => verdict.detail?.slice(0, 2000) ?? null),
+    verdicts.map((verdict) => verdict.paymentId),
+    now.toISOString(),
+  ]);
+}
+
+const SAVE_VERDICTS = {
+  name: 'save-verdicts',
+  text: `
+    update provider_event e
+    set state = n.state, reason = n.reason, detail = n.detail, payment_id = coalesce(n.payment_id, e.payment_id),
+      settled_at = case when n.state in ('pending', 'waiting') then null else $6::timestamptz end
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as n (event_id, state, reason, detail, payment_id)
+    where e.event_id = n.event_id`,
+};
+
+/**
+ * Takes up the events of these payments that waited for what is known now: early refunds and disputes, and events parked
+ * because the payment or its customer was unknown.
+ * @returns their ids; they are pending again and want to be enqueued
+ */
+export async function wakeEvents(
+  tx: Tx,
+  payments: readonly PaymentKey[],
+  except: readonly string[],
+): Promise<string[]> {
+  if (payments.length === 0) return [];
+  const { rows } = await tx.query<{ event_id: string }>(WAKE_EVENTS, [
+    payments.map((payment) => payment.merchantId),
+    payments.map((payment) => payment.sourceId),
+    payments.map((payment) => payment.paymentId),
+    except,
+  ]);
+  return rows.map((row) => row.event_id);
+}
+
+const WAKE_EVENTS = {
+  name: 'wake-events',
+  text: `
+    update provider_event e
+    set state = 'pending', reason = null, detail = null, settled_at = null
+    from unnest($1::text[], $2::text[], $3::text[]) as p (merchant_id, source_id, payment_id)
+    where e.merchant_id = p.merchant_id and e.source_id = p.source_id and e.payment_id = p.payment_id
+      and (e.state = 'waiting' or (e.state = 'parked' and e.reason in ('unknown_payment', 'no_customer', 'unknown_amount')))
+      and e.event_id <> all ($4)
+    returning e.event_id`,
+};

@@ -1,0 +1,142 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import { Lane } from '../db/lane.ts';
+import type { Pool } from '../db/pool.ts';
+import { transaction } from '../db/transaction.ts';
+import { newId } from '../ids.ts';
+import type { Logger } from '../log.ts';
+import type { Source } from '../merchants/sources.ts';
+import { PROVIDERS } from '../providers/index.ts';
+import type { Delivery } from '../providers/provider.ts';
+import { type EventState, enqueue } from './events.ts';
+
+/** What became of a delivery. Only `refused` (a bad signature) stores nothing. */
+export type Receipt =
+  | { readonly kind: 'stored'; readonly eventId: string; readonly state: EventState }
+  | { readonly kind: 'duplicate' }
+  | { readonly kind: 'refused' };
+
+interface NewEvent {
+  readonly eventId: string;
+  readonly source: Source;
+  readonly deliveryKey: string;
+  readonly eventType: string;
+  readonly body: Buffer;
+  readonly state: 'pending' | 'ignored';
+  readonly detail: string | null;
+  readonly receivedAt: Date;
+}
+
+export interface ReceiverOptions {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onFlush?: (size: number) => void;
+}
+
+/** Bodies are up to 1 MB, so this bounds a batch by its bytes as well as by its time. */
+const MAX_BATCH = 100;
+const MAX_WAITING = 2_000;
+
+/**
+ * Takes deliveries in: verifies the raw bytes, stores them and enqueues their application in one transaction, and only
+ * then reports success, so that a 2xx to the provider means the event is ours. Concurrent deliveries share a commit.
+ * No network and no other work happen here: providers wait 5 seconds at most.
+ */
+export class Receiver {
+  readonly #options: ReceiverOptions;
+  readonly #lane: Lane<NewEvent, Receipt>;
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    const { onFlush } = options;
+    this.#lane = new Lane({
+      flush: (events) => this.#store(events),
+      maxBatch: MAX_BATCH,
+      maxWaiting: MAX_WAITING,
+      ...(onFlush === undefined ? {} : { onFlush }),
+    });
+  }
+
+  /**
+   * @throws LaneFullError or a database error if the event could not be stored; the provider must then be told to come again
+   */
+  async receive(source: Source, delivery: Delivery): Promise<Receipt> {
+    const provider = PROVIDERS[source.provider];
+    const receivedAt = this.#options.clock.now();
+    const secrets = source.secrets.map((secret) => secret.reveal());
+    const verification = provider.verify(delivery, secrets, receivedAt);
+    const log = { source: source.sourceId };
+    if (!verification.ok) {
+      this.#options.logger.warn({ ...log, reason: verification.reason }, 'a delivery was refused');
+      return { kind: 'refused' };
+    }
+    if (verification.secretIndex > 0)
+      this.#options.logger.info(
+        { ...log, secretIndex: verification.secretIndex },
+        'a delivery was signed with an older secret',
+      );
+    const interpretation = provider.interpret(delivery.rawBody);
+    return this.#lane.submit({
+      eventId: newId('event'),
+      source,
+      deliveryKey: provider.deliveryKey(delivery),
+      eventType: interpretation.eventType.slice(0, 200),
+      body: delivery.rawBody,
+      state: interpretation.kind === 'ignored' ? 'ignored' : 'pending',
+      detail: interpretation.kind === 'ignored' ? interpretation.reason : null,
+      receivedAt,
+    });
+  }
+
+  /** Resolves when every delivery taken so far is stored. */
+  drain(): Promise<void> {
+    return this.#lane.drain();
+  }
+
+  async #store(events: readonly NewEvent[]): Promise<readonly Receipt[]> {
+    const { pool, boss } = this.#options;
+    const stored = await transaction(pool, async (tx) => {
+      const { rows } = await tx.query<{ event_id: string }>(STORE_EVENTS, [
+        events.map((event) => event.eventId),
+        events.map((event) => event.source.merchantId),
+        events.map((event) => event.source.sourceId),
+        events.map((event) => event.source.provider),
+        events.map((event) => event.deliveryKey),
+        events.map((event) => event.eventType),
+        events.map((event) => event.body),
+        events.map((event) => event.state),
+        events.map((event) => event.detail),
+        events.map((event) => event.receivedAt.toISOString()),
+      ]);
+      const ids = new Set(rows.map((row) => row.event_id));
+      const pending = events.filter((event) => event.state === 'pending' && ids.has(event.eventId));
+      await enqueue(
+        boss,
+        tx,
+        pending.map((event) => event.eventId),
+      );
+      return ids;
+    });
+    return events.map(
+      ({ eventId, state }): Receipt =>
+        stored.has(eventId) ? { kind: 'stored', eventId, state } : { kind: 'duplicate' },
+    );
+  }
+}
+
+const STORE_EVENTS = {
+  name: 'store-events',
+  text: `
+    insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail,
+      received_at, settled_at)
+    select event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at,
+      case when state = 'ignored' then received_at end
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[],
+      $10::timestamptz[])
+      as n (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at)
+    order by merchant_id, source_id, delivery_key
+    on conflict (merchant_id, source_id, delivery_key) do nothing
+    returning event_id`,
+};

@@ -1,0 +1,94 @@
+import { createCustomers, findCustomers, findLinks, linkCustomer } from '../customers/store.ts';
+import type { Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import type { ProviderCustomer } from '../payments/fact.ts';
+import type { CustomerResolution } from './evaluate.ts';
+
+/** Someone an event says money belongs to. */
+export interface Wanted {
+  readonly merchantId: string;
+  readonly sourceId: string;
+  /** The customer a person or the payment's metadata names; it must exist. */
+  readonly namedCustomerId: string | null;
+  readonly provider: ProviderCustomer;
+}
+
+/**
+ * Finds whose money it is, in this order: the customer named, else the one linked with the provider's customer, else a
+ * new customer made from the provider's. Without a name and a provider's customer id nobody is guessed: e-mail
+ * addresses in payments are typed by payers and verified by no one.
+ * @returns one resolution for each `wanted`, in order
+ */
+export async function resolveCustomers(
+  tx: Tx,
+  wanted: readonly Wanted[],
+  currencies: ReadonlySet<string>,
+  now: Date,
+): Promise<CustomerResolution[]> {
+  const byMerchant = Map.groupBy(wanted, (one) => one.merchantId);
+  const resolutions = new Map<Wanted, CustomerResolution>();
+  for (const [merchantId, ofMerchant] of byMerchant) {
+    const named = ofMerchant.filter((one) => one.namedCustomerId !== null);
+    const existing = await findCustomers(
+      tx,
+      merchantId,
+      named.flatMap((one) => one.namedCustomerId ?? []),
+    );
+    for (const one of named) {
+      const isThere = one.namedCustomerId !== null && existing.has(one.namedCustomerId);
+      resolutions.set(one, isThere ? { customerId: one.namedCustomerId } : { problem: 'unknown_customer' });
+    }
+    const bySource = Map.groupBy(
+      ofMerchant.filter((one) => one.namedCustomerId === null),
+      (one) => one.sourceId,
+    );
+    for (const [sourceId, ofSource] of bySource) {
+      const links = await linkAll(tx, merchantId, sourceId, ofSource, currencies, now);
+      for (const one of ofSource) {
+        const customerId = one.provider.id === null ? undefined : links.get(one.provider.id);
+        resolutions.set(one, customerId === undefined ? { problem: 'no_customer' } : { customerId });
+      }
+    }
+  }
+  return wanted.map((one) => {
+    const resolution = resolutions.get(one);
+    invariant(resolution !== undefined, 'a wanted customer was not looked for');
+    return resolution;
+  });
+}
+
+/** The customers linked with the provider's, making and linking those that are not. */
+async function linkAll(
+  tx: Tx,
+  merchantId: string,
+  sourceId: string,
+  wanted: readonly Wanted[],
+  currencies: ReadonlySet<string>,
+  now: Date,
+): Promise<Map<string, string>> {
+  const people = new Map(wanted.flatMap((one) => (one.provider.id === null ? [] : [[one.provider.id, one.provider]])));
+  const links = await findLinks(tx, merchantId, sourceId, [...people.keys()]);
+  const strangers = [...people].filter(([id]) => !links.has(id));
+  if (strangers.length === 0) return links;
+  // Two workers that meet the same stranger at once take turns, so that one customer is made, not two.
+  await tx.query(
+    `select pg_advisory_xact_lock(hashtextextended(key, 0)) from (select key from unnest($1::text[]) as key order by key offset 0) as sorted`,
+    [strangers.map(([id]) => `${merchantId} ${sourceId} ${id}`)],
+  );
+  const meanwhile = await findLinks(
+    tx,
+    merchantId,
+    sourceId,
+    strangers.map(([id]) => id),
+  );
+  const missing = strangers.filter(([id]) => !meanwhile.has(id));
+  const inputs = missing.map(([, person]) => ({ email: person.email ?? '', name: person.name ?? '' }));
+  const made = await createCustomers(tx, merchantId, inputs, currencies, now);
+  for (const [index, [providerCustomerId]] of missing.entries()) {
+    const customerId = made[index];
+    invariant(customerId !== undefined, 'a customer was not made');
+    await linkCustomer(tx, merchantId, sourceId, providerCustomerId, customerId);
+    meanwhile.set(providerCustomerId, customerId);
+  }
+  return new Map([...links, ...meanwhile]);
+}

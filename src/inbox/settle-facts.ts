@@ -1,0 +1,194 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import type { Tx } from '../db/transaction.ts';
+import { type ErrorCode, invariant, type Refusal } from '../errors.ts';
+import type { Posting } from '../ledger/entry.ts';
+import { type LedgerSettings, postBatch } from '../ledger/store.ts';
+import type { Logger } from '../log.ts';
+import type { Source, Sources } from '../merchants/sources.ts';
+import type { Fact, ParkReason } from '../payments/fact.ts';
+import { readIntent } from '../payments/intent.ts';
+import { type Payment, withoutPostings } from '../payments/payment.ts';
+import type { DuePosting } from '../payments/settle.ts';
+import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
+import { type CustomerResolution, evaluate, namedCustomer } from './evaluate.ts';
+import type { LockedEvent, Verdict } from './events.ts';
+import { resolveCustomers } from './resolve-customers.ts';
+
+export interface ApplyServices {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly sources: Sources;
+  readonly settings: LedgerSettings;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long an early refund waits for its payment. */
+  readonly waitSeconds: number;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
+}
+
+/** An event being applied: what its body says, and what has been decided about it so far. */
+export interface Work {
+  readonly event: LockedEvent;
+  readonly source: Source;
+  readonly facts: readonly Fact[];
+  verdict: Verdict;
+}
+
+/** The ledger refused a posting; everything posted with it is undone. */
+class PostingRefused extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refused: Refusal) {
+    super(refused.code);
+    this.name = 'PostingRefused';
+    this.refusal = refused;
+  }
+}
+
+export function park(reason: ParkReason, detail: string | null): Verdict {
+  return { state: 'parked', reason, detail };
+}
+
+/** The source an event came in by, as the first half of a payment's key. */
+export function sourceKey({ event }: Work): { merchantId: string; sourceId: string } {
+  return { merchantId: event.merchantId, sourceId: event.sourceId };
+}
+
+interface Step {
+  readonly work: Work;
+  readonly fact: Fact;
+  readonly key: PaymentKey;
+}
+
+interface Due {
+  readonly work: Work;
+  readonly payment: Payment;
+  readonly posting: DuePosting;
+}
+
+/** Evaluates every fact in order, posts what is due in one batch, and returns the payments as they are then. */
+export async function settleFacts(
+  services: ApplyServices,
+  tx: Tx,
+  works: readonly Work[],
+  mode: 'together' | 'alone',
+  now: Date,
+): Promise<Map<string, Payment>> {
+  const steps = works.flatMap((work) =>
+    work.facts.map((fact): Step => ({ work, fact, key: { ...sourceKey(work), paymentId: fact.paymentId } })),
+  );
+  const before = await lockPayments(
+    tx,
+    steps.map(({ work, key }) => ({ ...key, provider: work.event.provider })),
+    now,
+  );
+  const customers = await findWhose(services, tx, steps, before, now);
+  const { payments, due } = evaluateAll(services, steps, before, customers, now);
+  try {
+    // Alone behind its savepoint, an event whose posting is refused can still record its facts.
+    await (mode === 'alone' ? tx.savepoint(() => postDue(services, tx, due, now)) : postDue(services, tx, due, now));
+    return payments;
+  } catch (error) {
+    const [work] = works;
+    if (!(error instanceof PostingRefused) || mode === 'together' || work === undefined) throw error;
+    work.verdict = park(PARK_REASON_OF[error.refusal.code] ?? 'apply_failed', error.refusal.message);
+    return new Map(
+      [...payments].map(([keyText, payment]) => [keyText, withoutPostings(payment, before.get(keyText) ?? payment)]),
+    );
+  }
+}
+
+/** Runs the facts through `evaluate`, each on the payment as the ones before it left it. */
+function evaluateAll(
+  services: ApplyServices,
+  steps: readonly Step[],
+  before: ReadonlyMap<string, Payment>,
+  customers: readonly CustomerResolution[],
+  now: Date,
+): { payments: Map<string, Payment>; due: Due[] } {
+  const payments = new Map(before);
+  const due: Due[] = [];
+  for (const [index, { work, fact, key }] of steps.entries()) {
+    const payment = payments.get(paymentKeyText(key));
+    const customer = customers[index];
+    invariant(payment !== undefined && customer !== undefined, 'a fact without its payment');
+    const waitIsOver = hasWaited(services, work, now);
+    const evaluation = evaluate({
+      payment,
+      fact,
+      source: work.source,
+      customer,
+      currencies: services.settings.currencies,
+      waitIsOver,
+    });
+    payments.set(paymentKeyText(key), evaluation.payment);
+    due.push(...evaluation.due.map((posting) => ({ work, payment: evaluation.payment, posting })));
+    // Of several facts in one event, the first that cannot be applied speaks for the event.
+    if (work.verdict.state === 'applied') work.verdict = { reason: null, detail: null, ...evaluation.verdict };
+  }
+  return { payments, due };
+}
+
+function hasWaited({ waitSeconds }: ApplyServices, { event }: Work, now: Date): boolean {
+  return now.getTime() - event.receivedAt.getTime() >= waitSeconds * 1000;
+}
+
+async function postDue({ settings }: ApplyServices, tx: Tx, due: readonly Due[], now: Date): Promise<void> {
+  for (const outcome of await postBatch(tx, due.map(toPosting), settings, now)) {
+    if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
+  }
+}
+
+/** Finds whose money each fact is about, for those that need to know. */
+async function findWhose(
+  services: ApplyServices,
+  tx: Tx,
+  steps: readonly Step[],
+  payments: ReadonlyMap<string, Payment>,
+  now: Date,
+): Promise<CustomerResolution[]> {
+  const wanted = steps.map(({ work, fact, key }) => {
+    const isKnown = (payments.get(paymentKeyText(key))?.customerId ?? null) !== null;
+    if (isKnown || fact.kind === 'dispute' || !needsCustomer(work, fact, hasWaited(services, work, now))) return null;
+    const namedCustomerId = work.event.assignedCustomerId ?? namedCustomer(fact);
+    return { merchantId: key.merchantId, sourceId: key.sourceId, namedCustomerId, provider: fact.customer };
+  });
+  const asked = wanted.filter((one) => one !== null);
+  const resolved = await resolveCustomers(tx, asked, services.settings.currencies, now);
+  const answers = new Map(asked.map((one, index) => [one, resolved[index]]));
+  return wanted.map((one) => (one === null ? undefined : answers.get(one)) ?? { problem: 'no_customer' });
+}
+
+/** Customers are made only for money that is theirs: not for failed, free or unrelated payments, nor for refunds that wait. */
+function needsCustomer(work: Work, fact: Fact, waitIsOver: boolean): boolean {
+  if (fact.state !== 'succeeded') return false;
+  if (fact.kind === 'refund') return waitIsOver;
+  const intent = readIntent(fact.metadata, work.source.defaultPurpose);
+  return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;
+}
+
+function toPosting({ payment, posting, work }: Due): Posting {
+  invariant(payment.customerId !== null && payment.currency !== null, 'a posting is due for nobody or in no currency');
+  return {
+    merchantId: payment.merchantId,
+    customerId: payment.customerId,
+    currency: payment.currency,
+    amountMinor: posting.amountMinor,
+    isCredit: posting.isCredit,
+    eventType: posting.eventType,
+    reason: `${work.event.provider} payment ${payment.paymentId}`,
+    referenceObjectId: posting.referenceObjectId,
+    metadata: null,
+    // The source is part of the key: two accounts may use one payment id for two payments.
+    idempotencyKey: `${payment.sourceId}:${posting.key}`,
+  };
+}
+
+const PARK_REASON_OF: Partial<Record<ErrorCode, ParkReason>> = {
+  UNSUPPORTED_CURRENCY: 'unsupported_currency',
+  CUSTOMER_NOT_FOUND: 'unknown_customer',
+  BALANCE_LIMIT_EXCEEDED: 'balance_limit',
+};

@@ -1,0 +1,223 @@
+import type { Queryable, Tx } from '../db/transaction.ts';
+import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
+import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
+
+/**
+ * The work list of wallets with something to tell their merchant. A claim fixes what is going to be said: the entries
+ * after `fromVersion` up to `toVersion` and the alerts likewise. It stays fixed until all of it is said, whoever tries
+ * and however often; the lease only keeps two workers from trying at the same time.
+ *
+ * Locks are taken in one order, wallet before work-list row, as postings do. Claiming takes rows of the work list alone
+ * and skips locked ones, so it waits for nobody.
+ */
+export interface ClaimedWallet extends WalletKey {
+  /** -1: not even the wallet's creation has been told. */
+  readonly fromVersion: number;
+  readonly toVersion: number;
+  readonly fromAlertSeq: number;
+  readonly toAlertSeq: number;
+  /** How often this claim has failed. */
+  readonly attempts: number;
+  /** When the wallet was opened. */
+  readonly createdAt: Date;
+}
+
+/** The most entries, and the most alerts, of one claim. */
+const MAX_CLAIMED = 100;
+
+/** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
+export async function claimUnannounced(tx: Tx, limit: number, leaseSeconds: number): Promise<readonly ClaimedWallet[]> {
+  const { rows: due } = await tx.query<KeyRow>(LOCK_DUE, [limit]);
+  if (due.length === 0) return [];
+  // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
+  const { rows } = await tx.query<ClaimRow>(FIX_CLAIMS, [...keyColumns(due.map(toKey)), leaseSeconds, MAX_CLAIMED]);
+  const claims = new Map(rows.map((row) => [walletKeyText(toKey(row)), toClaim(row)]));
+  return due.flatMap((row) => claims.get(walletKeyText(toKey(row))) ?? []);
+}
+
+const LOCK_DUE = `
+  select merchant_id, customer_id, currency
+  from unannounced_wallet
+  where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
+  order by since
+  limit $1
+  for update skip locked`;
+
+/** Alerts wait until the entry that raised them is part of a claim. */
+const FIX_CLAIMS = `
+  with due as (
+    select u.merchant_id, u.customer_id, u.currency, w.announced_version, w.announced_alert_seq, w.created_at,
+      coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + $5)) as to_version
+    from unannounced_wallet u
+    join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency)
+      using (merchant_id, customer_id, currency)
+    join wallet w using (merchant_id, customer_id, currency))
+  update unannounced_wallet u
+  set claimed_until = now() + make_interval(secs => $4), retry_at = null, claimed_version = d.to_version,
+    claimed_alert_seq = coalesce(u.claimed_alert_seq, (
+      select coalesce(max(a.alert_seq), d.announced_alert_seq)
+      from wallet_alert a
+      where a.merchant_id = d.merchant_id and a.customer_id = d.customer_id and a.currency = d.currency
+        and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + $5
+        and a.version <= d.to_version))
+  from due d
+  where u.merchant_id = d.merchant_id and u.customer_id = d.customer_id and u.currency = d.currency
+  returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
+    d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at`;
+
+/** The entries of the claims, each wallet's in order. */
+export async function readClaimedEntries(db: Queryable, claims: readonly ClaimedWallet[]): Promise<readonly Entry[]> {
+  const { rows } = await db.query<EntryRow>(
+    `select ${ENTRY_COLUMNS}
+     from entry e
+     join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+       as k (merchant_id, customer_id, currency, from_version, to_version) using (merchant_id, customer_id, currency)
+     where e.seq > k.from_version and e.seq <= k.to_version
+     order by e.merchant_id, e.customer_id, e.currency, e.seq`,
+    [...keyColumns(claims), claims.map((claim) => claim.fromVersion), claims.map((claim) => claim.toVersion)],
+  );
+  return rows.map(toEntry);
+}
+
+/** The alerts of the claims, each wallet's in order. */
+export async function readClaimedAlerts(
+  db: Queryable,
+  claims: readonly ClaimedWallet[],
+): Promise<readonly WalletAlert[]> {
+  const { rows } = await db.query<AlertRow>(
+    `select a.merchant_id, a.customer_id, a.currency, a.alert_seq, a.kind, a.reminder, a.balance, a.threshold, a.version, a.created_at
+     from wallet_alert a
+     join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+       as k (merchant_id, customer_id, currency, from_seq, to_seq) using (merchant_id, customer_id, currency)
+     where a.alert_seq > k.from_seq and a.alert_seq <= k.to_seq
+     order by a.merchant_id, a.customer_id, a.currency, a.alert_seq`,
+    [...keyColumns(claims), claims.map((claim) => claim.fromAlertSeq), claims.map((claim) => claim.toAlertSeq)],
+  );
+  return rows.map((row) => ({
+    ...toKey(row),
+    alertSeq: row.alert_seq,
+    kind: row.kind,
+    reminder: row.reminder,
+    balance: row.balance,
+    threshold: row.threshold,
+    version: row.version,
+    createdAt: row.created_at,
+  }));
+}
+
+/**
+ * Marks a claim as said, and takes the wallet off the list unless it has more to say; then the next range is claimed
+ * afresh, behind the wallets that have waited longer.
+ * @returns false if somebody else has done so already; nothing is changed then
+ */
+export async function markAnnounced(tx: Tx, claim: ClaimedWallet): Promise<boolean> {
+  const key = [claim.merchantId, claim.customerId, claim.currency];
+  const { rows } = await tx.query<{ said_all: boolean }>(
+    `update wallet
+     set announced_version = $4, announced_alert_seq = $5
+     where merchant_id = $1 and customer_id = $2 and currency = $3 and announced_version = $6 and announced_alert_seq = $7
+     returning version = announced_version and alert_seq = announced_alert_seq as said_all`,
+    [...key, claim.toVersion, claim.toAlertSeq, claim.fromVersion, claim.fromAlertSeq],
+  );
+  const [row] = rows;
+  if (row === undefined) return false;
+  const ofWallet = 'where merchant_id = $1 and customer_id = $2 and currency = $3';
+  const next = row.said_all
+    ? `delete from unannounced_wallet ${ofWallet}`
+    : `update unannounced_wallet
+       set claimed_version = null, claimed_alert_seq = null, claimed_until = null, retry_at = null, attempts = 0,
+         last_error = null, since = now()
+       ${ofWallet}`;
+  await tx.query(next, key);
+  return true;
+}
+
+export interface Postponement {
+  readonly afterSeconds: number;
+  /** Whether it counts as a failed attempt. */
+  readonly failed: boolean;
+  /** For the operator; no secrets, cut at 500 characters. */
+  readonly reason: string;
+}
+
+/** Gives a claim's lease back, to be tried again later; what it is going to say stays fixed. */
+export async function postponeUnannounced(
+  db: Queryable,
+  claim: ClaimedWallet,
+  { afterSeconds, failed, reason }: Postponement,
+): Promise<void> {
+  await db.query(
+    `update unannounced_wallet
+     set claimed_until = null, retry_at = now() + make_interval(secs => $6), attempts = attempts + $7, last_error = $8
+     where merchant_id = $1 and customer_id = $2 and currency = $3 and claimed_version = $4 and claimed_alert_seq = $5`,
+    [
+      claim.merchantId,
+      claim.customerId,
+      claim.currency,
+      claim.toVersion,
+      claim.toAlertSeq,
+      afterSeconds,
+      failed ? 1 : 0,
+      reason.slice(0, 500),
+    ],
+  );
+}
+
+/** Gives back the leases of claims that were not tried. */
+export async function releaseUnannounced(db: Queryable, claims: readonly ClaimedWallet[]): Promise<void> {
+  if (claims.length === 0) return;
+  await db.query(
+    `update unannounced_wallet u
+     set claimed_until = null
+     from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+       as k (merchant_id, customer_id, currency, to_version, to_alert_seq)
+     where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency
+       and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq`,
+    [...keyColumns(claims), claims.map((claim) => claim.toVersion), claims.map((claim) => claim.toAlertSeq)],
+  );
+}
+
+interface KeyRow {
+  merchant_id: string;
+  customer_id: string;
+  currency: string;
+}
+
+interface ClaimRow extends KeyRow {
+  from_version: number;
+  to_version: number;
+  from_alert_seq: number;
+  to_alert_seq: number;
+  attempts: number;
+  created_at: Date;
+}
+
+interface AlertRow extends KeyRow {
+  alert_seq: number;
+  kind: WalletAlert['kind'];
+  reminder: boolean;
+  balance: number;
+  threshold: number | null;
+  version: number;
+  created_at: Date;
+}
+
+function toKey(row: KeyRow): WalletKey {
+  return { merchantId: row.merchant_id, customerId: row.customer_id, currency: row.currency };
+}
+
+function toClaim(row: ClaimRow): ClaimedWallet {
+  return {
+    ...toKey(row),
+    fromVersion: row.from_version,
+    toVersion: row.to_version,
+    fromAlertSeq: row.from_alert_seq,
+    toAlertSeq: row.to_alert_seq,
+    attempts: row.attempts,
+    createdAt: row.created_at,
+  };
+}
+
+function keyColumns(keys: readonly WalletKey[]): [string[], string[], string[]] {
+  return [keys.map((key) => key.merchantId), keys.map((key) => key.customerId), keys.map((key) => key.currency)];
+}
