@@ -71,6 +71,15 @@ export const QUEUES = {
     retentionSeconds: DAY_SECONDS,
     deleteAfterSeconds: DAY_SECONDS,
   }),
+  'requeue-stranded-events': define(nothing, {
+    policy: 'short',
+    retryLimit: 2,
+    retryDelay: 30,
+    expireInSeconds: 300,
+    heartbeatSeconds: 30,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
   'audit-books': define(nothing, {
     policy: 'short',
     retryLimit: 1,

@@ -1,0 +1,10 @@
+import type { PgBoss } from 'pg-boss';
+import { checkLowBalances, type ScanServices } from '../src/alerts/scan.ts';
+import type { Logger } from '../src/log.ts';
+
+/** Runs the scheduled scan for low balances. */
+export async function workCheckLowBalances(boss: PgBoss, services: ScanServices, logger: Logger): Promise<void> {
+  await boss.work('check-low-balances', { batchSize: 1, pollingIntervalSeconds: 2 }, async () => {
+    logger.debug(await checkLowBalances(services), 'low balances were checked');
+  });
+}

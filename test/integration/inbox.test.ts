@@ -1,0 +1,331 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { autocommit } from '../../src/db/transaction.ts';
+import { listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { paymentLife } from '../../src/payments/life.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import {
+  dodoPayment,
+  dodoRefund,
+  razorpayPayment,
+  stripeDispute,
+  stripePayment,
+  stripePaymentSucceeded,
+  stripeRefund,
+} from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
+
+let database: TestDatabase;
+let inbox: TestInbox;
+const stripe = testSource('stripe');
+const dodo = testSource('dodo');
+const razorpay = testSource('razorpay');
+const orders = testSource('stripe', { sourceId: 'src_orders', defaultPurpose: 'order' });
+
+let customers = 0;
+async function newCustomer(): Promise<string> {
+  customers += 1;
+  const [id = ''] = await makeCustomers(database.pool, [`inbox${customers}`]);
+  return id;
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase(30);
+  await makeCustomers(database.pool, []);
+  inbox = await startInbox(database, { sources: [stripe, dodo, razorpay, orders] });
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await inbox.stop();
+  await database.drop();
+});
+
+const eventTypes = async (paymentId: string) => {
+  const [life] = await paymentLife(autocommit(database.pool), MERCHANT, paymentId);
+  return life?.entries.map((entry) => [entry.eventType, entry.isCredit ? entry.amountMinor : -entry.amountMinor]);
+};
+
+const parked = async (paymentId: string) => {
+  const events = await listEvents(autocommit(database.pool), MERCHANT, {
+    state: 'parked',
+    pageSize: 100,
+    pageNumber: 0,
+  });
+  return events.filter((event) => event.paymentId === paymentId);
+};
+
+describe('a purchase', () => {
+  it('credits once for 500 deliveries of one event at the same time', async () => {
+    const customerId = await newCustomer();
+    const body = stripePaymentSucceeded({
+      paymentId: 'pi_500',
+      amount: 2500,
+      metadata: { wallet_customer_id: customerId },
+    });
+    const receipts = await Promise.all(Array.from({ length: 500 }, () => inbox.deliver(body)));
+    expect(receipts.filter((receipt) => receipt.kind === 'stored')).toHaveLength(1);
+    expect(receipts.filter((receipt) => receipt.kind === 'duplicate')).toHaveLength(499);
+    await inbox.settled();
+    expect(await inbox.balance(customerId)).toBe(2500);
+  });
+
+  it('credits once for one payment under many event ids', async () => {
+    const customerId = await newCustomer();
+    const bodies = Array.from({ length: 20 }, () =>
+      stripePaymentSucceeded({ paymentId: 'pi_many', amount: 700, metadata: { wallet_customer_id: customerId } }),
+    );
+    await Promise.all(bodies.map((body) => inbox.deliver(body)));
+    await inbox.settled();
+    expect(await inbox.balance(customerId)).toBe(700);
+    expect(await eventTypes('pi_many')).toEqual([['payment', 700]]);
+  });
+
+  it('makes one customer with wallets for a provider customer that several payments bring at once', async () => {
+    const bodies = [1, 2, 3].map((n) =>
+      stripePaymentSucceeded({
+        paymentId: `pi_new${n}`,
+        amount: 100,
+        customer: 'cus_stripe_1',
+        email: 'a@example.com',
+        metadata: {},
+      }),
+    );
+    await Promise.all(bodies.map((body) => inbox.deliver(body)));
+    await inbox.settled();
+    const { rows } = await database.pool.query(
+      'select customer_id, email from customer join customer_link using (merchant_id, customer_id) where provider_customer_id = $1',
+      ['cus_stripe_1'],
+    );
+    expect(rows).toHaveLength(1);
+    expect(rows[0].email).toBe('a@example.com');
+    expect(await inbox.balance(rows[0].customer_id)).toBe(300);
+  });
+
+  it('grants the amount of a bonus pack, in rupees too', async () => {
+    const customerId = await newCustomer();
+    await inbox.play(
+      [
+        razorpayPayment({
+          paymentId: 'pay_bonus',
+          amount: 50_000,
+          notes: { wallet_customer_id: customerId, wallet_credit_amount: '60000' },
+        }),
+      ],
+      razorpay,
+    );
+    expect(await inbox.balance(customerId, 'INR')).toBe(60_000);
+    expect(await inbox.balance(customerId, 'USD')).toBe(0);
+  });
+
+  it('writes no entry for failed, pending, free and unrelated payments', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripePayment({ type: 'payment_failed', paymentId: 'pi_no1', metadata }),
+      stripePayment({ type: 'processing', paymentId: 'pi_no2', metadata }),
+      stripePaymentSucceeded({ paymentId: 'pi_no3', amount: 0, metadata }),
+      stripePaymentSucceeded({ paymentId: 'pi_no4', metadata: { ...metadata, wallet_purpose: 'none' } }),
+    ]);
+    expect(await inbox.balance(customerId)).toBe(0);
+    expect(await parked('pi_no3')).toEqual([]);
+    // A payment that failed may still succeed.
+    await inbox.play([stripePaymentSucceeded({ paymentId: 'pi_no1', amount: 40, metadata })]);
+    expect(await inbox.balance(customerId)).toBe(40);
+  });
+});
+
+describe('refunds and disputes', () => {
+  it('takes a refunded top-up back in part and in full, whatever arrives first', async () => {
+    const customerId = await newCustomer();
+    const payment = stripePaymentSucceeded({
+      paymentId: 'pi_r',
+      amount: 1000,
+      metadata: { wallet_customer_id: customerId },
+    });
+    const partial = stripeRefund({ paymentId: 'pi_r', refundId: 're_1', amount: 400 });
+    const rest = stripeRefund({ paymentId: 'pi_r', refundId: 're_2', amount: 600 });
+    await inbox.play([rest, partial]);
+    expect(await inbox.states()).toMatchObject({ waiting: 2 });
+    await inbox.play([payment, payment, partial]);
+    await eventually('the refunds to be applied', async () => (await inbox.states()).waiting === undefined);
+    expect(await inbox.balance(customerId)).toBe(0);
+    const entries = await eventTypes('pi_r');
+    expect(entries?.toSorted()).toEqual([
+      ['payment', 1000],
+      ['payment_reversal', -400],
+      ['payment_reversal', -600],
+    ]);
+  });
+
+  it('gives back what a refund took that failed after it succeeded', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_f', amount: 1000, metadata: { wallet_customer_id: customerId } }),
+      stripeRefund({ paymentId: 'pi_f', refundId: 're_f', amount: 300 }),
+      stripeRefund({ type: 'failed', paymentId: 'pi_f', refundId: 're_f', amount: 300, status: 'failed' }),
+      // The news of its success comes late, and changes nothing.
+      stripeRefund({ type: 'updated', paymentId: 'pi_f', refundId: 're_f', amount: 300, status: 'succeeded' }),
+    ]);
+    expect(await inbox.balance(customerId)).toBe(1000);
+    expect(await eventTypes('pi_f')).toEqual([
+      ['payment', 1000],
+      ['payment_reversal', -300],
+      ['payment', 300],
+    ]);
+  });
+
+  it('refunds an order into the wallet, never more than was paid, with nothing to do about its null amount but the rest', async () => {
+    const customerId = await newCustomer();
+    await inbox.play(
+      [
+        dodoPayment({
+          paymentId: 'pay_o',
+          amount: 900,
+          currency: 'USD',
+          metadata: { wallet_customer_id: customerId, wallet_purpose: 'order' },
+        }),
+        dodoRefund({ paymentId: 'pay_o', refundId: 'ref_1', amount: 200, currency: 'USD', isPartial: true }),
+        dodoRefund({ paymentId: 'pay_o', refundId: 'ref_2', amount: null, currency: null, isPartial: false }),
+        dodoRefund({ paymentId: 'pay_o', refundId: 'ref_3', amount: 500, currency: 'USD', isPartial: true }),
+      ],
+      dodo,
+    );
+    expect(await inbox.balance(customerId)).toBe(900);
+    expect(await eventTypes('pay_o')).toEqual([
+      ['refund', 200],
+      ['refund', 700],
+    ]);
+  });
+
+  it('takes a lost dispute back, leaves a debt where the credit was spent, and reinstates it when it is won after all', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_d', amount: 1000, metadata: { wallet_customer_id: customerId } }),
+      stripeDispute({ type: 'created', paymentId: 'pi_d', disputeId: 'du_1', amount: 1000 }),
+    ]);
+    expect(await inbox.balance(customerId)).toBe(1000);
+    const lost = stripeDispute({ type: 'closed', paymentId: 'pi_d', disputeId: 'du_1', amount: 1000, status: 'lost' });
+    await inbox.play([lost, stripeRefund({ paymentId: 'pi_d', refundId: 're_d', amount: 1000 })]);
+    expect(await inbox.balance(customerId)).toBe(0);
+    await inbox.play([
+      stripeDispute({ type: 'funds_reinstated', paymentId: 'pi_d', disputeId: 'du_1', amount: 1000, status: 'won' }),
+    ]);
+    // The refund of the same money, which the dispute had covered, now counts.
+    expect(await inbox.balance(customerId)).toBe(0);
+    expect(await eventTypes('pi_d')).toEqual([
+      ['payment', 1000],
+      ['dispute', -1000],
+      ['dispute_reversal', 1000],
+      ['payment_reversal', -1000],
+    ]);
+  });
+});
+
+describe('what cannot be applied', () => {
+  it.each([
+    [
+      'unknown_customer',
+      () => stripePaymentSucceeded({ paymentId: 'pi_p1', metadata: { wallet_customer_id: 'cus_nobody' } }),
+    ],
+    ['no_customer', () => stripePaymentSucceeded({ paymentId: 'pi_p2', customer: null, metadata: {} })],
+    ['unsupported_currency', () => stripePaymentSucceeded({ paymentId: 'pi_p3', currency: 'jpy', metadata: {} })],
+    ['wrong_mode', () => stripePaymentSucceeded({ paymentId: 'pi_p4', livemode: true })],
+    ['invalid_metadata', () => stripePaymentSucceeded({ paymentId: 'pi_p5', metadata: { wallet_purpose: 'gift' } })],
+  ])('is parked: %s', async (reason, body) => {
+    await inbox.play([body()]);
+    const events = await listEvents(autocommit(database.pool), MERCHANT, {
+      state: 'parked',
+      pageSize: 1,
+      pageNumber: 0,
+    });
+    expect(events[0]).toMatchObject({ reason, state: 'parked' });
+  });
+
+  it('parks a refund in another currency than its payment', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_cur', amount: 10, metadata: { wallet_customer_id: customerId } }),
+      stripeRefund({ paymentId: 'pi_cur', amount: 10, currency: 'inr' }),
+    ]);
+    expect((await parked('pi_cur'))[0]?.reason).toBe('currency_mismatch');
+    expect(await inbox.balance(customerId)).toBe(10);
+  });
+
+  it('parks a credit beyond what a wallet can hold, without failing its neighbours', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripePaymentSucceeded({
+        paymentId: 'pi_max',
+        amount: 5,
+        metadata: { ...metadata, wallet_credit_amount: String(Number.MAX_SAFE_INTEGER - 10) },
+      }),
+    ]);
+    await Promise.all(
+      ['pi_over', 'pi_fits'].map((paymentId) =>
+        inbox.deliver(stripePaymentSucceeded({ paymentId, amount: paymentId === 'pi_over' ? 100 : 10, metadata })),
+      ),
+    );
+    await inbox.settled();
+    expect((await parked('pi_over'))[0]?.reason).toBe('balance_limit');
+    expect(await inbox.balance(customerId)).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it('is applied by a replay once its cause is mended, and its refund with it', async () => {
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_replay', amount: 800, customer: null, metadata: {} }),
+      stripeRefund({ paymentId: 'pi_replay', refundId: 're_replay', amount: 300 }),
+    ]);
+    const events = await parked('pi_replay');
+    expect(events.map((event) => event.reason)).toEqual(['no_customer', 'no_customer']);
+    const customerId = await newCustomer();
+    const payment = events.find((event) => event.eventType === 'payment_intent.succeeded');
+    await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId: payment?.eventId ?? '', customerId });
+    await eventually('both to be applied', async () => (await parked('pi_replay')).length === 0);
+    await inbox.settled();
+    expect(await inbox.balance(customerId)).toBe(500);
+    const again = await replayEvent(database.pool, inbox.boss, {
+      merchantId: MERCHANT,
+      eventId: payment?.eventId ?? '',
+      customerId: null,
+    });
+    expect(again).toMatchObject({ code: 'CONFLICT' });
+  });
+});
+
+describe('deliveries', () => {
+  it('stores nothing for a forged signature', async () => {
+    const body = stripePaymentSucceeded({ paymentId: 'pi_forged' });
+    const receipt = await inbox.receiver.receive(stripe, {
+      rawBody: Buffer.from(body),
+      headers: { 'stripe-signature': 't=1,v1=00' },
+    });
+    expect(receipt).toEqual({ kind: 'refused' });
+    const { rowCount } = await database.pool.query(
+      "select 1 from provider_event where convert_from(body, 'UTF8') like '%pi_forged%'",
+    );
+    expect(rowCount).toBe(0);
+  });
+
+  it('stores sibling events as ignored, without a job', async () => {
+    const body = JSON.stringify({
+      id: 'evt_sibling',
+      object: 'event',
+      type: 'charge.succeeded',
+      livemode: false,
+      data: { object: { id: 'ch_1', object: 'charge' } },
+    });
+    expect(await inbox.deliver(body)).toMatchObject({ kind: 'stored', state: 'ignored' });
+  });
+
+  it('keeps one payment id of two sources apart', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId, wallet_purpose: 'topup' };
+    await inbox.play([stripePaymentSucceeded({ paymentId: 'pi_twin', amount: 10, metadata })]);
+    await inbox.play([stripePaymentSucceeded({ paymentId: 'pi_twin', amount: 20, metadata })], orders);
+    expect(await inbox.balance(customerId)).toBe(30);
+    expect(await paymentLife(autocommit(database.pool), MERCHANT, 'pi_twin')).toHaveLength(2);
+  });
+});

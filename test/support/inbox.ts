@@ -1,0 +1,122 @@
+import type { PgBoss } from 'pg-boss';
+import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { systemClock } from '../../src/clock.ts';
+import { autocommit } from '../../src/db/transaction.ts';
+import type { EventState } from '../../src/inbox/events.ts';
+import { type Receipt, Receiver } from '../../src/inbox/receive.ts';
+import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import { readWallets } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/log.ts';
+import type { Source, Sources } from '../../src/merchants/sources.ts';
+import type { ProviderName } from '../../src/providers/names.ts';
+import { createBoss } from '../../src/queues.ts';
+import { Secret } from '../../src/secret.ts';
+import type { TestDatabase } from './database.ts';
+import { MERCHANT, SETTINGS } from './ledger.ts';
+import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET, signDodo, signRazorpay, signStripe } from './signing.ts';
+import { eventually } from './wait.ts';
+
+const SIGNERS = { stripe: signStripe, dodo: signDodo, razorpay: signRazorpay };
+const SECRETS = { stripe: STRIPE_SECRET, dodo: DODO_SECRET, razorpay: RAZORPAY_SECRET };
+
+export function testSource(provider: ProviderName, overrides: Partial<Source> = {}): Source {
+  return {
+    merchantId: MERCHANT,
+    sourceId: `src_${provider}`,
+    provider,
+    mode: 'test',
+    secrets: [new Secret(SECRETS[provider])],
+    defaultPurpose: 'topup',
+    refunds: 'auto',
+    ...overrides,
+  };
+}
+
+/** Sources by a list; the first of a provider is its default. */
+export function testSources(sources: readonly Source[]): Sources {
+  return {
+    byProvider: (provider) => sources.find((source) => source.provider === provider) ?? null,
+    byId: (provider, sourceId) =>
+      sources.find((source) => source.provider === provider && source.sourceId === sourceId) ?? null,
+    find: (merchantId, sourceId) =>
+      sources.find((source) => source.merchantId === merchantId && source.sourceId === sourceId) ?? null,
+  };
+}
+
+export interface TestInbox {
+  readonly boss: PgBoss;
+  readonly services: ApplyServices;
+  readonly receiver: Receiver;
+  /** Signs and delivers a body as the source's provider would. */
+  deliver(body: string, source?: Source): Promise<Receipt>;
+  /** Waits until no event is pending. */
+  settled(): Promise<void>;
+  /** Delivers bodies one after another, each applied before the next. */
+  play(bodies: readonly string[], source?: Source): Promise<void>;
+  /** How many events are in each state. */
+  states(): Promise<Partial<Record<EventState, number>>>;
+  balance(customerId: string, currency?: string): Promise<number | undefined>;
+  stop(): Promise<void>;
+}
+
+/** A receiver and a worker that applies events, on one database. */
+export async function startInbox(
+  database: TestDatabase,
+  options: { sources?: readonly Source[]; waitSeconds?: number; works?: boolean } = {},
+): Promise<TestInbox> {
+  const logger = createLogger('silent', 'test');
+  const sources = options.sources ?? [testSource('stripe'), testSource('dodo'), testSource('razorpay')];
+  const [defaultSource = testSource('stripe')] = sources;
+  const boss = createBoss({
+    databaseUrl: database.url,
+    applicationName: 'test-boss',
+    maxConnections: 6,
+    works: true,
+    logger,
+  });
+  await boss.start();
+  const services: ApplyServices = {
+    pool: database.pool,
+    boss,
+    sources: testSources(sources),
+    settings: SETTINGS,
+    clock: systemClock,
+    logger,
+    waitSeconds: options.waitSeconds ?? 900,
+    onPosted: () => {},
+  };
+  if (options.works !== false) await workApplyProviderEvent(boss, services);
+  const receiver = new Receiver({ pool: database.pool, boss, clock: systemClock, logger });
+  const deliver = (body: string, source = defaultSource) =>
+    receiver.receive(source, { rawBody: Buffer.from(body), headers: { ...SIGNERS[source.provider](body) } });
+  const settled = async () => {
+    await eventually('every event to be settled', async () => {
+      const { rowCount } = await database.pool.query("select 1 from provider_event where state = 'pending' limit 1");
+      return rowCount === 0;
+    });
+  };
+  return {
+    boss,
+    services,
+    receiver,
+    deliver,
+    settled,
+    play: async (bodies, source) => {
+      for (const body of bodies) {
+        await deliver(body, source);
+        await settled();
+      }
+    },
+    states: async () => {
+      const { rows } = await database.pool.query<{ state: EventState; count: number }>(
+        'select state, count(*) from provider_event group by 1',
+      );
+      return Object.fromEntries(rows.map((row) => [row.state, row.count]));
+    },
+    balance: async (customerId, currency = 'USD') => {
+      const wallets = await readWallets(autocommit(database.pool), [MERCHANT], [customerId]);
+      return wallets.find((wallet) => wallet.currency === currency)?.balance;
+    },
+    stop: () => boss.stop({ graceful: true, timeout: 5_000 }),
+  };
+}
