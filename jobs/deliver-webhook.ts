@@ -1,0 +1,23 @@
+import type { PgBoss } from 'pg-boss';
+import type { Outgoing } from '../src/announcements/index.ts';
+import { QUEUES } from '../src/queues.ts';
+
+/** Tries deliveries of the embedded sender; each settles its own job, whatever becomes of the others of its batch. */
+export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 'deliver'>): Promise<void> {
+  const { payload } = QUEUES['deliver-webhook'];
+  await boss.work(
+    'deliver-webhook',
+    {
+      // Mostly waiting for other people's servers: many at once cost little, and a slow one holds up one of four loops.
+      batchSize: 16,
+      localConcurrency: 4,
+      burstWhenBatchFull: true,
+      pollingIntervalSeconds: 2,
+      notifyPollingIntervalSeconds: 10,
+    },
+    async (jobs) => {
+      const tries = await Promise.allSettled(jobs.map((job) => outgoing.deliver(job, payload.parse(job.data))));
+      for (const one of tries) if (one.status === 'rejected') throw one.reason;
+    },
+  );
+}

@@ -1,0 +1,125 @@
+import { parseArgs } from 'node:util';
+import { createOutgoing } from '../src/announcements/index.ts';
+import { createNudger } from '../src/announcements/nudge.ts';
+import { type Clock, systemClock } from '../src/clock.ts';
+import { type Config, loadConfig } from '../src/config.ts';
+import { createPool } from '../src/db/pool.ts';
+import { createLogger, type Logger } from '../src/log.ts';
+import { sourcesFromConfig } from '../src/merchants/sources.ts';
+import { createBoss } from '../src/queues.ts';
+import { ledgerSettings } from '../src/settings.ts';
+import { onShutdown } from '../src/shutdown.ts';
+import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
+import { workApplyProviderEvent } from './apply-provider-event.ts';
+import { workAuditBooks } from './audit-books.ts';
+import { workCheckLowBalances } from './check-low-balances.ts';
+import { workDeliverWebhook } from './deliver-webhook.ts';
+import { workRequeueStrandedEvents } from './requeue-stranded-events.ts';
+
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export interface Worker {
+  /** Takes no new jobs, lets those under way finish (25 s at most), and closes every connection. */
+  close(): Promise<void>;
+}
+
+/** Starts every job of the service. The database must be migrated. */
+export async function startWorker({ config, databaseUrl, logger, clock }: WorkerOptions): Promise<Worker> {
+  const maxConnections = config.DATABASE_POOL_SIZE;
+  const pool = createPool({ databaseUrl, applicationName: 'chokin-worker', maxConnections, logger });
+  const auditPool = createPool({
+    databaseUrl,
+    applicationName: 'chokin-audit',
+    maxConnections: 1,
+    logger,
+    statementTimeoutMs: 0,
+  });
+  const boss = createBoss({
+    databaseUrl,
+    applicationName: 'chokin-worker-jobs',
+    maxConnections: 8,
+    works: true,
+    logger,
+  });
+  await boss.start();
+  const nudger = createNudger(boss, logger);
+  const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+  const settings = ledgerSettings(config);
+  const onPosted = () => nudger.nudge();
+
+  await workApplyProviderEvent(boss, {
+    pool,
+    boss,
+    sources: sourcesFromConfig(config),
+    settings,
+    clock,
+    logger,
+    waitSeconds: config.UNKNOWN_PAYMENT_WAIT_SECONDS,
+    onPosted,
+  });
+  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, clock, logger });
+  await workDeliverWebhook(boss, outgoing);
+  await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
+  await workRequeueStrandedEvents(boss, pool, clock, logger);
+  await workAuditBooks(boss, auditPool, clock, logger);
+  await schedule(config, boss);
+  logger.info('the worker is ready');
+
+  return {
+    close: async () => {
+      await boss.stop({ graceful: true, timeout: 25_000 });
+      await nudger.close();
+      await outgoing.webhooks.close();
+      await Promise.all([pool.end(), auditPool.end()]);
+    },
+  };
+}
+
+/**
+ * Schedules what runs by the clock, and runs each of it once now. All of it looks at state, so a tick missed while no
+ * worker was up is made up by the next; the run at the start makes that soon.
+ */
+async function schedule(config: Config, boss: ReturnType<typeof createBoss>): Promise<void> {
+  const schedules = {
+    'check-low-balances': config.LOW_BALANCE_CRON,
+    'audit-books': config.AUDIT_CRON,
+    'announce-balance-changes': '* * * * *',
+    'requeue-stranded-events': '*/2 * * * *',
+  };
+  for (const [name, cron] of Object.entries(schedules)) {
+    await boss.schedule(name, cron, {});
+    if (name !== 'audit-books') await boss.send(name, {});
+  }
+}
+
+const HELP = `Usage: npm run worker
+
+Runs the jobs: applies provider events, announces balance changes, delivers webhooks, checks for low balances, audits
+the books. Needs DATABASE_URL, migrated by npm run migrate. Any number of workers may run at once; Ctrl-C or SIGTERM
+lets the jobs under way finish first. .env.example lists every variable.`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const config = loadConfig();
+  if (config.DATABASE_URL === undefined)
+    throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
+  const logger = createLogger(config.LOG_LEVEL, 'worker');
+  const worker = await startWorker({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
+  onShutdown(() => worker.close(), logger);
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  });
+}

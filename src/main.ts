@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startWorker } from '../jobs/worker.ts';
+import { systemClock } from './clock.ts';
+import { loadConfig } from './config.ts';
+import { startEmbeddedPostgres } from './db/embedded.ts';
+import { migrate } from './db/migrate.ts';
+import { createLogger } from './log.ts';
+import { onShutdown } from './shutdown.ts';
+import { startWeb } from './web.ts';
+
+const HELP = `Usage: npm start
+
+Runs the whole service in one process: the database (an embedded Postgres in DATA_DIR, unless DATABASE_URL names
+yours), its migration, the HTTP API with the webhook receiver, and the worker. Prints its URL, and the API key
+when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every variable.`;
+
+/** The composition root of the whole service, for development and small deployments. */
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const config = loadConfig();
+  const logger = createLogger(config.LOG_LEVEL, 'chokin');
+  // What is open is closed in reverse order, also when a later step of the start fails.
+  const open: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (const closeOne of open.splice(0).reverse()) await closeOne();
+  };
+  onShutdown(close, logger);
+  try {
+    let databaseUrl = config.DATABASE_URL?.reveal();
+    if (databaseUrl === undefined) {
+      console.log(`Starting the embedded Postgres in ${config.DATA_DIR} …`);
+      const postgres = await startEmbeddedPostgres({ dataDir: join(config.DATA_DIR, 'postgres') });
+      open.push(() => postgres.stop());
+      databaseUrl = postgres.databaseUrl;
+      console.log(`Database  ${databaseUrl}`);
+    }
+    await migrate(databaseUrl, logger);
+    const web = await startWeb({ config, databaseUrl, logger, clock: systemClock });
+    open.push(() => web.close());
+    const worker = await startWorker({ config, databaseUrl, logger, clock: systemClock });
+    open.push(() => worker.close());
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});

@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { autocommit } from '../../src/db/transaction.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
+import { getEvent } from '../../src/inbox/events.ts';
+import { requeueStranded } from '../../src/inbox/stranded.ts';
+import { deadLetterOf } from '../../src/queues.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
+
+let database: TestDatabase;
+let inbox: TestInbox;
+let customerId = '';
+const stripe = testSource('stripe');
+/** Its events are stored, but nobody configures it any more, so applying them throws. */
+const gone = testSource('stripe', { sourceId: 'src_gone' });
+const QUEUE = 'apply-provider-event';
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
+  inbox = await startInbox(database, { sources: [stripe], works: false });
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await inbox.stop();
+  await database.drop();
+});
+
+const payment = (paymentId: string) =>
+  stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: customerId } });
+
+async function deliver(body: string, source = stripe): Promise<string> {
+  const receipt = await inbox.receiver.receive(source, {
+    rawBody: Buffer.from(body),
+    headers: { ...signStripe(body) },
+  });
+  if (receipt.kind !== 'stored') throw new Error(`the delivery was ${receipt.kind}`);
+  return receipt.eventId;
+}
+
+async function fetchJobs(batchSize = 10) {
+  const jobs = await inbox.boss.fetch<{ eventId: string }>(QUEUE, { batchSize, includeMetadata: true });
+  return jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId }));
+}
+
+const event = (eventId: string) => getEvent(autocommit(database.pool), MERCHANT, eventId);
+
+describe('the job that applies events', () => {
+  it('isolates a poison event: its neighbours are applied, it alone is retried', async () => {
+    const good = await deliver(payment('pi_good'));
+    const poison = await deliver(payment('pi_poison'), gone);
+    const fine = await deliver(payment('pi_fine'));
+    const results = await applyEvents(inbox.services, await fetchJobs());
+    const states = await Promise.all([good, poison, fine].map(async (eventId) => (await event(eventId))?.state));
+    expect(states).toEqual(['applied', 'pending', 'applied']);
+    expect(results.map((result) => result.status).sort()).toEqual(['completed', 'completed', 'failed']);
+    expect(await inbox.balance(customerId)).toBe(200);
+    const failed = results.find((result) => result.status === 'failed');
+    await inbox.boss.fail(QUEUE, failed?.id ?? '');
+    await inbox.boss.deleteJob(QUEUE, failed?.id ?? '');
+    await database.pool.query('delete from provider_event where event_id = $1', [poison]);
+  });
+
+  it('parks an event whose retries are used up, and dead-letters its job', async () => {
+    const eventId = await deliver(payment('pi_last'), gone);
+    const [job] = await fetchJobs();
+    if (job === undefined) throw new Error('no job was enqueued');
+    const [result] = await applyEvents(inbox.services, [{ ...job, retryLimit: job.retryCount }]);
+    expect(result).toMatchObject({ status: 'deadletter', output: { error: 'InvariantError' } });
+    expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'apply_failed', detail: 'InvariantError' });
+    await inbox.boss.deleteJob(QUEUE, job.id);
+  });
+
+  it('leaves no trace when another worker has taken the job over', async () => {
+    const eventId = await deliver(payment('pi_stale'));
+    const [job] = await fetchJobs();
+    if (job === undefined) throw new Error('no job was enqueued');
+    // The first worker froze; its claim expired and the job was given out again.
+    await inbox.boss.fail(QUEUE, job.id);
+    await database.pool.query('update pgboss.job set start_after = now() where id = $1', [job.id]);
+    const [again] = await fetchJobs();
+    expect(again).toMatchObject({ id: job.id, retryCount: 1 });
+    const before = await inbox.balance(customerId);
+    expect(await applyEvents(inbox.services, [job])).toMatchObject([{ status: 'failed' }]);
+    expect((await event(eventId))?.state).toBe('pending');
+    expect(await inbox.balance(customerId)).toBe(before);
+    expect(await applyEvents(inbox.services, again === undefined ? [] : [again])).toMatchObject([
+      { status: 'completed' },
+    ]);
+    expect(await inbox.balance(customerId)).toBe((before ?? 0) + 100);
+  });
+
+  it('applies an event once when two workers hold jobs of it at the same time', async () => {
+    const eventId = await deliver(payment('pi_two'));
+    await inbox.boss.send(QUEUE, { eventId });
+    const jobs = await fetchJobs();
+    expect(jobs).toHaveLength(2);
+    const before = await inbox.balance(customerId);
+    await Promise.all(jobs.map((job) => applyEvents(inbox.services, [job])));
+    expect(await inbox.balance(customerId)).toBe((before ?? 0) + 100);
+  });
+
+  it('makes a new job for a pending event that lost its own, and parks one whose job was buried', async () => {
+    const lost = await deliver(payment('pi_lost'));
+    const buried = await deliver(payment('pi_buried'));
+    for (const job of await fetchJobs()) {
+      if (job.eventId === buried) await inbox.boss.send(deadLetterOf(QUEUE), { eventId: buried });
+      await inbox.boss.deleteJob(QUEUE, job.id);
+    }
+    const inTwoMinutes = { now: () => new Date(Date.now() + 120_000) };
+    await eventually(
+      'the stranded events to be found',
+      async () =>
+        (await requeueStranded(database.pool, inbox.boss, inTwoMinutes, inbox.services.logger)).enqueued === 1,
+      70_000,
+    );
+    expect(await event(buried)).toMatchObject({ state: 'parked', reason: 'apply_failed' });
+    await applyEvents(inbox.services, await fetchJobs());
+    expect((await event(lost))?.state).toBe('applied');
+  }, 80_000);
+
+  it('fails the whole batch when the database is away, so that pg-boss retries it', async () => {
+    await deliver(payment('pi_away'));
+    const jobs = await fetchJobs();
+    const away = {
+      ...inbox.services,
+      pool: Object.assign(Object.create(database.pool), {
+        connect: () => Promise.reject(Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })),
+      }),
+    };
+    await expect(applyEvents(away, jobs)).rejects.toThrow('connect');
+    await applyEvents({ ...inbox.services, sources: testSources([stripe]) }, jobs);
+  });
+});
