@@ -16,7 +16,7 @@ export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 
       notifyPollingIntervalSeconds: 10,
     },
     async (jobs) => {
-      const tries = await Promise.allSettled(jobs.map((job) => outgoing.deliver(job, payload.parse(job.data))));
+      const tries = await Promise.allSettled(jobs.map(async (job) => outgoing.deliver(job, payload.parse(job.data))));
       for (const one of tries) if (one.status === 'rejected') throw one.reason;
     },
   );

@@ -51,6 +51,7 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   const outgoing = createOutgoing({ config, pool, boss, clock, logger });
   const settings = ledgerSettings(config);
   const onPosted = () => nudger.nudge();
+  const shutdown = new AbortController();
 
   await workApplyProviderEvent(boss, {
     pool,
@@ -62,7 +63,7 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
     waitSeconds: config.UNKNOWN_PAYMENT_WAIT_SECONDS,
     onPosted,
   });
-  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, clock, logger });
+  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal: shutdown.signal });
   await workDeliverWebhook(boss, outgoing);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   await workRequeueStrandedEvents(boss, pool, clock, logger);
@@ -72,9 +73,10 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
 
   return {
     close: async () => {
+      shutdown.abort();
       await boss.stop({ graceful: true, timeout: 25_000 });
       await nudger.close();
-      await outgoing.webhooks.close();
+      await outgoing.close();
       await Promise.all([pool.end(), auditPool.end()]);
     },
   };
