@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseRate, type Rate } from './money.ts';
 import { PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
 import { Secret } from './secret.ts';
+import { isStandardWebhooksSecret } from './standard-webhooks.ts';
 
 /** The one reader of the environment. `.env.example` explains every variable to the operator. */
 
@@ -174,6 +175,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
         refunds: parsed.data.REFUNDS,
       });
     }
+  }
+  const dodo = sources.find((source) => source.provider === 'dodo');
+  // With such a secret every delivery would be refused, which looks like an attack rather than like a typing error.
+  if (dodo?.secrets.some((secret) => !isStandardWebhooksSecret(secret.reveal()))) {
+    problems.push('DODO_WEBHOOK_SECRET: wants whsec_ and base64, as the Dodo dashboard shows it');
   }
   if (base.success) problems.push(...crossProblems(base.data));
   if (!base.success || problems.length > 0) throw new ConfigError(problems);

@@ -1,0 +1,78 @@
+import { createServer, type Server } from 'node:http';
+import { Webhook } from 'svix';
+import { z } from 'zod';
+import { eventually } from '../support/wait.ts';
+
+const eventSchema = z.object({
+  id: z.string(),
+  type: z.string(),
+  data: z.object({ customer_id: z.string(), currency: z.string(), balance: z.int(), version: z.int() }),
+});
+
+export type ReceivedEvent = z.infer<typeof eventSchema>;
+
+/** A merchant's endpoint: it trusts nothing that the `svix` package has not verified, and drops repeats by their id. */
+export class MerchantEndpoint {
+  readonly #server: Server;
+  readonly #received = new Map<string, ReceivedEvent>();
+  /** Deliveries whose signature did not verify; a demo that ends with one has failed. */
+  rejected = 0;
+  secret = '';
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        response.statusCode = this.#take(Buffer.concat(chunks).toString(), request.headers) ? 204 : 401;
+        response.end();
+      });
+    });
+  }
+
+  listen(): Promise<string> {
+    return new Promise((resolve) => {
+      this.#server.listen(0, '127.0.0.1', () => {
+        const address = this.#server.address();
+        resolve(`http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/hooks`);
+      });
+    });
+  }
+
+  /** Waits for an event about a wallet, of this type and balance. */
+  event(type: string, customerId: string, currency: string, balance: number): Promise<ReceivedEvent> {
+    return eventually(`the webhook ${type} with a balance of ${balance} ${currency}`, () =>
+      [...this.#received.values()].find(
+        ({ type: seen, data }) =>
+          seen === type && data.customer_id === customerId && data.currency === currency && data.balance === balance,
+      ),
+    );
+  }
+
+  /** How many different events of a type arrived. */
+  count(type: string): number {
+    return [...this.#received.values()].filter((event) => event.type === type).length;
+  }
+
+  get total(): number {
+    return this.#received.size;
+  }
+
+  close(): Promise<void> {
+    this.#server.closeAllConnections();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #take(body: string, headers: NodeJS.Dict<string | string[]>): boolean {
+    try {
+      const plain = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+      new Webhook(this.secret).verify(body, plain);
+    } catch {
+      this.rejected += 1;
+      return false;
+    }
+    const event = eventSchema.parse(JSON.parse(body));
+    this.#received.set(event.id, event);
+    return true;
+  }
+}

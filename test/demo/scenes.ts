@@ -1,0 +1,251 @@
+import { strict as assert } from 'node:assert';
+import DodoPayments from 'dodopayments';
+import { formatMinor } from '../../src/money.ts';
+import {
+  dodoPayment,
+  dodoRefund,
+  razorpayPayment,
+  type SignedHeaders,
+  signDodo,
+  signRazorpay,
+  signStripe,
+  stripePaymentSucceeded,
+  stripeRefund,
+} from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
+import type { MerchantEndpoint } from './merchant.ts';
+import type { Story } from './story.ts';
+
+export interface Stage {
+  readonly story: Story;
+  readonly client: DodoPayments;
+  readonly endpoint: MerchantEndpoint;
+  readonly baseUrl: string;
+  readonly apiKey: string;
+}
+
+type Currency = 'USD' | 'INR';
+
+/** A wallet on the stage: what is done to it, what it must hold afterwards, what the merchant must hear of it. */
+class Actor {
+  readonly #stage: Stage;
+  readonly customerId: string;
+
+  constructor(stage: Stage, customerId: string) {
+    this.#stage = stage;
+    this.customerId = customerId;
+  }
+
+  entry(entryType: 'credit' | 'debit', amount: number, reason: string, key: string): Promise<unknown> {
+    return this.#stage.client.customers.wallets.ledgerEntries.create(this.customerId, {
+      amount,
+      currency: 'USD',
+      entry_type: entryType,
+      reason,
+      idempotency_key: key,
+    });
+  }
+
+  async balance(currency: Currency): Promise<number> {
+    const wallets = await this.#stage.client.customers.wallets.list(this.customerId);
+    return wallets.items.find((wallet) => wallet.currency === currency)?.balance ?? Number.NaN;
+  }
+
+  /** Waits for the balance and the webhook, and tells the line. */
+  async expect(
+    who: string,
+    what: string,
+    balance: number,
+    currency: Currency = 'USD',
+    heard = 'wallet.balance.changed',
+  ): Promise<void> {
+    await eventually(
+      `a balance of ${formatMinor(balance, currency)} (${what})`,
+      async () => (await this.balance(currency)) === balance,
+    );
+    await this.#stage.endpoint.event(heard, this.customerId, currency, balance);
+    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard });
+  }
+
+  /** Checks, after the events before it were applied, that nothing changed. */
+  async expectNoChange(who: string, what: string, balance: number, currency: Currency = 'USD'): Promise<void> {
+    assert.equal(await this.balance(currency), balance, what);
+    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard: '(nothing: nothing changed)' });
+  }
+}
+
+/** The story; each scene throws if a balance or a webhook is not what it must be. */
+export async function playStory(stage: Stage): Promise<void> {
+  const { story, client, endpoint } = stage;
+  await openEndpoint(stage);
+  story.title('A customer and her wallets');
+  story.header();
+  const customer = await client.customers.create({ email: 'ada@example.com', name: 'Ada Lovelace' });
+  const ada = new Actor(stage, customer.customer_id);
+  await ada.expect(
+    'merchant',
+    'creates Ada through the Dodo SDK; her USD wallet comes with her',
+    0,
+    'USD',
+    'wallet.created',
+  );
+  await ada.expect('', '… and her INR wallet', 0, 'INR', 'wallet.created');
+  await ada.entry('credit', 500, 'Welcome', `welcome_${ada.customerId}`);
+  await ada.expect('merchant', 'gives a welcome credit of 5.00 USD', 500);
+  await playPurchases(stage, ada);
+  await playUsage(stage, ada);
+  await playRefunds(stage, ada);
+  await playForgery(stage, ada);
+  assert.equal(endpoint.count('wallet.balance.low'), 1, 'one low-balance alert');
+}
+
+async function openEndpoint(stage: Stage): Promise<void> {
+  const url = await stage.endpoint.listen();
+  const { id } = await api(stage, 'POST', '/webhook-endpoints', { url, description: 'demo' });
+  const { secret } = await api(stage, 'GET', `/webhook-endpoints/${String(id)}/secret`);
+  stage.endpoint.secret = String(secret);
+}
+
+async function playPurchases(stage: Stage, ada: Actor): Promise<void> {
+  stage.story.title('Purchases: one credit each, however often the provider tells');
+  stage.story.header();
+  const metadata = { wallet_customer_id: ada.customerId };
+  const topUp = stripePaymentSucceeded({ paymentId: 'pi_topup', amount: 2000, currency: 'usd', metadata });
+  await deliver(stage, 'stripe', topUp, signStripe(topUp));
+  await ada.expect('Stripe', 'payment_intent.succeeded: a top-up of 20.00 USD', 2500);
+  await deliver(stage, 'stripe', topUp, signStripe(topUp));
+  for (const type of ['charge.succeeded', 'checkout.session.completed']) {
+    const sibling = stripeSibling(type);
+    await deliver(stage, 'stripe', sibling, signStripe(sibling));
+  }
+  const renamed = stripePaymentSucceeded({ paymentId: 'pi_topup', amount: 2000, currency: 'usd', metadata });
+  await deliver(stage, 'stripe', renamed, signStripe(renamed));
+  await allApplied(stage);
+  await ada.expectNoChange('Stripe', 'the same again, its siblings, and the same under another event id', 2500);
+  const rupees = razorpayPayment({ paymentId: 'pay_inr', amount: 150_000, currency: 'INR', notes: metadata });
+  await deliver(stage, 'razorpay', rupees, signRazorpay(rupees));
+  await ada.expect('Razorpay', 'payment.captured: a top-up of 1,500.00 INR', 150_000, 'INR');
+}
+
+async function playUsage(stage: Stage, ada: Actor): Promise<void> {
+  const { story, client } = stage;
+  story.title('Usage: debits until the balance is low, and not one beyond it');
+  story.header();
+  for (const [index, left] of [2000, 1500, 1000].entries()) {
+    await ada.entry('debit', 500, 'API usage', `usage-${index}`);
+    await ada.expect('merchant', `debits 5.00 USD for usage (${index + 1})`, left);
+  }
+  await ada.entry('debit', 250, 'API usage', 'usage-3');
+  await ada.expect('merchant', 'debits 2.50 USD: below the threshold of 10.00', 750, 'USD', 'wallet.balance.low');
+  const refused: unknown = await ada.entry('debit', 10_000, 'API usage', 'usage-4').catch((error: unknown) => error);
+  assert(
+    refused instanceof DodoPayments.APIError &&
+      refused.status === 400 &&
+      refused.message.includes('Insufficient balance'),
+  );
+  await ada.expectNoChange('merchant', 'debits 100.00 USD: 400 INSUFFICIENT_WALLET_FUNDS', 750);
+  const repeated: unknown = await ada.entry('debit', 250, 'API usage', 'usage-3').catch((error: unknown) => error);
+  assert(repeated instanceof DodoPayments.APIError && repeated.status === 409);
+  await ada.expectNoChange('merchant', 'repeats the debit of 2.50 under its key: 409, already done', 750);
+  const total = await client.customers.wallets.list(ada.customerId);
+  assert.equal(total.total_balance_usd, 750 + 1785, 'both wallets in dollars');
+}
+
+async function playRefunds(stage: Stage, ada: Actor): Promise<void> {
+  stage.story.title('Refunds: of an order into the wallet, of a top-up out of it, in any order');
+  stage.story.header();
+  const order = dodoPayment({
+    paymentId: 'pay_order',
+    amount: 1800,
+    currency: 'USD',
+    metadata: { wallet_customer_id: ada.customerId, wallet_purpose: 'order' },
+  });
+  await deliver(stage, 'dodo', order, signDodo(order));
+  await allApplied(stage);
+  await ada.expectNoChange('Dodo', 'payment.succeeded: an order of 18.00 USD, paid by card', 750);
+  const refund = dodoRefund({
+    paymentId: 'pay_order',
+    refundId: 'ref_order',
+    amount: 1800,
+    currency: 'USD',
+    isPartial: false,
+  });
+  await deliver(stage, 'dodo', refund, signDodo(refund));
+  await ada.expect('Dodo', 'refund.succeeded: 18.00 USD into the wallet instead of cash', 2550);
+  const partial = stripeRefund({ paymentId: 'pi_topup', refundId: 're_part', amount: 500, currency: 'usd' });
+  await deliver(stage, 'stripe', partial, signStripe(partial));
+  await ada.expect('Stripe', 'refund.created: 5.00 of the 20.00 USD top-up', 2050);
+  const rest = stripeRefund({ paymentId: 'pi_topup', refundId: 're_rest', amount: 1500, currency: 'usd' });
+  await deliver(stage, 'stripe', rest, signStripe(rest));
+  await ada.expect('Stripe', 'refund.created: the other 15.00', 550);
+  const late = stripePaymentSucceeded({
+    paymentId: 'pi_topup',
+    amount: 2000,
+    currency: 'usd',
+    metadata: { wallet_customer_id: ada.customerId },
+  });
+  await deliver(stage, 'stripe', late, signStripe(late));
+  await allApplied(stage);
+  await ada.expectNoChange('Stripe', 'redelivers the payment after its refunds', 550);
+}
+
+async function playForgery(stage: Stage, ada: Actor): Promise<void> {
+  stage.story.title('A forgery');
+  stage.story.header();
+  const forged = stripePaymentSucceeded({
+    paymentId: 'pi_forged',
+    amount: 99_900,
+    metadata: { wallet_customer_id: ada.customerId },
+  });
+  const response = await post(stage, 'stripe', forged, signStripe(forged, 'whsec_of_somebody_else'));
+  assert.equal(response.status, 401);
+  await ada.expectNoChange('a stranger', 'sends a payment of 999.00 USD with a forged signature: 401', 550);
+}
+
+function stripeSibling(type: string): string {
+  return JSON.stringify({
+    id: `evt_${type.replaceAll('.', '_')}`,
+    object: 'event',
+    type,
+    livemode: false,
+    created: 1_760_000_000,
+    data: { object: { id: 'sibling', object: 'event', payment_intent: 'pi_topup', payment_status: 'paid' } },
+  });
+}
+
+function post({ baseUrl }: Stage, provider: string, body: string, headers: SignedHeaders): Promise<Response> {
+  return fetch(`${baseUrl}/webhooks/${provider}`, { method: 'POST', body, headers });
+}
+
+async function deliver(stage: Stage, provider: string, body: string, headers: SignedHeaders): Promise<void> {
+  const response = await post(stage, provider, body, headers);
+  assert.equal(
+    response.status,
+    200,
+    `the ${provider} delivery was answered ${response.status}: ${await response.text()}`,
+  );
+}
+
+/** Waits until no event is pending, so that "nothing changed" means something. */
+async function allApplied(stage: Stage): Promise<void> {
+  await eventually('every event to be applied', async () => {
+    const { items } = await api(stage, 'GET', '/events?status=pending');
+    return Array.isArray(items) && items.length === 0;
+  });
+}
+
+async function api(
+  { baseUrl, apiKey }: Stage,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Record<string, unknown>> {
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  const response = await fetch(
+    baseUrl + path,
+    body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) },
+  );
+  const answer = (await response.json()) as Record<string, unknown>;
+  assert(response.ok, `${method} ${path} was answered ${response.status}: ${JSON.stringify(answer)}`);
+  return answer;
+}

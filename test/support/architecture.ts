@@ -1,0 +1,253 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { parseAst } from 'vitest/node';
+
+/**
+ * The rules about the shape of `src` and `jobs`: which room may import which, and what may be done in one file alone.
+ * Files are parsed, so that a comment or a message is never mistaken for code.
+ */
+
+/** From the bottom up. A file may import from its own layer and from those below, never from above. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['leaves'],
+  ['db'],
+  ['queues'],
+  ['ledger'],
+  ['payments', 'customers', 'alerts', 'merchants', 'providers', 'announcements', 'settings'],
+  ['inbox'],
+  ['http', 'jobs'],
+  ['roots'],
+];
+
+/** Every exception to every rule, in one place. A file's room is its folder; these files live elsewhere. */
+const ROOM_OF_FILE: Readonly<Record<string, string>> = {
+  'src/web.ts': 'roots',
+  'src/main.ts': 'roots',
+  'jobs/worker.ts': 'roots',
+  // A command: it makes the tables and then the queues.
+  'src/db/migrate.ts': 'roots',
+  'src/queues.ts': 'queues',
+  // Turns the configuration into what the ledger decides by.
+  'src/settings.ts': 'settings',
+  'src/providers/names.ts': 'leaves',
+};
+const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
+const ONLY_IN = { environment: 'src/config.ts', clock: 'src/clock.ts', svix: 'src/announcements/svix.ts' } as const;
+const MAX_FUNCTION_LINES = 70;
+const MAX_FILE_LINES = 300;
+
+const LEDGER_TABLE =
+  /\b(?:from|join|into|update|table|FROM|JOIN|INTO|UPDATE|TABLE)\s+(?:only\s+)?(?:wallet|entry|wallet_alert|unannounced_wallet)\b/g;
+
+export interface Violation {
+  readonly file: string;
+  readonly line: number;
+  readonly rule: string;
+  readonly what: string;
+}
+
+/** `src/a.ts:12  rule: what` */
+export function renderViolation({ file, line, rule, what }: Violation): string {
+  return `${file}:${line}  ${rule}: ${what}`;
+}
+
+/** Checks every TypeScript file of `src` and `jobs` under `root`. */
+export async function checkArchitecture(root: string): Promise<readonly Violation[]> {
+  const sources = new Map<string, string>();
+  for (const folder of ['src', 'jobs']) {
+    const names = await readdir(join(root, folder), { recursive: true });
+    for (const name of names.filter((one) => one.endsWith('.ts')).sort()) {
+      const file = `${folder}/${name.replaceAll('\\', '/')}`;
+      sources.set(file, await readFile(join(root, file), 'utf8'));
+    }
+  }
+  return checkSources(sources);
+}
+
+/** The same over texts by their path, such as `src/money.ts`. */
+export function checkSources(sources: ReadonlyMap<string, string>): readonly Violation[] {
+  const files = [...sources].map(([file, text]) => parse(file, text));
+  return [...files.flatMap(checkFile), ...roomCycles(files)];
+}
+
+interface Node {
+  readonly type: string;
+  readonly start: number;
+  readonly end: number;
+  readonly [field: string]: unknown;
+}
+
+interface Import {
+  readonly specifier: string;
+  readonly line: number;
+}
+
+interface ParsedFile {
+  readonly file: string;
+  readonly text: string;
+  readonly nodes: readonly Node[];
+  readonly imports: readonly Import[];
+}
+
+function parse(file: string, text: string): ParsedFile {
+  const nodes: Node[] = [];
+  collect(parseAst(text, { lang: 'ts' }), nodes);
+  const imports = nodes.flatMap((node): Import[] => {
+    const specifier = isNode(node.source) ? node.source.value : undefined;
+    return typeof specifier === 'string' ? [{ specifier, line: lineAt(text, node.start) }] : [];
+  });
+  return { file, text, nodes, imports };
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === 'object' && value !== null && 'type' in value && 'start' in value;
+}
+
+function collect(value: unknown, into: Node[]): void {
+  if (Array.isArray(value)) for (const one of value) collect(one, into);
+  else if (isNode(value)) {
+    into.push(value);
+    for (const child of Object.values(value)) if (typeof child === 'object') collect(child, into);
+  }
+}
+
+function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split('\n').length;
+}
+
+function checkFile(parsed: ParsedFile): Violation[] {
+  const { file, text, nodes, imports } = parsed;
+  const found: Violation[] = [];
+  const report = (line: number, rule: string, what: string) => found.push({ file, line, rule, what });
+
+  for (const { specifier, line } of imports) {
+    const problem = importProblem(file, specifier);
+    if (problem !== null) report(line, 'arrows', problem);
+  }
+  const speaks = mayUseConsole(parsed);
+  for (const node of nodes) {
+    const line = lineAt(text, node.start);
+    for (const [rule, what] of nodeProblems(file, node, speaks)) report(line, rule, what);
+    if (isText(node) && roomOf(file) !== 'ledger') {
+      for (const match of text.slice(node.start, node.end).matchAll(LEDGER_TABLE)) {
+        report(lineAt(text, node.start + match.index), 'ledger tables', `"${match[0]}" outside src/ledger`);
+      }
+    }
+    const lines = lineAt(text, node.end) - line + 1;
+    if (/Function/.test(node.type) && isNode(node.body) && lines > MAX_FUNCTION_LINES) {
+      report(line, 'length', `a function of ${lines} lines; ${MAX_FUNCTION_LINES} are the most`);
+    }
+  }
+  const fileLines = text.trimEnd().split('\n').length;
+  if (fileLines > MAX_FILE_LINES) report(1, 'length', `a file of ${fileLines} lines; ${MAX_FILE_LINES} are the most`);
+  for (const match of text.matchAll(/\b(?:TODO|FIXME)\b/g)) report(lineAt(text, match.index), 'unfinished', match[0]);
+  return found;
+}
+
+/** The name of the room a file belongs to; null where the table has no place for it. */
+function roomOf(file: string): string | null {
+  const special = ROOM_OF_FILE[file];
+  if (special !== undefined) return special;
+  const [top, folder, ...rest] = file.split('/');
+  if (top === 'jobs') return 'jobs';
+  return rest.length === 0 ? 'leaves' : (folder ?? null);
+}
+
+function layerOf(room: string | null): number {
+  return LAYERS.findIndex((rooms) => room !== null && rooms.includes(room));
+}
+
+/** The file that a relative import names, or null for a package. */
+function targetOf(file: string, specifier: string): string | null {
+  return specifier.startsWith('.') ? posix.join(dirname(file), specifier) : null;
+}
+
+function importProblem(file: string, specifier: string): string | null {
+  const room = roomOf(file);
+  if (layerOf(room) === -1) return `no layer has a place for ${file}`;
+  const target = targetOf(file, specifier);
+  if (target === null) {
+    const isSvix = specifier === 'svix' || specifier.startsWith('svix/');
+    return isSvix && file !== ONLY_IN.svix ? `only ${ONLY_IN.svix} imports svix` : null;
+  }
+  if (!/^(?:src|jobs)\//.test(target)) return `${target} is outside src and jobs`;
+  if (file.startsWith('src/') && target.startsWith('jobs/') && !MAY_IMPORT_JOBS.has(file)) {
+    return `src does not import jobs (${target})`;
+  }
+  const targetRoom = roomOf(target);
+  if (layerOf(targetRoom) === -1) return `no layer has a place for ${target}`;
+  if (layerOf(targetRoom) > layerOf(room)) return `${room} may not import ${target}, which is ${targetRoom}`;
+  const isAcross = (room === 'http' && targetRoom === 'jobs') || (room === 'jobs' && targetRoom === 'http');
+  return isAcross ? `${room} and ${targetRoom} do not import each other` : null;
+}
+
+/** Rooms of one layer may use each other, but not in a circle. */
+function roomCycles(files: readonly ParsedFile[]): Violation[] {
+  const edges = files.flatMap(({ file, imports }) =>
+    imports.flatMap(({ specifier, line }) => {
+      const target = targetOf(file, specifier);
+      const [from, to] = [roomOf(file), target === null ? null : roomOf(target)];
+      return from !== null && to !== null && from !== to && layerOf(from) === layerOf(to)
+        ? [{ file, line, from, to }]
+        : [];
+    }),
+  );
+  const reaches = (from: string, goal: string, seen: ReadonlySet<string>): boolean =>
+    from === goal ||
+    edges.some(
+      (edge) => edge.from === from && !seen.has(edge.to) && reaches(edge.to, goal, new Set([...seen, edge.to])),
+    );
+  return edges
+    .filter(({ from, to }) => reaches(to, from, new Set([to])))
+    .map(({ file, line, from, to }) => ({ file, line, rule: 'arrows', what: `${from} and ${to} import in a circle` }));
+}
+
+/** Composition roots, commands and files that are also run by themselves speak to a person. */
+function mayUseConsole({ file, text }: ParsedFile): boolean {
+  return roomOf(file) === 'roots' || file.endsWith('-command.ts') || text.includes('import.meta.main');
+}
+
+function isText(node: Node): boolean {
+  return node.type === 'TemplateElement' || (node.type === 'Literal' && typeof node.value === 'string');
+}
+
+function isNamed(value: unknown, name: string): boolean {
+  return isNode(value) && value.type === 'Identifier' && value.name === name;
+}
+
+function nodeProblems(file: string, node: Node, mayUseConsole: boolean): [rule: string, what: string][] {
+  const problems: [string, string][] = [];
+  if (node.type === 'TSAnyKeyword') problems.push(['any', 'the type any']);
+  if (node.type === 'MemberExpression' && isNamed(node.object, 'console') && !mayUseConsole) {
+    problems.push(['console', 'console outside composition roots and commands']);
+  }
+  if (file !== ONLY_IN.environment && readsEnvironment(node)) {
+    problems.push(['environment', `only ${ONLY_IN.environment} reads the environment`]);
+  }
+  if (file !== ONLY_IN.clock && asksForTime(node)) {
+    problems.push(['clock', `only ${ONLY_IN.clock} asks for the time of day`]);
+  }
+  return problems;
+}
+
+function readsEnvironment(node: Node): boolean {
+  switch (node.type) {
+    case 'MemberExpression':
+      return isNamed(node.object, 'process') && isNamed(node.property, 'env');
+    case 'VariableDeclarator':
+      return isNamed(node.init, 'process');
+    case 'ImportDeclaration':
+      return isNode(node.source) && (node.source.value === 'node:process' || node.source.value === 'process');
+    default:
+      return false;
+  }
+}
+
+function asksForTime(node: Node): boolean {
+  const { type, callee } = node;
+  const hasArguments = Array.isArray(node.arguments) && node.arguments.length > 0;
+  if (type === 'NewExpression') return isNamed(callee, 'Date') && !hasArguments;
+  if (type !== 'CallExpression') return false;
+  if (isNamed(callee, 'Date')) return true;
+  return isNode(callee) && isNamed(callee.object, 'Date') && isNamed(callee.property, 'now');
+}
