@@ -16,7 +16,8 @@ export async function workAnnounceBalanceChanges(boss: PgBoss, services: Announc
   const { signal: shutdown = new AbortController().signal, ...needed } = services;
   await boss.work(
     'announce-balance-changes',
-    { batchSize: 1, localConcurrency: 1, pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 10 },
+    // A notification tells of a job that is made, not of one that becomes due: those are found by looking.
+    { batchSize: 1, localConcurrency: 1, pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 },
     async (jobs) => {
       const signal = AbortSignal.any([shutdown, ...jobs.map((job) => job.signal)]);
       const result = await announce({ ...needed, maxSeconds: MAX_SECONDS, signal });

@@ -13,7 +13,8 @@ export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 
       localConcurrency: 4,
       burstWhenBatchFull: true,
       pollingIntervalSeconds: 2,
-      notifyPollingIntervalSeconds: 10,
+      // A notification tells of a job that is made, not of a retry that becomes due: those are found by looking.
+      notifyPollingIntervalSeconds: 2,
     },
     async (jobs) => {
       const tries = await Promise.allSettled(jobs.map(async (job) => outgoing.deliver(job, payload.parse(job.data))));

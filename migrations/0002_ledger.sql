@@ -9,7 +9,8 @@ create table wallet (
   balance bigint not null default 0 check (balance between -9007199254740991 and 9007199254740991),
   -- How many entries the wallet has, which is the seq of its newest entry.
   version bigint not null default 0 check (version >= 0),
-  held_credit boolean not null default false,
+  -- Set once the wallet has reached its threshold or been spent from: only then can it be low.
+  alerts_armed boolean not null default false,
   -- The wallet's own low-balance threshold; null means the currency's default.
   low_threshold bigint check (low_threshold between 0 and 9007199254740991),
   -- Set while the merchant has been told of a low (an empty) balance and not yet of its recovery.
@@ -97,6 +98,9 @@ create table unannounced_wallet (
   foreign key (merchant_id, customer_id, currency) references wallet,
   check ((claimed_version is null) = (claimed_alert_seq is null))
 );
+
+-- The announcer takes those that wait longest first.
+create index unannounced_wallet_oldest on unannounced_wallet (since);
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin

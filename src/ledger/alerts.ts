@@ -20,7 +20,7 @@ export async function lowBalanceCandidates(
     `select w.merchant_id, w.customer_id, w.currency
      from wallet w
      left join unnest($1::text[], $2::bigint[]) as d (currency, threshold) on d.currency = w.currency
-     where w.held_credit
+     where w.alerts_armed
        and (w.balance < coalesce(w.low_threshold, d.threshold) or w.balance <= 0 or w.low_since is not null or w.depleted_since is not null)
        and ($3::text is null or (w.merchant_id, w.customer_id, w.currency) > ($3, $4, $5))
      order by w.merchant_id, w.customer_id, w.currency
@@ -49,7 +49,8 @@ export async function raiseAlerts(
 ): Promise<number> {
   const locked = await lockWallets(tx, keys, settings, now);
   const decided = [...locked.values()].map((wallet) => {
-    const decision = decideLowBalance(settings.rule, wallet.currency, wallet, wallet.balance, now);
+    const { balance } = wallet;
+    const decision = decideLowBalance(settings.rule, wallet.currency, wallet, { balance, isDebit: false, now });
     return { before: wallet, ...raise(wallet, decision, now) };
   });
   const changed = decided.filter(

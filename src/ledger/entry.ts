@@ -49,7 +49,8 @@ export function walletKeyText({ merchantId, customerId, currency }: WalletKey): 
 export interface AlertState {
   /** The wallet's own threshold in minor units; null means the currency's default. */
   readonly lowThreshold: number | null;
-  readonly heldCredit: boolean;
+  /** The wallet has reached its threshold or been spent from: only then can it be low. */
+  readonly alertsArmed: boolean;
   readonly lowSince: Date | null;
   readonly depletedSince: Date | null;
   readonly lowAlertedAt: Date | null;

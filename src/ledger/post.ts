@@ -107,7 +107,8 @@ function decideRefusal(posting: Posting, wallet: Wallet | null, currencies: Read
     return refusal('INSUFFICIENT_WALLET_FUNDS', message, {
       available,
       required: amountMinor,
-      shortfall: amountMinor - available,
+      // A debt is repaid first, so it is missing too.
+      shortfall: Math.min(amountMinor - wallet.balance, MAX_AMOUNT_MINOR),
     });
   }
   if (Math.abs(after) > MAX_AMOUNT_MINOR) {
@@ -138,6 +139,7 @@ function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: 
     'an entry does not follow its wallet',
   );
   const { afterBalance: balance, seq: version, createdAt: updatedAt } = entry;
-  const decision = decideLowBalance(rule, wallet.currency, wallet, balance, updatedAt);
+  const now = { balance, isDebit: !entry.isCredit, now: updatedAt };
+  const decision = decideLowBalance(rule, wallet.currency, wallet, now);
   return raise({ ...wallet, balance, version, updatedAt }, decision, updatedAt);
 }

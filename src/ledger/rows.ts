@@ -8,7 +8,7 @@ export interface WalletRow {
   currency: string;
   balance: number;
   version: number;
-  held_credit: boolean;
+  alerts_armed: boolean;
   low_threshold: number | null;
   low_since: Date | null;
   depleted_since: Date | null;
@@ -36,7 +36,7 @@ export interface EntryRow {
   created_at: Date;
 }
 
-export const WALLET_COLUMNS = `w.merchant_id, w.customer_id, w.currency, w.balance, w.version, w.held_credit, w.low_threshold,
+export const WALLET_COLUMNS = `w.merchant_id, w.customer_id, w.currency, w.balance, w.version, w.alerts_armed, w.low_threshold,
   w.low_since, w.depleted_since, w.low_alerted_at, w.alert_seq, w.created_at, w.updated_at`;
 
 export const ENTRY_COLUMNS = `e.merchant_id, e.customer_id, e.currency, e.seq, e.amount, e.is_credit, e.event_type,
@@ -49,7 +49,7 @@ export function toWallet(row: WalletRow): Wallet {
     currency: row.currency,
     balance: row.balance,
     version: row.version,
-    heldCredit: row.held_credit,
+    alertsArmed: row.alerts_armed,
     lowThreshold: row.low_threshold,
     lowSince: row.low_since,
     depletedSince: row.depleted_since,

@@ -175,11 +175,11 @@ const WRITE = {
       returning 1),
     moved as (
       update wallet w
-      set balance = n.balance, version = n.version, held_credit = n.held_credit, low_since = n.low_since,
+      set balance = n.balance, version = n.version, alerts_armed = n.alerts_armed, low_since = n.low_since,
         depleted_since = n.depleted_since, low_alerted_at = n.low_alerted_at, alert_seq = n.alert_seq, updated_at = n.updated_at
       from unnest($16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::boolean[], $22::timestamptz[],
         $23::timestamptz[], $24::timestamptz[], $25::bigint[], $26::timestamptz[])
-        as n (merchant_id, customer_id, currency, balance, version, held_credit, low_since, depleted_since, low_alerted_at,
+        as n (merchant_id, customer_id, currency, balance, version, alerts_armed, low_since, depleted_since, low_alerted_at,
           alert_seq, updated_at)
       where w.merchant_id = n.merchant_id and w.customer_id = n.customer_id and w.currency = n.currency
       returning 1),
@@ -217,7 +217,7 @@ function walletColumns(wallets: readonly Wallet[]): unknown[][] {
     wallets.map((wallet) => wallet.currency),
     wallets.map((wallet) => wallet.balance),
     wallets.map((wallet) => wallet.version),
-    wallets.map((wallet) => wallet.heldCredit),
+    wallets.map((wallet) => wallet.alertsArmed),
     wallets.map((wallet) => wallet.lowSince?.toISOString() ?? null),
     wallets.map((wallet) => wallet.depletedSince?.toISOString() ?? null),
     wallets.map((wallet) => wallet.lowAlertedAt?.toISOString() ?? null),

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
+import type { Entry, WalletAlert, WalletKey } from './entry.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 
 /**
@@ -31,8 +31,7 @@ export async function claimUnannounced(tx: Tx, limit: number, leaseSeconds: numb
   if (due.length === 0) return [];
   // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
   const { rows } = await tx.query<ClaimRow>(FIX_CLAIMS, [...keyColumns(due.map(toKey)), leaseSeconds, MAX_CLAIMED]);
-  const claims = new Map(rows.map((row) => [walletKeyText(toKey(row)), toClaim(row)]));
-  return due.flatMap((row) => claims.get(walletKeyText(toKey(row))) ?? []);
+  return rows.map(toClaim);
 }
 
 const LOCK_DUE = `

@@ -10,7 +10,7 @@ export interface Line {
   readonly heard?: string;
 }
 
-const WIDTHS = { who: 10, what: 66, balance: 14 };
+const WIDTHS = { who: 12, what: 66, balance: 14 };
 
 /** Prints the story as aligned columns; coloured on a terminal, plain in a pipe or with NO_COLOR. */
 export class Story {

@@ -18,6 +18,7 @@ beforeAll(async () => {
     'b',
     'c',
     'd',
+    'e',
     ...Array.from({ length: 450 }, (_, index) => `many${index}`),
   ]);
 });
@@ -47,6 +48,14 @@ describe('the scan for low balances', () => {
     expect(await alerts('cus_a')).toEqual(['low']);
     expect((await scan()).alerts).toBe(0);
     expect(await alerts('cus_b')).toEqual([]);
+  });
+
+  it('does not call a small welcome gift low, until it is spent from', async () => {
+    await post('cus_e', 500, true);
+    await scan();
+    expect(await alerts('cus_e')).toEqual([]);
+    await post('cus_e', 100, false);
+    expect(await alerts('cus_e')).toEqual(['low']);
   });
 
   it('finds what a changed threshold makes low, and its recovery', async () => {
@@ -84,7 +93,8 @@ describe('the scan for low balances', () => {
   });
 
   it('reminds of a balance that stays low, if it is asked to', async () => {
-    await post('cus_d', 10, true);
+    await post('cus_d', 2000, true);
+    await post('cus_d', 1990, false);
     expect(await alerts('cus_d')).toEqual(['low']);
     later(7 * 86_400);
     await scan();

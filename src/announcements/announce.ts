@@ -1,0 +1,156 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, transaction } from '../db/transaction.ts';
+import { markAnnounced, type Postponement, postponeUnannounced, releaseUnannounced } from '../ledger/unannounced.ts';
+import type { Logger } from '../log.ts';
+import { claimAnnouncements } from './claim.ts';
+import { type Announcement, buildMessages } from './messages.ts';
+import type { OutgoingMessage } from './outgoing.ts';
+import type { Publisher, SendResult } from './publisher.ts';
+
+export interface AnnounceOptions {
+  readonly pool: Pool;
+  readonly publisher: Publisher;
+  readonly logger: Logger;
+  /** Ends the work early, after the wallets under way. */
+  readonly signal?: AbortSignal;
+  /** No new wallet is begun after this long. */
+  readonly maxSeconds: number;
+}
+
+export interface AnnounceResult {
+  /** Wallets of which everything claimed was said. A wallet with a long backlog counts once a claim. */
+  wallets: number;
+  messages: number;
+  deferred: number;
+  failed: number;
+  /** True if the time was up, or the work was ended early, before the list was. */
+  unfinished: boolean;
+  /** When the soonest of what was postponed is due again; null if nothing was. */
+  retryAfterSeconds: number | null;
+}
+
+/** Wallets claimed at a time: enough to save round trips, few enough to be tried within their lease. */
+const PAGE_SIZE = 100;
+/** While wallets are under way, the list is looked at again this often: one that hangs must not hold up new ones. */
+const IDLE_MS = 250;
+const FIRST_RETRY_SECONDS = 2;
+const LAST_RETRY_SECONDS = 900;
+
+/**
+ * Says everything there is to say: claims due wallets and publishes the messages of each in order, several wallets at a
+ * time, until none is due, the time is up or the sender is paused. A wallet that fails is tried again later with
+ * back-off and holds up no other.
+ * @throws if the database cannot be reached
+ */
+export async function announce(options: AnnounceOptions): Promise<AnnounceResult> {
+  const { pool, publisher, signal, maxSeconds } = options;
+  const deadline = performance.now() + maxSeconds * 1000;
+  const result: AnnounceResult = {
+    wallets: 0,
+    messages: 0,
+    deferred: 0,
+    failed: 0,
+    unfinished: false,
+    retryAfterSeconds: null,
+  };
+  const ready: Announcement[] = [];
+  const underWay = new Set<Promise<void>>();
+  const errors: unknown[] = [];
+  try {
+    while (errors.length === 0 && publisher.pausedForSeconds() === 0) {
+      if (signal?.aborted || performance.now() > deadline) {
+        result.unfinished = true;
+        break;
+      }
+      if (ready.length === 0) ready.push(...(await claimAnnouncements(pool, PAGE_SIZE)));
+      const next = ready.shift();
+      if (next === undefined && underWay.size === 0) break;
+      if (next === undefined) await Promise.race([...underWay, delay(IDLE_MS)]);
+      else {
+        const one: Promise<void> = announceOne(options, next, result)
+          .catch((error: unknown) => void errors.push(error))
+          .finally(() => underWay.delete(one));
+        underWay.add(one);
+        if (underWay.size >= publisher.concurrency) await Promise.race(underWay);
+      }
+    }
+  } finally {
+    await Promise.all(underWay);
+    await releaseUnannounced(autocommit(pool), ready);
+  }
+  if (errors.length > 0) throw errors[0];
+  const pausedSeconds = publisher.pausedForSeconds();
+  if (pausedSeconds > 0) noteRetry(result, pausedSeconds);
+  return result;
+}
+
+async function announceOne(
+  options: AnnounceOptions,
+  announcement: Announcement,
+  result: AnnounceResult,
+): Promise<void> {
+  const sent = await publish(options, announcement);
+  if (sent.kind === 'sent') {
+    result.wallets += 1;
+    result.messages += sent.messages;
+    return;
+  }
+  const postponement = toPostponement(sent, announcement.attempts);
+  if (sent.kind === 'failed') {
+    result.failed += 1;
+    logFailure(options.logger, announcement, sent);
+  } else result.deferred += 1;
+  noteRetry(result, postponement.afterSeconds);
+  await postponeUnannounced(autocommit(options.pool), announcement, postponement);
+}
+
+type Published = { readonly kind: 'sent'; readonly messages: number } | Exclude<SendResult, { kind: 'sent' }>;
+
+async function publish({ pool, publisher, logger }: AnnounceOptions, announcement: Announcement): Promise<Published> {
+  try {
+    const messages = buildMessages(announcement);
+    // A row may stand on the list with nothing left to say; it is only taken off.
+    if (messages.length > 0) {
+      const sent = await publisher.send(messages);
+      if (sent.kind !== 'sent') return sent;
+    }
+    await markSaid(pool, publisher, announcement, messages);
+    return { kind: 'sent', messages: messages.length };
+  } catch (error) {
+    logger.error({ err: error }, 'announcing a wallet went wrong');
+    return { kind: 'failed', permanent: false, reason: 'an error of our own; the log has it' };
+  }
+}
+
+/** The wallet is locked first, as a posting does it. Whoever finds the range said already records nothing. */
+function markSaid(
+  pool: Pool,
+  publisher: Publisher,
+  announcement: Announcement,
+  messages: readonly OutgoingMessage[],
+): Promise<void> {
+  return transaction(pool, async (tx) => {
+    if ((await markAnnounced(tx, announcement)) && messages.length > 0) await publisher.record(tx, messages);
+  });
+}
+
+function toPostponement(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): Postponement {
+  if (sent.kind === 'deferred') return { afterSeconds: sent.retryAfterSeconds, failed: false, reason: sent.reason };
+  const doubled = Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 20), LAST_RETRY_SECONDS);
+  return { afterSeconds: sent.permanent ? LAST_RETRY_SECONDS : doubled, failed: true, reason: sent.reason };
+}
+
+function logFailure(
+  logger: Logger,
+  { merchantId, customerId, currency, toVersion, attempts }: Announcement,
+  { permanent, reason }: Extract<SendResult, { kind: 'failed' }>,
+): void {
+  const fields = { merchantId, customerId, currency, toVersion, attempts: attempts + 1, reason };
+  if (permanent) logger.error(fields, 'a wallet cannot be announced: somebody must look');
+  else logger.warn(fields, 'a wallet was not announced; it will be tried again');
+}
+
+function noteRetry(result: AnnounceResult, afterSeconds: number): void {
+  result.retryAfterSeconds = Math.min(result.retryAfterSeconds ?? afterSeconds, afterSeconds);
+}

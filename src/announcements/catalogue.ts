@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import { EVENT_TYPES } from '../ledger/entry.ts';
+import { MAX_AMOUNT_MINOR } from '../money.ts';
+import type { OutgoingMessage } from './outgoing.ts';
+
+/**
+ * Every event a merchant can be told, with its schema: Svix gets it as the event type's schema, the OpenAPI document
+ * under `webhooks`, and the code that builds a payload is typed by it. The envelope is Dodo Payments', with our message id.
+ */
+
+const minorUnits = z.int().min(-MAX_AMOUNT_MINOR).max(MAX_AMOUNT_MINOR);
+const timestamp = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' });
+
+const walletState = {
+  customer_id: z.string(),
+  currency: z.string().meta({ description: 'ISO 4217, upper case.' }),
+  balance: minorUnits.meta({ description: 'In minor units (cents, paise), as of `version`. Negative: a debt.' }),
+  version: z.int().min(0).meta({
+    description:
+      'How many entries the wallet had. It only grows: an event with a version you have already seen, or an older one, is stale.',
+  }),
+};
+
+const entry = z
+  .object({
+    id: z.string(),
+    version: z
+      .int()
+      .min(1)
+      .meta({ description: 'The wallet’s version after this entry: its place in the wallet, without gaps.' }),
+    amount: z
+      .int()
+      .min(1)
+      .max(MAX_AMOUNT_MINOR)
+      .meta({ description: 'In minor units; the direction is in `is_credit`.' }),
+    is_credit: z.boolean(),
+    event_type: z.enum(EVENT_TYPES),
+    before_balance: minorUnits,
+    after_balance: minorUnits,
+    reason: z.string().nullable(),
+    reference_object_id: z.string().nullable(),
+    metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullable(),
+    created_at: timestamp,
+  })
+  .meta({ description: 'A ledger entry, as the API returns it.' });
+
+const alertData = z.object({
+  ...walletState,
+  threshold: minorUnits
+    .nullable()
+    .meta({ description: 'The threshold in force, in minor units; null if there is none.' }),
+  reminder: z.boolean().meta({ description: 'True for a repeated mention of a balance that is still low.' }),
+});
+
+const createdData = z.object(walletState);
+const changedData = z.object({
+  ...walletState,
+  previous_version: z.int().min(0).meta({
+    description:
+      'The version before the first of `entries`. If you have not seen it, an earlier event is still on its way.',
+  }),
+  entries: z.array(entry).min(1).meta({ description: 'What changed, oldest first; a burst of entries is one event.' }),
+});
+
+function envelope<Type extends string, Data extends z.ZodType>(type: Type, data: Data) {
+  return z.object({
+    id: z.string().meta({ description: 'The message’s id, the same over all tries: drop what you have already seen.' }),
+    type: z.literal(type),
+    business_id: z.string(),
+    timestamp: timestamp.meta({ description: 'When it happened, not when it was sent.' }),
+    data,
+  });
+}
+
+const SCHEMAS = {
+  'wallet.created': envelope('wallet.created', createdData),
+  'wallet.balance.changed': envelope('wallet.balance.changed', changedData),
+  'wallet.balance.low': envelope('wallet.balance.low', alertData),
+  'wallet.balance.recovered': envelope('wallet.balance.recovered', alertData),
+  'wallet.balance.depleted': envelope('wallet.balance.depleted', alertData),
+} as const;
+
+export type OutgoingEventType = keyof typeof SCHEMAS;
+
+/** What an event of a type carries under `data`. */
+export type OutgoingData<Type extends OutgoingEventType> = z.infer<(typeof SCHEMAS)[Type]>['data'];
+
+const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
+  'wallet.created': 'A customer has a wallet in one more currency.',
+  'wallet.balance.changed': 'One or more entries were written to a wallet.',
+  'wallet.balance.low':
+    'A balance fell below its threshold. Said once, until it has recovered; then as a reminder if those are on.',
+  'wallet.balance.recovered': 'A balance that was low is back above its threshold, with a margin.',
+  'wallet.balance.depleted': 'A wallet that held credit holds none any more. Said once, until it has recovered.',
+};
+
+const EXAMPLE_STATE = { customer_id: 'cus_01h2xcejqtf2nbrexx3vqjhp41', currency: 'USD', balance: 800, version: 7 };
+const EXAMPLE_TIME = '2026-01-31T12:00:00.000Z';
+
+const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
+  'wallet.created': { ...EXAMPLE_STATE, balance: 0, version: 0 },
+  'wallet.balance.changed': {
+    ...EXAMPLE_STATE,
+    previous_version: 6,
+    entries: [
+      {
+        id: 'ent_cus_01h2xcejqtf2nbrexx3vqjhp41_USD_7',
+        version: 7,
+        amount: 250,
+        is_credit: false,
+        event_type: 'merchant_adjustment',
+        before_balance: 1050,
+        after_balance: 800,
+        reason: 'API usage in January',
+        reference_object_id: null,
+        metadata: null,
+        created_at: EXAMPLE_TIME,
+      },
+    ],
+  },
+  'wallet.balance.low': { ...EXAMPLE_STATE, threshold: 1000, reminder: false },
+  'wallet.balance.recovered': { ...EXAMPLE_STATE, balance: 5800, version: 8, threshold: 1000, reminder: false },
+  'wallet.balance.depleted': { ...EXAMPLE_STATE, balance: 0, version: 9, threshold: 1000, reminder: false },
+};
+
+/** One event type, described for people and machines. */
+export interface OutgoingEvent {
+  readonly type: OutgoingEventType;
+  readonly description: string;
+  readonly schema: z.ZodType;
+  /** A whole payload, envelope included. */
+  readonly example: Readonly<Record<string, unknown>>;
+}
+
+export const OUTGOING_EVENT_TYPES: readonly OutgoingEventType[] = Object.keys(SCHEMAS).filter(isOutgoingEventType);
+
+export const OUTGOING_EVENTS: readonly OutgoingEvent[] = OUTGOING_EVENT_TYPES.map((type) => {
+  const description = DESCRIPTIONS[type];
+  const example = {
+    id: 'msg_0123456789abcdefghjkmnpqrs',
+    type,
+    business_id: 'bus_default',
+    timestamp: EXAMPLE_TIME,
+    data: EXAMPLES[type],
+  };
+  return { type, description, schema: SCHEMAS[type].meta({ description, examples: [example] }), example };
+});
+
+export function isOutgoingEventType(name: string): name is OutgoingEventType {
+  return Object.hasOwn(SCHEMAS, name);
+}
+
+/** The JSON Schema of an event's payload: draft 7 is what Svix reads, 2020-12 what OpenAPI 3.1 does. */
+export function payloadJsonSchema(event: OutgoingEvent, target: 'draft-7' | 'draft-2020-12'): Record<string, unknown> {
+  return { ...z.toJSONSchema(event.schema, { target }) };
+}
+
+/** Puts `data` into the envelope. The same arguments always give the same bytes. */
+export function outgoingMessage<Type extends OutgoingEventType>(
+  type: Type,
+  { merchantId, messageId, at }: { merchantId: string; messageId: string; at: Date },
+  data: OutgoingData<Type>,
+): OutgoingMessage {
+  const payload = { id: messageId, type, business_id: merchantId, timestamp: at.toISOString(), data };
+  return { merchantId, messageId, eventType: type, payload: JSON.stringify(payload) };
+}
+
+/** A message with example data, for a merchant who tries an endpoint out. */
+export function exampleMessage(
+  type: OutgoingEventType,
+  envelopeOf: { merchantId: string; messageId: string; at: Date },
+): OutgoingMessage {
+  return outgoingMessage(type, envelopeOf, EXAMPLES[type]);
+}

@@ -1,0 +1,233 @@
+import type { Queryable, Tx } from '../db/transaction.ts';
+import type { DeliveryAttempt, OutgoingMessage } from './outgoing.ts';
+
+/** The embedded sender's messages, and how the delivery of each to each endpoint goes. */
+
+/** One message to one endpoint; what a `deliver-webhook` job carries. */
+export interface DeliveryKey {
+  readonly merchantId: string;
+  readonly messageId: string;
+  readonly endpointId: string;
+}
+
+/** Everything a try needs to know. */
+export interface Delivery {
+  readonly state: 'pending' | 'delivered' | 'failed';
+  readonly attempts: number;
+  /** Whether its time has come. A job whose delivery has been put off since is stale. */
+  readonly isDue: boolean;
+  readonly payload: string;
+  readonly url: string;
+  readonly disabled: boolean;
+  readonly secret: string;
+  readonly oldSecret: string | null;
+  readonly oldSecretUntil: Date | null;
+}
+
+/**
+ * Stores messages with a delivery to every endpoint that wants them, and nothing of a message that no endpoint wants.
+ * @returns the new deliveries
+ */
+export async function insertMessages(
+  tx: Tx,
+  messages: readonly OutgoingMessage[],
+  now: Date,
+): Promise<readonly DeliveryKey[]> {
+  const { rows } = await tx.query<DeliveryKeyRow>(
+    `with said as (
+       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as m (merchant_id, message_id, event_type, payload)),
+     wanted as (
+       select m.merchant_id, m.message_id, e.endpoint_id
+       from said m join webhook_endpoint e using (merchant_id)
+       where not e.disabled and (e.event_types is null or m.event_type = any (e.event_types))),
+     stored as (
+       insert into webhook_message (merchant_id, message_id, event_type, payload, created_at)
+       select m.merchant_id, m.message_id, m.event_type, m.payload, $5
+       from said m where exists (select from wanted w where w.merchant_id = m.merchant_id and w.message_id = m.message_id)
+       on conflict do nothing)
+     insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
+     select merchant_id, message_id, endpoint_id, 'pending', now() from wanted
+     on conflict do nothing
+     returning merchant_id, message_id, endpoint_id`,
+    [
+      messages.map((message) => message.merchantId),
+      messages.map((message) => message.messageId),
+      messages.map((message) => message.eventType),
+      messages.map((message) => message.payload),
+      now.toISOString(),
+    ],
+  );
+  return rows.map(toDeliveryKey);
+}
+
+/** Stores one message for one endpoint, whatever the endpoint's filter says. */
+export async function insertMessageFor(
+  tx: Tx,
+  endpointId: string,
+  { merchantId, messageId, eventType, payload }: OutgoingMessage,
+  now: Date,
+): Promise<void> {
+  await tx.query(
+    'insert into webhook_message (merchant_id, message_id, event_type, payload, created_at) values ($1, $2, $3, $4, $5)',
+    [merchantId, messageId, eventType, payload, now.toISOString()],
+  );
+  await makePending(tx, { merchantId, messageId, endpointId });
+}
+
+/** Makes a delivery due now, new or not; false if there is no such message. */
+export async function makePending(tx: Tx, { merchantId, messageId, endpointId }: DeliveryKey): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
+     select merchant_id, message_id, $3, 'pending', now() from webhook_message where merchant_id = $1 and message_id = $2
+     on conflict (merchant_id, message_id, endpoint_id) do update set state = 'pending', next_attempt_at = excluded.next_attempt_at`,
+    [merchantId, messageId, endpointId],
+  );
+  return rowCount === 1;
+}
+
+/** A job may start a moment before the time it was set for, never much. */
+export async function selectDelivery(db: Queryable, key: DeliveryKey): Promise<Delivery | null> {
+  const { rows } = await db.query<DeliveryRow>(
+    `select d.state, d.attempts, coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.payload,
+       e.url, e.disabled, e.secret, e.old_secret, e.old_secret_until
+     from webhook_delivery d
+     join webhook_message m using (merchant_id, message_id)
+     join webhook_endpoint e using (merchant_id, endpoint_id)
+     where d.merchant_id = $1 and d.message_id = $2 and d.endpoint_id = $3`,
+    [key.merchantId, key.messageId, key.endpointId],
+  );
+  const [row] = rows;
+  if (row === undefined) return null;
+  return {
+    state: row.state,
+    attempts: row.attempts,
+    isDue: row.is_due,
+    payload: row.payload,
+    url: row.url,
+    disabled: row.disabled,
+    secret: row.secret,
+    oldSecret: row.old_secret,
+    oldSecretUntil: row.old_secret_until,
+  };
+}
+
+export interface Settlement {
+  readonly state: Delivery['state'];
+  readonly attempts: number;
+  /** Until the next try; null if there is none. */
+  readonly nextInSeconds: number | null;
+}
+
+/**
+ * Ends a delivery or puts it off; one that succeeded meanwhile stays delivered.
+ * @returns when the next try is due, by the database's clock; null if there is none
+ */
+export async function settleDelivery(
+  tx: Tx,
+  key: DeliveryKey,
+  { state, attempts, nextInSeconds }: Settlement,
+): Promise<Date | null> {
+  const { rows } = await tx.query<{ next_attempt_at: Date | null }>(
+    `update webhook_delivery
+     set state = $4, attempts = $5, next_attempt_at = now() + make_interval(secs => $6)
+     where merchant_id = $1 and message_id = $2 and endpoint_id = $3 and ($4 = 'delivered' or state <> 'delivered')
+     returning next_attempt_at`,
+    [key.merchantId, key.messageId, key.endpointId, state, attempts, nextInSeconds],
+  );
+  return rows[0]?.next_attempt_at ?? null;
+}
+
+export interface AttemptRecord {
+  readonly attemptId: string;
+  readonly statusCode: number | null;
+  readonly error: string | null;
+  readonly response: string | null;
+  readonly durationMs: number;
+  readonly at: Date;
+}
+
+export async function insertAttempt(tx: Tx, key: DeliveryKey, attempt: AttemptRecord): Promise<void> {
+  await tx.query(
+    `insert into webhook_attempt (merchant_id, attempt_id, message_id, endpoint_id, status_code, error, response, duration_ms, created_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    [
+      key.merchantId,
+      attempt.attemptId,
+      key.messageId,
+      key.endpointId,
+      attempt.statusCode,
+      attempt.error,
+      attempt.response,
+      attempt.durationMs,
+      attempt.at.toISOString(),
+    ],
+  );
+}
+
+/** Newest first. */
+export async function selectAttempts(
+  db: Queryable,
+  merchantId: string,
+  endpointId: string,
+  limit: number,
+): Promise<readonly DeliveryAttempt[]> {
+  const { rows } = await db.query<AttemptRow>(
+    `select a.attempt_id, a.message_id, a.endpoint_id, m.event_type, a.status_code, a.error, a.response, a.duration_ms, a.created_at
+     from webhook_attempt a join webhook_message m using (merchant_id, message_id)
+     where a.merchant_id = $1 and a.endpoint_id = $2
+     order by a.created_at desc, a.attempt_id desc
+     limit $3`,
+    [merchantId, endpointId, limit],
+  );
+  return rows.map((row) => ({
+    id: row.attempt_id,
+    messageId: row.message_id,
+    endpointId: row.endpoint_id,
+    eventType: row.event_type,
+    status: isSuccess(row.status_code) ? 'succeeded' : 'failed',
+    statusCode: row.status_code,
+    error: row.error,
+    response: row.response,
+    durationMs: row.duration_ms,
+    createdAt: row.created_at,
+  }));
+}
+
+/** Only 2xx counts as received; a redirect is a failure. */
+export function isSuccess(statusCode: number | null): boolean {
+  return statusCode !== null && statusCode >= 200 && statusCode < 300;
+}
+
+interface DeliveryKeyRow {
+  merchant_id: string;
+  message_id: string;
+  endpoint_id: string;
+}
+
+interface DeliveryRow {
+  state: Delivery['state'];
+  attempts: number;
+  is_due: boolean;
+  payload: string;
+  url: string;
+  disabled: boolean;
+  secret: string;
+  old_secret: string | null;
+  old_secret_until: Date | null;
+}
+
+interface AttemptRow {
+  attempt_id: string;
+  message_id: string;
+  endpoint_id: string;
+  event_type: string;
+  status_code: number | null;
+  error: string | null;
+  response: string | null;
+  duration_ms: number;
+  created_at: Date;
+}
+
+function toDeliveryKey(row: DeliveryKeyRow): DeliveryKey {
+  return { merchantId: row.merchant_id, messageId: row.message_id, endpointId: row.endpoint_id };
+}

@@ -1,0 +1,107 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import { newId } from '../ids.ts';
+import type { Logger } from '../log.ts';
+import { ClaimLostError, completeJobs } from '../queues.ts';
+import {
+  type Delivery,
+  type DeliveryKey,
+  insertAttempt,
+  isSuccess,
+  type Settlement,
+  selectDelivery,
+  settleDelivery,
+} from './delivery-store.ts';
+import { insertDeliveryJobs } from './direct-publisher.ts';
+import type { DirectSender, PostOutcome } from './direct-send.ts';
+import { noteFailure, noteSuccess } from './endpoint-store.ts';
+import { nextTryInSeconds } from './retry-schedule.ts';
+
+export interface DeliverOptions {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly sender: DirectSender;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** An endpoint that has done nothing but fail for this long is disabled; as long as Svix waits. */
+const DISABLE_AFTER_MS = 5 * 86_400_000;
+
+/** The run of a job, as pg-boss handed it out. */
+export interface DeliveryJob {
+  readonly id: string;
+  readonly retryCount: number;
+}
+
+/**
+ * Tries one delivery once. How it went, the job of the next try and this job's completion are one commit, so a receiver's
+ * failure is never an exception: throwing is for failures of our own, after which pg-boss tries again.
+ */
+export async function deliverWebhook(options: DeliverOptions, job: DeliveryJob, key: DeliveryKey): Promise<void> {
+  const { pool, boss, sender, logger } = options;
+  const delivery = await selectDelivery(autocommit(pool), key);
+  // Delivered by another try, put off by a later one, or its endpoint was deleted.
+  if (delivery === null || delivery.state !== 'pending' || !delivery.isDue) return;
+  const outcome = delivery.disabled ? null : await sender.post(toPost(options, key, delivery));
+  try {
+    await transaction(pool, async (tx) => {
+      await completeJobs(boss, tx, 'deliver-webhook', [job]);
+      if (outcome === null) await settleDelivery(tx, key, { ...delivery, state: 'failed', nextInSeconds: null });
+      else await record(options, tx, key, delivery, outcome);
+    });
+  } catch (error) {
+    if (!(error instanceof ClaimLostError)) throw error;
+    logger.warn({ messageId: key.messageId, endpointId: key.endpointId }, 'a delivery outlived its job');
+  }
+}
+
+function toPost({ clock }: DeliverOptions, { messageId }: DeliveryKey, delivery: Delivery) {
+  const { url, payload, secret, oldSecret, oldSecretUntil } = delivery;
+  const isOldValid = oldSecret !== null && oldSecretUntil !== null && clock.now() < oldSecretUntil;
+  return { url, messageId, payload, secrets: isOldValid ? [secret, oldSecret] : [secret] };
+}
+
+async function record(
+  { boss, clock, logger }: DeliverOptions,
+  tx: Tx,
+  key: DeliveryKey,
+  delivery: Delivery,
+  outcome: PostOutcome,
+): Promise<void> {
+  const now = clock.now();
+  const settlement = settle(delivery, outcome, Math.random());
+  const { statusCode, error, response, durationMs } = outcome;
+  const dueAt = await settleDelivery(tx, key, settlement);
+  await insertAttempt(tx, key, {
+    attemptId: newId('attempt'),
+    statusCode,
+    error,
+    response,
+    durationMs,
+    at: now,
+  });
+  if (dueAt !== null) await insertDeliveryJobs(boss, tx, [key], dueAt);
+  if (settlement.state === 'delivered') await noteSuccess(tx, key);
+  else if (await noteFailure(tx, key, now, new Date(now.getTime() - DISABLE_AFTER_MS))) {
+    logger.warn(
+      { merchantId: key.merchantId, endpointId: key.endpointId },
+      'an endpoint that only failed was disabled',
+    );
+  }
+}
+
+/** What follows from a try. Pure. */
+export function settle(
+  { attempts: before }: Pick<Delivery, 'attempts'>,
+  { statusCode, timedOut, retryAfterSeconds }: Pick<PostOutcome, 'statusCode' | 'timedOut' | 'retryAfterSeconds'>,
+  random: number,
+): Settlement {
+  const attempts = before + 1;
+  if (isSuccess(statusCode)) return { state: 'delivered', attempts, nextInSeconds: null };
+  const overloaded = timedOut || statusCode === 429;
+  const nextInSeconds = nextTryInSeconds({ attempts, overloaded, retryAfterSeconds }, random);
+  return { state: nextInSeconds === null ? 'failed' : 'pending', attempts, nextInSeconds };
+}

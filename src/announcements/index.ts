@@ -1,0 +1,53 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import type { Pool } from '../db/pool.ts';
+import type { Logger } from '../log.ts';
+import type { DeliveryKey } from './delivery-store.ts';
+import { DirectWebhooks } from './direct.ts';
+import { type DeliveryJob, deliverWebhook } from './direct-deliver.ts';
+import { DirectPublisher } from './direct-publisher.ts';
+import { DirectSender } from './direct-send.ts';
+import type { OutgoingWebhooks } from './outgoing.ts';
+import type { Publisher } from './publisher.ts';
+import { SvixAccount } from './svix.ts';
+import { SvixPublisher } from './svix-publisher.ts';
+import { SvixWebhooks } from './svix-webhooks.ts';
+
+export interface OutgoingOptions {
+  readonly config: Pick<Config, 'SVIX_TOKEN' | 'SVIX_SERVER_URL' | 'ALLOW_PRIVATE_ENDPOINTS'>;
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
+export interface Outgoing {
+  readonly webhooks: OutgoingWebhooks;
+  readonly publisher: Publisher;
+  /** One try of the embedded sender. With Svix it still serves what was queued before the change to Svix. */
+  deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createOutgoing({ config, pool, boss, clock, logger }: OutgoingOptions): Outgoing {
+  const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
+  const sender = new DirectSender({ clock, allowPrivate });
+  const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
+  const account =
+    token === undefined ? null : new SvixAccount({ token, clock, ...(serverUrl === undefined ? {} : { serverUrl }) });
+  const webhooks =
+    account === null
+      ? new DirectWebhooks({ pool, boss, clock, allowPrivate })
+      : new SvixWebhooks(account, allowPrivate);
+  return {
+    webhooks,
+    publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger),
+    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger }, job, key),
+    close: async () => {
+      await webhooks.close();
+      await sender.close();
+    },
+  };
+}

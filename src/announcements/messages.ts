@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { invariant } from '../errors.ts';
+import { type Entry, entryId, type WalletAlert, type WalletKey } from '../ledger/entry.ts';
+import type { ClaimedWallet } from '../ledger/unannounced.ts';
+import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
+import type { OutgoingMessage } from './outgoing.ts';
+
+/** A claim with what it is about: every entry and alert of its ranges, in order. */
+export interface Announcement extends ClaimedWallet {
+  readonly entries: readonly Entry[];
+  readonly alerts: readonly WalletAlert[];
+}
+
+/** Svix advises payloads of at most 40 kB; the envelope and the wallet's state take less than the difference. */
+const MAX_ENTRIES_BYTES = 38_000;
+
+/**
+ * Everything a claim has to say, in the order to say it: the wallet's creation, its entries, its alerts. It depends on the
+ * claim alone, not on the time or on newer entries, so that a repeat after a crash has the same ids and the same bytes.
+ */
+export function buildMessages(announcement: Announcement): readonly OutgoingMessage[] {
+  const { entries, alerts, fromVersion, toVersion, fromAlertSeq, toAlertSeq } = announcement;
+  const isWhole = entries.every((entry, index) => entry.seq === Math.max(fromVersion, 0) + index + 1);
+  invariant(isWhole && entries.length === Math.max(toVersion, 0) - Math.max(fromVersion, 0), 'a claim lacks entries');
+  invariant(alerts.length === toAlertSeq - fromAlertSeq, 'a claim lacks alerts');
+  return [
+    ...(fromVersion < 0 ? [createdMessage(announcement)] : []),
+    ...inChunks(entries.map(toEntryData)).map((chunk) => changedMessage(announcement, chunk)),
+    ...alerts.map(alertMessage),
+  ];
+}
+
+type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
+
+/** At least one entry a message and as many as fit; almost always all of them. */
+function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[])[] {
+  const chunks: EntryData[][] = [];
+  let room = 0;
+  for (const entry of entries) {
+    const bytes = Buffer.byteLength(JSON.stringify(entry)) + 1;
+    const chunk = chunks.at(-1);
+    if (chunk === undefined || bytes > room) {
+      chunks.push([entry]);
+      room = MAX_ENTRIES_BYTES - bytes;
+    } else {
+      chunk.push(entry);
+      room -= bytes;
+    }
+  }
+  return chunks;
+}
+
+function createdMessage(wallet: ClaimedWallet): OutgoingMessage {
+  const messageId = messageIdOf(wallet, 'wallet.created', 0, 0);
+  const data = { customer_id: wallet.customerId, currency: wallet.currency, balance: 0, version: 0 };
+  return outgoingMessage('wallet.created', { merchantId: wallet.merchantId, messageId, at: wallet.createdAt }, data);
+}
+
+function changedMessage(wallet: ClaimedWallet, entries: readonly EntryData[]): OutgoingMessage {
+  const first = entries[0];
+  const last = entries.at(-1);
+  invariant(first !== undefined && last !== undefined, 'a change without entries');
+  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.version, last.version);
+  return outgoingMessage(
+    'wallet.balance.changed',
+    { merchantId: wallet.merchantId, messageId, at: new Date(last.created_at) },
+    {
+      customer_id: wallet.customerId,
+      currency: wallet.currency,
+      balance: last.after_balance,
+      version: last.version,
+      previous_version: first.version - 1,
+      entries: [...entries],
+    },
+  );
+}
+
+const ALERT_TYPES = {
+  low: 'wallet.balance.low',
+  recovered: 'wallet.balance.recovered',
+  depleted: 'wallet.balance.depleted',
+} as const;
+
+function alertMessage(alert: WalletAlert): OutgoingMessage {
+  const type = ALERT_TYPES[alert.kind];
+  const messageId = messageIdOf(alert, type, alert.alertSeq, alert.alertSeq);
+  return outgoingMessage(
+    type,
+    { merchantId: alert.merchantId, messageId, at: alert.createdAt },
+    {
+      customer_id: alert.customerId,
+      currency: alert.currency,
+      balance: alert.balance,
+      version: alert.version,
+      threshold: alert.threshold,
+      reminder: alert.reminder,
+    },
+  );
+}
+
+function toEntryData(entry: Entry): EntryData {
+  return {
+    id: entryId(entry),
+    version: entry.seq,
+    amount: entry.amountMinor,
+    is_credit: entry.isCredit,
+    event_type: entry.eventType,
+    before_balance: entry.beforeBalance,
+    after_balance: entry.afterBalance,
+    reason: entry.reason,
+    reference_object_id: entry.referenceObjectId,
+    metadata: entry.metadata,
+    created_at: entry.createdAt.toISOString(),
+  };
+}
+
+const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** `msg_` and 130 bits of a SHA-256 over what the message says, in the alphabet of our other ids. */
+function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number): string {
+  const identity = [key.merchantId, key.customerId, key.currency, type, from, to].join('\0');
+  const digest = createHash('sha256').update(identity).digest();
+  let bits = BigInt(`0x${digest.subarray(0, 17).toString('hex')}`) >> 6n;
+  let text = '';
+  for (let index = 0; index < 26; index += 1) {
+    text = `${BASE32[Number(bits & 31n)]}${text}`;
+    bits >>= 5n;
+  }
+  return `msg_${text}`;
+}

@@ -1,0 +1,104 @@
+import type { Clock } from '../clock.ts';
+import type { Logger } from '../log.ts';
+import type { OutgoingMessage } from './outgoing.ts';
+import type { Publisher, SendResult } from './publisher.ts';
+import type { SvixAccount, SvixAnswer } from './svix.ts';
+import type { SvixFailure } from './svix-answers.ts';
+
+/** A wrong token is mended by a person: until then every call would fail the same way. */
+const UNAUTHORIZED_SECONDS = 300;
+
+const SENT: SendResult = { kind: 'sent' };
+
+/** Publishes through Svix, one message a call, under our own message id as event id and idempotency key. */
+export class SvixPublisher implements Publisher {
+  readonly concurrency = 16;
+  readonly #account: SvixAccount;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #pausedUntilMs = 0;
+
+  constructor(account: SvixAccount, clock: Clock, logger: Logger) {
+    this.#account = account;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  pausedForSeconds(): number {
+    return Math.max(0, Math.ceil((this.#pausedUntilMs - this.#clock.now().getTime()) / 1000));
+  }
+
+  /** Stops at the first message that is not accepted. The ones before it are repeated next time, under their ids. */
+  async send(messages: readonly OutgoingMessage[]): Promise<SendResult> {
+    for (const message of messages) {
+      const result = await this.#sendOne(message);
+      if (result.kind !== 'sent') return result;
+    }
+    return SENT;
+  }
+
+  /** Svix has the messages by now. */
+  async record(): Promise<void> {}
+
+  async #sendOne({ merchantId, messageId, eventType, payload }: OutgoingMessage): Promise<SendResult> {
+    const paused = this.pausedForSeconds();
+    if (paused > 0) return { kind: 'deferred', retryAfterSeconds: paused, reason: 'sending to Svix is paused' };
+    const message = { eventId: messageId, eventType, payload: JSON.parse(payload) };
+    const created = await this.#account.call(merchantId, (svix) =>
+      svix.message.create(merchantId, message, { idempotencyKey: messageId }),
+    );
+    if (created.ok) return SENT;
+    if (created.failure.kind === 'conflict') return this.#afterConflict(merchantId, messageId, eventType);
+    return this.#toResult(created.failure);
+  }
+
+  /**
+   * Svix knows the message. Usually that means it was sent; but a self-hosted Svix that fails between storing a message and
+   * queueing it never sends it and refuses the repeat. Such a message has no attempts, so a resend is asked for: at
+   * worst an endpoint gets it twice, under one id.
+   */
+  async #afterConflict(merchantId: string, messageId: string, eventType: string): Promise<SendResult> {
+    const attempts = await this.#account.call(merchantId, (svix) =>
+      svix.messageAttempt.listByMsg(merchantId, messageId, { limit: 1 }),
+    );
+    if (!attempts.ok) return this.#toResult(attempts.failure);
+    if (attempts.value.data.length > 0) return SENT;
+    const endpoints = await this.#account.call(merchantId, (svix) => svix.endpoint.list(merchantId, { limit: 250 }));
+    if (!endpoints.ok) return this.#toResult(endpoints.failure);
+    for (const { id, disabled, eventTypes } of endpoints.value.data) {
+      if (disabled === true || (eventTypes && !eventTypes.includes(eventType))) continue;
+      this.#logger.warn({ merchantId, messageId, endpointId: id }, 'Svix had stored a message without sending it');
+      const resent: SvixAnswer<unknown> = await this.#account.call(merchantId, (svix) =>
+        svix.messageAttempt.resend(merchantId, messageId, id),
+      );
+      if (!resent.ok) return this.#toResult(resent.failure);
+    }
+    return SENT;
+  }
+
+  #toResult(failure: SvixFailure): SendResult {
+    switch (failure.kind) {
+      case 'rateLimited':
+        return this.#pause(failure.retryAfterSeconds, 'Svix limits the rate (429)');
+      case 'unauthorized':
+        this.#logger.error(
+          { status: failure.status, pausedSeconds: UNAUTHORIZED_SECONDS },
+          'Svix refuses our token: nothing is announced until SVIX_TOKEN is mended',
+        );
+        return this.#pause(UNAUTHORIZED_SECONDS, `Svix refuses our token (${failure.status})`);
+      case 'refused':
+        return { kind: 'failed', permanent: true, reason: `Svix answered ${failure.status}: ${failure.detail}` };
+      case 'conflict':
+      case 'notFound':
+        return { kind: 'failed', permanent: false, reason: `Svix answered ${failure.kind}` };
+      case 'unavailable':
+        return { kind: 'failed', permanent: false, reason: failure.reason };
+    }
+  }
+
+  /** Both are about the account, not about one wallet, so nothing at all is sent meanwhile. */
+  #pause(seconds: number, reason: string): SendResult {
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.now().getTime() + seconds * 1000);
+    return { kind: 'deferred', retryAfterSeconds: seconds, reason };
+  }
+}

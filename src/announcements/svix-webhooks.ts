@@ -1,0 +1,192 @@
+import { refuse } from '../errors.ts';
+import { checkEndpoint, checkEventType } from './endpoint-rules.ts';
+import type { DeliveryAttempt, EndpointInput, OutgoingWebhooks, WebhookEndpoint } from './outgoing.ts';
+import type { SvixAccount, SvixClient } from './svix.ts';
+import type { SvixFailure } from './svix-answers.ts';
+
+const OLD_SECRET_SECONDS = 86_400;
+const PORTAL_LINK_SECONDS = 3600;
+const PAGE_SIZE = 250;
+const MAX_PAGES = 20;
+/** As much of an endpoint's answer as the embedded sender keeps. */
+const MAX_RESPONSE_LENGTH = 2048;
+
+/** The merchants' outgoing webhooks as Svix keeps them. */
+export class SvixWebhooks implements OutgoingWebhooks {
+  readonly #account: SvixAccount;
+  readonly #allowPrivate: boolean;
+
+  constructor(account: SvixAccount, allowPrivate: boolean) {
+    this.#account = account;
+    this.#allowPrivate = allowPrivate;
+  }
+
+  async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
+    checkEndpoint(input, this.#allowPrivate);
+    const { url, description, disabled, eventTypes } = input;
+    const endpoint = await this.#get(merchantId, (svix) =>
+      svix.endpoint.create(merchantId, { url, description, disabled, ...copyTypes(eventTypes) }),
+    );
+    return endpoint === null ? unavailable() : toEndpoint(endpoint);
+  }
+
+  async listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
+    const endpoints: WebhookEndpoint[] = [];
+    let iterator: string | null = null;
+    for (let page = 0; page < MAX_PAGES; page += 1) {
+      const from: string | null = iterator;
+      const answer: SvixEndpointPage | null = await this.#get(merchantId, (svix) =>
+        svix.endpoint.list(merchantId, { limit: PAGE_SIZE, iterator: from }),
+      );
+      if (answer === null) break;
+      endpoints.push(...answer.data.map(toEndpoint));
+      if (answer.done) break;
+      iterator = answer.iterator;
+    }
+    return endpoints;
+  }
+
+  async getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
+    const endpoint = await this.#get(merchantId, (svix) => svix.endpoint.get(merchantId, endpointId));
+    return endpoint === null ? null : toEndpoint(endpoint);
+  }
+
+  async updateEndpoint(
+    merchantId: string,
+    endpointId: string,
+    change: Partial<EndpointInput>,
+  ): Promise<WebhookEndpoint | null> {
+    checkEndpoint(change, this.#allowPrivate);
+    const { eventTypes, ...rest } = change;
+    const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
+    const endpoint = await this.#get(merchantId, (svix) => svix.endpoint.patch(merchantId, endpointId, patch));
+    return endpoint === null ? null : toEndpoint(endpoint);
+  }
+
+  async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
+    const done = await this.#get(merchantId, async (svix) => {
+      await svix.endpoint.delete(merchantId, endpointId);
+      return true;
+    });
+    return done ?? false;
+  }
+
+  async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
+    const secret = await this.#get(merchantId, (svix) => svix.endpoint.getSecret(merchantId, endpointId));
+    return secret?.key ?? null;
+  }
+
+  async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
+    const secret = await this.#get(merchantId, async (svix) => {
+      await svix.endpoint.rotateSecret(merchantId, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
+      return svix.endpoint.getSecret(merchantId, endpointId);
+    });
+    return secret?.key ?? null;
+  }
+
+  async listAttempts(
+    merchantId: string,
+    endpointId: string,
+    limit: number,
+  ): Promise<readonly DeliveryAttempt[] | null> {
+    const options = { limit: Math.min(limit, PAGE_SIZE), withContent: true, withMsg: true };
+    const answer = await this.#get(merchantId, (svix) =>
+      svix.messageAttempt.listByEndpoint(merchantId, endpointId, options),
+    );
+    return answer === null ? null : answer.data.filter(isFinished).map(toAttempt);
+  }
+
+  async resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
+    const done = await this.#get(merchantId, async (svix) => {
+      await svix.messageAttempt.resend(merchantId, messageId, endpointId);
+      return true;
+    });
+    return done ?? false;
+  }
+
+  async sendTest(merchantId: string, endpointId: string, eventType: string): Promise<string | null> {
+    const type = checkEventType(eventType, 'event_type');
+    const message = await this.#get(merchantId, (svix) =>
+      svix.endpoint.sendExample(merchantId, endpointId, { eventType: type }),
+    );
+    return message?.id ?? null;
+  }
+
+  async portalUrl(merchantId: string): Promise<string> {
+    const access = await this.#get(merchantId, (svix) =>
+      svix.authentication.appPortalAccess(merchantId, { expiry: PORTAL_LINK_SECONDS }),
+    );
+    return access?.url ?? unavailable();
+  }
+
+  /** The SDK keeps nothing open. */
+  async close(): Promise<void> {}
+
+  /** The call's result, null for a 404, or a refusal that says who has to do what. */
+  async #get<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
+    const answer = await this.#account.call(merchantId, make);
+    if (answer.ok) return answer.value;
+    return answer.failure.kind === 'notFound' ? null : refuseFor(answer.failure);
+  }
+}
+
+function refuseFor(failure: SvixFailure): never {
+  switch (failure.kind) {
+    case 'refused':
+      return refuse('INVALID_REQUEST_BODY', `Svix does not accept this: ${failure.detail}`);
+    case 'conflict':
+      return refuse('CONFLICT', 'Svix has this already.');
+    case 'rateLimited': {
+      const retry_after = failure.retryAfterSeconds;
+      return refuse('SERVICE_UNAVAILABLE', `Svix is busy. Try again in ${retry_after} s.`, { retry_after });
+    }
+    default:
+      return unavailable();
+  }
+}
+
+function unavailable(): never {
+  return refuse('SERVICE_UNAVAILABLE', 'Svix, which keeps the webhook endpoints, cannot be used now. Try again later.');
+}
+
+function copyTypes(eventTypes: readonly string[] | null): { eventTypes: string[] | null } {
+  return { eventTypes: eventTypes === null ? null : [...eventTypes] };
+}
+
+type SvixEndpointPage = Awaited<ReturnType<SvixClient['endpoint']['list']>>;
+type SvixEndpoint = Awaited<ReturnType<SvixClient['endpoint']['get']>>;
+type SvixAttempt = Awaited<ReturnType<SvixClient['messageAttempt']['listByEndpoint']>>['data'][number];
+
+function toEndpoint(endpoint: SvixEndpoint): WebhookEndpoint {
+  return {
+    id: endpoint.id,
+    url: endpoint.url,
+    description: endpoint.description,
+    eventTypes: endpoint.eventTypes ?? null,
+    disabled: endpoint.disabled ?? false,
+    createdAt: endpoint.createdAt,
+    updatedAt: endpoint.updatedAt,
+  };
+}
+
+function isFinished({ statusText }: SvixAttempt): boolean {
+  return statusText !== 'pending' && statusText !== 'sending';
+}
+
+/** Svix gives 0 as the status of a try that got no answer, and says why in place of the response. */
+function toAttempt(attempt: SvixAttempt): DeliveryAttempt {
+  const text = attempt.response.slice(0, MAX_RESPONSE_LENGTH);
+  const isAnswered = attempt.responseStatusCode > 0;
+  return {
+    id: attempt.id,
+    messageId: attempt.msg?.eventId ?? attempt.msgId,
+    endpointId: attempt.endpointId,
+    eventType: attempt.msg?.eventType ?? '',
+    status: attempt.statusText === 'success' ? 'succeeded' : 'failed',
+    statusCode: isAnswered ? attempt.responseStatusCode : null,
+    error: isAnswered ? null : text || 'no answer',
+    response: isAnswered ? text : null,
+    durationMs: attempt.responseDurationMs,
+    createdAt: attempt.timestamp,
+  };
+}

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import express, { type ErrorRequestHandler, type Express } from 'express';
+import helmet from 'helmet';
+import { pinoHttp } from 'pino-http';
+import { refusal } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { docsRouter } from './docs.ts';
+import { NOWHERE, replyTo } from './failure.ts';
+import { openApiDocument } from './openapi.ts';
+import { ROUTES } from './routes.ts';
+import { fail, type ServeOptions, send, serve } from './serve.ts';
+import type { Services } from './services.ts';
+
+/** The HTTP side as an Express application. It listens nowhere yet. */
+export function createApp(services: Services, options: ServeOptions = { checkResponses: false }): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use(requestLog(services.logger));
+  app.use('/docs', docsRouter());
+  app.use(securityHeaders);
+  serve(app, ROUTES, services, options);
+  serveDocument(app);
+  serveMetrics(app, services);
+  app.use((_request, response) => send(response, replyTo(refusal('NOT_FOUND', NOWHERE))));
+  app.use(((error, request, response, _next) =>
+    fail(services, request, response, error)) satisfies ErrorRequestHandler);
+  return app;
+}
+
+/** Answers are data: a browser must not run, frame or guess anything. */
+const securityHeaders = helmet({
+  contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+});
+
+/** An id from a proxy in front of us is kept, if it is one; anything else could be made to break a log. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/**
+ * Gives every request an id and logs what did not go well: the method, the path without its query (which may hold an
+ * e-mail address), the status. Successes are logged at `debug`, so that they cost nothing unless asked for.
+ */
+function requestLog(logger: Logger) {
+  return pinoHttp<IncomingMessage, ServerResponse>({
+    logger,
+    quietReqLogger: true,
+    wrapSerializers: false,
+    serializers: {
+      req: ({ method, url = '' }: IncomingMessage) => ({ method, path: url.split('?', 1)[0] }),
+      res: ({ statusCode }: ServerResponse) => ({ statusCode }),
+    },
+    genReqId: (request, response) => {
+      const given = request.headers['x-request-id'];
+      const id = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+      response.setHeader('x-request-id', id);
+      return id;
+    },
+    customLogLevel: (_request, response) => {
+      if (response.statusCode >= 500) return 'warn';
+      return response.statusCode >= 400 ? 'info' : 'debug';
+    },
+    customSuccessMessage: () => 'request answered',
+    customErrorMessage: () => 'request answered',
+    customErrorObject: (_request, response, _error, value) => ({ res: response, responseTime: value.responseTime }),
+  });
+}
+
+function serveDocument(app: Express): void {
+  let text: string | null = null;
+  app.get('/openapi.json', (_request, response) => {
+    text ??= JSON.stringify(openApiDocument(ROUTES));
+    send(response, { status: 200, body: text, headers: { 'access-control-allow-origin': '*' } });
+  });
+}
+
+function serveMetrics(app: Express, { metrics }: Services): void {
+  app.get('/metrics', async (_request, response) => {
+    const body = await metrics.registry.metrics();
+    send(response, { status: 200, body, headers: { 'content-type': metrics.registry.contentType } });
+  });
+}

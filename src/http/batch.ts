@@ -1,0 +1,94 @@
+import { z } from 'zod';
+import { LaneFullError } from '../db/lane.ts';
+import { isUnavailable } from '../db/sqlstate.ts';
+import { type Refusal, refusal } from '../errors.ts';
+import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
+import { text } from './fields.ts';
+import { KEY_EXISTS, postingFields, publicRefusal, toPosting } from './posting.ts';
+import { merchantRoute, type Route } from './route.ts';
+import type { Services } from './services.ts';
+import { validate } from './validate.ts';
+
+const MAX_ENTRIES = 1000;
+/** A thousand entries with a reason and some metadata each. */
+const LIMIT_BYTES = 2 * 1024 * 1024;
+
+const batchEntry = z.strictObject({ customer_id: text(300, 1), ...postingFields }).meta({ id: 'BatchEntry' });
+
+const item = z
+  .strictObject({
+    status: z.enum(['created', 'repeated', 'refused']).meta({
+      description: 'repeated: the same request was made before under the same key; `entry` is what it wrote.',
+    }),
+    code: z.string().optional().meta({ description: 'Why not, as in an error body. Absent when created.' }),
+    message: z.string().optional(),
+    available: z.int().optional(),
+    required: z.int().optional(),
+    shortfall: z.int().optional(),
+    entry: entryShape.optional(),
+    wallet: walletShape.optional(),
+  })
+  .meta({ id: 'BatchItem' });
+
+type Item = z.output<typeof item>;
+
+const ENTRIES_ERROR = `wants 1 to ${MAX_ENTRIES} entries`;
+
+const create = merchantRoute({
+  method: 'post',
+  path: '/ledger-entries/batch',
+  scope: 'write',
+  tag: 'Wallets',
+  summary: 'Credit or debit many wallets; every entry has its own key and its own outcome',
+  body: z.strictObject({
+    // Each entry is validated on its own, so that a mistake in one fails no other.
+    entries: z
+      .array(z.unknown(), { error: ENTRIES_ERROR })
+      .min(1, { error: ENTRIES_ERROR })
+      .max(MAX_ENTRIES, { error: ENTRIES_ERROR })
+      .meta({ items: { $ref: '#/components/schemas/BatchEntry' } }),
+  }),
+  bodyLimitBytes: LIMIT_BYTES,
+  response: {
+    description:
+      'One outcome for each entry, in the order of the request. Entries of one wallet are written in that order too.',
+    schema: z.strictObject({ items: z.array(item) }),
+  },
+  async handle({ services, merchantId, body }) {
+    const items = await Promise.all(body.entries.map((entry) => postOne(services, merchantId, entry)));
+    return { items };
+  },
+});
+
+async function postOne({ ledger, logger }: Services, merchantId: string, entry: unknown): Promise<Item> {
+  const parsed = validate(batchEntry, entry, 'INVALID_REQUEST_BODY');
+  if (!parsed.ok) return refused(parsed.refusal);
+  const { customer_id: customerId, ...body } = parsed.value;
+  try {
+    const outcome = await ledger.post(toPosting(merchantId, customerId, body));
+    if (outcome.kind === 'refused') return refused(publicRefusal(outcome));
+    const wallet = outcome.wallet === null ? {} : { wallet: walletResponse(outcome.wallet) };
+    const written = { entry: entryResponse(outcome.entry), ...wallet };
+    if (outcome.kind === 'created') return { status: 'created', ...written };
+    return { status: 'repeated', code: 'IDEMPOTENCY_KEY_EXISTS', message: KEY_EXISTS, ...written };
+  } catch (error) {
+    // The neighbours may be written already, so the answer as a whole cannot be an error.
+    if (error instanceof LaneFullError) return refused(refusal('SERVICE_UNAVAILABLE', BUSY));
+    if (isUnavailable(error)) return refused(refusal('SERVICE_UNAVAILABLE', UNSURE));
+    logger.error({ err: error }, 'an entry of a batch failed unexpectedly');
+    return refused(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.'));
+  }
+}
+
+const BUSY = 'Too much is waiting to be written; this entry was not. Try it again shortly.';
+const UNSURE =
+  'The connection to the database was lost, and this entry may or may not be written. With an idempotency key it is safe to repeat.';
+
+function refused({ code, message, details }: Refusal): Item {
+  return { status: 'refused', code, message, ...details };
+}
+
+/** The schema of one entry, which the OpenAPI document names although validation meets it only one by one. */
+export const BATCH_ENTRY = batchEntry;
+
+export const batchRoutes: readonly Route[] = [create];

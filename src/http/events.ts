@@ -1,0 +1,113 @@
+import { z } from 'zod';
+import { findCustomers } from '../customers/store.ts';
+import { autocommit } from '../db/transaction.ts';
+import { RefusalError, refuse } from '../errors.ts';
+import { EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
+import { PARK_REASONS } from '../payments/fact.ts';
+import { refuseUnknownCustomer } from './customers.ts';
+import { idParams, itemsOf, paging, text, timestamp } from './fields.ts';
+import { merchantRoute, type Route } from './route.ts';
+
+const status = z.enum(EVENT_STATES, { error: `wants one of ${EVENT_STATES.join(', ')}` });
+
+const event = z
+  .strictObject({
+    event_id: z.string(),
+    business_id: z.string(),
+    source_id: z.string(),
+    provider: z.string(),
+    type: z.string().meta({ description: "The provider's name for it." }),
+    status,
+    reason: z.string().nullable().meta({ description: 'Why it is parked; null unless it is.' }),
+    advice: z.string().nullable().meta({ description: 'What to do about the reason.' }),
+    detail: z.string().nullable(),
+    payment_id: z.string().nullable(),
+    assigned_customer_id: z.string().nullable().meta({ description: 'The customer that a replay named.' }),
+    received_at: timestamp,
+    settled_at: timestamp.nullable(),
+    replays: z.int().min(0),
+  })
+  .meta({ id: 'ProviderEvent' });
+
+function toResponse(one: ProviderEvent): z.output<typeof event> {
+  return {
+    event_id: one.eventId,
+    business_id: one.merchantId,
+    source_id: one.sourceId,
+    provider: one.provider,
+    type: one.eventType,
+    status: one.state,
+    reason: one.reason,
+    advice: one.reason === null ? null : PARK_REASONS[one.reason],
+    detail: one.detail,
+    payment_id: one.paymentId,
+    assigned_customer_id: one.assignedCustomerId,
+    received_at: one.receivedAt.toISOString(),
+    settled_at: one.settledAt?.toISOString() ?? null,
+    replays: one.replays,
+  };
+}
+
+const tag = 'Provider events';
+const NO_EVENT = 'There is no such event.';
+
+const list = merchantRoute({
+  method: 'get',
+  path: '/events',
+  scope: 'read',
+  tag,
+  summary: 'List the events that providers sent, newest first; ?status=parked for those that want attention',
+  query: z.strictObject({ ...paging, status: status.optional() }),
+  response: { description: 'A page of events.', schema: itemsOf(event) },
+  async handle({ services: { pool }, merchantId, query }) {
+    const events = await listEvents(autocommit(pool), merchantId, {
+      state: query.status ?? null,
+      pageSize: query.page_size,
+      pageNumber: query.page_number,
+    });
+    return { items: events.map(toResponse) };
+  },
+});
+
+const retrieve = merchantRoute({
+  method: 'get',
+  path: '/events/{event_id}',
+  scope: 'read',
+  tag,
+  summary: 'Retrieve an event and what became of it',
+  params: idParams('event_id'),
+  response: { description: 'The event.', schema: event },
+  async handle({ services: { pool }, merchantId, params }) {
+    const found = await getEvent(autocommit(pool), merchantId, params.event_id);
+    return toResponse(found ?? refuse('NOT_FOUND', NO_EVENT));
+  },
+});
+
+const replay = merchantRoute({
+  method: 'post',
+  path: '/events/{event_id}/replay',
+  scope: 'write',
+  tag,
+  summary: 'Apply a parked event again, once its cause is mended; it cannot credit twice',
+  params: idParams('event_id'),
+  body: z.strictObject({
+    customer_id: text(300, 1).nullable().optional().meta({
+      description: 'Whose payment it is, where the event itself does not say.',
+    }),
+  }),
+  bodyOptional: true,
+  response: { description: 'The event, waiting to be applied.', schema: event },
+  errors: ['CUSTOMER_NOT_FOUND', 'CONFLICT'],
+  async handle({ services: { pool, boss }, merchantId, params, body }) {
+    const customerId = body.customer_id ?? null;
+    if (customerId !== null && !(await findCustomers(autocommit(pool), merchantId, [customerId])).has(customerId)) {
+      refuseUnknownCustomer(customerId);
+    }
+    const replayed = await replayEvent(pool, boss, { merchantId, eventId: params.event_id, customerId });
+    if (replayed === null) return refuse('NOT_FOUND', NO_EVENT);
+    if ('code' in replayed) throw new RefusalError(replayed);
+    return toResponse(replayed);
+  },
+});
+
+export const eventRoutes: readonly Route[] = [list, retrieve, replay];

@@ -1,0 +1,38 @@
+import { LaneFullError } from '../db/lane.ts';
+import { isUnavailable } from '../db/sqlstate.ts';
+import { ERROR_STATUS, type Refusal, RefusalError, refusal } from '../errors.ts';
+import type { Reply } from './route.ts';
+
+/** A failure as an HTTP answer, and whether it is a mistake of ours that wants to be logged with its stack. */
+export interface Failure extends Reply {
+  readonly unexpected: boolean;
+}
+
+/** A refusal that an SDK must not answer by sending the same request again by itself. */
+export class NoRetryError extends RefusalError {}
+
+/** Turns whatever a handler threw into an answer. What we did not foresee says nothing about itself to the outside. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof RefusalError)
+    return { ...replyTo(error.refusal, error instanceof NoRetryError), unexpected: false };
+  if (error instanceof LaneFullError) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY)), unexpected: false };
+  if (isUnavailable(error)) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: false };
+  // A path whose percent signs decode to nothing.
+  if (error instanceof URIError) return { ...replyTo(refusal('NOT_FOUND', NOWHERE)), unexpected: false };
+  return { ...replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')), unexpected: true };
+}
+
+export const NOWHERE = 'There is nothing at this address.';
+const BUSY = 'Too much is waiting to be written. Try again shortly.';
+const AWAY = 'The service is not available right now. Try again shortly, with the same idempotency key.';
+
+/** The status, the body `{code, message, …details}` and the headers that a refusal stands for. */
+export function replyTo({ code, message, details }: Refusal, noRetry = false): Reply {
+  const status = ERROR_STATUS[code];
+  const headers: Record<string, string> = {};
+  if (code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer';
+  if (code === 'SERVICE_UNAVAILABLE') headers['retry-after'] = '1';
+  // Dodo Payments' SDKs repeat every 409 and 5xx by themselves unless told not to; the answer to these would be the same.
+  if (noRetry || status === 409 || status === 501) headers['x-should-retry'] = 'false';
+  return { status, headers, body: { code, message, ...details } };
+}

@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { EVENT_TYPES } from '../ledger/entry.ts';
+import { MAX_AMOUNT_MINOR } from '../money.ts';
+
+/**
+ * The building blocks of request and response schemas. Every message completes the sentence "<field>: …". The lengths
+ * are those of the CHECKs in migrations/; counted in UTF-16 units, which are never fewer than the characters Postgres counts.
+ */
+
+/** Text that Postgres can store as it is: no NUL, no half of a surrogate pair. */
+export function text(maximum: number, minimum = 0) {
+  const length = minimum > 0 ? `wants ${minimum} to ${maximum} characters` : `wants ${maximum} characters or fewer`;
+  return z
+    .string({ error: 'wants text' })
+    .min(minimum, { error: length })
+    .max(maximum, { error: length })
+    .refine((value) => !value.includes('\0') && value.isWellFormed(), {
+      error: 'holds a character that cannot be stored (NUL or half of a surrogate pair)',
+    });
+}
+
+export const currency = z
+  .string({ error: 'wants an upper-case ISO 4217 code such as USD' })
+  .regex(/^[A-Z]{3}$/, { error: 'wants an upper-case ISO 4217 code such as USD' });
+
+const AMOUNT_ERROR = `wants a positive whole number of minor units (cents, paise) up to ${MAX_AMOUNT_MINOR}`;
+
+export const amount = z
+  .int({ error: AMOUNT_ERROR })
+  .min(1, { error: AMOUNT_ERROR })
+  .max(MAX_AMOUNT_MINOR, { error: AMOUNT_ERROR })
+  .meta({ description: 'Minor units (cents, paise), always positive.' });
+
+/** Any balance or sum in minor units. */
+export const minorUnits = z.int().min(-MAX_AMOUNT_MINOR).max(MAX_AMOUNT_MINOR);
+
+export const eventType = z.enum(EVENT_TYPES, { error: `wants one of ${EVENT_TYPES.join(', ')}` });
+
+/** The most pairs of metadata, and their lengths; Dodo Payments' limits. */
+const MAX_PAIRS = 50;
+const metadataValue = z.union([text(500), z.number(), z.boolean()], {
+  error: 'wants text of 500 characters or fewer, a number, true or false',
+});
+
+export const metadata = z
+  .record(text(40, 1), metadataValue, { error: 'wants an object with keys of 1 to 40 characters' })
+  .refine((pairs) => Object.keys(pairs).length <= MAX_PAIRS, {
+    error: `wants ${MAX_PAIRS} pairs or fewer`,
+    params: { errorCode: 'MAXIMUM_KEYS_REACHED' },
+  })
+  .meta({
+    description: 'Up to 50 pairs; keys of up to 40 characters; text, numbers or booleans of up to 500 characters.',
+  });
+
+export const storedMetadata = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+
+/** Time in responses. */
+export const timestamp = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' });
+
+/** Time in requests, with `Z` or an offset. */
+export const moment = z.iso
+  .datetime({ offset: true, error: 'wants a time such as 2026-01-31T12:00:00Z' })
+  .transform((value) => new Date(value));
+
+const idText = text(300, 1);
+export const customerParams = z.strictObject({ customer_id: idText });
+export const walletParams = z.strictObject({ customer_id: idText, currency });
+
+export function idParams<Name extends string>(name: Name) {
+  return z.strictObject({ [name]: idText } as { [Key in Name]: typeof idText });
+}
+
+/** A whole number in a query string. */
+export function queryInteger(minimum: number, maximum: number) {
+  const message = `wants a whole number from ${minimum} to ${maximum}`;
+  return z
+    .string({ error: message })
+    .refine((digits) => /^\d{1,16}$/.test(digits) && Number(digits) >= minimum && Number(digits) <= maximum, {
+      error: message,
+    })
+    .transform(Number)
+    .meta({ type: 'integer', minimum, maximum });
+}
+
+/** Dodo Payments' paging: pages count from 0. Their SDK's iterator counts from 1 unless `page_number` is given. */
+export const paging = {
+  page_size: queryInteger(1, 100).default(10).meta({ description: 'Items a page; 10 unless given.' }),
+  page_number: queryInteger(0, 1_000_000).default(0).meta({
+    description: 'From 0. Give page_number: 0 when iterating with an SDK that counts pages from 1.',
+  }),
+};
+
+export function itemsOf<Item extends z.ZodType>(item: Item) {
+  return z.strictObject({ items: z.array(item) });
+}

@@ -1,0 +1,121 @@
+import { z } from 'zod';
+import { findCustomers } from '../customers/store.ts';
+import { LaneFullError } from '../db/lane.ts';
+import { isUnavailable } from '../db/sqlstate.ts';
+import { autocommit } from '../db/transaction.ts';
+import { RefusalError, refusal, refuse } from '../errors.ts';
+import { parseEntryId } from '../ledger/entry.ts';
+import { getEntry, listEntries } from '../ledger/history.ts';
+import { refuseUnknownCustomer } from './customers.ts';
+import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
+import { NoRetryError } from './failure.ts';
+import { currency, customerParams, eventType, idParams, itemsOf, moment, paging, queryInteger } from './fields.ts';
+import { KEY_EXISTS, postingFields, publicRefusal, toPosting } from './posting.ts';
+import { merchantRoute, type Route } from './route.ts';
+
+const tag = 'Wallets';
+const path = '/customers/{customer_id}/wallets/ledger-entries';
+const MAX_SEQ = Number.MAX_SAFE_INTEGER;
+
+const create = merchantRoute({
+  method: 'post',
+  path,
+  scope: 'write',
+  tag,
+  summary: 'Credit or debit a wallet',
+  params: customerParams,
+  body: z.strictObject(postingFields),
+  response: { description: 'The wallet after the entry.', schema: walletShape },
+  errors: [
+    'INSUFFICIENT_WALLET_FUNDS',
+    'BALANCE_LIMIT_EXCEEDED',
+    'CUSTOMER_NOT_FOUND',
+    'IDEMPOTENCY_KEY_EXISTS',
+    'IDEMPOTENCY_KEY_REUSED',
+    'UNSUPPORTED_CURRENCY',
+    'MAXIMUM_KEYS_REACHED',
+  ],
+  async handle({ services, merchantId, params, body }) {
+    const posting = toPosting(merchantId, params.customer_id, body);
+    const outcome = await services.ledger.post(posting).catch((error: unknown) => {
+      // Without a key, a repeat might write a second entry: the caller has to look first, and its SDK must not repeat by itself.
+      const isUnsure = posting.idempotencyKey === null && !(error instanceof LaneFullError) && isUnavailable(error);
+      throw isUnsure ? new NoRetryError(refusal('SERVICE_UNAVAILABLE', UNSURE)) : error;
+    });
+    if (outcome.kind === 'refused') throw new RefusalError(publicRefusal(outcome));
+    if (outcome.kind === 'repeated') {
+      return refuse('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { entry: entryResponse(outcome.entry) });
+    }
+    return walletResponse(outcome.wallet);
+  },
+});
+
+const UNSURE =
+  'The connection to the database was lost, and the entry may or may not be written. Look at the ledger before trying again; with an idempotency key it is safe to repeat.';
+
+const list = merchantRoute({
+  method: 'get',
+  path,
+  scope: 'read',
+  tag,
+  summary: "List a customer's ledger entries, newest first",
+  params: customerParams,
+  query: z
+    .strictObject({
+      ...paging,
+      currency: currency.optional(),
+      event_type: eventType.optional(),
+      created_at_gte: moment.optional(),
+      created_at_lte: moment.optional(),
+      before_seq: queryInteger(1, MAX_SEQ).optional().meta({
+        description: 'Only entries before this `seq`: pages that new entries do not shift. Wants `currency`.',
+      }),
+      after_seq: queryInteger(0, MAX_SEQ)
+        .optional()
+        .meta({ description: 'Only entries after this `seq`. Wants `currency`.' }),
+    })
+    .refine((query) => query.currency !== undefined || (query.before_seq ?? query.after_seq) === undefined, {
+      path: ['currency'],
+      error: 'is wanted with before_seq and after_seq, since every wallet counts its own entries',
+    }),
+  response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
+  errors: ['CUSTOMER_NOT_FOUND'],
+  async handle({ services, merchantId, params: { customer_id: customerId }, query }) {
+    const db = autocommit(services.pool);
+    const entries = await listEntries(db, merchantId, customerId, {
+      currency: query.currency ?? null,
+      eventType: query.event_type ?? null,
+      createdFrom: query.created_at_gte ?? null,
+      createdTo: query.created_at_lte ?? null,
+      afterSeq: query.after_seq ?? null,
+      beforeSeq: query.before_seq ?? null,
+      pageSize: query.page_size,
+      pageNumber: query.page_number,
+    });
+    if (entries.length === 0 && !(await findCustomers(db, merchantId, [customerId])).has(customerId)) {
+      refuseUnknownCustomer(customerId);
+    }
+    return { items: entries.map(entryResponse) };
+  },
+});
+
+const retrieve = merchantRoute({
+  method: 'get',
+  path: `${path}/{entry_id}`,
+  scope: 'read',
+  tag,
+  summary: 'Retrieve one ledger entry',
+  params: customerParams.extend(idParams('entry_id').shape),
+  response: { description: 'The entry.', schema: entryShape },
+  async handle({ services, merchantId, params: { customer_id: customerId, entry_id: id } }) {
+    const key = parseEntryId(id, customerId);
+    const entry =
+      key === null
+        ? null
+        : await getEntry(autocommit(services.pool), { merchantId, customerId, currency: key.currency }, key.seq);
+    return entryResponse(entry ?? refuse('NOT_FOUND', 'The customer has no such ledger entry.'));
+  },
+});
+
+/** Before the routes of `wallets.ts`, whose `{currency}` would match too. */
+export const ledgerEntryRoutes: readonly Route[] = [create, list, retrieve];

@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { autocommit } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
+import { type PaymentLife, paymentLife } from '../payments/life.ts';
+import type { PaymentPart } from '../payments/payment.ts';
+import { entryResponse, entryShape } from './entry-shape.ts';
+import { idParams, itemsOf, minorUnits } from './fields.ts';
+import { merchantRoute, type Route } from './route.ts';
+
+const part = {
+  amount: minorUnits.nullable().meta({ description: 'Minor units; null for all that is left of the payment.' }),
+  currency: z.string().nullable(),
+  credited: minorUnits.meta({
+    description: 'What the wallet was credited on its account, net of what was taken back.',
+  }),
+  taken: minorUnits.meta({ description: 'What was taken from the wallet on its account, net of what was given back.' }),
+};
+
+const payment = z
+  .strictObject({
+    payment_id: z.string(),
+    source_id: z.string(),
+    business_id: z.string(),
+    status: z.enum(['unknown', 'pending', 'failed', 'succeeded']).meta({
+      description: 'unknown: only refunds or disputes of it have arrived so far.',
+    }),
+    purpose: z.enum(['topup', 'order', 'none']).nullable(),
+    customer_id: z.string().nullable(),
+    currency: z.string().nullable(),
+    amount_paid: minorUnits.nullable(),
+    credit_amount: minorUnits.nullable().meta({ description: 'What a top-up grants where it is not the amount paid.' }),
+    credited: minorUnits.meta({ description: 'What the wallet holds of the payment itself, by the entries written.' }),
+    refunds: z.array(
+      z.strictObject({ refund_id: z.string(), status: z.enum(['pending', 'succeeded', 'failed']), ...part }),
+    ),
+    disputes: z.array(z.strictObject({ dispute_id: z.string(), status: z.enum(['open', 'lost', 'won']), ...part })),
+    entries: z.array(entryShape).meta({ description: 'Every entry it caused, oldest first.' }),
+  })
+  .meta({ id: 'PaymentLife' });
+
+function toResponse({ payment: one, entries }: PaymentLife): z.output<typeof payment> {
+  return {
+    payment_id: one.paymentId,
+    source_id: one.sourceId,
+    business_id: one.merchantId,
+    status: one.state,
+    purpose: one.purpose,
+    customer_id: one.customerId,
+    currency: one.currency,
+    amount_paid: one.amountPaid,
+    credit_amount: one.creditAmount,
+    credited: one.postedCredit,
+    refunds: one.parts.flatMap(({ kind, partId, state, ...rest }) => {
+      const isOurs = kind === 'refund' && (state === 'pending' || state === 'succeeded' || state === 'failed');
+      return isOurs ? [{ refund_id: partId, status: state, ...partResponse(rest) }] : [];
+    }),
+    disputes: one.parts.flatMap(({ kind, partId, state, ...rest }) => {
+      const isOurs = kind === 'dispute' && (state === 'open' || state === 'lost' || state === 'won');
+      return isOurs ? [{ dispute_id: partId, status: state, ...partResponse(rest) }] : [];
+    }),
+    entries: entries.map(entryResponse),
+  };
+}
+
+function partResponse(one: Pick<PaymentPart, 'amountMinor' | 'currency' | 'postedCredit' | 'postedTake'>) {
+  return { amount: one.amountMinor, currency: one.currency, credited: one.postedCredit, taken: one.postedTake };
+}
+
+const retrieve = merchantRoute({
+  method: 'get',
+  path: '/payments/{payment_id}',
+  scope: 'read',
+  tag: 'Payments',
+  summary: "The life of a provider's payment and every ledger entry it caused",
+  params: idParams('payment_id'),
+  response: { description: 'One item for each source that knows a payment of this id.', schema: itemsOf(payment) },
+  async handle({ services: { pool }, merchantId, params }) {
+    const lives = await paymentLife(autocommit(pool), merchantId, params.payment_id);
+    if (lives.length === 0) refuse('NOT_FOUND', 'No event about a payment of this id has arrived.');
+    return { items: lives.map(toResponse) };
+  },
+});
+
+export const paymentRoutes: readonly Route[] = [retrieve];

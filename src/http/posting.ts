@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import type { Refusal } from '../errors.ts';
+import type { Posting } from '../ledger/entry.ts';
+import type { Outcome } from '../ledger/post.ts';
+import { storedIdempotencyKey } from './entry-shape.ts';
+import { amount, currency, metadata, text } from './fields.ts';
+
+/** Dodo Payments' body for a new entry, and beyond it `metadata` and `reference_object_id`. */
+export const postingFields = {
+  amount,
+  currency,
+  entry_type: z.enum(['credit', 'debit'], { error: 'wants credit or debit' }),
+  reason: text(1000).nullable().optional(),
+  idempotency_key: text(255, 1).nullable().optional().meta({
+    description: 'Makes the request safe to repeat: the same key never writes a second entry for this customer.',
+  }),
+  metadata: metadata.nullable().optional(),
+  reference_object_id: text(255).nullable().optional().meta({ description: 'An id of your own, such as an order’s.' }),
+};
+
+const postingBody = z.strictObject(postingFields);
+
+export function toPosting(merchantId: string, customerId: string, body: z.output<typeof postingBody>): Posting {
+  return {
+    merchantId,
+    customerId,
+    currency: body.currency,
+    amountMinor: body.amount,
+    isCredit: body.entry_type === 'credit',
+    eventType: 'merchant_adjustment',
+    reason: body.reason ?? null,
+    referenceObjectId: body.reference_object_id ?? null,
+    metadata: body.metadata ?? null,
+    idempotencyKey: body.idempotency_key == null ? null : storedIdempotencyKey(body.idempotency_key),
+  };
+}
+
+/** The ledger's refusal in the caller's words: it knows the key without our prefix. */
+export function publicRefusal(outcome: Extract<Outcome, { kind: 'refused' }>): Refusal {
+  const { refusal: refused } = outcome;
+  return refused.code === 'IDEMPOTENCY_KEY_REUSED' ? { ...refused, message: KEY_REUSED } : refused;
+}
+
+const KEY_REUSED = 'This idempotency key was used before with other input. Use a new key for a new request.';
+export const KEY_EXISTS = 'This idempotency key was used before, for the same request: "entry" is what it wrote.';

@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { autocommit } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
+import { publicRoute, type Route } from './route.ts';
+import type { Services } from './services.ts';
+
+const ok = z.strictObject({ status: z.literal('ok') });
+const tag = 'Service';
+
+const healthz = publicRoute({
+  method: 'get',
+  path: '/healthz',
+  tag,
+  summary: 'Whether the process lives; it looks at nothing else, so that an outage of the database restarts nobody',
+  response: { description: 'It does.', schema: ok },
+  handle: async () => ({ status: 'ok' as const }),
+});
+
+const readyz = publicRoute({
+  method: 'get',
+  path: '/readyz',
+  tag,
+  summary: 'Whether the database answers, so that requests can be served',
+  response: { description: 'It does.', schema: ok },
+  async handle({ services }) {
+    if (!(await databaseAnswers(services))) refuse('SERVICE_UNAVAILABLE', 'The database does not answer.');
+    return { status: 'ok' as const };
+  },
+});
+
+/** Balancers ask every few seconds and give up quickly. */
+const READY_WITHIN_MS = 1_000;
+
+async function databaseAnswers({ pool }: Services): Promise<boolean> {
+  const query = autocommit(pool)
+    .query('select 1')
+    .then(
+      () => true,
+      () => false,
+    );
+  const timeout = AbortSignal.timeout(READY_WITHIN_MS);
+  const late = new Promise<boolean>((resolve) =>
+    timeout.addEventListener('abort', () => resolve(false), { once: true }),
+  );
+  return Promise.race([query, late]);
+}
+
+export const systemRoutes: readonly Route[] = [healthz, readyz];

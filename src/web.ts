@@ -1,0 +1,112 @@
+import { parseArgs } from 'node:util';
+import { createOutgoing } from './announcements/index.ts';
+import { createNudger } from './announcements/nudge.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type Config, loadConfig } from './config.ts';
+import { createPool } from './db/pool.ts';
+import { createApp } from './http/app.ts';
+import { listen } from './http/server.ts';
+import { Receiver } from './inbox/receive.ts';
+import { LedgerLanes } from './ledger/lane.ts';
+import { createLogger, type Logger } from './log.ts';
+import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
+import { sourcesFromConfig } from './merchants/sources.ts';
+import { createMetrics } from './metrics.ts';
+import { createBoss } from './queues.ts';
+import { ledgerSettings } from './settings.ts';
+import { onShutdown } from './shutdown.ts';
+
+export interface WebOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Where the URL and a new API key are shown; the console unless given, and never the log. */
+  readonly print?: (line: string) => void;
+  /** Compare every answer with its documented schema; for tests. */
+  readonly checkResponses?: boolean;
+}
+
+export interface Web {
+  readonly url: string;
+  readonly port: number;
+  /** The default merchant's key if it was made just now; it is shown once and kept nowhere. */
+  readonly newApiKey: string | null;
+  /** Takes no new requests, finishes those under way, and closes every connection. */
+  close(): Promise<void>;
+}
+
+/** Platforms allow 30 seconds in all; what comes after the requests needs little. */
+const REQUESTS_PATIENCE_MS = 20_000;
+
+/** Starts the HTTP side: the API and the webhook receiver. The database must be migrated. */
+export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
+  const { print = console.log, checkResponses = false } = options;
+  const maxConnections = config.DATABASE_POOL_SIZE;
+  const pool = createPool({ databaseUrl, applicationName: 'chokin-web', maxConnections, logger });
+  const boss = createBoss({ databaseUrl, applicationName: 'chokin-web-jobs', maxConnections: 2, works: false, logger });
+  // What is open is closed in reverse order, also when a later step of the start fails.
+  const open: (() => Promise<unknown>)[] = [() => pool.end()];
+  const close = async () => {
+    for (const closeOne of open.splice(0).reverse()) await closeOne();
+  };
+  try {
+    const { newApiKey } = await ensureDefaultMerchant(pool, config, clock);
+    await boss.start();
+    open.push(() => boss.stop({ graceful: false }));
+    const nudger = createNudger(boss, logger);
+    open.push(() => nudger.close());
+    const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+    open.push(() => outgoing.close());
+
+    const settings = ledgerSettings(config);
+    const metrics = createMetrics();
+    const onPosted = () => nudger.nudge();
+    const onFlush = (lane: string) => (size: number) => metrics.observeBatch(lane, size);
+    const ledger = new LedgerLanes({ pool, settings, clock, onPosted, onFlush: onFlush('ledger') });
+    const receiver = new Receiver({ pool, boss, clock, logger, onFlush: onFlush('inbox') });
+    open.push(() => Promise.all([ledger.drain(), receiver.drain()]));
+    metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
+
+    const sources = sourcesFromConfig(config);
+    const { webhooks } = outgoing;
+    const shared = { config, pool, clock, logger, boss, metrics, onPosted };
+    const app = createApp({ ...shared, ledger, settings, sources, receiver, webhooks }, { checkResponses });
+    const server = await listen(app, { port: config.PORT, host: config.HOST });
+    open.push(() => server.close(REQUESTS_PATIENCE_MS));
+    logger.info({ port: server.port }, 'the web process is ready');
+    print(`Listening ${server.url}  (API page: ${server.url}/docs)`);
+    if (newApiKey !== null) print(`API key   ${newApiKey}\n          Keep it: it is shown this once.`);
+    return { url: server.url, port: server.port, newApiKey, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const HELP = `Usage: npm run web
+
+Serves the HTTP API and the webhook receiver. Needs DATABASE_URL, migrated by npm run migrate, and a worker (npm run
+worker) beside it to apply what it receives. Prints its URL, and the API key when it made one. Ctrl-C or SIGTERM lets
+the requests under way finish first. .env.example lists every variable.`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const config = loadConfig();
+  if (config.DATABASE_URL === undefined)
+    throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
+  const logger = createLogger(config.LOG_LEVEL, 'web');
+  const web = await startWeb({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
+  onShutdown(() => web.close(), logger);
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  });
+}

@@ -1,0 +1,407 @@
+import { PgBoss } from 'pg-boss';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { announce } from '../../src/announcements/announce.ts';
+import { OUTGOING_EVENT_TYPES } from '../../src/announcements/catalogue.ts';
+import { createOutgoing } from '../../src/announcements/index.ts';
+import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
+import type { Publisher } from '../../src/announcements/publisher.ts';
+import { SvixAccount } from '../../src/announcements/svix.ts';
+import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
+import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
+import { transaction } from '../../src/db/transaction.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/log.ts';
+import { Secret } from '../../src/secret.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { type ScriptedAnswer, SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
+
+/** Aims at the edge to Svix: the real SDK over HTTP against a server that speaks Svix's contract, well and badly. */
+
+let server: SvixServer;
+let now: Date;
+const clock = { now: () => now };
+const lines: Record<string, unknown>[] = [];
+const logger = createLogger('warn', 'test', { write: (line: string) => void lines.push(JSON.parse(line)) });
+
+beforeEach(async () => {
+  server = await SvixServer.start();
+  now = new Date('2026-03-01T00:00:00Z');
+  lines.length = 0;
+});
+afterEach(() => server.close());
+
+function account(overrides: { token?: string; timeoutMs?: number } = {}): SvixAccount {
+  const { token = SVIX_TOKEN, timeoutMs = 10_000 } = overrides;
+  return new SvixAccount({ token: new Secret(token), serverUrl: server.url, clock, timeoutMs });
+}
+
+const publisherOf = (svix: SvixAccount = account()) => new SvixPublisher(svix, clock, logger);
+const webhooksOf = (svix: SvixAccount = account()) => new SvixWebhooks(svix, true);
+
+function message(messageId: string): OutgoingMessage {
+  const payload = JSON.stringify({ id: messageId, type: 'wallet.created', data: { balance: 0 } });
+  return { merchantId: MERCHANT, messageId, eventType: 'wallet.created', payload };
+}
+
+const ENDPOINT = { url: 'https://merchant.example/hook', description: 'Shop', eventTypes: null, disabled: false };
+
+describe('publishing', () => {
+  test('makes event types and the application once, then sends in order under our own ids', async () => {
+    const publisher = publisherOf();
+    expect(await publisher.send([message('msg_1'), message('msg_2')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('msg_3')])).toEqual({ kind: 'sent' });
+    expect([...server.eventTypes.keys()]).toEqual([...OUTGOING_EVENT_TYPES]);
+    expect(server.eventTypes.get('wallet.created')).toMatchObject({
+      description: 'A customer has a wallet in one more currency.',
+      schemas: { 1: { type: 'object', properties: { type: { const: 'wallet.created' } } } },
+    });
+    expect(server.calls('application.create').map(({ body, query }) => ({ body, query }))).toEqual([
+      { body: { uid: MERCHANT, name: MERCHANT }, query: { get_if_exists: 'true' } },
+    ]);
+    expect(
+      server.calls('message.create').map(({ params, idempotencyKey, body }) => ({ params, idempotencyKey, body })),
+    ).toEqual(
+      ['msg_1', 'msg_2', 'msg_3'].map((id) => ({
+        params: [MERCHANT],
+        idempotencyKey: id,
+        body: { eventId: id, eventType: 'wallet.created', payload: JSON.parse(message(id).payload) },
+      })),
+    );
+    await publisher.record();
+  });
+
+  test('stops at the first message that fails; the next time repeats the ones before it under their ids', async () => {
+    const publisher = publisherOf();
+    server.script('message.create', { status: 202, body: '{}' }, { status: 500, body: 'oops' });
+    expect(await publisher.send([message('msg_1'), message('msg_2'), message('msg_3')])).toMatchObject({
+      kind: 'failed',
+    });
+    expect(server.calls('message.create')).toHaveLength(2);
+    expect(await publisher.send([message('msg_1'), message('msg_2'), message('msg_3')])).toEqual({ kind: 'sent' });
+    expect(server.accepted(MERCHANT)).toEqual(['msg_1', 'msg_2', 'msg_3'].map((id) => JSON.parse(message(id).payload)));
+  });
+
+  const retryable = (reason: string) => ({ kind: 'failed', permanent: false, reason });
+  const permanent = (reason: string) => ({ kind: 'failed', permanent: true, reason });
+  test.each<[string, ScriptedAnswer, Record<string, unknown>]>([
+    ['500', { status: 500, body: 'oops' }, retryable('Svix answered 500')],
+    ['a hang', { connection: 'hang' }, retryable('Svix did not answer in time')],
+    ['a reset', { connection: 'reset' }, retryable('Svix could not be reached (ECONNRESET)')],
+    [
+      'a reset after accepting',
+      { connection: 'reset', stores: true, dispatches: true },
+      retryable('Svix could not be reached (ECONNRESET)'),
+    ],
+    [
+      'a page instead of JSON',
+      { status: 202, body: '<html>' },
+      retryable('Svix answered with something that is not JSON'),
+    ],
+    [
+      'a 403 page of a proxy',
+      { status: 403, body: '<html>Forbidden' },
+      retryable('Svix answered with something that is not JSON'),
+    ],
+    ['400', { status: 400 }, permanent('Svix answered 400: as scripted')],
+    ['413', { status: 413 }, permanent('Svix answered 413: as scripted')],
+    [
+      '422',
+      { status: 422, body: '{"detail":[{"loc":["body","payload"],"msg":"too deep","type":"x"}]}' },
+      permanent('Svix answered 422: payload: too deep'),
+    ],
+  ])(
+    'after %s the message fails without the SDK trying again, and goes through the next time',
+    async (_, answer, result) => {
+      const publisher = publisherOf(account({ timeoutMs: answer.connection === 'hang' ? 1_000 : 10_000 }));
+      await publisher.send([message('msg_0')]);
+      server.script('message.create', answer);
+      expect(await publisher.send([message('msg_1')])).toEqual(result);
+      expect(server.calls('message.create')).toHaveLength(2);
+      expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+      expect(server.accepted(MERCHANT)).toEqual(['msg_0', 'msg_1'].map((id) => JSON.parse(message(id).payload)));
+      expect(publisher.pausedForSeconds()).toBe(0);
+    },
+  );
+
+  test('waits as long as a 429 says, for every wallet, and counts it as no failure', async () => {
+    const publisher = publisherOf();
+    server.script('message.create', { status: 429, headers: { 'retry-after': '20' } });
+    const reason = 'Svix limits the rate (429)';
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'deferred', retryAfterSeconds: 20, reason });
+    now = new Date(now.getTime() + 5_000);
+    expect(publisher.pausedForSeconds()).toBe(15);
+    expect(await publisher.send([message('msg_2')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 15 });
+    expect(server.calls('message.create')).toHaveLength(1);
+    now = new Date(now.getTime() + 15_000);
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+  });
+
+  test.each([401, 403])('pauses five minutes on %i and says so loudly, without the token', async (status) => {
+    const publisher = publisherOf();
+    server.script('message.create', { status });
+    const result = { kind: 'deferred', retryAfterSeconds: 300, reason: `Svix refuses our token (${status})` };
+    expect(await publisher.send([message('msg_1')])).toEqual(result);
+    expect(publisher.pausedForSeconds()).toBe(300);
+    expect(lines).toMatchObject([{ level: 50, status, msg: expect.stringContaining('SVIX_TOKEN') }]);
+    expect(JSON.stringify(lines)).not.toContain(SVIX_TOKEN);
+  });
+
+  test('notices a wrong token before anything else, and recovers with the right one', async () => {
+    const svix = publisherOf(account({ token: 'wrong.eu' }));
+    expect(await svix.send([message('msg_1')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 300 });
+    expect(server.calls('application.create')).toEqual([]);
+  });
+
+  test('tries what is made once again after it failed', async () => {
+    const publisher = publisherOf();
+    server.script('eventType.upsert', { status: 503 });
+    expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
+    server.script('application.create', { status: 503 });
+    expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+  });
+
+  test('makes the application again when it is gone', async () => {
+    const publisher = publisherOf();
+    await publisher.send([message('msg_1')]);
+    server.applications.delete(MERCHANT);
+    expect(await publisher.send([message('msg_2')])).toEqual({ kind: 'sent' });
+    expect(server.calls('application.create')).toHaveLength(2);
+    server.script('message.create', { status: 404 }, { status: 404 });
+    expect(await publisher.send([message('msg_3')])).toEqual(retryable('Svix answered notFound'));
+  });
+});
+
+describe('409, after a try of which nobody knows how it ended', () => {
+  const ambiguous = async (dispatches: boolean) => {
+    const svix = account();
+    const webhooks = webhooksOf(svix);
+    const all = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    const subscribed = await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, eventTypes: ['wallet.created'] });
+    await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, eventTypes: ['wallet.balance.low'] });
+    await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, disabled: true });
+    const publisher = publisherOf(svix);
+    server.script('message.create', { status: 500, stores: true, dispatches });
+    expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
+    return { publisher, wanted: [all.id, subscribed.id] };
+  };
+
+  test('is “sent” where the message has attempts', async () => {
+    const { publisher } = await ambiguous(true);
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(server.calls('messageAttempt.listByMsg')).toHaveLength(1);
+    expect(server.calls('messageAttempt.resend')).toEqual([]);
+  });
+
+  test('asks for a resend to every endpoint that wants it where the message has none', async () => {
+    const { publisher, wanted } = await ambiguous(false);
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    const resent = server.calls('messageAttempt.resend').map(({ params }) => params);
+    expect(resent).toEqual(wanted.map((endpointId) => [MERCHANT, 'msg_1', endpointId]));
+  });
+
+  test.each(['messageAttempt.listByMsg', 'endpoint.list', 'messageAttempt.resend'] as const)(
+    'stays unsettled while %s fails',
+    async (operation) => {
+      const { publisher } = await ambiguous(false);
+      server.script(operation, { status: 500 });
+      expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
+      expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    },
+  );
+
+  test('a conflict that remains is tried again', async () => {
+    const publisher = publisherOf();
+    server.script('application.create', { status: 409 });
+    expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
+  });
+});
+
+describe('the merchant’s endpoints', () => {
+  test('are made, changed, listed and deleted at Svix', async () => {
+    const webhooks = webhooksOf();
+    const made = await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, eventTypes: ['wallet.balance.low'] });
+    expect(made).toMatchObject({ ...ENDPOINT, eventTypes: ['wallet.balance.low'], createdAt: expect.any(Date) });
+    expect(await webhooks.getEndpoint(MERCHANT, made.id)).toEqual(made);
+    const change = { eventTypes: null, disabled: true, description: 'Paused' };
+    expect(await webhooks.updateEndpoint(MERCHANT, made.id, change)).toMatchObject(change);
+    expect(await webhooks.updateEndpoint(MERCHANT, made.id, { url: 'https://b.example' })).toMatchObject({
+      ...change,
+      url: 'https://b.example',
+    });
+    expect(server.calls('endpoint.patch').map(({ body }) => Object.keys(body ?? {}))).toEqual([
+      ['description', 'disabled', 'eventTypes'],
+      ['url'],
+    ]);
+    server.pageSize = 2;
+    for (let index = 0; index < 4; index += 1) await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    expect((await webhooks.listEndpoints(MERCHANT)).map(({ id }) => id)).toHaveLength(5);
+    expect(await webhooks.deleteEndpoint(MERCHANT, made.id)).toBe(true);
+    expect(await webhooks.deleteEndpoint(MERCHANT, made.id)).toBe(false);
+    await webhooks.close();
+  });
+
+  test('show and rotate their secret, the old one valid for a day', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    const before = await webhooks.getSecret(MERCHANT, id);
+    expect(before).toMatch(/^whsec_/);
+    const after = await webhooks.rotateSecret(MERCHANT, id);
+    expect(after).not.toBe(before);
+    expect(await webhooks.getSecret(MERCHANT, id)).toBe(after);
+    expect(server.calls('endpoint.rotateSecret')[0]?.body).toEqual({ gracePeriodSeconds: 86_400 });
+  });
+
+  test('list tries under our message ids, resend and send examples', async () => {
+    const svix = account();
+    const webhooks = webhooksOf(svix);
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    await publisherOf(svix).send([message('msg_1')]);
+    expect(await webhooks.resend(MERCHANT, id, 'msg_1')).toBe(true);
+    expect(await webhooks.resend(MERCHANT, id, 'msg_unknown')).toBe(false);
+    const testId = await webhooks.sendTest(MERCHANT, id, 'wallet.balance.low');
+    expect(server.calls('endpoint.sendExample')[0]?.body).toEqual({ eventType: 'wallet.balance.low' });
+    const attempts = server.applications.get(MERCHANT)?.attempts ?? [];
+    const base: Record<string, unknown> = { ...attempts[0], msg: undefined };
+    attempts.push(
+      { ...base, status: 2, statusText: 'fail', responseStatusCode: 0, response: 'connection refused' },
+      { ...base, status: 2, statusText: 'fail', responseStatusCode: 0, response: '' },
+      { ...base, status: 2, statusText: 'fail', responseStatusCode: 503, response: 'z'.repeat(5000) },
+      { ...base, status: 1, statusText: 'pending' },
+      { ...base, status: 3, statusText: 'sending' },
+    );
+    const listed = await webhooks.listAttempts(MERCHANT, id, 500);
+    const told = listed?.map(({ messageId, eventType, status, statusCode, error }) => [
+      messageId,
+      eventType,
+      status,
+      statusCode,
+      error,
+    ]);
+    expect(told).toEqual([
+      ['msg_1', 'wallet.created', 'succeeded', 200, null],
+      ['msg_1', 'wallet.created', 'succeeded', 200, null],
+      [testId, 'wallet.balance.low', 'succeeded', 200, null],
+      [base.msgId, '', 'failed', null, 'connection refused'],
+      [base.msgId, '', 'failed', null, 'no answer'],
+      [base.msgId, '', 'failed', 503, null],
+    ]);
+    expect(listed?.at(-1)?.response).toHaveLength(2048);
+    const options = server.calls('messageAttempt.listByEndpoint')[0]?.query;
+    expect(options).toMatchObject({ limit: '250', with_content: 'true', with_msg: 'true' });
+  });
+
+  test('that do not exist are null or false', async () => {
+    const webhooks = webhooksOf();
+    expect(await webhooks.getEndpoint(MERCHANT, 'ep_x')).toBeNull();
+    expect(await webhooks.updateEndpoint(MERCHANT, 'ep_x', { disabled: true })).toBeNull();
+    expect(await webhooks.getSecret(MERCHANT, 'ep_x')).toBeNull();
+    expect(await webhooks.rotateSecret(MERCHANT, 'ep_x')).toBeNull();
+    expect(await webhooks.listAttempts(MERCHANT, 'ep_x', 10)).toBeNull();
+    expect(await webhooks.sendTest(MERCHANT, 'ep_x', 'wallet.created')).toBeNull();
+    server.script('endpoint.list', { status: 404 }, { status: 404 });
+    expect(await webhooks.listEndpoints(MERCHANT)).toEqual([]);
+  });
+
+  test('the portal’s link is Svix’s, for an hour', async () => {
+    expect(await webhooksOf().portalUrl(MERCHANT)).toBe(`${server.url}/login#key=abc`);
+    expect(server.calls('authentication.appPortalAccess')[0]).toMatchObject({
+      params: [MERCHANT],
+      body: { expiry: 3600 },
+    });
+  });
+
+  const busy = { code: 'SERVICE_UNAVAILABLE' };
+  test.each<[ScriptedAnswer, Record<string, unknown>]>([
+    [{ status: 500 }, busy],
+    [{ status: 401 }, busy],
+    [{ connection: 'reset' }, busy],
+    [
+      { status: 429, headers: { 'retry-after': '9' } },
+      { ...busy, details: { retry_after: 9 } },
+    ],
+    [{ status: 409 }, { code: 'CONFLICT' }],
+    [
+      { status: 422, body: '{"detail":[{"loc":["body","url"],"msg":"bad host","type":"x"}]}' },
+      { code: 'INVALID_REQUEST_BODY', message: 'Svix does not accept this: url: bad host' },
+    ],
+  ])('tell the caller what %j means for them', async (answer, refusal) => {
+    const webhooks = webhooksOf();
+    await webhooks.listEndpoints(MERCHANT);
+    server.script('endpoint.create', answer);
+    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal });
+  });
+
+  test('cannot be made or linked to while Svix denies the application', async () => {
+    const webhooks = webhooksOf();
+    server.script('endpoint.create', { status: 404 }, { status: 404 });
+    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal: busy });
+    server.script('authentication.appPortalAccess', { status: 404 }, { status: 404 });
+    await expect(webhooks.portalUrl(MERCHANT)).rejects.toMatchObject({ refusal: busy });
+  });
+
+  test.each([
+    [{ url: 'http://merchant.example' }, 'url: wants an https URL.'],
+    [{ url: 'https://localhost/hook' }, 'url: must lead to a public address.'],
+    [{ eventTypes: ['wallet.exploded'] }, 'event_types: there is no event type wallet.exploded.'],
+  ])('are checked before Svix is asked: %j', async (change, text) => {
+    const webhooks = new SvixWebhooks(account(), false);
+    const refusal = { code: 'INVALID_REQUEST_BODY', message: expect.stringContaining(text) };
+    await expect(webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, ...change })).rejects.toMatchObject({ refusal });
+    await expect(webhooks.updateEndpoint(MERCHANT, 'ep_x', change)).rejects.toMatchObject({ refusal });
+    expect(server.requests).toEqual([]);
+  });
+
+  test('an example of an event type that does not exist is refused', async () => {
+    const refusal = { code: 'INVALID_REQUEST_BODY', message: expect.stringContaining('event_type:') };
+    await expect(webhooksOf().sendTest(MERCHANT, 'ep_x', 'nope')).rejects.toMatchObject({ refusal });
+  });
+});
+
+describe('announcing through Svix', () => {
+  let database: TestDatabase;
+  let boss: PgBoss;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    boss = new PgBoss({ connectionString: database.url, migrate: false, createSchema: false, supervise: false });
+    boss.on('error', () => {});
+  });
+  afterAll(() => database.drop());
+
+  test('a crash between sending and marking repeats the same id and bytes, and Svix keeps one message', async () => {
+    const config = { SVIX_TOKEN: new Secret(SVIX_TOKEN), SVIX_SERVER_URL: server.url, ALLOW_PRIVATE_ENDPOINTS: false };
+    const { pool } = database;
+    const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+    const [customerId = ''] = await makeCustomers(pool, ['svix']);
+    await transaction(pool, (tx) => postBatch(tx, [posting({ customerId, amountMinor: 5000 })], SETTINGS, now));
+    const { publisher } = outgoing;
+    const crashing: Publisher = {
+      concurrency: 1,
+      pausedForSeconds: () => 0,
+      send: (messages) => publisher.send(messages),
+      record: () => Promise.reject(new Error('the process dies here')),
+    };
+    expect(await announce({ pool, publisher: crashing, logger, maxSeconds: 10 })).toMatchObject({
+      wallets: 0,
+      failed: 2,
+    });
+    await pool.query('update unannounced_wallet set retry_at = null');
+    expect(await announce({ pool, publisher, logger, maxSeconds: 10 })).toMatchObject({ wallets: 2, messages: 3 });
+    const calls = server
+      .calls('message.create')
+      .map(({ idempotencyKey, body }) => JSON.stringify([idempotencyKey, body]));
+    expect(calls).toHaveLength(6);
+    expect(new Set(calls).size).toBe(3);
+    expect(server.accepted(MERCHANT)).toHaveLength(3);
+    await outgoing.close();
+  });
+
+  test('without a server URL the SDK chooses the region of the token', async () => {
+    const config = { SVIX_TOKEN: new Secret('sk.eu'), SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: false };
+    const outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger });
+    expect(outgoing.publisher.concurrency).toBeGreaterThan(4);
+    await outgoing.close();
+  });
+});

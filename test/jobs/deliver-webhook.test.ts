@@ -1,0 +1,59 @@
+import type { PgBoss } from 'pg-boss';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { workDeliverWebhook } from '../../jobs/deliver-webhook.ts';
+import { createOutgoing, type Outgoing } from '../../src/announcements/index.ts';
+import { systemClock } from '../../src/clock.ts';
+import { createLogger } from '../../src/log.ts';
+import { createBoss } from '../../src/queues.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { eventually } from '../support/wait.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
+
+const logger = createLogger('silent', 'test');
+let database: TestDatabase;
+let boss: PgBoss;
+let outgoing: Outgoing;
+let receiver: WebhookReceiver;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await makeCustomers(database.pool, ['a']);
+  boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 6, works: true, logger });
+  await boss.start();
+  const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
+  outgoing = createOutgoing({ config, pool: database.pool, boss, clock: systemClock, logger });
+  receiver = await WebhookReceiver.start();
+});
+afterAll(async () => {
+  await boss.stop({ graceful: false });
+  await outgoing.close();
+  await receiver.close();
+  await database.drop();
+});
+
+test('a batch is delivered at once, a failure is scheduled, and one broken job fails no other', async () => {
+  const input = { url: receiver.url, description: '', eventTypes: null, disabled: false };
+  const { id } = await outgoing.webhooks.createEndpoint(MERCHANT, input);
+  receiver.answerWith({ status: 500 });
+  await boss.send('deliver-webhook', { nonsense: true }, { retryLimit: 0 });
+  for (let index = 0; index < 40; index += 1) await outgoing.webhooks.sendTest(MERCHANT, id, 'wallet.created');
+  await workDeliverWebhook(boss, outgoing);
+  await eventually('every delivery to be tried', () => receiver.received.length >= 40);
+  const counts = await eventually('every try to be recorded', async () => {
+    const { rows } = await database.pool.query(
+      'select state, count(*)::int from webhook_delivery where attempts > 0 group by state order by state',
+    );
+    return rows.reduce((sum, row) => sum + row.count, 0) === 40 && rows;
+  });
+  expect(counts).toEqual([
+    { state: 'delivered', count: 39 },
+    { state: 'pending', count: 1 },
+  ]);
+  const dead = await eventually('the broken job to be dead-lettered', async () => {
+    const [job] = await boss.findJobs('deliver-webhook.dead');
+    return job;
+  });
+  expect(dead.data).toEqual({ nonsense: true });
+  await eventually('the failed delivery to be tried again in 5 s', () => receiver.received.length === 41);
+});

@@ -1,0 +1,111 @@
+import DodoPayments from 'dodopayments';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import { loadConfig } from '../../src/config.ts';
+import { autocommit } from '../../src/db/transaction.ts';
+import { createLogger, type Logger } from '../../src/log.ts';
+import { newApiKey, type Scope, storeApiKey } from '../../src/merchants/api-keys.ts';
+import { startWeb } from '../../src/web.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from './signing.ts';
+
+export const API_KEY = 'a-key-for-tests-of-more-than-32-characters';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Parsed JSON; tests look into it freely. */
+  // biome-ignore lint/suspicious/noExplicitAny: the shape is what the test is about
+  readonly body: any;
+}
+
+export interface TestApp {
+  readonly baseURL: string;
+  readonly key: string;
+  readonly database: TestDatabase;
+  readonly sdk: DodoPayments;
+  /** One request with the app's key, or with the headers given. A text or bytes body is sent as it is. */
+  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  /** A customer with wallets in USD and INR. */
+  newCustomer(): Promise<string>;
+  /** A further key of any merchant, which is made on the way; as headers for `call`. */
+  newKey(merchantId: string, scopes: readonly Scope[]): Promise<{ authorization: string }>;
+  close(): Promise<void>;
+}
+
+export interface TestAppOptions {
+  readonly environment?: Record<string, string>;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+/** The whole web process on a free port and a database of its own; every answer is compared with its documented schema. */
+export async function startTestApp({
+  environment = {},
+  clock = systemClock,
+  logger,
+}: TestAppOptions = {}): Promise<TestApp> {
+  const database = await createTestDatabase();
+  const config = loadConfig({
+    PORT: '0',
+    API_KEY,
+    FX_RATES_USD: 'INR:0.0119',
+    STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
+    DODO_WEBHOOK_SECRET: DODO_SECRET,
+    RAZORPAY_WEBHOOK_SECRET: RAZORPAY_SECRET,
+    ALLOW_PRIVATE_ENDPOINTS: 'true',
+    ...environment,
+  });
+  const web = await startWeb({
+    config,
+    databaseUrl: database.url,
+    logger: logger ?? createLogger('silent', 'test'),
+    clock,
+    print: () => {},
+    checkResponses: true,
+  });
+  const baseURL = web.url;
+  const sdk = new DodoPayments({ baseURL, bearerToken: API_KEY });
+  return {
+    baseURL,
+    key: API_KEY,
+    database,
+    sdk,
+    call: (method, path, body, headers) => call(baseURL, method, path, body, headers),
+    newCustomer: async () => (await sdk.customers.create({ email: 'ada@example.com', name: 'Ada' })).customer_id,
+    newKey: async (merchantId, scopes) => {
+      await database.pool.query(
+        "insert into merchant (merchant_id, name, mode) values ($1, 'Other', 'test') on conflict do nothing",
+        [merchantId],
+      );
+      const key = newApiKey('test');
+      await storeApiKey(autocommit(database.pool), merchantId, { key, name: 'test', scopes, isDefault: false });
+      return { authorization: `Bearer ${key}` };
+    },
+    close: async () => {
+      await web.close();
+      await database.drop();
+    },
+  };
+}
+
+async function call(
+  baseURL: string,
+  method: string,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const isRaw = typeof body === 'string' || body instanceof Uint8Array;
+  const response = await fetch(`${baseURL}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${API_KEY}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: isRaw ? (body as string) : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
+  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+}

@@ -1,0 +1,37 @@
+import { type Wallet, walletKeyText } from '../../src/ledger/entry.ts';
+import type { PostInput } from '../../src/ledger/post.ts';
+import { MERCHANT, RULE } from './ledger.ts';
+
+export const NOW = new Date('2026-03-01T12:00:00Z');
+
+/** A wallet as the store would have locked it: empty, and in USD of `cus_a` unless told otherwise. */
+export function wallet(overrides: Partial<Wallet> = {}): Wallet {
+  return {
+    merchantId: MERCHANT,
+    customerId: 'cus_a',
+    currency: 'USD',
+    balance: 0,
+    version: 0,
+    lowThreshold: null,
+    alertsArmed: false,
+    lowSince: null,
+    depletedSince: null,
+    lowAlertedAt: null,
+    alertSeq: 0,
+    createdAt: new Date('2026-01-01T00:00:00Z'),
+    updatedAt: new Date('2026-01-01T00:00:00Z'),
+    ...overrides,
+  };
+}
+
+/** What `post` is given: these wallets, nothing posted before, USD and INR. */
+export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInput> = {}): PostInput {
+  return {
+    wallets: new Map(wallets.map((one) => [walletKeyText(one), one])),
+    known: new Map(),
+    currencies: new Set(['USD', 'INR']),
+    rule: RULE,
+    now: NOW,
+    ...overrides,
+  };
+}
