@@ -56,9 +56,35 @@ export function convertMinor(amount: number, rate: Rate): bigint {
   return negative ? -rounded : rounded;
 }
 
-/** How many decimals people write a currency with; only for showing amounts, never for computing them. */
-function decimals(currency: string): number {
-  return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2;
+/**
+ * The currencies whose minor unit is not a hundredth, by ISO 4217. Not from `Intl`, which follows custom instead of the
+ * standard: it gives the Pakistani rupee no decimals, and would so make a hundred of it out of one.
+ */
+const DECIMALS: ReadonlyMap<string, number> = new Map([
+  ...[
+    'BIF',
+    'CLP',
+    'DJF',
+    'GNF',
+    'ISK',
+    'JPY',
+    'KMF',
+    'KRW',
+    'PYG',
+    'RWF',
+    'UGX',
+    'VND',
+    'VUV',
+    'XAF',
+    'XOF',
+    'XPF',
+  ].map((currency) => [currency, 0] as const),
+  ...['BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND'].map((currency) => [currency, 3] as const),
+]);
+
+/** How many decimals a currency's minor unit has; amounts themselves are always in that unit and need no decimals. */
+export function decimals(currency: string): number {
+  return DECIMALS.get(currency) ?? 2;
 }
 
 /** `-1234` USD becomes `-12.34 USD`, for people to read. */

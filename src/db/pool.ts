@@ -23,6 +23,7 @@ const INT8 = pg.types.builtins.INT8;
  */
 export function createPool(options: PoolOptions): Pool {
   const { databaseUrl, applicationName, maxConnections, logger, statementTimeoutMs = 15_000 } = options;
+  const isForScans = statementTimeoutMs === 0;
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     application_name: applicationName,
@@ -31,10 +32,13 @@ export function createPool(options: PoolOptions): Pool {
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
-    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + 5_000,
+    query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     statement_timeout: statementTimeoutMs,
     lock_timeout: 10_000,
     idle_in_transaction_session_timeout: 20_000,
+    // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
+    // a table was empty would scan it for as long as it grew, until the next autovacuum (measured: 20 ms a batch, not 2).
+    ...(isForScans ? {} : { options: '-c enable_seqscan=off' }),
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') =>
         id === INT8 ? parseInt8 : pg.types.getTypeParser(id, format),

@@ -151,7 +151,14 @@ function webhook(event: (typeof OUTGOING_EVENTS)[number]): Json {
 
 /** A zod schema as JSON Schema, whose named parts (`meta({ id })`) are moved to the document's components. */
 function toComponents(schema: z.ZodType, io: 'input' | 'output', components: Record<string, unknown>): Json {
-  const converted = z.toJSONSchema(schema, { target: 'draft-2020-12', io, unrepresentable: 'any' });
+  const converted = z.toJSONSchema(schema, {
+    target: 'draft-2020-12',
+    io,
+    // Requests must not have unknown fields; answers may gain some in later releases.
+    override: ({ jsonSchema }) => {
+      if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+    },
+  });
   const { $defs = {}, ...rest } = definitions.parse(
     JSON.parse(JSON.stringify(converted).replaceAll('#/$defs/', '#/components/schemas/')),
   );

@@ -76,7 +76,7 @@ async function writeAlone(
     if (after < 0) return null;
     await tx.query(
       `insert into entry (merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance, after_balance, idempotency_key, fingerprint, created_at)
-       values ('bus_default', $1, 'USD', $2, $3, $4, $5, $6, $7, $8, $9, now())`,
+       values ('bus_default', $1, 'USD', $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())`,
       [
         customerId,
         wallet.version + 1,

@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OUTGOING_EVENT_TYPES } from '../../src/announcements/catalogue.ts';
+import { ROUTES } from '../../src/http/routes.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+
+type Json = Record<string, unknown>;
+interface Operation {
+  readonly operationId: string;
+  readonly security?: unknown[];
+  readonly parameters?: readonly { name: string; in: string; required: boolean; schema: Json }[];
+  readonly requestBody?: { content: Record<string, { schema?: Json }> };
+  readonly responses: Record<string, { description: string; content?: Record<string, { schema: Json }> }>;
+}
+interface Document {
+  readonly openapi: string;
+  readonly paths: Record<string, Record<string, Operation>>;
+  readonly webhooks: Record<string, { post: Operation }>;
+  readonly components: { schemas: Record<string, Json> };
+}
+
+let app: TestApp;
+let document: Document;
+
+beforeAll(async () => {
+  app = await startTestApp();
+  document = (await app.call('GET', '/openapi.json')).body;
+});
+afterAll(() => app.close());
+
+const operations = () =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+  );
+
+describe('the OpenAPI document', () => {
+  it('is version 3.1 and has every route', () => {
+    expect(document.openapi).toBe('3.1.0');
+    const documented = operations().map(({ method, path }) => `${method} ${path}`);
+    expect(documented.sort()).toEqual(ROUTES.map((route) => `${route.method} ${route.path}`).sort());
+  });
+
+  it('has what the webhooks of merchants look like', () => {
+    expect(Object.keys(document.webhooks)).toEqual([...OUTGOING_EVENT_TYPES]);
+  });
+
+  it('names every operation once, and every parameter of its path', () => {
+    const names = operations().map(({ operation }) => operation.operationId);
+    expect(new Set(names).size).toBe(names.length);
+    for (const { path, operation } of operations()) {
+      const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path');
+      expect(inPath.map(({ name }) => `{${name}}`)).toEqual(path.match(/\{\w+\}/g) ?? []);
+      expect(inPath.every(({ required }) => required)).toBe(true);
+    }
+  });
+
+  it('refers to nothing that is not there', () => {
+    const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]*)"/g)].map((match) => match[1] ?? '');
+    expect(references.length).toBeGreaterThan(50);
+    const known = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    expect([...new Set(references)].filter((reference) => !known.includes(reference))).toEqual([]);
+    expect(JSON.stringify(document)).not.toContain('$defs');
+    expect(JSON.stringify(document)).not.toContain('"$schema"');
+  });
+
+  it('says what a ledger entry wants and what may go wrong', () => {
+    const create = document.paths['/customers/{customer_id}/wallets/ledger-entries']?.post;
+    const schema = create?.requestBody?.content['application/json']?.schema;
+    expect(schema).toMatchObject({
+      required: ['amount', 'currency', 'entry_type'],
+      additionalProperties: false,
+      properties: {
+        amount: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+        entry_type: { enum: ['credit', 'debit'] },
+      },
+    });
+    expect(Object.keys(create?.responses ?? {})).toEqual([
+      '200',
+      '400',
+      '401',
+      '403',
+      '404',
+      '409',
+      '413',
+      '415',
+      '422',
+      '429',
+      '500',
+      '503',
+    ]);
+    expect(create?.responses['200']?.content?.['application/json']?.schema).toEqual({
+      $ref: '#/components/schemas/CustomerWallet',
+    });
+  });
+
+  it('asks for a key everywhere but where none is wanted', () => {
+    const open = operations().filter(({ operation }) => operation.security?.length === 0);
+    expect(open.map(({ path }) => path)).toEqual([
+      '/webhooks/{provider}',
+      '/webhooks/{provider}/{source_id}',
+      '/healthz',
+      '/readyz',
+    ]);
+  });
+});
+
+describe('its page', () => {
+  it('comes from here alone and may load nothing from elsewhere', async () => {
+    const page = await app.call('GET', '/docs', undefined, { authorization: '' });
+    expect(page.status).toBe(200);
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(page.headers.get('content-security-policy')).toContain("script-src 'self'");
+    const parts = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1]);
+    expect(parts).toHaveLength(4);
+    for (const part of parts) {
+      expect(part).toMatch(/^\/docs\//);
+      const { status, headers } = await app.call('GET', part);
+      expect(status).toBe(200);
+      expect(headers.get('content-type')).toMatch(/^(text\/css|text\/javascript|image\/png)/);
+    }
+  });
+});

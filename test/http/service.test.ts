@@ -1,0 +1,245 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { loadConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import { ensureDefaultMerchant } from '../../src/merchants/default-merchant.ts';
+import { startWeb, type Web } from '../../src/web.ts';
+import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { DatabaseProxy } from '../support/database-proxy.ts';
+import { startProcess } from '../support/process.ts';
+import { eventually } from '../support/wait.ts';
+
+/** The web process as a whole: health, headers, outages, stopping, the default merchant. */
+
+const logger = createLogger('silent', 'test');
+
+describe('a running service', () => {
+  let app: TestApp;
+  beforeAll(async () => {
+    app = await startTestApp();
+  });
+  afterAll(() => app.close());
+
+  it('is alive and ready', async () => {
+    for (const path of ['/healthz', '/readyz']) {
+      expect(await app.call('GET', path, undefined, { authorization: '' })).toMatchObject({
+        status: 200,
+        body: { status: 'ok' },
+      });
+    }
+    expect((await fetch(`${app.baseURL}/healthz`, { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('counts requests by route, and names nobody', async () => {
+    const customer = await app.newCustomer();
+    const entry = { amount: 1, currency: 'USD', entry_type: 'credit' };
+    await app.call('POST', `/customers/${customer}/wallets/ledger-entries`, entry);
+    const { status, body, headers } = await app.call('GET', '/metrics', undefined, { authorization: '' });
+    expect(status).toBe(200);
+    expect(headers.get('content-type')).toMatch(/^text\/plain/);
+    expect(body).toContain(
+      'chokin_http_request_seconds_count{route="/customers/{customer_id}/wallets/ledger-entries",method="post",status="200"} 1',
+    );
+    expect(body).toContain('chokin_lane_batch_size_count{lane="ledger"} 1');
+    expect(body).toContain('chokin_ledger_lane_depth 0');
+    expect(body).toContain('process_cpu_seconds_total');
+    expect(body).not.toContain(customer);
+    expect(body).not.toContain('bus_default');
+  });
+
+  it('gives every request an id, and keeps one that is fit to be logged', async () => {
+    const idOf = async (given: string) =>
+      (await app.call('GET', '/healthz', undefined, { 'x-request-id': given })).headers.get('x-request-id');
+    expect(await idOf('trace-1.2_3')).toBe('trace-1.2_3');
+    expect(await idOf('a b')).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await idOf('x'.repeat(129))).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('tells browsers to run and frame nothing, and nobody what it is made of', async () => {
+    const { headers } = await app.call('GET', '/customers');
+    expect(headers.get('content-security-policy')).toBe("default-src 'none';frame-ancestors 'none'");
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('x-powered-by')).toBeNull();
+    expect(headers.get('etag')).toBeNull();
+    expect(headers.get('content-type')).toBe('application/json; charset=utf-8');
+  });
+
+  it('survives a client that goes away in the middle of a body', async () => {
+    const { port } = new URL(app.baseURL);
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.write(
+      `POST /customers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${API_KEY}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"email"`,
+    );
+    await eventually('the request to be under way', async () => socket.bytesWritten > 100);
+    socket.destroy();
+    expect((await app.call('GET', '/healthz')).status).toBe(200);
+  });
+});
+
+describe('without its database', () => {
+  it('is alive, not ready, turns requests away with 503, and recovers by itself', async () => {
+    const database = await createTestDatabase();
+    const proxy = await DatabaseProxy.start(database.url);
+    const config = loadConfig({ PORT: '0', API_KEY, STRIPE_WEBHOOK_SECRET: 'whsec_123456' });
+    const web = await startWeb({ config, databaseUrl: proxy.url, logger, clock: systemClock, print: () => {} });
+    const call = (path: string, body?: object) =>
+      fetch(`${web.url}${path}`, {
+        headers: { authorization: `Bearer ${API_KEY}`, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+      });
+    try {
+      const made = await call('/customers', { email: 'a@b.c', name: 'A' });
+      const { customer_id: id } = (await made.json()) as { customer_id: string };
+      await proxy.cut();
+      expect((await call('/healthz')).status).toBe(200);
+      expect((await call('/readyz')).status).toBe(503);
+      const entry = { amount: 1, currency: 'USD', entry_type: 'credit' };
+      const path = `/customers/${id}/wallets/ledger-entries`;
+      for (const [body, retry] of [
+        [entry, 'false'],
+        [{ ...entry, idempotency_key: 'k' }, null],
+      ] as const) {
+        const refused = await call(path, body);
+        expect(refused.status).toBe(503);
+        expect(refused.headers.get('retry-after')).toBe('1');
+        expect(refused.headers.get('x-should-retry')).toBe(retry);
+        expect(await refused.json()).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+      }
+      expect((await call(`/customers/${id}/wallets`)).status).toBe(503);
+      await proxy.restore();
+      await eventually('the service to be ready', async () => (await call('/readyz')).status === 200);
+      expect((await call(path, { ...entry, idempotency_key: 'k' })).status).toBe(200);
+    } finally {
+      await web.close();
+      await proxy.close();
+      await database.drop();
+    }
+  });
+});
+
+describe('stopping', () => {
+  it('finishes the requests under way, takes no others, and closes idle connections', async () => {
+    const app = await startTestApp();
+    const customer = await app.newCustomer();
+    // The wallet is locked by somebody else, so the request waits inside the ledger.
+    const blocker = await app.database.pool.connect();
+    await blocker.query('begin');
+    await blocker.query('select 1 from wallet where customer_id = $1 for update', [customer]);
+    const entry = { amount: 5, currency: 'USD', entry_type: 'credit' };
+    const pending = app.call('POST', `/customers/${customer}/wallets/ledger-entries`, entry);
+    await eventually('the request to wait for the lock', async () => {
+      const { rows } = await app.database.pool.query(
+        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return rows.length === 1;
+    });
+    const closing = app.close();
+    await eventually('new connections to be refused', () =>
+      fetch(`${app.baseURL}/healthz`).then(
+        () => false,
+        () => true,
+      ),
+    );
+    await blocker.query('commit');
+    blocker.release();
+    expect(await pending).toMatchObject({ status: 200, body: { balance: 5 } });
+    await closing;
+  });
+});
+
+describe('the default merchant', () => {
+  let database: TestDatabase;
+  let web: Web | null = null;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterEach(async () => {
+    await web?.close();
+    web = null;
+  });
+  afterAll(() => database.drop());
+
+  const ensure = (environment: Record<string, string>) =>
+    ensureDefaultMerchant(database.pool, loadConfig({ MERCHANT_ID: 'bus_keys', ...environment }), systemClock);
+  const liveKeys = async () =>
+    (await database.pool.query("select key_id from api_key where merchant_id = 'bus_keys' and revoked_at is null"))
+      .rows;
+  const KEY_A = 'a'.repeat(32);
+  const KEY_B = 'b'.repeat(32);
+
+  it('gets a key at its first start, printed once, that works', async () => {
+    const printed: string[] = [];
+    const options = {
+      databaseUrl: database.url,
+      logger,
+      clock: systemClock,
+      print: (line: string) => printed.push(line),
+    };
+    const config = loadConfig({ PORT: '0' });
+    web = await startWeb({ config, ...options });
+    const key = web.newApiKey ?? expect.unreachable('no key was made');
+    expect(key).toMatch(/^ck_test_[0-9A-Za-z]{49}$/);
+    expect(printed.join('\n')).toContain(key);
+    const response = await fetch(`${web.url}/customers`, { headers: { authorization: `Bearer ${key}` } });
+    expect(response.status).toBe(200);
+    await web.close();
+    printed.length = 0;
+    web = await startWeb({ config, ...options });
+    expect(web.newApiKey).toBeNull();
+    expect(printed.join('\n')).not.toContain('ck_test_');
+  });
+
+  it('follows API_KEY, one default key at a time, also back again', async () => {
+    const first = await ensure({});
+    expect(first.newApiKey).not.toBeNull();
+    const original = await liveKeys();
+    expect(await ensure({ API_KEY: KEY_A })).toEqual({ merchantId: 'bus_keys', newApiKey: null });
+    const second = await liveKeys();
+    expect(second).toHaveLength(1);
+    expect(second).not.toEqual(original);
+    await ensure({ API_KEY: KEY_A });
+    expect(await liveKeys()).toEqual(second);
+    await ensure({ API_KEY: KEY_B });
+    expect(await liveKeys()).not.toEqual(second);
+    await ensure({ API_KEY: KEY_A });
+    expect(await liveKeys()).toEqual(second);
+    expect((await ensure({})).newApiKey).toBeNull();
+  });
+
+  it('keeps its mode, and its key is not lent to another', async () => {
+    await expect(ensure({ MODE: 'live' })).rejects.toThrow('MODE: the merchant bus_keys exists in test mode');
+    await ensure({ API_KEY: KEY_A });
+    await expect(ensure({ API_KEY: KEY_A, MERCHANT_ID: 'bus_second' })).rejects.toThrow('belongs to another merchant');
+    const live = await ensure({ MERCHANT_ID: 'bus_live', MODE: 'live' });
+    expect(live.newApiKey).toMatch(/^ck_live_/);
+  });
+
+  it('is made once by processes that start together', async () => {
+    const made = await Promise.all(Array.from({ length: 8 }, () => ensure({ MERCHANT_ID: 'bus_race' })));
+    expect(made.filter(({ newApiKey }) => newApiKey !== null)).toHaveLength(1);
+  });
+});
+
+describe('npm run web', () => {
+  it('says what it needs, and stops on SIGTERM with 0', async () => {
+    const help = startProcess('src/web.ts', {});
+    expect(await once(help.child, 'exit')).toEqual([1, null]);
+    expect(help.output()).toContain('DATABASE_URL: wants the database to work on');
+    const database = await createTestDatabase();
+    const web = startProcess('src/web.ts', { DATABASE_URL: database.url, PORT: '0' });
+    await web.printed('API key   ck_test_');
+    const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(web.output()) ?? [];
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    expect(await web.end('SIGTERM')).toBe(0);
+    const logLines = web
+      .output()
+      .split('\n')
+      .filter((line) => line.startsWith('{'));
+    expect(logLines.join('\n')).toContain('stopped');
+    expect(logLines.join('\n')).not.toContain('ck_test_');
+    await database.drop();
+  });
+});

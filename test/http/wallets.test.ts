@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { usdTotal } from '../../src/http/usd-total.ts';
+import { parseRate } from '../../src/money.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { expectBooksToAgree } from '../support/ledger.ts';
+
+let app: TestApp;
+
+beforeAll(async () => {
+  app = await startTestApp({
+    environment: { WALLET_CURRENCIES: 'USD,INR,EUR', LOW_BALANCE_THRESHOLDS: 'USD:1000,INR:50000' },
+  });
+});
+afterAll(async () => {
+  await expectBooksToAgree(app.database.pool);
+  await app.close();
+});
+
+describe('the total in dollars', () => {
+  const rates = new Map(
+    Object.entries({ INR: '0.0119', PKR: '0.0119', JPY: '0.0067', KWD: '3.25' }).map(([currency, text]) => [
+      currency,
+      parseRate(text) ?? expect.unreachable(),
+    ]),
+  );
+
+  it.each([
+    ['nothing', {}, 0],
+    ['dollars as they are', { USD: 12_345 }, 12_345],
+    ['rounded once, not wallet by wallet', { INR: 42, PKR: 42 }, 1],
+    ['half to even, up', { INR: 5000 }, 60],
+    ['half to even, down', { INR: 15_000 }, 178],
+    ['a currency without cents', { JPY: 1000 }, 670],
+    ['a currency with thousandths', { KWD: 1000 }, 325],
+    ['a debt', { USD: -500, INR: 10_000 }, -381],
+    ['the largest balances', { USD: 9_007_199_254_740_991 }, 9_007_199_254_740_991],
+  ])('%s', (_, balances, expected) => {
+    const wallets = Object.entries(balances).map(([currency, balance]) => ({ currency, balance }));
+    expect(usdTotal(wallets, rates)).toEqual({ totalMinor: expected, unconverted: [] });
+  });
+
+  it('names what it cannot convert', async () => {
+    const { body } = await app.call('GET', `/customers/${await app.newCustomer()}/wallets`);
+    expect(body).toMatchObject({ total_balance_usd: 0, unconverted_currencies: ['EUR'] });
+    expect(body.items.map((wallet: { currency: string }) => wallet.currency)).toEqual(['EUR', 'INR', 'USD']);
+  });
+});
+
+describe('the low-balance threshold', () => {
+  it('is the default of the currency until the wallet has its own', async () => {
+    const id = await app.newCustomer();
+    const path = (currency: string) => `/customers/${id}/wallets/${currency}/low-balance-threshold`;
+    const get = async (currency: string) => (await app.call('GET', path(currency))).body;
+    const put = (threshold: unknown, currency = 'USD') => app.call('PUT', path(currency), { threshold });
+    expect(await get('USD')).toEqual({ customer_id: id, currency: 'USD', threshold: 1000, source: 'default' });
+    expect(await get('EUR')).toMatchObject({ threshold: null, source: 'none' });
+    expect(await put(250)).toMatchObject({ status: 200, body: { threshold: 250, source: 'wallet' } });
+    expect(await get('USD')).toMatchObject({ threshold: 250, source: 'wallet' });
+    expect(await put(0)).toMatchObject({ body: { threshold: 0, source: 'wallet' } });
+    expect(await put(null)).toMatchObject({ body: { threshold: 1000, source: 'default' } });
+    expect(await put(null, 'EUR')).toMatchObject({ body: { threshold: null, source: 'none' } });
+    expect(await put(1, 'GBP')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
+    for (const wrong of [-1, 1.5, '5', undefined, 2 ** 53]) {
+      expect(await put(wrong)).toMatchObject({ status: 422, body: { code: 'INVALID_REQUEST_BODY' } });
+    }
+    const nobody = await app.call('PUT', '/customers/cus_nobody/wallets/USD/low-balance-threshold', { threshold: 1 });
+    expect(nobody).toMatchObject({ status: 404, body: { code: 'CUSTOMER_NOT_FOUND' } });
+  });
+
+  it('decides when a balance counts as low', async () => {
+    const id = await app.newCustomer();
+    await app.call('PUT', `/customers/${id}/wallets/USD/low-balance-threshold`, { threshold: 300 });
+    const post = (amount: number, entry_type: string) =>
+      app.call('POST', `/customers/${id}/wallets/ledger-entries`, { amount, currency: 'USD', entry_type });
+    await post(900, 'credit');
+    await post(600, 'debit');
+    const alerts = () =>
+      app.database.pool.query('select kind, threshold from wallet_alert where customer_id = $1', [id]);
+    expect((await alerts()).rows).toEqual([]);
+    await post(1, 'debit');
+    expect((await alerts()).rows).toEqual([{ kind: 'low', threshold: 300 }]);
+  });
+});
+
+describe('a wallet in a currency that was configured later', () => {
+  it('is opened by its first entry', async () => {
+    const id = await app.newCustomer();
+    await app.database.pool.query("delete from unannounced_wallet where customer_id = $1 and currency = 'EUR'", [id]);
+    await app.database.pool.query("delete from wallet where customer_id = $1 and currency = 'EUR'", [id]);
+    expect((await app.call('GET', `/customers/${id}/wallets/EUR`)).status).toBe(404);
+    const entry = { amount: 5, currency: 'EUR', entry_type: 'credit' };
+    expect(await app.call('POST', `/customers/${id}/wallets/ledger-entries`, entry)).toMatchObject({
+      body: { balance: 5 },
+    });
+    expect((await app.call('GET', `/customers/${id}/wallets/EUR`)).body).toMatchObject({ balance: 5, version: 1 });
+  });
+});

@@ -1,0 +1,162 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ROUTES } from '../../src/http/routes.ts';
+import { createLogger } from '../../src/log.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+
+/** Who may do what: keys, scopes, merchants, limits. */
+
+let app: TestApp;
+let customer: string;
+const logged: string[] = [];
+
+beforeAll(async () => {
+  const logger = createLogger('trace', 'test', { write: (line) => logged.push(line) });
+  app = await startTestApp({ logger });
+  customer = await app.newCustomer();
+});
+afterAll(() => app.close());
+
+describe('keys', () => {
+  it.each([
+    ['no key', {}],
+    ['another scheme', { authorization: 'Basic dXNlcjpwYXNz' }],
+    ['an unknown key', { authorization: 'Bearer ck_test_0000000000000000000000000000000000000000000' }],
+    ['an empty key', { authorization: 'Bearer ' }],
+    ['a very long key', { authorization: `Bearer ${'k'.repeat(5000)}` }],
+  ])('%s is 401', async (_, headers) => {
+    const response = await fetch(`${app.baseURL}/customers`, { headers });
+    expect(response.status).toBe(401);
+    expect(response.headers.get('www-authenticate')).toBe('Bearer');
+    expect(await response.json()).toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  it('a revoked key is 401', async () => {
+    const headers = await app.newKey('bus_default', ['read']);
+    await app.database.pool.query('update api_key set revoked_at = now() where name = $1', ['test']);
+    expect(await app.call('GET', '/customers', undefined, headers)).toMatchObject({ status: 401 });
+  });
+
+  it('are not kept, and neither are they logged, nor are e-mail addresses', async () => {
+    const kept = await app.database.pool.query('select * from api_key');
+    expect(JSON.stringify(kept.rows)).not.toContain(app.key);
+    await app.call('GET', '/customers?email=secret%40example.com');
+    await app.call('GET', '/customers?email=secret%40example.com&colour=1');
+    expect(logged.length).toBeGreaterThan(5);
+    expect(logged.join()).not.toContain(app.key);
+    expect(logged.join()).not.toContain('secret');
+    expect(logged.join()).not.toContain('ada@example.com');
+  });
+});
+
+const address = (path: string) =>
+  path
+    .replace('{customer_id}', customer)
+    .replace('{currency}', 'USD')
+    .replaceAll(/\{\w+\}/g, 'x');
+
+describe('every route that is not public', () => {
+  const guarded = ROUTES.filter((route) => route.scope !== 'public');
+
+  it.each(guarded.map((route) => [`${route.method.toUpperCase()} ${route.path}`, route] as const))(
+    '%s wants a key and its scope',
+    async (_, { method, path, scope }) => {
+      const anonymous = await app.call(method.toUpperCase(), address(path), undefined, { authorization: '' });
+      expect(anonymous).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } });
+      const lesser = await app.newKey('bus_default', [scope === 'write' ? 'read' : 'write']);
+      const refused = await app.call(method.toUpperCase(), address(path), undefined, lesser);
+      expect(refused).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } });
+    },
+  );
+
+  it('is every route but these', () => {
+    expect(ROUTES.filter((route) => route.scope === 'public').map((route) => route.path)).toEqual([
+      '/webhooks/{provider}',
+      '/webhooks/{provider}/{source_id}',
+      '/healthz',
+      '/readyz',
+    ]);
+    const changing = guarded.filter((route) => route.method !== 'get');
+    expect(changing.every((route) => route.scope === 'write')).toBe(true);
+  });
+});
+
+describe('another merchant', () => {
+  const bodies: Record<string, unknown> = {
+    'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
+    'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
+    'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
+  };
+
+  it('finds nothing of ours, by whatever route', async () => {
+    const stranger = await app.newKey('bus_other', ['read', 'write']);
+    const entry = { amount: 500, currency: 'USD', entry_type: 'credit', idempotency_key: 'ours' };
+    await app.call('POST', `/customers/${customer}/wallets/ledger-entries`, entry);
+    const endpoint = await app.call('POST', '/webhook-endpoints', { url: 'http://127.0.0.1:9/hook' });
+    const ids: Record<string, string> = {
+      '{customer_id}': customer,
+      '{currency}': 'USD',
+      '{entry_id}': `ent_${customer}_USD_1`,
+      '{endpoint_id}': endpoint.body.id,
+      '{message_id}': 'msg_none',
+      '{payment_id}': 'pi_none',
+      '{event_id}': 'evt_none',
+    };
+    const routes = ROUTES.filter((route) => route.scope !== 'public' && route.path.includes('{'));
+    expect(routes.length).toBeGreaterThan(15);
+    for (const { method, path } of routes) {
+      const body = method === 'get' ? undefined : (bodies[`${method} ${path}`] ?? {});
+      const ours = path.replaceAll(/\{\w+\}/g, (name) => ids[name] ?? 'x');
+      const answer = await app.call(method.toUpperCase(), ours, body, stranger);
+      expect(`${method} ${path} ${answer.status}`).toBe(`${method} ${path} 404`);
+    }
+    for (const path of ['/customers', '/events', '/webhook-endpoints']) {
+      expect((await app.call('GET', path, undefined, stranger)).body).toEqual({ items: [] });
+    }
+    const batch = await app.call(
+      'POST',
+      '/ledger-entries/batch',
+      { entries: [{ customer_id: customer, ...entry }] },
+      stranger,
+    );
+    expect(batch.body.items).toMatchObject([{ status: 'refused', code: 'CUSTOMER_NOT_FOUND' }]);
+    expect((await app.call('GET', `/customers/${customer}/wallets/USD`)).body.balance).toBe(500);
+    expect((await app.call('GET', `/webhook-endpoints/${endpoint.body.id}`)).status).toBe(200);
+  });
+});
+
+describe('limits', () => {
+  it('a key has its requests counted, and is told when to come again', async () => {
+    const limited = await startTestApp({ environment: { RATE_LIMIT_PER_MINUTE: '3' } });
+    try {
+      const statuses = [];
+      for (let n = 0; n < 3; n += 1) statuses.push((await limited.call('GET', '/customers')).status);
+      expect(statuses).toEqual([200, 200, 200]);
+      const { status, body, headers } = await limited.call('GET', '/customers');
+      expect({ status, code: body.code }).toEqual({ status: 429, code: 'TOO_MANY_REQUESTS' });
+      expect(headers.get('x-ratelimit-limit')).toBe('3');
+      expect(headers.get('x-ratelimit-remaining')).toBe('0');
+      expect(Number(headers.get('x-ratelimit-reset'))).toBeGreaterThan(1_700_000_000);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+      const other = await limited.newKey('bus_other', ['read']);
+      expect((await limited.call('GET', '/customers', undefined, other)).status).toBe(200);
+      expect((await limited.call('GET', '/healthz')).status).toBe(200);
+    } finally {
+      await limited.close();
+    }
+  });
+
+  it('an address that tries key after key is slowed down, and a good key is not', async () => {
+    const guessing = await startTestApp();
+    try {
+      const guess = (n: number) =>
+        guessing.call('GET', '/customers', undefined, { authorization: `Bearer guess-${n}` });
+      const statuses = [];
+      for (let n = 0; n < 62; n += 1) statuses.push((await guess(n)).status);
+      expect(statuses.slice(0, 60).every((status) => status === 401)).toBe(true);
+      expect(statuses.slice(60)).toEqual([429, 429]);
+      expect((await guessing.call('GET', '/customers')).status).toBe(200);
+    } finally {
+      await guessing.close();
+    }
+  });
+});
