@@ -35,6 +35,7 @@ create table customer (
 );
 
 create index customer_newest on customer (merchant_id, created_at desc, customer_id desc);
+create index customer_by_email on customer (merchant_id, lower(email));
 
 -- The provider's customer, as one source names it, is this customer of ours.
 create table customer_link (

@@ -59,7 +59,7 @@ create table payment_part (
   payment_id text not null,
   kind text not null check (kind in ('refund', 'dispute')),
   part_id text not null check (length(part_id) between 1 and 200),
-  -- In the order of arrival; it decides which part is netted against which.
+  -- In the order in which they settled; it decides which part is netted against which.
   ordinal integer not null,
   state text not null check (state in ('pending', 'succeeded', 'failed', 'open', 'lost', 'won')),
   amount bigint check (amount between 0 and 9007199254740991),

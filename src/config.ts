@@ -122,6 +122,7 @@ const BASE_SCHEMA = {
     .optional(),
   SVIX_SERVER_URL: httpUrl.optional(),
   ALLOW_PRIVATE_ENDPOINTS: FLAG.default(false),
+  TRUST_PROXY: wholeNumber(0, 10).default(0),
 };
 
 const PROVIDER_SCHEMA = {

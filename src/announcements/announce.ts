@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Lane } from '../db/lane.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import { markAnnounced, type Postponement, postponeUnannounced, releaseUnannounced } from '../ledger/unannounced.ts';
@@ -54,6 +55,7 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
     unfinished: false,
     retryAfterSeconds: null,
   };
+  const marks = createMarks(options);
   const ready: Announcement[] = [];
   const underWay = new Set<Promise<void>>();
   const errors: unknown[] = [];
@@ -68,7 +70,7 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
       if (next === undefined && underWay.size === 0) break;
       if (next === undefined) await Promise.race([...underWay, delay(IDLE_MS)]);
       else {
-        const one: Promise<void> = announceOne(options, next, result)
+        const one: Promise<void> = announceOne(options, marks, next, result)
           .catch((error: unknown) => void errors.push(error))
           .finally(() => underWay.delete(one));
         underWay.add(one);
@@ -87,10 +89,11 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
 
 async function announceOne(
   options: AnnounceOptions,
+  marks: Lane<Said, undefined>,
   announcement: Announcement,
   result: AnnounceResult,
 ): Promise<void> {
-  const sent = await publish(options, announcement);
+  const sent = await publish(options, marks, announcement);
   if (sent.kind === 'sent') {
     result.wallets += 1;
     result.messages += sent.messages;
@@ -107,7 +110,11 @@ async function announceOne(
 
 type Published = { readonly kind: 'sent'; readonly messages: number } | Exclude<SendResult, { kind: 'sent' }>;
 
-async function publish({ pool, publisher, logger }: AnnounceOptions, announcement: Announcement): Promise<Published> {
+async function publish(
+  { publisher, logger }: AnnounceOptions,
+  marks: Lane<Said, undefined>,
+  announcement: Announcement,
+): Promise<Published> {
   try {
     const messages = buildMessages(announcement);
     // A row may stand on the list with nothing left to say; it is only taken off.
@@ -115,7 +122,7 @@ async function publish({ pool, publisher, logger }: AnnounceOptions, announcemen
       const sent = await publisher.send(messages);
       if (sent.kind !== 'sent') return sent;
     }
-    await markSaid(pool, publisher, announcement, messages);
+    await marks.submit({ announcement, messages });
     return { kind: 'sent', messages: messages.length };
   } catch (error) {
     logger.error({ err: error }, 'announcing a wallet went wrong');
@@ -123,15 +130,26 @@ async function publish({ pool, publisher, logger }: AnnounceOptions, announcemen
   }
 }
 
-/** The wallet is locked first, as a posting does it. Whoever finds the range said already records nothing. */
-function markSaid(
-  pool: Pool,
-  publisher: Publisher,
-  announcement: Announcement,
-  messages: readonly OutgoingMessage[],
-): Promise<void> {
-  return transaction(pool, async (tx) => {
-    if ((await markAnnounced(tx, announcement)) && messages.length > 0) await publisher.record(tx, messages);
+interface Said {
+  readonly announcement: Announcement;
+  readonly messages: readonly OutgoingMessage[];
+}
+
+/** Wallets that were told of at the same time are marked in one transaction. Whoever finds a range said records nothing. */
+function createMarks({ pool, publisher }: AnnounceOptions): Lane<Said, undefined> {
+  return new Lane({
+    maxBatch: PAGE_SIZE,
+    maxWaiting: Number.POSITIVE_INFINITY,
+    flush: (said) =>
+      transaction(pool, async (tx) => {
+        const marked = await markAnnounced(
+          tx,
+          said.map(({ announcement }) => announcement),
+        );
+        const messages = said.flatMap((one, index) => (marked[index] ? one.messages : []));
+        if (messages.length > 0) await publisher.record(tx, messages);
+        return said.map(() => undefined);
+      }),
   });
 }
 

@@ -24,10 +24,7 @@ const walletState = {
 const entry = z
   .object({
     id: z.string(),
-    version: z
-      .int()
-      .min(1)
-      .meta({ description: 'The wallet’s version after this entry: its place in the wallet, without gaps.' }),
+    seq: z.int().min(1).meta({ description: 'Its place in the wallet, without gaps; the wallet’s version after it.' }),
     amount: z
       .int()
       .min(1)
@@ -105,7 +102,7 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
     entries: [
       {
         id: 'ent_cus_01h2xcejqtf2nbrexx3vqjhp41_USD_7',
-        version: 7,
+        seq: 7,
         amount: 250,
         is_credit: false,
         event_type: 'merchant_adjustment',

@@ -60,7 +60,7 @@ function changedMessage(wallet: ClaimedWallet, entries: readonly EntryData[]): O
   const first = entries[0];
   const last = entries.at(-1);
   invariant(first !== undefined && last !== undefined, 'a change without entries');
-  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.version, last.version);
+  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.seq, last.seq);
   return outgoingMessage(
     'wallet.balance.changed',
     { merchantId: wallet.merchantId, messageId, at: new Date(last.created_at) },
@@ -68,8 +68,8 @@ function changedMessage(wallet: ClaimedWallet, entries: readonly EntryData[]): O
       customer_id: wallet.customerId,
       currency: wallet.currency,
       balance: last.after_balance,
-      version: last.version,
-      previous_version: first.version - 1,
+      version: last.seq,
+      previous_version: first.seq - 1,
       entries: [...entries],
     },
   );
@@ -101,7 +101,7 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
 function toEntryData(entry: Entry): EntryData {
   return {
     id: entryId(entry),
-    version: entry.seq,
+    seq: entry.seq,
     amount: entry.amountMinor,
     is_credit: entry.isCredit,
     event_type: entry.eventType,

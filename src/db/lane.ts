@@ -68,20 +68,36 @@ export class Lane<Item, Result> {
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.maxBatch);
-      this.#options.onFlush?.(batch.length);
       await this.#flush(batch);
     }
     this.#running = null;
   }
 
+  async #flushApart(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    for (const [index, { item, resolve, reject }] of batch.entries()) {
+      try {
+        const [result] = await this.#options.flush([item]);
+        resolve(result as Result);
+      } catch (error) {
+        reject(error);
+        // An outage in the middle would cost each of the others its time-out, one after another.
+        if (isUnavailable(error)) {
+          for (const other of batch.slice(index + 1)) other.reject(error);
+          return;
+        }
+      }
+    }
+  }
+
   async #flush(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
+      this.#options.onFlush?.(batch.length);
       const results = await this.#options.flush(batch.map(({ item }) => item));
       invariant(results.length === batch.length, 'a flush returned another number of results than items');
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
       if (batch.length === 1 || isUnavailable(error)) for (const { reject } of batch) reject(error);
-      else for (const one of batch) await this.#flush([one]);
+      else await this.#flushApart(batch);
     }
   }
 }

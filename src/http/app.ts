@@ -17,6 +17,7 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  app.set('trust proxy', services.config.TRUST_PROXY);
   app.use(requestLog(services.logger));
   app.use('/docs', docsRouter());
   app.use(securityHeaders);

@@ -2,7 +2,17 @@ import { z } from 'zod';
 import { type Customer, createCustomers, getCustomer, listCustomers, updateCustomer } from '../customers/store.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
-import { customerParams, itemsOf, metadata, moment, paging, storedMetadata, text, timestamp } from './fields.ts';
+import {
+  customerParams,
+  itemsOf,
+  metadata,
+  moment,
+  pageOf,
+  paging,
+  storedMetadata,
+  text,
+  timestamp,
+} from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const customer = z
@@ -126,14 +136,13 @@ const list = merchantRoute({
     created_at_lte: moment.optional(),
   }),
   response: { description: 'A page of customers.', schema: itemsOf(customer) },
-  async handle({ services: { pool }, merchantId, query }) {
+  async handle({ services: { pool }, merchantId, query, headers }) {
     const found = await listCustomers(autocommit(pool), merchantId, {
       email: query.email ?? null,
       name: query.name ?? null,
       createdFrom: query.created_at_gte ?? null,
       createdTo: query.created_at_lte ?? null,
-      pageSize: query.page_size,
-      pageNumber: query.page_number,
+      ...pageOf(query, headers),
     });
     return { items: found.map(toResponse) };
   },

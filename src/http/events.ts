@@ -5,12 +5,12 @@ import { RefusalError, refuse } from '../errors.ts';
 import { EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
 import { PARK_REASONS } from '../payments/fact.ts';
 import { refuseUnknownCustomer } from './customers.ts';
-import { idParams, itemsOf, paging, text, timestamp } from './fields.ts';
+import { idParams, itemsOf, pageOf, paging, text, timestamp } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const status = z.enum(EVENT_STATES, { error: `wants one of ${EVENT_STATES.join(', ')}` });
 
-const event = z
+export const eventShape = z
   .strictObject({
     event_id: z.string(),
     business_id: z.string(),
@@ -29,7 +29,7 @@ const event = z
   })
   .meta({ id: 'ProviderEvent' });
 
-function toResponse(one: ProviderEvent): z.output<typeof event> {
+export function eventResponse(one: ProviderEvent): z.output<typeof eventShape> {
   return {
     event_id: one.eventId,
     business_id: one.merchantId,
@@ -58,14 +58,13 @@ const list = merchantRoute({
   tag,
   summary: 'List the events that providers sent, newest first; ?status=parked for those that want attention',
   query: z.strictObject({ ...paging, status: status.optional() }),
-  response: { description: 'A page of events.', schema: itemsOf(event) },
-  async handle({ services: { pool }, merchantId, query }) {
+  response: { description: 'A page of events.', schema: itemsOf(eventShape) },
+  async handle({ services: { pool }, merchantId, query, headers }) {
     const events = await listEvents(autocommit(pool), merchantId, {
       state: query.status ?? null,
-      pageSize: query.page_size,
-      pageNumber: query.page_number,
+      ...pageOf(query, headers),
     });
-    return { items: events.map(toResponse) };
+    return { items: events.map(eventResponse) };
   },
 });
 
@@ -76,10 +75,10 @@ const retrieve = merchantRoute({
   tag,
   summary: 'Retrieve an event and what became of it',
   params: idParams('event_id'),
-  response: { description: 'The event.', schema: event },
+  response: { description: 'The event.', schema: eventShape },
   async handle({ services: { pool }, merchantId, params }) {
     const found = await getEvent(autocommit(pool), merchantId, params.event_id);
-    return toResponse(found ?? refuse('NOT_FOUND', NO_EVENT));
+    return eventResponse(found ?? refuse('NOT_FOUND', NO_EVENT));
   },
 });
 
@@ -96,7 +95,7 @@ const replay = merchantRoute({
     }),
   }),
   bodyOptional: true,
-  response: { description: 'The event, waiting to be applied.', schema: event },
+  response: { description: 'The event, waiting to be applied.', schema: eventShape },
   errors: ['CUSTOMER_NOT_FOUND', 'CONFLICT'],
   async handle({ services: { pool, boss }, merchantId, params, body }) {
     const customerId = body.customer_id ?? null;
@@ -106,7 +105,7 @@ const replay = merchantRoute({
     const replayed = await replayEvent(pool, boss, { merchantId, eventId: params.event_id, customerId });
     if (replayed === null) return refuse('NOT_FOUND', NO_EVENT);
     if ('code' in replayed) throw new RefusalError(replayed);
-    return toResponse(replayed);
+    return eventResponse(replayed);
   },
 });
 

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { EVENT_TYPES } from '../ledger/entry.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
@@ -82,13 +83,31 @@ export function queryInteger(minimum: number, maximum: number) {
     .meta({ type: 'integer', minimum, maximum });
 }
 
-/** Dodo Payments' paging: pages count from 0. Their SDK's iterator counts from 1 unless `page_number` is given. */
 export const paging = {
   page_size: queryInteger(1, 100).default(10).meta({ description: 'Items a page; 10 unless given.' }),
-  page_number: queryInteger(0, 1_000_000).default(0).meta({
-    description: 'From 0. Give page_number: 0 when iterating with an SDK that counts pages from 1.',
+  page_number: queryInteger(0, 1_000_000).optional().meta({
+    description: "From 0, which is also what none means; see the README for Dodo's SDKs, which count from 1.",
   }),
 };
+
+interface Page {
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/**
+ * Dodo Payments' pages count from 0, but the iterators of Dodo's SDKs take a request without `page_number` for page 1 and
+ * go on with page 2, so that nobody ever asks for page 1. To a request of theirs (`x-stainless-lang` tells) that names
+ * no page we answer pages 0 and 1 at once: a loop over a ledger must not skip entries.
+ */
+export function pageOf(
+  { page_size: pageSize, page_number: pageNumber }: { page_size: number; page_number?: number | undefined },
+  headers: IncomingHttpHeaders,
+): Page {
+  if (pageNumber !== undefined) return { pageSize, pageNumber };
+  return { pageSize: headers['x-stainless-lang'] === undefined ? pageSize : 2 * pageSize, pageNumber: 0 };
+}
 
 export function itemsOf<Item extends z.ZodType>(item: Item) {
   return z.strictObject({ items: z.array(item) });

@@ -9,7 +9,17 @@ import { getEntry, listEntries } from '../ledger/history.ts';
 import { refuseUnknownCustomer } from './customers.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
 import { NoRetryError } from './failure.ts';
-import { currency, customerParams, eventType, idParams, itemsOf, moment, paging, queryInteger } from './fields.ts';
+import {
+  currency,
+  customerParams,
+  eventType,
+  idParams,
+  itemsOf,
+  moment,
+  pageOf,
+  paging,
+  queryInteger,
+} from './fields.ts';
 import { KEY_EXISTS, postingFields, publicRefusal, toPosting } from './posting.ts';
 import { merchantRoute, type Route } from './route.ts';
 
@@ -80,7 +90,7 @@ const list = merchantRoute({
     }),
   response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
   errors: ['CUSTOMER_NOT_FOUND'],
-  async handle({ services, merchantId, params: { customer_id: customerId }, query }) {
+  async handle({ services, merchantId, params: { customer_id: customerId }, query, headers }) {
     const db = autocommit(services.pool);
     const entries = await listEntries(db, merchantId, customerId, {
       currency: query.currency ?? null,
@@ -89,8 +99,7 @@ const list = merchantRoute({
       createdTo: query.created_at_lte ?? null,
       afterSeq: query.after_seq ?? null,
       beforeSeq: query.before_seq ?? null,
-      pageSize: query.page_size,
-      pageNumber: query.page_number,
+      ...pageOf(query, headers),
     });
     if (entries.length === 0 && !(await findCustomers(db, merchantId, [customerId])).has(customerId)) {
       refuseUnknownCustomer(customerId);

@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { autocommit } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
+import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
 import type { PaymentPart } from '../payments/payment.ts';
 import { entryResponse, entryShape } from './entry-shape.ts';
+import { eventResponse, eventShape } from './events.ts';
 import { idParams, itemsOf, minorUnits } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
@@ -35,10 +37,14 @@ const payment = z
     ),
     disputes: z.array(z.strictObject({ dispute_id: z.string(), status: z.enum(['open', 'lost', 'won']), ...part })),
     entries: z.array(entryShape).meta({ description: 'Every entry it caused, oldest first.' }),
+    events: z.array(eventShape).meta({ description: 'Every event about it, in the order of arrival.' }),
   })
   .meta({ id: 'PaymentLife' });
 
-function toResponse({ payment: one, entries }: PaymentLife): z.output<typeof payment> {
+function toResponse(
+  { payment: one, entries }: PaymentLife,
+  events: readonly ProviderEvent[],
+): z.output<typeof payment> {
   return {
     payment_id: one.paymentId,
     source_id: one.sourceId,
@@ -59,6 +65,7 @@ function toResponse({ payment: one, entries }: PaymentLife): z.output<typeof pay
       return isOurs ? [{ dispute_id: partId, status: state, ...partResponse(rest) }] : [];
     }),
     entries: entries.map(entryResponse),
+    events: events.map(eventResponse),
   };
 }
 
@@ -75,9 +82,11 @@ const retrieve = merchantRoute({
   params: idParams('payment_id'),
   response: { description: 'One item for each source that knows a payment of this id.', schema: itemsOf(payment) },
   async handle({ services: { pool }, merchantId, params }) {
-    const lives = await paymentLife(autocommit(pool), merchantId, params.payment_id);
+    const db = autocommit(pool);
+    const lives = await paymentLife(db, merchantId, params.payment_id);
     if (lives.length === 0) refuse('NOT_FOUND', 'No event about a payment of this id has arrived.');
-    return { items: lives.map(toResponse) };
+    const events = await Promise.all(lives.map(({ payment: one }) => eventsOfPayment(db, one)));
+    return { items: lives.map((life, index) => toResponse(life, events[index] ?? [])) };
   },
 });
 

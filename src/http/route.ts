@@ -85,6 +85,7 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
     readonly params: z.output<P>;
     readonly query: z.output<Q>;
     readonly body: z.output<B>;
+    readonly headers: IncomingHttpHeaders;
   }): Promise<z.output<R>>;
 }
 
@@ -103,11 +104,12 @@ export function merchantRoute<
     ...common(spec),
     scope: spec.scope,
     body: spec.body === undefined ? null : { kind: 'json', schema: spec.body, limitBytes, optional },
-    async answer({ services, caller, params, query, body }) {
+    async answer({ services, caller, params, query, body, headers }) {
       invariant(caller !== null, 'a merchant route was called without a caller');
       const reply = await spec.handle({
         services,
         merchantId: caller.merchantId,
+        headers,
         params: checked(spec.params, params, 'NOT_FOUND'),
         query: checked(spec.query, query, 'INVALID_QUERY_PARAMS'),
         body: checked(spec.body, spec.body === undefined ? {} : body, 'INVALID_REQUEST_BODY'),

@@ -37,11 +37,20 @@ export function evaluate(input: EvaluateInput): Evaluation {
   const { fact, source } = input;
   const intent =
     fact.kind === 'payment' && fact.state === 'succeeded' ? readIntent(fact.metadata, source.defaultPurpose) : null;
-  if (typeof intent === 'string') return parked(input.payment, 'invalid_metadata', intent);
+  // It is paid all the same: its refund must not wait for it in vain and then count as an order's.
+  if (typeof intent === 'string') return parked(record(input.payment, fact, null), 'invalid_metadata', intent);
   const recorded = record(input.payment, fact, intent);
   if (fact.kind !== 'payment' && isForeign(recorded, fact)) return parked(recorded, 'currency_mismatch', null);
+  // Not recorded: else the next event of the payment would settle it with the customer it does not name.
+  if (isSomebodyElses(recorded, fact)) return parked(input.payment, 'customer_mismatch', null);
   if (recorded.state === 'unknown' && needsPayment(fact, source)) return evaluateEarly(recorded, input);
   return settleKnown(withCustomer(recorded, input.customer), input);
+}
+
+/** Whether the payment names another customer than the one that its refund, which came first, was credited to. */
+function isSomebodyElses({ customerId }: Payment, fact: Fact): boolean {
+  const named = fact.kind === 'payment' && fact.state === 'succeeded' ? namedCustomer(fact) : null;
+  return customerId !== null && named !== null && named !== customerId;
 }
 
 /** Whether the fact moves money in a way that depends on the payment it belongs to. */

@@ -171,11 +171,11 @@ function needsCustomer(work: Work, fact: Fact, waitIsOver: boolean): boolean {
 }
 
 function toPosting({ payment, posting, work }: Due): Posting {
-  invariant(payment.customerId !== null && payment.currency !== null, 'a posting is due for nobody or in no currency');
+  invariant(payment.customerId !== null && posting.currency !== null, 'a posting is due for nobody or in no currency');
   return {
     merchantId: payment.merchantId,
     customerId: payment.customerId,
-    currency: payment.currency,
+    currency: posting.currency,
     amountMinor: posting.amountMinor,
     isCredit: posting.isCredit,
     eventType: posting.eventType,

@@ -83,7 +83,7 @@ const CHECKS: readonly Check[] = [
         from payment_part t join payment q using (merchant_id, source_id, payment_id)) p
       left join lateral generate_series(1, p.postings) as n on true
       left join entry e on e.merchant_id = p.merchant_id and e.customer_id = p.customer_id
-        and e.idempotency_key = p.source_id || ':' || p.base || case when n = 1 then '' else '_' || n end
+        and e.idempotency_key = p.source_id || ':' || p.base || case when n = 1 then '' else '#' || n end
       group by p.merchant_id, p.source_id, p.payment_id, p.base, p.posted, p.postings
       having coalesce(sum(${SIGNED}), 0) <> p.posted or count(e.seq) <> p.postings`,
   },

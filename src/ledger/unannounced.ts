@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { Entry, WalletAlert, WalletKey } from './entry.ts';
+import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 
 /**
@@ -105,31 +105,66 @@ export async function readClaimedAlerts(
 }
 
 /**
- * Marks a claim as said, and takes the wallet off the list unless it has more to say; then the next range is claimed
- * afresh, behind the wallets that have waited longer.
- * @returns false if somebody else has done so already; nothing is changed then
+ * Marks claims as said, and takes their wallets off the list unless they have more to say; then the next range is claimed
+ * afresh, behind the wallets that have waited longer. The wallets are locked first and in order, as postings lock them.
+ * @returns for each claim whether it was marked now; false if somebody else has done so already, and nothing is changed
  */
-export async function markAnnounced(tx: Tx, claim: ClaimedWallet): Promise<boolean> {
-  const key = [claim.merchantId, claim.customerId, claim.currency];
-  const { rows } = await tx.query<{ said_all: boolean }>(
-    `update wallet
-     set announced_version = $4, announced_alert_seq = $5
-     where merchant_id = $1 and customer_id = $2 and currency = $3 and announced_version = $6 and announced_alert_seq = $7
-     returning version = announced_version and alert_seq = announced_alert_seq as said_all`,
-    [...key, claim.toVersion, claim.toAlertSeq, claim.fromVersion, claim.fromAlertSeq],
-  );
-  const [row] = rows;
-  if (row === undefined) return false;
-  const ofWallet = 'where merchant_id = $1 and customer_id = $2 and currency = $3';
-  const next = row.said_all
-    ? `delete from unannounced_wallet ${ofWallet}`
-    : `update unannounced_wallet
-       set claimed_version = null, claimed_alert_seq = null, claimed_until = null, retry_at = null, attempts = 0,
-         last_error = null, since = now()
-       ${ofWallet}`;
-  await tx.query(next, key);
-  return true;
+export async function markAnnounced(tx: Tx, claims: readonly ClaimedWallet[]): Promise<readonly boolean[]> {
+  const keys = keyColumns(claims);
+  await tx.query(LOCK_CLAIMED, keys);
+  const { rows } = await tx.query<KeyRow & { said_all: boolean }>(MARK_SAID, [
+    ...keys,
+    claims.map((claim) => claim.toVersion),
+    claims.map((claim) => claim.toAlertSeq),
+    claims.map((claim) => claim.fromVersion),
+    claims.map((claim) => claim.fromAlertSeq),
+  ]);
+  const [done, more] = [rows.filter((row) => row.said_all), rows.filter((row) => !row.said_all)];
+  if (done.length > 0) await tx.query(TAKE_OFF, keyColumns(done.map(toKey)));
+  if (more.length > 0) await tx.query(LET_CLAIM_AGAIN, keyColumns(more.map(toKey)));
+  const marked = new Set(rows.map(toKey).map(walletKeyText));
+  return claims.map((claim) => marked.has(walletKeyText(claim)));
 }
+
+const OF_KEYS = 'unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency)';
+
+const LOCK_CLAIMED = {
+  name: 'lock-claimed',
+  text: `
+    select 1 from wallet w join ${OF_KEYS} using (merchant_id, customer_id, currency)
+    order by w.merchant_id, w.customer_id, w.currency
+    for update of w`,
+};
+
+const MARK_SAID = {
+  name: 'mark-said',
+  text: `
+    update wallet w
+    set announced_version = n.to_version, announced_alert_seq = n.to_alert_seq
+    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+      as n (merchant_id, customer_id, currency, to_version, to_alert_seq, from_version, from_alert_seq)
+    where w.merchant_id = n.merchant_id and w.customer_id = n.customer_id and w.currency = n.currency
+      and w.announced_version = n.from_version and w.announced_alert_seq = n.from_alert_seq
+    returning w.merchant_id, w.customer_id, w.currency,
+      w.version = w.announced_version and w.alert_seq = w.announced_alert_seq as said_all`,
+};
+
+const TAKE_OFF = {
+  name: 'take-off-list',
+  text: `
+    delete from unannounced_wallet u using ${OF_KEYS}
+    where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency`,
+};
+
+const LET_CLAIM_AGAIN = {
+  name: 'let-claim-again',
+  text: `
+    update unannounced_wallet u
+    set claimed_version = null, claimed_alert_seq = null, claimed_until = null, retry_at = null, attempts = 0,
+      last_error = null, since = now()
+    from ${OF_KEYS}
+    where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency`,
+};
 
 export interface Postponement {
   readonly afterSeconds: number;

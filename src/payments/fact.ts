@@ -60,6 +60,8 @@ export const PARK_REASONS = {
   unknown_amount: 'The event does not say how much. Look the payment up at the provider, then credit by hand.',
   unsupported_currency: 'No wallet exists in this currency. Add it to WALLET_CURRENCIES, then replay.',
   unknown_customer: 'The metadata names a customer that does not exist. Create or correct it, then replay.',
+  customer_mismatch:
+    'The payment names another customer than the one its early refund went to. Mend it by hand, with adjustments.',
   no_customer: 'Neither metadata nor provider say whose payment it is. Set wallet_customer_id, then replay.',
   unknown_payment: 'The payment never arrived. Resend it from the provider, and this event is applied with it.',
   invalid_metadata: 'A wallet_… metadata value is not usable; see the detail.',

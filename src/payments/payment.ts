@@ -23,7 +23,7 @@ export interface Payment {
   readonly postedCredit: number;
   /** How many entries the payment itself has caused; it numbers their keys. */
   readonly postings: number;
-  /** Refunds and disputes in the order of arrival. */
+  /** Refunds and disputes in the order in which they settled; what is pending or open keeps its place until it settles. */
   readonly parts: readonly PaymentPart[];
 }
 
@@ -71,10 +71,16 @@ function recordPayment(payment: Payment, fact: PaymentFact, intent: PaymentInten
   if (fact.state !== 'succeeded') {
     return { ...payment, state: fact.state, currency: fact.currency ?? payment.currency };
   }
-  invariant(intent !== null, 'a successful payment without its intent');
   const amountPaid = Math.max(fact.amountMinor ?? 0, payment.amountPaid ?? 0);
-  if (payment.state === 'succeeded') return { ...payment, amountPaid };
-  return { ...payment, ...intent, state: 'succeeded', amountPaid, currency: fact.currency };
+  // What the first news of the success said the payment is for, counts; without that, nothing moves.
+  const meant = payment.purpose !== null || intent === null ? {} : intent;
+  return {
+    ...payment,
+    ...meant,
+    state: 'succeeded',
+    amountPaid,
+    currency: payment.state === 'succeeded' ? payment.currency : fact.currency,
+  };
 }
 
 function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFact): PaymentPart[] {
@@ -94,7 +100,12 @@ function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFac
     amountMinor: largest(known.amountMinor, fact.amountMinor),
     currency: known.currency ?? fact.currency,
   };
-  return parts.map((part) => (part === known ? next : part));
+  // A dispute lost after a refund of the same money has nothing left to take, however long ago it was opened.
+  const settlesNow = PART_RANK[known.state] === 0 && PART_RANK[next.state] > 0;
+  const inOrder = settlesNow
+    ? [...parts.filter((part) => part !== known), next]
+    : parts.map((part) => (part === known ? next : part));
+  return inOrder.map((part, ordinal) => ({ ...part, ordinal }));
 }
 
 function largest(a: number | null, b: number | null): number | null {

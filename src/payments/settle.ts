@@ -29,8 +29,8 @@ export function settle(payment: Payment, policy: RefundPolicy): Target {
   const effects = payment.parts.map((part) => effectOf(payment, part, policy));
   const parts = payment.parts.map(() => ({ credit: 0, take: 0 }));
   let undone = 0;
-  // Credits come first, each kind in the order of arrival: so the sum does not depend on which arrived before which,
-  // and what was netted once is not shifted from one part to another by later news.
+  // Credits come first, each kind in the order in which its parts settled: so the sum does not depend on which arrived
+  // before which, and what one part took is not shifted to another by later news.
   for (const kind of ['credit', 'take'] as const) {
     for (const [index, part] of payment.parts.entries()) {
       if (effects[index] !== kind) continue;
@@ -54,7 +54,7 @@ function effectOf(payment: Payment, part: PaymentPart, policy: RefundPolicy): 'n
   if (!isSettled || isForeign(payment, part)) return 'none';
   const purpose: Purpose = payment.state === 'unknown' ? 'order' : (payment.purpose ?? 'none');
   if (part.kind === 'dispute') return part.state === 'lost' && purpose === 'topup' ? 'take' : 'none';
-  if (part.state !== 'succeeded') return 'none';
+  if (part.state !== 'succeeded' || purpose === 'none') return 'none';
   switch (policy) {
     case 'ignore':
       return 'none';
@@ -63,7 +63,7 @@ function effectOf(payment: Payment, part: PaymentPart, policy: RefundPolicy): 'n
     case 'reverse':
       return purpose === 'topup' ? 'take' : 'none';
     case 'auto':
-      return purpose === 'topup' ? 'take' : purpose === 'order' ? 'credit' : 'none';
+      return purpose === 'topup' ? 'take' : 'credit';
   }
 }
 
@@ -79,6 +79,8 @@ export interface DuePosting {
   readonly isCredit: boolean;
   readonly eventType: EventType;
   readonly amountMinor: number;
+  /** The part's own where it has one: what a refund gave before its payment showed up in another is undone in the same. */
+  readonly currency: string | null;
   /** Follows the payment's id, so that the ledger's unique key refuses a second posting of the same thing. */
   readonly key: string;
   readonly referenceObjectId: string;
@@ -98,6 +100,7 @@ export function postingsDue(payment: Payment, target: Target): { due: readonly D
     due.push({
       part: null,
       ...signed(delta, 'payment', 'payment_reversal'),
+      currency: payment.currency,
       key,
       referenceObjectId: payment.paymentId,
     });
@@ -111,6 +114,7 @@ export function postingsDue(payment: Payment, target: Target): { due: readonly D
       due.push({
         part: index,
         ...signed(change, up, down),
+        currency: part.currency ?? payment.currency,
         key: numbered(base, count),
         referenceObjectId: part.partId,
       });
@@ -129,9 +133,9 @@ function signed(change: number, up: EventType, down: EventType) {
   return { isCredit: change > 0, eventType: change > 0 ? up : down, amountMinor: Math.abs(change) };
 }
 
-/** The first entry has the plain key; what undoes or adds to it later is numbered from 2. */
+/** The first entry has the plain key; what undoes or adds to it later is numbered from 2, by a mark that ids do not have. */
 function numbered(base: string, count: number): string {
-  return count === 0 ? base : `${base}_${count + 1}`;
+  return count === 0 ? base : `${base}#${count + 1}`;
 }
 
 /** The keys of all entries a payment has caused so far. */

@@ -91,8 +91,9 @@ const SAVE_PARTS = {
     from jsonb_to_recordset($1::jsonb) as n (merchant_id text, source_id text, payment_id text, kind text, part_id text,
       ordinal integer, state text, amount bigint, currency text, posted_credit bigint, posted_take bigint, postings integer)
     on conflict (merchant_id, source_id, payment_id, kind, part_id) do update
-    set state = excluded.state, amount = excluded.amount, currency = excluded.currency, posted_credit = excluded.posted_credit,
-      posted_take = excluded.posted_take, postings = excluded.postings, updated_at = excluded.updated_at`,
+    set ordinal = excluded.ordinal, state = excluded.state, amount = excluded.amount, currency = excluded.currency,
+      posted_credit = excluded.posted_credit, posted_take = excluded.posted_take, postings = excluded.postings,
+      updated_at = excluded.updated_at`,
 };
 
 /** Every payment of the merchant with this id (two sources may have one each), as its life stands. */

@@ -177,6 +177,11 @@ describe('the wallet guide', () => {
     const query = { currency: 'USD', page_number: 0 } as const;
     for await (const entry of client.customers.wallets.ledgerEntries.list(id, query)) amounts.push(entry.amount);
     expect(amounts).toEqual(Array.from({ length: 25 }, (_, index) => 25 - index));
+    // The SDK goes on from no page at all to page 2; a loop that names none must still see every entry, once.
+    const plain = [];
+    for await (const entry of client.customers.wallets.ledgerEntries.list(id, { currency: 'USD' }))
+      plain.push(entry.amount);
+    expect(plain).toEqual(amounts);
     const page = await client.customers.wallets.ledgerEntries.list(id, { page_size: 4, page_number: 2 });
     expect(page.items.map((entry) => entry.amount)).toEqual([17, 16, 15, 14]);
   });

@@ -191,7 +191,7 @@ describe('announcing', () => {
       const seqs = all
         .map(({ payload }) => JSON.parse(payload).data)
         .filter((data) => data.customer_id === customerId && data.currency === 'USD')
-        .flatMap((data) => (data.entries ?? []).map((one: { version: number }) => one.version));
+        .flatMap((data) => (data.entries ?? []).map((one: { seq: number }) => one.seq));
       expect(seqs.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 75 }, (_, index) => index + 1));
       expect(await listed(customerId)).toEqual([]);
     }
@@ -349,9 +349,9 @@ describe('claims', () => {
     expect(theirs).toMatchObject({ fromVersion: mine?.fromVersion, toVersion: mine?.toVersion });
     if (mine === undefined || theirs === undefined) throw new Error('nothing was claimed');
     await post({ customerId, amountMinor: 5 });
-    const mark = (one: typeof mine) => transaction(database.pool, (tx) => markAnnounced(tx, one));
-    expect(await mark(theirs)).toBe(true);
-    expect(await mark(mine)).toBe(false);
+    const mark = (one: typeof mine) => transaction(database.pool, (tx) => markAnnounced(tx, [one]));
+    expect(await mark(theirs)).toEqual([true]);
+    expect(await mark(mine)).toEqual([false]);
     const db = autocommit(database.pool);
     // What the slower one still holds is a claim that is over: it moves nothing of the next.
     await postponeUnannounced(db, mine, { afterSeconds: 900, failed: true, reason: 'late' });

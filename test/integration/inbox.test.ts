@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { autocommit } from '../../src/db/transaction.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
 import { listEvents, replayEvent } from '../../src/inbox/events.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -9,6 +11,7 @@ import {
   dodoPayment,
   dodoRefund,
   razorpayPayment,
+  razorpayRefund,
   stripeDispute,
   stripePayment,
   stripePaymentSucceeded,
@@ -292,6 +295,70 @@ describe('what cannot be applied', () => {
       customerId: null,
     });
     expect(again).toMatchObject({ code: 'CONFLICT' });
+  });
+});
+
+describe('an early refund', () => {
+  const patient = (waitSeconds: number) => ({ ...inbox.services, waitSeconds });
+
+  it('whose payment never shows up counts as the refund of an order, and is set right when it shows up after all', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    const refund = razorpayRefund({
+      paymentId: 'pay_early',
+      refundId: 'rfnd_early',
+      amount: 700,
+      notes: metadata, customer: null,
+    });
+    expect(await inbox.deliver(refund, razorpay)).toMatchObject({ kind: 'stored' });
+    await inbox.settled();
+    expect(await inbox.balance(customerId, 'INR')).toBe(0);
+    // The alarm set for the end of the wait makes the job run again; here it rings at once.
+    const [event] = await listEvents(autocommit(database.pool), MERCHANT, {
+      state: 'waiting',
+      pageSize: 1,
+      pageNumber: 0,
+    });
+    await inbox.boss.offWork('apply-provider-event');
+    await inbox.boss.send('apply-provider-event', { eventId: event?.eventId ?? '' });
+    const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', {
+      batchSize: 10,
+      includeMetadata: true,
+    });
+    await applyEvents(
+      patient(0),
+      jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId })),
+    );
+    expect(await inbox.balance(customerId, 'INR')).toBe(700);
+    await workApplyProviderEvent(inbox.boss, inbox.services);
+    const other = await newCustomer();
+    await inbox.play(
+      [razorpayPayment({ paymentId: 'pay_early', amount: 1000, notes: { wallet_customer_id: other } })],
+      razorpay,
+    );
+    const [mismatch] = await listEvents(autocommit(database.pool), MERCHANT, {
+      state: 'parked',
+      pageSize: 1,
+      pageNumber: 0,
+    });
+    expect(mismatch?.reason).toBe('customer_mismatch');
+    expect(await inbox.balance(customerId, 'INR')).toBe(700);
+    await inbox.play([razorpayPayment({ paymentId: 'pay_early', amount: 1000, notes: metadata })], razorpay);
+    expect(await inbox.balance(customerId, 'INR')).toBe(300);
+  });
+
+  it('of a payment with unusable metadata moves nothing', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({
+        paymentId: 'pi_odd',
+        amount: 900,
+        metadata: { wallet_customer_id: customerId, wallet_credit_amount: '9.00' },
+      }),
+      stripeRefund({ paymentId: 'pi_odd', amount: 900 }),
+    ]);
+    expect((await parked('pi_odd')).map((event) => event.reason)).toEqual(['invalid_metadata']);
+    expect(await inbox.balance(customerId)).toBe(0);
   });
 });
 

@@ -236,8 +236,8 @@ function readsEnvironment(node: Node): boolean {
       return isNamed(node.object, 'process') && isNamed(node.property, 'env');
     case 'VariableDeclarator':
       return isNamed(node.init, 'process');
-    case 'ImportDeclaration':
-      return isNode(node.source) && (node.source.value === 'node:process' || node.source.value === 'process');
+    case 'ImportSpecifier':
+      return isNamed(node.imported, 'env');
     default:
       return false;
   }

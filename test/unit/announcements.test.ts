@@ -100,8 +100,8 @@ describe('messages of a claim', () => {
         version: 2,
         previous_version: 0,
         entries: [
-          { id: 'ent_cus_1_USD_1', version: 1, amount: 10, is_credit: true, event_type: 'payment', after_balance: 10 },
-          { id: 'ent_cus_1_USD_2', version: 2, before_balance: 10, metadata: { plan: 'pro' } },
+          { id: 'ent_cus_1_USD_1', seq: 1, amount: 10, is_credit: true, event_type: 'payment', after_balance: 10 },
+          { id: 'ent_cus_1_USD_2', seq: 2, before_balance: 10, metadata: { plan: 'pro' } },
         ],
       },
     });
@@ -127,7 +127,7 @@ describe('messages of a claim', () => {
     for (const { payload } of messages) expect(Buffer.byteLength(payload)).toBeLessThan(40_000);
     const data = messages.map(({ payload }) => JSON.parse(payload).data);
     expect(data.map((one) => one.previous_version)).toEqual([0, ...data.slice(0, -1).map((one) => one.version)]);
-    expect(data.flatMap((one) => one.entries.map((each: { version: number }) => each.version))).toEqual(
+    expect(data.flatMap((one) => one.entries.map((each: { seq: number }) => each.seq))).toEqual(
       entries.map(({ seq }) => seq),
     );
   });

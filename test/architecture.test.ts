@@ -1,0 +1,104 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { checkArchitecture, checkSources, renderViolation } from './support/architecture.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What the rules say about one file. */
+const check = (file: string, text: string) => checkSources(new Map([[file, text]])).map(renderViolation);
+const lines = (count: number) => 'void 0;\n'.repeat(count);
+
+describe('the shape of the program', () => {
+  it('obeys every rule of test/support/architecture.ts', async () => {
+    expect((await checkArchitecture(ROOT)).map(renderViolation)).toEqual([]);
+  });
+
+  it.each([
+    [
+      'a room above',
+      'src/ledger/a.ts',
+      "import { b } from '../payments/b.ts';",
+      'ledger may not import src/payments/b.ts',
+    ],
+    ['a type from above', 'src/money.ts', "import type { B } from './db/b.ts';", 'leaves may not import src/db/b.ts'],
+    ['a re-export from above', 'src/money.ts', "export * from './db/b.ts';", 'leaves may not import'],
+    ['a dynamic import from above', 'src/db/a.ts', "await import('../http/b.ts');", 'db may not import src/http/b.ts'],
+    [
+      'an import type from above',
+      'src/db/a.ts',
+      "type B = import('../http/b.ts').B;",
+      'db may not import src/http/b.ts',
+    ],
+    ['jobs from src', 'src/web.ts', "import { b } from '../jobs/b.ts';", 'src does not import jobs'],
+    ['jobs from http', 'src/http/a.ts', "import { b } from '../../jobs/b.ts';", 'src does not import jobs'],
+    ['http from jobs', 'jobs/a.ts', "import { b } from '../src/http/b.ts';", 'jobs and http do not import each other'],
+    ['a root from a room', 'src/http/a.ts', "import { b } from '../main.ts';", 'which is roots'],
+    [
+      'a room nobody planned',
+      'src/misc/a.ts',
+      "import { b } from '../money.ts';",
+      'no layer has a place for src/misc/a.ts',
+    ],
+    ['tests from src', 'src/http/a.ts', "import { b } from '../../test/b.ts';", 'outside src and jobs'],
+    ['svix elsewhere', 'src/http/a.ts', "import { Svix } from 'svix';", 'only src/announcements/svix.ts imports svix'],
+    [
+      'a ledger table elsewhere',
+      'src/http/a.ts',
+      'const q = `select 1\n  from wallet w`;',
+      'src/http/a.ts:2  ledger tables',
+    ],
+    ['a ledger table written to', 'jobs/a.ts', "const q = 'insert into unannounced_wallet select 1';", 'ledger tables'],
+    ['the environment', 'src/money.ts', 'void process.env.PORT;', 'only src/config.ts reads the environment'],
+    ['the environment by another way', 'src/money.ts', "import { env } from 'node:process';", 'reads the environment'],
+    ['the environment taken apart', 'src/money.ts', 'const { env } = process;', 'reads the environment'],
+    ['the clock', 'src/money.ts', 'void new Date();', 'only src/clock.ts asks for the time of day'],
+    ['the clock as a number', 'src/money.ts', 'void Date.now();', 'only src/clock.ts'],
+    ['any', 'src/money.ts', 'let a: any;', 'the type any'],
+    ['the console', 'src/money.ts', "console.log('');", 'console outside composition roots'],
+    [
+      'a long function',
+      'src/money.ts',
+      `\nconst f = () => {\n${lines(69)}};`,
+      'src/money.ts:2  length: a function of 71 lines',
+    ],
+    ['a long file', 'src/money.ts', lines(301), 'a file of 301 lines'],
+    ['unfinished work', 'src/money.ts', '// TO' + 'DO later', 'unfinished'],
+  ])('refuses %s', (_, file, text, message) => {
+    const violations = check(file, text);
+    expect(violations).toHaveLength(1);
+    expect(violations[0]).toContain(message);
+  });
+
+  it.each([
+    ['the main program may import jobs', 'src/main.ts', "import { b } from '../jobs/worker.ts';"],
+    ['a neighbour of the same layer', 'src/alerts/a.ts', "import { b } from '../announcements/b.ts';"],
+    ['its own room', 'jobs/a.ts', "import { b } from './b.ts';"],
+    ['svix where it belongs', 'src/announcements/svix.ts', "import { Svix } from 'svix';"],
+    ['standardwebhooks anywhere', 'src/http/a.ts', "import { Webhook } from 'standardwebhooks';"],
+    ['a ledger table in the ledger', 'src/ledger/a.ts', "const q = 'select 1 from wallet';"],
+    ['a ledger table in a comment', 'src/http/a.ts', '// reads from wallet'],
+    ['another table of a like name', 'src/http/a.ts', "const q = 'select 1 from wallets';"],
+    ['a given date', 'src/money.ts', 'void new Date(0); void performance.now();'],
+    ['the word any in prose', 'src/money.ts', "// any\nconst a = 'any';"],
+    ['the console of a command', 'src/ledger/a-command.ts', "console.log('');"],
+    ['the console of a file that is run', 'src/db/a.ts', "if (import.meta.main) console.log('');"],
+    ['a function of 70 lines', 'src/money.ts', `const f = () => {\n${lines(68)}};`],
+    ['a file of 300 lines', 'src/money.ts', lines(300)],
+  ])('allows %s', (_, file, text) => {
+    expect(check(file, text)).toEqual([]);
+  });
+
+  it('finds a circle of rooms in one layer', () => {
+    const sources = new Map([
+      ['src/payments/a.ts', "import { b } from '../customers/b.ts';"],
+      ['src/customers/b.ts', "import { c } from '../alerts/c.ts';"],
+      ['src/alerts/c.ts', "import { a } from '../payments/a.ts';"],
+      ['src/merchants/d.ts', "import { a } from '../payments/a.ts';"],
+    ]);
+    expect(checkSources(sources).map(renderViolation)).toEqual([
+      'src/payments/a.ts:1  arrows: payments and customers import in a circle',
+      'src/customers/b.ts:1  arrows: customers and alerts import in a circle',
+      'src/alerts/c.ts:1  arrows: alerts and payments import in a circle',
+    ]);
+  });
+});

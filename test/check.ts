@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { checkArchitecture, renderViolation } from './support/architecture.ts';
+
+const HELP = `Usage: npm run check
+
+Checks types (tsc), lint and format (biome), and the shape of the program (test/support/architecture.ts), one after the
+other. Writes nothing; prints the output of what failed; exits 1 if anything did. \`npm run format\` mends the format.`;
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const BIN = join(ROOT, 'node_modules', '.bin');
+
+interface CheckResult {
+  readonly passed: boolean;
+  readonly output: string;
+}
+
+/** Runs an installed tool, with the installed Node first in its path, whatever Node runs this. */
+function runTool(name: string, args: readonly string[]): Promise<CheckResult> {
+  const { promise, resolve } = Promise.withResolvers<CheckResult>();
+  const path = `${BIN}${delimiter}${process.env.PATH ?? ''}`;
+  const child = spawn(join(BIN, name), args, { cwd: ROOT, env: { ...process.env, PATH: path } });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
+  child.on('error', (error) => resolve({ passed: false, output: error.message }));
+  child.on('close', (code) => resolve({ passed: code === 0, output: Buffer.concat(chunks).toString().trim() }));
+  return promise;
+}
+
+async function checkShape(): Promise<CheckResult> {
+  const violations = await checkArchitecture(ROOT);
+  return { passed: violations.length === 0, output: violations.map(renderViolation).join('\n') };
+}
+
+const CHECKS: readonly { readonly name: string; readonly run: () => Promise<CheckResult> }[] = [
+  { name: 'types', run: () => runTool('tsc', ['--noEmit']) },
+  {
+    name: 'lint and format',
+    run: () => runTool('biome', ['check', '--error-on-warnings', '--max-diagnostics=200', '.']),
+  },
+  { name: 'architecture', run: checkShape },
+];
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  for (const { name, run } of CHECKS) {
+    const startedAt = performance.now();
+    const { passed, output } = await run();
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    console.log(`${passed ? 'ok    ' : 'FAILED'}  ${name.padEnd(16)} ${seconds} s`);
+    if (!passed) {
+      console.log(`${output}\n`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+await main();

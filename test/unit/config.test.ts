@@ -1,0 +1,165 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, loadConfig } from '../../src/config.ts';
+
+/** The lines of the refusal, or none if the environment is fine. */
+function problems(environment: Record<string, string>): string[] {
+  try {
+    loadConfig(environment);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.message.split('\n').slice(1);
+  }
+}
+
+const KEY = 'k'.repeat(32);
+
+describe('loadConfig', () => {
+  it('needs nothing', () => {
+    const config = loadConfig({});
+    expect(config).toMatchObject({
+      PORT: 3000,
+      DATA_DIR: '.data',
+      LOG_LEVEL: 'info',
+      MODE: 'test',
+      MERCHANT_ID: 'bus_default',
+      WALLET_CURRENCIES: ['USD', 'INR'],
+      LOW_BALANCE_CRON: '*/5 * * * *',
+      ALLOW_PRIVATE_ENDPOINTS: false,
+      sources: [],
+    });
+    expect([config.DATABASE_URL, config.API_KEY, config.SVIX_TOKEN]).toEqual([undefined, undefined, undefined]);
+    expect([...config.LOW_BALANCE_THRESHOLDS]).toEqual([
+      ['USD', 1000],
+      ['INR', 50_000],
+    ]);
+    expect([...config.FX_RATES_USD]).toEqual([]);
+  });
+
+  it('takes an empty value for none, as shells and .env files leave them', () => {
+    expect(loadConfig({ PORT: '', API_KEY: '', SVIX_SERVER_URL: '', STRIPE_WEBHOOK_SECRET: '' })).toEqual(
+      loadConfig({}),
+    );
+  });
+
+  it('reads what is set', () => {
+    const config = loadConfig({
+      PORT: '0',
+      API_KEY: KEY,
+      DATABASE_URL: 'postgresql://u:p@host/db',
+      WALLET_CURRENCIES: 'EUR, JPY',
+      LOW_BALANCE_THRESHOLDS: 'EUR:500, JPY:0',
+      FX_RATES_USD: 'EUR:1.08,JPY:0.0067',
+      ALLOW_PRIVATE_ENDPOINTS: 'true',
+      SVIX_TOKEN: 'token',
+      SVIX_SERVER_URL: 'http://localhost:8071',
+    });
+    expect(config).toMatchObject({ PORT: 0, WALLET_CURRENCIES: ['EUR', 'JPY'], ALLOW_PRIVATE_ENDPOINTS: true });
+    expect(config.LOW_BALANCE_THRESHOLDS.get('JPY')).toBe(0);
+    expect(config.FX_RATES_USD.get('JPY')).toEqual({ numerator: 67n, denominator: 10_000n });
+    expect(config.API_KEY?.reveal()).toBe(KEY);
+    expect(config.DATABASE_URL?.reveal()).toBe('postgresql://u:p@host/db');
+  });
+
+  it('makes a source of each provider that has a secret, with its own settings', () => {
+    const { sources } = loadConfig({
+      STRIPE_WEBHOOK_SECRET: 'whsec_new, whsec_old',
+      DODO_WEBHOOK_SECRET: 'whsec_dodo',
+      DODO_DEFAULT_PURPOSE: 'order',
+      DODO_REFUNDS: 'credit',
+      RAZORPAY_REFUNDS: 'ignore',
+    });
+    const shown = sources.map(({ secrets, ...rest }) => ({ ...rest, secrets: secrets.map((one) => one.reveal()) }));
+    expect(shown.sort((a, b) => a.provider.localeCompare(b.provider))).toEqual([
+      { provider: 'dodo', defaultPurpose: 'order', refunds: 'credit', secrets: ['whsec_dodo'] },
+      { provider: 'stripe', defaultPurpose: 'topup', refunds: 'auto', secrets: ['whsec_new', 'whsec_old'] },
+    ]);
+  });
+
+  it('lists every problem at once, each with its variable and what it wants', () => {
+    expect(
+      problems({
+        PORT: '99999',
+        API_KEY: 'short',
+        MODE: 'prod',
+        LOW_BALANCE_CRON: 'often',
+        DATABASE_URL: 'mysql://host/db',
+        STRIPE_WEBHOOK_SECRET: 'abc',
+        DODO_REFUNDS: 'maybe',
+      }),
+    ).toEqual([
+      '  PORT: wants a whole number from 0 to 65535',
+      '  DATABASE_URL: wants a URL such as postgres://user:password@host:5432/chokin',
+      '  API_KEY: wants 32 characters or more',
+      '  MODE: wants test or live',
+      '  LOW_BALANCE_CRON: wants a cron expression of five fields',
+      '  STRIPE_WEBHOOK_SECRET: wants one or more secrets of 6 characters or more, separated by commas',
+      '  DODO_REFUNDS: wants auto, credit, reverse or ignore',
+    ]);
+  });
+
+  it.each([
+    ['PORT', '-1', 'wants a whole number'],
+    ['PORT', '80.5', 'wants a whole number'],
+    ['PORT', '0x10', 'wants a whole number'],
+    ['DATABASE_POOL_SIZE', '3', 'wants a whole number from 4 to 200'],
+    ['DATABASE_URL', 'nope', 'wants a URL'],
+    ['LOG_LEVEL', 'loud', 'wants trace'],
+    ['API_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
+    ['API_KEY', 'k'.repeat(257), 'wants 256 characters or fewer'],
+    ['API_KEY', `${KEY} `, 'wants printable characters'],
+    ['MERCHANT_ID', 'bus/1', 'wants letters'],
+    ['WALLET_CURRENCIES', 'usd', 'wants three-letter currency codes'],
+    ['WALLET_CURRENCIES', ',', 'wants'],
+    ['WALLET_CURRENCIES', 'USD,USD', 'wants each currency once'],
+    ['LOW_BALANCE_THRESHOLDS', 'USD:-5', 'wants pairs such as USD:1000'],
+    ['LOW_BALANCE_THRESHOLDS', 'USD:10.00', 'wants pairs'],
+    ['LOW_BALANCE_THRESHOLDS', 'USD', 'wants pairs'],
+    ['LOW_BALANCE_THRESHOLDS', 'USD:1,USD:2', 'wants pairs'],
+    ['LOW_BALANCE_THRESHOLDS', 'EUR:5', 'EUR is not one of WALLET_CURRENCIES'],
+    ['FX_RATES_USD', 'INR:0', 'wants pairs such as INR:0.0119'],
+    ['FX_RATES_USD', 'INR:1:2', 'wants pairs'],
+    ['STRIPE_WEBHOOK_SECRET', ' , ', 'wants one or more secrets'],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_good,bad', 'wants one or more secrets'],
+    ['RAZORPAY_DEFAULT_PURPOSE', 'gift', 'wants topup, order or none'],
+    ['SVIX_SERVER_URL', 'ftp://svix', 'wants an http or https URL'],
+    ['SVIX_SERVER_URL', 'http://svix', 'wants SVIX_TOKEN as well'],
+    ['ALLOW_PRIVATE_ENDPOINTS', 'yes', 'wants true or false'],
+  ])('refuses %s=%s', (name, value, wanted) => {
+    const found = problems({ [name]: value });
+    expect(found.length).toBeGreaterThan(0);
+    for (const problem of found) expect(problem).toMatch(new RegExp(`^  ${name}: `));
+    expect(found.join()).toContain(wanted);
+  });
+});
+
+describe('secrets', () => {
+  const SECRETS = {
+    API_KEY: `hush-${KEY}`,
+    DATABASE_URL: 'postgres://user:hush@host/db',
+    STRIPE_WEBHOOK_SECRET: 'whsec_hush,whsec_hush2',
+    SVIX_TOKEN: 'hush-token',
+  };
+
+  it('print as stars wherever the configuration is printed', () => {
+    const config = loadConfig(SECRETS);
+    const texts = [inspect(config, { depth: null, showHidden: true }), JSON.stringify(config), `${config.API_KEY}`];
+    for (const text of texts) {
+      expect(text).not.toContain('hush');
+      expect(text).toContain('****');
+    }
+  });
+
+  it('are not quoted by a refusal', () => {
+    const refused = problems({
+      ...SECRETS,
+      API_KEY: 'hush',
+      DATABASE_URL: 'hush',
+      STRIPE_WEBHOOK_SECRET: 'hush',
+      PORT: 'x',
+    });
+    expect(refused).toHaveLength(4);
+    expect(refused.join()).not.toContain('hush');
+  });
+});
