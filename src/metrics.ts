@@ -9,7 +9,7 @@ export interface Metrics {
   /** One batch of a lane left with this many items. */
   observeBatch(lane: string, size: number): void;
   /** Reads a figure whenever Prometheus asks. */
-  watch(name: string, help: string, read: () => number): void;
+  watch(name: string, help: string, read: () => number | Promise<number>): void;
 }
 
 export function createMetrics(): Metrics {
@@ -39,8 +39,8 @@ export function createMetrics(): Metrics {
         name,
         help,
         registers: [registry],
-        collect() {
-          this.set(read());
+        async collect() {
+          this.set(await read());
         },
       });
     },

@@ -12,6 +12,7 @@ import { createLogger, type Logger } from './log.ts';
 import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
 import { sourcesFromConfig } from './merchants/sources.ts';
 import { createMetrics } from './metrics.ts';
+import { watchOperations } from './operations.ts';
 import { createBoss } from './queues.ts';
 import { ledgerSettings } from './settings.ts';
 import { onShutdown } from './shutdown.ts';
@@ -67,6 +68,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const receiver = new Receiver({ pool, boss, clock, logger, onFlush: onFlush('inbox') });
     open.push(() => Promise.all([ledger.drain(), receiver.drain()]));
     metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
+
+    watchOperations(metrics, pool);
 
     const sources = sourcesFromConfig(config);
     const { webhooks } = outgoing;

@@ -2,6 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { deadLetterOf } from '../queues.ts';
 import { enqueue, saveVerdicts } from './events.ts';
@@ -23,7 +24,8 @@ export async function requeueStranded(
   logger: Logger,
 ): Promise<{ enqueued: number; parked: number }> {
   const [queue] = await boss.getQueueStats('apply-provider-event', { force: true });
-  if ((queue?.readyCount ?? 0) + (queue?.activeCount ?? 0) > 0) return { enqueued: 0, parked: 0 };
+  invariant(queue !== undefined, 'the queue of provider events is gone');
+  if (queue.readyCount + queue.activeCount > 0) return { enqueued: 0, parked: 0 };
   const now = clock.now();
   const { rows } = await autocommit(pool).query<{ event_id: string }>(
     "select event_id from provider_event where state = 'pending' and received_at < $1 order by received_at limit $2",

@@ -20,10 +20,10 @@ export async function runAudit(pool: Pool, clock: Clock, logger: Logger): Promis
   return report;
 }
 
-/** What the last audit found, or null if there was none yet. */
-export async function lastAudit(db: Queryable): Promise<{ disagreements: number; finishedAt: Date } | null> {
-  const { rows } = await db.query<{ disagreements: number; finished_at: Date }>(
-    'select disagreements, finished_at from audit_run order by run_id desc limit 1',
+/** What the last audit found and how long ago, or null if there was none yet. */
+export async function lastAudit(db: Queryable): Promise<{ disagreements: number; ageSeconds: number } | null> {
+  const { rows } = await db.query<{ disagreements: number; age_seconds: number }>(
+    'select disagreements, extract(epoch from now() - finished_at)::float8 as age_seconds from audit_run order by run_id desc limit 1',
   );
-  return rows[0] === undefined ? null : { disagreements: rows[0].disagreements, finishedAt: rows[0].finished_at };
+  return rows[0] === undefined ? null : { disagreements: rows[0].disagreements, ageSeconds: rows[0].age_seconds };
 }

@@ -133,7 +133,7 @@ export async function audit(db: Queryable): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
   for (const { rule, sql } of CHECKS) {
     const { rows } = await db.query<{ subject: string; detail: string }>(`${sql} limit ${MAX_PER_RULE}`);
-    disagreements.push(...rows.map((row) => ({ rule, subject: row.subject ?? 'nobody', detail: row.detail })));
+    disagreements.push(...rows.map((row) => ({ rule, subject: row.subject, detail: row.detail })));
   }
   return { balances: await readBalances(db), trialBalance: await readTrialBalance(db), disagreements };
 }

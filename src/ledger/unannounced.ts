@@ -255,3 +255,14 @@ function toClaim(row: ClaimRow): ClaimedWallet {
 function keyColumns(keys: readonly WalletKey[]): [string[], string[], string[]] {
   return [keys.map((key) => key.merchantId), keys.map((key) => key.customerId), keys.map((key) => key.currency)];
 }
+
+/** How many wallets wait to be announced (counted up to 10,000), and how long the first of them has. */
+export async function announcementBacklog(
+  db: Queryable,
+): Promise<{ unannouncedWallets: number; oldestUnannouncedSeconds: number }> {
+  const { rows } = await db.query<{ wallets: number; seconds: number }>(`
+    select
+      (select count(*) from (select 1 from unannounced_wallet limit 10000) u) as wallets,
+      (select coalesce(extract(epoch from now() - min(since)), 0)::float8 from unannounced_wallet) as seconds`);
+  return { unannouncedWallets: rows[0]?.wallets ?? 0, oldestUnannouncedSeconds: Math.max(rows[0]?.seconds ?? 0, 0) };
+}

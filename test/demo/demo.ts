@@ -12,7 +12,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { audit } from '../../src/ledger/audit.ts';
-import { renderAudit } from '../../src/ledger/audit-command.ts';
+import { renderAudit } from '../../src/ledger/audit-report.ts';
 import { createLogger } from '../../src/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from '../support/signing.ts';

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import { listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { getEvent, listEvents, replayEvent } from '../../src/inbox/events.ts';
 import { paymentLife } from '../../src/payments/life.ts';
+import { Secret } from '../../src/secret.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
@@ -12,6 +13,7 @@ import {
   dodoRefund,
   razorpayPayment,
   razorpayRefund,
+  signStripe,
   stripeDispute,
   stripePayment,
   stripePaymentSucceeded,
@@ -308,7 +310,8 @@ describe('an early refund', () => {
       paymentId: 'pay_early',
       refundId: 'rfnd_early',
       amount: 700,
-      notes: metadata, customer: null,
+      notes: metadata,
+      customer: null,
     });
     expect(await inbox.deliver(refund, razorpay)).toMatchObject({ kind: 'stored' });
     await inbox.settled();
@@ -359,6 +362,58 @@ describe('an early refund', () => {
     ]);
     expect((await parked('pi_odd')).map((event) => event.reason)).toEqual(['invalid_metadata']);
     expect(await inbox.balance(customerId)).toBe(0);
+  });
+});
+
+describe('odd bodies and secrets', () => {
+  it('parks what is signed but not readable, whatever bytes it is made of', async () => {
+    const bodies = [
+      'not json',
+      '{"id":"evt_deep","type":"payment_intent.succeeded","data":'.padEnd(3000, '['),
+      '{"id":"evt_nul","type":"payment_intent.succeeded","data":{"object":{"id":"\\u0000"}}}',
+    ];
+    const before = (await inbox.states()).parked ?? 0;
+    for (const body of bodies) expect(await inbox.deliver(body)).toMatchObject({ kind: 'stored', state: 'pending' });
+    await inbox.settled();
+    expect((await inbox.states()).parked).toBe(before + bodies.length);
+  });
+
+  it('takes a delivery signed with an older secret of the list', async () => {
+    const rotating = testSource('stripe', { secrets: [new Secret('whsec_the_new_one_0123456789'), ...stripe.secrets] });
+    const body = stripePayment({ type: 'processing', paymentId: 'pi_rotated' });
+    expect(
+      await inbox.receiver.receive(rotating, { rawBody: Buffer.from(body), headers: { ...signStripe(body) } }),
+    ).toMatchObject({ kind: 'stored' });
+    await inbox.settled();
+  });
+
+  it('ignores an event at its application, too, if that is what its body has come to mean', async () => {
+    const body = JSON.stringify({
+      id: 'evt_later',
+      object: 'event',
+      type: 'charge.succeeded',
+      livemode: false,
+      data: { object: { id: 'ch_2' } },
+    });
+    await database.pool.query(
+      "insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, received_at) values ('evt_later', $1, 'src_stripe', 'stripe', 'evt_later', 'charge.succeeded', $2, 'pending', now())",
+      [MERCHANT, Buffer.from(body)],
+    );
+    await inbox.boss.send('apply-provider-event', { eventId: 'evt_later' });
+    await inbox.settled();
+    expect(await getEvent(autocommit(database.pool), MERCHANT, 'evt_later')).toMatchObject({ state: 'ignored' });
+    // A second job for it finds nothing left to do.
+    const job = await inbox.boss.send('apply-provider-event', { eventId: 'evt_later' });
+    await eventually(
+      'the second job to complete',
+      async () => (await inbox.boss.getJobById('apply-provider-event', job ?? ''))?.state === 'completed',
+    );
+  });
+
+  it('says so when there is no such event to replay', async () => {
+    expect(
+      await replayEvent(database.pool, inbox.boss, { merchantId: 'bus_other', eventId: 'evt_later', customerId: null }),
+    ).toBeNull();
   });
 });
 

@@ -23,6 +23,9 @@ const LAYERS: readonly (readonly string[])[] = [
 const ROOM_OF_FILE: Readonly<Record<string, string>> = {
   'src/web.ts': 'roots',
   'src/main.ts': 'roots',
+  // A command, and the figures of the web process, which come from several rooms.
+  'src/audit.ts': 'roots',
+  'src/operations.ts': 'http',
   'jobs/worker.ts': 'roots',
   // A command: it makes the tables and then the queues.
   'src/db/migrate.ts': 'roots',

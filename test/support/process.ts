@@ -12,13 +12,19 @@ export interface ServiceProcess {
   output(): string;
   /** Waits until the output contains `text`. */
   printed(text: string, deadlineMs?: number): Promise<void>;
+  /** Resolves with the exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>;
   /** Sends a signal and waits for the exit; returns the exit code, or the signal that ended it. */
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>;
 }
 
 /** Starts `script` (such as `jobs/worker.ts`) on this project's Node with nothing but `environment`. */
-export function startProcess(script: string, environment: Record<string, string>): ServiceProcess {
-  const child = spawn(process.execPath, [join(ROOT, script)], {
+export function startProcess(
+  script: string,
+  environment: Record<string, string>,
+  args: readonly string[] = [],
+): ServiceProcess {
+  const child = spawn(process.execPath, [join(ROOT, script), ...args], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, ...environment },
   });
@@ -28,7 +34,8 @@ export function startProcess(script: string, environment: Record<string, string>
       text += chunk.toString();
     });
   }
-  const exited = once(child, 'exit');
+  // The output is complete once the streams are closed, which may be after the exit.
+  const exited = once(child, 'close').then(([code, signal]): number | NodeJS.Signals => code ?? signal);
   return {
     child,
     output: () => text,
@@ -42,10 +49,10 @@ export function startProcess(script: string, environment: Record<string, string>
         deadlineMs,
       );
     },
-    end: async (signal) => {
+    exited,
+    end: (signal) => {
       child.kill(signal);
-      const [code, by] = await exited;
-      return code ?? by;
+      return exited;
     },
   };
 }

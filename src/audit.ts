@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util';
+import { loadConfig } from './config.ts';
+import { createPool } from './db/pool.ts';
+import { autocommit } from './db/transaction.ts';
+import { audit } from './ledger/audit.ts';
+import { renderAudit } from './ledger/audit-report.ts';
+import { createLogger } from './log.ts';
+
+const HELP = `Usage: npm run audit [-- --json]
+
+Recomputes every balance of the database that DATABASE_URL names from its entries, checks the invariants of
+src/ledger/README.md, prints the books and every disagreement, and exits 1 if there is one.
+
+  --json   print the report as JSON`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' }, json: { type: 'boolean' } } });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const config = loadConfig();
+  if (config.DATABASE_URL === undefined) {
+    throw new Error('DATABASE_URL: wants the database to audit (npm start prints the URL of its embedded one)');
+  }
+  const logger = createLogger(config.LOG_LEVEL, 'audit');
+  const pool = createPool({
+    databaseUrl: config.DATABASE_URL.reveal(),
+    applicationName: 'chokin-audit',
+    maxConnections: 1,
+    logger,
+    statementTimeoutMs: 0,
+  });
+  try {
+    const report = await audit(autocommit(pool));
+    console.log(values.json ? JSON.stringify(report, null, 2) : renderAudit(report));
+    if (report.disagreements.length > 0) process.exitCode = 1;
+  } finally {
+    await pool.end();
+  }
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  });
+}
