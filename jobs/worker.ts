@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util';
 import { createOutgoing } from '../src/announcements/index.ts';
 import { createNudger } from '../src/announcements/nudge.ts';
 import { type Clock, systemClock } from '../src/clock.ts';
+import { runCommand } from '../src/command.ts';
 import { type Config, loadConfig } from '../src/config.ts';
 import { createPool } from '../src/db/pool.ts';
 import { createLogger, type Logger } from '../src/log.ts';
@@ -106,11 +106,6 @@ the books. Needs DATABASE_URL, migrated by npm run migrate. Any number of worker
 lets the jobs under way finish first. .env.example lists every variable.`;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
   const config = loadConfig();
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
@@ -119,9 +114,4 @@ async function main(): Promise<void> {
   onShutdown(() => worker.close(), logger);
 }
 
-if (import.meta.main) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exit(1);
-  });
-}
+if (import.meta.main) runCommand({ help: HELP, run: main });

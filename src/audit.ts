@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { runCommand } from './command.ts';
 import { loadConfig } from './config.ts';
 import { createPool } from './db/pool.ts';
 import { autocommit } from './db/transaction.ts';
@@ -13,12 +13,7 @@ src/ledger/README.md, prints the books and every disagreement, and exits 1 if th
 
   --json   print the report as JSON`;
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' }, json: { type: 'boolean' } } });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
+async function main(switches: ReadonlySet<string>): Promise<void> {
   const config = loadConfig();
   if (config.DATABASE_URL === undefined) {
     throw new Error('DATABASE_URL: wants the database to audit (npm start prints the URL of its embedded one)');
@@ -33,16 +28,11 @@ async function main(): Promise<void> {
   });
   try {
     const report = await audit(autocommit(pool));
-    console.log(values.json ? JSON.stringify(report, null, 2) : renderAudit(report));
+    console.log(switches.has('json') ? JSON.stringify(report, null, 2) : renderAudit(report));
     if (report.disagreements.length > 0) process.exitCode = 1;
   } finally {
     await pool.end();
   }
 }
 
-if (import.meta.main) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  });
-}
+if (import.meta.main) runCommand({ help: HELP, switches: ['json'], run: main });

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
+import { runCommand } from './command.ts';
 import { loadConfig } from './config.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
@@ -17,11 +17,6 @@ when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every v
 
 /** The composition root of the whole service, for development and small deployments. */
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
   const config = loadConfig();
   const logger = createLogger(config.LOG_LEVEL, 'chokin');
   // What is open is closed in reverse order, also when a later step of the start fails.
@@ -50,7 +45,4 @@ async function main(): Promise<void> {
   }
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error);
-  process.exit(1);
-});
+runCommand({ help: HELP, run: main });

@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util';
 import { createOutgoing } from './announcements/index.ts';
 import { createNudger } from './announcements/nudge.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { runCommand } from './command.ts';
 import { type Config, loadConfig } from './config.ts';
 import { createPool } from './db/pool.ts';
 import { createApp } from './http/app.ts';
@@ -94,11 +94,6 @@ worker) beside it to apply what it receives. Prints its URL, and the API key whe
 the requests under way finish first. .env.example lists every variable.`;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
   const config = loadConfig();
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
@@ -107,9 +102,4 @@ async function main(): Promise<void> {
   onShutdown(() => web.close(), logger);
 }
 
-if (import.meta.main) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exit(1);
-  });
-}
+if (import.meta.main) runCommand({ help: HELP, run: main });

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
+import { runCommand } from '../command.ts';
 import { loadConfig } from '../config.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { installQueues } from '../queues.ts';
@@ -47,11 +47,6 @@ Brings the database that DATABASE_URL names to this release's schema and queues.
 release, before the new web and worker processes start (the Procfile does). Running it again is harmless.`;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
   const config = loadConfig();
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to migrate (npm start migrates its embedded one by itself)');
@@ -59,9 +54,4 @@ async function main(): Promise<void> {
   console.log(applied.length === 0 ? 'The database is up to date.' : `Applied ${applied.join(', ')}.`);
 }
 
-if (import.meta.main) {
-  main().catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  });
-}
+if (import.meta.main) runCommand({ help: HELP, run: main });

@@ -1,0 +1,149 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createTestDatabase } from '../support/database.ts';
+import { startInbox } from '../support/inbox.ts';
+import { makeCustomers } from '../support/ledger.ts';
+import { startProcess } from '../support/process.ts';
+import { STRIPE_SECRET, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
+
+const urlIn = (output: string) => /Listening (http:\/\/\S+)/.exec(output)?.[1] ?? '';
+
+describe('npm start', () => {
+  it('brings its own database, makes a key once, credits a payment, stops cleanly, and knows it all the next time', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-start-'));
+    await chmod(folder, 0o755);
+    const environment = {
+      DATA_DIR: join(folder, 'data'),
+      PORT: '0',
+      STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
+      LOG_LEVEL: 'info',
+    };
+    const first = startProcess('src/main.ts', environment);
+    await first.printed('the worker is ready', 60_000);
+    const key = /API key {3}(ck_test_\S+)/.exec(first.output())?.[1] ?? '';
+    expect(key).toMatch(/^ck_test_\w{49}$/);
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const call = async (
+      path: string,
+      body?: string,
+      extra: Record<string, string> = headers,
+      base = urlIn(first.output()),
+    ) => {
+      const response = await fetch(
+        base + path,
+        body === undefined ? { headers: extra } : { method: 'POST', body, headers: extra },
+      );
+      return { status: response.status, answer: JSON.parse(await response.text()) };
+    };
+    const { answer: customer } = await call('/customers', '{"email":"ada@example.com","name":"Ada"}');
+    const payment = stripePaymentSucceeded({ amount: 1200, metadata: { wallet_customer_id: customer.customer_id } });
+    expect(await call('/webhooks/stripe', payment, { ...signStripe(payment) })).toMatchObject({ status: 200 });
+    const wallets = `/customers/${customer.customer_id}/wallets`;
+    await eventually(
+      'the credit',
+      async () =>
+        (await call(wallets)).answer.items.find((wallet: { currency: string }) => wallet.currency === 'USD').balance ===
+        1200,
+    );
+    expect(await first.end('SIGTERM')).toBe(0);
+    // The key is in no log line but the one that shows it.
+    expect(first.output().split(key)).toHaveLength(2);
+
+    const second = startProcess('src/main.ts', environment);
+    await second.printed('the worker is ready', 60_000);
+    expect(second.output()).not.toContain('API key');
+    const again = await call(wallets, undefined, headers, urlIn(second.output()));
+    expect(again.answer.total_balance_usd).toBe(1200);
+    expect(await second.end('SIGINT')).toBe(0);
+    await rm(folder, { recursive: true, force: true });
+  }, 120_000);
+
+  it('stops with every problem of the configuration listed, and no secret shown', async () => {
+    const bad = startProcess('src/main.ts', {
+      PORT: 'seventy',
+      MODE: 'production',
+      API_KEY: 'too-short-secret',
+      DODO_WEBHOOK_SECRET: 'whsec_%%%%',
+    });
+    expect(await bad.exited).toBe(1);
+    for (const name of ['PORT: wants', 'MODE: wants', 'API_KEY: wants']) expect(bad.output()).toContain(name);
+    expect(bad.output()).not.toContain('too-short-secret');
+  });
+
+  it('says what to do when the database cannot be reached', async () => {
+    const away = startProcess('src/main.ts', { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/chokin', PORT: '0' });
+    expect(await away.exited).toBe(1);
+    expect(away.output()).toContain('ECONNREFUSED');
+    expect(away.output()).toContain('Is Postgres running, and is DATABASE_URL right?');
+  });
+});
+
+describe('the parts', () => {
+  it.each([
+    'src/main.ts',
+    'src/web.ts',
+    'jobs/worker.ts',
+    'src/db/migrate.ts',
+    'src/audit.ts',
+    'test/demo/demo.ts',
+    'test/bench/bench.ts',
+    'test/check.ts',
+  ])('%s --help explains it and does nothing', async (script) => {
+    const help = startProcess(script, {}, ['--help']);
+    expect(await help.exited).toBe(0);
+    expect(help.output()).toMatch(/^Usage: npm (start|run \w+)/);
+  });
+
+  it('refuse an option they do not know', async () => {
+    const odd = startProcess('src/web.ts', {}, ['--port=1']);
+    expect(await odd.exited).toBe(1);
+    expect(odd.output()).toContain("Unknown option '--port'");
+  });
+
+  it.each(['src/web.ts', 'jobs/worker.ts', 'src/db/migrate.ts'])('%s asks for its database', async (script) => {
+    const part = startProcess(script, {});
+    expect(await part.exited).toBe(1);
+    expect(part.output()).toContain('DATABASE_URL: wants');
+  });
+
+  it('npm run migrate says that there is nothing to do', async () => {
+    const database = await createTestDatabase();
+    const migrate = startProcess('src/db/migrate.ts', { DATABASE_URL: database.url });
+    expect(await migrate.exited).toBe(0);
+    expect(migrate.output()).toContain('The database is up to date.');
+    await database.drop();
+  });
+});
+
+describe('SIGTERM to a worker', () => {
+  it('lets the batch under way finish and commit, takes no other, and exits with 0', async () => {
+    const database = await createTestDatabase();
+    await makeCustomers(database.pool, ['term']);
+    const inbox = await startInbox(database, { works: false });
+    const worker = startProcess('jobs/worker.ts', { DATABASE_URL: database.url, STRIPE_WEBHOOK_SECRET: STRIPE_SECRET });
+    await worker.printed('the worker is ready');
+    const holder = await database.pool.connect();
+    await holder.query('begin');
+    await holder.query("select 1 from wallet where customer_id = 'cus_term' for update");
+    await inbox.deliver(stripePaymentSucceeded({ amount: 300, metadata: { wallet_customer_id: 'cus_term' } }));
+    await eventually('the batch to wait for the wallet', async () => {
+      const { rowCount } = await holder.query(
+        "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+      );
+      return rowCount;
+    });
+    const exit = worker.end('SIGTERM');
+    await worker.printed('stopping');
+    await inbox.deliver(stripePaymentSucceeded({ amount: 5, metadata: { wallet_customer_id: 'cus_term' } }));
+    await holder.query('rollback');
+    holder.release();
+    expect(await exit).toBe(0);
+    expect(await inbox.balance('cus_term')).toBe(300);
+    expect(await inbox.states()).toEqual({ applied: 1, pending: 1 });
+    await inbox.stop();
+    await database.drop();
+  }, 60_000);
+});
