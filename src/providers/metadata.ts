@@ -27,8 +27,10 @@ export const walletMetadata = anything.transform((value, context): WalletMetadat
   return Object.fromEntries(
     pairs.slice(0, MAX_KEYS).map(([name, item]) => {
       if (!/^\w+$/.test(name) || name.length > MAX_NAME_LENGTH) refuse([], 'has a wallet_ name that is not usable');
-      else if (!isReadable(item)) refuse([name], `wants text of at most ${MAX_VALUE_LENGTH} characters`);
-      return [name, String(item)];
+      else if (isReadable(item)) return [name, String(item)];
+      else refuse([name], `wants text of at most ${MAX_VALUE_LENGTH} characters`);
+      // Not made a text: an object may come with a `toString` of its own, which throws.
+      return [name, ''];
     }),
   );
 });

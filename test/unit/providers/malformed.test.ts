@@ -21,6 +21,7 @@ describe('metadata', () => {
     ['is empty when an empty array, as Razorpay sends it', [], {}],
     ['must be an object', 'wallet_customer_id=1', 'malformed'],
     ['wants text', { wallet_customer_id: { id: 'cus_1' } }, 'invalid_metadata'],
+    ['wants text, and asks no object to become one', { wallet_x: { toString: null } }, 'invalid_metadata'],
     ['wants text of 500 characters', { wallet_note: 'x'.repeat(501) }, 'invalid_metadata'],
     ['wants text without control characters', { wallet_note: 'a\u0000' }, 'invalid_metadata'],
     ['wants numbers that were not rounded in parsing', { wallet_customer_id: 2 ** 60 }, 'invalid_metadata'],
