@@ -10,8 +10,8 @@ export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServic
     'apply-provider-event',
     {
       // One transaction a batch: a hundred events cost little more than one, and a poison one is found soon.
-      batchSize: 100,
-      localConcurrency: 2,
+      batchSize: 250,
+      localConcurrency: 1,
       burstWhenBatchFull: true,
       perJobResults: true,
       includeMetadata: true,

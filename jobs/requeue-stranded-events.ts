@@ -1,12 +1,9 @@
 import type { PgBoss } from 'pg-boss';
-import type { Clock } from '../src/clock.ts';
-import type { Pool } from '../src/db/pool.ts';
-import { requeueStranded } from '../src/inbox/stranded.ts';
-import type { Logger } from '../src/log.ts';
+import { requeueStranded, type StrandedServices } from '../src/inbox/stranded.ts';
 
 /** Finds stored events that lost their job and enqueues them again. */
-export async function workRequeueStrandedEvents(boss: PgBoss, pool: Pool, clock: Clock, logger: Logger): Promise<void> {
+export async function workRequeueStrandedEvents(boss: PgBoss, services: StrandedServices): Promise<void> {
   await boss.work('requeue-stranded-events', { batchSize: 1, pollingIntervalSeconds: 10 }, async () => {
-    await requeueStranded(pool, boss, clock, logger);
+    await requeueStranded(services);
   });
 }

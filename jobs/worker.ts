@@ -32,9 +32,10 @@ export interface Worker {
 export async function startWorker({ config, databaseUrl, logger, clock }: WorkerOptions): Promise<Worker> {
   const maxConnections = config.DATABASE_POOL_SIZE;
   const pool = createPool({ databaseUrl, applicationName: 'chokin-worker', maxConnections, logger });
+  const auditName = `chokin-audit-${process.pid}`;
   const auditPool = createPool({
     databaseUrl,
-    applicationName: 'chokin-audit',
+    applicationName: auditName,
     maxConnections: 1,
     logger,
     statementTimeoutMs: 0,
@@ -66,7 +67,8 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal: shutdown.signal });
   await workDeliverWebhook(boss, outgoing);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
-  await workRequeueStrandedEvents(boss, pool, clock, logger);
+  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
+  await workRequeueStrandedEvents(boss, { pool, boss, clock, logger, waitSeconds });
   await workAuditBooks(boss, auditPool, clock, logger);
   await schedule(config, boss);
   logger.info('the worker is ready');
@@ -74,6 +76,8 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   return {
     close: async () => {
       shutdown.abort();
+      // An audit reads every entry and may take longer than a platform waits; it writes nothing, and will run again.
+      await pool.query('select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1', [auditName]);
       await boss.stop({ graceful: true, timeout: 25_000 });
       await nudger.close();
       await outgoing.close();

@@ -16,6 +16,8 @@ create table provider_event (
   payment_id text,
   received_at timestamptz not null,
   settled_at timestamptz,
+  -- When it began to wait for its payment.
+  waiting_since timestamptz,
   -- The customer a person chose when the event itself does not say whose payment it is.
   assigned_customer_id text,
   replays integer not null default 0,
@@ -26,6 +28,9 @@ create table provider_event (
 create index provider_event_by_state on provider_event (merchant_id, state, received_at desc) where state in ('pending', 'waiting', 'parked');
 create index provider_event_newest on provider_event (merchant_id, received_at desc);
 create index provider_event_by_payment on provider_event (merchant_id, source_id, payment_id) where payment_id is not null;
+
+-- What a payment that arrives late has to look for; small, since most events wait for nothing.
+create index provider_event_to_wake on provider_event (merchant_id, source_id, payment_id) where state in ('waiting', 'parked');
 
 create table payment (
   merchant_id text not null references merchant,
@@ -38,6 +43,8 @@ create table payment (
   customer_id text,
   currency text,
   amount_paid bigint check (amount_paid between 0 and 9007199254740991),
+  -- The source's setting when the payment was first heard of; a later change does not reach back.
+  refunds text not null check (refunds in ('auto', 'credit', 'reverse', 'ignore')),
   -- What a top-up grants where metadata says other than the amount paid.
   credit_amount bigint check (credit_amount between 0 and 9007199254740991),
   -- The wait for the payment of an early refund is over: the refund counts as an order's.
@@ -61,7 +68,7 @@ create table payment_part (
   part_id text not null check (length(part_id) between 1 and 200),
   -- In the order in which they settled; it decides which part is netted against which.
   ordinal integer not null,
-  state text not null check (state in ('pending', 'succeeded', 'failed', 'open', 'lost', 'won')),
+  state text not null check (state in ('pending', 'succeeded', 'failed', 'open', 'withdrawn', 'lost', 'won')),
   amount bigint check (amount between 0 and 9007199254740991),
   currency text,
   posted_credit bigint not null default 0 check (posted_credit >= 0),

@@ -128,6 +128,7 @@ const BASE_SCHEMA = {
 const PROVIDER_SCHEMA = {
   WEBHOOK_SECRET: secretList.optional(),
   DEFAULT_PURPOSE: z.enum(['topup', 'order', 'none'], 'wants topup, order or none').default('topup'),
+  METADATA: z.enum(['all', 'customer'], 'wants all or customer').default('all'),
   REFUNDS: z.enum(['auto', 'credit', 'reverse', 'ignore'], 'wants auto, credit, reverse or ignore').default('auto'),
 };
 
@@ -139,6 +140,7 @@ export interface SourceSettings {
   readonly provider: ProviderName;
   readonly secrets: readonly Secret[];
   readonly defaultPurpose: 'topup' | 'order' | 'none';
+  readonly metadata: 'all' | 'customer';
   readonly refunds: 'auto' | 'credit' | 'reverse' | 'ignore';
 }
 
@@ -173,6 +175,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
         provider,
         secrets: parsed.data.WEBHOOK_SECRET,
         defaultPurpose: parsed.data.DEFAULT_PURPOSE,
+        metadata: parsed.data.METADATA,
         refunds: parsed.data.REFUNDS,
       });
     }

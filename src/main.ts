@@ -19,10 +19,12 @@ when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every v
 async function main(): Promise<void> {
   const config = loadConfig();
   const logger = createLogger(config.LOG_LEVEL, 'chokin');
-  // What is open is closed in reverse order, also when a later step of the start fails.
+  // The database is closed last; web and worker together, since platforms give a process 30 seconds in all.
+  let stopDatabase = async () => {};
   const open: (() => Promise<void>)[] = [];
   const close = async () => {
-    for (const closeOne of open.splice(0).reverse()) await closeOne();
+    await Promise.all(open.splice(0).map((closeOne) => closeOne()));
+    await stopDatabase();
   };
   onShutdown(close, logger);
   try {
@@ -30,7 +32,7 @@ async function main(): Promise<void> {
     if (databaseUrl === undefined) {
       console.log(`Starting the embedded Postgres in ${config.DATA_DIR} …`);
       const postgres = await startEmbeddedPostgres({ dataDir: join(config.DATA_DIR, 'postgres') });
-      open.push(() => postgres.stop());
+      stopDatabase = () => postgres.stop();
       databaseUrl = postgres.databaseUrl;
       console.log(`Database  ${databaseUrl}`);
     }

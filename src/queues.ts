@@ -122,6 +122,8 @@ export function createBoss({ databaseUrl, applicationName, maxConnections, works
     application_name: applicationName,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,
+    // For the reason given in db/pool.ts; here it is the fetch of jobs that would scan and sort the whole queue.
+    options: '-c enable_seqscan=off',
     migrate: false,
     createSchema: false,
     supervise: works,

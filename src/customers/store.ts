@@ -184,20 +184,20 @@ export async function findLinks(
   return new Map(rows.map((row) => [row.provider_customer_id, row.customer_id]));
 }
 
-/** Links a provider's customer with ours, unless it is linked already; returns the customer it is linked with now. */
-export async function linkCustomer(
+/** Links customers with the provider's, as a source names them; who is linked already stays as it is. */
+export async function linkCustomers(
   tx: Tx,
   merchantId: string,
   sourceId: string,
-  providerCustomerId: string,
-  customerId: string,
-): Promise<string> {
+  pairs: readonly { readonly providerCustomerId: string; readonly customerId: string }[],
+): Promise<void> {
+  if (pairs.length === 0) return;
   await tx.query(
     `insert into customer_link (merchant_id, source_id, provider_customer_id, customer_id)
-     values ($1, $2, $3, $4) on conflict do nothing`,
-    [merchantId, sourceId, providerCustomerId, customerId],
+     select $1, $2, provider_customer_id, customer_id
+     from unnest($3::text[], $4::text[]) as n (provider_customer_id, customer_id)
+     order by 3
+     on conflict do nothing`,
+    [merchantId, sourceId, pairs.map((pair) => pair.providerCustomerId), pairs.map((pair) => pair.customerId)],
   );
-  // A statement of its own, so that it sees a link that another transaction committed meanwhile.
-  const links = await findLinks(tx, merchantId, sourceId, [providerCustomerId]);
-  return links.get(providerCustomerId) ?? customerId;
 }

@@ -1,5 +1,5 @@
 import { invariant } from '../errors.ts';
-import { isUnavailable } from './sqlstate.ts';
+import { isHeldUp, isUnavailable } from './sqlstate.ts';
 
 export interface LaneOptions<Item, Result> {
   /** Does the work of a whole batch atomically and returns one result for each item, in order. */
@@ -18,6 +18,11 @@ export class LaneFullError extends Error {
     super('too much work is waiting');
     this.name = 'LaneFullError';
   }
+}
+
+/** A batch that was held up by one locked wallet is tried apart like any other: the rest need not wait for it. */
+function isOutage(error: unknown): boolean {
+  return isUnavailable(error) && !isHeldUp(error);
 }
 
 interface Waiting<Item, Result> {
@@ -81,7 +86,7 @@ export class Lane<Item, Result> {
       } catch (error) {
         reject(error);
         // An outage in the middle would cost each of the others its time-out, one after another.
-        if (isUnavailable(error)) {
+        if (isOutage(error)) {
           for (const other of batch.slice(index + 1)) other.reject(error);
           return;
         }
@@ -96,7 +101,7 @@ export class Lane<Item, Result> {
       invariant(results.length === batch.length, 'a flush returned another number of results than items');
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
-      if (batch.length === 1 || isUnavailable(error)) for (const { reject } of batch) reject(error);
+      if (batch.length === 1 || isOutage(error)) for (const { reject } of batch) reject(error);
       else await this.#flushApart(batch);
     }
   }

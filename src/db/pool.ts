@@ -18,7 +18,7 @@ const INT8 = pg.types.builtins.INT8;
 /**
  * A connection pool in which nothing waits for ever and `bigint` arrives as a number.
  * The bounds: 5 s for a connection (a provider gives up after 5 to 15), 15 s a statement (the slowest we run is a page
- * of a scan), 10 s for a lock (a batch holds its wallets for milliseconds), 20 s idle inside a transaction (a worker
+ * of a scan), 3 s for a lock (a batch holds its wallets for milliseconds), 10 s idle inside a transaction (a worker
  * that froze must not hold wallets).
  */
 export function createPool(options: PoolOptions): Pool {
@@ -34,8 +34,8 @@ export function createPool(options: PoolOptions): Pool {
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     statement_timeout: statementTimeoutMs,
-    lock_timeout: 10_000,
-    idle_in_transaction_session_timeout: 20_000,
+    lock_timeout: 3_000,
+    idle_in_transaction_session_timeout: 10_000,
     // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
     // a table was empty would scan it for as long as it grew, until the next autovacuum (measured: 20 ms a batch, not 2).
     ...(isForScans ? {} : { options: '-c enable_seqscan=off' }),

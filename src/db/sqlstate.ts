@@ -2,14 +2,27 @@ import pg from 'pg';
 
 /** Groups of Postgres' error codes by what to do about them (PostgreSQL manual, appendix A). */
 
-/** The transaction lost a race and may simply run again: serialization failure, deadlock. */
+/**
+ * The transaction lost a race and may simply run again: serialization failure, deadlock, or an idempotency key that
+ * another transaction wrote meanwhile, whose entry the repetition finds.
+ */
 export function isRaceLost(error: unknown): boolean {
+  if (hasCode(error, ['23505']))
+    return error instanceof pg.DatabaseError && error.constraint === 'entry_idempotency_key';
   return hasCode(error, ['40001', '40P01']);
 }
 
-/** A row with this key is already there. */
-export function isUniqueViolation(error: unknown): boolean {
-  return hasCode(error, ['23505']);
+/** A statement waited too long for a lock or ran too long: a matter of what it touched, not of the database as a whole. */
+export function isHeldUp(error: unknown): boolean {
+  return hasCode(error, ['55P03', '57014']);
+}
+
+/** The connection was lost while COMMIT was under way: the transaction may or may not have happened. */
+export class OutcomeUnknownError extends Error {
+  constructor(cause: unknown) {
+    super('the connection to the database was lost during COMMIT', { cause });
+    this.name = 'OutcomeUnknownError';
+  }
 }
 
 /**
@@ -18,16 +31,17 @@ export function isUniqueViolation(error: unknown): boolean {
  */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (error instanceof OutcomeUnknownError) return true;
   if (error instanceof pg.DatabaseError) {
     const code = error.code ?? '';
     const outage = ['08', '53', '58'].some((group) => code.startsWith(group));
-    return outage || ['57P01', '57P02', '57P03', '57P05', '57014', '55P03', '25P03'].includes(code);
+    return outage || ['57P01', '57P02', '57P03', '57P05', '57014', '55P03', '25P03', '25006'].includes(code);
   }
-  if ('code' in error && typeof error.code === 'string' && NETWORK_CODES.has(error.code)) return true;
+  // Node's system errors (ECONNRESET, EHOSTUNREACH, …) and those of its TLS and DNS: there are too many to list.
+  if ('code' in error && typeof error.code === 'string' && /^(E[A-Z]|ERR_(TLS|SSL|SOCKET))/.test(error.code))
+    return true;
   return UNAVAILABLE_MESSAGES.some((text) => error.message.includes(text));
 }
-
-const NETWORK_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'ENOENT']);
 
 /** The pg driver reports a lost connection and a full pool as plain errors without a code. */
 const UNAVAILABLE_MESSAGES = [

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
+import pg from 'pg';
 import type { Pool } from './pool.ts';
-import { isRaceLost } from './sqlstate.ts';
+import { isRaceLost, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -79,13 +79,22 @@ export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): 
   }
 }
 
+/** An answer of the server, good or bad, is definite; anything else leaves open whether it committed. */
+async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
+  try {
+    return await client.query('commit');
+  } catch (error) {
+    throw error instanceof pg.DatabaseError ? error : new OutcomeUnknownError(error);
+  }
+}
+
 async function attemptTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken = false;
   try {
     await client.query('begin');
     const result = await work(new Tx(client));
-    const { command } = await client.query('commit');
+    const { command } = await commit(client);
     // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
     if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
     return result;

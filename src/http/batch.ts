@@ -1,10 +1,11 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { LaneFullError } from '../db/lane.ts';
 import { isUnavailable } from '../db/sqlstate.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
 import { text } from './fields.ts';
-import { KEY_EXISTS, postingFields, publicRefusal, toPosting } from './posting.ts';
+import { isBlindRepeat, KEY_EXISTS, postingFields, publicRefusal, REPEATED_BLINDLY, toPosting } from './posting.ts';
 import { merchantRoute, type Route } from './route.ts';
 import type { Services } from './services.ts';
 import { validate } from './validate.ts';
@@ -54,18 +55,25 @@ const create = merchantRoute({
       'One outcome for each entry, in the order of the request. Entries of one wallet are written in that order too.',
     schema: z.strictObject({ items: z.array(item) }),
   },
-  async handle({ services, merchantId, body }) {
-    const items = await Promise.all(body.entries.map((entry) => postOne(services, merchantId, entry)));
+  async handle({ services, merchantId, body, headers }) {
+    const items = await Promise.all(body.entries.map((entry) => postOne(services, merchantId, entry, headers)));
     return { items };
   },
 });
 
-async function postOne({ ledger, logger }: Services, merchantId: string, entry: unknown): Promise<Item> {
+async function postOne(
+  { ledger, logger }: Services,
+  merchantId: string,
+  entry: unknown,
+  headers: IncomingHttpHeaders,
+): Promise<Item> {
   const parsed = validate(batchEntry, entry, 'INVALID_REQUEST_BODY');
   if (!parsed.ok) return refused(parsed.refusal);
   const { customer_id: customerId, ...body } = parsed.value;
+  const posting = toPosting(merchantId, customerId, body);
+  if (isBlindRepeat(posting, headers)) return refused(refusal('CONFLICT', REPEATED_BLINDLY));
   try {
-    const outcome = await ledger.post(toPosting(merchantId, customerId, body));
+    const outcome = await ledger.post(posting);
     if (outcome.kind === 'refused') return refused(publicRefusal(outcome));
     const wallet = outcome.wallet === null ? {} : { wallet: walletResponse(outcome.wallet) };
     const written = { entry: entryResponse(outcome.entry), ...wallet };

@@ -5,7 +5,7 @@ import { RefusalError, refuse } from '../errors.ts';
 import { EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
 import { PARK_REASONS } from '../payments/fact.ts';
 import { refuseUnknownCustomer } from './customers.ts';
-import { idParams, itemsOf, pageOf, paging, text, timestamp } from './fields.ts';
+import { itemsOf, pageOf, paging, plainIdParams, text, timestamp } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const status = z.enum(EVENT_STATES, { error: `wants one of ${EVENT_STATES.join(', ')}` });
@@ -74,7 +74,7 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve an event and what became of it',
-  params: idParams('event_id'),
+  params: plainIdParams('event_id'),
   response: { description: 'The event.', schema: eventShape },
   async handle({ services: { pool }, merchantId, params }) {
     const found = await getEvent(autocommit(pool), merchantId, params.event_id);
@@ -88,7 +88,7 @@ const replay = merchantRoute({
   scope: 'write',
   tag,
   summary: 'Apply a parked event again, once its cause is mended; it cannot credit twice',
-  params: idParams('event_id'),
+  params: plainIdParams('event_id'),
   body: z.strictObject({
     customer_id: text(300, 1).nullable().optional().meta({
       description: 'Whose payment it is, where the event itself does not say.',

@@ -8,13 +8,21 @@ export interface Failure extends Reply {
   readonly unexpected: boolean;
 }
 
-/** A refusal that an SDK must not answer by sending the same request again by itself. */
-export class NoRetryError extends RefusalError {}
+/**
+ * A request without an idempotency key failed, and to send it again might do its work twice: the caller has to look
+ * first, and its SDK must not repeat by itself.
+ */
+export class KeylessError extends Error {
+  constructor(cause: unknown) {
+    super('a request without an idempotency key failed', { cause });
+    this.name = 'KeylessError';
+  }
+}
 
 /** Turns whatever a handler threw into an answer. What we did not foresee says nothing about itself to the outside. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof RefusalError)
-    return { ...replyTo(error.refusal, error instanceof NoRetryError), unexpected: false };
+  if (error instanceof RefusalError) return { ...replyTo(error.refusal), unexpected: false };
+  if (error instanceof KeylessError) return failureOfKeyless(error.cause);
   if (error instanceof LaneFullError) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY)), unexpected: false };
   if (isUnavailable(error)) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: false };
   // A path whose percent signs decode to nothing.
@@ -22,8 +30,19 @@ export function failureOf(error: unknown): Failure {
   return { ...replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')), unexpected: true };
 }
 
+function failureOfKeyless(cause: unknown): Failure {
+  if (cause instanceof LaneFullError) {
+    return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY), true), unexpected: false };
+  }
+  const unexpected = !isUnavailable(cause);
+  const code = unexpected ? 'INTERNAL_SERVER_ERROR' : 'SERVICE_UNAVAILABLE';
+  return { ...replyTo(refusal(code, UNSURE), true), unexpected };
+}
+
 export const NOWHERE = 'There is nothing at this address.';
 const BUSY = 'Too much is waiting to be written. Try again shortly.';
+const UNSURE =
+  'Something went wrong on our side, and the entry may or may not be written. Look at the ledger before trying again; with an idempotency key it is safe to repeat.';
 const AWAY = 'The service is not available right now. Try again shortly, with the same idempotency key.';
 
 /** The status, the body `{code, message, …details}` and the headers that a refusal stands for. */

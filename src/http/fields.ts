@@ -71,6 +71,13 @@ export function idParams<Name extends string>(name: Name) {
   return z.strictObject({ [name]: idText } as { [Key in Name]: typeof idText });
 }
 
+const plainId = z.string().regex(/^[A-Za-z0-9_-]{1,200}$/);
+
+/** Ids that may become part of another service's URL, where `..` would name something else. */
+export function plainIdParams<Name extends string>(name: Name) {
+  return z.strictObject({ [name]: plainId } as { [Key in Name]: typeof plainId });
+}
+
 /** A whole number in a query string. */
 export function queryInteger(minimum: number, maximum: number) {
   const message = `wants a whole number from ${minimum} to ${maximum}`;

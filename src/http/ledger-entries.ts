@@ -1,14 +1,12 @@
 import { z } from 'zod';
 import { findCustomers } from '../customers/store.ts';
-import { LaneFullError } from '../db/lane.ts';
-import { isUnavailable } from '../db/sqlstate.ts';
 import { autocommit } from '../db/transaction.ts';
-import { RefusalError, refusal, refuse } from '../errors.ts';
+import { RefusalError, refuse } from '../errors.ts';
 import { parseEntryId } from '../ledger/entry.ts';
 import { getEntry, listEntries } from '../ledger/history.ts';
 import { refuseUnknownCustomer } from './customers.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
-import { NoRetryError } from './failure.ts';
+import { KeylessError } from './failure.ts';
 import {
   currency,
   customerParams,
@@ -20,7 +18,7 @@ import {
   paging,
   queryInteger,
 } from './fields.ts';
-import { KEY_EXISTS, postingFields, publicRefusal, toPosting } from './posting.ts';
+import { isBlindRepeat, KEY_EXISTS, postingFields, publicRefusal, REPEATED_BLINDLY, toPosting } from './posting.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const tag = 'Wallets';
@@ -37,6 +35,7 @@ const create = merchantRoute({
   body: z.strictObject(postingFields),
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
+    'CONFLICT',
     'INSUFFICIENT_WALLET_FUNDS',
     'BALANCE_LIMIT_EXCEEDED',
     'CUSTOMER_NOT_FOUND',
@@ -45,12 +44,11 @@ const create = merchantRoute({
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
   ],
-  async handle({ services, merchantId, params, body }) {
+  async handle({ services, merchantId, params, body, headers }) {
     const posting = toPosting(merchantId, params.customer_id, body);
+    if (isBlindRepeat(posting, headers)) refuse('CONFLICT', REPEATED_BLINDLY);
     const outcome = await services.ledger.post(posting).catch((error: unknown) => {
-      // Without a key, a repeat might write a second entry: the caller has to look first, and its SDK must not repeat by itself.
-      const isUnsure = posting.idempotencyKey === null && !(error instanceof LaneFullError) && isUnavailable(error);
-      throw isUnsure ? new NoRetryError(refusal('SERVICE_UNAVAILABLE', UNSURE)) : error;
+      throw posting.idempotencyKey === null ? new KeylessError(error) : error;
     });
     if (outcome.kind === 'refused') throw new RefusalError(publicRefusal(outcome));
     if (outcome.kind === 'repeated') {
@@ -59,9 +57,6 @@ const create = merchantRoute({
     return walletResponse(outcome.wallet);
   },
 });
-
-const UNSURE =
-  'The connection to the database was lost, and the entry may or may not be written. Look at the ledger before trying again; with an idempotency key it is safe to repeat.';
 
 const list = merchantRoute({
   method: 'get',

@@ -3,7 +3,7 @@ import { autocommit } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
-import type { PaymentPart } from '../payments/payment.ts';
+import type { PartState, PaymentPart } from '../payments/payment.ts';
 import { entryResponse, entryShape } from './entry-shape.ts';
 import { eventResponse, eventShape } from './events.ts';
 import { idParams, itemsOf, minorUnits } from './fields.ts';
@@ -35,7 +35,9 @@ const payment = z
     refunds: z.array(
       z.strictObject({ refund_id: z.string(), status: z.enum(['pending', 'succeeded', 'failed']), ...part }),
     ),
-    disputes: z.array(z.strictObject({ dispute_id: z.string(), status: z.enum(['open', 'lost', 'won']), ...part })),
+    disputes: z.array(
+      z.strictObject({ dispute_id: z.string(), status: z.enum(['open', 'withdrawn', 'lost', 'won']), ...part }),
+    ),
     entries: z.array(entryShape).meta({ description: 'Every entry it caused, oldest first.' }),
     events: z.array(eventShape).meta({ description: 'Every event about it, in the order of arrival.' }),
   })
@@ -61,12 +63,18 @@ function toResponse(
       return isOurs ? [{ refund_id: partId, status: state, ...partResponse(rest) }] : [];
     }),
     disputes: one.parts.flatMap(({ kind, partId, state, ...rest }) => {
-      const isOurs = kind === 'dispute' && (state === 'open' || state === 'lost' || state === 'won');
+      const isOurs = kind === 'dispute' && isDisputeState(state);
       return isOurs ? [{ dispute_id: partId, status: state, ...partResponse(rest) }] : [];
     }),
     entries: entries.map(entryResponse),
     events: events.map(eventResponse),
   };
+}
+
+const DISPUTE_STATES = ['open', 'withdrawn', 'lost', 'won'] as const;
+
+function isDisputeState(state: PartState): state is (typeof DISPUTE_STATES)[number] {
+  return DISPUTE_STATES.some((known) => known === state);
 }
 
 function partResponse(one: Pick<PaymentPart, 'amountMinor' | 'currency' | 'postedCredit' | 'postedTake'>) {

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import type { Refusal } from '../errors.ts';
 import type { Posting } from '../ledger/entry.ts';
@@ -34,6 +35,17 @@ export function toPosting(merchantId: string, customerId: string, body: z.output
     idempotencyKey: body.idempotency_key == null ? null : storedIdempotencyKey(body.idempotency_key),
   };
 }
+
+/**
+ * Whether an SDK sends a request without a key again by itself (`x-stainless-retry-count` says so). The answer to the
+ * first may only have been lost, and nothing would tell the second entry from a wanted one.
+ */
+export function isBlindRepeat({ idempotencyKey }: Posting, headers: IncomingHttpHeaders): boolean {
+  return idempotencyKey === null && /[1-9]/.test(String(headers['x-stainless-retry-count'] ?? ''));
+}
+
+export const REPEATED_BLINDLY =
+  'This is an automatic repetition of a request without an idempotency key, which may have been carried out. Look at the ledger, and send a key next time.';
 
 /** The ledger's refusal in the caller's words: it knows the key without our prefix. */
 export function publicRefusal(outcome: Extract<Outcome, { kind: 'refused' }>): Refusal {

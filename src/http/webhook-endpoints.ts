@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { DeliveryAttempt, WebhookEndpoint } from '../announcements/outgoing.ts';
 import { refuse } from '../errors.ts';
-import { idParams, itemsOf, queryInteger, text, timestamp } from './fields.ts';
+import { itemsOf, plainIdParams, queryInteger, text, timestamp } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const endpoint = z
@@ -71,7 +71,7 @@ const input = {
 
 const tag = 'Outgoing webhooks';
 const path = '/webhook-endpoints';
-const params = idParams('endpoint_id');
+const params = plainIdParams('endpoint_id');
 const one = { description: 'The endpoint.', schema: endpoint };
 const accepted = z.strictObject({ message_id: z.string() });
 
@@ -211,7 +211,7 @@ const resend = merchantRoute({
   scope: 'write',
   tag,
   summary: 'Send a message to the endpoint once more, under its own id',
-  params: params.extend(idParams('message_id').shape),
+  params: params.extend(plainIdParams('message_id').shape),
   response: { description: 'It will be sent.', schema: accepted },
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id, message_id: messageId } }) {
     if (!(await webhooks.resend(merchantId, id, messageId)))

@@ -1,11 +1,11 @@
-import { isRaceLost, isUnavailable } from '../db/sqlstate.ts';
+import { isUnavailable } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
-import { invariant } from '../errors.ts';
-import { savePayments } from '../payments/store.ts';
+import type { Payment } from '../payments/payment.ts';
+import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
 import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
-import { type ApplyServices, park, settleFacts, sourceKey, type Work } from './settle-facts.ts';
+import { type ApplyServices, park, type Settled, settleFacts, sourceKey, type Work } from './settle-facts.ts';
 
 /** A fetched job: the event to apply, and the claim under which it may be completed. */
 export interface ApplyJob {
@@ -23,7 +23,7 @@ export interface ApplyResult {
 
 /**
  * Applies events: records their facts, posts what is due, says what became of each event and completes the jobs, all in
- * one transaction. If a batch fails, each event is tried alone behind a savepoint, so that a poison event fails by
+ * one transaction. If a batch fails, each event is tried in a transaction of its own, so that a poison event fails by
  * itself; once its retries are used up it is parked, and its job dead-lettered.
  * @throws if the database is away; pg-boss then retries every job
  */
@@ -43,27 +43,25 @@ async function applyBatch(services: ApplyServices, jobs: readonly ApplyJob[]): P
   } catch (error) {
     if (isUnavailable(error)) throw error;
     services.logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
-    const results = await transaction(services.pool, (tx) => applyOneByOne(services, tx, jobs));
-    services.onPosted();
+    const results: ApplyResult[] = [];
+    for (const job of jobs) results.push(await applyAlone(services, job));
     return results;
   }
 }
 
-async function applyOneByOne(services: ApplyServices, tx: Tx, jobs: readonly ApplyJob[]): Promise<ApplyResult[]> {
-  const results: ApplyResult[] = [];
-  for (const job of jobs) {
-    try {
-      await tx.savepoint(() => applyInTransaction(services, tx, [job], 'alone'));
-      results.push({ id: job.id, status: 'completed' });
-    } catch (error) {
-      if (isUnavailable(error) || isRaceLost(error)) throw error;
-      results.push(await fail(services, tx, job, error));
-    }
+/** A transaction for one event: it locks its payments and wallets in order, whatever the events before it locked. */
+async function applyAlone(services: ApplyServices, job: ApplyJob): Promise<ApplyResult> {
+  try {
+    await transaction(services.pool, (tx) => applyInTransaction(services, tx, [job], 'alone'));
+    services.onPosted();
+    return { id: job.id, status: 'completed' };
+  } catch (error) {
+    if (isUnavailable(error)) throw error;
+    return fail(services, job, error);
   }
-  return results;
 }
 
-async function fail({ clock, logger }: ApplyServices, tx: Tx, job: ApplyJob, error: unknown): Promise<ApplyResult> {
+async function fail({ pool, clock, logger }: ApplyServices, job: ApplyJob, error: unknown): Promise<ApplyResult> {
   const name = error instanceof Error ? error.name : 'Error';
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
   const output = { error: `${name}${code}` };
@@ -75,11 +73,8 @@ async function fail({ clock, logger }: ApplyServices, tx: Tx, job: ApplyJob, err
     return { id: job.id, status: 'failed', output };
   }
   logger.error({ err: error, eventId: job.eventId }, 'an event failed again and again and is parked');
-  await saveVerdicts(
-    tx,
-    [{ eventId: job.eventId, state: 'parked', reason: 'apply_failed', detail: output.error, paymentId: null }],
-    clock.now(),
-  );
+  const verdict = { ...park('apply_failed', output.error), eventId: job.eventId, paymentId: null };
+  await transaction(pool, (tx) => saveVerdicts(tx, [verdict], clock.now()));
   return { id: job.id, status: 'deadletter', output };
 }
 
@@ -98,8 +93,8 @@ async function applyInTransaction(
   const works = events
     .filter((event) => event.state === 'pending' || event.state === 'waiting')
     .map((event) => read(services, event));
-  const payments = await settleFacts(services, tx, works, mode, now);
-  await savePayments(tx, [...payments.values()], now);
+  const settled = await settleFacts(services, tx, works, mode, now);
+  await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
     tx,
     works.map(({ event, facts, verdict }) => ({
@@ -109,13 +104,13 @@ async function applyInTransaction(
     })),
     now,
   );
-  await followUp(services, tx, works);
+  await followUp(services, tx, works, settled, now);
   await completeJobs(services.boss, tx, 'apply-provider-event', jobs);
 }
 
 function read({ sources }: ApplyServices, event: LockedEvent): Work {
   const source = sources.find(event.merchantId, event.sourceId);
-  invariant(source !== null, `the source ${event.sourceId} of a stored event is not configured any more`);
+  if (source === null) return { event, source, facts: [], verdict: park('source_missing', event.sourceId) };
   const interpretation = PROVIDERS[source.provider].interpret(event.body);
   const base = { event, source };
   if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
@@ -139,21 +134,27 @@ function read({ sources }: ApplyServices, event: LockedEvent): Work {
 }
 
 /** Wakes what waited for the payments now applied, and sets the alarm for what waits from now on. */
-async function followUp({ boss, waitSeconds }: ApplyServices, tx: Tx, works: readonly Work[]): Promise<void> {
+async function followUp(
+  { boss, waitSeconds }: ApplyServices,
+  tx: Tx,
+  works: readonly Work[],
+  { before }: Settled,
+  now: Date,
+): Promise<void> {
   const applied = works.filter((work) => work.verdict.state === 'applied');
   const keys = applied.flatMap((work) =>
     work.facts
       .filter((fact) => fact.kind === 'payment')
       .map((fact) => ({ ...sourceKey(work), paymentId: fact.paymentId })),
   );
-  const woken = await wakeEvents(
-    tx,
-    keys,
-    applied.map((work) => work.event.eventId),
-  );
-  await enqueue(boss, tx, woken);
-  for (const { event, verdict } of works) {
-    if (verdict.state === 'waiting')
-      await enqueue(boss, tx, [event.eventId], new Date(event.receivedAt.getTime() + waitSeconds * 1000));
-  }
+  const heardOf = keys.filter((key) => wasHeardOf(before.get(paymentKeyText(key))));
+  const except = applied.map((work) => work.event.eventId);
+  await enqueue(boss, tx, await wakeEvents(tx, heardOf, except));
+  const waiting = works.filter((work) => work.verdict.state === 'waiting').map((work) => work.event.eventId);
+  await enqueue(boss, tx, waiting, new Date(now.getTime() + waitSeconds * 1000));
+}
+
+/** Most payments are news; only what was heard of before can have events that wait for it. */
+function wasHeardOf(payment: Payment | undefined): boolean {
+  return payment !== undefined && (payment.state !== 'unknown' || payment.parts.length > 0);
 }

@@ -16,6 +16,8 @@ export interface EvaluateInput {
   readonly source: Source;
   readonly customer: CustomerResolution;
   readonly currencies: ReadonlySet<string>;
+  /** The customer was chosen by a person at a replay. */
+  readonly isAssigned: boolean;
   /** The event has waited for its payment as long as events wait. */
   readonly waitIsOver: boolean;
 }
@@ -35,16 +37,15 @@ export interface Evaluation {
  */
 export function evaluate(input: EvaluateInput): Evaluation {
   const { fact, source } = input;
-  const intent =
-    fact.kind === 'payment' && fact.state === 'succeeded' ? readIntent(fact.metadata, source.defaultPurpose) : null;
+  const intent = fact.kind === 'payment' && fact.state === 'succeeded' ? readIntent(fact.metadata, source) : null;
   // It is paid all the same: its refund must not wait for it in vain and then count as an order's.
   if (typeof intent === 'string') return parked(record(input.payment, fact, null), 'invalid_metadata', intent);
   const recorded = record(input.payment, fact, intent);
   if (fact.kind !== 'payment' && isForeign(recorded, fact)) return parked(recorded, 'currency_mismatch', null);
   // Not recorded: else the next event of the payment would settle it with the customer it does not name.
   if (isSomebodyElses(recorded, fact)) return parked(input.payment, 'customer_mismatch', null);
-  if (recorded.state === 'unknown' && needsPayment(fact, source)) return evaluateEarly(recorded, input);
-  return settleKnown(withCustomer(recorded, input.customer), input);
+  if (recorded.state !== 'succeeded' && needsPayment(fact, recorded)) return evaluateEarly(recorded, input);
+  return settleKnown(withCustomer(recorded, input), input);
 }
 
 /** Whether the payment names another customer than the one that its refund, which came first, was credited to. */
@@ -54,31 +55,41 @@ function isSomebodyElses({ customerId }: Payment, fact: Fact): boolean {
 }
 
 /** Whether the fact moves money in a way that depends on the payment it belongs to. */
-function needsPayment(fact: Fact, source: Source): boolean {
+function needsPayment(fact: Fact, { refunds }: Payment): boolean {
   return (
-    (fact.kind === 'refund' && fact.state === 'succeeded' && source.refunds !== 'ignore') ||
+    (fact.kind === 'refund' && fact.state === 'succeeded' && refunds !== 'ignore') ||
     (fact.kind === 'dispute' && fact.state === 'lost')
   );
 }
 
-/** A refund or lost dispute whose payment is unknown waits for it; then a refund counts as an order's, a dispute is parked. */
+/**
+ * A refund or lost dispute whose payment has not succeeded, as far as we know, waits for it. After that, the refund of a
+ * payment nothing was heard of counts as an order's; what contradicts the known state of its payment is parked.
+ */
 function evaluateEarly(payment: Payment, input: EvaluateInput): Evaluation {
   const { fact } = input;
   if (!input.waitIsOver) return { payment, due: [], verdict: { state: 'waiting' } };
-  if (fact.kind !== 'refund' || input.source.refunds === 'reverse') return parked(payment, 'unknown_payment', null);
+  const isOrders = fact.kind === 'refund' && payment.state === 'unknown' && payment.refunds !== 'reverse';
+  if (!isOrders) return parked(payment, 'unknown_payment', null);
   if (fact.amountMinor === null || fact.currency === null) return parked(payment, 'unknown_amount', null);
   const waitedOut = { ...payment, waitedOut: true, currency: payment.currency ?? fact.currency };
-  return settleKnown(withCustomer(waitedOut, input.customer), input);
+  return settleKnown(withCustomer(waitedOut, input), input);
 }
 
-function withCustomer(payment: Payment, customer: CustomerResolution): Payment {
-  return payment.customerId === null && 'customerId' in customer
-    ? { ...payment, customerId: customer.customerId }
-    : payment;
+/** A person's choice replaces what was found before, for as long as nothing was posted. */
+function withCustomer(payment: Payment, { customer, isAssigned }: EvaluateInput): Payment {
+  if (!('customerId' in customer)) return payment;
+  const isOpen = payment.customerId === null || (isAssigned && !hasPostings(payment));
+  return isOpen ? { ...payment, customerId: customer.customerId } : payment;
 }
 
-function settleKnown(payment: Payment, { source, customer, currencies }: EvaluateInput): Evaluation {
-  const { due, after } = postingsDue(payment, settle(payment, source.refunds));
+/** Whether the payment has moved money yet; from then on it belongs to its customer. */
+export function hasPostings({ postings, parts }: Payment): boolean {
+  return postings > 0 || parts.some((part) => part.postings > 0);
+}
+
+function settleKnown(payment: Payment, { customer, currencies }: EvaluateInput): Evaluation {
+  const { due, after } = postingsDue(payment, settle(payment, payment.refunds));
   if (due.length === 0)
     return orderWithoutCustomer(payment, customer) ?? { payment, due, verdict: { state: 'applied' } };
   if (payment.customerId === null) {

@@ -24,6 +24,8 @@ export interface ProviderEvent {
   readonly assignedCustomerId: string | null;
   readonly receivedAt: Date;
   readonly settledAt: Date | null;
+  /** When it began to wait for its payment; null if it never had to. */
+  readonly waitingSince: Date | null;
   readonly replays: number;
 }
 
@@ -47,11 +49,12 @@ interface EventRow {
   assigned_customer_id: string | null;
   received_at: Date;
   settled_at: Date | null;
+  waiting_since: Date | null;
   replays: number;
 }
 
 const COLUMNS = `event_id, merchant_id, source_id, provider, event_type, state, reason, detail, payment_id, assigned_customer_id,
-  received_at, settled_at, replays`;
+  received_at, settled_at, waiting_since, replays`;
 
 function toEvent(row: EventRow): ProviderEvent {
   return {
@@ -67,6 +70,7 @@ function toEvent(row: EventRow): ProviderEvent {
     assignedCustomerId: row.assigned_customer_id,
     receivedAt: row.received_at,
     settledAt: row.settled_at,
+    waitingSince: row.waiting_since,
     replays: row.replays,
   };
 }
@@ -121,7 +125,7 @@ export interface Replay {
 }
 
 /**
- * Applies a parked event again, once its cause is mended. Replaying cannot credit twice: the ledger's keys follow the
+ * Applies a parked event again, once its cause is mended, or a waiting one before its time. Replaying cannot credit twice: the ledger's keys follow the
  * payment, not the event.
  * @returns the event as it now waits to be applied, null if there is no such event, or why it cannot be replayed
  */
@@ -133,8 +137,8 @@ export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Pro
     );
     const row = rows[0];
     if (row === undefined) return null;
-    if (row.state !== 'parked')
-      return refusal('CONFLICT', `Only a parked event can be replayed; this one is ${row.state}.`);
+    if (row.state !== 'parked' && row.state !== 'waiting')
+      return refusal('CONFLICT', `Only a parked or waiting event can be replayed; this one is ${row.state}.`);
     const { rows: updated } = await tx.query<EventRow>(
       `update provider_event
        set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1,
@@ -195,7 +199,8 @@ const SAVE_VERDICTS = {
   text: `
     update provider_event e
     set state = n.state, reason = n.reason, detail = n.detail, payment_id = coalesce(n.payment_id, e.payment_id),
-      settled_at = case when n.state in ('pending', 'waiting') then null else $6::timestamptz end
+      settled_at = case when n.state in ('pending', 'waiting') then null else $6::timestamptz end,
+      waiting_since = case when n.state = 'waiting' then coalesce(e.waiting_since, $6) else e.waiting_since end
     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as n (event_id, state, reason, detail, payment_id)
     where e.event_id = n.event_id`,
 };
@@ -203,6 +208,7 @@ const SAVE_VERDICTS = {
 /**
  * Takes up the events of these payments that waited for what is known now: early refunds and disputes, and events parked
  * because the payment or its customer was unknown.
+ * One that another transaction holds is being applied just now; it locks its payment after us and finds it paid.
  * @returns their ids; they are pending again and want to be enqueued
  */
 export async function wakeEvents(
@@ -223,12 +229,18 @@ export async function wakeEvents(
 const WAKE_EVENTS = {
   name: 'wake-events',
   text: `
+    with asleep as (
+      select e.event_id
+      from provider_event e
+      join unnest($1::text[], $2::text[], $3::text[]) as p (merchant_id, source_id, payment_id)
+        using (merchant_id, source_id, payment_id)
+      where e.state in ('waiting', 'parked')
+        and (e.state = 'waiting' or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount'))
+        and e.event_id <> all ($4)
+      for update of e skip locked)
     update provider_event e
     set state = 'pending', reason = null, detail = null, settled_at = null
-    from unnest($1::text[], $2::text[], $3::text[]) as p (merchant_id, source_id, payment_id)
-    where e.merchant_id = p.merchant_id and e.source_id = p.source_id and e.payment_id = p.payment_id
-      and (e.state = 'waiting' or (e.state = 'parked' and e.reason in ('unknown_payment', 'no_customer', 'unknown_amount')))
-      and e.event_id <> all ($4)
+    from asleep where e.event_id = asleep.event_id
     returning e.event_id`,
 };
 

@@ -1,4 +1,4 @@
-import { createCustomers, findCustomers, findLinks, linkCustomer } from '../customers/store.ts';
+import { createCustomers, findCustomers, findLinks, linkCustomers } from '../customers/store.ts';
 import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
@@ -15,8 +15,9 @@ export interface Wanted {
 
 /**
  * Finds whose money it is, in this order: the customer named, else the one linked with the provider's customer, else a
- * new customer made from the provider's. Without a name and a provider's customer id nobody is guessed: e-mail
- * addresses in payments are typed by payers and verified by no one.
+ * new customer made from the provider's. Who is named is linked with the provider's customer for the next time. Without
+ * a name and a provider's customer id nobody is guessed: e-mail addresses in payments are typed by payers and verified
+ * by no one.
  * @returns one resolution for each `wanted`, in order
  */
 export async function resolveCustomers(
@@ -28,23 +29,29 @@ export async function resolveCustomers(
   const byMerchant = Map.groupBy(wanted, (one) => one.merchantId);
   const resolutions = new Map<Wanted, CustomerResolution>();
   for (const [merchantId, ofMerchant] of byMerchant) {
-    const named = ofMerchant.filter((one) => one.namedCustomerId !== null);
+    const named = ofMerchant.flatMap((one) =>
+      one.namedCustomerId === null ? [] : [{ one, customerId: one.namedCustomerId }],
+    );
     const existing = await findCustomers(
       tx,
       merchantId,
-      named.flatMap((one) => one.namedCustomerId ?? []),
+      named.map(({ customerId }) => customerId),
     );
-    for (const one of named) {
-      const isThere = one.namedCustomerId !== null && existing.has(one.namedCustomerId);
-      resolutions.set(one, isThere ? { customerId: one.namedCustomerId } : { problem: 'unknown_customer' });
+    for (const { one, customerId } of named) {
+      resolutions.set(one, existing.has(customerId) ? { customerId } : { problem: 'unknown_customer' });
     }
-    const bySource = Map.groupBy(
-      ofMerchant.filter((one) => one.namedCustomerId === null),
-      (one) => one.sourceId,
-    );
+    // In one order for every worker, so that two that link the same people cannot deadlock.
+    const bySource = [...Map.groupBy(ofMerchant, (one) => one.sourceId)].sort(([a], [b]) => (a < b ? -1 : 1));
     for (const [sourceId, ofSource] of bySource) {
-      const links = await linkAll(tx, merchantId, sourceId, ofSource, currencies, now);
-      for (const one of ofSource) {
+      const known = ofSource.flatMap((one) => {
+        const resolution = resolutions.get(one);
+        const isFound = one.provider.id !== null && resolution !== undefined && 'customerId' in resolution;
+        return isFound ? [{ providerCustomerId: one.provider.id, customerId: resolution.customerId }] : [];
+      });
+      await linkCustomers(tx, merchantId, sourceId, known);
+      const unnamed = ofSource.filter((one) => one.namedCustomerId === null);
+      const links = await linkAll(tx, merchantId, sourceId, unnamed, currencies, now);
+      for (const one of unnamed) {
         const customerId = one.provider.id === null ? undefined : links.get(one.provider.id);
         resolutions.set(one, customerId === undefined ? { problem: 'no_customer' } : { customerId });
       }
@@ -84,11 +91,12 @@ async function linkAll(
   const missing = strangers.filter(([id]) => !meanwhile.has(id));
   const inputs = missing.map(([, person]) => ({ email: person.email ?? '', name: person.name ?? '' }));
   const made = await createCustomers(tx, merchantId, inputs, currencies, now);
-  for (const [index, [providerCustomerId]] of missing.entries()) {
+  const pairs = missing.map(([providerCustomerId], index) => {
     const customerId = made[index];
     invariant(customerId !== undefined, 'a customer was not made');
-    await linkCustomer(tx, merchantId, sourceId, providerCustomerId, customerId);
     meanwhile.set(providerCustomerId, customerId);
-  }
+    return { providerCustomerId, customerId };
+  });
+  await linkCustomers(tx, merchantId, sourceId, pairs);
   return new Map([...links, ...meanwhile]);
 }

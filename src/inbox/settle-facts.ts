@@ -7,12 +7,12 @@ import type { Posting } from '../ledger/entry.ts';
 import { type LedgerSettings, postBatch } from '../ledger/store.ts';
 import type { Logger } from '../log.ts';
 import type { Source, Sources } from '../merchants/sources.ts';
-import type { Fact, ParkReason } from '../payments/fact.ts';
+import type { Fact, ParkReason, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { readIntent } from '../payments/intent.ts';
 import { type Payment, withoutPostings } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
 import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
-import { type CustomerResolution, evaluate, namedCustomer } from './evaluate.ts';
+import { type CustomerResolution, evaluate, hasPostings, namedCustomer } from './evaluate.ts';
 import type { LockedEvent, Verdict } from './events.ts';
 import { resolveCustomers } from './resolve-customers.ts';
 
@@ -32,7 +32,8 @@ export interface ApplyServices {
 /** An event being applied: what its body says, and what has been decided about it so far. */
 export interface Work {
   readonly event: LockedEvent;
-  readonly source: Source;
+  /** Null if it is not configured any more; then there are no facts either. */
+  readonly source: Source | null;
   readonly facts: readonly Fact[];
   verdict: Verdict;
 }
@@ -59,6 +60,7 @@ export function sourceKey({ event }: Work): { merchantId: string; sourceId: stri
 
 interface Step {
   readonly work: Work;
+  readonly source: Source;
   readonly fact: Fact;
   readonly key: PaymentKey;
 }
@@ -69,20 +71,29 @@ interface Due {
   readonly posting: DuePosting;
 }
 
-/** Evaluates every fact in order, posts what is due in one batch, and returns the payments as they are then. */
+/** The payments of a batch by their keys, before it and after. */
+export interface Settled {
+  readonly before: ReadonlyMap<string, Payment>;
+  readonly after: ReadonlyMap<string, Payment>;
+}
+
+/** Evaluates every fact in order and posts what is due in one batch. */
 export async function settleFacts(
   services: ApplyServices,
   tx: Tx,
   works: readonly Work[],
   mode: 'together' | 'alone',
   now: Date,
-): Promise<Map<string, Payment>> {
-  const steps = works.flatMap((work) =>
-    work.facts.map((fact): Step => ({ work, fact, key: { ...sourceKey(work), paymentId: fact.paymentId } })),
-  );
+): Promise<Settled> {
+  const steps = works.flatMap((work) => {
+    const { source, facts } = work;
+    invariant(source !== null || facts.length === 0, 'facts without a source');
+    if (source === null) return [];
+    return facts.map((fact): Step => ({ work, source, fact, key: { ...sourceKey(work), paymentId: fact.paymentId } }));
+  });
   const before = await lockPayments(
     tx,
-    steps.map(({ work, key }) => ({ ...key, provider: work.event.provider })),
+    steps.map(({ source, key }) => ({ ...key, provider: source.provider, refunds: source.refunds })),
     now,
   );
   const customers = await findWhose(services, tx, steps, before, now);
@@ -90,14 +101,16 @@ export async function settleFacts(
   try {
     // Alone behind its savepoint, an event whose posting is refused can still record its facts.
     await (mode === 'alone' ? tx.savepoint(() => postDue(services, tx, due, now)) : postDue(services, tx, due, now));
-    return payments;
+    return { before, after: payments };
   } catch (error) {
     const [work] = works;
     if (!(error instanceof PostingRefused) || mode === 'together' || work === undefined) throw error;
     work.verdict = park(PARK_REASON_OF[error.refusal.code] ?? 'apply_failed', error.refusal.message);
-    return new Map(
-      [...payments].map(([keyText, payment]) => [keyText, withoutPostings(payment, before.get(keyText) ?? payment)]),
-    );
+    const undone = [...payments].map(([keyText, payment]): [string, Payment] => [
+      keyText,
+      withoutPostings(payment, before.get(keyText) ?? payment),
+    ]);
+    return { before, after: new Map(undone) };
   }
 }
 
@@ -111,7 +124,7 @@ function evaluateAll(
 ): { payments: Map<string, Payment>; due: Due[] } {
   const payments = new Map(before);
   const due: Due[] = [];
-  for (const [index, { work, fact, key }] of steps.entries()) {
+  for (const [index, { work, source, fact, key }] of steps.entries()) {
     const payment = payments.get(paymentKeyText(key));
     const customer = customers[index];
     invariant(payment !== undefined && customer !== undefined, 'a fact without its payment');
@@ -119,8 +132,9 @@ function evaluateAll(
     const evaluation = evaluate({
       payment,
       fact,
-      source: work.source,
+      source,
       customer,
+      isAssigned: work.event.assignedCustomerId !== null,
       currencies: services.settings.currencies,
       waitIsOver,
     });
@@ -132,8 +146,9 @@ function evaluateAll(
   return { payments, due };
 }
 
+/** The wait begins when the event is first looked at: after a backlog, its payment may stand right behind it. */
 function hasWaited({ waitSeconds }: ApplyServices, { event }: Work, now: Date): boolean {
-  return now.getTime() - event.receivedAt.getTime() >= waitSeconds * 1000;
+  return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= waitSeconds * 1000;
 }
 
 async function postDue({ settings }: ApplyServices, tx: Tx, due: readonly Due[], now: Date): Promise<void> {
@@ -150,10 +165,12 @@ async function findWhose(
   payments: ReadonlyMap<string, Payment>,
   now: Date,
 ): Promise<CustomerResolution[]> {
-  const wanted = steps.map(({ work, fact, key }) => {
-    const isKnown = (payments.get(paymentKeyText(key))?.customerId ?? null) !== null;
-    if (isKnown || fact.kind === 'dispute' || !needsCustomer(work, fact, hasWaited(services, work, now))) return null;
-    const namedCustomerId = work.event.assignedCustomerId ?? namedCustomer(fact);
+  const wanted = steps.map(({ work, source, fact, key }) => {
+    const payment = payments.get(paymentKeyText(key));
+    const assigned = work.event.assignedCustomerId;
+    const isKnown = payment !== undefined && payment.customerId !== null && (assigned === null || hasPostings(payment));
+    if (isKnown || fact.kind === 'dispute' || !needsCustomer(source, fact, hasWaited(services, work, now))) return null;
+    const namedCustomerId = assigned ?? namedCustomer(fact);
     return { merchantId: key.merchantId, sourceId: key.sourceId, namedCustomerId, provider: fact.customer };
   });
   const asked = wanted.filter((one) => one !== null);
@@ -163,10 +180,10 @@ async function findWhose(
 }
 
 /** Customers are made only for money that is theirs: not for failed, free or unrelated payments, nor for refunds that wait. */
-function needsCustomer(work: Work, fact: Fact, waitIsOver: boolean): boolean {
+function needsCustomer(source: Source, fact: RefundFact | PaymentFact, waitIsOver: boolean): boolean {
   if (fact.state !== 'succeeded') return false;
   if (fact.kind === 'refund') return waitIsOver;
-  const intent = readIntent(fact.metadata, work.source.defaultPurpose);
+  const intent = readIntent(fact.metadata, source);
   return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;
 }
 

@@ -4,8 +4,8 @@ import { decideLowBalance, raise } from './low-balance.ts';
 import { type LedgerSettings, lockWallets, write } from './store.ts';
 
 /**
- * The next wallets in the order of their keys that may have something to be said about: below their threshold, empty, or
- * alerted and perhaps recovered. Reads state alone, so what a missed run would have found, the next one finds. There is
+ * The next wallets in the order of their keys that may have something to be said about: below their threshold or empty
+ * without an alert, alerted and perhaps recovered, and all that are low where reminders are wanted. Reads state alone, so what a missed run would have found, the next one finds. There is
  * no index to help, on purpose: a scan of a million wallets takes less than a tenth of a second, and an index on the
  * balance would cost every posting a third of its speed.
  */
@@ -21,7 +21,10 @@ export async function lowBalanceCandidates(
      from wallet w
      left join unnest($1::text[], $2::bigint[]) as d (currency, threshold) on d.currency = w.currency
      where w.alerts_armed
-       and (w.balance < coalesce(w.low_threshold, d.threshold) or w.balance <= 0 or w.low_since is not null or w.depleted_since is not null)
+       and (
+         (w.balance < coalesce(w.low_threshold, d.threshold) and (w.low_since is null or $7::boolean))
+         or (w.balance <= 0 and w.depleted_since is null)
+         or (coalesce(w.low_since, w.depleted_since) is not null and w.balance >= coalesce(w.low_threshold, d.threshold, 1)))
        and ($3::text is null or (w.merchant_id, w.customer_id, w.currency) > ($3, $4, $5))
      order by w.merchant_id, w.customer_id, w.currency
      limit $6`,
@@ -32,6 +35,7 @@ export async function lowBalanceCandidates(
       after?.customerId ?? null,
       after?.currency ?? null,
       limit,
+      settings.rule.reminderSeconds > 0,
     ],
   );
   return rows.map((row) => ({ merchantId: row.merchant_id, customerId: row.customer_id, currency: row.currency }));

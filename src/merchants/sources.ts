@@ -12,6 +12,11 @@ export interface Source {
   readonly secrets: readonly Secret[];
   /** What a payment is for whose metadata has no `wallet_purpose`. */
   readonly defaultPurpose: 'topup' | 'order' | 'none';
+  /**
+   * Which `wallet_…` metadata of a payment is obeyed: `all` of it, or `customer` alone where payers can write metadata
+   * themselves (Razorpay Checkout's notes, links that take metadata from their URL) and could so grant themselves credit.
+   */
+  readonly metadata: 'all' | 'customer';
   /** What a refund does; `auto` follows the payment's purpose. */
   readonly refunds: 'auto' | 'credit' | 'reverse' | 'ignore';
 }

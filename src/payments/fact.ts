@@ -43,8 +43,11 @@ export interface DisputeFact {
   readonly kind: 'dispute';
   readonly paymentId: string;
   readonly disputeId: string;
-  /** `won` also stands for withdrawn: the money is the merchant's again. */
-  readonly state: 'open' | 'lost' | 'won';
+  /**
+   * `won`: the money is the merchant's again, also if it was lost before. `withdrawn`: it ended without a decision, so a
+   * dispute that was lost stays lost.
+   */
+  readonly state: 'open' | 'withdrawn' | 'lost' | 'won';
   readonly amountMinor: number | null;
   readonly currency: string | null;
   readonly occurredAt: Date | null;
@@ -63,10 +66,12 @@ export const PARK_REASONS = {
   customer_mismatch:
     'The payment names another customer than the one its early refund went to. Mend it by hand, with adjustments.',
   no_customer: 'Neither metadata nor provider say whose payment it is. Set wallet_customer_id, then replay.',
-  unknown_payment: 'The payment never arrived. Resend it from the provider, and this event is applied with it.',
+  unknown_payment:
+    'The success of its payment never arrived. Resend that from the provider, and this event is applied with it.',
   invalid_metadata: 'A wallet_… metadata value is not usable; see the detail.',
   currency_mismatch: 'The refund or dispute is in another currency than its payment.',
   balance_limit: 'The balance would pass the largest amount a wallet can hold.',
+  source_missing: 'The source it came in by is not configured any more. Configure it again, then replay.',
   apply_failed: 'Applying failed again and again; see the detail. Replay once the cause is mended.',
   unsupported_payload: 'The payload carries no data to act on, such as a thin event. Configure full payloads.',
 } as const satisfies Record<string, string>;

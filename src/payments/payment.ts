@@ -13,6 +13,8 @@ export interface Payment {
   readonly state: 'unknown' | 'pending' | 'failed' | 'succeeded';
   readonly purpose: Purpose | null;
   readonly customerId: string | null;
+  /** What its refunds do, as its source had it when the payment was first heard of. */
+  readonly refunds: RefundPolicy;
   readonly currency: string | null;
   readonly amountPaid: number | null;
   /** What a top-up grants where the metadata says other than the amount paid. */
@@ -29,6 +31,9 @@ export interface Payment {
 
 export type Purpose = 'topup' | 'order' | 'none';
 
+/** What refunds do to a wallet; `auto` follows the purpose of the payment. */
+export type RefundPolicy = 'auto' | 'credit' | 'reverse' | 'ignore';
+
 export interface PaymentPart {
   readonly kind: 'refund' | 'dispute';
   readonly partId: string;
@@ -44,7 +49,7 @@ export interface PaymentPart {
   readonly postings: number;
 }
 
-export type PartState = 'pending' | 'succeeded' | 'failed' | 'open' | 'lost' | 'won';
+export type PartState = 'pending' | 'succeeded' | 'failed' | 'open' | 'withdrawn' | 'lost' | 'won';
 
 /** What the payment's metadata asks for; null where it is silent. */
 export interface PaymentIntent {
@@ -57,7 +62,7 @@ export interface PaymentIntent {
  * failed after it succeeded stays failed when the news of its success arrives late.
  */
 const PAYMENT_RANK = { unknown: 0, pending: 1, failed: 2, succeeded: 3 } as const;
-const PART_RANK = { pending: 0, open: 0, succeeded: 1, lost: 1, failed: 2, won: 2 } as const;
+const PART_RANK = { pending: 0, open: 0, withdrawn: 1, succeeded: 2, lost: 2, failed: 3, won: 3 } as const;
 
 /** The payment after a fact about it. Recording a fact twice, or facts in another order, ends in the same amounts. */
 export function record(payment: Payment, fact: Fact, intent: PaymentIntent | null): Payment {
@@ -101,7 +106,7 @@ function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFac
     currency: known.currency ?? fact.currency,
   };
   // A dispute lost after a refund of the same money has nothing left to take, however long ago it was opened.
-  const settlesNow = PART_RANK[known.state] === 0 && PART_RANK[next.state] > 0;
+  const settlesNow = PART_RANK[known.state] < PART_RANK.lost && PART_RANK[next.state] >= PART_RANK.lost;
   const inOrder = settlesNow
     ? [...parts.filter((part) => part !== known), next]
     : parts.map((part) => (part === known ? next : part));

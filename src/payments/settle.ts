@@ -1,9 +1,6 @@
 import type { EventType } from '../ledger/entry.ts';
 import { proportionMinor } from '../money.ts';
-import type { Payment, PaymentPart, Purpose } from './payment.ts';
-
-/** What a source's refunds do to wallets; `auto` follows the purpose of the payment. */
-export type RefundPolicy = 'auto' | 'credit' | 'reverse' | 'ignore';
+import type { Payment, PaymentPart, Purpose, RefundPolicy } from './payment.ts';
 
 /** What the wallet should have received from a payment, by what caused it. All amounts are zero or more. */
 export interface Target {

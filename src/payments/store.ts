@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { PartState, Payment, PaymentPart, Purpose } from './payment.ts';
+import type { PartState, Payment, PaymentPart, Purpose, RefundPolicy } from './payment.ts';
 
 export interface PaymentKey {
   readonly merchantId: string;
@@ -17,7 +17,7 @@ export function paymentKeyText({ merchantId, sourceId, paymentId }: PaymentKey):
  */
 export async function lockPayments(
   tx: Tx,
-  keys: readonly (PaymentKey & { provider: string })[],
+  keys: readonly (PaymentKey & { provider: string; refunds: RefundPolicy })[],
   now: Date,
 ): Promise<Map<string, Payment>> {
   const unique = [...new Map(keys.map((key) => [paymentKeyText(key), key])).values()];
@@ -27,7 +27,12 @@ export async function lockPayments(
     unique.map((key) => key.sourceId),
     unique.map((key) => key.paymentId),
   ];
-  await tx.query(OPEN_PAYMENTS, [...columns, unique.map((key) => key.provider), now.toISOString()]);
+  await tx.query(OPEN_PAYMENTS, [
+    ...columns,
+    unique.map((key) => key.provider),
+    now.toISOString(),
+    unique.map((key) => key.refunds),
+  ]);
   const { rows: payments } = await tx.query<PaymentRow>(LOCK_PAYMENTS, columns);
   const { rows: parts } = await tx.query<PartRow>(READ_PARTS, columns);
   return assemble(payments, parts);
@@ -36,14 +41,15 @@ export async function lockPayments(
 const OPEN_PAYMENTS = {
   name: 'open-payments',
   text: `
-    insert into payment (merchant_id, source_id, payment_id, provider, state, created_at, updated_at)
-    select merchant_id, source_id, payment_id, provider, 'unknown', $5, $5
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (merchant_id, source_id, payment_id, provider)
+    insert into payment (merchant_id, source_id, payment_id, provider, refunds, state, created_at, updated_at)
+    select merchant_id, source_id, payment_id, provider, refunds, 'unknown', $5, $5
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[])
+      as k (merchant_id, source_id, payment_id, provider, refunds)
     order by 1, 2, 3
     on conflict do nothing`,
 };
 
-const PAYMENT_COLUMNS = `p.merchant_id, p.source_id, p.payment_id, p.state, p.purpose, p.customer_id, p.currency, p.amount_paid,
+const PAYMENT_COLUMNS = `p.merchant_id, p.source_id, p.payment_id, p.state, p.purpose, p.customer_id, p.refunds, p.currency, p.amount_paid,
   p.credit_amount, p.waited_out, p.posted_credit, p.postings`;
 const PART_COLUMNS = `t.merchant_id, t.source_id, t.payment_id, t.kind, t.part_id, t.ordinal, t.state, t.amount, t.currency,
   t.posted_credit, t.posted_take, t.postings`;
@@ -116,6 +122,7 @@ interface PaymentRow {
   state: Payment['state'];
   purpose: Purpose | null;
   customer_id: string | null;
+  refunds: RefundPolicy;
   currency: string | null;
   amount_paid: number | null;
   credit_amount: number | null;
@@ -154,6 +161,7 @@ function toPayment(row: PaymentRow, parts: readonly PartRow[]): Payment {
     state: row.state,
     purpose: row.purpose,
     customerId: row.customer_id,
+    refunds: row.refunds,
     currency: row.currency,
     amountPaid: row.amount_paid,
     creditAmount: row.credit_amount,
@@ -182,6 +190,7 @@ function paymentRow(payment: Payment): PaymentRow {
     state: payment.state,
     purpose: payment.purpose,
     customer_id: payment.customerId,
+    refunds: payment.refunds,
     currency: payment.currency,
     amount_paid: payment.amountPaid,
     credit_amount: payment.creditAmount,

@@ -30,7 +30,7 @@ import type { Provider } from './provider.ts';
  * | .action_required                                   |                                                              |
  * | payment.dispute.lost                               | dispute lost                                                 |
  * | payment.dispute.won                                | dispute won                                                  |
- * | payment.dispute.closed                             | dispute lost if its `amount_deducted` is positive, else won  |
+ * | payment.dispute.closed                             | lost if its `amount_deducted` is positive, else withdrawn    |
  * | payment.authorized                                 | ignored: not money yet                                       |
  * | order.paid                                         | ignored: the same money as payment.captured                  |
  * | refunds of a payment with `captured` false         | ignored: an automatic refund of money that never came        |
@@ -118,8 +118,9 @@ const readDispute = (byEvent: DisputeFact['state'] | 'closed') =>
       currency,
       amount_deducted,
     } = payload.dispute.entity;
-    // A dispute is closed after any end; only one that was lost has cost something.
-    const closedState = (amount_deducted ?? 0) > 0 ? 'lost' : 'won';
+    // A dispute is closed after any end; only one that was lost has cost something. Without a deduction it has ended for
+    // nothing, which must not give back what an explicit loss took.
+    const closedState = (amount_deducted ?? 0) > 0 ? 'lost' : 'withdrawn';
     const state = byEvent === 'closed' ? closedState : byEvent;
     return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt });
   });

@@ -2,15 +2,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import { getEvent, listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { eventsOfPayment, getEvent, listEvents, replayEvent } from '../../src/inbox/events.ts';
+import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import {
   dodoPayment,
   dodoRefund,
+  razorpayDispute,
   razorpayPayment,
   razorpayRefund,
   signStripe,
@@ -51,6 +53,26 @@ const eventTypes = async (paymentId: string) => {
   const [life] = await paymentLife(autocommit(database.pool), MERCHANT, paymentId);
   return life?.entries.map((entry) => [entry.eventType, entry.isCredit ? entry.amountMinor : -entry.amountMinor]);
 };
+
+const idOf = async (paymentId: string, eventType: string) => {
+  const key = { merchantId: MERCHANT, sourceId: 'src_stripe', paymentId };
+  const events = await eventsOfPayment(autocommit(database.pool), key);
+  return events.findLast((event) => event.eventType === eventType)?.eventId ?? '';
+};
+const stateOf = async (paymentId: string, eventType: string) =>
+  (await getEvent(autocommit(database.pool), MERCHANT, await idOf(paymentId, eventType)))?.state;
+
+/** Applies what is queued, as a worker with these services would. */
+async function applyFetched(services: ApplyServices): Promise<void> {
+  const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', {
+    batchSize: 20,
+    includeMetadata: true,
+  });
+  await applyEvents(
+    services,
+    jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId })),
+  );
+}
 
 const parked = async (paymentId: string) => {
   const events = await listEvents(autocommit(database.pool), MERCHANT, {
@@ -362,6 +384,109 @@ describe('an early refund', () => {
     ]);
     expect((await parked('pi_odd')).map((event) => event.reason)).toEqual(['invalid_metadata']);
     expect(await inbox.balance(customerId)).toBe(0);
+  });
+});
+
+describe('what the review asked for', () => {
+  it('a changed refunds setting does not reach back to payments heard of before', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_policy', amount: 1000, metadata: { wallet_customer_id: customerId } }),
+      stripeRefund({ paymentId: 'pi_policy', refundId: 're_policy', amount: 1000 }),
+    ]);
+    expect(await inbox.balance(customerId)).toBe(0);
+    for (const refunds of ['ignore', 'credit'] as const) {
+      const services = { ...inbox.services, sources: testSources([{ ...stripe, refunds }]) };
+      await inbox.boss.offWork('apply-provider-event');
+      await inbox.deliver(
+        stripeRefund({ type: 'updated', paymentId: 'pi_policy', refundId: 're_policy', amount: 1000 }),
+      );
+      await applyFetched(services);
+      expect(await inbox.balance(customerId)).toBe(0);
+    }
+    await workApplyProviderEvent(inbox.boss, inbox.services);
+  });
+
+  it('a refund of a payment that is only known to have failed waits, and is parked rather than dropped', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripePayment({ type: 'payment_failed', paymentId: 'pi_lost_success', metadata }),
+      stripeRefund({ paymentId: 'pi_lost_success', amount: 400 }),
+    ]);
+    expect(await stateOf('pi_lost_success', 'refund.created')).toBe('waiting');
+    await inbox.boss.offWork('apply-provider-event');
+    await inbox.boss.send('apply-provider-event', { eventId: await idOf('pi_lost_success', 'refund.created') });
+    await applyFetched({ ...inbox.services, waitSeconds: 0 });
+    await workApplyProviderEvent(inbox.boss, inbox.services);
+    expect((await parked('pi_lost_success'))[0]?.reason).toBe('unknown_payment');
+    await inbox.play([stripePaymentSucceeded({ paymentId: 'pi_lost_success', amount: 1000, metadata })]);
+    await eventually('the refund to be applied after all', async () => (await inbox.balance(customerId)) === 600);
+  });
+
+  it('a refund that a backlog brings before its payment waits for it all the same', async () => {
+    const customerId = await newCustomer();
+    await inbox.boss.offWork('apply-provider-event');
+    await inbox.deliver(
+      stripeRefund({ paymentId: 'pi_backlog', amount: 100, metadata: { wallet_customer_id: customerId } }),
+    );
+    const anHourLater = { now: () => new Date(Date.now() + 3_600_000) };
+    await applyFetched({ ...inbox.services, clock: anHourLater });
+    expect(await stateOf('pi_backlog', 'refund.created')).toBe('waiting');
+    expect(await inbox.balance(customerId)).toBe(0);
+    await workApplyProviderEvent(inbox.boss, inbox.services);
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_backlog', amount: 100, metadata: { wallet_customer_id: customerId } }),
+    ]);
+    await eventually('both to be applied', async () => (await stateOf('pi_backlog', 'refund.created')) === 'applied');
+    expect(await inbox.balance(customerId)).toBe(0);
+  });
+
+  it('a replay gives a payment that moved nothing yet to the customer it names', async () => {
+    await inbox.play([
+      stripePaymentSucceeded({
+        paymentId: 'pi_eur',
+        currency: 'eur',
+        customer: 'cus_stripe_eur',
+        amount: 50,
+        metadata: {},
+      }),
+    ]);
+    const [event] = await parked('pi_eur');
+    expect(event?.reason).toBe('unsupported_currency');
+    const customerId = await newCustomer();
+    await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId: event?.eventId ?? '', customerId });
+    await inbox.settled();
+    const [life] = await paymentLife(autocommit(database.pool), MERCHANT, 'pi_eur');
+    expect(life?.payment.customerId).toBe(customerId);
+  });
+
+  it('a customer named once is found again by the provider customer alone', async () => {
+    const customerId = await newCustomer();
+    await inbox.play([
+      stripePaymentSucceeded({
+        paymentId: 'pi_sub1',
+        amount: 10,
+        customer: 'cus_stripe_sub',
+        metadata: { wallet_customer_id: customerId },
+      }),
+      stripePaymentSucceeded({ paymentId: 'pi_sub2', amount: 20, customer: 'cus_stripe_sub', metadata: {} }),
+    ]);
+    expect(await inbox.balance(customerId)).toBe(30);
+  });
+
+  it('a dispute that is closed without a deduction gives back nothing that a loss took', async () => {
+    const customerId = await newCustomer();
+    const dispute = { paymentId: 'pay_closed', disputeId: 'disp_closed', amount: 500 };
+    await inbox.play(
+      [
+        razorpayPayment({ paymentId: 'pay_closed', amount: 500, notes: { wallet_customer_id: customerId } }),
+        razorpayDispute({ ...dispute, type: 'lost' }),
+        razorpayDispute({ ...dispute, type: 'closed' }),
+      ],
+      razorpay,
+    );
+    expect(await inbox.balance(customerId, 'INR')).toBe(0);
   });
 });
 

@@ -1,27 +1,38 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { autocommit } from '../../src/db/transaction.ts';
+import { invariant } from '../../src/errors.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import { getEvent } from '../../src/inbox/events.ts';
+import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { requeueStranded } from '../../src/inbox/stranded.ts';
+import type { Sources } from '../../src/merchants/sources.ts';
 import { deadLetterOf } from '../../src/queues.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
-import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
+import { signStripe, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
 let database: TestDatabase;
 let inbox: TestInbox;
 let customerId = '';
 const stripe = testSource('stripe');
-/** Its events are stored, but nobody configures it any more, so applying them throws. */
+/** Applying its events throws. */
 const gone = testSource('stripe', { sourceId: 'src_gone' });
 const QUEUE = 'apply-provider-event';
+
+/** The services, with a poison source. */
+let services: ApplyServices;
 
 beforeAll(async () => {
   database = await createTestDatabase();
   [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
   inbox = await startInbox(database, { sources: [stripe], works: false });
+  const find: Sources['find'] = (merchantId, sourceId) => {
+    invariant(sourceId !== gone.sourceId, 'poison');
+    return inbox.services.sources.find(merchantId, sourceId);
+  };
+  services = { ...inbox.services, sources: { ...inbox.services.sources, find } };
 });
 
 afterAll(async () => {
@@ -54,7 +65,7 @@ describe('the job that applies events', () => {
     const good = await deliver(payment('pi_good'));
     const poison = await deliver(payment('pi_poison'), gone);
     const fine = await deliver(payment('pi_fine'));
-    const results = await applyEvents(inbox.services, await fetchJobs());
+    const results = await applyEvents(services, await fetchJobs());
     const states = await Promise.all([good, poison, fine].map(async (eventId) => (await event(eventId))?.state));
     expect(states).toEqual(['applied', 'pending', 'applied']);
     expect(results.map((result) => result.status).sort()).toEqual(['completed', 'completed', 'failed']);
@@ -69,7 +80,7 @@ describe('the job that applies events', () => {
     const eventId = await deliver(payment('pi_last'), gone);
     const [job] = await fetchJobs();
     if (job === undefined) throw new Error('no job was enqueued');
-    const [result] = await applyEvents(inbox.services, [{ ...job, retryLimit: job.retryCount }]);
+    const [result] = await applyEvents(services, [{ ...job, retryLimit: job.retryCount }]);
     expect(result).toMatchObject({ status: 'deadletter', output: { error: 'InvariantError' } });
     expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'apply_failed', detail: 'InvariantError' });
     await inbox.boss.deleteJob(QUEUE, job.id);
@@ -85,12 +96,10 @@ describe('the job that applies events', () => {
     const [again] = await fetchJobs();
     expect(again).toMatchObject({ id: job.id, retryCount: 1 });
     const before = await inbox.balance(customerId);
-    expect(await applyEvents(inbox.services, [job])).toMatchObject([{ status: 'failed' }]);
+    expect(await applyEvents(services, [job])).toMatchObject([{ status: 'failed' }]);
     expect((await event(eventId))?.state).toBe('pending');
     expect(await inbox.balance(customerId)).toBe(before);
-    expect(await applyEvents(inbox.services, again === undefined ? [] : [again])).toMatchObject([
-      { status: 'completed' },
-    ]);
+    expect(await applyEvents(services, again === undefined ? [] : [again])).toMatchObject([{ status: 'completed' }]);
     expect(await inbox.balance(customerId)).toBe((before ?? 0) + 100);
   });
 
@@ -100,7 +109,7 @@ describe('the job that applies events', () => {
     const jobs = await fetchJobs();
     expect(jobs).toHaveLength(2);
     const before = await inbox.balance(customerId);
-    await Promise.all(jobs.map((job) => applyEvents(inbox.services, [job])));
+    await Promise.all(jobs.map((job) => applyEvents(services, [job])));
     expect(await inbox.balance(customerId)).toBe((before ?? 0) + 100);
   });
 
@@ -114,12 +123,11 @@ describe('the job that applies events', () => {
     const inTwoMinutes = { now: () => new Date(Date.now() + 120_000) };
     await eventually(
       'the stranded events to be found',
-      async () =>
-        (await requeueStranded(database.pool, inbox.boss, inTwoMinutes, inbox.services.logger)).enqueued === 1,
+      async () => (await requeueStranded({ ...services, clock: inTwoMinutes })).enqueued === 1,
       70_000,
     );
     expect(await event(buried)).toMatchObject({ state: 'parked', reason: 'apply_failed' });
-    await applyEvents(inbox.services, await fetchJobs());
+    await applyEvents(services, await fetchJobs());
     expect((await event(lost))?.state).toBe('applied');
   }, 80_000);
 
@@ -133,6 +141,24 @@ describe('the job that applies events', () => {
       }),
     };
     await expect(applyEvents(away, jobs)).rejects.toThrow('connect');
-    await applyEvents({ ...inbox.services, sources: testSources([stripe]) }, jobs);
+    await applyEvents(services, jobs);
+  });
+
+  it('parks the events of a source that is not configured any more, at once and by that name', async () => {
+    const eventId = await deliver(payment('pi_orphan'), gone);
+    expect(await applyEvents(inbox.services, await fetchJobs())).toMatchObject([{ status: 'completed' }]);
+    expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'source_missing', detail: 'src_gone' });
+  });
+
+  it('finds a waiting event whose alarm was lost, once its wait is over', async () => {
+    const eventId = await deliver(stripeRefund({ paymentId: 'pi_never', amount: 5 }));
+    await applyEvents(services, await fetchJobs());
+    expect((await event(eventId))?.state).toBe('waiting');
+    await inbox.boss.deleteAllJobs(QUEUE);
+    const inAnHour = { now: () => new Date(Date.now() + 3_600_000) };
+    expect(await requeueStranded({ ...services, clock: inAnHour })).toEqual({ enqueued: 1, parked: 0 });
+    expect(await requeueStranded({ ...services, clock: inAnHour })).toEqual({ enqueued: 0, parked: 0 });
+    await applyEvents({ ...services, clock: inAnHour }, await fetchJobs());
+    expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'no_customer' });
   });
 });

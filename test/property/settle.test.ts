@@ -4,8 +4,8 @@ import { type Evaluation, evaluate } from '../../src/inbox/evaluate.ts';
 import type { Source } from '../../src/merchants/sources.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import type { Fact } from '../../src/payments/fact.ts';
-import { type Payment, type PaymentIntent, withoutPostings } from '../../src/payments/payment.ts';
-import { type DuePosting, postedKeys, postingsDue, type RefundPolicy, settle } from '../../src/payments/settle.ts';
+import { type Payment, type PaymentIntent, type RefundPolicy, withoutPostings } from '../../src/payments/payment.ts';
+import { type DuePosting, postedKeys, postingsDue, settle } from '../../src/payments/settle.ts';
 import { disputeFact, type Happening, newPayment, paymentFact, refundFact, step } from '../support/payments.ts';
 
 /**
@@ -186,6 +186,7 @@ describe('the events of a payment', () => {
     mode: 'test',
     secrets: [],
     defaultPurpose: 'topup',
+    metadata: 'all',
     refunds: 'auto',
   };
 
@@ -196,12 +197,13 @@ describe('the events of a payment', () => {
       ...(intent.creditAmount === null ? {} : { wallet_credit_amount: String(intent.creditAmount) }),
     };
     const entries: DuePosting[] = [];
-    let payment = newPayment();
+    let payment = newPayment({ refunds: policy });
     const apply = (fact: Fact, waitIsOver: boolean): Evaluation => {
       const evaluation = evaluate({
         payment,
         fact: fact.kind === 'payment' ? { ...fact, metadata } : fact,
-        source: { ...source, refunds: policy },
+        source,
+        isAssigned: false,
         customer: { customerId: 'cus_a' },
         currencies: new Set(['USD', 'EUR']),
         waitIsOver,

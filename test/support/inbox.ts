@@ -27,6 +27,7 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     mode: 'test',
     secrets: [new Secret(SECRETS[provider])],
     defaultPurpose: 'topup',
+    metadata: 'all',
     refunds: 'auto',
     ...overrides,
   };

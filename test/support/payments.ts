@@ -1,7 +1,7 @@
 import { invariant } from '../../src/errors.ts';
 import type { DisputeFact, Fact, PaymentFact, ProviderCustomer, RefundFact } from '../../src/payments/fact.ts';
-import { type Payment, type PaymentIntent, record } from '../../src/payments/payment.ts';
-import { type DuePosting, postingsDue, type RefundPolicy, settle } from '../../src/payments/settle.ts';
+import { type Payment, type PaymentIntent, type RefundPolicy, record } from '../../src/payments/payment.ts';
+import { type DuePosting, postingsDue, settle } from '../../src/payments/settle.ts';
 
 export const PAYMENT_ID = 'p';
 
@@ -16,6 +16,7 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     state: 'unknown',
     purpose: null,
     customerId: null,
+    refunds: 'auto',
     currency: null,
     amountPaid: null,
     creditAmount: null,

@@ -72,8 +72,14 @@ describe('loadConfig', () => {
     });
     const shown = sources.map(({ secrets, ...rest }) => ({ ...rest, secrets: secrets.map((one) => one.reveal()) }));
     expect(shown.sort((a, b) => a.provider.localeCompare(b.provider))).toEqual([
-      { provider: 'dodo', defaultPurpose: 'order', refunds: 'credit', secrets: ['whsec_dodo'] },
-      { provider: 'stripe', defaultPurpose: 'topup', refunds: 'auto', secrets: ['whsec_new', 'whsec_old'] },
+      { provider: 'dodo', defaultPurpose: 'order', metadata: 'all', refunds: 'credit', secrets: ['whsec_dodo'] },
+      {
+        provider: 'stripe',
+        defaultPurpose: 'topup',
+        metadata: 'all',
+        refunds: 'auto',
+        secrets: ['whsec_new', 'whsec_old'],
+      },
     ]);
   });
 

@@ -12,6 +12,7 @@ const SOURCE: Source = {
   mode: 'test',
   secrets: [],
   defaultPurpose: 'topup',
+  metadata: 'all',
   refunds: 'auto',
 };
 
@@ -19,11 +20,13 @@ interface Circumstances {
   readonly source?: Partial<Source>;
   readonly customer?: CustomerResolution;
   readonly waitIsOver?: boolean;
+  readonly isAssigned?: boolean;
 }
 
 /** Evaluates facts in order, each under the same circumstances; returns the last evaluation. */
 function tell(facts: readonly Fact[], circumstances: Circumstances = {}, from: Payment = newPayment()): Evaluation {
-  let payment = from;
+  // As the store opens a payment: with its source's setting of that moment.
+  let payment: Payment = { ...from, refunds: circumstances.source?.refunds ?? from.refunds };
   let last: Evaluation | null = null;
   for (const fact of facts) {
     last = evaluate({
@@ -31,6 +34,7 @@ function tell(facts: readonly Fact[], circumstances: Circumstances = {}, from: P
       fact,
       source: { ...SOURCE, ...circumstances.source },
       customer: circumstances.customer ?? { customerId: 'cus_a' },
+      isAssigned: circumstances.isAssigned ?? false,
       currencies: new Set(['USD', 'INR', 'EUR']),
       waitIsOver: circumstances.waitIsOver ?? false,
     });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Purpose } from '../../src/payments/payment.ts';
-import { postedKeys, type RefundPolicy } from '../../src/payments/settle.ts';
+import type { Purpose, RefundPolicy } from '../../src/payments/payment.ts';
+import { postedKeys } from '../../src/payments/settle.ts';
 import { entriesText, happenings, play } from '../support/payments.ts';
 
 /** The entries that these happenings cause, as a text. */

@@ -68,7 +68,7 @@ const FIXTURES: Readonly<Record<ProviderName, Readonly<Record<string, string>>>>
     'payment.dispute.action_required': `dispute ${RAZORPAY_PAYMENT} open 50000 INR`,
     'payment.dispute.lost': `dispute ${RAZORPAY_PAYMENT} lost 50000 INR`,
     'payment.dispute.won': `dispute ${RAZORPAY_PAYMENT} won 50000 INR`,
-    'payment.dispute.closed': `dispute ${RAZORPAY_PAYMENT} won 50000 INR`,
+    'payment.dispute.closed': `dispute ${RAZORPAY_PAYMENT} withdrawn 50000 INR`,
   },
 };
 
