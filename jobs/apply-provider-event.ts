@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { applyEvents } from '../src/inbox/apply.ts';
 import type { ApplyServices } from '../src/inbox/settle-facts.ts';
-import { QUEUES } from '../src/queues.ts';
+import { BOUNDED_FETCH, QUEUES } from '../src/queues.ts';
 
 /** Turns stored provider events into wallet entries, a batch in a transaction. */
 export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServices): Promise<void> {
@@ -10,9 +10,10 @@ export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServic
     'apply-provider-event',
     {
       // One transaction a batch: a hundred events cost little more than one, and a poison one is found soon.
-      batchSize: 250,
-      localConcurrency: 1,
+      batchSize: 100,
+      localConcurrency: 2,
       burstWhenBatchFull: true,
+      ...BOUNDED_FETCH,
       perJobResults: true,
       includeMetadata: true,
       pollingIntervalSeconds: 2,

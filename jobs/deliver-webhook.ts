@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import type { Outgoing } from '../src/announcements/index.ts';
-import { QUEUES } from '../src/queues.ts';
+import { BOUNDED_FETCH, QUEUES } from '../src/queues.ts';
 
 /** Tries deliveries of the embedded sender; each settles its own job, whatever becomes of the others of its batch. */
 export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 'deliver'>): Promise<void> {
@@ -12,6 +12,7 @@ export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 
       batchSize: 16,
       localConcurrency: 4,
       burstWhenBatchFull: true,
+      ...BOUNDED_FETCH,
       pollingIntervalSeconds: 2,
       // A notification tells of a job that is made, not of a retry that becomes due: those are found by looking.
       notifyPollingIntervalSeconds: 2,

@@ -10,7 +10,8 @@ create table provider_event (
   -- Bytes, not JSON: a correctly signed body may hold what no JSON column accepts, and must not be lost for it.
   body bytea not null,
   -- pending: to be applied · applied · ignored: not an event we act on · waiting: for its payment · parked: for a person
-  state text not null check (state in ('pending', 'applied', 'ignored', 'waiting', 'parked')),
+  -- dismissed: a person has dealt with it by hand
+  state text not null check (state in ('pending', 'applied', 'ignored', 'waiting', 'parked', 'dismissed')),
   reason text,
   detail text check (length(detail) <= 2000),
   payment_id text,

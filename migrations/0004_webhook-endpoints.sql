@@ -36,8 +36,14 @@ create table webhook_delivery (
   next_attempt_at timestamptz,
   primary key (merchant_id, message_id, endpoint_id),
   foreign key (merchant_id, message_id) references webhook_message,
-  foreign key (merchant_id, endpoint_id) references webhook_endpoint on delete cascade
+  foreign key (merchant_id, endpoint_id) references webhook_endpoint on delete cascade,
+  -- A pending delivery always says when it is due, so that one which lost its job can be found.
+  check ((state = 'pending') = (next_attempt_at is not null))
 );
+
+-- Deleting an endpoint looks for its deliveries.
+create index webhook_delivery_by_endpoint on webhook_delivery (merchant_id, endpoint_id);
+create index webhook_delivery_due on webhook_delivery (next_attempt_at) where state = 'pending';
 
 create table webhook_attempt (
   merchant_id text not null,
@@ -53,4 +59,6 @@ create table webhook_attempt (
   foreign key (merchant_id, message_id, endpoint_id) references webhook_delivery on delete cascade
 );
 
+-- Deleting a delivery looks for its attempts.
+create index webhook_attempt_by_delivery on webhook_attempt (merchant_id, message_id, endpoint_id);
 create index webhook_attempt_newest on webhook_attempt (merchant_id, endpoint_id, created_at desc);

@@ -56,12 +56,15 @@ const secretList = z.string().transform((text, context) => {
   return secrets.map((secret) => new Secret(secret));
 });
 
-const apiKey = z
-  .string()
-  .min(32, 'wants 32 characters or more')
-  .max(256, 'wants 256 characters or fewer')
-  .regex(/^[\x21-\x7e]+$/, 'wants printable characters without spaces')
-  .transform((text) => new Secret(text));
+/** A text that is sent as `Authorization: Bearer …`. */
+function bearer(minimum: number) {
+  return z
+    .string()
+    .min(minimum, `wants ${minimum} characters or more`)
+    .max(256, 'wants 256 characters or fewer')
+    .regex(/^[\x21-\x7e]+$/, 'wants printable characters without spaces')
+    .transform((text) => new Secret(text));
+}
 const httpUrl = z.url({ protocol: /^https?$/, error: 'wants an http or https URL' });
 
 const BASE_SCHEMA = {
@@ -79,7 +82,8 @@ const BASE_SCHEMA = {
       'wants trace, debug, info, warn, error, fatal or silent',
     )
     .default('info'),
-  API_KEY: apiKey.optional(),
+  METRICS_TOKEN: bearer(16).optional(),
+  API_KEY: bearer(32).optional(),
   MODE: z.enum(['test', 'live'], 'wants test or live').default('test'),
   MERCHANT_ID: z
     .string()

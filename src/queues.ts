@@ -37,7 +37,8 @@ export const QUEUES = {
     expireInSeconds: 60,
     heartbeatSeconds: 10,
     retentionSeconds: 90 * DAY_SECONDS,
-    deleteAfterSeconds: DAY_SECONDS,
+    // A finished job says nothing that its event does not; the fewer there are, the faster the queue.
+    deleteAfterSeconds: 600,
   }),
   /** "There is something to announce." At most one is queued; the work list in the database says what. */
   'announce-balance-changes': define(nothing, {
@@ -101,6 +102,13 @@ export const QUEUE_NAMES = Object.keys(QUEUES).filter((name): name is QueueName 
 export function deadLetterOf(name: QueueName): string {
   return `${name}.dead`;
 }
+
+/**
+ * For the workers of busy queues. Our jobs have no groups, so this limits nothing; but it makes pg-boss claim jobs by a
+ * statement whose plan stands when the statistics of its table are old. The plain one then compares every job in the
+ * table with every job claimed: measured, with 13,000 finished jobs around, 740 ms for a claim instead of 5.
+ */
+export const BOUNDED_FETCH = { groupConcurrency: 1_000 } as const;
 
 export interface BossOptions {
   readonly databaseUrl: string;

@@ -25,30 +25,33 @@ export interface Delivery {
 }
 
 /**
- * Stores messages with a delivery to every endpoint that wants them, and nothing of a message that no endpoint wants.
- * @returns the new deliveries
+ * Stores messages with a delivery to every endpoint that wants them, and nothing of a message that no endpoint wants. To an
+ * endpoint that is disabled the delivery has failed from the start: once it is enabled, it can be asked for.
+ * @returns the new deliveries that are due
  */
 export async function insertMessages(
   tx: Tx,
   messages: readonly OutgoingMessage[],
   now: Date,
 ): Promise<readonly DeliveryKey[]> {
-  const { rows } = await tx.query<DeliveryKeyRow>(
+  const { rows } = await tx.query<DeliveryKeyRow & Pick<DeliveryRow, 'state'>>(
     `with said as (
        select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as m (merchant_id, message_id, event_type, payload)),
      wanted as (
-       select m.merchant_id, m.message_id, e.endpoint_id
+       select m.merchant_id, m.message_id, e.endpoint_id, e.disabled
        from said m join webhook_endpoint e using (merchant_id)
-       where not e.disabled and (e.event_types is null or m.event_type = any (e.event_types))),
+       where e.event_types is null or m.event_type = any (e.event_types)),
      stored as (
        insert into webhook_message (merchant_id, message_id, event_type, payload, created_at)
        select m.merchant_id, m.message_id, m.event_type, m.payload, $5
        from said m where exists (select from wanted w where w.merchant_id = m.merchant_id and w.message_id = m.message_id)
        on conflict do nothing)
      insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
-     select merchant_id, message_id, endpoint_id, 'pending', now() from wanted
+     select merchant_id, message_id, endpoint_id,
+       case when disabled then 'failed' else 'pending' end, case when disabled then null else now() end
+     from wanted
      on conflict do nothing
-     returning merchant_id, message_id, endpoint_id`,
+     returning merchant_id, message_id, endpoint_id, state`,
     [
       messages.map((message) => message.merchantId),
       messages.map((message) => message.messageId),
@@ -57,7 +60,7 @@ export async function insertMessages(
       now.toISOString(),
     ],
   );
-  return rows.map(toDeliveryKey);
+  return rows.filter((row) => row.state === 'pending').map(toDeliveryKey);
 }
 
 /** Stores one message for one endpoint, whatever the endpoint's filter says. */
@@ -136,6 +139,33 @@ export async function settleDelivery(
   );
   return rows[0]?.next_attempt_at ?? null;
 }
+
+/**
+ * Takes up to `limit` pending deliveries that have been overdue for this long and have no job, and makes them due now.
+ * Another sweep at the same time finds them no longer overdue.
+ */
+export async function takeOverdue(tx: Tx, overdueSeconds: number, limit: number): Promise<readonly DeliveryKey[]> {
+  const { rows } = await tx.query<DeliveryKeyRow>(TAKE_OVERDUE, [overdueSeconds, limit]);
+  return rows.map(toDeliveryKey);
+}
+
+/** EXCEPT is hashed or sorted; an anti-join, planned from statistics of a quieter time, might compare each with each. */
+const TAKE_OVERDUE = `
+  with lost as (
+    select merchant_id, message_id, endpoint_id
+    from webhook_delivery
+    where state = 'pending' and next_attempt_at < now() - make_interval(secs => $1)
+    except
+    select data ->> 'merchantId', data ->> 'messageId', data ->> 'endpointId'
+    from pgboss.job
+    where name = 'deliver-webhook' and state in ('created', 'retry', 'active')
+    limit $2)
+  update webhook_delivery d
+  set next_attempt_at = now()
+  from lost
+  where d.merchant_id = lost.merchant_id and d.message_id = lost.message_id and d.endpoint_id = lost.endpoint_id
+    and d.state = 'pending' and d.next_attempt_at < now() - make_interval(secs => $1)
+  returning d.merchant_id, d.message_id, d.endpoint_id`;
 
 export interface AttemptRecord {
   readonly attemptId: string;

@@ -76,7 +76,8 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    return deleteEndpoint(autocommit(this.#options.pool), merchantId, endpointId);
+    // A delivery under way locks the same rows the other way round; the one that loses the deadlock runs again.
+    return transaction(this.#options.pool, (tx) => deleteEndpoint(tx, merchantId, endpointId));
   }
 
   getSecret(merchantId: string, endpointId: string): Promise<string | null> {
@@ -100,7 +101,10 @@ export class DirectWebhooks implements OutgoingWebhooks {
     return selectAttempts(autocommit(this.#options.pool), merchantId, endpointId, limit);
   }
 
-  /** A message whose tries were used up is tried once; another goes on with the tries it has left. */
+  /**
+   * A message whose tries were used up is tried once; another goes on with the tries it has left, which are all of them
+   * for one that came while the endpoint was disabled.
+   */
   resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
     const { pool, boss } = this.#options;
     return transaction(pool, async (tx) => {

@@ -59,8 +59,8 @@ export async function updateEndpoint(
 }
 
 /** Takes its deliveries and their attempts along. */
-export async function deleteEndpoint(db: Queryable, merchantId: string, endpointId: string): Promise<boolean> {
-  const { rowCount } = await db.query('delete from webhook_endpoint where merchant_id = $1 and endpoint_id = $2', [
+export async function deleteEndpoint(tx: Tx, merchantId: string, endpointId: string): Promise<boolean> {
+  const { rowCount } = await tx.query('delete from webhook_endpoint where merchant_id = $1 and endpoint_id = $2', [
     merchantId,
     endpointId,
   ]);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invariant } from '../errors.ts';
-import { type Entry, entryId, type WalletAlert, type WalletKey } from '../ledger/entry.ts';
+import type { Entry, WalletAlert, WalletKey } from '../ledger/entry.ts';
+import { entryView } from '../ledger/entry-view.ts';
 import type { ClaimedWallet } from '../ledger/unannounced.ts';
 import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
 import type { OutgoingMessage } from './outgoing.ts';
@@ -25,7 +26,7 @@ export function buildMessages(announcement: Announcement): readonly OutgoingMess
   invariant(alerts.length === toAlertSeq - fromAlertSeq, 'a claim lacks alerts');
   return [
     ...(fromVersion < 0 ? [createdMessage(announcement)] : []),
-    ...inChunks(entries.map(toEntryData)).map((chunk) => changedMessage(announcement, chunk)),
+    ...inChunks(entries.map(entryView)).map((chunk) => changedMessage(announcement, chunk)),
     ...alerts.map(alertMessage),
   ];
 }
@@ -96,22 +97,6 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
       reminder: alert.reminder,
     },
   );
-}
-
-function toEntryData(entry: Entry): EntryData {
-  return {
-    id: entryId(entry),
-    seq: entry.seq,
-    amount: entry.amountMinor,
-    is_credit: entry.isCredit,
-    event_type: entry.eventType,
-    before_balance: entry.beforeBalance,
-    after_balance: entry.afterBalance,
-    reason: entry.reason,
-    reference_object_id: entry.referenceObjectId,
-    metadata: entry.metadata,
-    created_at: entry.createdAt.toISOString(),
-  };
 }
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';

@@ -5,6 +5,8 @@ import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import { refusal } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { equalInConstantTime } from '../signature.ts';
+import { bearerKey } from './auth.ts';
 import { docsRouter } from './docs.ts';
 import { NOWHERE, replyTo } from './failure.ts';
 import { openApiDocument } from './openapi.ts';
@@ -75,8 +77,13 @@ function serveDocument(app: Express): void {
   });
 }
 
-function serveMetrics(app: Express, { metrics }: Services): void {
-  app.get('/metrics', async (_request, response) => {
+function serveMetrics(app: Express, { metrics, config }: Services): void {
+  const token = config.METRICS_TOKEN?.reveal();
+  app.get('/metrics', async (request, response) => {
+    if (token !== undefined && !equalInConstantTime(bearerKey(request.headers.authorization) ?? '', token)) {
+      send(response, replyTo(refusal('UNAUTHORIZED', 'This wants METRICS_TOKEN, as "Authorization: Bearer <token>".')));
+      return;
+    }
     const body = await metrics.registry.metrics();
     send(response, { status: 200, body, headers: { 'content-type': metrics.registry.contentType } });
   });

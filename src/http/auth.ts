@@ -45,7 +45,8 @@ export class Authenticator {
   }
 }
 
-function bearerKey(header: string | undefined): string | null {
+/** What a request has as `Authorization: Bearer …`, or null. */
+export function bearerKey(header: string | undefined): string | null {
   return /^Bearer +([\x21-\x7e]{1,256})$/i.exec(header ?? '')?.[1] ?? null;
 }
 

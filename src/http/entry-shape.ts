@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type Entry, entryId, type Wallet } from '../ledger/entry.ts';
+import type { Entry, Wallet } from '../ledger/entry.ts';
+import { entryView } from '../ledger/entry-view.ts';
 import { eventType, minorUnits, storedMetadata, timestamp } from './fields.ts';
 
 /** Dodo Payments' CustomerWalletTransaction, and beyond it `seq`, `metadata` and `idempotency_key`. */
@@ -39,21 +40,11 @@ export function storedIdempotencyKey(key: string): string {
 export function entryResponse(entry: Entry): z.output<typeof entryShape> {
   const key = entry.idempotencyKey;
   return {
-    id: entryId(entry),
+    ...entryView(entry),
     business_id: entry.merchantId,
     customer_id: entry.customerId,
     currency: entry.currency,
-    seq: entry.seq,
-    amount: entry.amountMinor,
-    is_credit: entry.isCredit,
-    event_type: entry.eventType,
-    before_balance: entry.beforeBalance,
-    after_balance: entry.afterBalance,
-    reason: entry.reason,
-    reference_object_id: entry.referenceObjectId,
-    metadata: entry.metadata === null ? null : { ...entry.metadata },
     idempotency_key: key?.startsWith(API_KEY_PREFIX) ? key.slice(API_KEY_PREFIX.length) : null,
-    created_at: entry.createdAt.toISOString(),
   };
 }
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { findCustomers } from '../customers/store.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError, refuse } from '../errors.ts';
-import { EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
+import { dismissEvent, EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
 import { PARK_REASONS } from '../payments/fact.ts';
 import { refuseUnknownCustomer } from './customers.ts';
 import { itemsOf, pageOf, paging, plainIdParams, text, timestamp } from './fields.ts';
@@ -87,7 +87,7 @@ const replay = merchantRoute({
   path: '/events/{event_id}/replay',
   scope: 'write',
   tag,
-  summary: 'Apply a parked event again, once its cause is mended; it cannot credit twice',
+  summary: 'Apply a parked or dismissed event again, once its cause is mended; it cannot credit twice',
   params: plainIdParams('event_id'),
   body: z.strictObject({
     customer_id: text(300, 1).nullable().optional().meta({
@@ -109,4 +109,26 @@ const replay = merchantRoute({
   },
 });
 
-export const eventRoutes: readonly Route[] = [list, retrieve, replay];
+const dismiss = merchantRoute({
+  method: 'post',
+  path: '/events/{event_id}/dismiss',
+  scope: 'write',
+  tag,
+  summary: 'Set a parked event aside that you have dealt with by hand',
+  params: plainIdParams('event_id'),
+  body: z.strictObject({
+    note: text(500).nullable().optional().meta({ description: 'What was done; it is shown in `detail`.' }),
+  }),
+  bodyOptional: true,
+  response: { description: 'The event, dismissed.', schema: eventShape },
+  errors: ['CONFLICT'],
+  async handle({ services: { pool, clock }, merchantId, params, body }) {
+    const dismissal = { merchantId, eventId: params.event_id, note: body.note ?? null };
+    const dismissed = await dismissEvent(autocommit(pool), dismissal, clock.now());
+    if (dismissed === null) return refuse('NOT_FOUND', NO_EVENT);
+    if ('code' in dismissed) throw new RefusalError(dismissed);
+    return eventResponse(dismissed);
+  },
+});
+
+export const eventRoutes: readonly Route[] = [list, retrieve, replay, dismiss];

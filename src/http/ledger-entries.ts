@@ -3,7 +3,7 @@ import { findCustomers } from '../customers/store.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError, refuse } from '../errors.ts';
 import { parseEntryId } from '../ledger/entry.ts';
-import { getEntry, listEntries } from '../ledger/history.ts';
+import { getEntry, listEntries, MAX_OFFSET } from '../ledger/history.ts';
 import { refuseUnknownCustomer } from './customers.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
 import { KeylessError } from './failure.ts';
@@ -82,6 +82,10 @@ const list = merchantRoute({
     .refine((query) => query.currency !== undefined || (query.before_seq ?? query.after_seq) === undefined, {
       path: ['currency'],
       error: 'is wanted with before_seq and after_seq, since every wallet counts its own entries',
+    })
+    .refine((query) => (query.page_number ?? 0) * query.page_size <= MAX_OFFSET, {
+      path: ['page_number'],
+      error: `reaches beyond ${MAX_OFFSET} entries; use currency and before_seq with the seq of the last entry you have`,
     }),
   response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
   errors: ['CUSTOMER_NOT_FOUND'],

@@ -3,6 +3,7 @@ import { autocommit, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { Wallet } from '../ledger/entry.ts';
 import { balanceAt } from '../ledger/history.ts';
+import { openWallets } from '../ledger/store.ts';
 import { setThreshold, type Threshold, thresholdOf } from '../ledger/thresholds.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
 import { refuseUnknownCustomer } from './customers.ts';
@@ -32,11 +33,10 @@ const list = merchantRoute({
     }),
   },
   errors: ['CUSTOMER_NOT_FOUND'],
-  async handle({ services: { ledger, config }, merchantId, params }) {
-    const wallets = await ledger.wallets(merchantId, params.customer_id);
-    // Every customer has wallets from the start, so none means no customer.
+  async handle({ services, merchantId, params }) {
+    const wallets = await walletsOf(services, merchantId, params.customer_id);
     if (wallets.length === 0) refuseUnknownCustomer(params.customer_id);
-    const { totalMinor, unconverted } = usdTotal(wallets, config.FX_RATES_USD);
+    const { totalMinor, unconverted } = usdTotal(wallets, services.config.FX_RATES_USD);
     const items = wallets.map(walletResponse);
     const left = unconverted.length === 0 ? {} : { unconverted_currencies: [...unconverted] };
     return { items, total_balance_usd: totalMinor, ...left };
@@ -123,13 +123,30 @@ function thresholdResponse(params: WalletParams, { threshold: value, source }: T
   return { ...params, threshold: value, source };
 }
 
+/**
+ * Every wallet of a customer; none means no customer, since each has wallets from the start. A currency that was configured
+ * after that gets its wallet here, unless an entry came first.
+ */
+async function walletsOf(
+  { ledger, pool, settings, clock, onPosted }: Services,
+  merchantId: string,
+  customerId: string,
+): Promise<readonly Wallet[]> {
+  const wallets = await ledger.wallets(merchantId, customerId);
+  const present = new Set(wallets.map((wallet) => wallet.currency));
+  if (wallets.length === 0 || settings.currencies.isSubsetOf(present)) return wallets;
+  await transaction(pool, (tx) => openWallets(tx, [{ merchantId, customerId }], settings.currencies, clock.now()));
+  onPosted();
+  return ledger.wallets(merchantId, customerId);
+}
+
 async function findWallet(
-  { ledger }: Services,
+  services: Services,
   merchantId: string,
   customerId: string,
   currency: string,
 ): Promise<Wallet> {
-  const wallets = await ledger.wallets(merchantId, customerId);
+  const wallets = await walletsOf(services, merchantId, customerId);
   const found = wallets.find((wallet) => wallet.currency === currency);
   return found ?? noWallet(wallets, { customer_id: customerId, currency });
 }

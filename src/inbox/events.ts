@@ -6,9 +6,9 @@ import type { ParkReason } from '../payments/fact.ts';
 import type { PaymentKey } from '../payments/store.ts';
 import { bossDatabase } from '../queues.ts';
 
-export type EventState = 'pending' | 'applied' | 'ignored' | 'waiting' | 'parked';
+export type EventState = 'pending' | 'applied' | 'ignored' | 'waiting' | 'parked' | 'dismissed';
 
-export const EVENT_STATES: readonly EventState[] = ['pending', 'applied', 'ignored', 'waiting', 'parked'];
+export const EVENT_STATES: readonly EventState[] = ['pending', 'applied', 'ignored', 'waiting', 'parked', 'dismissed'];
 
 /** A delivery as received, and what became of it. */
 export interface ProviderEvent {
@@ -137,8 +137,11 @@ export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Pro
     );
     const row = rows[0];
     if (row === undefined) return null;
-    if (row.state !== 'parked' && row.state !== 'waiting')
-      return refusal('CONFLICT', `Only a parked or waiting event can be replayed; this one is ${row.state}.`);
+    if (row.state !== 'parked' && row.state !== 'waiting' && row.state !== 'dismissed')
+      return refusal(
+        'CONFLICT',
+        `Only a parked, waiting or dismissed event can be replayed; this one is ${row.state}.`,
+      );
     const { rows: updated } = await tx.query<EventRow>(
       `update provider_event
        set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1,
@@ -259,4 +262,34 @@ export async function eventBacklog(
     waitingEvents: row?.waiting ?? 0,
     oldestPendingEventSeconds: Math.max(row?.pending_seconds ?? 0, 0),
   };
+}
+
+export interface Dismissal {
+  readonly merchantId: string;
+  readonly eventId: string;
+  /** What was done instead; null to say nothing. */
+  readonly note: string | null;
+}
+
+/**
+ * Sets a parked event aside that somebody has dealt with by hand. Why it was parked stays in its detail, before the note.
+ * @returns the event as it is now, null if there is no such event, or why it cannot be dismissed
+ */
+export async function dismissEvent(
+  db: Queryable,
+  { merchantId, eventId, note }: Dismissal,
+  now: Date,
+): Promise<ProviderEvent | Refusal | null> {
+  const { rows } = await db.query<EventRow>(
+    `update provider_event
+     set state = 'dismissed', reason = null, detail = left(concat_ws(': ', reason, coalesce($3, detail)), 2000), settled_at = $4
+     where merchant_id = $1 and event_id = $2 and state = 'parked'
+     returning ${COLUMNS}`,
+    [merchantId, eventId, note, now.toISOString()],
+  );
+  if (rows[0] !== undefined) return toEvent(rows[0]);
+  const event = await getEvent(db, merchantId, eventId);
+  return event === null
+    ? null
+    : refusal('CONFLICT', `Only a parked event can be dismissed; this one is ${event.state}.`);
 }

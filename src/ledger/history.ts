@@ -4,6 +4,9 @@ import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 
 /** Reads of the past. Entries never change, so none of this takes a lock. */
 
+/** The most entries a page may lie behind; each is read to be skipped. A cursor has no such bound. */
+export const MAX_OFFSET = 100_000;
+
 export interface HistoryQuery {
   /** Null for all of the customer's wallets. */
   readonly currency: string | null;
@@ -41,7 +44,10 @@ export async function listEntries(
   return rows.map(toEntry);
 }
 
-/** Each wallet is read backwards along its primary key, as far as the page can reach; the wallets' pages are then merged. */
+/**
+ * Each wallet is read backwards along its primary key, as far as the page can reach; the wallets' pages are then merged. The
+ * cursor is a range even where there is none, so that a plan made for every cursor still begins at it.
+ */
 const LIST_ENTRIES = {
   name: 'list-entries',
   text: `
@@ -53,8 +59,7 @@ const LIST_ENTRIES = {
         and ($4::text is null or e.event_type = $4)
         and ($5::timestamptz is null or e.created_at >= $5)
         and ($6::timestamptz is null or e.created_at <= $6)
-        and ($7::bigint is null or e.seq > $7)
-        and ($8::bigint is null or e.seq < $8)
+        and e.seq > coalesce($7::bigint, 0) and e.seq < coalesce($8::bigint, 9223372036854775807)
       order by e.seq desc
       limit $9::bigint + $10::bigint) e
     where w.merchant_id = $1 and w.customer_id = $2 and ($3::text is null or w.currency = $3)

@@ -126,6 +126,38 @@ describe('events', () => {
     expect((await app.call('GET', '/events?status=parked')).body.items).toEqual([]);
   });
 
+  it('that were dealt with by hand are dismissed, and can be replayed all the same', async () => {
+    const body = stripePaymentSucceeded({ eventId: 'evt_by_hand', paymentId: 'pi_by_hand' });
+    await send('/webhooks/stripe', body, signStripe(body));
+    const park = async () => {
+      const { rows } = await app.database.pool.query(
+        "update provider_event set state = 'parked', reason = 'no_customer', detail = 'why' where delivery_key = 'evt_by_hand' returning event_id",
+      );
+      return rows[0].event_id;
+    };
+    const events = async (status: string) => (await app.call('GET', `/events?status=${status}`)).body.items;
+    const id = await park();
+    const dismiss = (sent?: unknown) => app.call('POST', `/events/${id}/dismiss`, sent);
+    expect(await dismiss({ note: 'n'.repeat(501) })).toMatchObject({ status: 422 });
+    const { status, body: dismissed } = await dismiss({ note: 'credited by hand' });
+    expect(status).toBe(200);
+    expect(dismissed).toMatchObject({ status: 'dismissed', reason: null, detail: 'no_customer: credited by hand' });
+    expect(dismissed.settled_at).not.toBeNull();
+    expect(await events('parked')).toEqual([]);
+    expect(await events('dismissed')).toEqual([dismissed]);
+    const again = await dismiss();
+    expect(again).toMatchObject({ status: 409, body: { code: 'CONFLICT' } });
+    expect(again.headers.get('x-should-retry')).toBe('false');
+    expect(await app.call('POST', `/events/${id}/replay`)).toMatchObject({
+      status: 200,
+      body: { status: 'pending', detail: null },
+    });
+    expect(await dismiss()).toMatchObject({ status: 409 });
+    await park();
+    expect((await dismiss()).body).toMatchObject({ status: 'dismissed', detail: 'no_customer: why' });
+    expect(await app.call('POST', '/events/evt_none/dismiss')).toMatchObject({ status: 404 });
+  });
+
   it('come in pages, newest first', async () => {
     const all = await stored();
     const page = async (query: string) => (await app.call('GET', `/events?${query}`)).body.items;

@@ -50,6 +50,22 @@ describe('a running service', () => {
     expect(body).not.toContain('bus_default');
   });
 
+  it('shows its figures to the holder of METRICS_TOKEN alone, where there is one', async () => {
+    const token = 'a-token-for-metrics';
+    const guarded = await startTestApp({ environment: { METRICS_TOKEN: token } });
+    try {
+      const get = (authorization: string) => guarded.call('GET', '/metrics', undefined, { authorization });
+      for (const wrong of ['', 'Bearer', `Bearer ${token}x`, `Basic ${token}`, `Bearer ${API_KEY}`]) {
+        const answer = await get(wrong);
+        expect(answer).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } });
+        expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+      }
+      expect(await get(`Bearer ${token}`)).toMatchObject({ status: 200, body: expect.stringContaining('chokin_') });
+    } finally {
+      await guarded.close();
+    }
+  });
+
   it('gives every request an id, and keeps one that is fit to be logged', async () => {
     const idOf = async (given: string) =>
       (await app.call('GET', '/healthz', undefined, { 'x-request-id': given })).headers.get('x-request-id');

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { loadConfig } from '../../src/config.ts';
 import { usdTotal } from '../../src/http/usd-total.ts';
+import { createLogger } from '../../src/log.ts';
 import { parseRate } from '../../src/money.ts';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { startWeb, type Web } from '../../src/web.ts';
+import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 
 let app: TestApp;
@@ -83,15 +87,68 @@ describe('the low-balance threshold', () => {
 });
 
 describe('a wallet in a currency that was configured later', () => {
+  let later: Web;
+
+  beforeAll(async () => {
+    later = await startWeb({
+      config: loadConfig({ PORT: '0', API_KEY, WALLET_CURRENCIES: 'USD,INR,EUR,GBP' }),
+      databaseUrl: app.database.url,
+      logger: createLogger('silent', 'test'),
+      clock: systemClock,
+      print: () => {},
+      checkResponses: true,
+    });
+  });
+  afterAll(() => later.close());
+
+  const wallets = (id: string) => `/customers/${id}/wallets`;
+  const get = async (path: string) => {
+    const response = await fetch(`${later.url}${path}`, { headers: { authorization: `Bearer ${API_KEY}` } });
+    return { status: response.status, body: JSON.parse(await response.text()) };
+  };
+  const announced = async (id: string) => {
+    const { rowCount } = await app.database.pool.query(
+      "select 1 from unannounced_wallet where customer_id = $1 and currency = 'GBP'",
+      [id],
+    );
+    return rowCount === 1;
+  };
+
+  it.each([
+    ['the list', (id: string) => wallets(id), 200],
+    ['the wallet', (id: string) => `${wallets(id)}/GBP`, 200],
+    ['its past', (id: string) => `${wallets(id)}/GBP?at=2020-01-01T00:00:00Z`, 200],
+    ['its threshold', (id: string) => `${wallets(id)}/GBP/low-balance-threshold`, 200],
+    ['a currency nobody configured', (id: string) => `${wallets(id)}/JPY`, 404],
+  ])('is opened by whoever asks for %s', async (_, path, status) => {
+    const id = await app.newCustomer();
+    expect((await app.call('GET', `${wallets(id)}/GBP`)).status).toBe(404);
+    expect((await get(path(id))).status).toBe(status);
+    const { items } = (await get(wallets(id))).body;
+    expect(items.map((one: { currency: string }) => one.currency)).toEqual(['EUR', 'GBP', 'INR', 'USD']);
+    expect((await app.call('GET', `${wallets(id)}/GBP`)).body).toMatchObject({ balance: 0, version: 0 });
+  });
+
+  it('is opened once, however many ask, and its merchant is told', async () => {
+    const id = await app.newCustomer();
+    expect(await announced(id)).toBe(false);
+    const answers = await Promise.all(Array.from({ length: 10 }, () => get(wallets(id))));
+    expect(answers.map(({ body }) => body.items.length)).toEqual(Array.from({ length: 10 }, () => 4));
+    expect(await announced(id)).toBe(true);
+    expect(await get('/customers/cus_nobody/wallets')).toMatchObject({
+      status: 404,
+      body: { code: 'CUSTOMER_NOT_FOUND' },
+    });
+  });
+
   it('is opened by its first entry', async () => {
     const id = await app.newCustomer();
-    await app.database.pool.query("delete from unannounced_wallet where customer_id = $1 and currency = 'EUR'", [id]);
-    await app.database.pool.query("delete from wallet where customer_id = $1 and currency = 'EUR'", [id]);
-    expect((await app.call('GET', `/customers/${id}/wallets/EUR`)).status).toBe(404);
-    const entry = { amount: 5, currency: 'EUR', entry_type: 'credit' };
-    expect(await app.call('POST', `/customers/${id}/wallets/ledger-entries`, entry)).toMatchObject({
-      body: { balance: 5 },
+    const response = await fetch(`${later.url}${wallets(id)}/ledger-entries`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${API_KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ amount: 5, currency: 'GBP', entry_type: 'credit' }),
     });
-    expect((await app.call('GET', `/customers/${id}/wallets/EUR`)).body).toMatchObject({ balance: 5, version: 1 });
+    expect(await response.json()).toMatchObject({ balance: 5 });
+    expect((await get(`${wallets(id)}/GBP`)).body).toMatchObject({ balance: 5, version: 1 });
   });
 });

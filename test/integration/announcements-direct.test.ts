@@ -2,6 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { announce } from '../../src/announcements/announce.ts';
 import { deliverWebhook } from '../../src/announcements/direct-deliver.ts';
+import { requeueDeliveries } from '../../src/announcements/direct-requeue.ts';
 import { DirectSender } from '../../src/announcements/direct-send.ts';
 import { createOutgoing, type Outgoing } from '../../src/announcements/index.ts';
 import type { EndpointInput, WebhookEndpoint } from '../../src/announcements/outgoing.ts';
@@ -11,6 +12,7 @@ import { createLogger } from '../../src/log.ts';
 import { createBoss, QUEUES } from '../../src/queues.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /** Aims at the embedded sender: real Postgres and jobs, a real receiver that verifies with Svix's own package. */
@@ -289,7 +291,167 @@ describe('a delivery', () => {
   });
 });
 
+describe('a delivery that lost its job', () => {
+  /** All pending deliveries fell due this long ago. */
+  const makeOverdue = (interval: string) =>
+    database.pool.query("update webhook_delivery set next_attempt_at = now() - $1::interval where state = 'pending'", [
+      interval,
+    ]);
+  const requeue = () => requeueDeliveries(database.pool, boss);
+
+  test('gets a new one, once, and is delivered', async () => {
+    await makeEndpoint();
+    await credit();
+    await announceAll();
+    await boss.deleteAllJobs('deliver-webhook');
+    await makeOverdue('4 minutes 50 seconds');
+    expect(await requeue()).toBe(0);
+    await makeOverdue('5 minutes 10 seconds');
+    const [first, second] = await Promise.all([requeue(), requeue()]);
+    expect(first + second).toBe(1);
+    expect(await requeue()).toBe(0);
+    expect(await deliverAll()).toBe(1);
+    expect(receiver.received).toHaveLength(1);
+    await makeOverdue('1 day');
+    expect(await requeue()).toBe(0);
+    expect(await deliveries()).toMatchObject([{ state: 'delivered', attempts: 1 }]);
+  });
+
+  test.each([
+    ['waits', async () => {}, 0],
+    ['is under way', async () => void (await boss.fetch('deliver-webhook')), 0],
+    [
+      'will be tried again',
+      async () => {
+        const [job] = await boss.fetch('deliver-webhook');
+        await boss.fail('deliver-webhook', job?.id ?? '');
+      },
+      0,
+    ],
+    [
+      'is done',
+      async () => {
+        const [job] = await boss.fetch('deliver-webhook');
+        await boss.complete('deliver-webhook', job?.id ?? '');
+      },
+      1,
+    ],
+    ['is dead', async () => void (await database.pool.query("update pgboss.job set state = 'failed'")), 1],
+    [
+      'is another’s',
+      async () => void (await database.pool.query(`update pgboss.job set data = data || '{"endpointId": "x"}'`)),
+      1,
+    ],
+  ])('is told from one whose job %s', async (_, befall, expected) => {
+    await makeEndpoint();
+    await credit();
+    await announceAll();
+    await befall();
+    await makeOverdue('1 hour');
+    expect(await requeue()).toBe(expected);
+  });
+
+  test('is one of five hundred at a time', async () => {
+    const { id } = await makeEndpoint();
+    await seedDeliveries(id, 501, 'pending');
+    await makeOverdue('1 hour');
+    expect(await requeue()).toBe(500);
+    expect(await requeue()).toBe(1);
+    expect(await requeue()).toBe(0);
+  });
+});
+
+/** Messages with a delivery each, and an attempt each, as bulk. */
+async function seedDeliveries(endpointId: string, count: number, state: 'pending' | 'delivered'): Promise<void> {
+  const prefix = `msg_${endpointId}_`;
+  const due = state === 'pending' ? 'now()' : 'null';
+  const numbers = 'generate_series(1, $3) as n';
+  await database.pool.query(
+    `insert into webhook_message select $1, $2 || n, 'wallet.created', '{}', now() from ${numbers}`,
+    [MERCHANT, prefix, count],
+  );
+  await database.pool.query(
+    `insert into webhook_delivery select $1, $2 || n, $4, '${state}', 1, ${due} from ${numbers}`,
+    [MERCHANT, prefix, count, endpointId],
+  );
+  await database.pool.query(
+    `insert into webhook_attempt select $1, $4 || n, $2 || n, $4, 200, null, '', 1, now() from ${numbers}`,
+    [MERCHANT, prefix, count, endpointId],
+  );
+}
+
 describe('an endpoint', () => {
+  test('with thousands of deliveries is deleted along indexes', async () => {
+    const [doomed, kept] = [await makeEndpoint(), await makeEndpoint()];
+    await seedDeliveries(doomed.id, 5000, 'delivered');
+    await seedDeliveries(kept.id, 5, 'delivered');
+    await database.pool.query('analyze webhook_delivery, webhook_attempt');
+    const plan = async (statement: string) => {
+      const { rows } = await database.pool.query<{ 'QUERY PLAN': string }>(`explain (generic_plan) ${statement}`);
+      return rows.map((row) => row['QUERY PLAN']).join('\n');
+    };
+    // What Postgres itself runs for the foreign keys.
+    expect(await plan('delete from only webhook_delivery where $1 = merchant_id and $2 = endpoint_id')).toContain(
+      'webhook_delivery_by_endpoint',
+    );
+    expect(
+      await plan('delete from only webhook_attempt where $1 = merchant_id and $2 = message_id and $3 = endpoint_id'),
+    ).toContain('webhook_attempt_by_delivery');
+    expect(await outgoing.webhooks.deleteEndpoint(MERCHANT, doomed.id)).toBe(true);
+    const { rows } = await database.pool.query(
+      'select endpoint_id, count(*) from webhook_delivery d join webhook_attempt a using (merchant_id, message_id, endpoint_id) group by 1',
+    );
+    expect(rows).toEqual([{ endpoint_id: kept.id, count: 5 }]);
+  });
+
+  test('that loses a deadlock while it is deleted is deleted all the same', async () => {
+    const { id } = await makeEndpoint();
+    await seedDeliveries(id, 1, 'delivered');
+    const client = await database.pool.connect();
+    try {
+      await client.query('begin');
+      // The other side looks for the deadlock first, and so it is the one that is cut off.
+      await client.query("set local deadlock_timeout = '60s'");
+      await client.query('select 1 from webhook_delivery where endpoint_id = $1 for update', [id]);
+      const deleted = outgoing.webhooks.deleteEndpoint(MERCHANT, id);
+      await eventually('the deletion to wait for the delivery', async () => {
+        const { rowCount } = await database.pool.query(
+          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        return rowCount === 1;
+      });
+      // As a delivery does that notes its endpoint's failure last.
+      await client.query('update webhook_endpoint set failing_since = now() where endpoint_id = $1', [id]);
+      await client.query('commit');
+      expect(await deleted).toBe(true);
+    } finally {
+      client.release();
+    }
+  });
+
+  test('that was disabled can ask afterwards for what it missed', async () => {
+    const endpoint = await makeEndpoint({ disabled: true });
+    await credit();
+    await announceAll();
+    expect(await deliverAll()).toBe(0);
+    expect(await deliveries()).toMatchObject([{ state: 'failed', attempts: 0, wait_seconds: null }]);
+    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toEqual([]);
+    const { rows } = await database.pool.query('select message_id from webhook_delivery');
+    const messageId = rows[0]?.message_id;
+    await outgoing.webhooks.updateEndpoint(MERCHANT, endpoint.id, { disabled: false });
+    expect(await deliverAll()).toBe(0);
+    expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, messageId)).toBe(true);
+    receiver.answerWith({ status: 500 });
+    expect(await deliverAll()).toBe(1);
+    expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 1 }]);
+    await passTime();
+    expect(await deliverAll()).toBe(1);
+    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toMatchObject([
+      { messageId, status: 'succeeded' },
+      { messageId, status: 'failed' },
+    ]);
+  });
+
   test('that only fails is disabled after five days; a success in between starts them anew', async () => {
     const endpoint = await makeEndpoint();
     const failOnce = async () => {

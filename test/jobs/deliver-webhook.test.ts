@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { workDeliverWebhook } from '../../jobs/deliver-webhook.ts';
+import { workRequeueStrandedEvents } from '../../jobs/requeue-stranded-events.ts';
 import { createOutgoing, type Outgoing } from '../../src/announcements/index.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createLogger } from '../../src/log.ts';
@@ -56,4 +57,21 @@ test('a batch is delivered at once, a failure is scheduled, and one broken job f
   });
   expect(dead.data).toEqual({ nonsense: true });
   await eventually('the failed delivery to be tried again in 5 s', () => receiver.received.length === 41);
+});
+
+test('a delivery whose job was lost is found by the sweep', async () => {
+  const input = { url: receiver.url, description: '', eventTypes: null, disabled: false };
+  const { id } = await outgoing.webhooks.createEndpoint(MERCHANT, input);
+  const messageId = await outgoing.webhooks.sendTest(MERCHANT, id, 'wallet.created');
+  await eventually('the delivery to be done', () => receiver.payloads.some((payload) => payload.id === messageId));
+  await database.pool.query(
+    "update webhook_delivery set state = 'pending', next_attempt_at = now() - interval '1 hour' where message_id = $1",
+    [messageId],
+  );
+  await boss.send('requeue-stranded-events', {});
+  await workRequeueStrandedEvents(boss, { pool: database.pool, boss, clock: systemClock, logger, waitSeconds: 900 });
+  await eventually(
+    'the delivery to be done again',
+    () => receiver.payloads.filter((payload) => payload.id === messageId).length === 2,
+  );
 });

@@ -228,6 +228,15 @@ describe('addresses and queries', () => {
     expect(answer).toMatchObject({ status: 404, body: { code } });
   });
 
+  it.each([
+    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=1001', 400],
+    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=1000', 200],
+  ])('GET %s is %i: a page is not reached by reading without end', async (path, status) => {
+    const answer = await app.call('GET', path.replace(':id', customer));
+    expect(answer.status).toBe(status);
+    if (status === 400) expect(answer.body.message).toMatch(/^page_number: reaches beyond 100000 .*before_seq/);
+  });
+
   it('a debit of nobody is 404', async () => {
     const answer = await app.call('POST', '/customers/cus_nobody/wallets/ledger-entries', good);
     expect(answer).toMatchObject({ status: 404, body: { code: 'CUSTOMER_NOT_FOUND' } });

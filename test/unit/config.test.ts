@@ -112,6 +112,7 @@ describe('loadConfig', () => {
     ['DATABASE_POOL_SIZE', '3', 'wants a whole number from 4 to 200'],
     ['DATABASE_URL', 'nope', 'wants a URL'],
     ['LOG_LEVEL', 'loud', 'wants trace'],
+    ['METRICS_TOKEN', 't'.repeat(15), 'wants 16 characters or more'],
     ['API_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
     ['API_KEY', 'k'.repeat(257), 'wants 256 characters or fewer'],
     ['API_KEY', `${KEY} `, 'wants printable characters'],

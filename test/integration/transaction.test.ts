@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Pool } from '../../src/db/pool.ts';
+import { isUnavailable, OutcomeUnknownError } from '../../src/db/sqlstate.ts';
+import { transaction } from '../../src/db/transaction.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.pool.query('create table note (id integer primary key, text text)');
+});
+
+afterAll(() => database.drop());
+
+const count = async () => (await database.pool.query('select 1 from note')).rowCount;
+
+/** The pool, with a connection that loses its server when it is sent `statement`: after the server has carried it out. */
+function losing(statement: string, error: Error): Pool {
+  const connect = async () => {
+    const client = await database.pool.connect();
+    const query = async (config: string | { text: string }, values?: unknown[]) => {
+      const result = await client.query(config as string, values);
+      if ((typeof config === 'string' ? config : config.text) === statement) throw error;
+      return result;
+    };
+    return { query, release: () => client.release(true) };
+  };
+  return Object.assign(Object.create(database.pool), { connect });
+}
+
+const systemError = (code: string) => Object.assign(new Error(`read ${code}`), { code });
+
+describe('a transaction', () => {
+  it('fails when a statement failed and the error was swallowed, though COMMIT succeeds', async () => {
+    const swallowing = transaction(database.pool, async (tx) => {
+      await tx.query('insert into note values (1)');
+      await tx.query('insert into note values (1)').catch(() => {});
+      return 'done';
+    });
+    await expect(swallowing).rejects.toThrow('rolled back at commit');
+    expect(await count()).toBe(0);
+  });
+
+  it.each(['ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ERR_SSL_WRONG_VERSION_NUMBER'])(
+    'does not know its outcome when the connection is lost at COMMIT: %s',
+    async (code) => {
+      const before = (await count()) ?? 0;
+      const work = transaction(losing('commit', systemError(code)), (tx) =>
+        tx.query('insert into note values ($1)', [before + 10]),
+      );
+      const error: unknown = await work.catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(OutcomeUnknownError);
+      expect(isUnavailable(error)).toBe(true);
+      // It did happen; whoever takes this error for a refusal and tries again would do it twice.
+      expect(await count()).toBe(before + 1);
+    },
+  );
+
+  it('runs again after a lost race, and gives up after five', async () => {
+    let runs = 0;
+    const losingRaces = transaction(database.pool, async (tx) => {
+      runs += 1;
+      await tx.query("do $$ begin raise exception 'lost' using errcode = '40001'; end $$");
+    });
+    await expect(losingRaces).rejects.toThrow('lost');
+    expect(runs).toBe(5);
+  });
+
+  it('undoes a savepoint alone', async () => {
+    const before = (await count()) ?? 0;
+    await transaction(database.pool, async (tx) => {
+      await tx.query('insert into note values (100)');
+      await tx.savepoint(() => tx.query('insert into note values (100)')).catch(() => {});
+    });
+    expect(await count()).toBe(before + 1);
+  });
+
+  it('survives a connection that the server ends while it is checked out', async () => {
+    const work = transaction(database.pool, async (tx) => {
+      const { rows } = await tx.query<{ pid: number }>('select pg_backend_pid() as pid');
+      await database.pool.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+      await tx.query('select 1');
+    });
+    const error: unknown = await work.catch((reason: unknown) => reason);
+    expect(isUnavailable(error)).toBe(true);
+    expect((await database.pool.query('select 1')).rowCount).toBe(1);
+  });
+});
