@@ -10,7 +10,7 @@ export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServic
     'apply-provider-event',
     {
       // One transaction a batch: a hundred events cost little more than one, and a poison one is found soon.
-      batchSize: 100,
+      batchSize: 250,
       localConcurrency: 2,
       burstWhenBatchFull: true,
       ...BOUNDED_FETCH,

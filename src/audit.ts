@@ -16,7 +16,9 @@ src/ledger/README.md, prints the books and every disagreement, and exits 1 if th
 async function main(switches: ReadonlySet<string>): Promise<void> {
   const config = loadConfig();
   if (config.DATABASE_URL === undefined) {
-    throw new Error('DATABASE_URL: wants the database to audit (npm start prints the URL of its embedded one)');
+    throw new Error(
+      'DATABASE_URL: wants the database to audit (npm start leaves the URL of its embedded one in DATA_DIR/database-url)',
+    );
   }
   const logger = createLogger(config.LOG_LEVEL, 'audit');
   const pool = createPool({

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
@@ -34,7 +35,10 @@ async function main(): Promise<void> {
       const postgres = await startEmbeddedPostgres({ dataDir: join(config.DATA_DIR, 'postgres') });
       stopDatabase = () => postgres.stop();
       databaseUrl = postgres.databaseUrl;
-      console.log(`Database  ${databaseUrl}`);
+      // It holds the superuser's password, which must not end up in a log.
+      const urlFile = join(config.DATA_DIR, 'database-url');
+      await writeFile(urlFile, `${databaseUrl}\n`, { mode: 0o600 });
+      console.log(`Its URL is in ${urlFile}, for npm run audit and for psql.`);
     }
     await migrate(databaseUrl, logger);
     const web = await startWeb({ config, databaseUrl, logger, clock: systemClock });

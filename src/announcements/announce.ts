@@ -31,8 +31,8 @@ export interface AnnounceResult {
   retryAfterSeconds: number | null;
 }
 
-/** Wallets claimed at a time: enough to save round trips, few enough to be tried within their lease. */
-const PAGE_SIZE = 100;
+/** Wallets claimed at a time, unless the publisher takes more at once: few enough to be tried within their lease. */
+const MIN_PAGE_SIZE = 100;
 /** While wallets are under way, the list is looked at again this often: one that hangs must not hold up new ones. */
 const IDLE_MS = 250;
 const FIRST_RETRY_SECONDS = 2;
@@ -65,7 +65,8 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
         result.unfinished = true;
         break;
       }
-      if (ready.length === 0) ready.push(...(await claimAnnouncements(pool, PAGE_SIZE)));
+      if (ready.length === 0)
+        ready.push(...(await claimAnnouncements(pool, Math.max(MIN_PAGE_SIZE, publisher.concurrency))));
       const next = ready.shift();
       if (next === undefined && underWay.size === 0) break;
       if (next === undefined) await Promise.race([...underWay, delay(IDLE_MS)]);
@@ -138,7 +139,7 @@ interface Said {
 /** Wallets that were told of at the same time are marked in one transaction. Whoever finds a range said records nothing. */
 function createMarks({ pool, publisher }: AnnounceOptions): Lane<Said, undefined> {
   return new Lane({
-    maxBatch: PAGE_SIZE,
+    maxBatch: Math.max(MIN_PAGE_SIZE, publisher.concurrency),
     maxWaiting: Number.POSITIVE_INFINITY,
     flush: (said) =>
       transaction(pool, async (tx) => {

@@ -9,7 +9,7 @@ import type { Publisher, SendResult } from './publisher.ts';
 /** Publishes by leaving messages and delivery jobs in the transaction that marks the wallet as announced. */
 export class DirectPublisher implements Publisher {
   /** Nothing is sent yet, so a whole claim's wallets go together, into one transaction. */
-  readonly concurrency = 100;
+  readonly concurrency = 500;
   readonly #boss: Pick<PgBoss, 'insert'>;
   readonly #clock: Clock;
 

@@ -90,8 +90,8 @@ function loadWorkload(name: string, concurrency: number, next: () => LoadRequest
 }
 
 /** Events posted as fast as they are taken, and the clock stopped when the last of them is credited. */
-const events: Workload = {
-  name: 'events until credited, 64 callers',
+const events = (callers: number): Workload => ({
+  name: `events until credited, ${callers} callers`,
   unit: 'events/s',
   measure: async (side, servers, pool, seconds) => {
     const bodies = Array.from({ length: seconds * (side === 'ours' ? 1500 : 300) }, () =>
@@ -105,11 +105,11 @@ const events: Workload = {
       0;
     const before = await count();
     const startedAt = performance.now();
-    await drive(servers[side].url, 64, 120, () => requests.pop() ?? null);
+    await drive(servers[side].url, callers, 120, () => requests.pop() ?? null);
     await eventually('every event to be credited', async () => (await count()) === before + bodies.length, 120_000);
     return bodies.length / ((performance.now() - startedAt) / 1000);
   },
-};
+});
 
 const WORKLOADS: readonly Workload[] = [
   loadWorkload('postings spread over 20,000 wallets, 64 callers', 64, () => postingRequest(anyCustomer())),
@@ -118,7 +118,8 @@ const WORKLOADS: readonly Workload[] = [
   loadWorkload('postings on one wallet, 256 callers', 256, () => postingRequest(customer(0))),
   loadWorkload('postings, 1 caller', 1, () => postingRequest(anyCustomer())),
   loadWorkload('postings, 4 callers', 4, () => postingRequest(anyCustomer())),
-  events,
+  events(64),
+  events(256),
   loadWorkload('reads of balances, 64 callers', 64, () => ({
     method: 'GET',
     path: `/customers/${anyCustomer()}/wallets`,
