@@ -15,7 +15,7 @@ export default defineConfig({
       process.env.CI === 'true' ? ['default', ['json', { outputFile: 'coverage/test-report.json' }]] : ['default'],
     coverage: {
       provider: 'v8',
-      include: ['src/**', 'jobs/**'],
+      include: ['src/**/*.ts', 'jobs/**/*.ts'],
       reportsDirectory: 'coverage',
       thresholds: Object.fromEntries(
         ['ledger', 'payments', 'inbox', 'announcements'].map((room) => [`src/${room}/**`, { branches: 95 }]),

@@ -76,9 +76,10 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   return {
     close: async () => {
       shutdown.abort();
+      const stopped = boss.stop({ graceful: true, timeout: 25_000 });
       // An audit reads every entry and may take longer than a platform waits; it writes nothing, and will run again.
       await pool.query('select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1', [auditName]);
-      await boss.stop({ graceful: true, timeout: 25_000 });
+      await stopped;
       await nudger.close();
       await outgoing.close();
       await Promise.all([pool.end(), auditPool.end()]);
@@ -114,8 +115,10 @@ async function main(): Promise<void> {
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'worker');
-  const worker = await startWorker({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
-  onShutdown(() => worker.close(), logger);
+  const starting = startWorker({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
+  // Asked to stop while it starts, it starts and then stops.
+  onShutdown(async () => (await starting).close(), logger);
+  await starting;
 }
 
 if (import.meta.main) runCommand({ help: HELP, run: main });

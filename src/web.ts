@@ -98,8 +98,10 @@ async function main(): Promise<void> {
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'web');
-  const web = await startWeb({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
-  onShutdown(() => web.close(), logger);
+  const starting = startWeb({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
+  // Asked to stop while it starts, it starts and then stops.
+  onShutdown(async () => (await starting).close(), logger);
+  await starting;
 }
 
 if (import.meta.main) runCommand({ help: HELP, run: main });

@@ -84,6 +84,7 @@ describe('kill -9 of the worker', () => {
       await worker.end('SIGKILL');
     }
     const last = startWorker();
+    await last.printed('the worker is ready');
     await Promise.all(bodies.map((body) => inbox.deliver(body)));
     await eventually('all of them to be applied', async () => (await inbox.states()).applied === 160, 60_000);
     expect(await inbox.balance('cus_killed')).toBe(before + 120);

@@ -63,7 +63,7 @@ describe('the audit', () => {
     ["delete from wallet_alert where customer_id = 'cus_a'", ['7']],
     ["delete from wallet where customer_id = 'cus_a' and currency = 'INR'", []],
     [
-      "insert into payment (merchant_id, source_id, payment_id, provider, state, customer_id, posted_credit, postings, created_at, updated_at) values ('bus_default', 'src_stripe', 'p', 'stripe', 'succeeded', 'cus_a', 10, 1, now(), now())",
+      "insert into payment (merchant_id, source_id, payment_id, provider, state, refunds, customer_id, posted_credit, postings, created_at, updated_at) values ('bus_default', 'src_stripe', 'p', 'stripe', 'succeeded', 'auto', 'cus_a', 10, 1, now(), now())",
       ['5', '5'],
     ],
   ])('names what is wrong after: %s', async (statement, expected) => {
