@@ -6,7 +6,7 @@ import { type Config, loadConfig } from '../src/config.ts';
 import { createPool } from '../src/db/pool.ts';
 import { createLogger, type Logger } from '../src/log.ts';
 import { sourcesFromConfig } from '../src/merchants/sources.ts';
-import { createBoss } from '../src/queues.ts';
+import { createBoss, QUEUE_NAMES } from '../src/queues.ts';
 import { ledgerSettings } from '../src/settings.ts';
 import { onShutdown } from '../src/shutdown.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
@@ -76,6 +76,8 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   return {
     close: async () => {
       shutdown.abort();
+      // Every worker is told to take no more before pg-boss begins to close one thing after another.
+      await Promise.all(QUEUE_NAMES.map((name) => boss.offWork(name, { wait: false })));
       const stopped = boss.stop({ graceful: true, timeout: 25_000 });
       // An audit reads every entry and may take longer than a platform waits; it writes nothing, and will run again.
       await pool.query('select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1', [auditName]);

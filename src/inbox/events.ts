@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import type { Pool } from '../db/pool.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import { type Refusal, refusal } from '../errors.ts';
+import { invariant, type Refusal, refusal } from '../errors.ts';
 import type { ParkReason } from '../payments/fact.ts';
 import type { PaymentKey } from '../payments/store.ts';
 import { bossDatabase } from '../queues.ts';
@@ -150,7 +150,9 @@ export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Pro
       [replay.eventId, replay.customerId],
     );
     await enqueue(boss, tx, [replay.eventId]);
-    return updated[0] === undefined ? null : toEvent(updated[0]);
+    const [replayed] = updated;
+    invariant(replayed !== undefined, 'a locked event was not there to be updated');
+    return toEvent(replayed);
   });
 }
 
@@ -257,10 +259,11 @@ export async function eventBacklog(
       (select count(*) from (select 1 from provider_event where state = 'waiting' limit 10000) w) as waiting,
       (select coalesce(extract(epoch from now() - min(received_at)), 0)::float8 from provider_event where state = 'pending') as pending_seconds`);
   const [row] = rows;
+  invariant(row !== undefined, 'a count without a row');
   return {
-    parkedEvents: row?.parked ?? 0,
-    waitingEvents: row?.waiting ?? 0,
-    oldestPendingEventSeconds: Math.max(row?.pending_seconds ?? 0, 0),
+    parkedEvents: row.parked,
+    waitingEvents: row.waiting,
+    oldestPendingEventSeconds: Math.max(row.pending_seconds, 0),
   };
 }
 

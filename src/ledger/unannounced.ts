@@ -1,4 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 
@@ -264,5 +265,7 @@ export async function announcementBacklog(
     select
       (select count(*) from (select 1 from unannounced_wallet limit 10000) u) as wallets,
       (select coalesce(extract(epoch from now() - min(since)), 0)::float8 from unannounced_wallet) as seconds`);
-  return { unannouncedWallets: rows[0]?.wallets ?? 0, oldestUnannouncedSeconds: Math.max(rows[0]?.seconds ?? 0, 0) };
+  const [row] = rows;
+  invariant(row !== undefined, 'a count without a row');
+  return { unannouncedWallets: row.wallets, oldestUnannouncedSeconds: Math.max(row.seconds, 0) };
 }

@@ -144,6 +144,35 @@ describe('the job that applies events', () => {
     await applyEvents(services, jobs);
   });
 
+  it('leaves an event to its retry when the database goes away while it is tried alone', async () => {
+    const poison = await deliver(payment('pi_gone_alone'), gone);
+    const jobs = await fetchJobs();
+    let transactions = 0;
+    // The batch runs and fails on the poison event; the transaction of its own is never opened.
+    const connect = () => {
+      transactions += 1;
+      if (transactions === 1) return database.pool.connect();
+      return Promise.reject(Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }));
+    };
+    const pool = Object.assign(Object.create(database.pool), { connect });
+    await expect(applyEvents({ ...services, pool }, jobs)).rejects.toThrow('connect');
+    expect((await event(poison))?.state).toBe('pending');
+    await inbox.boss.deleteAllJobs(QUEUE);
+    await database.pool.query('delete from provider_event where event_id = $1', [poison]);
+  });
+
+  it('names the code of what went wrong, for the dead letter and for people', async () => {
+    await deliver(payment('pi_code'), gone);
+    const [job] = await fetchJobs();
+    const find = () => {
+      throw Object.assign(new Error('odd'), { code: 'XX000' });
+    };
+    const odd = { ...services, sources: { ...services.sources, find } };
+    const result = await applyEvents(odd, job === undefined ? [] : [{ ...job, retryLimit: 0 }]);
+    expect(result).toMatchObject([{ status: 'deadletter', output: { error: 'Error XX000' } }]);
+    await inbox.boss.deleteAllJobs(QUEUE);
+  });
+
   it('parks the events of a source that is not configured any more, at once and by that name', async () => {
     const eventId = await deliver(payment('pi_orphan'), gone);
     expect(await applyEvents(inbox.services, await fetchJobs())).toMatchObject([{ status: 'completed' }]);
