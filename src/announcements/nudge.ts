@@ -11,7 +11,7 @@ export interface Nudger {
 }
 
 /** A job costs a commit with a notification; at most one is made in this time, and never two at once. */
-const QUIET_MS = 50;
+const QUIET_MS = 100;
 
 export function createNudger(boss: Pick<PgBoss, 'send'>, logger: Logger): Nudger {
   const closing = new AbortController();
