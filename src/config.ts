@@ -189,6 +189,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   if (dodo?.secrets.some((secret) => !isStandardWebhooksSecret(secret.reveal()))) {
     problems.push('DODO_WEBHOOK_SECRET: wants whsec_ and base64, as the Dodo dashboard shows it');
   }
+  const adyen = sources.find((source) => source.provider === 'adyen');
+  if (adyen?.secrets.some((secret) => !/^([0-9a-f]{2}){16,64}$/i.test(secret.reveal()))) {
+    problems.push('ADYEN_WEBHOOK_SECRET: wants the HMAC key in hexadecimal, as the Customer Area shows it');
+  }
   if (base.success) problems.push(...crossProblems(base.data));
   if (!base.success || problems.length > 0) throw new ConfigError(problems);
   return { ...base.data, sources };

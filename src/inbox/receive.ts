@@ -3,11 +3,13 @@ import type { Clock } from '../clock.ts';
 import { Lane } from '../db/lane.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import type { Source } from '../merchants/sources.ts';
 import { PROVIDERS } from '../providers/index.ts';
-import type { Delivery } from '../providers/provider.ts';
+import type { ProviderName } from '../providers/names.ts';
+import type { AnyProvider, Delivery } from '../providers/provider.ts';
 import { type EventState, enqueue } from './events.ts';
 
 /** What became of a delivery. Only `refused` (a bad signature) stores nothing. */
@@ -32,6 +34,8 @@ export interface ReceiverOptions {
   readonly boss: PgBoss;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The adapters, if others than those of every provider: PayPal's with certificates of a test's own. */
+  readonly providers?: Readonly<Record<ProviderName, AnyProvider>>;
   readonly onFlush?: (size: number) => void;
 }
 
@@ -42,7 +46,8 @@ const MAX_WAITING = 2_000;
 /**
  * Takes deliveries in: verifies the raw bytes, stores them and enqueues their application in one transaction, and only
  * then reports success, so that a 2xx to the provider means the event is ours. Concurrent deliveries share a commit.
- * No network and no other work happen here: providers wait 5 seconds at most.
+ * No network and no other work happen here, but for a certificate of PayPal's seen for the first time: providers wait
+ * 5 seconds at most.
  */
 export class Receiver {
   readonly #options: ReceiverOptions;
@@ -60,15 +65,20 @@ export class Receiver {
   }
 
   /**
-   * @throws LaneFullError or a database error if the event could not be stored; the provider must then be told to come again
+   * @throws LaneFullError or a database error if the event could not be stored, or SERVICE_UNAVAILABLE if its signature
+   *   cannot be checked now; the provider must then be told to come again
    */
   async receive(source: Source, delivery: Delivery): Promise<Receipt> {
-    const provider = PROVIDERS[source.provider];
+    const provider = (this.#options.providers ?? PROVIDERS)[source.provider];
     const receivedAt = this.#options.clock.now();
     const secrets = source.secrets.map((secret) => secret.reveal());
-    const verification = provider.verify(delivery, secrets, receivedAt);
+    const verification = await provider.verify(delivery, secrets, receivedAt);
     const log = { source: source.sourceId };
     if (!verification.ok) {
+      if (verification.unavailable) {
+        this.#options.logger.warn({ ...log, reason: verification.reason }, 'a delivery could not be checked');
+        return refuse('SERVICE_UNAVAILABLE', 'The signature cannot be checked now. Send the event again.');
+      }
       this.#options.logger.warn({ ...log, reason: verification.reason }, 'a delivery was refused');
       return { kind: 'refused' };
     }

@@ -72,6 +72,8 @@ export const PARK_REASONS = {
   currency_mismatch: 'The refund or dispute is in another currency than its payment.',
   balance_limit: 'The balance would pass the largest amount a wallet can hold.',
   source_missing: 'The source it came in by is not configured any more. Configure it again, then replay.',
+  manual_correction:
+    'What became of the money cannot be settled from this event; see the detail, then correct it by hand.',
   apply_failed: 'Applying failed again and again; see the detail. Replay once the cause is mended.',
   unsupported_payload: 'The payload carries no data to act on, such as a thin event. Configure full payloads.',
 } as const satisfies Record<string, string>;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Fact, ParkReason } from '../payments/fact.ts';
 import { isPlainText } from './fields.ts';
-import { parseJson } from './json.ts';
+import { parseJson, type Reviver } from './json.ts';
 import type { Interpretation } from './provider.ts';
 
 /** What one event says, before its type is added. */
@@ -10,7 +10,7 @@ export type Outcome =
   | { readonly kind: 'ignored'; readonly reason: string; readonly livemode?: boolean }
   | { readonly kind: 'parked'; readonly reason: ParkReason; readonly detail: string; readonly livemode?: boolean };
 
-export const tell = (fact: Fact): Outcome => ({ kind: 'facts', facts: [fact] });
+export const tell = (...facts: readonly Fact[]): Outcome => ({ kind: 'facts', facts });
 export const ignore = (reason: string): Outcome => ({ kind: 'ignored', reason });
 export const park = (reason: ParkReason, detail: string): Outcome => ({ kind: 'parked', reason, detail });
 
@@ -44,18 +44,23 @@ function isObject(value: unknown): value is JsonObject {
 }
 
 /**
- * Parses a body, reads its event type from the top-level field `typeField`, and asks `outcomeOf` what the event says.
+ * Parses a body, reads its event type from the field at `typePath`, and asks `outcomeOf` what the event says.
  * Never throws.
  */
 export function interpretBody(
   rawBody: Buffer,
-  typeField: 'type' | 'event',
+  typePath: 'type' | 'event' | 'event_type' | 'meta.event_name',
   outcomeOf: (eventType: string, body: JsonObject) => Outcome,
+  reviver?: Reviver,
 ): Interpretation {
-  const json = parseJson(rawBody);
+  const json = parseJson(rawBody, reviver);
   if (!json.ok) return { eventType: 'unknown', ...park('malformed', json.detail) };
   if (!isObject(json.value)) return { eventType: 'unknown', ...park('malformed', 'the body is not a JSON object') };
-  const eventType = EVENT_TYPE.safeParse(json.value[typeField]);
-  if (!eventType.success) return { eventType: 'unknown', ...park('malformed', `${typeField}: wants an event type`) };
+  const eventType = EVENT_TYPE.safeParse(valueAt(json.value, typePath));
+  if (!eventType.success) return { eventType: 'unknown', ...park('malformed', `${typePath}: wants an event type`) };
   return { eventType: eventType.data, ...outcomeOf(eventType.data, json.value) };
+}
+
+function valueAt(body: JsonObject, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, name) => (isObject(value) ? value[name] : undefined), body);
 }

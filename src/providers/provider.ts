@@ -7,10 +7,13 @@ export interface Delivery {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-/** Which of the source's secrets matched (so that a rotation can be observed), or why none did. The reason is for logs. */
+/**
+ * Which of the source's secrets matched (so that a rotation can be observed), or why none did. The reason is for logs.
+ * `unavailable`: nothing can be said now, so the provider must be told to come again (PayPal, whose certificate is away).
+ */
 export type Verification =
   | { readonly ok: true; readonly secretIndex: number }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: string; readonly unavailable?: true };
 
 /**
  * What a verified body means.
@@ -27,16 +30,22 @@ export type Interpretation =
       readonly livemode?: boolean;
     };
 
-/** One payment provider: raw bytes in, facts out; no database, no network, no clock of its own. */
-export interface Provider {
+/**
+ * One payment provider: raw bytes in, facts out; no database, no clock of its own, and no network but for PayPal's
+ * certificates, which is why its verification alone is `Checked` by a promise.
+ */
+export interface Provider<Checked extends Verification | Promise<Verification> = Verification> {
   readonly name: ProviderName;
   /**
    * Verifies the signature over the raw bytes with every secret given, in constant time, and refuses stale and future
    * timestamps where the scheme has one. Never throws.
    */
-  verify(delivery: Delivery, secrets: readonly string[], now: Date): Verification;
+  verify(delivery: Delivery, secrets: readonly string[], now: Date): Checked;
   /** The key under which a repeated delivery is the same delivery; at most 200 characters. Only called once verified. */
   deliveryKey(delivery: Delivery): string;
   /** Never throws: what it cannot read is `parked` as malformed. Depends on the bytes alone, so that a replay repeats it. */
   interpret(rawBody: Buffer): Interpretation;
 }
+
+/** A provider whose verification may have to wait; `await` serves both kinds. */
+export type AnyProvider = Provider<Verification | Promise<Verification>>;

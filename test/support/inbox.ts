@@ -8,16 +8,54 @@ import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { readWallets } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/log.ts';
 import type { Source, Sources } from '../../src/merchants/sources.ts';
+import { PROVIDERS } from '../../src/providers/index.ts';
 import type { ProviderName } from '../../src/providers/names.ts';
 import { createBoss } from '../../src/queues.ts';
 import { Secret } from '../../src/secret.ts';
 import type { TestDatabase } from './database.ts';
 import { MERCHANT, SETTINGS } from './ledger.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET, signDodo, signRazorpay, signStripe } from './signing.ts';
+import {
+  LEMONSQUEEZY_SECRET,
+  PADDLE_SECRET,
+  POLAR_SECRET,
+  signLemonSqueezy,
+  signPaddle,
+  signPolar,
+} from './signing-more.ts';
+import {
+  ADYEN_HEADERS,
+  ADYEN_HMAC_KEY,
+  CASHFREE_SECRET,
+  PAYPAL_WEBHOOK_ID,
+  signCashfree,
+  signPaypal,
+  testPaypal,
+} from './signing-paypal-adyen-cashfree.ts';
 import { eventually } from './wait.ts';
 
-const SIGNERS = { stripe: signStripe, dodo: signDodo, razorpay: signRazorpay };
-const SECRETS = { stripe: STRIPE_SECRET, dodo: DODO_SECRET, razorpay: RAZORPAY_SECRET };
+const SIGNERS = {
+  stripe: signStripe,
+  dodo: signDodo,
+  razorpay: signRazorpay,
+  paddle: signPaddle,
+  polar: signPolar,
+  lemonsqueezy: signLemonSqueezy,
+  paypal: signPaypal,
+  adyen: () => ADYEN_HEADERS,
+  cashfree: signCashfree,
+};
+const SECRETS = {
+  stripe: STRIPE_SECRET,
+  dodo: DODO_SECRET,
+  razorpay: RAZORPAY_SECRET,
+  paddle: PADDLE_SECRET,
+  polar: POLAR_SECRET,
+  lemonsqueezy: LEMONSQUEEZY_SECRET,
+  paypal: PAYPAL_WEBHOOK_ID,
+  adyen: ADYEN_HMAC_KEY,
+  cashfree: CASHFREE_SECRET,
+};
 
 export function testSource(provider: ProviderName, overrides: Partial<Source> = {}): Source {
   return {
@@ -87,7 +125,8 @@ export async function startInbox(
     onPosted: () => {},
   };
   if (options.works !== false) await workApplyProviderEvent(boss, services);
-  const receiver = new Receiver({ pool: database.pool, boss, clock: systemClock, logger });
+  const providers = { ...PROVIDERS, paypal: testPaypal() };
+  const receiver = new Receiver({ pool: database.pool, boss, clock: systemClock, logger, providers });
   const deliver = (body: string, source = defaultSource) =>
     receiver.receive(source, { rawBody: Buffer.from(body), headers: { ...SIGNERS[source.provider](body) } });
   const settled = async () => {

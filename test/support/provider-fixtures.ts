@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
+import type { ProviderName } from '../../src/providers/names.ts';
 
 export type JsonObject = Record<string, unknown>;
 
 /** The documented payload in `test/fixtures/providers/<provider>/<name>.json`, parsed anew on every call. */
-export function providerFixture(provider: 'stripe' | 'dodo' | 'razorpay', name: string): JsonObject {
+export function providerFixture(provider: ProviderName, name: string): JsonObject {
   const file = new URL(`../fixtures/providers/${provider}/${name}.json`, import.meta.url);
   return JSON.parse(readFileSync(file, 'utf8')) as JsonObject;
 }

@@ -1,6 +1,5 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { PROVIDER_NAMES, type ProviderName } from '../../../src/providers/names.ts';
 import { providerFixture } from '../../support/provider-fixtures.ts';
 import { dodoRefund, razorpayDispute, razorpayRefund } from '../../support/signing.ts';
 import { interpret, summary } from './reading.ts';
@@ -9,8 +8,11 @@ const STRIPE_PAYMENT = 'pi_3PqRsLkdIwHu7ix01gdX8aVt';
 const DODO_PAYMENT = 'pay_0NWZ61Wd5ZgM5xH2BjyTn';
 const RAZORPAY_PAYMENT = 'pay_DESlfW9H8K9uqM';
 
+/** Each later provider has its table in a test file of its own. */
+const FIRST_PROVIDERS = ['stripe', 'dodo', 'razorpay'] as const;
+
 /** Amounts of payments that are not paid are null, and so are missing between the two spaces. */
-const FIXTURES: Readonly<Record<ProviderName, Readonly<Record<string, string>>>> = {
+const FIXTURES: Readonly<Record<(typeof FIRST_PROVIDERS)[number], Readonly<Record<string, string>>>> = {
   stripe: {
     'payment_intent.succeeded': `payment ${STRIPE_PAYMENT} succeeded 5000 USD`,
     'payment_intent.payment_failed': `payment ${STRIPE_PAYMENT} failed  USD`,
@@ -72,7 +74,7 @@ const FIXTURES: Readonly<Record<ProviderName, Readonly<Record<string, string>>>>
   },
 };
 
-describe.each(PROVIDER_NAMES)('every documented payload of %s', (provider) => {
+describe.each(FIRST_PROVIDERS)('every documented payload of %s', (provider) => {
   it('has its line in the table', () => {
     const files = readdirSync(new URL(`../../fixtures/providers/${provider}/`, import.meta.url));
     expect(files.sort()).toEqual(
