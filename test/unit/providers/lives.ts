@@ -2,6 +2,7 @@ import { readIntent } from '../../../src/payments/intent.ts';
 import { type Payment, type Purpose, record } from '../../../src/payments/payment.ts';
 import { settle } from '../../../src/payments/settle.ts';
 import type { ProviderName } from '../../../src/providers/names.ts';
+import { newPayment } from '../../support/payments.ts';
 import { interpret } from './reading.ts';
 
 /** What a wallet has received in the end from the one payment that `bodies` tell of, in this order. */
@@ -13,31 +14,12 @@ export function received(provider: ProviderName, bodies: readonly string[], purp
       const intent =
         fact.kind === 'payment' ? readIntent(fact.metadata, { defaultPurpose: purpose, metadata: 'all' }) : null;
       if (typeof intent === 'string') throw new Error(intent);
-      payment = record(payment ?? newPayment(fact.paymentId), fact, intent);
+      payment = record(payment ?? newPayment({ paymentId: fact.paymentId }), fact, intent);
     }
   }
   if (payment === undefined) return 0;
   const { credit, parts } = settle(payment, 'auto');
   return parts.reduce((sum, part) => sum + part.credit - part.take, credit);
-}
-
-function newPayment(paymentId: string): Payment {
-  return {
-    merchantId: 'bus_1',
-    sourceId: 'src_1',
-    paymentId,
-    state: 'unknown',
-    purpose: null,
-    customerId: null,
-    refunds: 'auto',
-    currency: null,
-    amountPaid: null,
-    creditAmount: null,
-    waitedOut: false,
-    postedCredit: 0,
-    postings: 0,
-    parts: [],
-  };
 }
 
 /** Every order of some items. */
