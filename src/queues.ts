@@ -106,7 +106,7 @@ export function deadLetterOf(name: QueueName): string {
 /**
  * For the workers of busy queues. Our jobs have no groups, so this limits nothing; but it makes pg-boss claim jobs by a
  * statement whose plan stands when the statistics of its table are old. The plain one then compares every job in the
- * table with every job claimed: measured, with 13,000 finished jobs around, 740 ms for a claim instead of 5.
+ * table with every job claimed: 737 ms for a claim of 186 jobs was seen, with 13,500 finished ones around.
  */
 export const BOUNDED_FETCH = { groupConcurrency: 1_000 } as const;
 

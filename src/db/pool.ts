@@ -37,7 +37,7 @@ export function createPool(options: PoolOptions): Pool {
     lock_timeout: 3_000,
     idle_in_transaction_session_timeout: 10_000,
     // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
-    // a table was empty would scan it for as long as it grew, until the next autovacuum (measured: 20 ms a batch, not 2).
+    // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
     ...(isForScans ? {} : { options: '-c enable_seqscan=off' }),
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') =>

@@ -20,7 +20,7 @@ export interface LedgerLanesOptions {
 const MAX_BATCH = 500;
 /** At some thousands of postings a second this is seconds of waiting, which is when a caller should be told to come back. */
 const MAX_WAITING = 10_000;
-/** Two, so that one batch is decided while the other commits; four only made the batches smaller (2,592 postings/s, not 2,935). */
+/** Two, so that one batch is decided while the other commits; in one run each, four reached 2.1× of the baseline, two 2.9×. */
 const POSTING_LANES = 2;
 
 /**

@@ -4,7 +4,7 @@ import { startInbox, type TestInbox } from '../support/inbox.ts';
 import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
 import { startProcess } from '../support/process.ts';
 import { STRIPE_SECRET, stripePaymentSucceeded } from '../support/signing.ts';
-import { eventually } from '../support/wait.ts';
+import { eventually, postingsToWait } from '../support/wait.ts';
 
 let database: TestDatabase;
 let inbox: TestInbox;
@@ -45,12 +45,7 @@ describe('kill -9 of the worker', () => {
       }),
     );
     await Promise.all(payments.map((body) => inbox.deliver(body)));
-    await eventually('the batch to wait for the wallet', async () => {
-      const { rowCount } = await holder.query(
-        "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-      );
-      return rowCount;
-    });
+    await postingsToWait(holder);
     expect(await first.end('SIGKILL')).toBe('SIGKILL');
     await holder.query('rollback');
     holder.release();

@@ -58,6 +58,11 @@ describe('the audit', () => {
     ["update wallet set version = 9 where customer_id = 'cus_a' and currency = 'USD'", ['2']],
     ["delete from entry where customer_id = 'cus_a' and seq = 1", ['1', '2', '3']],
     ["update entry set created_at = created_at - interval '1 day' where customer_id = 'cus_a' and seq = 2", ['3']],
+    [
+      "alter table entry drop constraint entry_overdraft, drop constraint entry_adds_up; update entry set after_balance = -1 where customer_id = 'cus_a' and seq = 2",
+      ['3', '4'],
+    ],
+    ["delete from wallet where customer_id = 'cus_a'", ['1', '2', '2']],
     ['alter table entry disable trigger entry_is_insert_only', ['6']],
     ["delete from unannounced_wallet where customer_id = 'cus_a' and currency = 'USD'", ['7']],
     ["delete from wallet_alert where customer_id = 'cus_a'", ['7']],

@@ -17,3 +17,17 @@ export async function eventually<T>(
     await delay(10);
   }
 }
+
+/**
+ * Waits until a batch of postings stands in the middle of its transaction, at the lock of its wallets. The announcer waits
+ * for the same rows when a wallet is held, so the statement is asked for, not just any wait.
+ */
+export async function postingsToWait(db: { query(text: string): Promise<{ rowCount: number | null }> }): Promise<void> {
+  await eventually('a batch of postings to wait for its wallets', async () => {
+    const { rowCount } = await db.query(
+      `select 1 from pg_stat_activity
+       where wait_event_type = 'Lock' and datname = current_database() and query like '%w.alerts_armed%for update of w%'`,
+    );
+    return rowCount;
+  });
+}
