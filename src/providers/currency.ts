@@ -31,7 +31,9 @@ const OTHER_THAN_TWO_DIGITS: Exponents = Object.fromEntries(
 
 /**
  * Where a provider's unit is not that of ISO 4217. A provider that is missing, and a currency that is missing in its
- * row, follow the standard.
+ * row, follow the standard. Dodo and Razorpay are missing since they document it for all kinds of currencies: "cents for
+ * USD, yen for JPY, fils for KWD" (the comments of Dodo's SDK), 295 for 295 JPY, 295990 for 295.990 KWD (Razorpay's
+ * payment entity).
  */
 const DEVIATIONS: Readonly<Partial<Record<ProviderName, Exponents>>> = {
   // docs.stripe.com/currencies: MGA has no decimals; ISK and UGX have none either but are sent with two, `00`.

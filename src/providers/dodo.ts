@@ -3,6 +3,7 @@ import { invariant } from '../errors.ts';
 import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../payments/fact.ts';
 import { singleHeader } from '../signature.ts';
 import { verify as verifyStandardWebhook } from '../standard-webhooks.ts';
+import { minorFromInteger } from './currency.ts';
 import {
   currencyCode,
   lenientEmail,
@@ -14,7 +15,7 @@ import {
   providerId,
 } from './fields.ts';
 import { walletMetadata } from './metadata.ts';
-import { ignore, interpretBody, park, type Reader, reader, tell } from './outcome.ts';
+import { ignore, interpretBody, park, type Reader, reader, tell, withAmount } from './outcome.ts';
 import type { Provider } from './provider.ts';
 
 /*
@@ -76,7 +77,9 @@ const readPaid = reader(PAID, (paid) => {
   // `total_amount` is what was asked for; how much of it was captured, the event does not say.
   if (paid.data.status?.startsWith('partially_captured'))
     return park('unknown_amount', 'data.status: partially captured');
-  return tell(paymentFact(paid, 'succeeded', paid.data.is_update_payment_method === true ? 0 : paid.data.total_amount));
+  const { currency, total_amount, is_update_payment_method } = paid.data;
+  const amount = minorFromInteger('dodo', currency, is_update_payment_method === true ? 0 : total_amount);
+  return withAmount('data.total_amount', amount, (amountMinor) => tell(paymentFact(paid, 'succeeded', amountMinor)));
 });
 
 const readPayment = (state: 'failed' | 'pending') =>
@@ -101,17 +104,20 @@ const REFUND = event({
 });
 
 const readRefund = (byEvent: 'succeeded' | 'failed') =>
-  reader(REFUND, ({ timestamp, data }) => {
+  reader(REFUND, ({ timestamp: occurredAt, data }) => {
     const state = data.status ? REFUND_STATES[data.status] : byEvent;
-    const amountMinor = data.amount ?? null;
+    const amount = data.amount ?? null;
     // Refunds that are pending or failed move nothing, so theirs need not be known.
-    if (state === 'succeeded' && amountMinor === null && data.is_partial !== false) {
+    if (state === 'succeeded' && amount === null && data.is_partial !== false) {
       return park('unknown_amount', 'data.amount: is null, and the refund is not said to be of the whole payment');
     }
     const { payment_id: paymentId, refund_id: refundId, customer, metadata } = data;
     const currency = data.currency ?? null;
-    const occurredAt = timestamp;
-    return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+    const tellOf = (amountMinor: number | null) =>
+      tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+    // One that names no currency is in its payment's, and Dodo counts every currency as we do.
+    if (amount === null || currency === null) return tellOf(amount);
+    return withAmount('data.amount', minorFromInteger('dodo', currency, amount), tellOf);
   });
 
 /**
@@ -119,14 +125,7 @@ const readRefund = (byEvent: 'succeeded' | 'failed') =>
  * major units, and to convert it would be to guess.
  */
 const DISPUTED_AMOUNT = z.union(
-  [
-    z
-      .string()
-      .regex(/^\d{1,16}$/)
-      .transform(Number)
-      .pipe(minorAmount),
-    minorAmount,
-  ],
+  [z.string().regex(/^\d{1,16}$/), minorAmount],
   'wants a whole number of minor units as text',
 );
 
@@ -139,8 +138,10 @@ const DISPUTE = event({
 
 const readDispute = (state: DisputeFact['state']) =>
   reader(DISPUTE, ({ timestamp, data }) => {
-    const { payment_id: paymentId, dispute_id: disputeId, amount: amountMinor, currency } = data;
-    return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt: timestamp });
+    const { payment_id: paymentId, dispute_id: disputeId, amount, currency } = data;
+    return withAmount('data.amount', minorFromInteger('dodo', currency, amount), (amountMinor) =>
+      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt: timestamp }),
+    );
   });
 
 const READERS: ReadonlyMap<string, Reader> = new Map([

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Fact, ParkReason } from '../payments/fact.ts';
+import type { AmountProblem } from './currency.ts';
 import { isPlainText } from './fields.ts';
 import { parseJson, type Reviver } from './json.ts';
 import type { Interpretation } from './provider.ts';
@@ -13,6 +14,15 @@ export type Outcome =
 export const tell = (...facts: readonly Fact[]): Outcome => ({ kind: 'facts', facts });
 export const ignore = (reason: string): Outcome => ({ kind: 'ignored', reason });
 export const park = (reason: ParkReason, detail: string): Outcome => ({ kind: 'parked', reason, detail });
+
+/** What `outcomeOf` makes of an amount in our minor units; parked if the number at `path` could not be read as one. */
+export function withAmount(
+  path: string,
+  amount: number | AmountProblem,
+  outcomeOf: (amountMinor: number) => Outcome,
+): Outcome {
+  return typeof amount === 'number' ? outcomeOf(amount) : park(amount.reason, `${path}: ${amount.detail}`);
+}
 
 /** What an adapter makes of the body of one type of event. Never throws. */
 export type Reader = (body: unknown) => Outcome;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../payments/fact.ts';
 import { checkSecrets, equalInConstantTime, hmacSha256, refused, singleHeader } from '../signature.ts';
+import { minorFromInteger } from './currency.ts';
 import {
   currencyCode,
   lenientEmail,
@@ -12,7 +13,7 @@ import {
   providerId,
 } from './fields.ts';
 import { walletMetadata } from './metadata.ts';
-import { ignore, interpretBody, type Reader, reader, tell } from './outcome.ts';
+import { ignore, interpretBody, type Reader, reader, tell, withAmount } from './outcome.ts';
 import type { Provider } from './provider.ts';
 
 /*
@@ -70,6 +71,13 @@ function paymentFact(
   return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt };
 }
 
+const readCaptured = reader(CAPTURED, (captured) => {
+  const { amount, currency } = captured.payload.payment.entity;
+  return withAmount('payload.payment.entity.amount', minorFromInteger('razorpay', currency, amount), (amountMinor) =>
+    tell(paymentFact(captured, 'succeeded', amountMinor)),
+  );
+});
+
 const REFUND = event({
   refund: entity({
     id: providerId,
@@ -85,18 +93,12 @@ const readRefund = (state: RefundFact['state']) =>
   reader(REFUND, ({ created_at: occurredAt, payload }) => {
     const payment = payload.payment?.entity;
     if (payment?.captured === false) return ignore('the automatic refund of a payment that was never captured');
-    const refund = payload.refund.entity;
-    return tell({
-      kind: 'refund',
-      paymentId: refund.payment_id,
-      refundId: refund.id,
-      state,
-      amountMinor: refund.amount,
-      currency: refund.currency,
-      customer: payment ? customerOf(payment) : NO_CUSTOMER,
-      metadata: { ...payment?.notes, ...refund.notes },
-      occurredAt,
-    });
+    const { id: refundId, payment_id: paymentId, amount, currency, notes } = payload.refund.entity;
+    const customer = payment ? customerOf(payment) : NO_CUSTOMER;
+    const metadata = { ...payment?.notes, ...notes };
+    return withAmount('payload.refund.entity.amount', minorFromInteger('razorpay', currency, amount), (amountMinor) =>
+      tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt }),
+    );
   });
 
 const DISPUTE = event({
@@ -111,25 +113,18 @@ const DISPUTE = event({
 
 const readDispute = (byEvent: DisputeFact['state'] | 'closed') =>
   reader(DISPUTE, ({ created_at: occurredAt, payload }) => {
-    const {
-      id: disputeId,
-      payment_id: paymentId,
-      amount: amountMinor,
-      currency,
-      amount_deducted,
-    } = payload.dispute.entity;
+    const { id: disputeId, payment_id: paymentId, amount, currency, amount_deducted } = payload.dispute.entity;
     // A dispute is closed after any end; only one that was lost has cost something. Without a deduction it has ended for
     // nothing, which must not give back what an explicit loss took.
     const closedState = (amount_deducted ?? 0) > 0 ? 'lost' : 'withdrawn';
     const state = byEvent === 'closed' ? closedState : byEvent;
-    return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt });
+    return withAmount('payload.dispute.entity.amount', minorFromInteger('razorpay', currency, amount), (amountMinor) =>
+      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt }),
+    );
   });
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
-  [
-    'payment.captured',
-    reader(CAPTURED, (captured) => tell(paymentFact(captured, 'succeeded', captured.payload.payment.entity.amount))),
-  ],
+  ['payment.captured', readCaptured],
   ['payment.failed', reader(PAYMENT, (payment) => tell(paymentFact(payment, 'failed', null)))],
   ['refund.created', readRefund('pending')],
   ['refund.processed', readRefund('succeeded')],

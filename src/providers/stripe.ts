@@ -13,6 +13,7 @@ import {
   TOLERANCE_SECONDS,
   timestampProblem,
 } from '../signature.ts';
+import { minorFromInteger } from './currency.ts';
 import {
   anything,
   currencyCode,
@@ -26,7 +27,17 @@ import {
 } from './fields.ts';
 import { parseJson } from './json.ts';
 import { walletMetadata } from './metadata.ts';
-import { ignore, interpretBody, type JsonObject, type Outcome, park, type Reader, reader, tell } from './outcome.ts';
+import {
+  ignore,
+  interpretBody,
+  type JsonObject,
+  type Outcome,
+  park,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+} from './outcome.ts';
 import type { Delivery, Provider } from './provider.ts';
 
 /*
@@ -49,7 +60,8 @@ import type { Delivery, Provider } from './provider.ts';
  * | thin events (object v2.core.event)                | parked if about money, else ignored: they carry no data        |
  *
  * All fields lie in `data.object`: the payment's id is `id` of a PaymentIntent and `payment_intent` of a refund or
- * dispute. A refund does not carry its payment's metadata. Only fields that no API version has renamed are read.
+ * dispute. A refund does not carry its payment's metadata. Only fields that no API version has renamed are read. Amounts
+ * count Stripe's own minor units (see currency.ts).
  */
 
 const THIN_OBJECT = 'v2.core.event';
@@ -142,6 +154,22 @@ function paymentFact(
   };
 }
 
+const readPaid = reader(PAID_INTENT, (event) => {
+  const { currency, amount_received } = event.data.object;
+  const amount = minorFromInteger('stripe', currency, amount_received);
+  return withAmount('data.object.amount_received', amount, (amountMinor) =>
+    tell(paymentFact(event, 'succeeded', amountMinor)),
+  );
+});
+
+/** Refunds and disputes alike have their money in `amount`. */
+function withMoneyOf(
+  { amount, currency }: { readonly amount: number; readonly currency: string },
+  outcomeOf: (amountMinor: number) => Outcome,
+): Outcome {
+  return withAmount('data.object.amount', minorFromInteger('stripe', currency, amount), outcomeOf);
+}
+
 const REFUND_STATES = {
   pending: 'pending',
   requires_action: 'pending',
@@ -166,17 +194,19 @@ const readRefund = reader(REFUND, ({ created, data: { object } }) => {
   if (object.reason === 'expired_uncaptured_charge') return ignore('the refund of a payment that was never captured');
   const { id: paymentId } = object.payment_intent;
   if (paymentId === null) return park('malformed', WITHOUT_INTENT);
-  return tell({
-    kind: 'refund',
-    paymentId,
-    refundId: object.id,
-    state: REFUND_STATES[object.status],
-    amountMinor: object.amount,
-    currency: object.currency,
-    customer: NO_CUSTOMER,
-    metadata: object.metadata,
-    occurredAt: created,
-  });
+  return withMoneyOf(object, (amountMinor) =>
+    tell({
+      kind: 'refund',
+      paymentId,
+      refundId: object.id,
+      state: REFUND_STATES[object.status],
+      amountMinor,
+      currency: object.currency,
+      customer: NO_CUSTOMER,
+      metadata: object.metadata,
+      occurredAt: created,
+    }),
+  );
 });
 
 const DISPUTE = snapshot({
@@ -195,15 +225,10 @@ const readDispute = (stateOf: (status: string) => DisputeFact['state'] | null | 
     if (state === undefined) return park('malformed', 'data.object.status: is not how a dispute is closed');
     const { id: paymentId } = object.payment_intent;
     if (paymentId === null) return park('malformed', WITHOUT_INTENT);
-    return tell({
-      kind: 'dispute',
-      paymentId,
-      disputeId: object.id,
-      state,
-      amountMinor: object.amount,
-      currency: object.currency,
-      occurredAt: created,
-    });
+    const { id: disputeId, currency } = object;
+    return withMoneyOf(object, (amountMinor) =>
+      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt: created }),
+    );
   });
 
 function closedState(status: string): 'lost' | 'won' | undefined {
@@ -218,10 +243,7 @@ const readOpenDispute = readDispute((status) =>
 const readPending = reader(INTENT, (event) => tell(paymentFact(event, 'pending', null)));
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
-  [
-    'payment_intent.succeeded',
-    reader(PAID_INTENT, (event) => tell(paymentFact(event, 'succeeded', event.data.object.amount_received))),
-  ],
+  ['payment_intent.succeeded', readPaid],
   ['payment_intent.payment_failed', reader(INTENT, (event) => tell(paymentFact(event, 'failed', null)))],
   ['payment_intent.processing', readPending],
   ['payment_intent.requires_action', readPending],
