@@ -32,6 +32,9 @@ describe('the shape of the program', () => {
     ['jobs from src', 'src/web.ts', "import { b } from '../jobs/b.ts';", 'src does not import jobs'],
     ['jobs from http', 'src/http/a.ts', "import { b } from '../../jobs/b.ts';", 'src does not import jobs'],
     ['http from jobs', 'jobs/a.ts', "import { b } from '../src/http/b.ts';", 'jobs and http do not import each other'],
+    ['http from reconciliation', 'src/reconciliation/a.ts', "import { b } from '../http/b.ts';", 'which is http'],
+    ['reconciliation from the inbox', 'src/inbox/a.ts', "import { b } from '../reconciliation/b.ts';", 'inbox may not'],
+    ['the command line from http', 'src/http/a.ts', "import { b } from '../cli/b.ts';", 'which is cli'],
     ['a root from a room', 'src/http/a.ts', "import { b } from '../main.ts';", 'which is roots'],
     [
       'a room nobody planned',
@@ -54,6 +57,7 @@ describe('the shape of the program', () => {
     ['the clock', 'src/money.ts', 'void new Date();', 'only src/clock.ts asks for the time of day'],
     ['the clock as a number', 'src/money.ts', 'void Date.now();', 'only src/clock.ts'],
     ['any', 'src/money.ts', 'let a: any;', 'the type any'],
+    ['the console beside output.ts', 'src/cli/events.ts', "console.log('');", 'console outside composition roots'],
     ['the console', 'src/money.ts', "console.log('');", 'console outside composition roots'],
     [
       'a long function',
@@ -71,6 +75,10 @@ describe('the shape of the program', () => {
 
   it.each([
     ['the main program may import jobs', 'src/main.ts', "import { b } from '../jobs/worker.ts';"],
+    ['the command line may, too', 'src/cli/a.ts', "import { b } from '../../jobs/b.ts';"],
+    ['the command line above http', 'src/cli/a.ts', "import { b } from '../http/b.ts';"],
+    ['the command line speaks through its output', 'src/cli/output.ts', "console.log('');"],
+    ["providers' APIs for reconciliation", 'src/reconciliation/a.ts', "import { b } from '../provider-apis/b.ts';"],
     ['a neighbour of the same layer', 'src/alerts/a.ts', "import { b } from '../announcements/b.ts';"],
     ['its own room', 'jobs/a.ts', "import { b } from './b.ts';"],
     ['svix where it belongs', 'src/announcements/svix.ts', "import { Svix } from 'svix';"],

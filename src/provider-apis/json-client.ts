@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { API_TIMEOUT_MS, ProviderApiError } from './api.ts';
+
+/** Lists of a hundred objects take some hundred kilobytes. */
+const MAX_ANSWER_BYTES = 20 * 1024 * 1024;
+
+export interface JsonClientOptions {
+  readonly provider: string;
+  readonly baseUrl: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  /** The body of a 400 that means what others say by a 404. */
+  readonly notFound?: z.ZodType;
+}
+
+/** Reads JSON from a provider's API by GET, for providers without an SDK that tells failures apart. */
+export class JsonClient {
+  readonly #options: JsonClientOptions;
+
+  constructor(options: JsonClientOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The answer to a GET of `path` (with its query), or null if there is nothing there (404).
+   * @throws {ProviderApiError}
+   */
+  async get<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.output<Schema> | null> {
+    const { provider, baseUrl, headers } = this.#options;
+    const response = await this.#fetch(`${baseUrl}${path}`, headers);
+    if (response.ok) return parseAnswer(provider, schema, await readJson(provider, response));
+    const isNotFound = await this.#isNotFound(response);
+    await response.body?.cancel();
+    if (isNotFound) return null;
+    throw failureOf(provider, response.status, response.headers.get('retry-after'));
+  }
+
+  async #isNotFound(response: Response): Promise<boolean> {
+    const { provider, notFound } = this.#options;
+    if (response.status !== 400 || notFound === undefined) return response.status === 404;
+    return notFound.safeParse(await readJson(provider, response)).success;
+  }
+
+  async #fetch(url: string, headers: Readonly<Record<string, string>>): Promise<Response> {
+    try {
+      // A redirect could carry the key to somebody else.
+      const signal = AbortSignal.timeout(this.#options.timeoutMs ?? API_TIMEOUT_MS);
+      return await fetch(url, { headers: { accept: 'application/json', ...headers }, redirect: 'error', signal });
+    } catch (error) {
+      throw unreachable(this.#options.provider, error);
+    }
+  }
+}
+
+/** The JSON of an answer of bounded size. @throws {ProviderApiError} `unavailable` if it is cut short or no JSON */
+export async function readJson(provider: string, response: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > MAX_ANSWER_BYTES) break;
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw unreachable(provider, error);
+  }
+  if (bytes > MAX_ANSWER_BYTES) throw new ProviderApiError('refused', `${provider} answers with too much at once`);
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    throw new ProviderApiError('unavailable', `${provider} does not answer with JSON`);
+  }
+}
+
+/** The answer as `schema` wants it. @throws {ProviderApiError} `refused`, naming the paths that are wrong */
+export function parseAnswer<Schema extends z.ZodType>(
+  provider: string,
+  schema: Schema,
+  body: unknown,
+): z.output<Schema> {
+  const answer = schema.safeParse(body);
+  if (answer.success) return answer.data;
+  const paths = answer.error.issues.slice(0, 3).map((issue) => issue.path.join('.') || 'the body');
+  throw new ProviderApiError('refused', `${provider} answers in a form we do not know: ${paths.join(', ')}`);
+}
+
+/** What a status other than 2xx means, the same for every provider. `retryAfter` is the header of that name. */
+export function failureOf(provider: string, status: number, retryAfter: string | null): ProviderApiError {
+  const seconds = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) : null;
+  if (status === 429) return new ProviderApiError('rate_limited', `${provider} limits the rate (429)`, seconds);
+  if (status === 401 || status === 403) {
+    return new ProviderApiError('unauthorized', `${provider} refuses the API key (${status})`);
+  }
+  if (status >= 500 || status === 408 || status === 409) {
+    return new ProviderApiError('unavailable', `${provider} answers ${status}`, seconds);
+  }
+  return new ProviderApiError('refused', `${provider} answers ${status}`);
+}
+
+/** By `AbortSignal.timeout`, by an SDK's own abort, and as sockets and Stripe's SDK say it. */
+const TIMED_OUT = z.union([
+  z.object({ name: z.enum(['TimeoutError', 'AbortError']) }),
+  z.object({ code: z.literal('ETIMEDOUT') }),
+]);
+
+/** A connection that failed or was given up. */
+export function unreachable(provider: string, error: unknown): ProviderApiError {
+  const problem = TIMED_OUT.safeParse(error).success ? 'does not answer in time' : 'cannot be reached';
+  return new ProviderApiError('unavailable', `${provider} ${problem}`);
+}
+
+/** Whether an id can stand in a path as it is. No provider makes others, so there is nothing under them. */
+export function isPathId(id: string): boolean {
+  return /^[\w-]+$/.test(id);
+}

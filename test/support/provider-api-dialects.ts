@@ -1,0 +1,212 @@
+import type { NewPayment, NewRefundOrDispute } from './provider-api-server.ts';
+import { type JsonObject, providerFixture, within } from './provider-fixtures.ts';
+
+/** How each provider's API shows, lists and retrieves objects, after its reference. */
+
+export type Kind = 'payment' | 'refund' | 'dispute';
+type Query = Readonly<Record<string, string>>;
+
+export interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+interface Dialect {
+  authorization(apiKey: string): string;
+  payment(payment: NewPayment): JsonObject;
+  refund(refund: NewRefundOrDispute): JsonObject;
+  dispute(dispute: NewRefundOrDispute): JsonObject;
+  madeAtMs(object: JsonObject): number;
+  failure(status: number, code: string, message: string): Reply;
+  /** `objects` are all of a kind, the newest first. */
+  answer(path: string, query: Query, objects: (kind: Kind) => JsonObject[]): Reply;
+}
+
+const ok = (body: unknown): Reply => ({ status: 200, body });
+const seconds = (date: Date | undefined): number | undefined => date && Math.floor(date.getTime() / 1000);
+
+/** Leaves out what is undefined, so that it stays as the fixture has it. */
+function said(values: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
+const only = (object: JsonObject, names: readonly string[]): JsonObject =>
+  Object.fromEntries(names.filter((name) => name in object).map((name) => [name, object[name]]));
+
+/** The route's kind and the id asked for, if any. */
+function routeOf(routes: Readonly<Record<string, Kind>>, path: string): { kind: Kind; id: string | undefined } | null {
+  for (const [route, kind] of Object.entries(routes)) {
+    if (path === route) return { kind, id: undefined };
+    if (path.startsWith(`${route}/`)) return { kind, id: decodeURIComponent(path.slice(route.length + 1)) };
+  }
+  return null;
+}
+
+const STRIPE_ROUTES = { '/v1/payment_intents': 'payment', '/v1/refunds': 'refund', '/v1/disputes': 'dispute' } as const;
+
+const stripeObject = (fixture: string): JsonObject => within(providerFixture('stripe', fixture), 'data', 'object');
+
+const stripe: Dialect = {
+  authorization: (apiKey) => `Bearer ${apiKey}`,
+  payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
+    const isFailed = status === 'requires_payment_method';
+    const base = stripeObject(`payment_intent.${isFailed ? 'payment_failed' : 'succeeded'}`);
+    const asked = amount ?? base.amount;
+    return {
+      ...base,
+      ...said({ id, amount: asked, amount_received: status === 'succeeded' ? asked : 0, status, metadata }),
+      ...said({ currency: currency?.toLowerCase(), customer: customerId, receipt_email: email }),
+      ...said({ created: seconds(createdAt), ...fields }),
+    };
+  },
+  refund: ({ id, paymentId, amount, currency, metadata, createdAt, status = 'succeeded', fields }) => ({
+    ...stripeObject('refund.updated'),
+    ...said({ id, payment_intent: paymentId, amount, currency: currency?.toLowerCase(), metadata, status }),
+    ...said({ created: seconds(createdAt), ...fields }),
+  }),
+  dispute: ({ id, paymentId, amount, currency, metadata, createdAt, status = 'needs_response', fields }) => ({
+    ...stripeObject('charge.dispute.created'),
+    ...said({ id, payment_intent: paymentId, amount, currency: currency?.toLowerCase(), metadata, status }),
+    ...said({ created: seconds(createdAt), ...fields }),
+  }),
+  madeAtMs: ({ created }) => Number(created) * 1000,
+  failure: (status, code, message) => ({ status, body: { error: { type: 'invalid_request_error', code, message } } }),
+  answer(path, query, objects) {
+    const route = routeOf(STRIPE_ROUTES, path);
+    if (route === null) return this.failure(404, 'unrecognized_url', `Unrecognized request URL (GET: ${path})`);
+    const all = objects(route.kind);
+    if (route.id !== undefined) {
+      const found = all.find(({ id }) => id === route.id);
+      return found ? ok(found) : this.failure(404, 'resource_missing', `No such object: '${route.id}'`);
+    }
+    const from = Number(query['created[gte]'] ?? 0);
+    const before = Number(query['created[lt]'] ?? Number.POSITIVE_INFINITY);
+    const limit = Number(query.limit ?? 10);
+    if (limit > 100) return this.failure(400, 'parameter_invalid_integer', 'limit must be at most 100');
+    const matching = all.filter(({ created }) => Number(created) >= from && Number(created) < before);
+    const after = query.starting_after;
+    const start = after === undefined ? 0 : matching.findIndex(({ id }) => id === after) + 1;
+    if (after !== undefined && start === 0) return this.failure(400, 'resource_missing', `No such object: '${after}'`);
+    const data = matching.slice(start, start + limit);
+    return ok({ object: 'list', data, has_more: start + limit < matching.length, url: path });
+  },
+};
+
+const DODO_ROUTES = { '/payments': 'payment', '/refunds': 'refund', '/disputes': 'dispute' } as const;
+const DODO_IDS = { payment: 'payment_id', refund: 'refund_id', dispute: 'dispute_id' } as const;
+
+/** What Dodo's lists have of an object, by the types of its SDK. */
+const DODO_SUMMARY: Readonly<Record<Kind, readonly string[]>> = {
+  payment: [
+    ...['brand_id', 'created_at', 'currency', 'customer', 'digital_products_delivered', 'has_license_key'],
+    ...['is_multi_subscription', 'metadata', 'payment_id', 'payment_provider', 'subscription_ids', 'total_amount'],
+    ...['card_last_four', 'card_network', 'dispute_status', 'invoice_id', 'invoice_url', 'payment_method'],
+    ...['payment_method_type', 'refund_status', 'status', 'subscription_id'],
+  ],
+  refund: [
+    ...['business_id', 'created_at', 'is_partial', 'payment_id', 'refund_id', 'status', 'amount', 'currency', 'reason'],
+  ],
+  dispute: [
+    ...['amount', 'business_id', 'created_at', 'currency', 'dispute_id', 'dispute_stage', 'dispute_status'],
+    ...['payment_id', 'payment_provider', 'is_resolved_by_rdr'],
+  ],
+};
+
+function dodoObject(fixture: string): JsonObject {
+  const { payload_type: _, ...object } = within(providerFixture('dodo', fixture), 'data');
+  return object;
+}
+
+const dodo: Dialect = {
+  authorization: (apiKey) => `Bearer ${apiKey}`,
+  payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
+    const base = dodoObject('payment.succeeded');
+    return {
+      ...base,
+      ...said({ payment_id: id, total_amount: amount, currency: currency?.toUpperCase(), metadata, status }),
+      customer: { ...within(base, 'customer'), ...said({ customer_id: customerId, email }) },
+      ...said({ created_at: createdAt?.toISOString(), ...fields }),
+    };
+  },
+  refund: ({ id, paymentId, amount, currency, metadata, createdAt, status = 'succeeded', fields }) => ({
+    ...dodoObject('refund.succeeded'),
+    ...said({ refund_id: id, payment_id: paymentId, amount, currency: currency?.toUpperCase(), metadata, status }),
+    ...said({ created_at: createdAt?.toISOString(), ...fields }),
+  }),
+  dispute: ({ id, paymentId, amount, currency, createdAt, status = 'dispute_opened', fields }) => ({
+    ...dodoObject('dispute.opened'),
+    ...said({ dispute_id: id, payment_id: paymentId, amount: amount?.toString(), currency: currency?.toUpperCase() }),
+    ...said({ dispute_status: status, created_at: createdAt?.toISOString(), ...fields }),
+  }),
+  madeAtMs: ({ created_at }) => Date.parse(String(created_at)),
+  failure: (status, code, message) => ({ status, body: { code: code.toUpperCase(), message } }),
+  answer(path, query, objects) {
+    const route = routeOf(DODO_ROUTES, path);
+    if (route === null) return this.failure(404, 'not_found', 'no such route');
+    const all = objects(route.kind);
+    if (route.id !== undefined) {
+      const found = all.find((object) => object[DODO_IDS[route.kind]] === route.id);
+      return found ? ok(found) : this.failure(404, 'not_found', `${route.id} does not exist`);
+    }
+    const from = Date.parse(query.created_at_gte ?? '1970-01-01');
+    const to = Date.parse(query.created_at_lte ?? '9999-01-01');
+    const matching = all.filter((object) => this.madeAtMs(object) >= from && this.madeAtMs(object) <= to);
+    const size = Number(query.page_size ?? 10);
+    if (size > 100) return this.failure(422, 'invalid_query_params', 'page_size must be at most 100');
+    const start = Number(query.page_number ?? 0) * size;
+    return ok({ items: matching.slice(start, start + size).map((object) => only(object, DODO_SUMMARY[route.kind])) });
+  },
+};
+
+const RAZORPAY_ROUTES = { '/v1/payments': 'payment', '/v1/refunds': 'refund', '/v1/disputes': 'dispute' } as const;
+
+const razorpayEntity = (fixture: string, kind: Kind): JsonObject =>
+  within(providerFixture('razorpay', fixture), 'payload', kind, 'entity');
+
+const razorpay: Dialect = {
+  authorization: (apiKey) => `Basic ${Buffer.from(apiKey).toString('base64')}`,
+  payment({ id, amount, currency, customerId, email, metadata: notes, createdAt, status = 'captured', fields }) {
+    const isFailed = status === 'failed';
+    const captured = status === 'captured' || status === 'refunded';
+    return {
+      ...razorpayEntity(isFailed ? 'payment.failed' : 'payment.captured', 'payment'),
+      ...said({ id, amount, base_amount: amount, currency: currency?.toUpperCase(), notes, status, captured }),
+      ...said({ customer_id: customerId, email, created_at: seconds(createdAt), ...fields }),
+    };
+  },
+  refund: ({ id, paymentId, amount, currency, metadata: notes, createdAt, status = 'processed', fields }) => ({
+    ...razorpayEntity('refund.processed', 'refund'),
+    ...said({ id, payment_id: paymentId, amount, currency: currency?.toUpperCase(), notes, status }),
+    ...said({ created_at: seconds(createdAt), ...fields }),
+  }),
+  dispute: ({ id, paymentId, amount, currency, createdAt, status = 'open', fields }) => ({
+    ...razorpayEntity('payment.dispute.created', 'dispute'),
+    ...said({ id, payment_id: paymentId, amount, currency: currency?.toUpperCase(), status }),
+    ...said({ amount_deducted: status === 'lost' ? amount : 0, created_at: seconds(createdAt), ...fields }),
+  }),
+  madeAtMs: ({ created_at }) => Number(created_at) * 1000,
+  failure: (status, code, description) => ({
+    status,
+    body: { error: { code: status === 400 ? 'BAD_REQUEST_ERROR' : code.toUpperCase(), description, metadata: {} } },
+  }),
+  answer(path, query, objects) {
+    const route = routeOf(RAZORPAY_ROUTES, path);
+    if (route === null) return this.failure(404, 'not_found', 'The requested URL was not found on the server.');
+    const all = objects(route.kind);
+    if (route.id !== undefined) {
+      const found = all.find(({ id }) => id === route.id);
+      return found ? ok(found) : this.failure(400, 'bad_request_error', 'The id provided does not exist');
+    }
+    const count = Number(query.count ?? 10);
+    if (count > 100) return this.failure(400, 'bad_request_error', 'The count may not be greater than 100.');
+    // The reference names no bounds of time for disputes.
+    const [from, to] = route.kind === 'dispute' ? [] : [query.from, query.to];
+    const isWithin = ({ created_at }: JsonObject): boolean =>
+      Number(created_at) >= Number(from ?? 0) && Number(created_at) <= Number(to ?? Number.POSITIVE_INFINITY);
+    const skip = Number(query.skip ?? 0);
+    const items = all.filter(isWithin).slice(skip, skip + count);
+    return ok({ entity: 'collection', count: items.length, items });
+  },
+};
+
+export const DIALECTS = { stripe, dodo, razorpay } satisfies Readonly<Record<string, Dialect>>;

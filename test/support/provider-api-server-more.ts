@@ -1,0 +1,254 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { JsonObject } from './provider-fixtures.ts';
+
+/**
+ * Servers that speak as much of the HTTP APIs of Paddle, Polar and Lemon Squeezy as reconciliation reads, written after
+ * their API references. They show the objects they are given; a parameter that their provider does not have is refused.
+ */
+
+interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** What to do instead of answering well. */
+export interface ScriptedReply {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly text?: string;
+}
+
+interface Route {
+  readonly path: RegExp;
+  readonly parameters: readonly string[];
+  /** @param id what the path names, if it names an object */
+  readonly answer: (query: URLSearchParams, id: string) => Reply;
+}
+
+/** How a provider words a failure. */
+type Failure = (status: number, code: string) => unknown;
+
+export class ProviderApiServer {
+  /** Path and query of every request, in the order of arrival. */
+  readonly requests: string[] = [];
+  readonly #script: ScriptedReply[] = [];
+  readonly #key: string;
+  readonly #routes: readonly Route[];
+  readonly #failure: Failure;
+  readonly #server = createServer((request, response) => this.#serve(request, response));
+
+  private constructor(key: string, routes: readonly Route[], failure: Failure) {
+    this.#key = key;
+    this.#routes = routes;
+    this.#failure = failure;
+  }
+
+  static async start(key: string, routes: readonly Route[], failure: Failure): Promise<ProviderApiServer> {
+    const server = new ProviderApiServer(key, routes, failure);
+    await new Promise<void>((resolve) => {
+      server.#server.listen(0, '127.0.0.1', resolve);
+    });
+    return server;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** The next requests get these replies, one each; then it answers well again. */
+  script(...replies: readonly ScriptedReply[]): void {
+    this.#script.push(...replies);
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #serve({ url = '/', method, headers }: IncomingMessage, response: ServerResponse): void {
+    this.requests.push(decodeURIComponent(url));
+    const scripted = this.#script.shift();
+    if (scripted !== undefined) {
+      response.writeHead(scripted.status, scripted.headers);
+      response.end(scripted.text ?? JSON.stringify(this.#failure(scripted.status, 'scripted')));
+      return;
+    }
+    const { status, body } = this.#answer(new URL(url, this.url), method ?? '', headers.authorization ?? '');
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body));
+  }
+
+  #answer({ pathname, searchParams }: URL, method: string, authorization: string): Reply {
+    const fail = (status: number, code: string): Reply => ({ status, body: this.#failure(status, code) });
+    // The scheme's name is of either case (RFC 9110, 11.1), and Paddle's own package writes it small.
+    if (authorization.replace(/^bearer /i, '') !== this.#key) return fail(401, 'unauthorized');
+    const route = this.#routes.find(({ path }) => path.test(pathname));
+    if (route === undefined || method !== 'GET') return fail(404, 'not_found');
+    if ([...searchParams.keys()].some((name) => !route.parameters.includes(name))) return fail(400, 'bad_parameter');
+    const reply = route.answer(searchParams, route.path.exec(pathname)?.[1] ?? '');
+    return reply.status === 404 ? fail(404, 'not_found') : reply;
+  }
+}
+
+const NOT_FOUND: Reply = { status: 404, body: null };
+const timeOf = (object: JsonObject): number => Date.parse(String(object.created_at));
+
+/** The page of `all` that a number and a size ask for, both from one. */
+function numbered(all: readonly JsonObject[], page: number, size: number): readonly JsonObject[] {
+  return all.slice((page - 1) * size, page * size);
+}
+
+export interface PaddleObjects {
+  readonly transactions: JsonObject[];
+  readonly adjustments: JsonObject[];
+}
+
+export const PADDLE_API_KEY = 'pdl_sdbx_apikey_01gtgztp8f4kek3yd4g1wrksa3_q6TGTJyvoIz7LDtXT65bX7_AQO';
+
+/** `maxPerPage` is 30 of transactions at Paddle itself. */
+export function startPaddleApi(
+  { transactions, adjustments }: PaddleObjects,
+  maxPerPage = 30,
+): Promise<ProviderApiServer> {
+  const page = (name: string, all: readonly JsonObject[], query: URLSearchParams): Reply => {
+    const isAscending = query.get('order_by') === 'id[ASC]';
+    const sorted = all.toSorted((a, b) => (String(a.id) < String(b.id) === isAscending ? -1 : 1));
+    const after = query.get('after');
+    const rest = after === null ? sorted : sorted.slice(sorted.findIndex(({ id }) => id === after) + 1);
+    const perPage = Math.min(Number(query.get('per_page') ?? 50), maxPerPage);
+    const data = rest.slice(0, perPage);
+    const next = new URLSearchParams(query);
+    next.set('after', String(data.at(-1)?.id ?? ''));
+    const pagination = {
+      per_page: perPage,
+      next: `https://api.paddle.com/${name}?${next}`,
+      has_more: rest.length > perPage,
+      estimated_total: all.length,
+    };
+    return { status: 200, body: { data, meta: { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355', pagination } } };
+  };
+  const isOneOf = (names: string | null, name: unknown) => names === null || names.split(',').includes(String(name));
+  const paging = ['after', 'order_by', 'per_page'];
+  const routes: readonly Route[] = [
+    {
+      path: /^\/transactions$/,
+      parameters: [...paging, 'status', 'created_at[GTE]', 'created_at[LT]'],
+      answer(query) {
+        const since = Date.parse(query.get('created_at[GTE]') ?? '0001-01-01');
+        const until = Date.parse(query.get('created_at[LT]') ?? '9999-01-01');
+        const isAskedFor = (one: JsonObject) => timeOf(one) >= since && timeOf(one) < until;
+        const found = transactions.filter((one) => isOneOf(query.get('status'), one.status) && isAskedFor(one));
+        return page('transactions', found, query);
+      },
+    },
+    {
+      path: /^\/transactions\/(txn_\w+)$/,
+      parameters: [],
+      answer(_query, id) {
+        const data = transactions.find((one) => one.id === id);
+        return data === undefined ? NOT_FOUND : { status: 200, body: { data, meta: {} } };
+      },
+    },
+    {
+      path: /^\/adjustments$/,
+      parameters: [...paging, 'action', 'status', 'transaction_id'],
+      answer(query) {
+        const filters = ['action', 'status', 'transaction_id'];
+        const isAskedFor = (one: JsonObject) => filters.every((name) => isOneOf(query.get(name), one[name]));
+        return page('adjustments', adjustments.filter(isAskedFor), query);
+      },
+    },
+  ];
+  return ProviderApiServer.start(PADDLE_API_KEY, routes, (_status, code) => ({
+    error: { type: 'request_error', code, detail: 'as the reference words it', documentation_url: '' },
+    meta: { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355' },
+  }));
+}
+
+export interface PolarObjects {
+  readonly orders: JsonObject[];
+  readonly refunds: JsonObject[];
+}
+
+export const POLAR_ACCESS_TOKEN = 'polar_oat_0123456789abcdefghijABCDEFGHIJ';
+
+export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100): Promise<ProviderApiServer> {
+  const page = (all: readonly JsonObject[], query: URLSearchParams): Reply => {
+    const limit = Math.min(Number(query.get('limit') ?? 10), maxLimit);
+    // Newest first, which is also what Polar does unasked.
+    const sorted = all.toSorted((a, b) => timeOf(b) - timeOf(a));
+    const pagination = { total_count: all.length, max_page: Math.ceil(all.length / limit) };
+    return { status: 200, body: { items: numbered(sorted, Number(query.get('page') ?? 1), limit), pagination } };
+  };
+  const routes: readonly Route[] = [
+    {
+      path: /^\/v1\/orders\/$/,
+      parameters: ['page', 'limit', 'sorting', 'created_after', 'created_before'],
+      answer(query) {
+        // The narrowest reading of the one limit and the widest of the other: a client must be right under both.
+        const after = Date.parse(query.get('created_after') ?? '0001-01-01');
+        const before = Date.parse(query.get('created_before') ?? '9999-01-01');
+        return page(
+          orders.filter((one) => timeOf(one) > after && timeOf(one) <= before),
+          query,
+        );
+      },
+    },
+    {
+      path: /^\/v1\/orders\/([0-9a-f-]{36})$/,
+      parameters: [],
+      answer(_query, id) {
+        const body = orders.find((one) => one.id === id);
+        return body === undefined ? NOT_FOUND : { status: 200, body };
+      },
+    },
+    {
+      path: /^\/v1\/refunds\/$/,
+      parameters: ['page', 'limit', 'sorting'],
+      answer: (query) => page(refunds, query),
+    },
+  ];
+  return ProviderApiServer.start(POLAR_ACCESS_TOKEN, routes, (_status, code) => ({ error: code, detail: 'as worded' }));
+}
+
+export interface LemonSqueezyObjects {
+  readonly orders: JsonObject[];
+  readonly invoices: JsonObject[];
+}
+
+export const LEMONSQUEEZY_API_KEY = 'eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJhdWQiOiI5NGQ1OWNlZi0x.c2lnbmF0dXJl-_x';
+
+export function startLemonSqueezyApi(objects: LemonSqueezyObjects, maxPageSize = 100): Promise<ProviderApiServer> {
+  const attributesOf = (resource: JsonObject) => resource.attributes as JsonObject;
+  const routesOf = (name: string, all: readonly JsonObject[]): readonly Route[] => [
+    {
+      path: new RegExp(`^/v1/${name}$`),
+      parameters: ['page[number]', 'page[size]', 'filter[store_id]'],
+      answer(query) {
+        const store = query.get('filter[store_id]');
+        const found = all.filter((one) => store === null || String(attributesOf(one).store_id) === store);
+        const sorted = found.toSorted((a, b) => timeOf(attributesOf(b)) - timeOf(attributesOf(a)));
+        const perPage = Math.min(Number(query.get('page[size]') ?? 10), maxPageSize);
+        const currentPage = Number(query.get('page[number]') ?? 1);
+        const lastPage = Math.max(1, Math.ceil(found.length / perPage));
+        const meta = { page: { currentPage, lastPage, perPage, total: found.length } };
+        const data = numbered(sorted, currentPage, perPage);
+        return { status: 200, body: { meta, jsonapi: { version: '1.0' }, links: {}, data } };
+      },
+    },
+    {
+      path: new RegExp(`^/v1/${name}/(\\d+)$`),
+      parameters: [],
+      answer(_query, id) {
+        const data = all.find((one) => one.id === id);
+        return data === undefined ? NOT_FOUND : { status: 200, body: { jsonapi: { version: '1.0' }, links: {}, data } };
+      },
+    },
+  ];
+  const routes = [...routesOf('orders', objects.orders), ...routesOf('subscription-invoices', objects.invoices)];
+  return ProviderApiServer.start(LEMONSQUEEZY_API_KEY, routes, (status, title) => ({
+    jsonapi: { version: '1.0' },
+    errors: [{ status: String(status), title, detail: 'as worded' }],
+  }));
+}
