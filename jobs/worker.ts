@@ -5,8 +5,10 @@ import { runCommand } from '../src/command.ts';
 import { type Config, loadConfig } from '../src/config.ts';
 import { createPool } from '../src/db/pool.ts';
 import { createLogger, type Logger } from '../src/log.ts';
-import { sourcesFromConfig } from '../src/merchants/sources.ts';
+import { SourceDirectory } from '../src/merchants/sources.ts';
 import { createBoss, QUEUE_NAMES } from '../src/queues.ts';
+import { connectWith } from '../src/reconciliation/connect.ts';
+import { SecretBox } from '../src/secret-box.ts';
 import { ledgerSettings } from '../src/settings.ts';
 import { onShutdown } from '../src/shutdown.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
@@ -14,6 +16,7 @@ import { workApplyProviderEvent } from './apply-provider-event.ts';
 import { workAuditBooks } from './audit-books.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
+import { workReconcilePayments } from './reconcile-payments.ts';
 import { workRequeueStrandedEvents } from './requeue-stranded-events.ts';
 
 export interface WorkerOptions {
@@ -49,27 +52,32 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   });
   await boss.start();
   const nudger = createNudger(boss, logger);
-  const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+  const box = new SecretBox(config.ENCRYPTION_KEY);
+  const outgoing = createOutgoing({ config, pool, boss, clock, logger, box });
   const settings = ledgerSettings(config);
   const onPosted = () => nudger.nudge();
   const shutdown = new AbortController();
+  const { signal } = shutdown;
+  const sources = new SourceDirectory(config, box);
 
   await workApplyProviderEvent(boss, {
     pool,
     boss,
-    sources: sourcesFromConfig(config),
+    sources,
     settings,
     clock,
     logger,
     waitSeconds: config.UNKNOWN_PAYMENT_WAIT_SECONDS,
     onPosted,
   });
-  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal: shutdown.signal });
+  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal });
   await workDeliverWebhook(boss, outgoing);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
   await workRequeueStrandedEvents(boss, { pool, boss, clock, logger, waitSeconds });
   await workAuditBooks(boss, auditPool, clock, logger);
+  const reconciling = { pool, boss, clock, logger, sources, connect: connectWith(config), onPosted };
+  await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);
   logger.info('the worker is ready');
 
@@ -104,6 +112,9 @@ async function schedule(config: Config, boss: ReturnType<typeof createBoss>): Pr
     await boss.schedule(name, cron, {});
     if (name !== 'audit-books') await boss.send(name, {});
   }
+  // Under a key of its own: a job that asks for less must not stand in its way.
+  await boss.schedule('reconcile-payments', config.RECONCILE_CRON, { isScheduled: true }, { singletonKey: 'schedule' });
+  await boss.send('reconcile-payments', {});
 }
 
 const HELP = `Usage: npm run worker

@@ -1,5 +1,6 @@
 import { runCommand } from './command.ts';
 import { loadConfig } from './config.ts';
+import { locateDatabase } from './data-dir.ts';
 import { createPool } from './db/pool.ts';
 import { autocommit } from './db/transaction.ts';
 import { audit } from './ledger/audit.ts';
@@ -8,21 +9,16 @@ import { createLogger } from './log.ts';
 
 const HELP = `Usage: npm run audit [-- --json]
 
-Recomputes every balance of the database that DATABASE_URL names from its entries, checks the invariants of
+Recomputes every balance of the database that DATABASE_URL names (or that npm start runs here) from its entries, checks the invariants of
 src/ledger/README.md, prints the books and every disagreement, and exits 1 if there is one.
 
   --json   print the report as JSON`;
 
 async function main(switches: ReadonlySet<string>): Promise<void> {
-  const config = loadConfig();
-  if (config.DATABASE_URL === undefined) {
-    throw new Error(
-      'DATABASE_URL: wants the database to audit (npm start leaves the URL of its embedded one in DATA_DIR/database-url)',
-    );
-  }
+  const { config, databaseUrl } = await locateDatabase(loadConfig());
   const logger = createLogger(config.LOG_LEVEL, 'audit');
   const pool = createPool({
-    databaseUrl: config.DATABASE_URL.reveal(),
+    databaseUrl,
     applicationName: 'chokin-audit',
     maxConnections: 1,
     logger,

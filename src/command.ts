@@ -25,7 +25,7 @@ export function runCommand<Switch extends string>({ help, switches = [], run }: 
   }
 }
 
-const NO_DATABASE = 'Is Postgres running, and is DATABASE_URL right?';
+const NO_DATABASE = 'Is Postgres running, and is DATABASE_URL right? (Without one: is npm start running?)';
 const HINTS: Readonly<Record<string, string>> = {
   ECONNREFUSED: NO_DATABASE,
   ENOTFOUND: NO_DATABASE,
@@ -38,7 +38,7 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 /** The message for a person at a terminal: what went wrong and, where it is known, what to do. */
-function explain(error: unknown): string {
+export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const hint = HINTS[code];

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { readSources, type SourcesConfig } from './config-sources.ts';
 import { parseRate, type Rate } from './money.ts';
-import { PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
 import { Secret } from './secret.ts';
-import { isStandardWebhooksSecret } from './standard-webhooks.ts';
+import { decodeEncryptionKey } from './secret-box.ts';
 
 /** The one reader of the environment. `.env.example` explains every variable to the operator. */
 
@@ -41,19 +41,15 @@ function perCurrency<T>(parseValue: (text: string) => T | null, example: string)
 const parseMinor = (text: string): number | null =>
   /^\d{1,15}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null;
 
-const secretList = z.string().transform((text, context) => {
-  const secrets = text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
-  if (secrets.length === 0 || secrets.some((secret) => secret.length < 6)) {
-    context.addIssue({
-      code: 'custom',
-      message: 'wants one or more secrets of 6 characters or more, separated by commas',
-    });
-    return z.NEVER;
-  }
-  return secrets.map((secret) => new Secret(secret));
+const encryptionKeys = z.string().transform((text, context) => {
+  const keys = text.split(',').map((part) => part.trim());
+  if (keys.every((key) => decodeEncryptionKey(key) !== null)) return keys.map((key) => new Secret(key));
+  context.addIssue({
+    code: 'custom',
+    message:
+      'wants 32 random bytes in base64 (openssl rand -base64 32), the newest first of several separated by commas',
+  });
+  return z.NEVER;
 });
 
 /** A text that is sent as `Authorization: Bearer …`. */
@@ -84,6 +80,8 @@ const BASE_SCHEMA = {
     .default('info'),
   METRICS_TOKEN: bearer(16).optional(),
   API_KEY: bearer(32).optional(),
+  ADMIN_KEY: bearer(32).optional(),
+  ENCRYPTION_KEY: encryptionKeys.default([]),
   MODE: z.enum(['test', 'live'], 'wants test or live').default('test'),
   MERCHANT_ID: z
     .string()
@@ -117,6 +115,11 @@ const BASE_SCHEMA = {
     .string()
     .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
     .default('17 3 * * *'),
+  RECONCILE_CRON: z
+    .string()
+    .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
+    .default('41 */6 * * *'),
+  RECONCILE_LOOKBACK_HOURS: wholeNumber(1, 24 * 90).default(72),
   UNKNOWN_PAYMENT_WAIT_SECONDS: wholeNumber(0, 604_800).default(900),
   RATE_LIMIT_PER_MINUTE: wholeNumber(0, 100_000_000).default(60_000),
   SVIX_TOKEN: z
@@ -129,26 +132,9 @@ const BASE_SCHEMA = {
   TRUST_PROXY: wholeNumber(0, 10).default(0),
 };
 
-const PROVIDER_SCHEMA = {
-  WEBHOOK_SECRET: secretList.optional(),
-  DEFAULT_PURPOSE: z.enum(['topup', 'order', 'none'], 'wants topup, order or none').default('topup'),
-  METADATA: z.enum(['all', 'customer'], 'wants all or customer').default('all'),
-  REFUNDS: z.enum(['auto', 'credit', 'reverse', 'ignore'], 'wants auto, credit, reverse or ignore').default('auto'),
-};
-
 const baseSchema = z.object(BASE_SCHEMA);
-const providerSchema = z.object(PROVIDER_SCHEMA);
 
-/** One provider account of the default merchant, as the environment gives it. */
-export interface SourceSettings {
-  readonly provider: ProviderName;
-  readonly secrets: readonly Secret[];
-  readonly defaultPurpose: 'topup' | 'order' | 'none';
-  readonly metadata: 'all' | 'customer';
-  readonly refunds: 'auto' | 'credit' | 'reverse' | 'ignore';
-}
-
-export type Config = z.infer<typeof baseSchema> & { readonly sources: readonly SourceSettings[] };
+export type Config = z.infer<typeof baseSchema> & SourcesConfig;
 
 /** Everything wrong with the environment, each problem with its variable's name. */
 export class ConfigError extends Error {
@@ -167,39 +153,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   );
   const base = baseSchema.safeParse(set);
-  const problems = base.success ? [] : problemsOf(base.error, '');
-  const sources: SourceSettings[] = [];
-  for (const provider of PROVIDER_NAMES) {
-    const prefix = `${provider.toUpperCase()}_`;
-    const own = Object.fromEntries(Object.keys(PROVIDER_SCHEMA).map((key) => [key, set[prefix + key]]));
-    const parsed = providerSchema.safeParse(own);
-    if (!parsed.success) problems.push(...problemsOf(parsed.error, prefix));
-    else if (parsed.data.WEBHOOK_SECRET !== undefined) {
-      sources.push({
-        provider,
-        secrets: parsed.data.WEBHOOK_SECRET,
-        defaultPurpose: parsed.data.DEFAULT_PURPOSE,
-        metadata: parsed.data.METADATA,
-        refunds: parsed.data.REFUNDS,
-      });
-    }
-  }
-  const dodo = sources.find((source) => source.provider === 'dodo');
-  // With such a secret every delivery would be refused, which looks like an attack rather than like a typing error.
-  if (dodo?.secrets.some((secret) => !isStandardWebhooksSecret(secret.reveal()))) {
-    problems.push('DODO_WEBHOOK_SECRET: wants whsec_ and base64, as the Dodo dashboard shows it');
-  }
-  const adyen = sources.find((source) => source.provider === 'adyen');
-  if (adyen?.secrets.some((secret) => !/^([0-9a-f]{2}){16,64}$/i.test(secret.reveal()))) {
-    problems.push('ADYEN_WEBHOOK_SECRET: wants the HMAC key in hexadecimal, as the Customer Area shows it');
-  }
+  const problems = base.success
+    ? []
+    : base.error.issues.map((issue) => `${String(issue.path[0] ?? '')}: ${issue.message}`);
+  const sources = readSources(set, problems);
   if (base.success) problems.push(...crossProblems(base.data));
   if (!base.success || problems.length > 0) throw new ConfigError(problems);
-  return { ...base.data, sources };
-}
-
-function problemsOf(error: z.ZodError, prefix: string): string[] {
-  return error.issues.map((issue) => `${prefix}${String(issue.path[0] ?? '')}: ${issue.message}`);
+  return { ...base.data, ...sources };
 }
 
 function crossProblems(config: z.infer<typeof baseSchema>): string[] {
@@ -215,5 +175,20 @@ function crossProblems(config: z.infer<typeof baseSchema>): string[] {
   if (config.SVIX_SERVER_URL !== undefined && config.SVIX_TOKEN === undefined) {
     problems.push('SVIX_SERVER_URL: wants SVIX_TOKEN as well');
   }
+  if (config.ADMIN_KEY !== undefined && config.ADMIN_KEY.reveal() === config.API_KEY?.reveal()) {
+    problems.push('ADMIN_KEY: wants another key than API_KEY');
+  }
   return problems;
+}
+
+/** Where the command line takes secrets from, since every user of a machine sees the arguments of its commands. */
+export const SECRET_VARIABLES = { webhook: 'CHOKIN_WEBHOOK_SECRET', api: 'CHOKIN_PROVIDER_API_KEY' } as const;
+
+/** A secret that was put into the environment for one command; null if it was not. */
+export function readCommandSecret(
+  purpose: keyof typeof SECRET_VARIABLES,
+  environment: NodeJS.ProcessEnv = process.env,
+): Secret | null {
+  const text = environment[SECRET_VARIABLES[purpose]];
+  return text === undefined || text === '' ? null : new Secret(text);
 }

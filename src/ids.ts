@@ -9,6 +9,9 @@ const PREFIXES = {
   message: 'msg',
   apiKey: 'key',
   attempt: 'atmpt',
+  source: 'src',
+  sourceSecret: 'sec',
+  reconciliation: 'rec',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
 import { runCommand } from './command.ts';
-import { loadConfig } from './config.ts';
+import { type Config, loadConfig } from './config.ts';
+import { ensureEncryptionKey, writeDatabaseUrl } from './data-dir.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
 import { createLogger } from './log.ts';
@@ -18,7 +18,7 @@ when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every v
 
 /** The composition root of the whole service, for development and small deployments. */
 async function main(): Promise<void> {
-  const config = loadConfig();
+  let config = loadConfig();
   const logger = createLogger(config.LOG_LEVEL, 'chokin');
   // The database is closed last; web and worker together, since platforms give a process 30 seconds in all.
   let stopDatabase = async () => {};
@@ -36,9 +36,9 @@ async function main(): Promise<void> {
       stopDatabase = () => postgres.stop();
       databaseUrl = postgres.databaseUrl;
       // It holds the superuser's password, which must not end up in a log.
-      const urlFile = join(config.DATA_DIR, 'database-url');
-      await writeFile(urlFile, `${databaseUrl}\n`, { mode: 0o600 });
-      console.log(`Its URL is in ${urlFile}, for npm run audit and for psql.`);
+      const urlFile = await writeDatabaseUrl(config.DATA_DIR, databaseUrl);
+      console.log(`Its URL is in ${urlFile}, where npx chokin and npm run audit look for it.`);
+      config = await withLocalKey(config);
     }
     await migrate(databaseUrl, logger);
     const web = await startWeb({ config, databaseUrl, logger, clock: systemClock });
@@ -49,6 +49,11 @@ async function main(): Promise<void> {
     await close();
     throw error;
   }
+}
+
+/** The embedded database has an encryption key of its own, which opens what it sealed also after another was configured. */
+async function withLocalKey(config: Config): Promise<Config> {
+  return { ...config, ENCRYPTION_KEY: [...config.ENCRYPTION_KEY, await ensureEncryptionKey(config.DATA_DIR)] };
 }
 
 runCommand({ help: HELP, run: main });

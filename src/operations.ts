@@ -1,9 +1,10 @@
 import type { Pool } from './db/pool.ts';
 import { autocommit } from './db/transaction.ts';
-import { eventBacklog } from './inbox/events.ts';
+import { eventBacklog } from './inbox/backlog.ts';
 import { lastAudit } from './ledger/audit-run.ts';
 import { announcementBacklog } from './ledger/unannounced.ts';
 import type { Metrics } from './metrics.ts';
+import { reconciliationBacklog } from './reconciliation/backlog.ts';
 
 /** Anybody may ask for the metrics, so the database is asked at most this often on their account. */
 const CACHE_MS = 5_000;
@@ -17,6 +18,10 @@ interface Backlog {
   /** Null before the first audit. */
   readonly auditDisagreements: number | null;
   readonly auditAgeSeconds: number | null;
+  readonly healed: number;
+  readonly unreconciled: number;
+  /** Null before the first run. */
+  readonly reconciliationAgeSeconds: number | null;
 }
 
 /** Adds the figures that answer "is money stuck, and do the books agree?" to the metrics. */
@@ -54,14 +59,35 @@ export function watchOperations(metrics: Metrics, pool: Pool): void {
     (now) => now.auditDisagreements,
   );
   watch('chokin_audit_age_seconds', 'How long ago the last audit was.', (now) => now.auditAgeSeconds);
+  watch(
+    'chokin_reconciliation_healed',
+    'Payments, refunds and disputes without a webhook that comparing with the providers has healed, in the last 90 days.',
+    (now) => now.healed,
+  );
+  watch(
+    'chokin_reconciliation_unresolved',
+    'What the last comparison of each source left for a person: what differs, and payments the provider does not know.',
+    (now) => now.unreconciled,
+  );
+  watch(
+    'chokin_reconciliation_age_seconds',
+    'How long ago the source that has waited longest was last compared to the end.',
+    (now) => now.reconciliationAgeSeconds,
+  );
 }
 
 async function readBacklog(pool: Pool): Promise<Backlog> {
   const db = autocommit(pool);
-  const [events, announcements, audit] = await Promise.all([eventBacklog(db), announcementBacklog(db), lastAudit(db)]);
+  const [events, announcements, audit, reconciliation] = await Promise.all([
+    eventBacklog(db),
+    announcementBacklog(db),
+    lastAudit(db),
+    reconciliationBacklog(db),
+  ]);
   return {
     ...events,
     ...announcements,
+    ...reconciliation,
     auditDisagreements: audit?.disagreements ?? null,
     auditAgeSeconds: audit?.ageSeconds ?? null,
   };

@@ -81,6 +81,17 @@ export const QUEUES = {
     retentionSeconds: DAY_SECONDS,
     deleteAfterSeconds: DAY_SECONDS,
   }),
+  /** Works on every reconciliation under way; each remembers its place, so a run that is cut short is only put off. */
+  'reconcile-payments': define(z.strictObject({ isScheduled: z.boolean().default(false) }), {
+    policy: 'short',
+    retryLimit: 3,
+    retryDelay: 30,
+    retryBackoff: true,
+    expireInSeconds: 6 * 3600,
+    heartbeatSeconds: 30,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 7 * DAY_SECONDS,
+  }),
   'audit-books': define(nothing, {
     policy: 'short',
     retryLimit: 1,

@@ -10,10 +10,15 @@ import { Receiver } from './inbox/receive.ts';
 import { LedgerLanes } from './ledger/lane.ts';
 import { createLogger, type Logger } from './log.ts';
 import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
-import { sourcesFromConfig } from './merchants/sources.ts';
+import { SourceDirectory } from './merchants/sources.ts';
 import { createMetrics } from './metrics.ts';
 import { watchOperations } from './operations.ts';
+import { PROVIDERS } from './providers/index.ts';
+import type { ProviderName } from './providers/names.ts';
+import type { AnyProvider } from './providers/provider.ts';
 import { createBoss } from './queues.ts';
+import { connectWith } from './reconciliation/connect.ts';
+import { SecretBox } from './secret-box.ts';
 import { ledgerSettings } from './settings.ts';
 import { onShutdown } from './shutdown.ts';
 
@@ -26,6 +31,8 @@ export interface WebOptions {
   readonly print?: (line: string) => void;
   /** Compare every answer with its documented schema; for tests. */
   readonly checkResponses?: boolean;
+  /** The adapters that verify deliveries, if others than those of every provider: PayPal's with certificates of a test. */
+  readonly providers?: Readonly<Record<ProviderName, AnyProvider>>;
 }
 
 export interface Web {
@@ -42,7 +49,7 @@ const REQUESTS_PATIENCE_MS = 20_000;
 
 /** Starts the HTTP side: the API and the webhook receiver. The database must be migrated. */
 export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
-  const { print = console.log, checkResponses = false } = options;
+  const { print = console.log, checkResponses = false, providers = PROVIDERS } = options;
   const maxConnections = config.DATABASE_POOL_SIZE;
   const pool = createPool({ databaseUrl, applicationName: 'chokin-web', maxConnections, logger });
   const boss = createBoss({ databaseUrl, applicationName: 'chokin-web-jobs', maxConnections: 2, works: false, logger });
@@ -57,7 +64,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     open.push(() => boss.stop({ graceful: false }));
     const nudger = createNudger(boss, logger);
     open.push(() => nudger.close());
-    const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+    const box = new SecretBox(config.ENCRYPTION_KEY);
+    const outgoing = createOutgoing({ config, pool, boss, clock, logger, box });
     open.push(() => outgoing.close());
 
     const settings = ledgerSettings(config);
@@ -65,15 +73,15 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const onPosted = () => nudger.nudge();
     const onFlush = (lane: string) => (size: number) => metrics.observeBatch(lane, size);
     const ledger = new LedgerLanes({ pool, settings, clock, onPosted, onFlush: onFlush('ledger') });
-    const receiver = new Receiver({ pool, boss, clock, logger, onFlush: onFlush('inbox') });
+    const receiver = new Receiver({ pool, boss, clock, logger, providers, onFlush: onFlush('inbox') });
     open.push(() => Promise.all([ledger.drain(), receiver.drain()]));
     metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
 
     watchOperations(metrics, pool);
 
-    const sources = sourcesFromConfig(config);
+    const sources = new SourceDirectory(config, box);
     const { webhooks } = outgoing;
-    const shared = { config, pool, clock, logger, boss, metrics, onPosted };
+    const shared = { config, pool, clock, logger, boss, metrics, onPosted, box, connect: connectWith(config) };
     const app = createApp({ ...shared, ledger, settings, sources, receiver, webhooks }, { checkResponses });
     const server = await listen(app, { port: config.PORT, host: config.HOST });
     open.push(() => server.close(REQUESTS_PATIENCE_MS));

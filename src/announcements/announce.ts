@@ -8,6 +8,7 @@ import { claimAnnouncements } from './claim.ts';
 import { type Announcement, buildMessages } from './messages.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
+import { sendUnsent, type UnsentResult } from './unsent.ts';
 
 export interface AnnounceOptions {
   readonly pool: Pool;
@@ -66,6 +67,7 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
   const ready: Announcement[] = [];
   const underWay = new Set<Promise<void>>();
   const errors: unknown[] = [];
+  if (publisher.pausedForSeconds() === 0) addUnsent(result, await sendUnsent(pool, publisher));
   try {
     while (errors.length === 0 && publisher.pausedForSeconds() === 0) {
       if (signal?.aborted || performance.now() > deadline) {
@@ -96,6 +98,14 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
   const pausedSeconds = publisher.pausedForSeconds();
   if (pausedSeconds > 0) noteRetry(result, pausedSeconds);
   return result;
+}
+
+function addUnsent(result: AnnounceResult, unsent: UnsentResult): void {
+  result.messages += unsent.messages;
+  result.deferred += unsent.deferred;
+  result.failed += unsent.failed;
+  result.unfinished ||= unsent.unfinished;
+  if (unsent.retryAfterSeconds !== null) noteRetry(result, unsent.retryAfterSeconds);
 }
 
 async function announceOne(

@@ -59,6 +59,22 @@ const changedData = z.object({
   entries: z.array(entry).min(1).meta({ description: 'What changed, oldest first; a burst of entries is one event.' }),
 });
 
+const reconciledData = z.object({
+  payment_id: z.string(),
+  source_id: z.string(),
+  provider: z.string(),
+  customer_id: z.string().nullable(),
+  purpose: z.enum(['topup', 'order', 'none']).nullable(),
+  currency: z.string().nullable(),
+  amount_paid: minorUnits.nullable().meta({ description: 'In minor units (cents, paise).' }),
+  credited: minorUnits.meta({ description: 'What the wallet holds of the payment itself by now, in minor units.' }),
+  healed: z
+    .array(z.object({ kind: z.enum(['payment', 'refund', 'dispute']), id: z.string() }))
+    .min(1)
+    .meta({ description: 'What no webhook had told of, and is applied now.' }),
+  reconciliation_id: z.string(),
+});
+
 function envelope<Type extends string, Data extends z.ZodType>(type: Type, data: Data) {
   return z.object({
     id: z.string().meta({ description: 'The message’s id, the same over all tries: drop what you have already seen.' }),
@@ -75,6 +91,7 @@ const SCHEMAS = {
   'wallet.balance.low': envelope('wallet.balance.low', alertData),
   'wallet.balance.recovered': envelope('wallet.balance.recovered', alertData),
   'wallet.balance.depleted': envelope('wallet.balance.depleted', alertData),
+  'payment.reconciled': envelope('payment.reconciled', reconciledData),
 } as const;
 
 export type OutgoingEventType = keyof typeof SCHEMAS;
@@ -89,6 +106,8 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
     'A balance fell below its threshold. Said once, until it has recovered; then as a reminder if those are on.',
   'wallet.balance.recovered': 'A balance that was low is back above its threshold, with a margin.',
   'wallet.balance.depleted': 'A wallet that held credit holds none any more. Said once, until it has recovered.',
+  'payment.reconciled':
+    'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
 };
 
 const EXAMPLE_STATE = { customer_id: 'cus_01h2xcejqtf2nbrexx3vqjhp41', currency: 'USD', balance: 800, version: 7 };
@@ -118,6 +137,18 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
   'wallet.balance.low': { ...EXAMPLE_STATE, threshold: 1000, reminder: false },
   'wallet.balance.recovered': { ...EXAMPLE_STATE, balance: 5800, version: 8, threshold: 1000, reminder: false },
   'wallet.balance.depleted': { ...EXAMPLE_STATE, balance: 0, version: 9, threshold: 1000, reminder: false },
+  'payment.reconciled': {
+    payment_id: 'pi_3Qexample',
+    source_id: 'src_stripe',
+    provider: 'stripe',
+    customer_id: EXAMPLE_STATE.customer_id,
+    purpose: 'topup',
+    currency: 'USD',
+    amount_paid: 2000,
+    credited: 2000,
+    healed: [{ kind: 'payment', id: 'pi_3Qexample' }],
+    reconciliation_id: 'rec_01h2xcejqtf2nbrexx3vqjhp41',
+  },
 };
 
 /** One event type, described for people and machines. */

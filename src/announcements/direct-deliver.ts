@@ -5,6 +5,7 @@ import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
+import type { SecretBox } from '../secret-box.ts';
 import {
   type Delivery,
   type DeliveryKey,
@@ -16,7 +17,7 @@ import {
 } from './delivery-store.ts';
 import { insertDeliveryJobs } from './direct-publisher.ts';
 import type { DirectSender, PostOutcome } from './direct-send.ts';
-import { noteFailure, noteSuccess } from './endpoint-store.ts';
+import { endpointPlace, noteFailure, noteSuccess } from './endpoint-store.ts';
 import { nextTryInSeconds } from './retry-schedule.ts';
 
 export interface DeliverOptions {
@@ -25,6 +26,7 @@ export interface DeliverOptions {
   readonly sender: DirectSender;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly box: SecretBox;
 }
 
 /** An endpoint that has done nothing but fail for this long is disabled; as long as Svix waits. */
@@ -58,10 +60,16 @@ export async function deliverWebhook(options: DeliverOptions, job: DeliveryJob, 
   }
 }
 
-function toPost({ clock }: DeliverOptions, { messageId }: DeliveryKey, delivery: Delivery) {
+function toPost(
+  { clock, box }: DeliverOptions,
+  { merchantId, messageId, endpointId }: DeliveryKey,
+  delivery: Delivery,
+) {
   const { url, payload, secret, oldSecret, oldSecretUntil } = delivery;
   const isOldValid = oldSecret !== null && oldSecretUntil !== null && clock.now() < oldSecretUntil;
-  return { url, messageId, payload, secrets: isOldValid ? [secret, oldSecret] : [secret] };
+  const stored = isOldValid ? [secret, oldSecret] : [secret];
+  const secrets = stored.map((one) => box.open(one, endpointPlace(merchantId, endpointId)));
+  return { url, messageId, payload, secrets };
 }
 
 async function record(

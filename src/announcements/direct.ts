@@ -5,12 +5,14 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
+import type { SecretBox } from '../secret-box.ts';
 import { exampleMessage } from './catalogue.ts';
 import { insertMessageFor, makePending, selectAttempts } from './delivery-store.ts';
 import { insertDeliveryJobs } from './direct-publisher.ts';
 import { checkEndpoint, checkEventType } from './endpoint-rules.ts';
 import {
   deleteEndpoint,
+  endpointPlace,
   insertEndpoint,
   replaceSecret,
   selectEndpoint,
@@ -25,6 +27,7 @@ export interface DirectWebhooksOptions {
   readonly boss: Pick<PgBoss, 'insert'>;
   readonly clock: Clock;
   readonly allowPrivate: boolean;
+  readonly box: SecretBox;
 }
 
 const MAX_ENDPOINTS = 50;
@@ -40,14 +43,15 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
-    const { pool, clock, allowPrivate } = this.#options;
+    const { pool, clock, allowPrivate, box } = this.#options;
     checkEndpoint(input, allowPrivate);
     if ((await this.listEndpoints(merchantId)).length >= MAX_ENDPOINTS) {
       refuse('CONFLICT', `There are ${MAX_ENDPOINTS} endpoints already, which is the most.`);
     }
     const now = clock.now();
     const id = newId('endpoint');
-    await insertEndpoint(autocommit(pool), merchantId, id, input, newSecret(), now);
+    const sealed = box.sealIfPossible(newSecret(), endpointPlace(merchantId, id));
+    await insertEndpoint(autocommit(pool), merchantId, id, input, sealed, now);
     return { id, ...input, createdAt: now, updatedAt: now };
   }
 
@@ -80,16 +84,19 @@ export class DirectWebhooks implements OutgoingWebhooks {
     return transaction(this.#options.pool, (tx) => deleteEndpoint(tx, merchantId, endpointId));
   }
 
-  getSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    return selectSecret(autocommit(this.#options.pool), merchantId, endpointId);
+  async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
+    const { pool, box } = this.#options;
+    const stored = await selectSecret(autocommit(pool), merchantId, endpointId);
+    return stored === null ? null : box.open(stored, endpointPlace(merchantId, endpointId));
   }
 
   async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const { pool, clock } = this.#options;
+    const { pool, clock, box } = this.#options;
     const now = clock.now();
     const secret = newSecret();
+    const sealed = box.sealIfPossible(secret, endpointPlace(merchantId, endpointId));
     const oldUntil = new Date(now.getTime() + OLD_SECRET_MS);
-    return (await replaceSecret(autocommit(pool), merchantId, endpointId, secret, now, oldUntil)) ? secret : null;
+    return (await replaceSecret(autocommit(pool), merchantId, endpointId, sealed, now, oldUntil)) ? secret : null;
   }
 
   async listAttempts(

@@ -2,7 +2,12 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import type { DeliveryKey } from './delivery-store.ts';
 import type { EndpointInput, WebhookEndpoint } from './outgoing.ts';
 
-/** The embedded sender's endpoints and their secrets. */
+/** The embedded sender's endpoints and their secrets, which are encrypted where there is a key to do it with. */
+
+/** A sealed secret opens only as its endpoint's; the old one is sealed for the same place. */
+export function endpointPlace(merchantId: string, endpointId: string): string {
+  return `endpoint ${merchantId} ${endpointId}`;
+}
 
 const ENDPOINT_COLUMNS = 'endpoint_id, url, description, event_types, disabled, created_at, updated_at';
 

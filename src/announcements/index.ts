@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Logger } from '../log.ts';
+import type { SecretBox } from '../secret-box.ts';
 import type { DeliveryKey } from './delivery-store.ts';
 import { DirectWebhooks } from './direct.ts';
 import { type DeliveryJob, deliverWebhook } from './direct-deliver.ts';
@@ -20,6 +21,7 @@ export interface OutgoingOptions {
   readonly boss: PgBoss;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly box: SecretBox;
 }
 
 /** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
@@ -31,7 +33,7 @@ export interface Outgoing {
   close(): Promise<void>;
 }
 
-export function createOutgoing({ config, pool, boss, clock, logger }: OutgoingOptions): Outgoing {
+export function createOutgoing({ config, pool, boss, clock, logger, box }: OutgoingOptions): Outgoing {
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
@@ -39,12 +41,12 @@ export function createOutgoing({ config, pool, boss, clock, logger }: OutgoingOp
     token === undefined ? null : new SvixAccount({ token, clock, ...(serverUrl === undefined ? {} : { serverUrl }) });
   const webhooks =
     account === null
-      ? new DirectWebhooks({ pool, boss, clock, allowPrivate })
+      ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })
       : new SvixWebhooks(account, allowPrivate);
   return {
     webhooks,
     publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger),
-    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger }, job, key),
+    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box }, job, key),
     close: async () => {
       await webhooks.close();
       await sender.close();

@@ -101,10 +101,13 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
 
-/** `msg_` and 130 bits of a SHA-256 over what the message says, in the alphabet of our other ids. */
 function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number): string {
-  const identity = [key.merchantId, key.customerId, key.currency, type, from, to].join('\0');
-  const digest = createHash('sha256').update(identity).digest();
+  return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to]);
+}
+
+/** `msg_` and 130 bits of a SHA-256 over what makes the message the one it is, in the alphabet of our other ids. */
+export function messageIdFrom(identity: readonly (string | number)[]): string {
+  const digest = createHash('sha256').update(identity.join('\0')).digest();
   let bits = BigInt(`0x${digest.subarray(0, 17).toString('hex')}`) >> 6n;
   let text = '';
   for (let index = 0; index < 26; index += 1) {

@@ -1,4 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Metadata } from '../ledger/entry.ts';
 import { openWallets } from '../ledger/store.ts';
@@ -166,6 +167,16 @@ export async function findCustomers(db: Queryable, merchantId: string, ids: read
     [merchantId, ids],
   );
   return new Set(rows.map((row) => row.customer_id));
+}
+
+/** @throws {RefusalError} CUSTOMER_NOT_FOUND */
+export async function requireCustomer(db: Queryable, merchantId: string, customerId: string): Promise<void> {
+  if (!(await findCustomers(db, merchantId, [customerId])).has(customerId)) refuseUnknownCustomer(customerId);
+}
+
+/** @throws {RefusalError} CUSTOMER_NOT_FOUND */
+export function refuseUnknownCustomer(customerId: string): never {
+  return refuse('CUSTOMER_NOT_FOUND', `There is no customer ${customerId.slice(0, 100)}.`);
 }
 
 /** Our customers by the ids under which a source's provider knows them, for those that are linked. */

@@ -1,7 +1,14 @@
 import { z } from 'zod';
-import { type Customer, createCustomers, getCustomer, listCustomers, updateCustomer } from '../customers/store.ts';
+import {
+  type Customer,
+  createCustomers,
+  getCustomer,
+  listCustomers,
+  refuseUnknownCustomer,
+  updateCustomer,
+} from '../customers/store.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
-import { invariant, refuse } from '../errors.ts';
+import { invariant } from '../errors.ts';
 import {
   customerParams,
   itemsOf,
@@ -43,11 +50,6 @@ const email = text(320, 3).regex(/^[^\s@]+@[^\s@]+$/, { error: 'wants an e-mail 
 const name = text(500, 1);
 const phoneNumber = text(50, 1);
 const tag = 'Customers';
-
-/** @throws {RefusalError} CUSTOMER_NOT_FOUND */
-export function refuseUnknownCustomer(customerId: string): never {
-  return refuse('CUSTOMER_NOT_FOUND', `There is no customer ${customerId.slice(0, 100)}.`);
-}
 
 const create = merchantRoute({
   method: 'post',

@@ -1,10 +1,8 @@
 import { z } from 'zod';
-import { findCustomers } from '../customers/store.ts';
 import { autocommit } from '../db/transaction.ts';
-import { RefusalError, refuse } from '../errors.ts';
-import { dismissEvent, EVENT_STATES, getEvent, listEvents, type ProviderEvent, replayEvent } from '../inbox/events.ts';
+import { dismissByHand, findEvent, replayByHand } from '../inbox/by-hand.ts';
+import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
 import { PARK_REASONS } from '../payments/fact.ts';
-import { refuseUnknownCustomer } from './customers.ts';
 import { itemsOf, pageOf, paging, plainIdParams, text, timestamp } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
@@ -26,6 +24,9 @@ export const eventShape = z
     received_at: timestamp,
     settled_at: timestamp.nullable(),
     replays: z.int().min(0),
+    origin: z.enum(['webhook', 'reconciliation']).meta({
+      description: "reconciliation: read from the provider's API, because its webhook never arrived.",
+    }),
   })
   .meta({ id: 'ProviderEvent' });
 
@@ -45,11 +46,11 @@ export function eventResponse(one: ProviderEvent): z.output<typeof eventShape> {
     received_at: one.receivedAt.toISOString(),
     settled_at: one.settledAt?.toISOString() ?? null,
     replays: one.replays,
+    origin: one.origin,
   };
 }
 
 const tag = 'Provider events';
-const NO_EVENT = 'There is no such event.';
 
 const list = merchantRoute({
   method: 'get',
@@ -77,8 +78,7 @@ const retrieve = merchantRoute({
   params: plainIdParams('event_id'),
   response: { description: 'The event.', schema: eventShape },
   async handle({ services: { pool }, merchantId, params }) {
-    const found = await getEvent(autocommit(pool), merchantId, params.event_id);
-    return eventResponse(found ?? refuse('NOT_FOUND', NO_EVENT));
+    return eventResponse(await findEvent(autocommit(pool), merchantId, params.event_id));
   },
 });
 
@@ -98,14 +98,8 @@ const replay = merchantRoute({
   response: { description: 'The event, waiting to be applied.', schema: eventShape },
   errors: ['CUSTOMER_NOT_FOUND', 'CONFLICT'],
   async handle({ services: { pool, boss }, merchantId, params, body }) {
-    const customerId = body.customer_id ?? null;
-    if (customerId !== null && !(await findCustomers(autocommit(pool), merchantId, [customerId])).has(customerId)) {
-      refuseUnknownCustomer(customerId);
-    }
-    const replayed = await replayEvent(pool, boss, { merchantId, eventId: params.event_id, customerId });
-    if (replayed === null) return refuse('NOT_FOUND', NO_EVENT);
-    if ('code' in replayed) throw new RefusalError(replayed);
-    return eventResponse(replayed);
+    const wanted = { merchantId, eventId: params.event_id, customerId: body.customer_id ?? null };
+    return eventResponse(await replayByHand(pool, boss, wanted));
   },
 });
 
@@ -124,10 +118,7 @@ const dismiss = merchantRoute({
   errors: ['CONFLICT'],
   async handle({ services: { pool, clock }, merchantId, params, body }) {
     const dismissal = { merchantId, eventId: params.event_id, note: body.note ?? null };
-    const dismissed = await dismissEvent(autocommit(pool), dismissal, clock.now());
-    if (dismissed === null) return refuse('NOT_FOUND', NO_EVENT);
-    if ('code' in dismissed) throw new RefusalError(dismissed);
-    return eventResponse(dismissed);
+    return eventResponse(await dismissByHand(autocommit(pool), dismissal, clock.now()));
   },
 });
 

@@ -1,6 +1,7 @@
 import { LaneFullError } from '../db/lane.ts';
 import { isUnavailable } from '../db/sqlstate.ts';
 import { ERROR_STATUS, type Refusal, RefusalError, refusal } from '../errors.ts';
+import { UnreadableSecretError } from '../secret-box.ts';
 import type { Reply } from './route.ts';
 
 /** A failure as an HTTP answer, and whether it is a mistake of ours that wants to be logged with its stack. */
@@ -25,6 +26,9 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof KeylessError) return failureOfKeyless(error.cause);
   if (error instanceof LaneFullError) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY)), unexpected: false };
   if (isUnavailable(error)) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: false };
+  // A key is missing from the configuration: providers must come again once it is back.
+  if (error instanceof UnreadableSecretError)
+    return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: true };
   // A path whose percent signs decode to nothing.
   if (error instanceof URIError) return { ...replyTo(refusal('NOT_FOUND', NOWHERE)), unexpected: false };
   return { ...replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')), unexpected: true };

@@ -1,10 +1,9 @@
 import { z } from 'zod';
-import { findCustomers } from '../customers/store.ts';
+import { requireCustomer } from '../customers/store.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError, refuse } from '../errors.ts';
 import { parseEntryId } from '../ledger/entry.ts';
 import { getEntry, listEntries, MAX_OFFSET } from '../ledger/history.ts';
-import { refuseUnknownCustomer } from './customers.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
 import { KeylessError } from './failure.ts';
 import {
@@ -100,9 +99,7 @@ const list = merchantRoute({
       beforeSeq: query.before_seq ?? null,
       ...pageOf(query, headers),
     });
-    if (entries.length === 0 && !(await findCustomers(db, merchantId, [customerId])).has(customerId)) {
-      refuseUnknownCustomer(customerId);
-    }
+    if (entries.length === 0) await requireCustomer(db, merchantId, customerId);
     return { items: entries.map(entryResponse) };
   },
 });

@@ -30,7 +30,14 @@ export function openApiDocument(routes: readonly Route[]): Json {
     paths,
     webhooks: Object.fromEntries(OUTGOING_EVENTS.map((event) => [event.type, webhook(event)])),
     components: {
-      securitySchemes: { API_KEY: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        API_KEY: { type: 'http', scheme: 'bearer', description: 'A key of a merchant.' },
+        ADMIN_KEY: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'The ADMIN_KEY of the environment, for the operator.',
+        },
+      },
       schemas: components,
     },
   };
@@ -62,11 +69,16 @@ function operation(route: Route, hoist: Hoist): Json {
     operationId: operationId(route),
     summary: route.summary,
     tags: [route.tag],
-    ...(route.scope === 'public' ? { security: [] } : { 'x-scope': route.scope }),
+    ...securityOf(route),
     parameters: [...parameters(route.params, 'path', hoist), ...parameters(route.query, 'query', hoist)],
     ...requestBody(route, hoist),
     responses: { [status]: success, ...errorResponses(route) },
   };
+}
+
+function securityOf({ scope }: Route): Json {
+  if (scope === 'public') return { security: [] };
+  return scope === 'admin' ? { security: [{ ADMIN_KEY: [] }] } : { 'x-scope': scope };
 }
 
 function operationId({ method, path }: Route): string {
@@ -103,8 +115,8 @@ function requestBody({ body }: Route, hoist: Hoist): Json {
 /** What a route may refuse with: what it declares, and what follows from its kind. */
 function errorCodes(route: Route): Set<ErrorCode> {
   const codes = new Set<ErrorCode>(route.errors);
-  if (route.scope !== 'public')
-    for (const code of ['UNAUTHORIZED', 'FORBIDDEN', 'TOO_MANY_REQUESTS'] as const) codes.add(code);
+  if (route.scope !== 'public') for (const code of ['UNAUTHORIZED', 'TOO_MANY_REQUESTS'] as const) codes.add(code);
+  if (route.scope === 'read' || route.scope === 'write') codes.add('FORBIDDEN');
   if (route.params !== null) codes.add('NOT_FOUND');
   codes.add('INVALID_QUERY_PARAMS');
   if (route.body !== null) for (const code of ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) codes.add(code);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { autocommit } from '../db/transaction.ts';
+import { autocommit, type Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
@@ -43,10 +43,9 @@ const payment = z
   })
   .meta({ id: 'PaymentLife' });
 
-function toResponse(
-  { payment: one, entries }: PaymentLife,
-  events: readonly ProviderEvent[],
-): z.output<typeof payment> {
+export type PaymentResponse = z.output<typeof payment>;
+
+function toResponse({ payment: one, entries }: PaymentLife, events: readonly ProviderEvent[]): PaymentResponse {
   return {
     payment_id: one.paymentId,
     source_id: one.sourceId,
@@ -81,6 +80,21 @@ function partResponse(one: Pick<PaymentPart, 'amountMinor' | 'currency' | 'poste
   return { amount: one.amountMinor, currency: one.currency, credited: one.postedCredit, taken: one.postedTake };
 }
 
+/**
+ * The life of a payment at each of the merchant's sources that knows the id.
+ * @throws {RefusalError} NOT_FOUND if none does
+ */
+export async function describePayment(
+  db: Queryable,
+  merchantId: string,
+  paymentId: string,
+): Promise<PaymentResponse[]> {
+  const lives = await paymentLife(db, merchantId, paymentId);
+  if (lives.length === 0) refuse('NOT_FOUND', 'No event about a payment of this id has arrived.');
+  const events = await Promise.all(lives.map(({ payment: one }) => eventsOfPayment(db, one)));
+  return lives.map((life, index) => toResponse(life, events[index] ?? []));
+}
+
 const retrieve = merchantRoute({
   method: 'get',
   path: '/payments/{payment_id}',
@@ -90,11 +104,7 @@ const retrieve = merchantRoute({
   params: idParams('payment_id'),
   response: { description: 'One item for each source that knows a payment of this id.', schema: itemsOf(payment) },
   async handle({ services: { pool }, merchantId, params }) {
-    const db = autocommit(pool);
-    const lives = await paymentLife(db, merchantId, params.payment_id);
-    if (lives.length === 0) refuse('NOT_FOUND', 'No event about a payment of this id has arrived.');
-    const events = await Promise.all(lives.map(({ payment: one }) => eventsOfPayment(db, one)));
-    return { items: lives.map((life, index) => toResponse(life, events[index] ?? [])) };
+    return { items: await describePayment(autocommit(pool), merchantId, params.payment_id) };
   },
 });
 

@@ -13,7 +13,8 @@ export interface Route {
   readonly method: Method;
   /** In OpenAPI's form: `/customers/{customer_id}`. */
   readonly path: string;
-  readonly scope: Scope | 'public';
+  /** `admin`: for whoever holds ADMIN_KEY. */
+  readonly scope: Scope | 'public' | 'admin';
   readonly tag: string;
   readonly summary: string;
   readonly params: z.ZodType | null;
@@ -110,6 +111,42 @@ export function merchantRoute<
         services,
         merchantId: caller.merchantId,
         headers,
+        params: checked(spec.params, params, 'NOT_FOUND'),
+        query: checked(spec.query, query, 'INVALID_QUERY_PARAMS'),
+        body: checked(spec.body, spec.body === undefined ? {} : body, 'INVALID_REQUEST_BODY'),
+      });
+      return { status: spec.response.status ?? 200, body: reply };
+    },
+  };
+}
+
+export interface AdminSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>
+  extends Spec<P, Q, R> {
+  readonly body?: B;
+  readonly bodyOptional?: boolean;
+  handle(context: {
+    readonly services: Services;
+    readonly params: z.output<P>;
+    readonly query: z.output<Q>;
+    readonly body: z.output<B>;
+  }): Promise<z.output<R>>;
+}
+
+/** A route for the operator, who holds ADMIN_KEY and sees every merchant. */
+export function adminRoute<
+  R extends z.ZodType,
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+>(spec: AdminSpec<P, Q, B, R>): Route {
+  const { bodyOptional: optional = false } = spec;
+  return {
+    ...common(spec),
+    scope: 'admin',
+    body: spec.body === undefined ? null : { kind: 'json', schema: spec.body, limitBytes: JSON_LIMIT_BYTES, optional },
+    async answer({ services, params, query, body }) {
+      const reply = await spec.handle({
+        services,
         params: checked(spec.params, params, 'NOT_FOUND'),
         query: checked(spec.query, query, 'INVALID_QUERY_PARAMS'),
         body: checked(spec.body, spec.body === undefined ? {} : body, 'INVALID_REQUEST_BODY'),

@@ -1,8 +1,12 @@
+import { adminApiKeyRoutes } from './admin-api-keys.ts';
+import { adminMerchantRoutes } from './admin-merchants.ts';
+import { adminSourceRoutes } from './admin-sources.ts';
 import { batchRoutes } from './batch.ts';
 import { customerRoutes } from './customers.ts';
 import { eventRoutes } from './events.ts';
 import { ledgerEntryRoutes } from './ledger-entries.ts';
 import { paymentRoutes } from './payments.ts';
+import { reconciliationRoutes } from './reconciliation.ts';
 import type { Route } from './route.ts';
 import { systemRoutes } from './system.ts';
 import { walletRoutes } from './wallets.ts';
@@ -18,6 +22,10 @@ export const ROUTES: readonly Route[] = [
   ...customerRoutes,
   ...paymentRoutes,
   ...eventRoutes,
+  ...reconciliationRoutes,
   ...webhookEndpointRoutes,
+  ...adminMerchantRoutes,
+  ...adminApiKeyRoutes,
+  ...adminSourceRoutes,
   ...systemRoutes,
 ];

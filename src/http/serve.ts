@@ -1,7 +1,7 @@
 import type { Express, Request, Response } from 'express';
 import { refusal, refuse } from '../errors.ts';
 import type { Caller } from '../merchants/api-keys.ts';
-import { Authenticator, requireScope } from './auth.ts';
+import { Authenticator, isAdmin, requireScope } from './auth.ts';
 import { ClientGoneError, parseJson, readBody, requireJson } from './body.ts';
 import { failureOf, replyTo } from './failure.ts';
 import { createRateLimits, type RateLimits } from './rate-limit.ts';
@@ -16,7 +16,7 @@ export interface ServeOptions {
 /** Registers routes with Express. What no route declares is not there: 404, or 405 where only the method is wrong. */
 export function serve(app: Express, routes: readonly Route[], services: Services, options: ServeOptions): void {
   const gate: Gate = {
-    authenticator: new Authenticator(services.pool),
+    authenticator: new Authenticator(services),
     limits: createRateLimits(services.config.RATE_LIMIT_PER_MINUTE),
   };
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
@@ -52,7 +52,7 @@ async function respond(
   };
   response.once('close', observe);
   try {
-    const caller = route.scope === 'public' ? null : await admit(gate, route.scope, request, response);
+    const caller = await admit(gate, services, route.scope, request, response);
     const body = await readBodyOf(route, request);
     const { params, query, headers } = request;
     const reply = await route.answer({ services, caller, params: { ...params }, query: { ...query }, body, headers });
@@ -63,13 +63,20 @@ async function respond(
   }
 }
 
-/** Who calls, if they may. @throws {RefusalError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN */
+/** The merchant that calls, if one must and may. @throws {RefusalError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN */
 async function admit(
   { authenticator, limits }: Gate,
-  scope: 'read' | 'write',
+  { config }: Services,
+  scope: Route['scope'],
   request: Request,
   response: Response,
-): Promise<Caller> {
+): Promise<Caller | null> {
+  if (scope === 'public') return null;
+  if (scope === 'admin') {
+    if (isAdmin(request, config.ADMIN_KEY)) return null;
+    await limits.countFailedAuthentication(request, response);
+    return refuse('UNAUTHORIZED', 'This wants the ADMIN_KEY of the environment, as "Authorization: Bearer <key>".');
+  }
   const caller = await authenticator.authenticate(request);
   if (caller === null) {
     await limits.countFailedAuthentication(request, response);

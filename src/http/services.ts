@@ -7,8 +7,10 @@ import type { Receiver } from '../inbox/receive.ts';
 import type { LedgerLanes } from '../ledger/lane.ts';
 import type { LedgerSettings } from '../ledger/store.ts';
 import type { Logger } from '../log.ts';
-import type { Sources } from '../merchants/sources.ts';
+import type { Source, SourceDirectory } from '../merchants/sources.ts';
 import type { Metrics } from '../metrics.ts';
+import type { ProviderApi } from '../provider-apis/api.ts';
+import type { SecretBox } from '../secret-box.ts';
 
 /** Everything the HTTP side works with; `web.ts` builds it. */
 export interface Services {
@@ -18,12 +20,15 @@ export interface Services {
   readonly logger: Logger;
   readonly ledger: LedgerLanes;
   readonly settings: LedgerSettings;
-  readonly sources: Sources;
+  readonly sources: SourceDirectory;
   readonly receiver: Receiver;
   readonly webhooks: OutgoingWebhooks;
   /** Started, and only makes jobs. */
   readonly boss: PgBoss;
   readonly metrics: Metrics;
+  readonly box: SecretBox;
+  /** A client of a source's provider; null where its payments cannot be listed. */
+  readonly connect: (source: Source) => ProviderApi | null;
   /** To be called after a commit that left something to announce. */
   readonly onPosted: () => void;
 }

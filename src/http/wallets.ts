@@ -1,12 +1,12 @@
 import { z } from 'zod';
+import { refuseUnknownCustomer } from '../customers/store.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { Wallet } from '../ledger/entry.ts';
 import { balanceAt } from '../ledger/history.ts';
 import { openWallets } from '../ledger/store.ts';
 import { setThreshold, type Threshold, thresholdOf } from '../ledger/thresholds.ts';
-import { MAX_AMOUNT_MINOR } from '../money.ts';
-import { refuseUnknownCustomer } from './customers.ts';
+import { MAX_AMOUNT_MINOR, type Rate } from '../money.ts';
 import { walletResponse, walletShape } from './entry-shape.ts';
 import { customerParams, minorUnits, moment, timestamp, walletParams } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
@@ -14,6 +14,24 @@ import type { Services } from './services.ts';
 import { usdTotal } from './usd-total.ts';
 
 const tag = 'Wallets';
+
+const walletListShape = z.strictObject({
+  items: z.array(walletShape),
+  total_balance_usd: z.number().meta({ description: 'US cents, at the rates the operator set; rounded once.' }),
+  unconverted_currencies: z.array(z.string()).optional().meta({
+    description: 'Currencies without a rate, whose wallets the total leaves out. Absent if there are none.',
+  }),
+});
+
+/** A customer's wallets with their total. @param rates dollars for one unit of a currency */
+export function walletListResponse(
+  wallets: readonly Wallet[],
+  rates: ReadonlyMap<string, Rate>,
+): z.output<typeof walletListShape> {
+  const { totalMinor, unconverted } = usdTotal(wallets, rates);
+  const left = unconverted.length === 0 ? {} : { unconverted_currencies: [...unconverted] };
+  return { items: wallets.map(walletResponse), total_balance_usd: totalMinor, ...left };
+}
 
 const list = merchantRoute({
   method: 'get',
@@ -24,22 +42,13 @@ const list = merchantRoute({
   params: customerParams,
   response: {
     description: 'The wallets by currency.',
-    schema: z.strictObject({
-      items: z.array(walletShape),
-      total_balance_usd: z.number().meta({ description: 'US cents, at the rates the operator set; rounded once.' }),
-      unconverted_currencies: z.array(z.string()).optional().meta({
-        description: 'Currencies without a rate, whose wallets the total leaves out. Absent if there are none.',
-      }),
-    }),
+    schema: walletListShape,
   },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params }) {
     const wallets = await walletsOf(services, merchantId, params.customer_id);
     if (wallets.length === 0) refuseUnknownCustomer(params.customer_id);
-    const { totalMinor, unconverted } = usdTotal(wallets, services.config.FX_RATES_USD);
-    const items = wallets.map(walletResponse);
-    const left = unconverted.length === 0 ? {} : { unconverted_currencies: [...unconverted] };
-    return { items, total_balance_usd: totalMinor, ...left };
+    return walletListResponse(wallets, services.config.FX_RATES_USD);
   },
 });
 

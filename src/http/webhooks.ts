@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
+import { autocommit } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { Source } from '../merchants/sources.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
@@ -36,8 +37,10 @@ const bySource = publicRoute({
   path: '/webhooks/{provider}/{source_id}',
   summary: 'Receive an event of any source',
   params: z.strictObject({ provider, source_id: text(100, 1) }),
-  handle: ({ services, params, rawBody, headers }) =>
-    receive(services, services.sources.byId(params.provider, params.source_id), rawBody, headers),
+  async handle({ services, params, rawBody, headers }) {
+    const source = await services.sources.byId(autocommit(services.pool), params.provider, params.source_id);
+    return receive(services, source, rawBody, headers);
+  },
 });
 
 /** Providers read the status alone: 2xx ends the matter, anything else brings the event again. */

@@ -1,5 +1,6 @@
 import { isUnavailable } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
+import type { Source } from '../merchants/sources.ts';
 import type { Payment } from '../payments/payment.ts';
 import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';
@@ -90,9 +91,9 @@ async function applyInTransaction(
     jobs.map((job) => job.eventId),
   );
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
-  const works = events
-    .filter((event) => event.state === 'pending' || event.state === 'waiting')
-    .map((event) => read(services, event));
+  const open = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
+  const sources = await findSources(services, tx, open);
+  const works = open.map((event) => read(event, sources.get(event.sourceId) ?? null));
   const settled = await settleFacts(services, tx, works, mode, now);
   await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
@@ -108,8 +109,22 @@ async function applyInTransaction(
   await completeJobs(services.boss, tx, 'apply-provider-event', jobs);
 }
 
-function read({ sources }: ApplyServices, event: LockedEvent): Work {
-  const source = sources.find(event.merchantId, event.sourceId);
+/** The sources of a batch's events by id; ids of sources are unique over all merchants. */
+async function findSources(
+  { sources }: ApplyServices,
+  tx: Tx,
+  events: readonly LockedEvent[],
+): Promise<Map<string, Source>> {
+  const found = new Map<string, Source>();
+  for (const { merchantId, sourceId } of events) {
+    if (found.has(sourceId)) continue;
+    const source = await sources.find(tx, merchantId, sourceId);
+    if (source !== null) found.set(sourceId, source);
+  }
+  return found;
+}
+
+function read(event: LockedEvent, source: Source | null): Work {
   if (source === null) return { event, source, facts: [], verdict: park('source_missing', event.sourceId) };
   const interpretation = PROVIDERS[source.provider].interpret(event.body);
   const base = { event, source };

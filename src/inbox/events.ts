@@ -27,6 +27,8 @@ export interface ProviderEvent {
   /** When it began to wait for its payment; null if it never had to. */
   readonly waitingSince: Date | null;
   readonly replays: number;
+  /** reconciliation: read from the provider's API, because its webhook never arrived. */
+  readonly origin: 'webhook' | 'reconciliation';
 }
 
 /** What became of an event that was looked at. */
@@ -51,10 +53,11 @@ interface EventRow {
   settled_at: Date | null;
   waiting_since: Date | null;
   replays: number;
+  origin: 'webhook' | 'reconciliation';
 }
 
 const COLUMNS = `event_id, merchant_id, source_id, provider, event_type, state, reason, detail, payment_id, assigned_customer_id,
-  received_at, settled_at, waiting_since, replays`;
+  received_at, settled_at, waiting_since, replays, origin`;
 
 function toEvent(row: EventRow): ProviderEvent {
   return {
@@ -72,6 +75,7 @@ function toEvent(row: EventRow): ProviderEvent {
     settledAt: row.settled_at,
     waitingSince: row.waiting_since,
     replays: row.replays,
+    origin: row.origin,
   };
 }
 
@@ -248,24 +252,6 @@ const WAKE_EVENTS = {
     from asleep where e.event_id = asleep.event_id
     returning e.event_id`,
 };
-
-/** How much is waiting to be applied, over all merchants. Counts stop at 10,000: by then the number is no news. */
-export async function eventBacklog(
-  db: Queryable,
-): Promise<{ parkedEvents: number; waitingEvents: number; oldestPendingEventSeconds: number }> {
-  const { rows } = await db.query<{ parked: number; waiting: number; pending_seconds: number }>(`
-    select
-      (select count(*) from (select 1 from provider_event where state = 'parked' limit 10000) p) as parked,
-      (select count(*) from (select 1 from provider_event where state = 'waiting' limit 10000) w) as waiting,
-      (select coalesce(extract(epoch from now() - min(received_at)), 0)::float8 from provider_event where state = 'pending') as pending_seconds`);
-  const [row] = rows;
-  invariant(row !== undefined, 'a count without a row');
-  return {
-    parkedEvents: row.parked,
-    waitingEvents: row.waiting,
-    oldestPendingEventSeconds: Math.max(row.pending_seconds, 0),
-  };
-}
 
 export interface Dismissal {
   readonly merchantId: string;

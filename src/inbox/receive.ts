@@ -10,24 +10,14 @@ import type { Source } from '../merchants/sources.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import type { ProviderName } from '../providers/names.ts';
 import type { AnyProvider, Delivery } from '../providers/provider.ts';
-import { type EventState, enqueue } from './events.ts';
+import type { EventState } from './events.ts';
+import { type NewEvent, storeEvents } from './store-events.ts';
 
 /** What became of a delivery. Only `refused` (a bad signature) stores nothing. */
 export type Receipt =
   | { readonly kind: 'stored'; readonly eventId: string; readonly state: EventState }
   | { readonly kind: 'duplicate' }
   | { readonly kind: 'refused' };
-
-interface NewEvent {
-  readonly eventId: string;
-  readonly source: Source;
-  readonly deliveryKey: string;
-  readonly eventType: string;
-  readonly body: Buffer;
-  readonly state: 'pending' | 'ignored';
-  readonly detail: string | null;
-  readonly receivedAt: Date;
-}
 
 export interface ReceiverOptions {
   readonly pool: Pool;
@@ -90,13 +80,16 @@ export class Receiver {
     const interpretation = provider.interpret(delivery.rawBody);
     return this.#lane.submit({
       eventId: newId('event'),
-      source,
+      merchantId: source.merchantId,
+      sourceId: source.sourceId,
+      provider: source.provider,
       deliveryKey: provider.deliveryKey(delivery),
-      eventType: interpretation.eventType.slice(0, 200),
+      eventType: interpretation.eventType,
       body: delivery.rawBody,
       state: interpretation.kind === 'ignored' ? 'ignored' : 'pending',
       detail: interpretation.kind === 'ignored' ? interpretation.reason : null,
       receivedAt,
+      origin: 'webhook',
     });
   }
 
@@ -107,46 +100,10 @@ export class Receiver {
 
   async #store(events: readonly NewEvent[]): Promise<readonly Receipt[]> {
     const { pool, boss } = this.#options;
-    const stored = await transaction(pool, async (tx) => {
-      const { rows } = await tx.query<{ event_id: string }>(STORE_EVENTS, [
-        events.map((event) => event.eventId),
-        events.map((event) => event.source.merchantId),
-        events.map((event) => event.source.sourceId),
-        events.map((event) => event.source.provider),
-        events.map((event) => event.deliveryKey),
-        events.map((event) => event.eventType),
-        events.map((event) => event.body),
-        events.map((event) => event.state),
-        events.map((event) => event.detail),
-        events.map((event) => event.receivedAt.toISOString()),
-      ]);
-      const ids = new Set(rows.map((row) => row.event_id));
-      const pending = events.filter((event) => event.state === 'pending' && ids.has(event.eventId));
-      await enqueue(
-        boss,
-        tx,
-        pending.map((event) => event.eventId),
-      );
-      return ids;
-    });
+    const stored = await transaction(pool, (tx) => storeEvents(boss, tx, events));
     return events.map(
       ({ eventId, state }): Receipt =>
         stored.has(eventId) ? { kind: 'stored', eventId, state } : { kind: 'duplicate' },
     );
   }
 }
-
-const STORE_EVENTS = {
-  name: 'store-events',
-  text: `
-    insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail,
-      received_at, settled_at)
-    select event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at,
-      case when state = 'ignored' then received_at end
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[],
-      $10::timestamptz[])
-      as n (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at)
-    order by merchant_id, source_id, delivery_key
-    on conflict (merchant_id, source_id, delivery_key) do nothing
-    returning event_id`,
-};

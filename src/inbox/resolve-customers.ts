@@ -1,6 +1,7 @@
 import { createCustomers, findCustomers, findLinks, linkCustomers } from '../customers/store.ts';
 import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
+import type { Source } from '../merchants/sources.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
 import type { CustomerResolution } from './evaluate.ts';
 
@@ -8,6 +9,7 @@ import type { CustomerResolution } from './evaluate.ts';
 export interface Wanted {
   readonly merchantId: string;
   readonly sourceId: string;
+  readonly rule: Source['customerLinkRule'];
   /** The customer a person or the payment's metadata names; it must exist. */
   readonly namedCustomerId: string | null;
   readonly provider: ProviderCustomer;
@@ -17,7 +19,7 @@ export interface Wanted {
  * Finds whose money it is, in this order: the customer named, else the one linked with the provider's customer, else a
  * new customer made from the provider's. Who is named is linked with the provider's customer for the next time. Without
  * a name and a provider's customer id nobody is guessed: e-mail addresses in payments are typed by payers and verified
- * by no one.
+ * by no one. A source whose rule is `linked` makes no customers, one whose rule is `named` looks at no links either.
  * @returns one resolution for each `wanted`, in order
  */
 export async function resolveCustomers(
@@ -45,7 +47,8 @@ export async function resolveCustomers(
     for (const [sourceId, ofSource] of bySource) {
       const known = ofSource.flatMap((one) => {
         const resolution = resolutions.get(one);
-        const isFound = one.provider.id !== null && resolution !== undefined && 'customerId' in resolution;
+        const isFound =
+          one.rule !== 'named' && one.provider.id !== null && resolution !== undefined && 'customerId' in resolution;
         return isFound ? [{ providerCustomerId: one.provider.id, customerId: resolution.customerId }] : [];
       });
       await linkCustomers(tx, merchantId, sourceId, known);
@@ -73,9 +76,11 @@ async function linkAll(
   currencies: ReadonlySet<string>,
   now: Date,
 ): Promise<Map<string, string>> {
-  const people = new Map(wanted.flatMap((one) => (one.provider.id === null ? [] : [[one.provider.id, one.provider]])));
+  const asking = wanted.filter((one) => one.rule !== 'named');
+  const people = new Map(asking.flatMap((one) => (one.provider.id === null ? [] : [[one.provider.id, one.provider]])));
   const links = await findLinks(tx, merchantId, sourceId, [...people.keys()]);
-  const strangers = [...people].filter(([id]) => !links.has(id));
+  const welcome = new Set(asking.flatMap((one) => (one.rule === 'create' ? [one.provider.id] : [])));
+  const strangers = [...people].filter(([id]) => welcome.has(id) && !links.has(id));
   if (strangers.length === 0) return links;
   // Two workers that meet the same stranger at once take turns, so that one customer is made, not two.
   await tx.query(

@@ -171,7 +171,8 @@ async function findWhose(
     const isKnown = payment !== undefined && payment.customerId !== null && (assigned === null || hasPostings(payment));
     if (isKnown || fact.kind === 'dispute' || !needsCustomer(source, fact, hasWaited(services, work, now))) return null;
     const namedCustomerId = assigned ?? namedCustomer(fact);
-    return { merchantId: key.merchantId, sourceId: key.sourceId, namedCustomerId, provider: fact.customer };
+    const { merchantId, sourceId } = key;
+    return { merchantId, sourceId, rule: source.customerLinkRule, namedCustomerId, provider: fact.customer };
   });
   const asked = wanted.filter((one) => one !== null);
   const resolved = await resolveCustomers(tx, asked, services.settings.currencies, now);

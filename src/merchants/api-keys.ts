@@ -1,7 +1,6 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Queryable } from '../db/transaction.ts';
-import { newId } from '../ids.ts';
 
 export type Scope = 'read' | 'write';
 
@@ -10,6 +9,10 @@ export interface Caller {
   readonly merchantId: string;
   readonly keyId: string;
   readonly scopes: ReadonlySet<string>;
+  /** Its merchant may do nothing for now. */
+  readonly isSuspended: boolean;
+  /** When the key ends; null for never. */
+  readonly expiresAt: Date | null;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
@@ -32,31 +35,36 @@ export function hashApiKey(key: string): Buffer {
   return hash('sha256', key, 'buffer');
 }
 
-/** The caller a key stands for, or null if there is no such key or it was revoked. */
+/** The caller a key stands for, or null if there is no such key or it was revoked. It may be past its end. */
 export async function findCaller(db: Queryable, keyHash: Buffer): Promise<Caller | null> {
-  const { rows } = await db.query<{ merchant_id: string; key_id: string; key_hash: Buffer; scopes: string[] }>(
-    {
-      name: 'find-api-key',
-      text: 'select merchant_id, key_id, key_hash, scopes from api_key where key_hash = $1 and revoked_at is null',
-    },
-    [keyHash],
-  );
+  const { rows } = await db.query<CallerRow>(FIND_CALLER, [keyHash]);
   const row = rows[0];
   if (row === undefined || !timingSafeEqual(row.key_hash, keyHash)) return null;
-  return { merchantId: row.merchant_id, keyId: row.key_id, scopes: new Set(row.scopes) };
+  return {
+    merchantId: row.merchant_id,
+    keyId: row.key_id,
+    scopes: new Set(row.scopes),
+    isSuspended: row.is_suspended,
+    expiresAt: row.expires_at,
+  };
 }
 
-/** Stores a further key of a merchant; the caller shows the key once, for only its hash is kept. */
-export async function storeApiKey(
-  db: Queryable,
-  merchantId: string,
-  key: { readonly key: string; readonly name: string; readonly scopes: readonly Scope[]; readonly isDefault: boolean },
-): Promise<void> {
-  await db.query(
-    'insert into api_key (key_id, merchant_id, key_hash, scopes, name, is_default) values ($1, $2, $3, $4, $5, $6)',
-    [newId('apiKey'), merchantId, hashApiKey(key.key), key.scopes, key.name, key.isDefault],
-  );
+interface CallerRow {
+  merchant_id: string;
+  key_id: string;
+  key_hash: Buffer;
+  scopes: string[];
+  is_suspended: boolean;
+  expires_at: Date | null;
 }
+
+const FIND_CALLER = {
+  name: 'find-caller',
+  text: `
+    select k.merchant_id, k.key_id, k.key_hash, k.scopes, k.expires_at, m.suspended_at is not null as is_suspended
+    from api_key k join merchant m using (merchant_id)
+    where k.key_hash = $1 and k.revoked_at is null`,
+};
 
 function checksum(text: string): string {
   return base62(BigInt(crc32(text)), CHECKSUM_LENGTH);

@@ -2,7 +2,10 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { Pool } from '../db/pool.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
-import { hashApiKey, newApiKey, storeApiKey } from './api-keys.ts';
+import { storeApiKey } from './api-key-store.ts';
+import { hashApiKey, newApiKey } from './api-keys.ts';
+
+const FULL = { scopes: ['read', 'write'], expiresAt: null, isDefault: true } as const;
 
 export interface DefaultMerchant {
   readonly merchantId: string;
@@ -19,7 +22,8 @@ export interface DefaultMerchant {
 export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock): Promise<DefaultMerchant> {
   const { MERCHANT_ID: merchantId, MERCHANT_NAME: name, MODE: mode } = config;
   return transaction(pool, async (tx) => {
-    const now = clock.now().toISOString();
+    const at = clock.now();
+    const now = at.toISOString();
     await tx.query(
       'insert into merchant (merchant_id, name, mode, created_at) values ($1, $2, $3, $4) on conflict do nothing',
       [merchantId, name, mode, now],
@@ -38,17 +42,17 @@ export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock):
       await tx.query('update merchant set name = $2 where merchant_id = $1', [merchantId, name]);
     }
     if (config.API_KEY !== undefined) {
-      await useAsDefault(tx, merchantId, config.API_KEY.reveal(), now);
+      await useAsDefault(tx, merchantId, config.API_KEY.reveal(), at);
       return { merchantId, newApiKey: null };
     }
-    return { merchantId, newApiKey: await makeIfMissing(tx, merchantId, mode) };
+    return { merchantId, newApiKey: await makeIfMissing(tx, merchantId, mode, at) };
   });
 }
 
-async function useAsDefault(tx: Tx, merchantId: string, key: string, now: string): Promise<void> {
+async function useAsDefault(tx: Tx, merchantId: string, key: string, now: Date): Promise<void> {
   const keyHash = hashApiKey(key);
   const { rows } = await tx.query<{ merchant_id: string; is_live: boolean }>(
-    'select merchant_id, is_default and revoked_at is null as is_live from api_key where key_hash = $1',
+    'select merchant_id, is_default and revoked_at is null and expires_at is null as is_live from api_key where key_hash = $1',
     [keyHash],
   );
   const known = rows[0];
@@ -58,25 +62,25 @@ async function useAsDefault(tx: Tx, merchantId: string, key: string, now: string
   }
   await tx.query('update api_key set revoked_at = $2 where merchant_id = $1 and is_default and revoked_at is null', [
     merchantId,
-    now,
+    now.toISOString(),
   ]);
   if (known === undefined) {
-    await storeApiKey(tx, merchantId, { key, name: 'API_KEY', scopes: ['read', 'write'], isDefault: true });
+    await storeApiKey(tx, merchantId, { key, name: 'API_KEY', ...FULL }, now);
   } else {
     await tx.query(
-      "update api_key set revoked_at = null, is_default = true, scopes = array['read', 'write'] where key_hash = $1",
+      "update api_key set revoked_at = null, expires_at = null, is_default = true, scopes = array['read', 'write'] where key_hash = $1",
       [keyHash],
     );
   }
 }
 
-async function makeIfMissing(tx: Tx, merchantId: string, mode: 'test' | 'live'): Promise<string | null> {
+async function makeIfMissing(tx: Tx, merchantId: string, mode: 'test' | 'live', now: Date): Promise<string | null> {
   const { rowCount } = await tx.query(
     'select 1 from api_key where merchant_id = $1 and is_default and revoked_at is null',
     [merchantId],
   );
   if (rowCount !== 0) return null;
   const key = newApiKey(mode);
-  await storeApiKey(tx, merchantId, { key, name: 'first start', scopes: ['read', 'write'], isDefault: true });
+  await storeApiKey(tx, merchantId, { key, name: 'first start', ...FULL }, now);
   return key;
 }

@@ -69,6 +69,40 @@ const READ_PARTS = {
   text: `select ${PART_COLUMNS} from payment_part t ${BY_KEYS} order by t.ordinal`,
 };
 
+/** The lives of these payments as they stand, by {@link paymentKeyText}; those not heard of are missing. */
+export async function readPayments(db: Queryable, keys: readonly PaymentKey[]): Promise<Map<string, Payment>> {
+  const columns = [
+    keys.map((key) => key.merchantId),
+    keys.map((key) => key.sourceId),
+    keys.map((key) => key.paymentId),
+  ];
+  const { rows: payments } = await db.query<PaymentRow>(
+    `select distinct ${PAYMENT_COLUMNS} from payment p ${BY_KEYS}`,
+    columns,
+  );
+  const { rows: parts } = await db.query<PartRow>(
+    `select distinct ${PART_COLUMNS} from payment_part t ${BY_KEYS} order by t.ordinal`,
+    columns,
+  );
+  return assemble(payments, parts);
+}
+
+/** Notes that the provider says the same of these payments as we do. */
+export async function confirmPayments(tx: Tx, keys: readonly PaymentKey[], now: Date): Promise<void> {
+  if (keys.length === 0) return;
+  await tx.query(
+    `update payment p set confirmed_at = $4
+     from unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, source_id, payment_id)
+     where p.merchant_id = k.merchant_id and p.source_id = k.source_id and p.payment_id = k.payment_id`,
+    [
+      keys.map((key) => key.merchantId),
+      keys.map((key) => key.sourceId),
+      keys.map((key) => key.paymentId),
+      now.toISOString(),
+    ],
+  );
+}
+
 /** Writes the lives back, in one statement each for payments and parts. The payments must be locked. */
 export async function savePayments(tx: Tx, payments: readonly Payment[], now: Date): Promise<void> {
   if (payments.length === 0) return;

@@ -14,17 +14,25 @@ import { autocommit } from '../../src/db/transaction.ts';
 import { audit } from '../../src/ledger/audit.ts';
 import { renderAudit } from '../../src/ledger/audit-report.ts';
 import { createLogger } from '../../src/log.ts';
+import { PROVIDERS } from '../../src/providers/index.ts';
 import { startWeb } from '../../src/web.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from '../support/signing.ts';
+import { LEMONSQUEEZY_SECRET, PADDLE_SECRET, POLAR_SECRET } from '../support/signing-more.ts';
+import {
+  ADYEN_HMAC_KEY,
+  CASHFREE_SECRET,
+  PAYPAL_WEBHOOK_ID,
+  testPaypal,
+} from '../support/signing-paypal-adyen-cashfree.ts';
 import { MerchantEndpoint } from './merchant.ts';
 import { playStory } from './scenes.ts';
 import { Story } from './story.ts';
 
 const HELP = `Usage: npm run demo
 
-Plays the whole story on a throw-away database: a merchant, a customer, really signed events of Stripe, Dodo and
-Razorpay, usage, a low balance, refunds, a forgery, an audit. Exits 0 only if every balance and every webhook is
-what it must be. Needs nothing but npm; takes well under a minute.`;
+Plays the whole story on a throw-away database: a merchant, her customers, really signed events of all nine payment
+providers, usage, a low balance, refunds, disputes, a forgery, an audit. Exits 0 only if every balance and every
+webhook is what it must be. Needs nothing but npm, not even the network; takes well under a minute.`;
 
 /** Starts the real service on a throw-away database and a free port, plays the story, and takes everything down again. */
 async function main(): Promise<void> {
@@ -53,11 +61,19 @@ async function main(): Promise<void> {
       STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
       DODO_WEBHOOK_SECRET: DODO_SECRET,
       RAZORPAY_WEBHOOK_SECRET: RAZORPAY_SECRET,
+      PADDLE_WEBHOOK_SECRET: PADDLE_SECRET,
+      POLAR_WEBHOOK_SECRET: POLAR_SECRET,
+      LEMONSQUEEZY_WEBHOOK_SECRET: LEMONSQUEEZY_SECRET,
+      PAYPAL_WEBHOOK_SECRET: PAYPAL_WEBHOOK_ID,
+      ADYEN_WEBHOOK_SECRET: ADYEN_HMAC_KEY,
+      CASHFREE_WEBHOOK_SECRET: CASHFREE_SECRET,
       FX_RATES_USD: 'INR:0.0119',
       ALLOW_PRIVATE_ENDPOINTS: 'true',
       LOG_LEVEL: 'error',
     });
-    const web = await startWeb({ config, databaseUrl, logger, clock: systemClock });
+    // PayPal signs with a certificate, which is a test's here instead of one from the network.
+    const providers = { ...PROVIDERS, paypal: testPaypal() };
+    const web = await startWeb({ config, databaseUrl, logger, clock: systemClock, providers });
     cleanUps.push(() => web.close());
     const worker = await startWorker({ config, databaseUrl, logger, clock: systemClock });
     cleanUps.push(() => worker.close());

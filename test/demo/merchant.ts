@@ -15,6 +15,7 @@ export type ReceivedEvent = z.infer<typeof eventSchema>;
 export class MerchantEndpoint {
   readonly #server: Server;
   readonly #received = new Map<string, ReceivedEvent>();
+  readonly #told = new Set<ReceivedEvent>();
   /** Deliveries whose signature did not verify; a demo that ends with one has failed. */
   rejected = 0;
   secret = '';
@@ -39,14 +40,18 @@ export class MerchantEndpoint {
     });
   }
 
-  /** Waits for an event about a wallet, of this type and balance. */
-  event(type: string, customerId: string, currency: string, balance: number): Promise<ReceivedEvent> {
-    return eventually(`the webhook ${type} with a balance of ${balance} ${currency}`, () =>
-      [...this.#received.values()].find(
-        ({ type: seen, data }) =>
-          seen === type && data.customer_id === customerId && data.currency === currency && data.balance === balance,
-      ),
+  /** Waits for an event about a wallet, of this type and balance; each is given once, as a balance may come again. */
+  async event(type: string, customerId: string, currency: string, balance: number): Promise<ReceivedEvent> {
+    const isAwaited = (event: ReceivedEvent) => {
+      const { type: seen, data } = event;
+      const isOfWallet = data.customer_id === customerId && data.currency === currency && data.balance === balance;
+      return isOfWallet && seen === type && !this.#told.has(event);
+    };
+    const event = await eventually(`the webhook ${type} with a balance of ${balance} ${currency}`, () =>
+      [...this.#received.values()].find(isAwaited),
     );
+    this.#told.add(event);
+    return event;
   }
 
   /** How many different events of a type arrived. */
@@ -72,7 +77,7 @@ export class MerchantEndpoint {
       return false;
     }
     const event = eventSchema.parse(JSON.parse(body));
-    this.#received.set(event.id, event);
+    if (!this.#received.has(event.id)) this.#received.set(event.id, event);
     return true;
   }
 }

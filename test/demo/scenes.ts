@@ -1,78 +1,17 @@
 import { strict as assert } from 'node:assert';
 import DodoPayments from 'dodopayments';
-import { formatMinor } from '../../src/money.ts';
 import {
   dodoPayment,
   dodoRefund,
   razorpayPayment,
-  type SignedHeaders,
   signDodo,
   signRazorpay,
   signStripe,
   stripePaymentSucceeded,
   stripeRefund,
 } from '../support/signing.ts';
-import { eventually } from '../support/wait.ts';
-import type { MerchantEndpoint } from './merchant.ts';
-import type { Story } from './story.ts';
-
-export interface Stage {
-  readonly story: Story;
-  readonly client: DodoPayments;
-  readonly endpoint: MerchantEndpoint;
-  readonly baseUrl: string;
-  readonly apiKey: string;
-}
-
-type Currency = 'USD' | 'INR';
-
-/** A wallet on the stage: what is done to it, what it must hold afterwards, what the merchant must hear of it. */
-class Actor {
-  readonly #stage: Stage;
-  readonly customerId: string;
-
-  constructor(stage: Stage, customerId: string) {
-    this.#stage = stage;
-    this.customerId = customerId;
-  }
-
-  entry(entryType: 'credit' | 'debit', amount: number, reason: string, key: string): Promise<unknown> {
-    return this.#stage.client.customers.wallets.ledgerEntries.create(this.customerId, {
-      amount,
-      currency: 'USD',
-      entry_type: entryType,
-      reason,
-      idempotency_key: key,
-    });
-  }
-
-  async balance(currency: Currency): Promise<number> {
-    const wallets = await this.#stage.client.customers.wallets.list(this.customerId);
-    return wallets.items.find((wallet) => wallet.currency === currency)?.balance ?? Number.NaN;
-  }
-
-  /** Waits for the balance and the webhook, and tells the line. */
-  async expect(
-    who: string,
-    what: string,
-    balance: number,
-    currency: Currency = 'USD',
-    heard = 'wallet.balance.changed',
-  ): Promise<void> {
-    await eventually(
-      `a balance of ${formatMinor(balance, currency)} (${what})`,
-      async () => (await this.balance(currency)) === balance,
-    );
-    await this.#stage.endpoint.event(heard, this.customerId, currency, balance);
-    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard });
-  }
-
-  /** Checks, after the events before it were applied, that nothing changed. */
-  async expectNoChange(who: string, what: string, balance: number, currency: Currency = 'USD'): Promise<void> {
-    assert.equal(await this.balance(currency), balance, what);
-    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard: '(nothing: nothing changed)' });
-  }
-}
+import { playMoreProviders } from './more-providers.ts';
+import { Actor, allApplied, deliver, openEndpoint, post, type Stage } from './stage.ts';
 
 /** The story; each scene throws if a balance or a webhook is not what it must be. */
 export async function playStory(stage: Stage): Promise<void> {
@@ -96,14 +35,8 @@ export async function playStory(stage: Stage): Promise<void> {
   await playUsage(stage, ada);
   await playRefunds(stage, ada);
   await playForgery(stage, ada);
+  await playMoreProviders(stage);
   assert.equal(endpoint.count('wallet.balance.low'), 1, 'one low-balance alert');
-}
-
-async function openEndpoint(stage: Stage): Promise<void> {
-  const url = await stage.endpoint.listen();
-  const { id } = await api(stage, 'POST', '/webhook-endpoints', { url, description: 'demo' });
-  const { secret } = await api(stage, 'GET', `/webhook-endpoints/${String(id)}/secret`);
-  stage.endpoint.secret = String(secret);
 }
 
 async function playPurchases(stage: Stage, ada: Actor): Promise<void> {
@@ -124,7 +57,7 @@ async function playPurchases(stage: Stage, ada: Actor): Promise<void> {
   await ada.expectNoChange('Stripe', 'the same again, its siblings, and the same under another event id', 2500);
   const rupees = razorpayPayment({ paymentId: 'pay_inr', amount: 150_000, currency: 'INR', notes: metadata });
   await deliver(stage, 'razorpay', rupees, signRazorpay(rupees));
-  await ada.expect('Razorpay', 'payment.captured: a top-up of 1,500.00 INR', 150_000, 'INR');
+  await ada.expect('Razorpay', 'payment.captured: a top-up of 1500.00 INR', 150_000, 'INR');
 }
 
 async function playUsage(stage: Stage, ada: Actor): Promise<void> {
@@ -211,41 +144,4 @@ function stripeSibling(type: string): string {
     created: 1_760_000_000,
     data: { object: { id: 'sibling', object: 'event', payment_intent: 'pi_topup', payment_status: 'paid' } },
   });
-}
-
-function post({ baseUrl }: Stage, provider: string, body: string, headers: SignedHeaders): Promise<Response> {
-  return fetch(`${baseUrl}/webhooks/${provider}`, { method: 'POST', body, headers });
-}
-
-async function deliver(stage: Stage, provider: string, body: string, headers: SignedHeaders): Promise<void> {
-  const response = await post(stage, provider, body, headers);
-  assert.equal(
-    response.status,
-    200,
-    `the ${provider} delivery was answered ${response.status}: ${await response.text()}`,
-  );
-}
-
-/** Waits until no event is pending, so that "nothing changed" means something. */
-async function allApplied(stage: Stage): Promise<void> {
-  await eventually('every event to be applied', async () => {
-    const { items } = await api(stage, 'GET', '/events?status=pending');
-    return Array.isArray(items) && items.length === 0;
-  });
-}
-
-async function api(
-  { baseUrl, apiKey }: Stage,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<Record<string, unknown>> {
-  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-  const response = await fetch(
-    baseUrl + path,
-    body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) },
-  );
-  const answer = (await response.json()) as Record<string, unknown>;
-  assert(response.ok, `${method} ${path} was answered ${response.status}: ${JSON.stringify(answer)}`);
-  return answer;
 }

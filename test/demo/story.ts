@@ -1,3 +1,4 @@
+import { strict as assert } from 'node:assert';
 import { styleText } from 'node:util';
 
 /** One line of the story. */
@@ -10,7 +11,8 @@ export interface Line {
   readonly heard?: string;
 }
 
-const WIDTHS = { who: 12, what: 66, balance: 14 };
+/** No text may fill its column: the next one would be pushed out of line. */
+const WIDTHS = { who: 15, what: 66, balance: 14 };
 
 /** Prints the story as aligned columns; coloured on a terminal, plain in a pipe or with NO_COLOR. */
 export class Story {
@@ -39,6 +41,10 @@ export class Story {
   }
 
   line({ who, what, balance = '', heard = '' }: Line): void {
+    assert(
+      who.length < WIDTHS.who && what.length < WIDTHS.what && balance.length < WIDTHS.balance,
+      `too long: ${what}`,
+    );
     const left = this.#paint('cyan', who.padEnd(WIDTHS.who));
     const right = this.#paint('bold', balance.padStart(WIDTHS.balance));
     console.log(`${left}${what.padEnd(WIDTHS.what)}${right}   ${this.#paint('green', heard)}`.trimEnd());

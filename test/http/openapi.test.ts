@@ -15,7 +15,10 @@ interface Document {
   readonly openapi: string;
   readonly paths: Record<string, Record<string, Operation>>;
   readonly webhooks: Record<string, { post: Operation }>;
-  readonly components: { schemas: Record<string, Json> };
+  readonly components: {
+    schemas: Record<string, Json & { properties?: Json }>;
+    securitySchemes: Record<string, { scheme: string }>;
+  };
 }
 
 let app: TestApp;
@@ -100,6 +103,21 @@ describe('the OpenAPI document', () => {
       '/healthz',
       '/readyz',
     ]);
+    const { ADMIN_KEY, API_KEY } = document.components.securitySchemes;
+    expect([ADMIN_KEY?.scheme, API_KEY?.scheme]).toEqual(['bearer', 'bearer']);
+    const operators = operations().filter(({ path }) => path.startsWith('/admin/'));
+    expect(operators.length).toBeGreaterThan(10);
+    expect(operators.map(({ operation }) => operation.security)).toEqual(operators.map(() => [{ ADMIN_KEY: [] }]));
+  });
+
+  it('shows a key in the answer that makes it, and in no other', () => {
+    const { NewApiKey, ApiKey, Source, SourceSecret } = document.components.schemas;
+    expect(Object.keys(NewApiKey?.properties ?? {})).toContain('key');
+    for (const schema of [ApiKey, Source, SourceSecret]) {
+      const names = Object.keys(schema?.properties ?? {});
+      expect(names.length).toBeGreaterThan(3);
+      for (const name of ['key', 'secret', 'webhook_secret', 'api_key', 'sealed']) expect(names).not.toContain(name);
+    }
   });
 });
 

@@ -12,6 +12,7 @@ import { createLogger } from '../../src/log.ts';
 import { createBoss, QUEUES } from '../../src/queues.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
 import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -33,7 +34,7 @@ beforeAll(async () => {
   boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 4, works: false, logger });
   await boss.start();
   const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
-  outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger });
+  outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger, box: BOX });
   await announceAll();
 });
 afterAll(async () => {
@@ -228,7 +229,7 @@ describe('a delivery', () => {
     await credit();
     await announceAll();
     receiver.answerWith(answer);
-    await deliverAll((job, key) => deliverWebhook({ pool, boss, sender, clock, logger }, job, key));
+    await deliverAll((job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box: BOX }, job, key));
     expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toMatchObject([
       { status: 'failed', ...attempt },
     ]);

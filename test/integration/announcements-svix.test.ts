@@ -14,6 +14,7 @@ import { createLogger } from '../../src/log.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
 import { type ScriptedAnswer, SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
 
 /** Aims at the edge to Svix: the real SDK over HTTP against a server that speaks Svix's contract, well and badly. */
@@ -373,7 +374,7 @@ describe('announcing through Svix', () => {
   test('a crash between sending and marking repeats the same id and bytes, and Svix keeps one message', async () => {
     const config = { SVIX_TOKEN: new Secret(SVIX_TOKEN), SVIX_SERVER_URL: server.url, ALLOW_PRIVATE_ENDPOINTS: false };
     const { pool } = database;
-    const outgoing = createOutgoing({ config, pool, boss, clock, logger });
+    const outgoing = createOutgoing({ config, pool, boss, clock, logger, box: BOX });
     const [customerId = ''] = await makeCustomers(pool, ['svix']);
     await transaction(pool, (tx) => postBatch(tx, [posting({ customerId, amountMinor: 5000 })], SETTINGS, now));
     const { publisher } = outgoing;
@@ -400,7 +401,7 @@ describe('announcing through Svix', () => {
 
   test('without a server URL the SDK chooses the region of the token', async () => {
     const config = { SVIX_TOKEN: new Secret('sk.eu'), SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: false };
-    const outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger });
+    const outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger, box: BOX });
     expect(outgoing.publisher.concurrency).toBeGreaterThan(4);
     await outgoing.close();
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workAuditBooks } from '../../jobs/audit-books.ts';
 import { systemClock } from '../../src/clock.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { eventBacklog } from '../../src/inbox/events.ts';
+import { eventBacklog } from '../../src/inbox/backlog.ts';
 import { audit } from '../../src/ledger/audit.ts';
 import { renderAudit } from '../../src/ledger/audit-report.ts';
 import { lastAudit, runAudit } from '../../src/ledger/audit-run.ts';

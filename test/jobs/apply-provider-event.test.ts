@@ -28,9 +28,9 @@ beforeAll(async () => {
   database = await createTestDatabase();
   [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
   inbox = await startInbox(database, { sources: [stripe], works: false });
-  const find: Sources['find'] = (merchantId, sourceId) => {
+  const find: Sources['find'] = (db, merchantId, sourceId) => {
     invariant(sourceId !== gone.sourceId, 'poison');
-    return inbox.services.sources.find(merchantId, sourceId);
+    return inbox.services.sources.find(db, merchantId, sourceId);
   };
   services = { ...inbox.services, sources: { ...inbox.services.sources, find } };
 });

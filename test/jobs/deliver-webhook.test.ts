@@ -8,6 +8,7 @@ import { createLogger } from '../../src/log.ts';
 import { createBoss } from '../../src/queues.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
 import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -23,7 +24,7 @@ beforeAll(async () => {
   boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 6, works: true, logger });
   await boss.start();
   const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
-  outgoing = createOutgoing({ config, pool: database.pool, boss, clock: systemClock, logger });
+  outgoing = createOutgoing({ config, pool: database.pool, boss, clock: systemClock, logger, box: BOX });
   receiver = await WebhookReceiver.start();
 });
 afterAll(async () => {

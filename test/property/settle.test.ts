@@ -188,6 +188,9 @@ describe('the events of a payment', () => {
     defaultPurpose: 'topup',
     metadata: 'all',
     refunds: 'auto',
+    customerLinkRule: 'create',
+    apiKey: null,
+    enabled: true,
   };
 
   /** Delivers events as the inbox does: what waits is tried again after each payment, and once more when the wait is over. */

@@ -27,6 +27,9 @@ const source: Source = {
   defaultPurpose: 'topup',
   metadata: 'all',
   refunds: 'auto',
+  customerLinkRule: 'create',
+  apiKey: null,
+  enabled: true,
 };
 
 let database: TestDatabase;

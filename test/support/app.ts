@@ -3,12 +3,16 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { createLogger, type Logger } from '../../src/log.ts';
-import { newApiKey, type Scope, storeApiKey } from '../../src/merchants/api-keys.ts';
-import { startWeb } from '../../src/web.ts';
+import { storeApiKey } from '../../src/merchants/api-key-store.ts';
+import { newApiKey, type Scope } from '../../src/merchants/api-keys.ts';
+import { PROVIDERS } from '../../src/providers/index.ts';
+import { startWeb, type WebOptions } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { ENCRYPTION_KEY } from './secrets.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from './signing.ts';
 
 export const API_KEY = 'a-key-for-tests-of-more-than-32-characters';
+export const ADMIN_KEY = 'an-admin-key-for-tests-of-more-than-32-characters';
 
 export interface Answer {
   readonly status: number;
@@ -36,6 +40,7 @@ export interface TestAppOptions {
   readonly environment?: Record<string, string>;
   readonly clock?: Clock;
   readonly logger?: Logger;
+  readonly providers?: NonNullable<WebOptions['providers']>;
 }
 
 /** The whole web process on a free port and a database of its own; every answer is compared with its documented schema. */
@@ -43,6 +48,7 @@ export async function startTestApp({
   environment = {},
   clock = systemClock,
   logger,
+  providers = PROVIDERS,
 }: TestAppOptions = {}): Promise<TestApp> {
   const database = await createTestDatabase();
   const config = loadConfig({
@@ -53,6 +59,8 @@ export async function startTestApp({
     DODO_WEBHOOK_SECRET: DODO_SECRET,
     RAZORPAY_WEBHOOK_SECRET: RAZORPAY_SECRET,
     ALLOW_PRIVATE_ENDPOINTS: 'true',
+    ADMIN_KEY,
+    ENCRYPTION_KEY,
     ...environment,
   });
   const web = await startWeb({
@@ -62,6 +70,7 @@ export async function startTestApp({
     clock,
     print: () => {},
     checkResponses: true,
+    providers,
   });
   const baseURL = web.url;
   const sdk = new DodoPayments({ baseURL, bearerToken: API_KEY });
@@ -78,7 +87,12 @@ export async function startTestApp({
         [merchantId],
       );
       const key = newApiKey('test');
-      await storeApiKey(autocommit(database.pool), merchantId, { key, name: 'test', scopes, isDefault: false });
+      await storeApiKey(
+        autocommit(database.pool),
+        merchantId,
+        { key, name: 'test', scopes, expiresAt: null, isDefault: false },
+        systemClock.now(),
+      );
       return { authorization: `Bearer ${key}` };
     },
     close: async () => {

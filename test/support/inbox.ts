@@ -67,6 +67,9 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     defaultPurpose: 'topup',
     metadata: 'all',
     refunds: 'auto',
+    customerLinkRule: 'create',
+    apiKey: null,
+    enabled: true,
     ...overrides,
   };
 }
@@ -75,9 +78,9 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
 export function testSources(sources: readonly Source[]): Sources {
   return {
     byProvider: (provider) => sources.find((source) => source.provider === provider) ?? null,
-    byId: (provider, sourceId) =>
+    byId: async (_db, provider, sourceId) =>
       sources.find((source) => source.provider === provider && source.sourceId === sourceId) ?? null,
-    find: (merchantId, sourceId) =>
+    find: async (_db, merchantId, sourceId) =>
       sources.find((source) => source.merchantId === merchantId && source.sourceId === sourceId) ?? null,
   };
 }

@@ -10,6 +10,8 @@ export interface ServiceProcess {
   readonly child: ChildProcess;
   /** Everything it printed so far, on both streams. */
   output(): string;
+  /** What it printed to standard output alone. */
+  stdout(): string;
   /** Waits until the output contains `text`. */
   printed(text: string, deadlineMs?: number): Promise<void>;
   /** Resolves with the exit code, or the signal that ended it. */
@@ -29,9 +31,11 @@ export function startProcess(
     env: { PATH: process.env.PATH, ...environment },
   });
   let text = '';
+  let stdout = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (chunk: Buffer) => {
       text += chunk.toString();
+      if (stream === child.stdout) stdout += chunk.toString();
     });
   }
   // The output is complete once the streams are closed, which may be after the exit.
@@ -39,6 +43,7 @@ export function startProcess(
   return {
     child,
     output: () => text,
+    stdout: () => stdout,
     printed: async (wanted, deadlineMs = 30_000) => {
       await eventually(
         `${script} to print "${wanted}"`,

@@ -68,6 +68,7 @@ describe('the catalogue', () => {
       'wallet.balance.low',
       'wallet.balance.recovered',
       'wallet.balance.depleted',
+      'payment.reconciled',
     ]);
     for (const type of OUTGOING_EVENT_TYPES) expect(type).toMatch(/^[A-Za-z0-9._-]+$/);
     expect(isOutgoingEventType('toString')).toBe(false);

@@ -1,6 +1,8 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig } from '../../src/config.ts';
+import { PROVIDER_NAMES } from '../../src/providers/names.ts';
+import { secretOf } from '../support/admin.ts';
 
 /** The lines of the refusal, or none if the environment is fine. */
 function problems(environment: Record<string, string>): string[] {
@@ -14,6 +16,7 @@ function problems(environment: Record<string, string>): string[] {
 }
 
 const KEY = 'k'.repeat(32);
+const BYTES = Buffer.alloc(32, 0xfb);
 
 describe('loadConfig', () => {
   it('needs nothing', () => {
@@ -27,9 +30,13 @@ describe('loadConfig', () => {
       WALLET_CURRENCIES: ['USD', 'INR'],
       LOW_BALANCE_CRON: '*/5 * * * *',
       ALLOW_PRIVATE_ENDPOINTS: false,
+      RECONCILE_CRON: '41 */6 * * *',
+      RECONCILE_LOOKBACK_HOURS: 72,
+      ENCRYPTION_KEY: [],
       sources: [],
     });
     expect([config.DATABASE_URL, config.API_KEY, config.SVIX_TOKEN]).toEqual([undefined, undefined, undefined]);
+    expect([config.ADMIN_KEY, config.apiUrls.size]).toEqual([undefined, 0]);
     expect([...config.LOW_BALANCE_THRESHOLDS]).toEqual([
       ['USD', 1000],
       ['INR', 50_000],
@@ -54,33 +61,76 @@ describe('loadConfig', () => {
       ALLOW_PRIVATE_ENDPOINTS: 'true',
       SVIX_TOKEN: 'token',
       SVIX_SERVER_URL: 'http://localhost:8071',
+      ADMIN_KEY: `admin-${KEY}`,
+      ENCRYPTION_KEY: `${BYTES.toString('base64')}, ${BYTES.toString('hex')}`,
+      RECONCILE_CRON: '0 4 * * *',
+      RECONCILE_LOOKBACK_HOURS: '24',
     });
     expect(config).toMatchObject({ PORT: 0, WALLET_CURRENCIES: ['EUR', 'JPY'], ALLOW_PRIVATE_ENDPOINTS: true });
     expect(config.LOW_BALANCE_THRESHOLDS.get('JPY')).toBe(0);
     expect(config.FX_RATES_USD.get('JPY')).toEqual({ numerator: 67n, denominator: 10_000n });
     expect(config.API_KEY?.reveal()).toBe(KEY);
+    expect(config.ADMIN_KEY?.reveal()).toBe(`admin-${KEY}`);
+    expect(config.ENCRYPTION_KEY.map((key) => key.reveal())).toEqual([BYTES.toString('base64'), BYTES.toString('hex')]);
+    expect(config).toMatchObject({ RECONCILE_CRON: '0 4 * * *', RECONCILE_LOOKBACK_HOURS: 24 });
     expect(config.DATABASE_URL?.reveal()).toBe('postgresql://u:p@host/db');
   });
 
   it('makes a source of each provider that has a secret, with its own settings', () => {
-    const { sources } = loadConfig({
+    const { sources, apiUrls } = loadConfig({
       STRIPE_WEBHOOK_SECRET: 'whsec_new, whsec_old',
+      STRIPE_API_KEY: 'sk_test_0123456789',
+      STRIPE_API_URL: 'http://127.0.0.1:8080/',
       DODO_WEBHOOK_SECRET: 'whsec_dodo',
       DODO_DEFAULT_PURPOSE: 'order',
+      DODO_METADATA: 'customer',
       DODO_REFUNDS: 'credit',
+      DODO_CUSTOMERS: 'linked',
       RAZORPAY_REFUNDS: 'ignore',
+      RAZORPAY_API_URL: 'https://api.example.com/v1',
     });
-    const shown = sources.map(({ secrets, ...rest }) => ({ ...rest, secrets: secrets.map((one) => one.reveal()) }));
+    const shown = sources.map(({ secrets, apiKey, ...rest }) => ({
+      ...rest,
+      secrets: secrets.map((one) => one.reveal()),
+      apiKey: apiKey?.reveal() ?? null,
+    }));
     expect(shown.sort((a, b) => a.provider.localeCompare(b.provider))).toEqual([
-      { provider: 'dodo', defaultPurpose: 'order', metadata: 'all', refunds: 'credit', secrets: ['whsec_dodo'] },
+      {
+        provider: 'dodo',
+        defaultPurpose: 'order',
+        metadata: 'customer',
+        refunds: 'credit',
+        customerLinkRule: 'linked',
+        secrets: ['whsec_dodo'],
+        apiKey: null,
+      },
       {
         provider: 'stripe',
         defaultPurpose: 'topup',
         metadata: 'all',
         refunds: 'auto',
+        customerLinkRule: 'create',
         secrets: ['whsec_new', 'whsec_old'],
+        apiKey: 'sk_test_0123456789',
       },
     ]);
+    expect([...apiUrls]).toEqual([
+      ['stripe', 'http://127.0.0.1:8080'],
+      ['razorpay', 'https://api.example.com/v1'],
+    ]);
+  });
+
+  it.each(PROVIDER_NAMES)('reads the variables of %s', (provider) => {
+    const prefix = provider.toUpperCase();
+    const { sources, apiUrls } = loadConfig({
+      [`${prefix}_WEBHOOK_SECRET`]: secretOf(provider),
+      [`${prefix}_API_KEY`]: 'a-key-of-the-api',
+      [`${prefix}_API_URL`]: 'https://api.example.com',
+      [`${prefix}_CUSTOMERS`]: 'named',
+    });
+    expect(sources).toMatchObject([{ provider, customerLinkRule: 'named' }]);
+    expect(sources[0]?.apiKey?.reveal()).toBe('a-key-of-the-api');
+    expect([...apiUrls]).toEqual([[provider, 'https://api.example.com']]);
   });
 
   it('lists every problem at once, each with its variable and what it wants', () => {
@@ -100,7 +150,7 @@ describe('loadConfig', () => {
       '  API_KEY: wants 32 characters or more',
       '  MODE: wants test or live',
       '  LOW_BALANCE_CRON: wants a cron expression of five fields',
-      '  STRIPE_WEBHOOK_SECRET: wants one or more secrets of 6 characters or more, separated by commas',
+      '  STRIPE_WEBHOOK_SECRET: wants a secret of 6 to 500 characters without spaces',
       '  DODO_REFUNDS: wants auto, credit, reverse or ignore',
     ]);
   });
@@ -127,8 +177,23 @@ describe('loadConfig', () => {
     ['LOW_BALANCE_THRESHOLDS', 'EUR:5', 'EUR is not one of WALLET_CURRENCIES'],
     ['FX_RATES_USD', 'INR:0', 'wants pairs such as INR:0.0119'],
     ['FX_RATES_USD', 'INR:1:2', 'wants pairs'],
-    ['STRIPE_WEBHOOK_SECRET', ' , ', 'wants one or more secrets'],
-    ['STRIPE_WEBHOOK_SECRET', 'whsec_good,bad', 'wants one or more secrets'],
+    ['STRIPE_WEBHOOK_SECRET', ' , ', 'wants a secret, or several separated by commas'],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_good,bad', 'wants a secret of 6 to 500 characters'],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_good whsec_better', 'without spaces'],
+    ['DODO_WEBHOOK_SECRET', 'whsec_not-base64!', 'wants whsec_ and base64'],
+    ['ADYEN_WEBHOOK_SECRET', 'not hexadecimal', 'wants'],
+    ['STRIPE_CUSTOMERS', 'anybody', 'wants create, linked or named'],
+    ['STRIPE_METADATA', 'none', 'wants all or customer'],
+    ['STRIPE_API_KEY', 'with a space', 'wants the API key as the provider shows it'],
+    ['STRIPE_API_KEY', 'sk_test_without_its_webhook', 'wants STRIPE_WEBHOOK_SECRET as well'],
+    ['STRIPE_API_URL', 'ftp://api.stripe.com', 'wants an http or https URL'],
+    ['ADMIN_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
+    ['ADMIN_KEY', `${KEY} ${KEY}`, 'wants printable characters without spaces'],
+    ['ENCRYPTION_KEY', 'a passphrase', 'wants 32 random bytes in base64'],
+    ['ENCRYPTION_KEY', BYTES.subarray(1).toString('base64'), 'wants 32 random bytes'],
+    ['ENCRYPTION_KEY', `${BYTES.toString('base64')},`, 'wants 32 random bytes'],
+    ['RECONCILE_CRON', 'hourly', 'wants a cron expression of five fields'],
+    ['RECONCILE_LOOKBACK_HOURS', '0', 'wants a whole number from 1 to 2160'],
     ['RAZORPAY_DEFAULT_PURPOSE', 'gift', 'wants topup, order or none'],
     ['SVIX_SERVER_URL', 'ftp://svix', 'wants an http or https URL'],
     ['SVIX_SERVER_URL', 'http://svix', 'wants SVIX_TOKEN as well'],
@@ -141,12 +206,19 @@ describe('loadConfig', () => {
   });
 });
 
+it('the admin key is another than the API key', () => {
+  expect(problems({ API_KEY: KEY, ADMIN_KEY: KEY })).toEqual(['  ADMIN_KEY: wants another key than API_KEY']);
+});
+
 describe('secrets', () => {
   const SECRETS = {
     API_KEY: `hush-${KEY}`,
     DATABASE_URL: 'postgres://user:hush@host/db',
     STRIPE_WEBHOOK_SECRET: 'whsec_hush,whsec_hush2',
+    STRIPE_API_KEY: 'sk_hush_hush',
     SVIX_TOKEN: 'hush-token',
+    ADMIN_KEY: `hush-admin-${KEY}`,
+    ENCRYPTION_KEY: `hush${'A'.repeat(39)}=`,
   };
 
   it('print as stars wherever the configuration is printed', () => {
@@ -164,9 +236,12 @@ describe('secrets', () => {
       API_KEY: 'hush',
       DATABASE_URL: 'hush',
       STRIPE_WEBHOOK_SECRET: 'hush',
+      ADMIN_KEY: 'hush',
+      ENCRYPTION_KEY: 'hush',
+      DODO_API_KEY: 'hush hush hush',
       PORT: 'x',
     });
-    expect(refused).toHaveLength(4);
+    expect(refused).toHaveLength(7);
     expect(refused.join()).not.toContain('hush');
   });
 });

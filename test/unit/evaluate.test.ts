@@ -14,6 +14,9 @@ const SOURCE: Source = {
   defaultPurpose: 'topup',
   metadata: 'all',
   refunds: 'auto',
+  customerLinkRule: 'create',
+  apiKey: null,
+  enabled: true,
 };
 
 interface Circumstances {

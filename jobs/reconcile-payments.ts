@@ -1,0 +1,25 @@
+import type { PgBoss } from 'pg-boss';
+import { QUEUES } from '../src/queues.ts';
+import type { ReconcileServices } from '../src/reconciliation/reconcile.ts';
+import { startScheduledRuns, workOnRuns } from '../src/reconciliation/schedule.ts';
+
+export interface ReconcileJobServices extends ReconcileServices {
+  readonly lookbackHours: number;
+  /** The process's shutdown: the page at hand is finished, and the next worker goes on from there. */
+  readonly signal: AbortSignal;
+}
+
+/** What is not finished, because a provider does not answer or an event waits, is taken up again after this. */
+const AGAIN_SECONDS = 5;
+
+/** Compares with the providers: begins the runs of the schedule, and works on every run that is under way. */
+export async function workReconcilePayments(boss: PgBoss, services: ReconcileJobServices): Promise<void> {
+  const { payload } = QUEUES['reconcile-payments'];
+  await boss.work('reconcile-payments', { batchSize: 1, pollingIntervalSeconds: 2 }, async ([job]) => {
+    if (job === undefined) return;
+    if (payload.parse(job.data).isScheduled) await startScheduledRuns(services, services.lookbackHours);
+    const unfinished = await workOnRuns(services, AbortSignal.any([services.signal, job.signal]));
+    if (unfinished === 0) return;
+    await boss.send('reconcile-payments', {}, { startAfter: AGAIN_SECONDS, singletonKey: 'again' });
+  });
+}

@@ -1,0 +1,128 @@
+import { type Command, Option } from 'commander';
+import { z } from 'zod';
+import type { Merchant } from '../merchants/merchant-store.ts';
+import { CliContext } from './context.ts';
+import { print, printJson } from './output.ts';
+
+/**
+ * A command as data, as routes are: what it takes, what it does. Declaration with commander, its help and the validation
+ * of what was written are all made from this.
+ */
+export interface CommandSpec<Takes extends Parameters> {
+  readonly name: string;
+  /** A line for the list of commands, without a full stop. */
+  readonly summary: string;
+  /** More for its own help. */
+  readonly details?: string;
+  readonly takes: Takes;
+  run(input: InputOf<Takes>, context: CliContext): Promise<Result>;
+}
+
+export interface MerchantCommandSpec<Takes extends Parameters> extends Omit<CommandSpec<Takes>, 'run'> {
+  run(input: InputOf<Takes>, context: CliContext, merchant: Merchant): Promise<Result>;
+}
+
+/** An argument (`<name>`) or an option (`--name <text>`), and what it must be; it is wanted unless the schema takes nothing. */
+export interface Parameter<Schema extends z.ZodType = z.ZodType> {
+  readonly flags: string;
+  readonly description: string;
+  readonly schema: Schema;
+}
+
+type Parameters = Readonly<Record<string, Parameter>>;
+type InputOf<Takes extends Parameters> = { readonly [Name in keyof Takes]: z.output<Takes[Name]['schema']> };
+
+export interface Result {
+  /** What `--json` prints. */
+  readonly json: unknown;
+  /** What people read. */
+  readonly text: string;
+  /** The command did its work and found something that wants attention; it exits with 1. */
+  readonly isFailure?: boolean;
+}
+
+/** It was called in a way that makes no sense, which the schemas cannot see. It exits with 2 and shows the usage. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UsageError';
+  }
+}
+
+export function takes<Schema extends z.ZodType>(flags: string, description: string, schema: Schema): Parameter<Schema> {
+  return { flags, description, schema };
+}
+
+/** An option without a value. */
+export function flag(flags: string, description: string) {
+  return takes(flags, description, z.boolean().default(false));
+}
+
+export function addCommand<Takes extends Parameters>(group: Command, spec: CommandSpec<Takes>): void {
+  const command = group.command(spec.name).summary(spec.summary);
+  command.description(spec.details === undefined ? `${spec.summary}.` : `${spec.summary}. ${spec.details}`);
+  for (const parameter of Object.values(spec.takes)) declare(command, parameter);
+  command.option('--json', 'print the result as JSON');
+  command.action(async () => {
+    const input = read(command, spec.takes);
+    const context = await CliContext.open();
+    try {
+      const result = await spec.run(input, context);
+      if (command.opts().json === true) printJson(result.json);
+      else print(result.text);
+      if (result.isFailure === true) process.exitCode = 1;
+    } catch (error) {
+      throw error instanceof UsageError ? command.error(`error: ${error.message}`) : error;
+    } finally {
+      await context.close();
+    }
+  });
+}
+
+const merchantOption = takes(
+  '--merchant <id>',
+  'whose they are (default: MERCHANT_ID, or bus_default)',
+  z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'wants the id of a merchant')
+    .optional(),
+);
+
+/** A command about what one merchant has. */
+export function addMerchantCommand<Takes extends Parameters>(group: Command, spec: MerchantCommandSpec<Takes>): void {
+  addCommand(group, {
+    ...spec,
+    takes: { ...spec.takes, merchant: merchantOption },
+    run: async (input, context) => spec.run(input, context, await context.merchant(input.merchant)),
+  });
+}
+
+function isArgument({ flags }: Parameter): boolean {
+  return !flags.startsWith('-');
+}
+
+function declare(command: Command, parameter: Parameter): void {
+  const { flags, description, schema } = parameter;
+  if (isArgument(parameter)) command.argument(flags, description);
+  else command.addOption(new Option(flags, description).makeOptionMandatory(!schema.safeParse(undefined).success));
+}
+
+/** What was written, checked; a mistake ends the command with its usage. */
+function read<Takes extends Parameters>(command: Command, parameters: Takes): InputOf<Takes> {
+  const written: unknown[] = [...command.processedArgs];
+  const options: Readonly<Record<string, unknown>> = command.opts();
+  const input: Record<string, unknown> = {};
+  for (const [name, parameter] of Object.entries(parameters)) {
+    const value = isArgument(parameter)
+      ? written.shift()
+      : options[new Option(parameter.flags, parameter.description).attributeName()];
+    const parsed = parameter.schema.safeParse(value);
+    if (!parsed.success) {
+      const wanted = parsed.error.issues[0]?.message ?? 'is not usable';
+      command.error(`error: ${parameter.flags.split(' ', 1)[0]}: ${wanted}`);
+    }
+    input[name] = parsed.data;
+  }
+  // Each value came from the schema of its name.
+  return input as InputOf<Takes>;
+}

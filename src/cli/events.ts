@@ -1,0 +1,108 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { eventResponse } from '../http/events.ts';
+import { text } from '../http/fields.ts';
+import { dismissByHand, findEvent, replayByHand } from '../inbox/by-hand.ts';
+import { EVENT_STATES, listEvents } from '../inbox/events.ts';
+import { addMerchantCommand, takes } from './command.ts';
+import { properties, table, time } from './output.ts';
+import { count, id } from './values.ts';
+
+const eventId = takes('<event-id>', 'evt_…', id);
+const DEFAULT_LIMIT = 20;
+const STATUS_ERROR = { error: `wants one of ${EVENT_STATES.join(', ')}` };
+
+/** What providers sent, and what became of it. */
+export function addEventCommands(program: Command): void {
+  const group = program.command('events').description('What payment providers sent: list, show, replay, dismiss');
+
+  addMerchantCommand(group, {
+    name: 'list',
+    summary: 'List events, newest first',
+    takes: {
+      status: takes('--status <status>', EVENT_STATES.join(', '), z.enum(EVENT_STATES, STATUS_ERROR).optional()),
+      limit: takes(
+        '--limit <count>',
+        `how many at most (default: ${DEFAULT_LIMIT})`,
+        count(1, 1000).default(DEFAULT_LIMIT),
+      ),
+    },
+    async run({ status, limit }, { db }, { merchantId }) {
+      const page = { state: status ?? null, pageSize: limit, pageNumber: 0 };
+      const items = (await listEvents(db, merchantId, page)).map(eventResponse);
+      return { json: { items }, text: eventTable(items) };
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'show',
+    summary: 'Show an event, and what to do about it',
+    takes: { eventId },
+    async run(input, { db }, { merchantId }) {
+      return shown(eventResponse(await findEvent(db, merchantId, input.eventId)));
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'replay',
+    summary: 'Apply a parked, waiting or dismissed event again',
+    details: 'It cannot credit twice. A worker has to run, which applies it.',
+    takes: {
+      eventId,
+      customer: takes('--customer <id>', 'whose payment it is, where the event does not say', text(300, 1).optional()),
+    },
+    async run({ eventId: wanted, customer }, context, { merchantId }) {
+      await findEvent(context.db, merchantId, wanted);
+      const replay = { merchantId, eventId: wanted, customerId: customer ?? null };
+      return shown(eventResponse(await replayByHand(context.pool, await context.boss(), replay)));
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'dismiss',
+    summary: 'Set a parked event aside that was dealt with by hand',
+    takes: { eventId, note: takes('--note <text>', 'what was done', text(500, 1).optional()) },
+    async run({ eventId: wanted, note }, { db, clock }, { merchantId }) {
+      const dismissal = { merchantId, eventId: wanted, note: note ?? null };
+      return shown(eventResponse(await dismissByHand(db, dismissal, clock.now())));
+    },
+  });
+}
+
+type EventResponse = ReturnType<typeof eventResponse>;
+
+export function eventTable(events: readonly EventResponse[]): string {
+  return table(
+    ['event', 'received', 'source', 'type', 'status', 'payment'],
+    events.map((one) => [
+      one.event_id,
+      time(one.received_at),
+      one.source_id,
+      one.type,
+      one.reason === null ? one.status : `${one.status}: ${one.reason}`,
+      one.payment_id,
+    ]),
+    'No events.',
+  );
+}
+
+function shown(one: EventResponse) {
+  return {
+    json: one,
+    text: properties({
+      event: one.event_id,
+      source: one.source_id,
+      type: one.type,
+      status: one.status,
+      reason: one.reason,
+      advice: one.advice,
+      detail: one.detail,
+      payment: one.payment_id,
+      customer: one.assigned_customer_id,
+      origin: one.origin,
+      received: time(one.received_at),
+      settled: time(one.settled_at),
+      replays: one.replays,
+    }),
+  };
+}

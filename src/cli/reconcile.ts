@@ -1,0 +1,192 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import type { PgBoss } from 'pg-boss';
+import { z } from 'zod';
+import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { itemResponse, runResponse } from '../http/reconciliation.ts';
+import { connectWith } from '../reconciliation/connect.ts';
+import { listItems } from '../reconciliation/item-store.ts';
+import { type Progress, type ReconcileServices, reconcile } from '../reconciliation/reconcile.ts';
+import type { Run } from '../reconciliation/run.ts';
+import { latestUntil, type RunRequest, startRun } from '../reconciliation/start.ts';
+import { listRuns } from '../reconciliation/store.ts';
+import { ledgerSettings } from '../settings.ts';
+import { addMerchantCommand, type Result, takes } from './command.ts';
+import type { CliContext } from './context.ts';
+import { note, progressLine, properties, table, time } from './output.ts';
+import { count, duration, id } from './values.ts';
+
+const BUSY_MS = 1_000;
+const MAX_SHOWN = 50;
+
+const past = z.union(
+  [
+    duration.transform((seconds) => (now: Date) => new Date(now.getTime() - seconds * 1000)),
+    z.iso.datetime({ offset: true }).transform((text) => () => new Date(text)),
+    z.iso.date().transform((text) => () => new Date(text)),
+  ],
+  { error: 'wants a date such as 2026-11-01, a time, or a time span such as 3d' },
+);
+
+/** Compares with the providers, and shows what came of it. */
+export function addReconcileCommands(program: Command): void {
+  addMerchantCommand(program, {
+    name: 'reconcile',
+    summary: 'Compare a source with its provider and heal what no webhook told of',
+    details:
+      'Shows how far it is, remembers its place after every page, and goes on there when it is run again. What was missing is applied by this process. Exits with 1 if something wants a person.',
+    takes: {
+      source: takes('--source <id>', 'src_…, as "chokin sources list" shows it', id),
+      since: takes('--since <time>', 'payments, refunds and disputes made from here on: 2026-11-01, or 3d', past),
+      until: takes('--until <time>', 'and before this (default: five minutes ago)', past.optional()),
+    },
+    async run({ source, since, until }, context, { merchantId }) {
+      const now = context.clock.now();
+      const latest = latestUntil(now);
+      const wanted = until?.(now) ?? latest;
+      const request: RunRequest = {
+        merchantId,
+        sourceId: source,
+        since: since(now),
+        until: wanted > latest ? latest : wanted,
+        requestedBy: 'cli',
+      };
+      const { boss, services } = await openServices(context);
+      try {
+        return await result(context, await workThrough(services, request));
+      } finally {
+        await boss.offWork('apply-provider-event', { wait: true });
+      }
+    },
+  });
+
+  const group = program.command('reconciliations').description('Comparisons with the providers');
+  addMerchantCommand(group, {
+    name: 'list',
+    summary: 'List comparisons, newest first',
+    takes: { limit: takes('--limit <count>', 'how many at most (default: 20)', count(1, 1000).default(20)) },
+    async run({ limit }, { db }, { merchantId }) {
+      const items = (await listRuns(db, merchantId, { pageSize: limit, pageNumber: 0 })).map(runResponse);
+      const rows = items.map((run) => [
+        run.run_id,
+        run.source_id,
+        time(run.since),
+        time(run.until),
+        run.status,
+        run.matched,
+        run.healed,
+        run.differing,
+        run.unknown,
+      ]);
+      const header = ['run', 'source', 'since', 'until', 'status', 'matched', 'healed', 'differing', 'unknown'];
+      return { json: { items }, text: table(header, rows, 'No comparisons yet.') };
+    },
+  });
+}
+
+/** Works until the window asked for is compared, first on what an earlier call left unfinished. */
+async function workThrough(services: ReconcileServices, request: RunRequest): Promise<Run> {
+  const stopping = stopOnSignals();
+  for (;;) {
+    const started = await startRun(services, request);
+    const isOther = started.since > request.since || started.requestedBy !== 'cli';
+    if (isOther)
+      note(`Going on with ${started.runId} first, which is under way (since ${started.since.toISOString()}).`);
+    const run = await workOn(services, started, stopping);
+    const isEnough = started.since <= request.since && started.until >= request.until;
+    if (run.state === 'running' || run.state === 'failed' || isEnough || !isOther) return run;
+  }
+}
+
+/** Until it has ended, does not get on, or the user stops it. While another process has it, waits for that one. */
+async function workOn(services: ReconcileServices, { merchantId, runId }: Run, signal: AbortSignal): Promise<Run> {
+  for (;;) {
+    const run = await reconcile(services, { merchantId, runId }, { signal, onProgress: showProgress });
+    const isBusy = run.state === 'running' && run.problem === null && !signal.aborted;
+    if (!isBusy) {
+      progressLine(null);
+      if (signal.aborted) note('Stopped. Run the same command again to go on from here.');
+      return run;
+    }
+    progressLine('Another process works on it; waiting …');
+    await delay(BUSY_MS, null, { signal }).catch(() => {});
+  }
+}
+
+/** What was missing is applied here too, so that no worker needs to run. */
+async function openServices(context: CliContext): Promise<{ boss: PgBoss; services: ReconcileServices }> {
+  const { config, pool, clock, logger, admin } = context;
+  const boss = await context.boss();
+  const { sources } = admin;
+  const nudger = await context.nudger();
+  const onPosted = () => nudger.nudge();
+  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
+  const settings = ledgerSettings(config);
+  await workApplyProviderEvent(boss, { pool, boss, sources, settings, clock, logger, waitSeconds, onPosted });
+  return { boss, services: { pool, boss, clock, logger, sources, connect: connectWith(config), onPosted } };
+}
+
+function stopOnSignals(): AbortSignal {
+  const stopping = new AbortController();
+  // The page at hand is finished; who asks twice does not want to wait for it.
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => {
+      progressLine('Stopping after the page at hand …');
+      stopping.abort();
+    });
+  }
+  return stopping.signal;
+}
+
+const PHASES: Readonly<Record<Run['phase'], string>> = {
+  payment: 'payments',
+  refund: 'refunds',
+  dispute: 'disputes',
+  unlisted: 'ours that were not listed',
+  settling: 'applying what was missing',
+};
+
+function showProgress({ run, waiting }: Progress): void {
+  const { healed, missing, differing, unknown } = run.outcomes;
+  const counts = `${run.matched} matched, ${missing + healed} missing, ${differing + unknown} to look at`;
+  const wait = waiting === null ? '' : `; ${waiting.reason}, waiting ${waiting.seconds} s`;
+  progressLine(`${PHASES[run.phase]}: ${run.listed} compared, ${counts}${wait}`);
+}
+
+async function result(context: CliContext, run: Run): Promise<Result> {
+  const items = await listItems(context.db, run, { pageSize: MAX_SHOWN, pageNumber: 0 }, [
+    'differing',
+    'unknown',
+    'missing',
+  ]);
+  const { healed, missing, differing, unknown } = run.outcomes;
+  const counts = table(
+    ['outcome', 'count', 'what it means'],
+    [
+      ['matched', run.matched, 'the provider says what we say'],
+      ['healed', healed, 'no webhook had told of it; it is applied now'],
+      ['differing', differing, 'somebody has to look; the reason says why'],
+      ['unknown', unknown, 'a payment of ours that the provider does not have'],
+      ...(missing === 0 ? [] : [['missing', missing, 'taken in, and not applied yet']]),
+    ],
+    '',
+  );
+  const found = table(
+    ['kind', 'id', 'payment', 'outcome', 'event', 'reason'],
+    items.map((item) => [item.kind, item.objectId, item.paymentId, item.outcome, item.eventId, item.reason]),
+    '',
+  );
+  const summary = properties({
+    run: run.runId,
+    source: run.sourceId,
+    since: time(run.since.toISOString()),
+    until: time(run.until.toISOString()),
+    status: run.state === 'running' ? 'not finished' : run.state,
+    problem: run.problem,
+  });
+  return {
+    json: { ...runResponse(run), items: items.map(itemResponse) },
+    text: [summary, counts, found].filter((part) => part !== '').join('\n\n'),
+    isFailure: run.state !== 'finished' || differing + unknown > 0,
+  };
+}

@@ -1,0 +1,215 @@
+import type { Command } from 'commander';
+import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config-sources.ts';
+import { configuredResponse, recordResponse } from '../http/admin-source-shape.ts';
+import { findConfigured, requireRecord } from '../http/admin-sources.ts';
+import { text } from '../http/fields.ts';
+import {
+  addWebhookSecret,
+  changeSource,
+  createSource,
+  findSource,
+  removeWebhookSecret,
+  sourcesOf,
+} from '../merchants/administration.ts';
+import { PROVIDER_NAMES } from '../providers/names.ts';
+import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
+import { properties, table, time } from './output.ts';
+import { readSecret, readWebhookSecret } from './secret-input.ts';
+import { id, oneOf } from './values.ts';
+
+const sourceId = takes('<source-id>', 'src_…', id);
+const webhookSecretStdin = flag('--webhook-secret-stdin', 'read the webhook secret from standard input');
+const apiKeyStdin = flag('--api-key-stdin', "read the key of the provider's API from standard input");
+const WHENCE =
+  'Secrets are never arguments, which every user of the machine can see: they come from standard input, or from the ' +
+  'variables CHOKIN_WEBHOOK_SECRET and CHOKIN_PROVIDER_API_KEY.';
+
+const settings = {
+  defaultPurpose: takes(
+    '--default-purpose <purpose>',
+    'what a payment is for that does not say: topup (at first), order or none',
+    oneOf(PURPOSES).optional(),
+  ),
+  metadata: takes(
+    '--metadata <rule>',
+    'which metadata of payments is obeyed: all (at first) or customer',
+    oneOf(METADATA_RULES).optional(),
+  ),
+  refunds: takes(
+    '--refunds <policy>',
+    'what refunds do: auto (at first), credit, reverse or ignore',
+    oneOf(REFUND_POLICIES).optional(),
+  ),
+  customers: takes(
+    '--customers <rule>',
+    'whose a payment is that does not say: create (at first), linked or named',
+    oneOf(CUSTOMER_LINK_RULES).optional(),
+  ),
+};
+
+/** Provider accounts, by which events come in. */
+export function addSourceCommands(program: Command): void {
+  const group = program
+    .command('sources')
+
+    .description('Accounts at payment providers: list, show, create, set, …');
+  addReadingCommands(group);
+  addChangingCommands(group);
+  addSecretCommands(group);
+}
+
+function addReadingCommands(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'list',
+    summary: 'List sources: those of the environment, then the others',
+    takes: {},
+    async run(_, { admin }, { merchantId }) {
+      const configured = admin.sources.configured(merchantId).map(configuredResponse);
+      const items = [...configured, ...(await sourcesOf(admin, merchantId)).map(recordResponse)];
+      const rows = items.map((one) => [
+        one.source_id,
+        one.provider,
+        one.name,
+        one.default_purpose,
+        one.refunds,
+        one.secrets.map((secret) => `${secret.purpose} ${secret.hint}`).join(', '),
+        one.enabled ? 'enabled' : 'disabled',
+      ]);
+      const header = ['source', 'provider', 'name', 'purpose', 'refunds', 'secrets', 'state'];
+      return { json: { items }, text: table(header, rows, 'No sources.') };
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'show',
+    summary: 'Show a source, with the ids of its secrets',
+    takes: { sourceId },
+    async run(input, { admin }, { merchantId }) {
+      const key = { merchantId, sourceId: input.sourceId };
+      const configured = findConfigured(admin, key);
+      return shown(configured === null ? recordResponse(await findSource(admin, key)) : configuredResponse(configured));
+    },
+  });
+}
+
+function addChangingCommands(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'create',
+    summary: 'Add an account at a provider',
+    details: `It shows the address for the provider's webhooks. ${WHENCE}`,
+    takes: {
+      provider: takes('--provider <name>', PROVIDER_NAMES.join(', '), oneOf(PROVIDER_NAMES)),
+      name: takes('--name <text>', 'what people call it', text(200, 1)),
+      ...settings,
+      webhookSecretStdin,
+      apiKeyStdin,
+    },
+    async run(input, { admin }, { merchantId }) {
+      if (input.webhookSecretStdin && input.apiKeyStdin) {
+        throw new UsageError('only one secret can come from standard input; put the other into its variable');
+      }
+      const source = {
+        provider: input.provider,
+        name: input.name,
+        mode: null,
+        enabled: true,
+        defaultPurpose: input.defaultPurpose ?? 'topup',
+        metadata: input.metadata ?? 'all',
+        refunds: input.refunds ?? 'auto',
+        customerLinkRule: input.customers ?? 'create',
+        webhookSecret: await readWebhookSecret(input.webhookSecretStdin),
+        apiKey: await readSecret('api', input.apiKeyStdin),
+      };
+      return shown(recordResponse(await createSource(admin, merchantId, source)));
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'set',
+    summary: 'Change the settings of a source',
+    details: `What is not named stays. ${WHENCE}`,
+    takes: {
+      sourceId,
+      name: takes('--name <text>', 'what people call it', text(200, 1).optional()),
+      ...settings,
+      apiKeyStdin,
+      removeApiKey: flag('--remove-api-key', "forget the key of the provider's API"),
+    },
+    async run({ sourceId: wanted, customers, apiKeyStdin: isOnStdin, removeApiKey, ...input }, { admin }, merchant) {
+      if (removeApiKey && isOnStdin) throw new UsageError('--remove-api-key and --api-key-stdin contradict each other');
+      const apiKey = removeApiKey ? null : ((await readSecret('api', isOnStdin)) ?? undefined);
+      const change = definedOnly({ ...input, customerLinkRule: customers, apiKey });
+      if (Object.keys(change).length === 0) throw new UsageError('there is nothing to change');
+      const key = requireRecord(admin, { merchantId: merchant.merchantId, sourceId: wanted });
+      return shown(recordResponse(await changeSource(admin, key, change)));
+    },
+  });
+
+  for (const [name, summary, enabled] of [
+    ['enable', 'Take in the events of a source', true],
+    ['disable', 'Turn the deliveries of a source away', false],
+  ] as const) {
+    addMerchantCommand(group, {
+      name,
+      summary,
+      takes: { sourceId },
+      async run(input, { admin }, { merchantId }) {
+        const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+        return shown(recordResponse(await changeSource(admin, key, { enabled })));
+      },
+    });
+  }
+}
+
+function addSecretCommands(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'add-secret',
+    summary: 'Add a webhook secret; the others go on to be accepted until they are removed',
+    details: WHENCE,
+    takes: { sourceId, webhookSecretStdin },
+    async run(input, { admin }, { merchantId }) {
+      const secret = await readWebhookSecret(input.webhookSecretStdin);
+      const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+      return shown(recordResponse(await addWebhookSecret(admin, key, secret)));
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'remove-secret',
+    summary: 'Remove a webhook secret that the provider no longer signs with',
+    takes: { sourceId, secretId: takes('<secret-id>', 'sec_…, as "sources show" lists them', id) },
+    async run(input, { admin }, { merchantId }) {
+      const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+      return shown(recordResponse(await removeWebhookSecret(admin, key, input.secretId)));
+    },
+  });
+}
+
+function shown(one: ReturnType<typeof recordResponse>): Result {
+  const facts = properties({
+    source: one.source_id,
+    provider: one.provider,
+    name: one.name,
+    mode: one.mode,
+    state: one.enabled ? 'enabled' : 'disabled',
+    purpose: one.default_purpose,
+    metadata: one.metadata,
+    refunds: one.refunds,
+    customers: one.customer_link_rule,
+    webhooks: `POST https://…${one.webhook_path}`,
+    changed: time(one.updated_at),
+  });
+  const secrets = table(
+    ['secret', 'for', 'ends in', 'added'],
+    one.secrets.map((secret) => [secret.secret_id, secret.purpose, secret.hint, time(secret.created_at)]),
+    'No secrets.',
+  );
+  return { json: one, text: `${facts}\n\n${secrets}` };
+}
+
+type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
+
+/** Without what is undefined, which would otherwise replace what is there. */
+function definedOnly<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as Defined<T>;
+}

@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { refuseUnknownCustomer } from '../customers/store.ts';
+import { type Refusal, RefusalError } from '../errors.ts';
+import { entryResponse } from '../http/entry-shape.ts';
+import { currency, text } from '../http/fields.ts';
+import { publicRefusal, toPosting } from '../http/posting.ts';
+import { walletListResponse } from '../http/wallets.ts';
+import type { Entry } from '../ledger/entry.ts';
+import { listEntries } from '../ledger/history.ts';
+import { readWallets } from '../ledger/store.ts';
+import { formatMinor } from '../money.ts';
+import { addMerchantCommand, type Result, takes } from './command.ts';
+import { alignRight, note, properties, table, time } from './output.ts';
+import { count, minorUnits } from './values.ts';
+
+const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
+const EVERYTHING = {
+  currency: null,
+  eventType: null,
+  createdFrom: null,
+  createdTo: null,
+  afterSeq: null,
+  beforeSeq: null,
+};
+
+/** Balances, and corrections by hand through the ledger's one door. */
+export function addWalletCommands(program: Command): void {
+  const group = program.command('wallets').description("Customers' wallets: show, credit, debit");
+
+  addMerchantCommand(group, {
+    name: 'show',
+    summary: "Show a customer's wallets",
+    takes: {
+      customerId,
+      entries: takes('--entries <count>', 'the last so many entries as well', count(1, 1000).optional()),
+    },
+    async run(input, { db, config }, { merchantId }) {
+      const wallets = await readWallets(db, [merchantId], [input.customerId]);
+      if (wallets.length === 0) refuseUnknownCustomer(input.customerId);
+      const list = walletListResponse(wallets, config.FX_RATES_USD);
+      const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
+      const held = table(
+        ['balance', 'entries', 'changed'],
+        wallets.map((one, row) => [balances[row] ?? '', one.version, time(one.updatedAt.toISOString())]),
+        'No wallets.',
+      );
+      if (input.entries === undefined) return { json: list, text: held };
+      const page = { ...EVERYTHING, pageSize: input.entries, pageNumber: 0 };
+      const entries = (await listEntries(db, merchantId, input.customerId, page)).map(entryResponse);
+      return { json: { ...list, entries }, text: `${held}\n\n${entryTable(entries)}` };
+    },
+  });
+
+  for (const direction of ['credit', 'debit'] as const) {
+    addMerchantCommand(group, {
+      name: direction,
+      summary: direction === 'credit' ? 'Put money into a wallet' : 'Take money out of a wallet, as far as it goes',
+      details: 'The same command under the same key changes the wallet once, however often it runs.',
+      takes: {
+        customerId,
+        amount: takes('<amount>', 'in the unit people write, such as 12.50', z.string()),
+        currency: takes('<currency>', 'such as USD', currency),
+        reason: takes('--reason <text>', 'why; it stands on the entry', text(1000, 1)),
+        key: takes('--key <text>', 'the idempotency key (default: a new one, which is shown)', text(255, 1).optional()),
+      },
+      async run({ key: chosenKey, ...input }, context, { merchantId }) {
+        const amount = minorUnits(input.amount, input.currency);
+        const key = chosenKey ?? `cli_${randomUUID()}`;
+        const { currency: wanted, reason } = input;
+        const body = { amount, currency: wanted, entry_type: direction, reason, idempotency_key: key };
+        const ledger = await context.ledger();
+        // Said before, since afterwards may be too late: whoever does not learn the outcome needs it to ask again.
+        if (chosenKey === undefined) note(`Idempotency key: ${key} (repeat with --key if in doubt)`);
+        const outcome = await ledger.post(toPosting(merchantId, input.customerId, body));
+        if (outcome.kind === 'refused') throw new RefusalError(inMajorUnits(publicRefusal(outcome), wanted));
+        if (outcome.kind === 'repeated') note('This was done before under the same key, and is not done again.');
+        return posted(outcome.entry);
+      },
+    });
+  }
+}
+
+type EntryResponse = ReturnType<typeof entryResponse>;
+
+export function entryTable(entries: readonly EntryResponse[]): string {
+  const signed = (one: EntryResponse) => `${one.is_credit ? '+' : '-'}${formatMinor(one.amount, one.currency)}`;
+  const changes = alignRight(entries.map(signed));
+  const balances = alignRight(entries.map((one) => formatMinor(one.after_balance, one.currency)));
+  return table(
+    ['entry', 'written', 'change', 'balance', 'type', 'reason'],
+    entries.map((one, row) => [
+      one.seq,
+      time(one.created_at),
+      changes[row] ?? '',
+      balances[row] ?? '',
+      one.event_type,
+      one.reason,
+    ]),
+    'No entries.',
+  );
+}
+
+function posted(entry: Entry): Result {
+  const json = entryResponse(entry);
+  const lines = properties({
+    entry: json.id,
+    [entry.isCredit ? 'credited' : 'debited']: formatMinor(json.amount, json.currency),
+    balance: formatMinor(json.after_balance, json.currency),
+    reason: json.reason,
+    key: json.idempotency_key,
+    written: time(json.created_at),
+  });
+  return { json, text: lines };
+}
+
+const shortage = z.object({ available: z.number(), required: z.number() });
+
+/** The ledger speaks of minor units, as the API does; whoever wrote 12.50 wants to read 12.50. */
+function inMajorUnits(refused: Refusal, wanted: string): Refusal {
+  if (refused.code !== 'INSUFFICIENT_WALLET_FUNDS') return refused;
+  const { available, required } = shortage.parse(refused.details);
+  const holds = formatMinor(available, wanted);
+  return {
+    ...refused,
+    message: `Insufficient balance: ${holds} is available, ${formatMinor(required, wanted)} required.`,
+  };
+}

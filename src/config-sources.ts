@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
+import { Secret } from './secret.ts';
+import { webhookSecretProblem } from './webhook-secret.ts';
+
+/** The environment's part for each provider: `STRIPE_WEBHOOK_SECRET`, `STRIPE_REFUNDS` and so on. */
+
+/** What a payment is for whose metadata has no `wallet_purpose`. */
+export const PURPOSES = ['topup', 'order', 'none'] as const;
+/**
+ * Which `wallet_…` metadata of a payment is obeyed: `all` of it, or `customer` alone where payers can write metadata
+ * themselves (Razorpay Checkout's notes, links that take metadata from their URL) and could so grant themselves credit.
+ */
+export const METADATA_RULES = ['all', 'customer'] as const;
+/** What a refund does; `auto` follows the payment's purpose. */
+export const REFUND_POLICIES = ['auto', 'credit', 'reverse', 'ignore'] as const;
+/**
+ * Whose a payment is that names no customer: `create`: the customer linked with the provider's, made if there is none;
+ * `linked`: only one that is linked already; `named`: nobody's, it must be named.
+ */
+export const CUSTOMER_LINK_RULES = ['create', 'linked', 'named'] as const;
+
+const secretList = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
+  z.enum(values, `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}`);
+
+const SCHEMA = {
+  WEBHOOK_SECRET: secretList.optional(),
+  DEFAULT_PURPOSE: oneOf(PURPOSES).default('topup'),
+  METADATA: oneOf(METADATA_RULES).default('all'),
+  REFUNDS: oneOf(REFUND_POLICIES).default('auto'),
+  CUSTOMERS: oneOf(CUSTOMER_LINK_RULES).default('create'),
+  API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]{8,500}$/, 'wants the API key as the provider shows it, without spaces')
+    .transform((text) => new Secret(text))
+    .optional(),
+  API_URL: z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
+};
+
+const schema = z.object(SCHEMA);
+
+/** One provider account of the default merchant, as the environment gives it. */
+export interface SourceSettings {
+  readonly provider: ProviderName;
+  readonly secrets: readonly Secret[];
+  readonly defaultPurpose: (typeof PURPOSES)[number];
+  readonly metadata: (typeof METADATA_RULES)[number];
+  readonly refunds: (typeof REFUND_POLICIES)[number];
+  readonly customerLinkRule: (typeof CUSTOMER_LINK_RULES)[number];
+  /** For reconciliation; null if the provider's API is not to be asked. */
+  readonly apiKey: Secret | null;
+}
+
+export interface SourcesConfig {
+  readonly sources: readonly SourceSettings[];
+  /** Other addresses of the providers' APIs than their own, for all sources. */
+  readonly apiUrls: ReadonlyMap<ProviderName, string>;
+}
+
+/** Reads every provider's variables. @returns what is usable; `problems` gets a line for each that is not */
+export function readSources(set: Readonly<Record<string, string | undefined>>, problems: string[]): SourcesConfig {
+  const sources: SourceSettings[] = [];
+  const apiUrls = new Map<ProviderName, string>();
+  for (const provider of PROVIDER_NAMES) {
+    const prefix = `${provider.toUpperCase()}_`;
+    const parsed = schema.safeParse(Object.fromEntries(Object.keys(SCHEMA).map((key) => [key, set[prefix + key]])));
+    if (!parsed.success) {
+      problems.push(...parsed.error.issues.map((issue) => `${prefix}${String(issue.path[0] ?? '')}: ${issue.message}`));
+      continue;
+    }
+    const { WEBHOOK_SECRET: secrets, API_KEY: apiKey, API_URL: apiUrl } = parsed.data;
+    if (apiUrl !== undefined) apiUrls.set(provider, apiUrl.replace(/\/$/, ''));
+    if (secrets === undefined) {
+      if (apiKey !== undefined) problems.push(`${prefix}API_KEY: wants ${prefix}WEBHOOK_SECRET as well`);
+      continue;
+    }
+    const wrong = secrets.map((secret) => webhookSecretProblem(provider, secret)).find((problem) => problem !== null);
+    if (secrets.length === 0 || wrong !== undefined) {
+      problems.push(`${prefix}WEBHOOK_SECRET: ${wrong ?? 'wants a secret, or several separated by commas'}`);
+      continue;
+    }
+    sources.push({
+      provider,
+      secrets: secrets.map((secret) => new Secret(secret)),
+      defaultPurpose: parsed.data.DEFAULT_PURPOSE,
+      metadata: parsed.data.METADATA,
+      refunds: parsed.data.REFUNDS,
+      customerLinkRule: parsed.data.CUSTOMERS,
+      apiKey: apiKey ?? null,
+    });
+  }
+  return { sources, apiUrls };
+}

@@ -1,0 +1,40 @@
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit } from '../db/transaction.ts';
+import { invariant, refuse } from '../errors.ts';
+import type { Source, Sources } from '../merchants/sources.ts';
+import { signedTestEvent } from '../providers/test-event.ts';
+import { getEvent, type ProviderEvent } from './events.ts';
+import type { Receiver } from './receive.ts';
+
+export interface TestDeliveryServices {
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly sources: Pick<Sources, 'find'>;
+  readonly receiver: Receiver;
+}
+
+/**
+ * Delivers a harmless event to a source by the way that its provider's events come in, signed with its newest secret.
+ * @returns the event as it was stored
+ * @throws {RefusalError} NOT_FOUND; CONFLICT for a disabled source; NOT_IMPLEMENTED where only the provider can sign
+ */
+export async function deliverTestEvent(
+  { pool, clock, sources, receiver }: TestDeliveryServices,
+  { merchantId, sourceId }: Pick<Source, 'merchantId' | 'sourceId'>,
+): Promise<ProviderEvent> {
+  const db = autocommit(pool);
+  const source = (await sources.find(db, merchantId, sourceId)) ?? refuse('NOT_FOUND', 'There is no such source.');
+  if (!source.enabled)
+    refuse('CONFLICT', 'This source is disabled, so its deliveries are turned away. Enable it first.');
+  const [newest] = source.secrets;
+  invariant(newest !== undefined, 'a source without a webhook secret');
+  const delivery =
+    signedTestEvent(source.provider, source.mode, newest.reveal(), clock.now()) ??
+    refuse('NOT_IMPLEMENTED', "Only PayPal can sign its events. Send one by PayPal's webhook simulator.");
+  const receipt = await receiver.receive(source, delivery);
+  invariant(receipt.kind === 'stored', `a test delivery was ${receipt.kind}`);
+  const event = await getEvent(db, merchantId, receipt.eventId);
+  invariant(event !== null, 'an event that was just stored is not there');
+  return event;
+}

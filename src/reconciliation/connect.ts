@@ -1,0 +1,14 @@
+import type { Config } from '../config.ts';
+import type { Source } from '../merchants/sources.ts';
+import type { ProviderApi } from '../provider-apis/api.ts';
+import { PROVIDER_APIS } from '../provider-apis/index.ts';
+
+/** Connects to the provider's API of a source; null where the source has no API key or Chokin cannot list its provider's payments. */
+export function connectWith({ apiUrls }: Pick<Config, 'apiUrls'>): (source: Source) => ProviderApi | null {
+  return ({ provider, apiKey, mode }) => {
+    const connect = PROVIDER_APIS[provider];
+    if (connect === undefined || apiKey === null) return null;
+    const baseUrl = apiUrls.get(provider);
+    return connect({ apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
+  };
+}

@@ -1,0 +1,31 @@
+import type { Source } from '../merchants/sources.ts';
+import type { Fact } from '../payments/fact.ts';
+import type { Listed } from '../provider-apis/api.ts';
+import { PROVIDERS } from '../providers/index.ts';
+
+/** An object as its provider's adapter reads it. */
+export interface Reading {
+  readonly listed: Listed;
+  readonly eventType: string;
+  readonly facts: readonly Fact[];
+  /** Why it has no facts. */
+  readonly problem: string | null;
+}
+
+/** Null for what moves no money in the eyes of the adapter. */
+export function read(source: Source, listed: Listed): Reading | null {
+  const interpretation = PROVIDERS[source.provider].interpret(listed.body);
+  const { eventType, livemode } = interpretation;
+  if (livemode !== undefined && livemode !== (source.mode === 'live')) {
+    const problem = `the API key is for ${livemode ? 'live' : 'test'} mode, the source is in ${source.mode} mode`;
+    return { listed, eventType, facts: [], problem };
+  }
+  switch (interpretation.kind) {
+    case 'ignored':
+      return null;
+    case 'parked':
+      return { listed, eventType, facts: [], problem: `${interpretation.reason}: ${interpretation.detail}` };
+    case 'facts':
+      return { listed, eventType, facts: interpretation.facts, problem: null };
+  }
+}

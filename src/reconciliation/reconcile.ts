@@ -1,0 +1,225 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { Source, SourceDirectory } from '../merchants/sources.ts';
+import { type Listed, type ListedKind, type ProviderApi, ProviderApiError } from '../provider-apis/api.ts';
+import { unconfirmedPayments } from './item-store.ts';
+import type { Phase, Run } from './run.ts';
+import { settleRun } from './settle-run.ts';
+import { endRun, getRun, lease, noteProblem, type RunKey, release } from './store.ts';
+import { LeaseLostError, type PageToTake, takePage, type Work } from './take-page.ts';
+import { theirPayments } from './their-payments.ts';
+
+export interface ReconcileServices {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sources: SourceDirectory;
+  /** Null for a provider whose payments cannot be listed. */
+  readonly connect: (source: Source) => ProviderApi | null;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
+}
+
+export interface ReconcileOptions {
+  /** Ends the work after the page at hand; the run goes on from there when somebody takes it up again. */
+  readonly signal: AbortSignal;
+  /** Called after every step, and before a wait for the provider. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** How long to wait for what was missing to be applied, before the run is left for later. */
+  readonly settleSeconds?: number;
+}
+
+export interface Progress {
+  readonly run: Run;
+  /** Set while the provider wants us to wait. */
+  readonly waiting: { readonly seconds: number; readonly reason: string } | null;
+}
+
+/** How long a run whose process died waits for another; a living process renews its lease long before. */
+const LEASE_SECONDS = 15;
+const RENEW_MS = 4_000;
+/** With waits that double from 1 s up to a minute, about five minutes. */
+const MAX_TRIES = 10;
+const LONGEST_WAIT_SECONDS = 60;
+const UNLISTED_PAGE = 20;
+const SETTLE_POLL_MS = 250;
+const SETTLE_SECONDS = 30;
+
+/**
+ * Works on a run until it has ended, the signal says stop, the provider does not answer, or somebody else has it.
+ * @returns the run as it stands; `state` tells whether it has ended, `problem` what keeps it from that
+ */
+export async function reconcile(services: ReconcileServices, key: RunKey, options: ReconcileOptions): Promise<Run> {
+  const db = autocommit(services.pool);
+  const leasedBy = randomUUID();
+  if (!(await lease(db, key, leasedBy, LEASE_SECONDS))) return current(services, key);
+  // Whoever fails to renew is stopped by `takePage`, which keeps nothing under a lease that is lost.
+  const renewal = setInterval(() => void lease(db, key, leasedBy, LEASE_SECONDS).catch(() => {}), RENEW_MS);
+  try {
+    const source = await services.sources.find(db, key.merchantId, (await current(services, key)).sourceId);
+    const api = source === null ? null : services.connect(source);
+    if (source === null || api === null) {
+      await endRun(db, key, 'failed', 'the source has no API key any more', services.clock.now());
+      return await current(services, key);
+    }
+    await walk(services, api, source, key, leasedBy, options);
+  } catch (error) {
+    await giveUp(services, key, error);
+  } finally {
+    clearInterval(renewal);
+    await release(db, key, leasedBy);
+  }
+  return current(services, key);
+}
+
+/** What a person must mend ends the run; what passes by itself leaves it to be taken up again. */
+async function giveUp({ pool, clock, logger }: ReconcileServices, key: RunKey, error: unknown): Promise<void> {
+  if (error instanceof LeaseLostError) return;
+  if (!(error instanceof ProviderApiError)) throw error;
+  logger.warn({ ...key, kind: error.kind, reason: error.message }, 'a provider’s API does not answer');
+  const isFinal = error.kind === 'unauthorized' || error.kind === 'refused';
+  if (isFinal) await endRun(autocommit(pool), key, 'failed', error.message, clock.now());
+  else await noteProblem(autocommit(pool), key, error.message, clock.now());
+}
+
+async function walk(
+  services: ReconcileServices,
+  api: ProviderApi,
+  source: Source,
+  key: RunKey,
+  leasedBy: string,
+  options: ReconcileOptions,
+): Promise<void> {
+  while (!options.signal.aborted) {
+    const run = await current(services, key);
+    options.onProgress?.({ run, waiting: null });
+    if (run.state !== 'running') return;
+    const work = { run, source, api, leasedBy };
+    if (run.phase === 'settling') {
+      await settle(services, work, options);
+      return;
+    }
+    const page = await patiently(run, options, () =>
+      run.phase === 'unlisted' ? askForUnlisted(services, api, run) : listPage(services, work),
+    );
+    if (page === null) return;
+    await takePage(services, work, page);
+  }
+}
+
+async function listPage(services: ReconcileServices, work: Work): Promise<PageToTake> {
+  const { api, run } = work;
+  const { phase, cursor } = run;
+  const kind = api.kinds.find((one) => one === phase);
+  invariant(kind !== undefined, `a run lists what its provider does not: ${phase}`);
+  const { listed, next } = await api.list(kind, run, cursor);
+  const payments = kind === 'payment' ? [] : await theirPayments(services, work, listed);
+  return {
+    listed: [...payments, ...listed],
+    unknown: [],
+    phase: next === null ? phaseAfter(api, kind) : kind,
+    cursor: next,
+  };
+}
+
+/** Payments first, since what refers to them waits for them; then ours that were not listed. */
+function phaseAfter({ kinds }: ProviderApi, kind: ListedKind): Phase {
+  return kinds[kinds.indexOf(kind) + 1] ?? 'unlisted';
+}
+
+/**
+ * Asks for payments of ours that were not listed, one by one: most were made before the window and heard of within it.
+ */
+async function askForUnlisted({ pool }: ReconcileServices, api: ProviderApi, run: Run): Promise<PageToTake> {
+  const ids = await unconfirmedPayments(autocommit(pool), run, run.cursor, UNLISTED_PAGE);
+  const listed: Listed[] = [];
+  const unknown: string[] = [];
+  for (const paymentId of ids) {
+    const found = await api.retrievePayment(paymentId);
+    if (found === null) unknown.push(paymentId);
+    else listed.push(found);
+  }
+  const isLast = ids.length < UNLISTED_PAGE;
+  return { listed, unknown, phase: isLast ? 'settling' : 'unlisted', cursor: isLast ? null : (ids.at(-1) ?? null) };
+}
+
+/**
+ * Asks again after the time the provider names, or after doubling waits.
+ * @returns null if the signal ended the wait
+ * @throws {ProviderApiError} what asking again does not help against, or has not
+ */
+async function patiently<T>(
+  run: Run,
+  { signal, onProgress }: ReconcileOptions,
+  ask: () => Promise<T>,
+): Promise<T | null> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await unlessAborted(ask(), signal);
+    } catch (error) {
+      const mayPass =
+        error instanceof ProviderApiError && (error.kind === 'rate_limited' || error.kind === 'unavailable');
+      if (!mayPass || tries >= MAX_TRIES) throw error;
+      const seconds = Math.min(error.retryAfterSeconds ?? 2 ** (tries - 1), LONGEST_WAIT_SECONDS);
+      onProgress?.({ run, waiting: { seconds, reason: error.message } });
+      await pause(seconds * 1000, signal);
+      if (signal.aborted) return null;
+    }
+  }
+}
+
+/** Waits until what was missing is applied. What takes longer is settled when the run is taken up again. */
+async function settle(services: ReconcileServices, { run }: Work, options: ReconcileOptions): Promise<void> {
+  const { signal, onProgress, settleSeconds = SETTLE_SECONDS } = options;
+  let deadlineMs = performance.now() + settleSeconds * 1000;
+  while (!signal.aborted) {
+    const settled = await settleRun(services, run);
+    const now = await current(services, run);
+    onProgress?.({ run: now, waiting: null });
+    if (now.outcomes.missing === 0) {
+      await endRun(autocommit(services.pool), run, 'finished', null, services.clock.now());
+      return;
+    }
+    if (settled > 0) deadlineMs = performance.now() + settleSeconds * 1000;
+    if (performance.now() > deadlineMs) {
+      const problem = 'what was missing is taken in, but not applied yet';
+      await noteProblem(autocommit(services.pool), run, problem, services.clock.now());
+      return;
+    }
+    await pause(SETTLE_POLL_MS, signal);
+  }
+}
+
+/** Null as soon as the signal says stop: a process that ends does not wait for a provider that hangs. */
+async function unlessAborted<T>(asked: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  // Nobody hears of a failure after that.
+  asked.catch(() => {});
+  const stopped = new AbortController();
+  const aborted = once(signal, 'abort', { signal: stopped.signal }).then(
+    () => null,
+    () => null,
+  );
+  try {
+    return signal.aborted ? null : await Promise.race([asked, aborted]);
+  } finally {
+    stopped.abort();
+  }
+}
+
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(milliseconds, null, { signal }).catch(() => {});
+}
+
+async function current({ pool }: ReconcileServices, key: RunKey): Promise<Run> {
+  const run = await getRun(autocommit(pool), key);
+  invariant(run !== null, 'a run that is worked on is not there');
+  return run;
+}

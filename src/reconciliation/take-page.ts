@@ -1,0 +1,165 @@
+import { hash } from 'node:crypto';
+import { type Tx, transaction } from '../db/transaction.ts';
+import { newId } from '../ids.ts';
+import { type NewEvent, storeEvents } from '../inbox/store-events.ts';
+import type { Source } from '../merchants/sources.ts';
+import type { Fact } from '../payments/fact.ts';
+import type { Payment } from '../payments/payment.ts';
+import { confirmPayments, type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
+import type { Listed, ProviderApi } from '../provider-apis/api.ts';
+import { type Comparison, compare } from './compare.ts';
+import { eventsByKeys, insertItems, parkedEvents } from './item-store.ts';
+import { type Reading, read } from './reading.ts';
+import type { ReconcileServices } from './reconcile.ts';
+import type { Item, Phase, Run } from './run.ts';
+import { advance } from './store.ts';
+
+/** A run that is being worked on, under a lease. */
+export interface Work {
+  readonly run: Run;
+  readonly source: Source;
+  readonly api: ProviderApi;
+  readonly leasedBy: string;
+}
+
+/** What to compare in one go, and where the run stands once that is done. */
+export interface PageToTake {
+  readonly listed: readonly Listed[];
+  /** Payments of ours that the provider does not know. */
+  readonly unknown: readonly string[];
+  readonly phase: Phase;
+  readonly cursor: string | null;
+}
+
+/** Somebody else works on the run by now; what was done since is undone. */
+export class LeaseLostError extends Error {
+  constructor() {
+    super('another process took the reconciliation over');
+    this.name = 'LeaseLostError';
+  }
+}
+
+const RESEND =
+  'no webhook told of it, and the API does not say its metadata: send its webhook again from the provider’s dashboard';
+
+/**
+ * Compares a page with what we know, takes in what is missing by the door that webhooks come in by, notes the rest, and
+ * moves the run on: all in one transaction, so that an interruption loses no page and counts none twice.
+ * @throws {LeaseLostError}
+ */
+export async function takePage(services: ReconcileServices, work: Work, page: PageToTake): Promise<void> {
+  const readings = page.listed.map((listed) => read(work.source, listed)).filter((reading) => reading !== null);
+  const now = services.clock.now();
+  await transaction(services.pool, async (tx) => {
+    const verdicts = await judge(tx, work, readings);
+    const readingsOf = (kind: Comparison['kind']) =>
+      verdicts.filter(({ comparison }) => comparison.kind === kind).map(({ reading }) => reading);
+    const taken = await takeIn(services, tx, work, readingsOf('missing'), now);
+    const items = verdicts.flatMap((one) => toItem({ ...one, eventId: taken.get(one.reading) ?? one.eventId }));
+    const unknown = page.unknown.map(unknownItem);
+    await insertItems(tx, work.run, [...items, ...unknown], now);
+    const matched = readingsOf('matched');
+    await confirmPayments(tx, paymentKeys(work, matched), now);
+    const compared = verdicts.filter(({ comparison }) => comparison.kind !== 'nothing').length;
+    const step = { ...page, listed: compared + unknown.length, matched: matched.length };
+    if (!(await advance(tx, work.run, work.leasedBy, step, now))) throw new LeaseLostError();
+  });
+}
+
+interface Judged {
+  readonly reading: Reading;
+  readonly comparison: Comparison;
+  /** A parked event that says why it differs, or the one that it was taken in as. */
+  readonly eventId: string | null;
+}
+
+async function judge(tx: Tx, work: Work, readings: readonly Reading[]): Promise<readonly Judged[]> {
+  const keys = paymentKeys(work, readings);
+  const payments = await readPayments(tx, keys);
+  const paymentIds = keys.map((key) => key.paymentId);
+  const parked = await parkedEvents(tx, keyOf(work, ''), paymentIds);
+  return readings.map((reading): Judged => {
+    const { facts, problem } = reading;
+    if (problem !== null) return { reading, comparison: { kind: 'differing', reason: problem }, eventId: null };
+    const all = facts.map((fact) =>
+      compareFact(work, payments.get(paymentKeyText(keyOf(work, fact.paymentId))) ?? null, fact),
+    );
+    const comparison = worstOf(all);
+    const event = facts.map((fact) => parked.get(fact.paymentId)).find((one) => one !== undefined);
+    if (comparison.kind !== 'differing' || event === undefined) return { reading, comparison, eventId: null };
+    const reason = `${comparison.reason}; an event of it is parked: ${event.reason}`;
+    return { reading, comparison: { ...comparison, reason }, eventId: event.eventId };
+  });
+}
+
+/** What would be taken in without the metadata that its webhook has, is left to a person: it would be a guess. */
+function compareFact({ api }: Work, payment: Payment | null, fact: Fact): Comparison {
+  const comparison = compare(payment, fact);
+  const isGuess = comparison.kind === 'missing' && api.omitsMetadata === true && payment?.state !== 'succeeded';
+  return isGuess ? { kind: 'differing', reason: RESEND } : comparison;
+}
+
+/** What is missing is taken in first; what else there is to say will be said by the next run. */
+function worstOf(all: readonly Comparison[]): Comparison {
+  const inOrder = (['missing', 'differing', 'matched'] as const).map((kind) => all.find((one) => one.kind === kind));
+  return inOrder.find((one) => one !== undefined) ?? { kind: 'nothing' };
+}
+
+/**
+ * Stores what is missing as events. What was taken in by an earlier run and is still missing has an event already, whose
+ * state says why.
+ * @returns the id of each reading's event
+ */
+async function takeIn(
+  { boss }: ReconcileServices,
+  tx: Tx,
+  work: Work,
+  missing: readonly Reading[],
+  now: Date,
+): Promise<ReadonlyMap<Reading, string>> {
+  const { merchantId, sourceId, provider } = work.source;
+  const events = missing.map(
+    ({ listed, eventType, facts }): NewEvent => ({
+      eventId: newId('event'),
+      merchantId,
+      sourceId,
+      provider,
+      deliveryKey: `reconciled:${hash('sha256', JSON.stringify([listed.kind, listed.objectId, facts]))}`,
+      eventType,
+      body: listed.body,
+      state: 'pending',
+      detail: null,
+      receivedAt: now,
+      origin: 'reconciliation',
+    }),
+  );
+  await storeEvents(boss, tx, events);
+  const ids = await eventsByKeys(
+    tx,
+    work.source,
+    events.map((event) => event.deliveryKey),
+  );
+  return new Map(missing.map((reading, index) => [reading, ids.get(events[index]?.deliveryKey ?? '') ?? '']));
+}
+
+function toItem({ reading, comparison, eventId }: Judged): Item[] {
+  if (comparison.kind !== 'missing' && comparison.kind !== 'differing') return [];
+  const { kind, objectId } = reading.listed;
+  const paymentId = reading.facts[0]?.paymentId ?? null;
+  const reason = comparison.kind === 'differing' ? comparison.reason : null;
+  return [{ kind, objectId, paymentId, outcome: comparison.kind, reason, eventId }];
+}
+
+function unknownItem(paymentId: string): Item {
+  const reason = 'the provider has no payment of this id, or none that was ever paid';
+  return { kind: 'payment', objectId: paymentId, paymentId, outcome: 'unknown', reason, eventId: null };
+}
+
+function paymentKeys(work: Work, readings: readonly Reading[]): readonly PaymentKey[] {
+  const ids = new Set(readings.flatMap((reading) => reading.facts.map((fact) => fact.paymentId)));
+  return [...ids].sort().map((paymentId) => keyOf(work, paymentId));
+}
+
+function keyOf({ source: { merchantId, sourceId } }: Work, paymentId: string): PaymentKey {
+  return { merchantId, sourceId, paymentId };
+}

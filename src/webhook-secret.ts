@@ -1,0 +1,23 @@
+import type { ProviderName } from './providers/names.ts';
+import { isStandardWebhooksSecret } from './standard-webhooks.ts';
+
+const MIN_LENGTH = 6;
+const MAX_LENGTH = 500;
+const ADYEN_HMAC_KEY = /^([0-9a-f]{2}){16,64}$/i;
+
+/**
+ * What is wrong with a provider's webhook secret, completing the sentence "<name>: …", or null. With a mistyped one every
+ * delivery would be refused, which looks like an attack rather than like a typing error.
+ */
+export function webhookSecretProblem(provider: ProviderName, secret: string): string | null {
+  if (secret.length < MIN_LENGTH || secret.length > MAX_LENGTH || /\s/.test(secret)) {
+    return `wants a secret of ${MIN_LENGTH} to ${MAX_LENGTH} characters without spaces`;
+  }
+  if (provider === 'dodo' && !isStandardWebhooksSecret(secret)) {
+    return 'wants whsec_ and base64, as the Dodo dashboard shows it';
+  }
+  if (provider === 'adyen' && !ADYEN_HMAC_KEY.test(secret)) {
+    return 'wants the HMAC key in hexadecimal, as the Customer Area shows it';
+  }
+  return null;
+}

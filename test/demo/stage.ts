@@ -1,0 +1,114 @@
+import { strict as assert } from 'node:assert';
+import type DodoPayments from 'dodopayments';
+import { formatMinor } from '../../src/money.ts';
+import type { SignedHeaders } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
+import type { MerchantEndpoint } from './merchant.ts';
+import type { Story } from './story.ts';
+
+/** What every scene plays on: the running service, seen from outside. */
+export interface Stage {
+  readonly story: Story;
+  readonly client: DodoPayments;
+  readonly endpoint: MerchantEndpoint;
+  readonly baseUrl: string;
+  readonly apiKey: string;
+}
+
+export type Currency = 'USD' | 'INR';
+
+/** A wallet on the stage: what is done to it, what it must hold afterwards, what the merchant must hear of it. */
+export class Actor {
+  readonly #stage: Stage;
+  readonly customerId: string;
+
+  constructor(stage: Stage, customerId: string) {
+    this.#stage = stage;
+    this.customerId = customerId;
+  }
+
+  entry(entryType: 'credit' | 'debit', amount: number, reason: string, key: string): Promise<unknown> {
+    return this.#stage.client.customers.wallets.ledgerEntries.create(this.customerId, {
+      amount,
+      currency: 'USD',
+      entry_type: entryType,
+      reason,
+      idempotency_key: key,
+    });
+  }
+
+  async balance(currency: Currency): Promise<number> {
+    const wallets = await this.#stage.client.customers.wallets.list(this.customerId);
+    return wallets.items.find((wallet) => wallet.currency === currency)?.balance ?? Number.NaN;
+  }
+
+  /** Waits for the balance and the webhook, and tells the line. */
+  async expect(
+    who: string,
+    what: string,
+    balance: number,
+    currency: Currency = 'USD',
+    heard = 'wallet.balance.changed',
+  ): Promise<void> {
+    await eventually(
+      `a balance of ${formatMinor(balance, currency)} (${what})`,
+      async () => (await this.balance(currency)) === balance,
+    );
+    await this.#stage.endpoint.event(heard, this.customerId, currency, balance);
+    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard });
+  }
+
+  /** Checks, after the events before it were applied, that nothing changed. */
+  async expectNoChange(who: string, what: string, balance: number, currency: Currency = 'USD'): Promise<void> {
+    assert.equal(await this.balance(currency), balance, what);
+    this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard: '(nothing: nothing changed)' });
+  }
+}
+
+/** Tells the service where the merchant listens. */
+export async function openEndpoint(stage: Stage): Promise<void> {
+  const url = await stage.endpoint.listen();
+  const { id } = await api(stage, 'POST', '/webhook-endpoints', { url, description: 'demo' });
+  const { secret } = await api(stage, 'GET', `/webhook-endpoints/${String(id)}/secret`);
+  stage.endpoint.secret = String(secret);
+}
+
+export function post({ baseUrl }: Stage, provider: string, body: string, headers: SignedHeaders): Promise<Response> {
+  return fetch(`${baseUrl}/webhooks/${provider}`, { method: 'POST', body, headers });
+}
+
+/** Sends a provider's event, which must be taken. */
+export async function deliver(stage: Stage, provider: string, body: string, headers: SignedHeaders): Promise<void> {
+  const response = await post(stage, provider, body, headers);
+  assert.equal(
+    response.status,
+    200,
+    `the ${provider} delivery was answered ${response.status}: ${await response.text()}`,
+  );
+}
+
+/** Waits until every event is applied and none is set aside, so that "nothing changed" means something. */
+export async function allApplied(stage: Stage): Promise<void> {
+  await eventually('every event to be applied', async () => {
+    const { items } = await api(stage, 'GET', '/events?status=pending');
+    return Array.isArray(items) && items.length === 0;
+  });
+  const { items } = await api(stage, 'GET', '/events?status=parked');
+  assert.deepEqual(items, [], 'no event is parked');
+}
+
+async function api(
+  { baseUrl, apiKey }: Stage,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Record<string, unknown>> {
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  const response = await fetch(
+    baseUrl + path,
+    body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) },
+  );
+  const answer = (await response.json()) as Record<string, unknown>;
+  assert(response.ok, `${method} ${path} was answered ${response.status}: ${JSON.stringify(answer)}`);
+  return answer;
+}

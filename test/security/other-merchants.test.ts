@@ -1,0 +1,205 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Route } from '../../src/http/route.ts';
+import { ROUTES } from '../../src/http/routes.ts';
+import { eventsToSettle, type Operator, operatorOf, type Shop, startTestWorker } from '../support/admin.ts';
+import { type Answer, startTestApp, type TestApp } from '../support/app.ts';
+import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
+
+/**
+ * Made from the list of routes: whatever a merchant has, another finds nothing of it by any route and changes nothing. A
+ * new route is covered at once, and this fails until a new parameter of a path or a new body has an example here.
+ */
+
+interface World extends Shop {
+  /** An id of the merchant's own for every parameter that a path may have. */
+  readonly ids: Readonly<Record<string, string>>;
+}
+
+/** Bodies that the routes accept, where they do not accept `{}`. */
+const BODIES: Readonly<Record<string, unknown>> = {
+  'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
+  'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
+  'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
+};
+
+let app: TestApp;
+let operator: Operator;
+let ours: World;
+let theirs: World;
+
+beforeAll(async () => {
+  app = await startTestApp();
+  operator = operatorOf(app);
+  const worker = await startTestWorker(app);
+  try {
+    ours = await newWorld('ours');
+    theirs = await newWorld('theirs');
+  } finally {
+    await worker.close();
+  }
+});
+afterAll(() => app.close());
+
+/** A merchant with one of everything. */
+async function newWorld(name: string): Promise<World> {
+  const shop = await operator.newShop('stripe', { api_key: 'sk_test_of_a_provider' });
+  const call = async (method: string, path: string, body?: unknown): Promise<Answer['body']> => {
+    const answer = await app.call(method, path, body, shop.key);
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  };
+  const deliver = async (paymentId: string, customerId: string) => {
+    const metadata = { wallet_customer_id: customerId };
+    const body = stripePaymentSucceeded({ paymentId, amount: 500, currency: 'usd', metadata });
+    await app.call('POST', shop.source.webhook_path, body, signStripe(body));
+    await eventsToSettle(app);
+  };
+  const endpoint = await call('POST', '/webhook-endpoints', { url: `http://127.0.0.1:9/${name}` });
+  const message = await call('POST', `/webhook-endpoints/${endpoint.id}/test`, { event_type: 'wallet.balance.low' });
+  await deliver(`pi_${name}`, shop.customerId);
+  await deliver(`pi_${name}_parked`, 'cus_nobody');
+  const parked = await call('GET', '/events?status=parked');
+  const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
+  const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
+  const run = await call('POST', '/reconciliation', window);
+  const ids = {
+    customer_id: shop.customerId,
+    currency: 'USD',
+    entry_id: entries.items[0].id,
+    payment_id: `pi_${name}`,
+    event_id: parked.items[0].event_id,
+    endpoint_id: endpoint.id,
+    message_id: message.message_id,
+    run_id: run.run_id,
+  };
+  return { ...shop, ids };
+}
+
+const OWN = ROUTES.filter(({ scope }) => scope === 'read' || scope === 'write');
+const nameOf = ({ method, path }: Route) => `${method} ${path}`;
+const parametersOf = ({ path }: Route) => [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
+const addressed = OWN.filter((route) => parametersOf(route).length > 0);
+/** Everybody has wallets in the same currencies. */
+const SHARED: ReadonlySet<string> = new Set(['currency']);
+
+function addressOf({ path }: Route, ids: World['ids']): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const id = ids[name];
+    if (id === undefined) throw new Error(`the parameter ${name} of ${path} wants an example in this test`);
+    return encodeURIComponent(id);
+  });
+}
+
+function bodyOf(route: Route): unknown {
+  if (route.body?.kind !== 'json') return undefined;
+  const body = BODIES[nameOf(route)] ?? {};
+  const { success } = route.body.schema.safeParse(body);
+  if (!success) throw new Error(`${nameOf(route)} wants an example of a body in this test`);
+  return body;
+}
+
+const callAs = (world: World, route: Route, ids: World['ids']) =>
+  app.call(route.method.toUpperCase(), addressOf(route, ids), bodyOf(route), world.key);
+
+/** Every row of a merchant in every table, but for when its key was last used, which is noted in the background. */
+async function dumpOf({ merchantId }: World): Promise<string> {
+  const { rows: tables } = await app.database.pool.query<{ name: string }>(
+    `select format('%I.%I', table_schema, table_name) as name from information_schema.columns
+     where table_schema = 'public' and column_name = 'merchant_id' order by 1`,
+  );
+  let dump = '';
+  for (const { name } of tables) {
+    const { rows } = await app.database.pool.query<{ row: string }>(
+      `select (to_jsonb(t) - 'last_used_at')::text as row from ${name} t where merchant_id = $1 order by 1`,
+      [merchantId],
+    );
+    dump += `${name}\n${rows.map((one) => one.row).join('\n')}\n`;
+  }
+  return dump;
+}
+
+/** Fails with the lines that differ, not with thousands of rows. */
+async function expectUntouched(world: World, work: () => Promise<void>): Promise<void> {
+  const before = await dumpOf(world);
+  await work();
+  const after = new Set((await dumpOf(world)).split('\n'));
+  expect(before.split('\n').filter((line) => !after.has(line))).toEqual([]);
+  expect(after.size).toBe(new Set(before.split('\n')).size);
+}
+
+describe('by an id of another merchant', () => {
+  it.each(addressed.map((route) => [nameOf(route), route] as const))('%s is 404', async (_, route) => {
+    await expectUntouched(theirs, async () => {
+      const answer = await callAs(ours, route, theirs.ids);
+      expect({ status: answer.status, code: answer.body.code }).toEqual({
+        status: 404,
+        code: expect.stringMatching(/^(CUSTOMER_)?NOT_FOUND$/),
+      });
+    });
+  });
+
+  const several = addressed.filter((route) => parametersOf(route).filter((name) => !SHARED.has(name)).length > 1);
+
+  it.each(several.map((route) => [nameOf(route), route] as const))(
+    '%s is 404 also beside ids of ours',
+    async (_, route) => {
+      await expectUntouched(theirs, async () => {
+        for (const name of parametersOf(route).filter((one) => !SHARED.has(one))) {
+          const mixed = { ...ours.ids, [name]: theirs.ids[name] ?? '' };
+          expect([name, (await callAs(ours, route, mixed)).status]).toEqual([name, 404]);
+        }
+      });
+    },
+  );
+
+  it('in a body finds nothing either', async () => {
+    await expectUntouched(theirs, async () => {
+      const credit = { amount: 1, currency: 'USD', entry_type: 'credit', idempotency_key: 'theirs' };
+      const entries = [{ customer_id: theirs.customerId, ...credit }];
+      const batch = await app.call('POST', '/ledger-entries/batch', { entries }, ours.key);
+      expect(batch.body.items).toMatchObject([{ status: 'refused', code: 'CUSTOMER_NOT_FOUND' }]);
+      for (const [path, body] of [
+        [`/events/${ours.ids.event_id}/replay`, { customer_id: theirs.customerId }],
+        ['/reconciliation', { source_id: theirs.source.source_id, since: '2026-01-01T00:00:00Z' }],
+      ] as const) {
+        expect([path, (await app.call('POST', path, body, ours.key)).status]).toEqual([path, 404]);
+      }
+    });
+  });
+});
+
+describe('what a merchant reads is its own', () => {
+  const reading = OWN.filter(({ method }) => method === 'get');
+
+  it.each(reading.map((route) => [nameOf(route), route] as const))('%s', async (_, route) => {
+    const answer = await callAs(ours, route, ours.ids);
+    expect(answer.status).toBe(200);
+    const text = JSON.stringify(answer.body);
+    const foreign = Object.entries(theirs.ids).filter(([name]) => !SHARED.has(name));
+    for (const id of [theirs.merchantId, theirs.source.source_id, ...foreign.map(([, one]) => one)]) {
+      expect(text).not.toContain(id);
+    }
+  });
+});
+
+describe('the examples are good', () => {
+  // Otherwise a mistyped one would make all of the above pass. What removes something comes last.
+  const inOrder = addressed.toSorted((a, b) => Number(a.method === 'delete') - Number(b.method === 'delete'));
+
+  it('as their owner finds every one of them', async () => {
+    const missed = [];
+    for (const route of inOrder) {
+      const { status } = await callAs(theirs, route, theirs.ids);
+      if (status === 404 || status === 422 || status >= 500) missed.push(`${nameOf(route)}: ${status}`);
+    }
+    expect(missed).toEqual([]);
+    expect(inOrder.length).toBeGreaterThan(15);
+  });
+
+  it('and there is one for every parameter', () => {
+    const wanted = new Set(addressed.flatMap(parametersOf));
+    expect([...wanted].filter((name) => !(name in theirs.ids))).toEqual([]);
+    const known = new Set(OWN.map(nameOf));
+    expect(Object.keys(BODIES).filter((name) => !known.has(name))).toEqual([]);
+  });
+});
