@@ -46,6 +46,11 @@ const SCHEMA = {
 
 const schema = z.object(SCHEMA);
 
+/** The names of all these variables. */
+export const SOURCE_VARIABLES: readonly string[] = PROVIDER_NAMES.flatMap((provider) =>
+  Object.keys(SCHEMA).map((name) => `${provider.toUpperCase()}_${name}`),
+);
+
 /** One provider account of the default merchant, as the environment gives it. */
 export interface SourceSettings {
   readonly provider: ProviderName;

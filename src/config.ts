@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readSources, type SourcesConfig } from './config-sources.ts';
+import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './config-sources.ts';
 import { parseRate, type Rate } from './money.ts';
 import { Secret } from './secret.ts';
 import { decodeEncryptionKey } from './secret-box.ts';
@@ -85,7 +85,7 @@ const BASE_SCHEMA = {
   MODE: z.enum(['test', 'live'], 'wants test or live').default('test'),
   MERCHANT_ID: z
     .string()
-    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'wants letters, digits, dots, dashes and underscores, 64 at most')
+    .regex(/^(?!\.+$)[A-Za-z0-9._-]{1,64}$/, 'wants letters, digits, dots, dashes and underscores, 64 at most')
     .default('bus_default'),
   MERCHANT_NAME: z
     .string()
@@ -133,6 +133,9 @@ const BASE_SCHEMA = {
 };
 
 const baseSchema = z.object(BASE_SCHEMA);
+
+/** The name of every variable that the service reads. */
+export const VARIABLES: readonly string[] = [...Object.keys(BASE_SCHEMA), ...SOURCE_VARIABLES];
 
 export type Config = z.infer<typeof baseSchema> & SourcesConfig;
 

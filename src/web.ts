@@ -59,7 +59,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     for (const closeOne of open.splice(0).reverse()) await closeOne();
   };
   try {
-    const { newApiKey } = await ensureDefaultMerchant(pool, config, clock);
+    const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
+    if (isApiKeyEnded) logger.warn('API_KEY was rotated or revoked by an operator: change it in the environment');
     await boss.start();
     open.push(() => boss.stop({ graceful: false }));
     const nudger = createNudger(boss, logger);

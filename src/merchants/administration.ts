@@ -78,7 +78,7 @@ export function createApiKey(services: AdminServices, merchantId: string, input:
 }
 
 /**
- * Makes a key with the scopes of another, which ends after `graceSeconds`: in between both are good.
+ * Makes a key with the scopes and the span of life of another, which ends after `graceSeconds`: in between both are good.
  * @throws {RefusalError} CONFLICT for a key that was revoked or has ended
  */
 export function rotateApiKey(
@@ -93,7 +93,10 @@ export function rotateApiKey(
     const isOver = old.revokedAt !== null || (old.expiresAt !== null && old.expiresAt <= now);
     if (isOver) refuse('CONFLICT', 'This key was revoked or has ended. Create a new one.');
     await endApiKeyAt(tx, merchantId, keyId, new Date(now.getTime() + graceSeconds * 1000));
-    return addKey(services, tx, merchantId, { name: old.name, scopes: old.scopes, expiresAt: null });
+    // It lives as long as the old one was meant to.
+    const lifeMs = old.expiresAt === null ? null : old.expiresAt.getTime() - old.createdAt.getTime();
+    const expiresAt = lifeMs === null ? null : new Date(now.getTime() + lifeMs);
+    return addKey(services, tx, merchantId, { name: old.name, scopes: old.scopes, expiresAt });
   });
 }
 

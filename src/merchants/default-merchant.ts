@@ -11,11 +11,13 @@ export interface DefaultMerchant {
   readonly merchantId: string;
   /** A key made just now, to be shown once; null if the merchant had one or the environment gives it. */
   readonly newApiKey: string | null;
+  /** The environment's API_KEY was rotated or revoked by an operator, and stays so. */
+  readonly isApiKeyEnded: boolean;
 }
 
 /**
  * Makes the merchant that the environment describes, or brings it up to date, with its default key: the one in
- * `API_KEY` (which replaces another default), else the one there is, else a new one. Safe to run from several processes at
+ * `API_KEY` (which replaces another default), else a new one if the merchant has none at all. Safe to run from several processes at
  * once; they take turns.
  * @throws if the merchant exists in the other mode: its wallets hold play money or real money, and cannot change sides
  */
@@ -42,24 +44,31 @@ export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock):
       await tx.query('update merchant set name = $2 where merchant_id = $1', [merchantId, name]);
     }
     if (config.API_KEY !== undefined) {
-      await useAsDefault(tx, merchantId, config.API_KEY.reveal(), at);
-      return { merchantId, newApiKey: null };
+      const isUsable = await useAsDefault(tx, merchantId, config.API_KEY.reveal(), at);
+      return { merchantId, newApiKey: null, isApiKeyEnded: !isUsable };
     }
-    return { merchantId, newApiKey: await makeIfMissing(tx, merchantId, mode, at) };
+    return { merchantId, newApiKey: await makeIfMissing(tx, merchantId, mode, at), isApiKeyEnded: false };
   });
 }
 
-async function useAsDefault(tx: Tx, merchantId: string, key: string, now: Date): Promise<void> {
+/**
+ * A default that was replaced by another comes back when `API_KEY` names it again. One that an operator rotated or revoked
+ * is left as it is: to bring it back to life would undo what was done about a leak.
+ * @returns false if calls with the key are refused, now or soon
+ */
+async function useAsDefault(tx: Tx, merchantId: string, key: string, now: Date): Promise<boolean> {
   const keyHash = hashApiKey(key);
-  const { rows } = await tx.query<{ merchant_id: string; is_live: boolean }>(
-    'select merchant_id, is_default and revoked_at is null and expires_at is null as is_live from api_key where key_hash = $1',
+  const { rows } = await tx.query<{ merchant_id: string; is_default: boolean; is_live: boolean; is_ended: boolean }>(
+    `select merchant_id, is_default, revoked_at is null as is_live, revoked_at is not null or expires_at is not null as is_ended
+     from api_key where key_hash = $1`,
     [keyHash],
   );
   const known = rows[0];
-  if (known?.is_live && known.merchant_id === merchantId) return;
   if (known !== undefined && known.merchant_id !== merchantId) {
     throw new Error('API_KEY: this key belongs to another merchant of the database. Choose another key.');
   }
+  if (known?.is_default && known.is_live) return true;
+  if (known !== undefined && !known.is_default && known.is_ended) return false;
   await tx.query('update api_key set revoked_at = $2 where merchant_id = $1 and is_default and revoked_at is null', [
     merchantId,
     now.toISOString(),
@@ -68,16 +77,17 @@ async function useAsDefault(tx: Tx, merchantId: string, key: string, now: Date):
     await storeApiKey(tx, merchantId, { key, name: 'API_KEY', ...FULL }, now);
   } else {
     await tx.query(
-      "update api_key set revoked_at = null, expires_at = null, is_default = true, scopes = array['read', 'write'] where key_hash = $1",
+      "update api_key set revoked_at = null, is_default = true, scopes = array['read', 'write'] where key_hash = $1",
       [keyHash],
     );
   }
+  return true;
 }
 
 async function makeIfMissing(tx: Tx, merchantId: string, mode: 'test' | 'live', now: Date): Promise<string | null> {
   const { rowCount } = await tx.query(
-    'select 1 from api_key where merchant_id = $1 and is_default and revoked_at is null',
-    [merchantId],
+    'select 1 from api_key where merchant_id = $1 and revoked_at is null and (expires_at is null or expires_at > $2) limit 1',
+    [merchantId, now.toISOString()],
   );
   if (rowCount !== 0) return null;
   const key = newApiKey(mode);

@@ -9,6 +9,7 @@ import { invariant } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Source, SourceDirectory } from '../merchants/sources.ts';
 import { type Listed, type ListedKind, type ProviderApi, ProviderApiError } from '../provider-apis/api.ts';
+import { UnreadableSecretError } from '../secret-box.ts';
 import { unconfirmedPayments } from './item-store.ts';
 import type { Phase, Run } from './run.ts';
 import { settleRun } from './settle-run.ts';
@@ -83,6 +84,10 @@ export async function reconcile(services: ReconcileServices, key: RunKey, option
 /** What a person must mend ends the run; what passes by itself leaves it to be taken up again. */
 async function giveUp({ pool, clock, logger }: ReconcileServices, key: RunKey, error: unknown): Promise<void> {
   if (error instanceof LeaseLostError) return;
+  if (error instanceof UnreadableSecretError) {
+    await endRun(autocommit(pool), key, 'failed', `the API key cannot be read: ${error.message}`, clock.now());
+    return;
+  }
   if (!(error instanceof ProviderApiError)) throw error;
   logger.warn({ ...key, kind: error.kind, reason: error.message }, 'a provider’s API does not answer');
   const isFinal = error.kind === 'unauthorized' || error.kind === 'refused';

@@ -1,6 +1,7 @@
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError } from '../errors.ts';
 import { ProviderApiError } from '../provider-apis/api.ts';
+import { UnreadableSecretError } from '../secret-box.ts';
 import { type ReconcileServices, reconcile } from './reconcile.ts';
 import { latestUntil, startRun } from './start.ts';
 import { runningRuns } from './store.ts';
@@ -18,7 +19,8 @@ export async function startScheduledRuns(services: ReconcileServices, lookbackHo
       started += 1;
     } catch (error) {
       // A source that cannot be compared must not keep the others from it.
-      if (!(error instanceof RefusalError) && !(error instanceof ProviderApiError)) throw error;
+      const isKnown = [RefusalError, ProviderApiError, UnreadableSecretError].some((known) => error instanceof known);
+      if (!(error instanceof Error) || !isKnown) throw error;
       services.logger.warn({ merchantId, sourceId, reason: error.message }, 'a source cannot be reconciled');
     }
   }

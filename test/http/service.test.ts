@@ -3,7 +3,10 @@ import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { createLogger } from '../../src/log.ts';
+import { endApiKeyAt, revokeApiKey } from '../../src/merchants/api-key-store.ts';
+import { findCaller, hashApiKey } from '../../src/merchants/api-keys.ts';
 import { ensureDefaultMerchant } from '../../src/merchants/default-merchant.ts';
 import { startWeb, type Web } from '../../src/web.ts';
 import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
@@ -185,6 +188,7 @@ describe('the default merchant', () => {
       .rows;
   const KEY_A = 'a'.repeat(32);
   const KEY_B = 'b'.repeat(32);
+  const KEY_C = 'c'.repeat(32);
 
   it('gets a key at its first start, printed once, that works', async () => {
     const printed: string[] = [];
@@ -212,7 +216,11 @@ describe('the default merchant', () => {
     const first = await ensure({});
     expect(first.newApiKey).not.toBeNull();
     const original = await liveKeys();
-    expect(await ensure({ API_KEY: KEY_A })).toEqual({ merchantId: 'bus_keys', newApiKey: null });
+    expect(await ensure({ API_KEY: KEY_A })).toEqual({
+      merchantId: 'bus_keys',
+      newApiKey: null,
+      isApiKeyEnded: false,
+    });
     const second = await liveKeys();
     expect(second).toHaveLength(1);
     expect(second).not.toEqual(original);
@@ -225,10 +233,29 @@ describe('the default merchant', () => {
     expect((await ensure({})).newApiKey).toBeNull();
   });
 
+  it('does not bring API_KEY back to life that an operator revoked or rotated', async () => {
+    const keyId = async (key: string) => {
+      const found = await database.pool.query('select key_id from api_key where key_hash = $1', [hashApiKey(key)]);
+      return found.rows[0].key_id;
+    };
+    const db = autocommit(database.pool);
+    await ensure({ API_KEY: KEY_A });
+    await revokeApiKey(db, 'bus_keys', await keyId(KEY_A), systemClock.now());
+    expect(await ensure({ API_KEY: KEY_A })).toMatchObject({ isApiKeyEnded: true });
+    expect(await findCaller(db, hashApiKey(KEY_A))).toBeNull();
+    // Another one takes its place; and without one in the environment, none is made where there is one.
+    expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: false });
+    const later = new Date(systemClock.now().getTime() + 60_000);
+    await transaction(database.pool, async (tx) => endApiKeyAt(tx, 'bus_keys', await keyId(KEY_C), later));
+    expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: true });
+    expect((await findCaller(db, hashApiKey(KEY_C)))?.expiresAt).toEqual(later);
+    expect((await ensure({})).newApiKey).toBeNull();
+  });
+
   it('keeps its mode, and its key is not lent to another', async () => {
     await expect(ensure({ MODE: 'live' })).rejects.toThrow('MODE: the merchant bus_keys exists in test mode');
-    await ensure({ API_KEY: KEY_A });
-    await expect(ensure({ API_KEY: KEY_A, MERCHANT_ID: 'bus_second' })).rejects.toThrow('belongs to another merchant');
+    await ensure({ API_KEY: KEY_B });
+    await expect(ensure({ API_KEY: KEY_B, MERCHANT_ID: 'bus_second' })).rejects.toThrow('belongs to another merchant');
     const live = await ensure({ MERCHANT_ID: 'bus_live', MODE: 'live' });
     expect(live.newApiKey).toMatch(/^ck_live_/);
   });

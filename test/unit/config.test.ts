@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, loadConfig } from '../../src/config.ts';
+import { ConfigError, loadConfig, SECRET_VARIABLES, VARIABLES } from '../../src/config.ts';
 import { PROVIDER_NAMES } from '../../src/providers/names.ts';
 import { secretOf } from '../support/admin.ts';
 
@@ -17,6 +18,22 @@ function problems(environment: Record<string, string>): string[] {
 
 const KEY = 'k'.repeat(32);
 const BYTES = Buffer.alloc(32, 0xfb);
+
+describe('.env.example', () => {
+  it('explains every variable there is, with its default', () => {
+    const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+    const pairs = [...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']): [string, string] => [
+      name,
+      value.replaceAll('"', ''),
+    ]);
+    // Only providers whose API can be listed have a key to it.
+    const names = VARIABLES.filter((name) => !/^(PAYPAL|ADYEN|CASHFREE)_API_(KEY|URL)$/.test(name));
+    expect(pairs.map(([name]) => name).sort()).toEqual([...names, ...Object.values(SECRET_VARIABLES)].sort());
+    const { FX_RATES_USD: _rates, ...example } = loadConfig(Object.fromEntries(pairs));
+    const { FX_RATES_USD: _none, ...defaults } = loadConfig({});
+    expect(example).toEqual(defaults);
+  });
+});
 
 describe('loadConfig', () => {
   it('needs nothing', () => {
