@@ -3,7 +3,9 @@ import type { Command } from 'commander';
 import type { PgBoss } from 'pg-boss';
 import { z } from 'zod';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { RefusalError } from '../errors.ts';
 import { itemResponse, runResponse } from '../http/reconciliation.ts';
+import { PROVIDER_NAMES } from '../providers/names.ts';
 import { connectWith } from '../reconciliation/connect.ts';
 import { listItems } from '../reconciliation/item-store.ts';
 import { type Progress, type ReconcileServices, reconcile } from '../reconciliation/reconcile.ts';
@@ -88,7 +90,10 @@ export function addReconcileCommands(program: Command): void {
 async function workThrough(services: ReconcileServices, request: RunRequest): Promise<Run> {
   const stopping = stopOnSignals();
   for (;;) {
-    const started = await startRun(services, request);
+    const started = await startRun(services, request).catch((error: unknown) => {
+      adviseOnSource(error, request.sourceId);
+      throw error;
+    });
     const isOther = started.since > request.since || started.requestedBy !== 'cli';
     if (isOther)
       note(`Going on with ${started.runId} first, which is under way (since ${started.since.toISOString()}).`);
@@ -96,6 +101,17 @@ async function workThrough(services: ReconcileServices, request: RunRequest): Pr
     const isEnough = started.since <= request.since && started.until >= request.until;
     if (run.state === 'running' || run.state === 'failed' || isEnough || !isOther) return run;
   }
+}
+
+/** A source of the environment is known where its variables are set, and to nobody else. */
+function adviseOnSource(error: unknown, sourceId: string): void {
+  const provider = PROVIDER_NAMES.find((name) => sourceId === `src_${name}`);
+  const isMissing = error instanceof RefusalError && error.refusal.code === 'NOT_FOUND';
+  if (provider === undefined || !isMissing) return;
+  const variable = provider.toUpperCase();
+  note(
+    `${sourceId} is a source of the environment: run this with ${variable}_WEBHOOK_SECRET and ${variable}_API_KEY set.`,
+  );
 }
 
 /** Until it has ended, does not get on, or the user stops it. While another process has it, waits for that one. */

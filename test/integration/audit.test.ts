@@ -154,7 +154,7 @@ describe('npm run audit', () => {
     });
     expect(await run([], '')).toMatchObject({
       code: 1,
-      output: expect.stringContaining('DATABASE_URL: wants the database to audit'),
+      output: expect.stringContaining('DATABASE_URL: wants the database to work on'),
     });
   });
 });
