@@ -65,6 +65,14 @@ describe('the audit', () => {
     ["delete from wallet where customer_id = 'cus_a'", ['1', '2', '2']],
     ['alter table entry disable trigger entry_is_insert_only', ['6']],
     ["delete from unannounced_wallet where customer_id = 'cus_a' and currency = 'USD'", ['7']],
+    [
+      "update wallet set announced_alert_seq = alert_seq where customer_id = 'cus_a'; delete from unannounced_wallet where customer_id = 'cus_a' and currency = 'USD'",
+      ['7'],
+    ],
+    [
+      "update wallet set announced_version = version where customer_id = 'cus_a'; delete from unannounced_wallet where customer_id = 'cus_a' and currency = 'USD'",
+      ['7'],
+    ],
     ["delete from wallet_alert where customer_id = 'cus_a'", ['7']],
     ["delete from wallet where customer_id = 'cus_a' and currency = 'INR'", []],
     [

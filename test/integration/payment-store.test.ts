@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { record } from '../../src/payments/payment.ts';
+import { lockPayments, paymentKeyText, savePayments } from '../../src/payments/store.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { refundFact } from '../support/payments.ts';
+import { eventually } from '../support/wait.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await makeCustomers(database.pool, []);
+});
+afterAll(() => database.drop());
+
+const NOW = new Date('2026-11-01T00:00:00Z');
+const key = {
+  merchantId: MERCHANT,
+  sourceId: 'src_stripe',
+  paymentId: 'p',
+  provider: 'stripe',
+  refunds: 'auto' as const,
+};
+
+/** Records a refund on the payment, as the application of an event does; `meanwhile` runs while the payment is locked. */
+function addRefund(refundId: string, meanwhile: () => Promise<void> = async () => {}): Promise<void> {
+  return transaction(database.pool, async (tx) => {
+    const payment = (await lockPayments(tx, [key], NOW)).get(paymentKeyText(key));
+    if (payment === undefined) throw new Error('the payment was not opened');
+    await meanwhile();
+    await savePayments(tx, [record(payment, refundFact({ refundId }), null)], NOW);
+  });
+}
+
+const refunds = async () =>
+  (await database.pool.query('select part_id, ordinal from payment_part order by ordinal')).rows;
+
+describe('the lives of payments', () => {
+  it('are locked while they are worked on: what another transaction learned meanwhile is not overwritten', async () => {
+    await addRefund('first');
+    const others: Promise<void>[] = [];
+    await addRefund('second', async () => {
+      others.push(addRefund('third'), addRefund('fourth'));
+      await eventually('both to wait for the lock', async () => {
+        const { rows } = await database.pool.query<{ count: number }>(
+          "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        return rows[0]?.count === 2;
+      });
+    });
+    await Promise.all(others);
+    const found = await refunds();
+    expect(found.map((row) => row.ordinal)).toEqual([0, 1, 2, 3]);
+    expect(found.map((row) => row.part_id).sort()).toEqual(['first', 'fourth', 'second', 'third']);
+  });
+
+  it('are opened once by transactions that hear of one at the same time', async () => {
+    const paymentId = 'new';
+    const lives = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        transaction(database.pool, (tx) => lockPayments(tx, [{ ...key, paymentId }], NOW)),
+      ),
+    );
+    expect(lives.every((life) => life.size === 1)).toBe(true);
+  });
+});
