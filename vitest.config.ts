@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // Minutes of killing and restarting: `npm run test:faults` has them.
+    exclude: ['**/node_modules/**', ...(process.env.FAULTS === 'all' ? [] : ['test/faults/slow/**'])],
     globalSetup: ['test/support/postgres-cluster.ts'],
     pool: 'forks',
     // Two cores; each file has a database and, some of them, servers and child processes of its own.

@@ -7,7 +7,7 @@ const MAX_SECONDS = 40;
 const SCHEDULE_SECONDS = 60;
 
 /** `signal` is the process's shutdown: the wallets under way are finished, no other is begun. */
-export type AnnounceServices = Pick<AnnounceOptions, 'pool' | 'publisher' | 'logger'> & {
+export type AnnounceServices = Pick<AnnounceOptions, 'pool' | 'publisher' | 'logger' | 'metrics' | 'tracing'> & {
   readonly signal?: AbortSignal;
 };
 

@@ -3,14 +3,18 @@ import { createNudger } from '../src/announcements/nudge.ts';
 import { type Clock, systemClock } from '../src/clock.ts';
 import { runCommand } from '../src/command.ts';
 import { type Config, loadConfig } from '../src/config.ts';
-import { createPool } from '../src/db/pool.ts';
+import { createPool, type Pool } from '../src/db/pool.ts';
+import { createMetricsApp } from '../src/http/metrics.ts';
+import { type HttpServer, listen } from '../src/http/server.ts';
 import { createLogger, type Logger } from '../src/log.ts';
 import { SourceDirectory } from '../src/merchants/sources.ts';
+import { createMetrics, type Metrics } from '../src/metrics.ts';
 import { createBoss, QUEUE_NAMES } from '../src/queues.ts';
 import { connectWith } from '../src/reconciliation/connect.ts';
 import { SecretBox } from '../src/secret-box.ts';
 import { ledgerSettings } from '../src/settings.ts';
 import { onShutdown } from '../src/shutdown.ts';
+import { startTracing, type Tracing } from '../src/tracing.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
 import { workApplyProviderEvent } from './apply-provider-event.ts';
 import { workAuditBooks } from './audit-books.ts';
@@ -24,15 +28,23 @@ export interface WorkerOptions {
   readonly databaseUrl: string;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Where its figures go, if not into a registry of its own. */
+  readonly metrics?: Metrics;
+  /** Where its traces go, if not where the configuration says; null for nowhere. */
+  readonly tracing?: Tracing | null;
 }
 
 export interface Worker {
+  /** Where its metrics are served; null unless WORKER_METRICS_PORT is set. */
+  readonly metricsUrl: string | null;
   /** Takes no new jobs, lets those under way finish (25 s at most), and closes every connection. */
   close(): Promise<void>;
 }
 
 /** Starts every job of the service. The database must be migrated. */
-export async function startWorker({ config, databaseUrl, logger, clock }: WorkerOptions): Promise<Worker> {
+export async function startWorker({ config, databaseUrl, logger, clock, ...options }: WorkerOptions): Promise<Worker> {
+  const { metrics = createMetrics() } = options;
+  const tracing = options.tracing === undefined ? await startTracing(config, logger) : options.tracing;
   const maxConnections = config.DATABASE_POOL_SIZE;
   const pool = createPool({ databaseUrl, applicationName: 'chokin-worker', maxConnections, logger });
   const auditName = `chokin-audit-${process.pid}`;
@@ -53,35 +65,29 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
   await boss.start();
   const nudger = createNudger(boss, logger);
   const box = new SecretBox(config.ENCRYPTION_KEY);
-  const outgoing = createOutgoing({ config, pool, boss, clock, logger, box });
+  const outgoing = createOutgoing({ config, pool, boss, clock, logger, box, metrics, tracing });
   const settings = ledgerSettings(config);
   const onPosted = () => nudger.nudge();
   const shutdown = new AbortController();
   const { signal } = shutdown;
   const sources = new SourceDirectory(config, box);
+  const shared = { pool, boss, clock, logger };
+  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
 
-  await workApplyProviderEvent(boss, {
-    pool,
-    boss,
-    sources,
-    settings,
-    clock,
-    logger,
-    waitSeconds: config.UNKNOWN_PAYMENT_WAIT_SECONDS,
-    onPosted,
-  });
-  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal });
+  await workApplyProviderEvent(boss, { ...shared, sources, settings, waitSeconds, onPosted, metrics, tracing });
+  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal, metrics, tracing });
   await workDeliverWebhook(boss, outgoing);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
-  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
-  await workRequeueStrandedEvents(boss, { pool, boss, clock, logger, waitSeconds });
+  await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workAuditBooks(boss, auditPool, clock, logger);
-  const reconciling = { pool, boss, clock, logger, sources, connect: connectWith(config), onPosted };
+  const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);
-  logger.info('the worker is ready');
+  const server = await serveMetrics(config, metrics, pool);
+  logger.info({ metricsPort: server?.port ?? null }, 'the worker is ready');
 
   return {
+    metricsUrl: server?.url ?? null,
     close: async () => {
       shutdown.abort();
       // Every worker is told to take no more before pg-boss begins to close one thing after another.
@@ -92,9 +98,18 @@ export async function startWorker({ config, databaseUrl, logger, clock }: Worker
       await stopped;
       await nudger.close();
       await outgoing.close();
-      await Promise.all([pool.end(), auditPool.end()]);
+      await server?.close(METRICS_PATIENCE_MS);
+      await Promise.all([pool.end(), auditPool.end(), options.tracing === undefined ? tracing?.close() : null]);
     },
   };
+}
+
+const METRICS_PATIENCE_MS = 1_000;
+
+async function serveMetrics(config: Config, metrics: Metrics, pool: Pool): Promise<HttpServer | null> {
+  if (config.WORKER_METRICS_PORT === undefined) return null;
+  const app = createMetricsApp({ metrics, config, pool });
+  return listen(app, { port: config.WORKER_METRICS_PORT, host: config.HOST });
 }
 
 /**

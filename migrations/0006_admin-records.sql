@@ -9,7 +9,9 @@ alter table api_key
   -- To the minute: a write for every request would cost more than it tells.
   add column last_used_at timestamptz,
   -- How the key ends, by which a person tells one from another.
-  add column hint text check (length(hint) <= 8);
+  add column hint text check (length(hint) <= 8),
+  -- The key that was made to take its place.
+  add column replaced_by text;
 create index api_key_by_merchant on api_key (merchant_id, created_at);
 
 -- One provider account of one merchant. The environment's sources are not here; they belong to the default merchant.
@@ -43,9 +45,12 @@ create table source_secret (
   purpose text not null check (purpose in ('webhook', 'api')),
   sealed text not null check (sealed ~ '^v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+$'),
   hint text not null check (length(hint) <= 8),
+  -- SHA-256 of an API key: two sources of one account would credit every payment twice.
+  fingerprint bytea check (octet_length(fingerprint) = 32),
   created_at timestamptz not null,
   primary key (merchant_id, source_id, secret_id),
   foreign key (merchant_id, source_id) references source on delete cascade
 );
 
 create unique index source_secret_one_api on source_secret (merchant_id, source_id) where purpose = 'api';
+create unique index source_secret_one_account on source_secret (fingerprint) where fingerprint is not null;

@@ -35,6 +35,8 @@ const HINTS: Readonly<Record<string, string>> = {
   '28P01': 'The password in DATABASE_URL is not the one the server knows.',
   '3D000': 'Create the database that DATABASE_URL names first.',
   '42P01': 'The tables are missing or old. Run npm run migrate first.',
+  '42501':
+    'The user in DATABASE_URL may not do this. Run npm run migrate as the owner, and see the users of the database in the README.',
 };
 
 /** The message for a person at a terminal: what went wrong and, where it is known, what to do. */

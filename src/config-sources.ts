@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
 import { Secret } from './secret.ts';
-import { webhookSecretProblem } from './webhook-secret.ts';
+import { API_KEY_PATTERN, API_KEY_WANTED, webhookSecretProblem } from './webhook-secret.ts';
 
 /** The environment's part for each provider: `STRIPE_WEBHOOK_SECRET`, `STRIPE_REFUNDS` and so on. */
 
@@ -38,7 +38,7 @@ const SCHEMA = {
   CUSTOMERS: oneOf(CUSTOMER_LINK_RULES).default('create'),
   API_KEY: z
     .string()
-    .regex(/^[\x21-\x7e]{8,500}$/, 'wants the API key as the provider shows it, without spaces')
+    .regex(API_KEY_PATTERN, API_KEY_WANTED)
     .transform((text) => new Secret(text))
     .optional(),
   API_URL: z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),

@@ -63,6 +63,30 @@ function bearer(minimum: number) {
 }
 const httpUrl = z.url({ protocol: /^https?$/, error: 'wants an http or https URL' });
 
+/** `authorization=Bearer%20abc,x-team=payments`: OpenTelemetry's form, whose values are percent-encoded. */
+const headerPairs = z.string().transform((text, context) => {
+  const headers = new Map<string, Secret>();
+  for (const pair of text.split(',').map((part) => part.trim())) {
+    const [, name, value] = /^([\w!#$%&'*+.^`|~-]+)\s*=\s*([\x21-\x7e ]*)$/.exec(pair) ?? [];
+    const decoded = value === undefined ? null : percentDecoded(value);
+    if (name === undefined || decoded === null) {
+      context.addIssue({ code: 'custom', message: 'wants pairs such as authorization=Bearer%20abc,x-team=payments' });
+      return z.NEVER;
+    }
+    headers.set(name, new Secret(decoded));
+  }
+  return headers;
+});
+
+function percentDecoded(text: string): string | null {
+  try {
+    const decoded = decodeURIComponent(text);
+    return /^[\x20-\x7e]*$/.test(decoded) ? decoded : null;
+  } catch {
+    return null;
+  }
+}
+
 const BASE_SCHEMA = {
   PORT: wholeNumber(0, 65535).default(3000),
   HOST: z.string().min(1, 'wants an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
@@ -79,6 +103,11 @@ const BASE_SCHEMA = {
     )
     .default('info'),
   METRICS_TOKEN: bearer(16).optional(),
+  WORKER_METRICS_PORT: wholeNumber(0, 65535).optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: headerPairs.default(new Map()),
+  OTEL_SERVICE_NAME: z.string().min(1, 'wants a name').max(200, 'wants 200 characters or fewer').default('chokin'),
   API_KEY: bearer(32).optional(),
   ADMIN_KEY: bearer(32).optional(),
   ENCRYPTION_KEY: encryptionKeys.default([]),

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { Secret } from './secret.ts';
@@ -36,7 +36,10 @@ export async function ensureEncryptionKey(dataDir: string): Promise<Secret> {
   if (existing !== null) return existing;
   await mkdir(dataDir, { recursive: true });
   const key = randomBytes(ENCRYPTION_KEY_BYTES).toString('base64');
-  await writeFile(join(dataDir, KEY_FILE), `${key}\n`, { mode: 0o600, flag: 'wx' });
+  // A crash in the middle of writing must not leave half a key.
+  const temporary = join(dataDir, `${KEY_FILE}.new`);
+  await writeFile(temporary, `${key}\n`, { mode: 0o600 });
+  await rename(temporary, join(dataDir, KEY_FILE));
   return new Secret(key);
 }
 

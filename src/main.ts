@@ -6,8 +6,11 @@ import { type Config, loadConfig } from './config.ts';
 import { ensureEncryptionKey, writeDatabaseUrl } from './data-dir.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
+import { createServiceUsers } from './db/service-users.ts';
 import { createLogger } from './log.ts';
+import { createMetrics } from './metrics.ts';
 import { onShutdown } from './shutdown.ts';
+import { startTracing, type Tracing } from './tracing.ts';
 import { startWeb } from './web.ts';
 
 const HELP = `Usage: npm start
@@ -23,9 +26,10 @@ async function main(): Promise<void> {
   // The database is closed last; web and worker together, since platforms give a process 30 seconds in all.
   let stopDatabase = async () => {};
   const open: (() => Promise<void>)[] = [];
+  let tracing: Tracing | null = null;
   const close = async () => {
     await Promise.all(open.splice(0).map((closeOne) => closeOne()));
-    await stopDatabase();
+    await Promise.all([stopDatabase(), tracing?.close()]);
   };
   onShutdown(close, logger);
   try {
@@ -41,9 +45,16 @@ async function main(): Promise<void> {
       config = await withLocalKey(config);
     }
     await migrate(databaseUrl, logger);
-    const web = await startWeb({ config, databaseUrl, logger, clock: systemClock });
+    // The embedded database is ours to make users in; in another, both work as the user who migrates (see the README).
+    const urls =
+      config.DATABASE_URL === undefined
+        ? await createServiceUsers(databaseUrl)
+        : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
+    tracing = await startTracing(config, logger);
+    const shared = { logger, clock: systemClock, metrics: createMetrics(), tracing };
+    const web = await startWeb({ config, databaseUrl: urls.chokin_web, ...shared });
     open.push(() => web.close());
-    const worker = await startWorker({ config, databaseUrl, logger, clock: systemClock });
+    const worker = await startWorker({ config, databaseUrl: urls.chokin_worker, ...shared });
     open.push(() => worker.close());
   } catch (error) {
     await close();

@@ -130,6 +130,9 @@ export interface BossOptions {
   readonly logger: Logger;
 }
 
+/** Handed on to pg: a statement that a silent network swallowed must not hold up its queue for ever. */
+const BOUNDS = { query_timeout: 20_000, keepAlive: true } as const;
+
 /**
  * A pg-boss that expects its schema to exist (`npm run migrate` made it). Not started.
  * The monitor looks every 5 s for jobs whose worker died: together with the 10 s heartbeat, another worker takes over
@@ -141,6 +144,7 @@ export function createBoss({ databaseUrl, applicationName, maxConnections, works
     application_name: applicationName,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,
+    ...BOUNDS,
     // For the reason given in db/pool.ts; here it is the fetch of jobs that would scan and sort the whole queue.
     options: '-c enable_seqscan=off',
     migrate: false,
@@ -209,4 +213,73 @@ export async function completeJobs(
   // pg-boss does not declare what its answer holds.
   const { affected } = settled.parse(await boss.complete(name, claims, null, { db: bossDatabase(tx) }));
   if (affected !== jobs.length) throw new ClaimLostError();
+}
+
+/** The jobs of a queue that wait. */
+export interface QueueBacklog {
+  readonly name: QueueName;
+  /** Due now and not taken up. */
+  readonly due: number;
+  /** Given up, until somebody redrives them. */
+  readonly dead: number;
+}
+
+/** What every queue holds. Counts stop at 10,000: by then the number is no news. */
+export async function queueBacklogs(db: Queryable): Promise<readonly QueueBacklog[]> {
+  const { rows } = await db.query<{ name: string; due: number; dead: number }>(QUEUE_BACKLOGS, [
+    QUEUE_NAMES,
+    QUEUE_NAMES.map(deadLetterOf),
+  ]);
+  const found = new Map(rows.map((row) => [row.name, row]));
+  return QUEUE_NAMES.map((name) => ({ name, due: found.get(name)?.due ?? 0, dead: found.get(name)?.dead ?? 0 }));
+}
+
+const QUEUE_BACKLOGS = `
+  select q.name, d.due, g.dead
+  from unnest($1::text[], $2::text[]) as q (name, dead_name)
+  cross join lateral (
+    select count(*) as due from (
+      select 1 from pgboss.job j
+      where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now() limit 10000) one) d
+  cross join lateral (
+    select count(*) as dead from (
+      select 1 from pgboss.job j
+      where j.name = q.dead_name and j.state < 'active' and not j.blocked limit 10000) one) g`;
+
+/** A job that was given up. */
+export interface DeadJob {
+  readonly id: string;
+  /** The ids of what it was about. */
+  readonly data: unknown;
+  readonly since: Date;
+  readonly retries: number;
+  /** How its last try ended. */
+  readonly error: string | null;
+}
+
+/** The dead-lettered jobs of a queue, the oldest first. */
+export async function deadJobs(db: Queryable, name: QueueName, limit: number): Promise<readonly DeadJob[]> {
+  const { rows } = await db.query<DeadJobRow>(
+    `select id, data, created_on, coalesce(source_retry_count, 0)::integer as retries,
+       left(coalesce(source_output ->> 'error', concat_ws(': ', source_output ->> 'name', source_output ->> 'message'), ''), 200) as error
+     from pgboss.job
+     where name = $1 and state < 'active'
+     order by created_on limit $2`,
+    [deadLetterOf(name), limit],
+  );
+  return rows.map((row) => ({
+    id: row.id,
+    data: row.data,
+    since: row.created_on,
+    retries: row.retries,
+    error: row.error || null,
+  }));
+}
+
+interface DeadJobRow {
+  id: string;
+  data: unknown;
+  created_on: Date;
+  retries: number;
+  error: string;
 }

@@ -11,7 +11,7 @@ import { LedgerLanes } from './ledger/lane.ts';
 import { createLogger, type Logger } from './log.ts';
 import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
 import { SourceDirectory } from './merchants/sources.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import { watchOperations } from './operations.ts';
 import { PROVIDERS } from './providers/index.ts';
 import type { ProviderName } from './providers/names.ts';
@@ -21,6 +21,7 @@ import { connectWith } from './reconciliation/connect.ts';
 import { SecretBox } from './secret-box.ts';
 import { ledgerSettings } from './settings.ts';
 import { onShutdown } from './shutdown.ts';
+import { startTracing, type Tracing } from './tracing.ts';
 
 export interface WebOptions {
   readonly config: Config;
@@ -31,6 +32,10 @@ export interface WebOptions {
   readonly print?: (line: string) => void;
   /** Compare every answer with its documented schema; for tests. */
   readonly checkResponses?: boolean;
+  /** Where its figures go, if not into a registry of its own. */
+  readonly metrics?: Metrics;
+  /** Where its traces go, if not where the configuration says; null for nowhere. */
+  readonly tracing?: Tracing | null;
   /** The adapters that verify deliveries, if others than those of every provider: PayPal's with certificates of a test. */
   readonly providers?: Readonly<Record<ProviderName, AnyProvider>>;
 }
@@ -49,7 +54,7 @@ const REQUESTS_PATIENCE_MS = 20_000;
 
 /** Starts the HTTP side: the API and the webhook receiver. The database must be migrated. */
 export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
-  const { print = console.log, checkResponses = false, providers = PROVIDERS } = options;
+  const { print = console.log, checkResponses = false, providers = PROVIDERS, metrics = createMetrics() } = options;
   const maxConnections = config.DATABASE_POOL_SIZE;
   const pool = createPool({ databaseUrl, applicationName: 'chokin-web', maxConnections, logger });
   const boss = createBoss({ databaseUrl, applicationName: 'chokin-web-jobs', maxConnections: 2, works: false, logger });
@@ -59,6 +64,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     for (const closeOne of open.splice(0).reverse()) await closeOne();
   };
   try {
+    const tracing = options.tracing === undefined ? await startTracing(config, logger) : options.tracing;
+    if (options.tracing === undefined) open.push(async () => tracing?.close());
     const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
     if (isApiKeyEnded) logger.warn('API_KEY was rotated or revoked by an operator: change it in the environment');
     await boss.start();
@@ -70,11 +77,9 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     open.push(() => outgoing.close());
 
     const settings = ledgerSettings(config);
-    const metrics = createMetrics();
     const onPosted = () => nudger.nudge();
-    const onFlush = (lane: string) => (size: number) => metrics.observeBatch(lane, size);
-    const ledger = new LedgerLanes({ pool, settings, clock, onPosted, onFlush: onFlush('ledger') });
-    const receiver = new Receiver({ pool, boss, clock, logger, providers, onFlush: onFlush('inbox') });
+    const ledger = new LedgerLanes({ pool, settings, clock, onPosted, metrics, tracing });
+    const receiver = new Receiver({ pool, boss, clock, logger, providers, metrics, tracing });
     open.push(() => Promise.all([ledger.drain(), receiver.drain()]));
     metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
 

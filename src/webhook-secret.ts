@@ -5,6 +5,10 @@ const MIN_LENGTH = 6;
 const MAX_LENGTH = 500;
 const ADYEN_HMAC_KEY = /^([0-9a-f]{2}){16,64}$/i;
 
+/** A provider's API key. Lemon Squeezy's are signed tokens of more than a thousand characters. */
+export const API_KEY_PATTERN = /^[\x21-\x7e]{8,4200}$/;
+export const API_KEY_WANTED = 'wants 8 to 4,200 characters without spaces, as the provider shows it';
+
 /**
  * What is wrong with a provider's webhook secret, completing the sentence "<name>: …", or null. With a mistyped one every
  * delivery would be refused, which looks like an attack rather than like a typing error.

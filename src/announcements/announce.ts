@@ -2,9 +2,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Lane } from '../db/lane.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
-import { markAnnounced, type Postponement, postponeUnannounced, releaseUnannounced } from '../ledger/unannounced.ts';
+import {
+  leaseLapsesInSeconds,
+  markAnnounced,
+  type Postponement,
+  postponeUnannounced,
+  releaseUnannounced,
+  renewUnannounced,
+} from '../ledger/unannounced.ts';
 import type { Logger } from '../log.ts';
-import { claimAnnouncements } from './claim.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Span, Tracing } from '../tracing.ts';
+import { claimAnnouncements, LEASE_SECONDS } from './claim.ts';
 import { type Announcement, buildMessages } from './messages.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
@@ -18,6 +27,8 @@ export interface AnnounceOptions {
   readonly signal?: AbortSignal;
   /** No new wallet is begun after this long. */
   readonly maxSeconds: number;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
 }
 
 export interface AnnounceResult {
@@ -36,6 +47,7 @@ export interface AnnounceResult {
 const MIN_PAGE_SIZE = 100;
 /** While wallets are under way, the list is looked at again this often: one that hangs must not hold up new ones. */
 const IDLE_MS = 250;
+const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 /**
  * After a claim that found few, the next waits this long: a busy ledger is then told of in some batches a second, instead
  * of in hundreds of tiny ones that compete with the postings for the disk.
@@ -66,8 +78,13 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
   let gathers = false;
   const ready: Announcement[] = [];
   const underWay = new Set<Promise<void>>();
+  const held = new Set<Announcement>();
   const errors: unknown[] = [];
   if (publisher.pausedForSeconds() === 0) addUnsent(result, await sendUnsent(pool, publisher));
+  const renewal = setInterval(() => {
+    // One that fails costs nothing: a wallet that another claims as well is told of under the same ids.
+    renewUnannounced(autocommit(pool), [...held], LEASE_SECONDS).catch(() => {});
+  }, RENEW_MS);
   try {
     while (errors.length === 0 && publisher.pausedForSeconds() === 0) {
       if (signal?.aborted || performance.now() > deadline) {
@@ -77,6 +94,7 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
       if (ready.length === 0) {
         if (gathers) await delay(GATHER_MS);
         ready.push(...(await claimAnnouncements(pool, pageSize)));
+        for (const claimed of ready) held.add(claimed);
         gathers = ready.length < pageSize / 2;
       }
       const next = ready.shift();
@@ -85,16 +103,23 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
       else {
         const one: Promise<void> = announceOne(options, marks, next, result)
           .catch((error: unknown) => void errors.push(error))
-          .finally(() => underWay.delete(one));
+          .finally(() => {
+            underWay.delete(one);
+            held.delete(next);
+          });
         underWay.add(one);
         if (underWay.size >= publisher.concurrency) await Promise.race(underWay);
       }
     }
   } finally {
     await Promise.all(underWay);
+    clearInterval(renewal);
     await releaseUnannounced(autocommit(pool), ready);
   }
   if (errors.length > 0) throw errors[0];
+  // Whoever leased the rest may be dead.
+  const lapsesInSeconds = await leaseLapsesInSeconds(autocommit(pool));
+  if (lapsesInSeconds !== null) noteRetry(result, lapsesInSeconds);
   const pausedSeconds = publisher.pausedForSeconds();
   if (pausedSeconds > 0) noteRetry(result, pausedSeconds);
   return result;
@@ -114,7 +139,10 @@ async function announceOne(
   announcement: Announcement,
   result: AnnounceResult,
 ): Promise<void> {
-  const sent = await publish(options, marks, announcement);
+  const span = startSpan(options.tracing ?? null, announcement);
+  const sent = await publish(options, marks, announcement, span);
+  endSpan(span, announcement, sent);
+  options.metrics?.countAnnouncement(sent.kind);
   if (sent.kind === 'sent') {
     result.wallets += 1;
     result.messages += sent.messages;
@@ -135,9 +163,11 @@ async function publish(
   { publisher, logger }: AnnounceOptions,
   marks: Lane<Said, undefined>,
   announcement: Announcement,
+  span: Span | null,
 ): Promise<Published> {
   try {
-    const messages = buildMessages(announcement);
+    const built = buildMessages(announcement);
+    const messages = span === null ? built : built.map((one) => ({ ...one, traceParent: span.traceParent }));
     // A row may stand on the list with nothing left to say; it is only taken off.
     if (messages.length > 0) {
       const sent = await publisher.send(messages);
@@ -149,6 +179,19 @@ async function publish(
     logger.error({ err: error }, 'announcing a wallet went wrong');
     return { kind: 'failed', permanent: false, reason: 'an error of our own; the log has it' };
   }
+}
+
+function startSpan(tracing: Tracing | null, { traceParent, attempts }: Announcement): Span | null {
+  if (tracing === null) return null;
+  const attributes = { 'chokin.attempt': attempts + 1 };
+  return tracing.start('announce wallet', { kind: 'producer', parent: traceParent, attributes });
+}
+
+function endSpan(span: Span | null, { entries, alerts }: Announcement, sent: Published): void {
+  if (span === null) return;
+  const messages = sent.kind === 'sent' ? { 'messaging.batch.message_count': sent.messages } : {};
+  const counts = { 'chokin.entries': entries.length, 'chokin.alerts': alerts.length, ...messages };
+  span.end({ 'chokin.outcome': sent.kind, ...counts }, sent.kind === 'failed' ? 'failed' : undefined);
 }
 
 interface Said {

@@ -4,8 +4,8 @@ import { walletKeyText } from '../ledger/entry.ts';
 import { type ClaimedWallet, claimUnannounced, readClaimedAlerts, readClaimedEntries } from '../ledger/unannounced.ts';
 import type { Announcement } from './messages.ts';
 
-/** Longer than it takes to try every wallet of one claim against a Svix that hangs; a crash delays its wallets by it. */
-const LEASE_SECONDS = 120;
+/** Renewed while the wallets are worked on, so it bounds only how long a crash delays them. */
+export const LEASE_SECONDS = 15;
 
 /** Claims due wallets and reads what they have to say. */
 export async function claimAnnouncements(pool: Pool, limit: number): Promise<readonly Announcement[]> {

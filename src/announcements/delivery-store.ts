@@ -16,12 +16,15 @@ export interface Delivery {
   readonly attempts: number;
   /** Whether its time has come. A job whose delivery has been put off since is stale. */
   readonly isDue: boolean;
+  readonly eventType: string;
   readonly payload: string;
   readonly url: string;
   readonly disabled: boolean;
   readonly secret: string;
   readonly oldSecret: string | null;
   readonly oldSecretUntil: Date | null;
+  /** By which trace the message came to be, if traces were collected. */
+  readonly traceParent: string | null;
 }
 
 /**
@@ -36,14 +39,15 @@ export async function insertMessages(
 ): Promise<readonly DeliveryKey[]> {
   const { rows } = await tx.query<DeliveryKeyRow & Pick<DeliveryRow, 'state'>>(
     `with said as (
-       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as m (merchant_id, message_id, event_type, payload)),
+       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[])
+         as m (merchant_id, message_id, event_type, payload, trace_parent)),
      wanted as (
        select m.merchant_id, m.message_id, e.endpoint_id, e.disabled
        from said m join webhook_endpoint e using (merchant_id)
        where e.event_types is null or m.event_type = any (e.event_types)),
      stored as (
-       insert into webhook_message (merchant_id, message_id, event_type, payload, created_at)
-       select m.merchant_id, m.message_id, m.event_type, m.payload, $5
+       insert into webhook_message (merchant_id, message_id, event_type, payload, created_at, trace_parent)
+       select m.merchant_id, m.message_id, m.event_type, m.payload, $5, m.trace_parent
        from said m where exists (select from wanted w where w.merchant_id = m.merchant_id and w.message_id = m.message_id)
        on conflict do nothing)
      insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
@@ -58,6 +62,7 @@ export async function insertMessages(
       messages.map((message) => message.eventType),
       messages.map((message) => message.payload),
       now.toISOString(),
+      messages.map((message) => message.traceParent ?? null),
     ],
   );
   return rows.filter((row) => row.state === 'pending').map(toDeliveryKey);
@@ -91,8 +96,8 @@ export async function makePending(tx: Tx, { merchantId, messageId, endpointId }:
 /** A job may start a moment before the time it was set for, never much. */
 export async function selectDelivery(db: Queryable, key: DeliveryKey): Promise<Delivery | null> {
   const { rows } = await db.query<DeliveryRow>(
-    `select d.state, d.attempts, coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.payload,
-       e.url, e.disabled, e.secret, e.old_secret, e.old_secret_until
+    `select d.state, d.attempts, coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.event_type, m.payload,
+       m.trace_parent, e.url, e.disabled, e.secret, e.old_secret, e.old_secret_until
      from webhook_delivery d
      join webhook_message m using (merchant_id, message_id)
      join webhook_endpoint e using (merchant_id, endpoint_id)
@@ -105,12 +110,14 @@ export async function selectDelivery(db: Queryable, key: DeliveryKey): Promise<D
     state: row.state,
     attempts: row.attempts,
     isDue: row.is_due,
+    eventType: row.event_type,
     payload: row.payload,
     url: row.url,
     disabled: row.disabled,
     secret: row.secret,
     oldSecret: row.old_secret,
     oldSecretUntil: row.old_secret_until,
+    traceParent: row.trace_parent,
   };
 }
 
@@ -238,12 +245,14 @@ interface DeliveryRow {
   state: Delivery['state'];
   attempts: number;
   is_due: boolean;
+  event_type: string;
   payload: string;
   url: string;
   disabled: boolean;
   secret: string;
   old_secret: string | null;
   old_secret_until: Date | null;
+  trace_parent: string | null;
 }
 
 interface AttemptRow {

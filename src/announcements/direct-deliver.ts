@@ -4,8 +4,10 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
 import type { SecretBox } from '../secret-box.ts';
+import type { Span, Tracing } from '../tracing.ts';
 import {
   type Delivery,
   type DeliveryKey,
@@ -27,6 +29,8 @@ export interface DeliverOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly box: SecretBox;
+  readonly metrics?: Metrics | undefined;
+  readonly tracing?: Tracing | null | undefined;
 }
 
 /** An endpoint that has done nothing but fail for this long is disabled; as long as Svix waits. */
@@ -43,20 +47,58 @@ export interface DeliveryJob {
  * failure is never an exception: throwing is for failures of our own, after which pg-boss tries again.
  */
 export async function deliverWebhook(options: DeliverOptions, job: DeliveryJob, key: DeliveryKey): Promise<void> {
-  const { pool, boss, sender, logger } = options;
+  const { pool, tracing } = options;
   const delivery = await selectDelivery(autocommit(pool), key);
   // Delivered by another try, put off by a later one, or its endpoint was deleted.
   if (delivery === null || delivery.state !== 'pending' || !delivery.isDue) return;
-  const outcome = delivery.disabled ? null : await sender.post(toPost(options, key, delivery));
+  const span = tracing ? startSpan(tracing, key, delivery) : null;
   try {
-    await transaction(pool, async (tx) => {
+    const result = await attempt(options, job, key, delivery, span);
+    span?.end({ 'chokin.outcome': result }, result === 'delivered' ? undefined : result);
+  } catch (error) {
+    span?.end({}, error);
+    throw error;
+  }
+}
+
+function startSpan(tracing: Tracing, { messageId }: DeliveryKey, { attempts, eventType, traceParent }: Delivery): Span {
+  return tracing.start('deliver webhook', {
+    kind: 'client',
+    parent: traceParent,
+    attributes: {
+      'messaging.system': 'pg-boss',
+      'messaging.destination.name': 'deliver-webhook',
+      'chokin.event.type': eventType,
+      'chokin.message.id': messageId,
+      'chokin.attempt': attempts + 1,
+    },
+  });
+}
+
+async function attempt(
+  options: DeliverOptions,
+  job: DeliveryJob,
+  key: DeliveryKey,
+  delivery: Delivery,
+  span: Span | null,
+): Promise<'delivered' | 'retried' | 'failed' | 'late'> {
+  const { pool, boss, sender, logger, metrics } = options;
+  const outcome = delivery.disabled ? null : await sender.post(toPost(options, key, delivery));
+  if (outcome?.statusCode != null) span?.note({ 'http.response.status_code': outcome.statusCode });
+  try {
+    const state = await transaction(pool, async (tx) => {
       await completeJobs(boss, tx, 'deliver-webhook', [job]);
-      if (outcome === null) await settleDelivery(tx, key, { ...delivery, state: 'failed', nextInSeconds: null });
-      else await record(options, tx, key, delivery, outcome);
+      if (outcome !== null) return record(options, tx, key, delivery, outcome);
+      await settleDelivery(tx, key, { ...delivery, state: 'failed', nextInSeconds: null });
+      return 'failed';
     });
+    const result = state === 'pending' ? 'retried' : state;
+    metrics?.countAttempt(result);
+    return result;
   } catch (error) {
     if (!(error instanceof ClaimLostError)) throw error;
     logger.warn({ messageId: key.messageId, endpointId: key.endpointId }, 'a delivery outlived its job');
+    return 'late';
   }
 }
 
@@ -78,7 +120,7 @@ async function record(
   key: DeliveryKey,
   delivery: Delivery,
   outcome: PostOutcome,
-): Promise<void> {
+): Promise<Settlement['state']> {
   const now = clock.now();
   const settlement = settle(delivery, outcome, Math.random());
   const { statusCode, error, response, durationMs } = outcome;
@@ -99,6 +141,7 @@ async function record(
       'an endpoint that only failed was disabled',
     );
   }
+  return settlement.state;
 }
 
 /** What follows from a try. Pure. */

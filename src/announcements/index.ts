@@ -3,7 +3,9 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Logger } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
 import type { SecretBox } from '../secret-box.ts';
+import type { Tracing } from '../tracing.ts';
 import type { DeliveryKey } from './delivery-store.ts';
 import { DirectWebhooks } from './direct.ts';
 import { type DeliveryJob, deliverWebhook } from './direct-deliver.ts';
@@ -22,6 +24,8 @@ export interface OutgoingOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly box: SecretBox;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
 }
 
 /** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
@@ -33,7 +37,8 @@ export interface Outgoing {
   close(): Promise<void>;
 }
 
-export function createOutgoing({ config, pool, boss, clock, logger, box }: OutgoingOptions): Outgoing {
+export function createOutgoing(options: OutgoingOptions): Outgoing {
+  const { config, pool, boss, clock, logger, box, metrics, tracing = null } = options;
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
@@ -45,8 +50,8 @@ export function createOutgoing({ config, pool, boss, clock, logger, box }: Outgo
       : new SvixWebhooks(account, allowPrivate);
   return {
     webhooks,
-    publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger),
-    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box }, job, key),
+    publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger, tracing),
+    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, metrics, tracing }, job, key),
     close: async () => {
       await webhooks.close();
       await sender.close();

@@ -43,6 +43,8 @@ export interface OutgoingMessage {
   readonly eventType: string;
   /** The exact JSON text that is signed and sent. */
   readonly payload: string;
+  /** By which its delivery goes on with a trace. No part of the message. */
+  readonly traceParent?: string | null;
 }
 
 /**

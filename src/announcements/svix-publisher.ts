@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
+import type { Tracing } from '../tracing.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
 import type { SvixAccount, SvixAnswer } from './svix.ts';
@@ -16,12 +17,14 @@ export class SvixPublisher implements Publisher {
   readonly #account: SvixAccount;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #tracing: Tracing | null;
   #pausedUntilMs = 0;
 
-  constructor(account: SvixAccount, clock: Clock, logger: Logger) {
+  constructor(account: SvixAccount, clock: Clock, logger: Logger, tracing: Tracing | null = null) {
     this.#account = account;
     this.#clock = clock;
     this.#logger = logger;
+    this.#tracing = tracing;
   }
 
   pausedForSeconds(): number {
@@ -31,7 +34,13 @@ export class SvixPublisher implements Publisher {
   /** Stops at the first message that is not accepted. The ones before it are repeated next time, under their ids. */
   async send(messages: readonly OutgoingMessage[]): Promise<SendResult> {
     for (const message of messages) {
+      const span = this.#tracing?.start('send to Svix', {
+        kind: 'client',
+        parent: message.traceParent,
+        attributes: { 'chokin.event.type': message.eventType, 'chokin.message.id': message.messageId },
+      });
       const result = await this.#sendOne(message);
+      span?.end({ 'chokin.outcome': result.kind }, result.kind === 'failed' ? 'failed' : undefined);
       if (result.kind !== 'sent') return result;
     }
     return SENT;

@@ -33,7 +33,8 @@ export interface UnsentResult {
 
 /** One claim's messages are sent at once, so this bounds how long a receiver that hangs holds up the wallets behind. */
 const MAX_CLAIMED = 16;
-const LEASE_SECONDS = 120;
+/** A message whose sender died waits no longer than this; Svix is given up on well before. */
+const LEASE_SECONDS = 25;
 const FIRST_RETRY_SECONDS = 2;
 const LAST_RETRY_SECONDS = 900;
 
@@ -41,13 +42,12 @@ const LAST_RETRY_SECONDS = 900;
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
   const claimed = await claim(autocommit(pool));
   const results = await Promise.all(claimed.map((message) => sendOne(pool, publisher, message)));
-  const waits = results.flatMap((result) => (result.kind === 'sent' ? [] : [result.afterSeconds]));
   return {
-    messages: results.filter((result) => result.kind === 'sent').length,
-    deferred: results.filter((result) => result.kind === 'deferred').length,
-    failed: results.filter((result) => result.kind === 'failed').length,
-    unfinished: claimed.length === MAX_CLAIMED && waits.length < MAX_CLAIMED,
-    retryAfterSeconds: waits.length === 0 ? null : Math.min(...waits),
+    messages: results.filter((kind) => kind === 'sent').length,
+    deferred: results.filter((kind) => kind === 'deferred').length,
+    failed: results.filter((kind) => kind === 'failed').length,
+    unfinished: claimed.length === MAX_CLAIMED && results.includes('sent'),
+    retryAfterSeconds: await nextDueSeconds(autocommit(pool)),
   };
 }
 
@@ -55,14 +55,17 @@ interface ClaimedMessage extends OutgoingMessage {
   readonly attempts: number;
 }
 
-type Sent = { readonly kind: 'sent' } | { readonly kind: 'deferred' | 'failed'; readonly afterSeconds: number };
+/** An error of our own with one message must not keep the others from being sent. */
+const UNEXPECTED: SendResult = { kind: 'failed', permanent: false, reason: 'an error of our own' };
+
+type Sent = SendResult['kind'];
 
 async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage): Promise<Sent> {
-  const sent = await publisher.send([message]);
+  const sent = await publisher.send([message]).catch((): SendResult => UNEXPECTED);
   if (sent.kind !== 'sent') {
     const afterSeconds = waitAfter(sent, message.attempts);
     await postpone(autocommit(pool), message, sent, afterSeconds);
-    return { kind: sent.kind, afterSeconds };
+    return sent.kind;
   }
   await transaction(pool, async (tx) => {
     // Whoever finds it gone is late: another has recorded it.
@@ -72,13 +75,23 @@ async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage
     ]);
     if (rowCount === 1) await publisher.record(tx, [message]);
   });
-  return { kind: 'sent' };
+  return 'sent';
 }
 
 function waitAfter(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): number {
   if (sent.kind === 'deferred') return sent.retryAfterSeconds;
   if (sent.permanent) return LAST_RETRY_SECONDS;
   return Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 20), LAST_RETRY_SECONDS);
+}
+
+/** When the next message that cannot be sent now may be: one put off, or one that another process has and may have died with. */
+async function nextDueSeconds(db: Queryable): Promise<number | null> {
+  const { rows } = await db.query<{ seconds: number | null }>(
+    `select extract(epoch from min(greatest(claimed_until, retry_at)) - now())::float8 as seconds
+     from unsent_message where greatest(claimed_until, retry_at) > now()`,
+  );
+  const seconds = rows[0]?.seconds ?? null;
+  return seconds === null ? null : Math.ceil(seconds);
 }
 
 async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {

@@ -1,8 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { PgBoss } from 'pg-boss';
 import { z } from 'zod';
-import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { RefusalError } from '../errors.ts';
 import { itemResponse, runResponse } from '../http/reconciliation.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
@@ -12,14 +10,15 @@ import { type Progress, type ReconcileServices, reconcile } from '../reconciliat
 import type { Run } from '../reconciliation/run.ts';
 import { latestUntil, type RunRequest, startRun } from '../reconciliation/start.ts';
 import { listRuns } from '../reconciliation/store.ts';
-import { ledgerSettings } from '../settings.ts';
-import { addMerchantCommand, type Result, takes } from './command.ts';
+import { addMerchantCommand, flag, type Result, takes } from './command.ts';
 import type { CliContext } from './context.ts';
 import { note, progressLine, properties, table, time } from './output.ts';
 import { count, duration, id } from './values.ts';
 
 const BUSY_MS = 1_000;
+const RESUMED_MS = 3_600_000;
 const MAX_SHOWN = 50;
+const MAX_LISTED = 1_000;
 
 const past = z.union(
   [
@@ -36,13 +35,14 @@ export function addReconcileCommands(program: Command): void {
     name: 'reconcile',
     summary: 'Compare a source with its provider and heal what no webhook told of',
     details:
-      'Shows how far it is, remembers its place after every page, and goes on there when it is run again. What was missing is applied by this process. Exits with 1 if something wants a person.',
+      'Shows how far it is, remembers its place after every page, and goes on there when it is run again. What was missing is applied by the worker, which has to run. Exits with 1 if something wants a person. Try --dry-run first where the account was in use before Chokin: what was paid then would be credited too.',
     takes: {
       source: takes('--source <id>', 'src_…, as "chokin sources list" shows it', id),
       since: takes('--since <time>', 'payments, refunds and disputes made from here on: 2026-11-01, or 3d', past),
       until: takes('--until <time>', 'and before this (default: five minutes ago)', past.optional()),
+      isDryRun: flag('--dry-run', 'compare only, and take nothing in'),
     },
-    async run({ source, since, until }, context, { merchantId }) {
+    async run({ source, since, until, isDryRun }, context, { merchantId }) {
       const now = context.clock.now();
       const latest = latestUntil(now);
       const wanted = until?.(now) ?? latest;
@@ -52,13 +52,9 @@ export function addReconcileCommands(program: Command): void {
         since: since(now),
         until: wanted > latest ? latest : wanted,
         requestedBy: 'cli',
+        isDryRun,
       };
-      const { boss, services } = await openServices(context);
-      try {
-        return await result(context, await workThrough(services, request));
-      } finally {
-        await boss.offWork('apply-provider-event', { wait: true });
-      }
+      return result(context, await workThrough(await openServices(context), request));
     },
   });
 
@@ -94,13 +90,19 @@ async function workThrough(services: ReconcileServices, request: RunRequest): Pr
       adviseOnSource(error, request.sourceId);
       throw error;
     });
-    const isOther = started.since > request.since || started.requestedBy !== 'cli';
-    if (isOther)
+    const isWanted =
+      started.since <= request.since && covers(started.until, request.until) && started.isDryRun === request.isDryRun;
+    if (!isWanted) {
       note(`Going on with ${started.runId} first, which is under way (since ${started.since.toISOString()}).`);
+    }
     const run = await workOn(services, started, stopping);
-    const isEnough = started.since <= request.since && started.until >= request.until;
-    if (run.state === 'running' || run.state === 'failed' || isEnough || !isOther) return run;
+    if (isWanted || run.state !== 'finished') return run;
   }
+}
+
+/** Of what was interrupted a while ago, the rest is what was asked for; it need not be done anew for some minutes more. */
+function covers(until: Date, wanted: Date): boolean {
+  return until.getTime() >= wanted.getTime() - RESUMED_MS;
 }
 
 /** A source of the environment is known where its variables are set, and to nobody else. */
@@ -129,17 +131,13 @@ async function workOn(services: ReconcileServices, { merchantId, runId }: Run, s
   }
 }
 
-/** What was missing is applied here too, so that no worker needs to run. */
-async function openServices(context: CliContext): Promise<{ boss: PgBoss; services: ReconcileServices }> {
+/** Nothing is applied here: what an event means is decided by the settings of the service, not by those of this shell. */
+async function openServices(context: CliContext): Promise<ReconcileServices> {
   const { config, pool, clock, logger, admin } = context;
   const boss = await context.boss();
-  const { sources } = admin;
   const nudger = await context.nudger();
   const onPosted = () => nudger.nudge();
-  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
-  const settings = ledgerSettings(config);
-  await workApplyProviderEvent(boss, { pool, boss, sources, settings, clock, logger, waitSeconds, onPosted });
-  return { boss, services: { pool, boss, clock, logger, sources, connect: connectWith(config), onPosted } };
+  return { pool, boss, clock, logger, sources: admin.sources, connect: connectWith(config), onPosted };
 }
 
 function stopOnSignals(): AbortSignal {
@@ -158,8 +156,9 @@ const PHASES: Readonly<Record<Run['phase'], string>> = {
   payment: 'payments',
   refund: 'refunds',
   dispute: 'disputes',
+  open: 'what is unfinished here',
   unlisted: 'ours that were not listed',
-  settling: 'applying what was missing',
+  settling: 'waiting until what was missing is applied',
 };
 
 function showProgress({ run, waiting }: Progress): void {
@@ -170,7 +169,7 @@ function showProgress({ run, waiting }: Progress): void {
 }
 
 async function result(context: CliContext, run: Run): Promise<Result> {
-  const items = await listItems(context.db, run, { pageSize: MAX_SHOWN, pageNumber: 0 }, [
+  const items = await listItems(context.db, run, { pageSize: MAX_LISTED, pageNumber: 0 }, [
     'differing',
     'unknown',
     'missing',
@@ -183,13 +182,17 @@ async function result(context: CliContext, run: Run): Promise<Result> {
       ['healed', healed, 'no webhook had told of it; it is applied now'],
       ['differing', differing, 'somebody has to look; the reason says why'],
       ['unknown', unknown, 'a payment of ours that the provider does not have'],
-      ...(missing === 0 ? [] : [['missing', missing, 'taken in, and not applied yet']]),
+      ...(missing === 0
+        ? []
+        : [['missing', missing, run.isDryRun ? 'would be taken in' : 'taken in, and not applied yet']]),
     ],
     '',
   );
   const found = table(
     ['kind', 'id', 'payment', 'outcome', 'event', 'reason'],
-    items.map((item) => [item.kind, item.objectId, item.paymentId, item.outcome, item.eventId, item.reason]),
+    items
+      .slice(0, MAX_SHOWN)
+      .map((item) => [item.kind, item.objectId, item.paymentId, item.outcome, item.eventId, item.reason]),
     '',
   );
   const summary = properties({

@@ -1,6 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { readCommandSecret, SECRET_VARIABLES } from '../config.ts';
 import { Secret } from '../secret.ts';
+import { API_KEY_PATTERN, API_KEY_WANTED } from '../webhook-secret.ts';
 import { UsageError } from './command.ts';
 
 /** Secrets come from standard input or the environment: every user of the machine can see a command's arguments. */
@@ -16,8 +17,8 @@ type Purpose = keyof typeof FLAGS;
 export async function readSecret(purpose: Purpose, isOnStdin: boolean): Promise<Secret | null> {
   const secret = isOnStdin ? await fromStdin(purpose) : readCommandSecret(purpose);
   // Of webhook secrets, each provider has its own form.
-  if (purpose === 'api' && secret !== null && !/^[\x21-\x7e]{8,500}$/.test(secret.reveal())) {
-    throw new UsageError('the API key: wants 8 to 500 characters without spaces, as the provider shows it');
+  if (purpose === 'api' && secret !== null && !API_KEY_PATTERN.test(secret.reveal())) {
+    throw new UsageError(`the API key: ${API_KEY_WANTED}`);
   }
   return secret;
 }

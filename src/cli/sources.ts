@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { SECRET_VARIABLES } from '../config.ts';
 import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config-sources.ts';
 import { configuredResponse, recordResponse } from '../http/admin-source-shape.ts';
 import { findConfigured, requireRecord } from '../http/admin-sources.ts';
@@ -12,6 +13,7 @@ import {
   sourcesOf,
 } from '../merchants/administration.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
+import type { Secret } from '../secret.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { readSecret, readWebhookSecret } from './secret-input.ts';
@@ -20,6 +22,17 @@ import { id, oneOf } from './values.ts';
 const sourceId = takes('<source-id>', 'src_…', id);
 const webhookSecretStdin = flag('--webhook-secret-stdin', 'read the webhook secret from standard input');
 const apiKeyStdin = flag('--api-key-stdin', "read the key of the provider's API from standard input");
+const apiKeyEnv = flag('--api-key-env', `read it from the variable ${SECRET_VARIABLES.api}`);
+
+/** Only when it is asked for: a variable that is still set from the last time must not replace a key. */
+async function readApiKey(input: { apiKeyStdin: boolean; apiKeyEnv: boolean }): Promise<Secret | null> {
+  if (input.apiKeyStdin && input.apiKeyEnv) throw new UsageError('the API key: wants one place to come from');
+  if (!input.apiKeyStdin && !input.apiKeyEnv) return null;
+  const secret = await readSecret('api', input.apiKeyStdin);
+  if (secret === null) throw new UsageError(`--api-key-env: the variable ${SECRET_VARIABLES.api} is not set`);
+  return secret;
+}
+
 const WHENCE =
   'Secrets are never arguments, which every user of the machine can see: they come from standard input, or from the ' +
   'variables CHOKIN_WEBHOOK_SECRET and CHOKIN_PROVIDER_API_KEY.';
@@ -55,6 +68,7 @@ export function addSourceCommands(program: Command): void {
     .description('Accounts at payment providers: list, show, create, set, …');
   addReadingCommands(group);
   addChangingCommands(group);
+  addSwitchCommands(group);
   addSecretCommands(group);
 }
 
@@ -103,6 +117,7 @@ function addChangingCommands(group: Command): void {
       ...settings,
       webhookSecretStdin,
       apiKeyStdin,
+      apiKeyEnv,
     },
     async run(input, { admin }, { merchantId }) {
       if (input.webhookSecretStdin && input.apiKeyStdin) {
@@ -118,7 +133,7 @@ function addChangingCommands(group: Command): void {
         refunds: input.refunds ?? 'auto',
         customerLinkRule: input.customers ?? 'create',
         webhookSecret: await readWebhookSecret(input.webhookSecretStdin),
-        apiKey: await readSecret('api', input.apiKeyStdin),
+        apiKey: await readApiKey(input),
       };
       return shown(recordResponse(await createSource(admin, merchantId, source)));
     },
@@ -133,18 +148,24 @@ function addChangingCommands(group: Command): void {
       name: takes('--name <text>', 'what people call it', text(200, 1).optional()),
       ...settings,
       apiKeyStdin,
+      apiKeyEnv,
       removeApiKey: flag('--remove-api-key', "forget the key of the provider's API"),
     },
-    async run({ sourceId: wanted, customers, apiKeyStdin: isOnStdin, removeApiKey, ...input }, { admin }, merchant) {
-      if (removeApiKey && isOnStdin) throw new UsageError('--remove-api-key and --api-key-stdin contradict each other');
-      const apiKey = removeApiKey ? null : ((await readSecret('api', isOnStdin)) ?? undefined);
-      const change = definedOnly({ ...input, customerLinkRule: customers, apiKey });
+    async run(input, { admin }, merchant) {
+      const { sourceId: wanted, customers, apiKeyStdin: isOnStdin, apiKeyEnv: isInEnv, removeApiKey, ...rest } = input;
+      if (removeApiKey && (isOnStdin || isInEnv)) {
+        throw new UsageError('--remove-api-key and a new key contradict each other');
+      }
+      const apiKey = removeApiKey ? null : ((await readApiKey(input)) ?? undefined);
+      const change = definedOnly({ ...rest, customerLinkRule: customers, apiKey });
       if (Object.keys(change).length === 0) throw new UsageError('there is nothing to change');
       const key = requireRecord(admin, { merchantId: merchant.merchantId, sourceId: wanted });
       return shown(recordResponse(await changeSource(admin, key, change)));
     },
   });
+}
 
+function addSwitchCommands(group: Command): void {
   for (const [name, summary, enabled] of [
     ['enable', 'Take in the events of a source', true],
     ['disable', 'Turn the deliveries of a source away', false],

@@ -8,8 +8,8 @@ export interface LaneOptions<Item, Result> {
   readonly maxBatch: number;
   /** The most items that may wait; beyond it {@link LaneFullError}, so that a stalled database cannot eat the memory. */
   readonly maxWaiting: number;
-  /** Told the size of every batch; for metrics. */
-  readonly onFlush?: (size: number) => void;
+  /** Told the size of every batch, and how long its first item has waited; for metrics. */
+  readonly onFlush?: (size: number, waitedSeconds: number) => void;
 }
 
 /** More work waits than the lane may hold. The caller should answer that it is busy. */
@@ -27,6 +27,7 @@ function isOutage(error: unknown): boolean {
 
 interface Waiting<Item, Result> {
   readonly item: Item;
+  readonly sinceMs: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -58,7 +59,7 @@ export class Lane<Item, Result> {
   submit(item: Item): Promise<Result> {
     if (this.#waiting.length >= this.#options.maxWaiting) return Promise.reject(new LaneFullError());
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject });
+      this.#waiting.push({ item, sinceMs: performance.now(), resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -96,7 +97,7 @@ export class Lane<Item, Result> {
 
   async #flush(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
-      this.#options.onFlush?.(batch.length);
+      this.#options.onFlush?.(batch.length, (performance.now() - (batch[0]?.sinceMs ?? 0)) / 1000);
       const results = await this.#options.flush(batch.map(({ item }) => item));
       invariant(results.length === batch.length, 'a flush returned another number of results than items');
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);

@@ -25,6 +25,12 @@ export class OutcomeUnknownError extends Error {
   }
 }
 
+/** The connection did not answer a statement in time; it will not answer another one, so nobody should ask it. */
+export function isUnanswered(error: unknown): boolean {
+  if (error instanceof OutcomeUnknownError) return true;
+  return error instanceof Error && error.message === 'Query read timeout';
+}
+
 /**
  * The database cannot serve us now: it is gone, starting, stopping, full, out of connections, or too slow. What failed
  * with this may or may not have been committed, so the caller must be able to repeat it.

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Pool } from './pool.ts';
-import { isRaceLost, OutcomeUnknownError } from './sqlstate.ts';
+import { isRaceLost, isUnanswered, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -37,7 +37,7 @@ export class Tx implements Queryable {
       await this.#client.query(`release savepoint ${name}`);
       return result;
     } catch (error) {
-      await this.#client.query(`rollback to savepoint ${name}`);
+      if (!isUnanswered(error)) await this.#client.query(`rollback to savepoint ${name}`);
       throw error;
     }
   }
@@ -54,7 +54,14 @@ function run<Row extends pg.QueryResultRow>(
   values: readonly unknown[],
 ): Promise<pg.QueryResult<Row>> {
   const config = typeof statement === 'string' ? { text: statement } : { name: statement.name, text: statement.text };
-  return target.query<Row>({ ...config, values: [...values] });
+  return target.query<Row>({ ...config, values: [...values] }).catch(withoutValues);
+}
+
+/** Postgres quotes rows and values in these parts of an error, which would travel with it into the jobs' output. */
+function withoutValues(error: unknown): never {
+  if (error instanceof pg.DatabaseError)
+    for (const part of ['detail', 'where', 'internalQuery'] as const) delete error[part];
+  throw error;
 }
 
 /** A race lost this often in a row is no accident any more. */
@@ -67,11 +74,16 @@ const MAX_ATTEMPTS = 5;
  * @throws whatever `work` throws, after a rollback; an error if the server answered COMMIT with a rollback, as it does
  * after a statement's error was swallowed. If the connection is lost during COMMIT the outcome is unknown to us, so
  * every caller must be able to repeat its work.
+ * @param onCommit told how long a successful COMMIT took; for metrics
  */
-export async function transaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function transaction<T>(
+  pool: Pool,
+  work: (tx: Tx) => Promise<T>,
+  onCommit?: (seconds: number) => void,
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptTransaction(pool, work);
+      return await attemptTransaction(pool, work, onCommit);
     } catch (error) {
       if (!isRaceLost(error) || attempt >= MAX_ATTEMPTS) throw error;
       await delay(Math.random() * 10 * 2 ** attempt);
@@ -88,20 +100,29 @@ async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
   }
 }
 
-async function attemptTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function attemptTransaction<T>(
+  pool: Pool,
+  work: (tx: Tx) => Promise<T>,
+  onCommit?: (seconds: number) => void,
+): Promise<T> {
   const client = await pool.connect();
   let broken = false;
   try {
     await client.query('begin');
     const result = await work(new Tx(client));
+    const startedMs = performance.now();
     const { command } = await commit(client);
     // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
     if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
+    onCommit?.((performance.now() - startedMs) / 1000);
     return result;
   } catch (error) {
-    await client.query('rollback').catch(() => {
-      broken = true;
-    });
+    // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
+    if (isUnanswered(error)) broken = true;
+    else
+      await client.query('rollback').catch(() => {
+        broken = true;
+      });
     throw error;
   } finally {
     client.release(broken);

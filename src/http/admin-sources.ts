@@ -15,6 +15,7 @@ import type { SourceKey } from '../merchants/source-store.ts';
 import type { Source } from '../merchants/sources.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
 import { Secret } from '../secret.ts';
+import { API_KEY_PATTERN, API_KEY_WANTED } from '../webhook-secret.ts';
 import { merchantParams } from './admin-merchants.ts';
 import { configuredResponse, recordResponse, sourceShape } from './admin-source-shape.ts';
 import { itemsOf, plainIdParams, text } from './fields.ts';
@@ -24,7 +25,7 @@ import type { Services } from './services.ts';
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
 
-const API_KEY_ERROR = 'wants the API key as the provider shows it, without spaces';
+const API_KEY_ERROR = API_KEY_WANTED;
 
 const fields = {
   name: text(200, 1),
@@ -44,7 +45,7 @@ const fields = {
 const webhookSecret = text(500, 1).meta({ description: "What the provider's dashboard shows as the signing secret." });
 const apiKey = z
   .string({ error: API_KEY_ERROR })
-  .regex(/^[\x21-\x7e]{8,500}$/, { error: API_KEY_ERROR })
+  .regex(API_KEY_PATTERN, { error: API_KEY_ERROR })
   .meta({ description: "A key of the provider's API that may read payments, for reconciliation." });
 
 const tag = 'Administration';

@@ -5,10 +5,9 @@ import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import { refusal } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { equalInConstantTime } from '../signature.ts';
-import { bearerKey } from './auth.ts';
 import { docsRouter } from './docs.ts';
 import { NOWHERE, replyTo } from './failure.ts';
+import { serveMetrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { ROUTES } from './routes.ts';
 import { fail, type ServeOptions, send, serve } from './serve.ts';
@@ -40,9 +39,21 @@ const securityHeaders = helmet({
 /** An id from a proxy in front of us is kept, if it is one; anything else could be made to break a log. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+/** A part of a path that may be logged: an id of ours or a provider's, and not an e-mail address or a telephone number. */
+const PLAIN_PART = /^[A-Za-z0-9._-]{0,100}$/;
+
+/** The path without its query and without what is no id: callers put names and addresses there, by mistake or not. */
+function loggedPath(url: string): string {
+  const [path = ''] = url.split('?', 1);
+  return path
+    .split('/')
+    .map((part) => (PLAIN_PART.test(part) ? part : '…'))
+    .join('/');
+}
+
 /**
- * Gives every request an id and logs what did not go well: the method, the path without its query (which may hold an
- * e-mail address), the status. Successes are logged at `debug`, so that they cost nothing unless asked for.
+ * Gives every request an id and logs what did not go well: the method, the path as far as it is fit for it, the status.
+ * Successes are logged at `debug`, so that they cost nothing unless asked for.
  */
 function requestLog(logger: Logger) {
   return pinoHttp<IncomingMessage, ServerResponse>({
@@ -50,7 +61,7 @@ function requestLog(logger: Logger) {
     quietReqLogger: true,
     wrapSerializers: false,
     serializers: {
-      req: ({ method, url = '' }: IncomingMessage) => ({ method, path: url.split('?', 1)[0] }),
+      req: ({ method, url = '' }: IncomingMessage) => ({ method, path: loggedPath(url) }),
       res: ({ statusCode }: ServerResponse) => ({ statusCode }),
     },
     genReqId: (request, response) => {
@@ -74,17 +85,5 @@ function serveDocument(app: Express): void {
   app.get('/openapi.json', (_request, response) => {
     text ??= JSON.stringify(openApiDocument(ROUTES));
     send(response, { status: 200, body: text, headers: { 'access-control-allow-origin': '*' } });
-  });
-}
-
-function serveMetrics(app: Express, { metrics, config }: Services): void {
-  const token = config.METRICS_TOKEN?.reveal();
-  app.get('/metrics', async (request, response) => {
-    if (token !== undefined && !equalInConstantTime(bearerKey(request.headers.authorization) ?? '', token)) {
-      send(response, replyTo(refusal('UNAUTHORIZED', 'This wants METRICS_TOKEN, as "Authorization: Bearer <token>".')));
-      return;
-    }
-    const body = await metrics.registry.metrics();
-    send(response, { status: 200, body, headers: { 'content-type': metrics.registry.contentType } });
   });
 }

@@ -73,7 +73,7 @@ async function postOne(
   const posting = toPosting(merchantId, customerId, body);
   if (isBlindRepeat(posting, headers)) return refused(refusal('CONFLICT', REPEATED_BLINDLY));
   try {
-    const outcome = await ledger.post(posting);
+    const outcome = await ledger.post(posting, headers.traceparent);
     if (outcome.kind === 'refused') return refused(publicRefusal(outcome));
     const wallet = outcome.wallet === null ? {} : { wallet: walletResponse(outcome.wallet) };
     const written = { entry: entryResponse(outcome.entry), ...wallet };

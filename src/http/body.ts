@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { RefusalError, refusal, refuse } from '../errors.ts';
+import { isTooDeep, MAX_JSON_DEPTH } from '../json-depth.ts';
 
 /** A body somewhat too large is read to its end, so that the client gets to see the answer; beyond this it is cut off. */
 const PATIENCE = 8;
@@ -59,6 +60,7 @@ export function requireJson(request: IncomingMessage): void {
 export function parseJson(bytes: Buffer): unknown {
   if (bytes.length === 0) refuse('INVALID_REQUEST_BODY', 'body: wants a JSON object, is empty.');
   if (!isUtf8(bytes)) refuse('INVALID_REQUEST_BODY', 'body: wants JSON in UTF-8.');
+  if (isTooDeep(bytes)) refuse('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
   const text = bytes.toString('utf8');
   if (text.includes('"__proto__"')) refuse('INVALID_REQUEST_BODY', '__proto__: is not a usable name.');
   try {

@@ -58,10 +58,15 @@ export const storedMetadata = z.record(z.string(), z.union([z.string(), z.number
 /** Time in responses. */
 export const timestamp = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' });
 
-/** Time in requests, with `Z` or an offset. */
+const MOMENT_ERROR = 'wants a time such as 2026-01-31T12:00:00Z';
+const FIRST_MOMENT = Date.parse('0001-01-01T00:00:00Z');
+const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');
+
+/** Time in requests, with `Z` or an offset; of the years that Postgres and JavaScript write down alike. */
 export const moment = z.iso
-  .datetime({ offset: true, error: 'wants a time such as 2026-01-31T12:00:00Z' })
-  .transform((value) => new Date(value));
+  .datetime({ offset: true, error: MOMENT_ERROR })
+  .transform((value) => new Date(value))
+  .refine((date) => date.getTime() >= FIRST_MOMENT && date.getTime() <= LAST_MOMENT, { error: MOMENT_ERROR });
 
 const idText = text(300, 1);
 export const customerParams = z.strictObject({ customer_id: idText });

@@ -46,7 +46,7 @@ const create = merchantRoute({
   async handle({ services, merchantId, params, body, headers }) {
     const posting = toPosting(merchantId, params.customer_id, body);
     if (isBlindRepeat(posting, headers)) refuse('CONFLICT', REPEATED_BLINDLY);
-    const outcome = await services.ledger.post(posting).catch((error: unknown) => {
+    const outcome = await services.ledger.post(posting, headers.traceparent).catch((error: unknown) => {
       throw posting.idempotencyKey === null ? new KeylessError(error) : error;
     });
     if (outcome.kind === 'refused') throw new RefusalError(publicRefusal(outcome));

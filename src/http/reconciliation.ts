@@ -19,14 +19,15 @@ const runShape = z
     since: timestamp,
     until: timestamp,
     requested_by: z.enum(['schedule', 'api', 'cli']),
+    dry_run: z.boolean().meta({ description: 'True: it only compares; what is missing stays `missing`.' }),
     status: z.enum(['running', 'finished', 'failed']),
-    phase: z.enum(['payment', 'refund', 'dispute', 'unlisted', 'settling']).meta({
+    phase: z.enum(['payment', 'refund', 'dispute', 'open', 'unlisted', 'settling']).meta({
       description:
-        'What it lists at the provider; then ours that were not listed; then it waits until what was missing is applied.',
+        'What it lists at the provider; then it asks again for what is unfinished here, and for ours that were not listed; then it waits until what was missing is applied.',
     }),
     listed: count.meta({ description: 'How many objects were compared.' }),
     matched: count,
-    missing: count.meta({ description: 'Taken in, and not applied yet.' }),
+    missing: count.meta({ description: 'Taken in, and not applied yet; or, in a dry run, what would be.' }),
     healed: count.meta({ description: 'Were missing, and are applied now.' }),
     differing: count.meta({ description: 'Want a person; the items say why.' }),
     unknown: count.meta({ description: 'Payments of ours that the provider does not know.' }),
@@ -46,7 +47,10 @@ const itemShape = z
     event_id: z
       .string()
       .nullable()
-      .meta({ description: 'The event it was taken in as; see `GET /events/{event_id}`.' }),
+      .meta({
+        description:
+          'The event it was taken in as, or a parked one that says why it differs; see `GET /events/{event_id}`.',
+      }),
   })
   .meta({ id: 'ReconciliationItem' });
 
@@ -59,6 +63,7 @@ export function runResponse(run: Run): z.output<typeof runShape> {
     since: run.since.toISOString(),
     until: run.until.toISOString(),
     requested_by: run.requestedBy,
+    dry_run: run.isDryRun,
     status: run.state,
     phase: run.phase,
     listed: run.listed,
@@ -108,14 +113,15 @@ const start = merchantRoute({
     source_id: text(100, 1),
     since: moment.meta({ description: 'Payments, refunds and disputes that the provider made from here on …' }),
     until: moment.optional().meta({ description: '… and before this; five minutes ago unless given.' }),
+    dry_run: z.boolean().default(false).meta({ description: 'Compare only; take nothing in.' }),
   }),
   response: { description: 'The comparison; `GET` it to see how it gets on.', schema: runShape },
   errors: ['NOT_FOUND', 'CONFLICT', 'NOT_IMPLEMENTED'],
   async handle({ services, merchantId, body }) {
     const latest = latestUntil(services.clock.now());
     const until = body.until === undefined || body.until > latest ? latest : body.until;
-    const { source_id: sourceId, since } = body;
-    const run = await startRun(services, { merchantId, sourceId, since, until, requestedBy: 'api' });
+    const { source_id: sourceId, since, dry_run: isDryRun } = body;
+    const run = await startRun(services, { merchantId, sourceId, since, until, requestedBy: 'api', isDryRun });
     await services.boss.send('reconcile-payments', {}, { singletonKey: 'api' });
     return runResponse(run);
   },

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { publicRoute, type Route } from './route.ts';
-import type { Services } from './services.ts';
 
 const ok = z.strictObject({ status: z.literal('ok') });
 const tag = 'Service';
@@ -23,7 +23,7 @@ const readyz = publicRoute({
   summary: 'Whether the database answers, so that requests can be served',
   response: { description: 'It does.', schema: ok },
   async handle({ services }) {
-    if (!(await databaseAnswers(services))) refuse('SERVICE_UNAVAILABLE', 'The database does not answer.');
+    if (!(await databaseAnswers(services.pool))) refuse('SERVICE_UNAVAILABLE', 'The database does not answer.');
     return { status: 'ok' as const };
   },
 });
@@ -31,7 +31,7 @@ const readyz = publicRoute({
 /** Balancers ask every few seconds and give up quickly. */
 const READY_WITHIN_MS = 1_000;
 
-async function databaseAnswers({ pool }: Services): Promise<boolean> {
+export async function databaseAnswers(pool: Pool): Promise<boolean> {
   const query = autocommit(pool)
     .query('select 1')
     .then(

@@ -92,6 +92,7 @@ const create = merchantRoute({
     disabled: input.disabled.default(false),
   }),
   response: one,
+  errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, body }) {
     const { event_types: eventTypes, ...rest } = body;
     return endpointResponse(await webhooks.createEndpoint(merchantId, { ...rest, eventTypes }));
@@ -213,6 +214,7 @@ const resend = merchantRoute({
   summary: 'Send a message to the endpoint once more, under its own id',
   params: params.extend(plainIdParams('message_id').shape),
   response: { description: 'It will be sent.', schema: accepted },
+  errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id, message_id: messageId } }) {
     if (!(await webhooks.resend(merchantId, id, messageId)))
       refuse('NOT_FOUND', 'There is no such message or endpoint.');
@@ -229,6 +231,7 @@ const sendTest = merchantRoute({
   params,
   body: z.strictObject({ event_type: text(100, 1) }),
   response: { description: 'It will be sent.', schema: accepted },
+  errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, body }) {
     const messageId = await webhooks.sendTest(merchantId, id, body.event_type);
     return { message_id: messageId ?? noEndpoint() };

@@ -5,6 +5,8 @@ import type { Payment } from '../payments/payment.ts';
 import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
+import { noteOldNews } from './old-news.ts';
+import { ApplyTrace } from './apply-trace.ts';
 import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { type ApplyServices, park, type Settled, settleFacts, sourceKey, type Work } from './settle-facts.ts';
 
@@ -38,8 +40,7 @@ export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJ
 
 async function applyBatch(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
   try {
-    await transaction(services.pool, (tx) => applyInTransaction(services, tx, jobs, 'together'));
-    services.onPosted();
+    await applyAll(services, jobs, 'together');
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {
     if (isUnavailable(error)) throw error;
@@ -53,8 +54,7 @@ async function applyBatch(services: ApplyServices, jobs: readonly ApplyJob[]): P
 /** A transaction for one event: it locks its payments and wallets in order, whatever the events before it locked. */
 async function applyAlone(services: ApplyServices, job: ApplyJob): Promise<ApplyResult> {
   try {
-    await transaction(services.pool, (tx) => applyInTransaction(services, tx, [job], 'alone'));
-    services.onPosted();
+    await applyAll(services, [job], 'alone');
     return { id: job.id, status: 'completed' };
   } catch (error) {
     if (isUnavailable(error)) throw error;
@@ -62,11 +62,37 @@ async function applyAlone(services: ApplyServices, job: ApplyJob): Promise<Apply
   }
 }
 
-async function fail({ pool, clock, logger }: ApplyServices, job: ApplyJob, error: unknown): Promise<ApplyResult> {
+/** One transaction, and what is told of it once it is committed. */
+async function applyAll(services: ApplyServices, jobs: readonly ApplyJob[], mode: 'together' | 'alone'): Promise<void> {
+  const { pool, metrics, tracing } = services;
+  const trace = tracing ? new ApplyTrace(tracing) : null;
+  const onCommit = (seconds: number) => metrics?.observeCommit('apply', seconds);
+  try {
+    const { works, tallies } = await transaction(
+      pool,
+      (tx) => applyInTransaction(services, tx, jobs, mode, trace),
+      onCommit,
+    );
+    services.onPosted();
+    trace?.applied(works);
+    for (const { event, verdict } of works) metrics?.countEvent(event.provider, verdict.state, verdict.reason ?? '');
+    metrics?.countPostings('event', tallies);
+  } catch (error) {
+    trace?.failed(error);
+    throw error;
+  }
+}
+
+async function fail(
+  { pool, clock, logger, metrics }: ApplyServices,
+  job: ApplyJob,
+  error: unknown,
+): Promise<ApplyResult> {
   const name = error instanceof Error ? error.name : 'Error';
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
   const output = { error: `${name}${code}` };
   if (error instanceof ClaimLostError || job.retryCount < job.retryLimit) {
+    metrics?.countEventFailure('retried');
     logger.warn(
       { err: error, eventId: job.eventId, retryCount: job.retryCount },
       'an event could not be applied and is retried',
@@ -76,6 +102,7 @@ async function fail({ pool, clock, logger }: ApplyServices, job: ApplyJob, error
   logger.error({ err: error, eventId: job.eventId }, 'an event failed again and again and is parked');
   const verdict = { ...park('apply_failed', output.error), eventId: job.eventId, paymentId: null };
   await transaction(pool, (tx) => saveVerdicts(tx, [verdict], clock.now()));
+  metrics?.countEventFailure('parked');
   return { id: job.id, status: 'deadletter', output };
 }
 
@@ -84,7 +111,8 @@ async function applyInTransaction(
   tx: Tx,
   jobs: readonly ApplyJob[],
   mode: 'together' | 'alone',
-): Promise<void> {
+  trace: ApplyTrace | null,
+): Promise<{ readonly works: readonly Work[]; readonly tallies: Settled['tallies'] }> {
   const now = services.clock.now();
   const events = await lockEvents(
     tx,
@@ -93,8 +121,16 @@ async function applyInTransaction(
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
   const open = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
   const sources = await findSources(services, tx, open);
-  const works = open.map((event) => read(event, sources.get(event.sourceId) ?? null));
+  trace?.begin(open);
+  const works = open.map(
+    (event): Work => ({
+      event,
+      ...read(event, sources.get(event.sourceId) ?? null),
+      traceParent: trace?.traceParent(event.eventId) ?? null,
+    }),
+  );
   const settled = await settleFacts(services, tx, works, mode, now);
+  noteOldNews(works, settled);
   await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
     tx,
@@ -107,6 +143,7 @@ async function applyInTransaction(
   );
   await followUp(services, tx, works, settled, now);
   await completeJobs(services.boss, tx, 'apply-provider-event', jobs);
+  return { works, tallies: settled.tallies };
 }
 
 /** The sources of a batch's events by id; ids of sources are unique over all merchants. */
@@ -124,10 +161,10 @@ async function findSources(
   return found;
 }
 
-function read(event: LockedEvent, source: Source | null): Work {
-  if (source === null) return { event, source, facts: [], verdict: park('source_missing', event.sourceId) };
+function read(event: LockedEvent, source: Source | null): Pick<Work, 'source' | 'facts' | 'verdict'> {
+  if (source === null) return { source, facts: [], verdict: park('source_missing', event.sourceId) };
   const interpretation = PROVIDERS[source.provider].interpret(event.body);
-  const base = { event, source };
+  const base = { source };
   if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
     return {
       ...base,

@@ -174,17 +174,19 @@ export async function enqueue(boss: PgBoss, tx: Tx, eventIds: readonly string[],
 /** An event with its body, locked for the transaction that applies it. */
 export interface LockedEvent extends ProviderEvent {
   readonly body: Buffer;
+  /** Of its delivery's trace, if traces were collected. */
+  readonly traceParent: string | null;
 }
 
 export async function lockEvents(tx: Tx, eventIds: readonly string[]): Promise<LockedEvent[]> {
-  const { rows } = await tx.query<EventRow & { body: Buffer }>(
+  const { rows } = await tx.query<EventRow & { body: Buffer; trace_parent: string | null }>(
     {
       name: 'lock-events',
-      text: `select ${COLUMNS}, body from provider_event where event_id = any ($1) order by event_id for update`,
+      text: `select ${COLUMNS}, body, trace_parent from provider_event where event_id = any ($1) order by event_id for update`,
     },
     [eventIds],
   );
-  return rows.map((row) => ({ ...toEvent(row), body: row.body }));
+  return rows.map((row) => ({ ...toEvent(row), body: row.body, traceParent: row.trace_parent }));
 }
 
 export async function saveVerdicts(

@@ -7,15 +7,16 @@ import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import type { Source } from '../merchants/sources.ts';
+import type { Metrics } from '../metrics.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import type { ProviderName } from '../providers/names.ts';
 import type { AnyProvider, Delivery } from '../providers/provider.ts';
-import type { EventState } from './events.ts';
+import type { Span, Tracing } from '../tracing.ts';
 import { type NewEvent, storeEvents } from './store-events.ts';
 
 /** What became of a delivery. Only `refused` (a bad signature) stores nothing. */
 export type Receipt =
-  | { readonly kind: 'stored'; readonly eventId: string; readonly state: EventState }
+  | { readonly kind: 'stored'; readonly eventId: string; readonly state: NewEvent['state'] }
   | { readonly kind: 'duplicate' }
   | { readonly kind: 'refused' };
 
@@ -26,7 +27,8 @@ export interface ReceiverOptions {
   readonly logger: Logger;
   /** The adapters, if others than those of every provider: PayPal's with certificates of a test's own. */
   readonly providers?: Readonly<Record<ProviderName, AnyProvider>>;
-  readonly onFlush?: (size: number) => void;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
 }
 
 /** Bodies are up to 1 MB, so this bounds a batch by its bytes as well as by its time. */
@@ -45,12 +47,12 @@ export class Receiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
-    const { onFlush } = options;
+    const { metrics } = options;
     this.#lane = new Lane({
       flush: (events) => this.#store(events),
       maxBatch: MAX_BATCH,
       maxWaiting: MAX_WAITING,
-      ...(onFlush === undefined ? {} : { onFlush }),
+      onFlush: (size, waitedSeconds) => metrics?.observeBatch('inbox', size, waitedSeconds),
     });
   }
 
@@ -59,6 +61,26 @@ export class Receiver {
    *   cannot be checked now; the provider must then be told to come again
    */
   async receive(source: Source, delivery: Delivery): Promise<Receipt> {
+    const { metrics, tracing } = this.#options;
+    // A trace begins here: whom a stranger's header names is not asked.
+    const span =
+      tracing?.start('receive delivery', { kind: 'server', attributes: { 'chokin.provider': source.provider } }) ??
+      null;
+    try {
+      const receipt = await this.#receive(source, delivery, span);
+      const outcome = receipt.kind === 'stored' && receipt.state === 'ignored' ? 'ignored' : receipt.kind;
+      metrics?.countDelivery(source.provider, outcome);
+      const eventId = receipt.kind === 'stored' ? { 'chokin.event.id': receipt.eventId } : {};
+      span?.end({ 'chokin.outcome': outcome, ...eventId });
+      return receipt;
+    } catch (error) {
+      metrics?.countDelivery(source.provider, 'unavailable');
+      span?.end({ 'chokin.outcome': 'unavailable' }, error);
+      throw error;
+    }
+  }
+
+  async #receive(source: Source, delivery: Delivery, span: Span | null): Promise<Receipt> {
     const provider = (this.#options.providers ?? PROVIDERS)[source.provider];
     const receivedAt = this.#options.clock.now();
     const secrets = source.secrets.map((secret) => secret.reveal());
@@ -78,6 +100,7 @@ export class Receiver {
         'a delivery was signed with an older secret',
       );
     const interpretation = provider.interpret(delivery.rawBody);
+    span?.note({ 'chokin.event.type': interpretation.eventType.slice(0, 200) });
     return this.#lane.submit({
       eventId: newId('event'),
       merchantId: source.merchantId,
@@ -90,6 +113,7 @@ export class Receiver {
       detail: interpretation.kind === 'ignored' ? interpretation.reason : null,
       receivedAt,
       origin: 'webhook',
+      traceParent: span?.traceParent ?? null,
     });
   }
 
@@ -99,8 +123,9 @@ export class Receiver {
   }
 
   async #store(events: readonly NewEvent[]): Promise<readonly Receipt[]> {
-    const { pool, boss } = this.#options;
-    const stored = await transaction(pool, (tx) => storeEvents(boss, tx, events));
+    const { pool, boss, metrics } = this.#options;
+    const onCommit = (seconds: number) => metrics?.observeCommit('inbox', seconds);
+    const stored = await transaction(pool, (tx) => storeEvents(boss, tx, events), onCommit);
     return events.map(
       ({ eventId, state }): Receipt =>
         stored.has(eventId) ? { kind: 'stored', eventId, state } : { kind: 'duplicate' },

@@ -5,13 +5,17 @@ import type { Tx } from '../db/transaction.ts';
 import { type ErrorCode, invariant, type Refusal } from '../errors.ts';
 import type { Posting } from '../ledger/entry.ts';
 import { type LedgerSettings, postBatch } from '../ledger/store.ts';
+import { tallyOutcomes } from '../ledger/tally.ts';
+import { noteTraces } from '../ledger/traces.ts';
 import type { Logger } from '../log.ts';
 import type { Source, Sources } from '../merchants/sources.ts';
+import type { Metrics, PostingTally } from '../metrics.ts';
 import type { Fact, ParkReason, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { readIntent } from '../payments/intent.ts';
 import { type Payment, withoutPostings } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
 import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
+import type { Tracing } from '../tracing.ts';
 import { type CustomerResolution, evaluate, hasPostings, namedCustomer } from './evaluate.ts';
 import type { LockedEvent, Verdict } from './events.ts';
 import { resolveCustomers } from './resolve-customers.ts';
@@ -27,6 +31,8 @@ export interface ApplyServices {
   readonly waitSeconds: number;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
 }
 
 /** An event being applied: what its body says, and what has been decided about it so far. */
@@ -35,6 +41,8 @@ export interface Work {
   /** Null if it is not configured any more; then there are no facts either. */
   readonly source: Source | null;
   readonly facts: readonly Fact[];
+  /** Of the span in which it is applied, if traces are collected. */
+  readonly traceParent: string | null;
   verdict: Verdict;
 }
 
@@ -75,6 +83,7 @@ interface Due {
 export interface Settled {
   readonly before: ReadonlyMap<string, Payment>;
   readonly after: ReadonlyMap<string, Payment>;
+  readonly tallies: readonly PostingTally[];
 }
 
 /** Evaluates every fact in order and posts what is due in one batch. */
@@ -100,8 +109,9 @@ export async function settleFacts(
   const { payments, due } = evaluateAll(services, steps, before, customers, now);
   try {
     // Alone behind its savepoint, an event whose posting is refused can still record its facts.
-    await (mode === 'alone' ? tx.savepoint(() => postDue(services, tx, due, now)) : postDue(services, tx, due, now));
-    return { before, after: payments };
+    const post = () => postDue(services, tx, due, now);
+    const tallies = await (mode === 'alone' ? tx.savepoint(post) : post());
+    return { before, after: payments, tallies };
   } catch (error) {
     const [work] = works;
     if (!(error instanceof PostingRefused) || mode === 'together' || work === undefined) throw error;
@@ -110,7 +120,7 @@ export async function settleFacts(
       keyText,
       withoutPostings(payment, before.get(keyText) ?? payment),
     ]);
-    return { before, after: new Map(undone) };
+    return { before, after: new Map(undone), tallies: [] };
   }
 }
 
@@ -151,10 +161,18 @@ function hasWaited({ waitSeconds }: ApplyServices, { event }: Work, now: Date): 
   return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= waitSeconds * 1000;
 }
 
-async function postDue({ settings }: ApplyServices, tx: Tx, due: readonly Due[], now: Date): Promise<void> {
-  for (const outcome of await postBatch(tx, due.map(toPosting), settings, now)) {
-    if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
-  }
+async function postDue(
+  { settings, tracing }: ApplyServices,
+  tx: Tx,
+  due: readonly Due[],
+  now: Date,
+): Promise<readonly PostingTally[]> {
+  const postings = due.map(toPosting);
+  const outcomes = await postBatch(tx, postings, settings, now);
+  for (const outcome of outcomes) if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
+  const traceParents = due.map(({ work }) => work.traceParent);
+  if (tracing) await noteTraces(tx, postings, outcomes, traceParents);
+  return tallyOutcomes(postings, outcomes);
 }
 
 /** Finds whose money each fact is about, for those that need to know. */

@@ -17,6 +17,8 @@ export interface NewEvent {
   readonly receivedAt: Date;
   /** By which way it came. */
   readonly origin: 'webhook' | 'reconciliation';
+  /** By which its application goes on with the trace of its delivery. */
+  readonly traceParent?: string | null;
 }
 
 /**
@@ -38,6 +40,7 @@ export async function storeEvents(boss: PgBoss, tx: Tx, events: readonly NewEven
     events.map((event) => event.detail),
     events.map((event) => event.receivedAt.toISOString()),
     events.map((event) => event.origin),
+    events.map((event) => event.traceParent ?? null),
   ]);
   const stored = new Set(rows.map((row) => row.event_id));
   const pending = events.filter((event) => event.state === 'pending' && stored.has(event.eventId));
@@ -53,12 +56,13 @@ const STORE_EVENTS = {
   name: 'store-events',
   text: `
     insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail,
-      received_at, settled_at, origin)
+      received_at, settled_at, origin, trace_parent)
     select event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at,
-      case when state = 'ignored' then received_at end, origin
+      case when state = 'ignored' then received_at end, origin, trace_parent
     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::text[])
-      as n (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at, origin)
+      $10::timestamptz[], $11::text[], $12::text[])
+      as n (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at, origin,
+        trace_parent)
     order by merchant_id, source_id, delivery_key
     on conflict (merchant_id, source_id, delivery_key) do nothing
     returning event_id`,

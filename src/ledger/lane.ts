@@ -1,11 +1,15 @@
 import type { Clock } from '../clock.ts';
 import { Lane } from '../db/lane.ts';
 import type { Pool } from '../db/pool.ts';
-import { autocommit, transaction } from '../db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Tracing } from '../tracing.ts';
 import type { Posting, Wallet } from './entry.ts';
 import type { Outcome } from './post.ts';
 import { type LedgerSettings, postBatch, readWallets } from './store.ts';
+import { tallyOutcomes } from './tally.ts';
+import { PostingTraces } from './traces.ts';
 
 export interface LedgerLanesOptions {
   readonly pool: Pool;
@@ -13,7 +17,8 @@ export interface LedgerLanesOptions {
   readonly clock: Clock;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
-  readonly onFlush?: (size: number) => void;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
 }
 
 /** Postings of one transaction: past about 500, a batch gets slower faster than it gets larger. */
@@ -30,15 +35,26 @@ const POSTING_LANES = 2;
 export class LedgerLanes {
   readonly #postings: readonly Lane<Posting, Outcome>[];
   readonly #reads: Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>;
+  readonly #traces: PostingTraces | null;
 
-  constructor({ pool, settings, clock, onPosted, onFlush }: LedgerLanesOptions) {
+  constructor({ pool, settings, clock, onPosted, metrics, tracing = null }: LedgerLanesOptions) {
+    const traces = tracing === null ? null : new PostingTraces(tracing);
+    this.#traces = traces;
+    const onCommit = (seconds: number) => metrics?.observeCommit('ledger', seconds);
     const flush = async (postings: readonly Posting[]) => {
-      const outcomes = await transaction(pool, (tx) => postBatch(tx, postings, settings, clock.now()));
+      const post = async (tx: Tx) => {
+        const outcomes = await postBatch(tx, postings, settings, clock.now());
+        await traces?.note(tx, postings, outcomes);
+        return outcomes;
+      };
+      const outcomes = await transaction(pool, post, onCommit);
       if (outcomes.some((outcome) => outcome.kind === 'created')) onPosted();
+      metrics?.countPostings('api', tallyOutcomes(postings, outcomes));
       return outcomes;
     };
     const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING };
-    const lane = () => new Lane({ ...limits, flush, ...(onFlush === undefined ? {} : { onFlush }) });
+    const onFlush = (size: number, waitedSeconds: number) => metrics?.observeBatch('ledger', size, waitedSeconds);
+    const lane = () => new Lane({ ...limits, flush, onFlush });
     this.#postings = Array.from({ length: POSTING_LANES }, lane);
     this.#reads = new Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>({
       ...limits,
@@ -46,16 +62,24 @@ export class LedgerLanes {
     });
   }
 
-  /** Posts one entry and resolves with its outcome once it is durable. */
-  post(posting: Posting): Promise<Outcome> {
-    const lane = this.#postings[laneOf(posting.customerId, this.#postings.length)];
-    invariant(lane !== undefined, 'a customer without a lane');
-    return lane.submit(posting);
+  /**
+   * Posts one entry and resolves with its outcome once it is durable.
+   * @param traceParent the caller's W3C `traceparent`, if it sent one
+   */
+  post(posting: Posting, traceParent?: string | string[]): Promise<Outcome> {
+    if (this.#traces === null) return this.#submit(posting);
+    return this.#traces.follow(posting, traceParent, (one) => this.#submit(one));
   }
 
   /** The wallets of a customer by currency; empty if there is no such customer. */
   wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
     return this.#reads.submit({ merchantId, customerId });
+  }
+
+  #submit(posting: Posting): Promise<Outcome> {
+    const lane = this.#postings[laneOf(posting.customerId, this.#postings.length)];
+    invariant(lane !== undefined, 'a customer without a lane');
+    return lane.submit(posting);
   }
 
   /** How many postings wait for a transaction. */

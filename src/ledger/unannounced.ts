@@ -21,6 +21,8 @@ export interface ClaimedWallet extends WalletKey {
   readonly attempts: number;
   /** When the wallet was opened. */
   readonly createdAt: Date;
+  /** By which trace its news came, if traces are collected. */
+  readonly traceParent: string | null;
 }
 
 /** The most entries, and the most alerts, of one claim. */
@@ -63,7 +65,7 @@ const FIX_CLAIMS = `
   from due d
   where u.merchant_id = d.merchant_id and u.customer_id = d.customer_id and u.currency = d.currency
   returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
-    d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at`;
+    d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`;
 
 /** The entries of the claims, each wallet's in order. */
 export async function readClaimedEntries(db: Queryable, claims: readonly ClaimedWallet[]): Promise<readonly Entry[]> {
@@ -199,17 +201,34 @@ export async function postponeUnannounced(
 }
 
 /** Gives back the leases of claims that were not tried. */
-export async function releaseUnannounced(db: Queryable, claims: readonly ClaimedWallet[]): Promise<void> {
+export function releaseUnannounced(db: Queryable, claims: readonly ClaimedWallet[]): Promise<void> {
+  return setLeases(db, claims, null);
+}
+
+/** Keeps the leases of claims that are still worked on. */
+export function renewUnannounced(db: Queryable, claims: readonly ClaimedWallet[], seconds: number): Promise<void> {
+  return setLeases(db, claims, seconds);
+}
+
+async function setLeases(db: Queryable, claims: readonly ClaimedWallet[], seconds: number | null): Promise<void> {
   if (claims.length === 0) return;
   await db.query(
     `update unannounced_wallet u
-     set claimed_until = null
+     set claimed_until = now() + make_interval(secs => $6)
      from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
        as k (merchant_id, customer_id, currency, to_version, to_alert_seq)
      where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency
-       and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq`,
-    [...keyColumns(claims), claims.map((claim) => claim.toVersion), claims.map((claim) => claim.toAlertSeq)],
+       and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq and u.claimed_until is not null`,
+    [...keyColumns(claims), claims.map((claim) => claim.toVersion), claims.map((claim) => claim.toAlertSeq), seconds],
   );
+}
+
+/** How long until the first lease lapses unless it is renewed; null if nothing is leased. */
+export async function leaseLapsesInSeconds(db: Queryable): Promise<number | null> {
+  const { rows } = await db.query<{ seconds: number | null }>(
+    'select extract(epoch from min(claimed_until) - now())::float8 as seconds from unannounced_wallet where claimed_until > now()',
+  );
+  return rows[0]?.seconds ?? null;
 }
 
 interface KeyRow {
@@ -225,6 +244,7 @@ interface ClaimRow extends KeyRow {
   to_alert_seq: number;
   attempts: number;
   created_at: Date;
+  trace_parent: string | null;
 }
 
 interface AlertRow extends KeyRow {
@@ -250,6 +270,7 @@ function toClaim(row: ClaimRow): ClaimedWallet {
     toAlertSeq: row.to_alert_seq,
     attempts: row.attempts,
     createdAt: row.created_at,
+    traceParent: row.trace_parent,
   };
 }
 

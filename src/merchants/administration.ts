@@ -3,6 +3,8 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
+import { ProviderApiError } from '../provider-apis/api.ts';
+import { PROVIDER_APIS } from '../provider-apis/index.ts';
 import type { ProviderName } from '../providers/names.ts';
 import type { Secret } from '../secret.ts';
 import type { SecretBox } from '../secret-box.ts';
@@ -22,6 +24,7 @@ import { getMerchant, insertMerchant, type Merchant, setSuspended } from './merc
 import {
   deleteSecrets,
   insertSource,
+  SAME_ACCOUNT,
   type SourceInput,
   type SourceKey,
   type SourceRecord,
@@ -90,13 +93,15 @@ export function rotateApiKey(
   return transaction(services.pool, async (tx) => {
     const old = (await lockApiKey(tx, merchantId, keyId)) ?? refuse('NOT_FOUND', 'There is no such API key.');
     const now = services.clock.now();
+    if (old.replacedBy !== null) refuse('CONFLICT', 'This key was rotated before. Rotate the one that took its place.');
     const isOver = old.revokedAt !== null || (old.expiresAt !== null && old.expiresAt <= now);
     if (isOver) refuse('CONFLICT', 'This key was revoked or has ended. Create a new one.');
-    await endApiKeyAt(tx, merchantId, keyId, new Date(now.getTime() + graceSeconds * 1000));
     // It lives as long as the old one was meant to.
     const lifeMs = old.expiresAt === null ? null : old.expiresAt.getTime() - old.createdAt.getTime();
     const expiresAt = lifeMs === null ? null : new Date(now.getTime() + lifeMs);
-    return addKey(services, tx, merchantId, { name: old.name, scopes: old.scopes, expiresAt });
+    const made = await addKey(services, tx, merchantId, { name: old.name, scopes: old.scopes, expiresAt });
+    await endApiKeyAt(tx, merchantId, keyId, new Date(now.getTime() + graceSeconds * 1000), made.keyId);
+    return made;
   });
 }
 
@@ -154,7 +159,15 @@ export async function createSource(
     const now = clock.now();
     const key = await insertSource(tx, merchantId, source.provider, source, now);
     await storeSecret(tx, box, key, 'webhook', source.webhookSecret, now);
-    if (source.apiKey !== null) await storeSecret(tx, box, key, 'api', source.apiKey, now);
+    if (source.apiKey !== null) {
+      await storeApiAccess(
+        services,
+        tx,
+        { ...key, provider: source.provider, mode: merchant.mode },
+        source.apiKey,
+        now,
+      );
+    }
     return readSource(tx, key);
   });
 }
@@ -169,7 +182,7 @@ export function changeSource(
     await updateSource(tx, key, { ...source, ...change }, now);
     if (change.apiKey === undefined) return;
     if (change.apiKey === null) await deleteSecrets(tx, key, 'api', null);
-    else await storeSecret(tx, requireKey(services.box), key, 'api', change.apiKey, now);
+    else await storeApiAccess(services, tx, source, change.apiKey, now);
   });
 }
 
@@ -222,6 +235,27 @@ async function readSource(
 ): Promise<SourceRecord> {
   const [source] = await selectSourceRecords(db, merchantId, sourceId, lock);
   return source ?? refuse('NOT_FOUND', 'There is no such source.');
+}
+
+/** @throws {RefusalError} INVALID_REQUEST_BODY for a key of the wrong form, CONFLICT if another source has it */
+async function storeApiAccess(
+  { box, sources }: AdminServices,
+  tx: Tx,
+  { provider, mode, ...key }: SourceKey & Pick<SourceRecord, 'provider' | 'mode'>,
+  apiKey: Secret,
+  now: Date,
+): Promise<void> {
+  const connect = PROVIDER_APIS[provider];
+  if (connect === undefined) refuse('NOT_IMPLEMENTED', `The payments of ${provider} cannot be listed by its API.`);
+  try {
+    connect?.({ apiKey, mode });
+  } catch (error) {
+    if (!(error instanceof ProviderApiError)) throw error;
+    refuse('INVALID_REQUEST_BODY', `api_key: ${error.message}`);
+  }
+  if (sources.hasConfiguredApiKey(apiKey)) refuse('CONFLICT', SAME_ACCOUNT);
+  const problem = await storeSecret(tx, requireKey(box), key, 'api', apiKey, now);
+  if (problem !== null) refuse(problem.code, problem.message);
 }
 
 function checkWebhookSecret(provider: ProviderName, secret: Secret): void {

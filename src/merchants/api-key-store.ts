@@ -25,6 +25,8 @@ export interface ApiKeyRecord extends ApiKeyInput {
   /** To the minute; null if it never was. */
   readonly lastUsedAt: Date | null;
   readonly revokedAt: Date | null;
+  /** The key that was made to take its place. */
+  readonly replacedBy: string | null;
 }
 
 /** So that a list is one answer, and a leaking loop is noticed. */
@@ -99,11 +101,18 @@ export async function revokeApiKey(
   return rows[0] === undefined ? null : toRecord(rows[0]);
 }
 
-/** Lets a key end at a time, unless it ends earlier by itself. */
-export async function endApiKeyAt(tx: Tx, merchantId: string, keyId: string, at: Date): Promise<void> {
+/** Lets a key end at a time because another takes its place, unless it ends earlier by itself. */
+export async function endApiKeyAt(
+  tx: Tx,
+  merchantId: string,
+  keyId: string,
+  at: Date,
+  replacedBy: string,
+): Promise<void> {
   await tx.query(
-    'update api_key set expires_at = least(expires_at, $3), is_default = false where merchant_id = $1 and key_id = $2',
-    [merchantId, keyId, at.toISOString()],
+    `update api_key set expires_at = least(expires_at, $3), is_default = false, replaced_by = $4
+     where merchant_id = $1 and key_id = $2`,
+    [merchantId, keyId, at.toISOString(), replacedBy],
   );
 }
 
@@ -118,7 +127,8 @@ const NOTE_USE = {
     where key_id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')`,
 };
 
-const COLUMNS = 'key_id, merchant_id, name, scopes, hint, is_default, created_at, expires_at, last_used_at, revoked_at';
+const COLUMNS =
+  'key_id, merchant_id, name, scopes, hint, is_default, created_at, expires_at, last_used_at, revoked_at, replaced_by';
 
 interface KeyRow {
   key_id: string;
@@ -131,6 +141,7 @@ interface KeyRow {
   expires_at: Date | null;
   last_used_at: Date | null;
   revoked_at: Date | null;
+  replaced_by: string | null;
 }
 
 function toRecord(row: KeyRow): ApiKeyRecord {
@@ -145,5 +156,6 @@ function toRecord(row: KeyRow): ApiKeyRecord {
     expiresAt: row.expires_at,
     lastUsedAt: row.last_used_at,
     revokedAt: row.revoked_at,
+    replacedBy: row.replaced_by,
   };
 }

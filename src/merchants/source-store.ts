@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { SourceSettings } from '../config-sources.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type Refusal, refusal } from '../errors.ts';
@@ -117,6 +118,10 @@ export async function selectSourceRecords(
   }));
 }
 
+/** Two sources of one account would each credit all of its payments. */
+export const SAME_ACCOUNT =
+  'Another source has this API key. Two sources of one provider account would credit its payments twice.';
+
 /** Adds a webhook secret, which becomes the newest, or replaces the API key. The source must be locked. */
 export async function storeSecret(
   tx: Tx,
@@ -129,9 +134,10 @@ export async function storeSecret(
   const { merchantId, sourceId } = key;
   if (purpose === 'api') await deleteSecrets(tx, key, 'api', null);
   const { rowCount } = await tx.query(
-    `insert into source_secret (merchant_id, source_id, secret_id, purpose, sealed, hint, created_at)
-     select $1, $2, $3, $4, $5, $6, $7
-     where $4 = 'api' or (select count(*) from source_secret where merchant_id = $1 and source_id = $2 and purpose = 'webhook') < $8`,
+    `insert into source_secret (merchant_id, source_id, secret_id, purpose, sealed, hint, created_at, fingerprint)
+     select $1, $2, $3, $4, $5, $6, $7, $9
+     where $4 = 'api' or (select count(*) from source_secret where merchant_id = $1 and source_id = $2 and purpose = 'webhook') < $8
+     on conflict (fingerprint) where fingerprint is not null do nothing`,
     [
       merchantId,
       sourceId,
@@ -141,9 +147,11 @@ export async function storeSecret(
       hintOf(secret.reveal()),
       now.toISOString(),
       MAX_WEBHOOK_SECRETS,
+      purpose === 'api' ? hash('sha256', secret.reveal(), 'buffer') : null,
     ],
   );
   if (rowCount === 1) return null;
+  if (purpose === 'api') return refusal('CONFLICT', SAME_ACCOUNT);
   return refusal('CONFLICT', `The source has ${MAX_WEBHOOK_SECRETS} webhook secrets already. Remove an old one first.`);
 }
 
@@ -171,13 +179,12 @@ export async function selectSource(db: Queryable, box: SecretBox, sourceId: stri
   return rows[0] === undefined ? null : toSource(rows[0], box);
 }
 
-/** Enabled sources with an API key, of every merchant that is not suspended. */
+/** Enabled sources with an API key, of every merchant, a suspended one too: its customers did pay. */
 export async function selectSourcesWithApi(db: Queryable, box: SecretBox): Promise<readonly Source[]> {
   const { rows } = await db.query<SourceRow & SecretsColumn>(
     `select ${COLUMNS}, ${SECRETS} from source s
      where enabled
        and exists (select from source_secret k where k.merchant_id = s.merchant_id and k.source_id = s.source_id and k.purpose = 'api')
-       and exists (select from merchant m where m.merchant_id = s.merchant_id and m.suspended_at is null)
      order by merchant_id, source_id`,
   );
   return rows.map((row) => toSource(row, box));

@@ -2,6 +2,7 @@ import type { Config } from '../config.ts';
 import type { SourceSettings } from '../config-sources.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { ProviderName } from '../providers/names.ts';
+import type { Secret } from '../secret.ts';
 import type { SecretBox } from '../secret-box.ts';
 import { selectSource, selectSourcesWithApi } from './source-store.ts';
 
@@ -65,6 +66,11 @@ export class SourceDirectory implements Sources {
   /** The merchant's sources that the environment configures. */
   configured(merchantId: string): readonly Source[] {
     return this.#fromConfig.filter((source) => source.merchantId === merchantId);
+  }
+
+  /** Whether a source of the environment has this API key. */
+  hasConfiguredApiKey(apiKey: Secret): boolean {
+    return this.#fromConfig.some((source) => source.apiKey?.reveal() === apiKey.reveal());
   }
 
   /** Every enabled source whose provider's API can be asked, of every merchant. */

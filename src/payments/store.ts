@@ -87,13 +87,14 @@ export async function readPayments(db: Queryable, keys: readonly PaymentKey[]): 
   return assemble(payments, parts);
 }
 
-/** Notes that the provider says the same of these payments as we do. */
+/** Notes that the provider says the same of these payments as we do, the first time that it does. */
 export async function confirmPayments(tx: Tx, keys: readonly PaymentKey[], now: Date): Promise<void> {
   if (keys.length === 0) return;
   await tx.query(
     `update payment p set confirmed_at = $4
      from unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, source_id, payment_id)
-     where p.merchant_id = k.merchant_id and p.source_id = k.source_id and p.payment_id = k.payment_id`,
+     where p.merchant_id = k.merchant_id and p.source_id = k.source_id and p.payment_id = k.payment_id
+       and p.confirmed_at is null`,
     [
       keys.map((key) => key.merchantId),
       keys.map((key) => key.sourceId),

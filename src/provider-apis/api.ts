@@ -40,13 +40,18 @@ export interface ProviderApi {
    * in from here, since whose it is and what for would be a guess.
    */
   readonly omitsMetadata?: true;
-  /** @throws {ProviderApiError} */
-  list(kind: ListedKind, window: Window, cursor: string | null): Promise<Page>;
   /**
-   * The payment as it stands, or null if the provider knows none under this id or it is in a state that no event tells of.
+   * A page of what was made within the window. Asked again for the page that failed last, it goes on from where that
+   * stopped, so that a page which takes more requests than the provider allows at once comes to its end.
    * @throws {ProviderApiError}
    */
-  retrievePayment(paymentId: string): Promise<Listed | null>;
+  list(kind: ListedKind, window: Window, cursor: string | null): Promise<Page>;
+  /**
+   * An object of one of {@link kinds} as it stands, by the id it is listed under, however long ago it was made; null if
+   * the provider knows none under this id, or it is in a state that no event tells of.
+   * @throws {ProviderApiError}
+   */
+  retrieve(kind: ListedKind, objectId: string): Promise<Listed | null>;
 }
 
 export interface ProviderAccount {

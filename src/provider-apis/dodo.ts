@@ -11,6 +11,7 @@ import {
 } from './api.ts';
 import { failureOf, isPathId, parseAnswer, readJson, unreachable } from './json-client.ts';
 import { apiTime, bodyOf, isWithin, keyParts } from './listing.ts';
+import { type Once, PageMemo, pageKey } from './page-memo.ts';
 
 /*
  * | object  | state                                        | in the body of      |
@@ -162,12 +163,21 @@ export const connectDodo: ConnectProviderApi = (account) => {
     const answer = await asked(timeoutMs, (options) => retrieves[kind](id, options));
     return answer === null ? null : parseAnswer(NAME, OBJECTS[kind], answer);
   };
-  const completed = async (found: Found): Promise<Found> => {
-    if (found.isWhole) return found;
-    const whole = await retrieve(found.kind, found.objectId);
+  const retrieveListed = async ({ kind, objectId }: Found): Promise<Found> => {
+    const whole = await retrieve(kind, objectId);
     if (whole === null) throw new ProviderApiError('unavailable', `${NAME} lists what it does not know`);
     return whole;
   };
+  const complete = async (items: readonly Found[], once: Once<Found>): Promise<Listed[]> => {
+    const listed: Listed[] = [];
+    for (const found of items) {
+      const whole = found.isWhole ? found : await once(found.objectId, () => retrieveListed(found));
+      const one = listedOf(whole);
+      if (one !== null) listed.push(one);
+    }
+    return listed;
+  };
+  const memo = new PageMemo<readonly Found[], Found>();
   return {
     kinds: ['payment', 'refund', 'dispute'],
     async list(kind: ListedKind, window: Window, cursor: string | null) {
@@ -175,21 +185,19 @@ export const connectDodo: ConnectProviderApi = (account) => {
       // Both bounds are inclusive, so that `until` itself is left out below.
       const bounds = { created_at_gte: window.since.toISOString(), created_at_lte: window.until.toISOString() };
       const query = { ...bounds, page_number: pageNumber, page_size: PAGE_SIZE };
-      const { items } = parseAnswer(
-        NAME,
-        PAGES[kind],
-        await asked(timeoutMs, (options) => lists[kind](query, options)),
-      );
-      const listed: Listed[] = [];
-      for (const found of items.filter((item) => item.eventType !== null && isWithin(item.object.created_at, window))) {
-        const one = listedOf(await completed(found));
-        if (one !== null) listed.push(one);
-      }
-      // As in the SDK's own paging, only an empty page is known to be past the last.
-      return { listed, next: items.length === 0 ? null : String(pageNumber + 1) };
+      const list = async (): Promise<readonly Found[]> => {
+        const answer = await asked(timeoutMs, (options) => lists[kind](query, options));
+        return parseAnswer(NAME, PAGES[kind], answer).items;
+      };
+      return memo.read(pageKey(kind, window, cursor), list, async (items, once) => {
+        const told = items.filter((item) => item.eventType !== null && isWithin(item.object.created_at, window));
+        const listed = await complete(told, once);
+        // As in the SDK's own paging, only an empty page is known to be past the last.
+        return { listed, next: items.length === 0 ? null : String(pageNumber + 1) };
+      });
     },
-    async retrievePayment(paymentId: string) {
-      const found = isPathId(paymentId) ? await retrieve('payment', paymentId) : null;
+    async retrieve(kind: ListedKind, objectId: string) {
+      const found = isPathId(objectId) ? await retrieve(kind, objectId) : null;
       return found === null ? null : listedOf(found);
     },
   };

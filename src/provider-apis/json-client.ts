@@ -8,7 +8,8 @@ export interface JsonClientOptions {
   readonly provider: string;
   readonly baseUrl: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly timeoutMs?: number;
+  /** {@link API_TIMEOUT_MS} unless said otherwise. */
+  readonly timeoutMs: number | undefined;
   /** The body of a 400 that means what others say by a 404. */
   readonly notFound?: z.ZodType;
 }

@@ -10,8 +10,8 @@ import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from './listing
  * | payment | GET /v1/orders                | all                                       | order_created                 |
  * |         | GET /v1/subscription-invoices | paid ones, refunded since or not, but for | subscription_payment_success  |
  * |         |                               | the first of a subscription: an order     |                               |
- * | refund  | the same two                  | those of which anything was refunded      | order_refunded,               |
- * |         |                               |                                           | subscription_payment_refunded |
+ * | refund  | the same two                  | those of which anything was refunded, but | order_refunded,               |
+ * |         |                               | for the first of a subscription           | subscription_payment_refunded |
  *
  * What the merchant put on a checkout (`custom_data`) is in the events alone: Lemon Squeezy's API shows it nowhere. So the
  * bodies made here have none, and whose payment it is, only the link of its Lemon Squeezy customer can say.
@@ -31,7 +31,7 @@ const REFUND_REACH_DAYS = 120;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** An API key, and, where the account has several stores, a colon and the id of the one that the source stands for. */
-const KEY_FORM = /^([\w.-]{20,4000})(?::(\d{1,20}))?$/;
+const KEY_FORM = /^([\w.-]{20,})(?::(\d{1,20}))?$/;
 
 const ROUTES = ['orders', 'subscription-invoices'] as const;
 type Route = (typeof ROUTES)[number];
@@ -70,17 +70,27 @@ const ONE_RESOURCE = z.object({ data: RESOURCE });
 
 const REFUNDED_STATUSES: ReadonlySet<string> = new Set(['refunded', 'partial_refund']);
 
+/** An order tells the same money, and the same refunds of it. */
+function isFirstOfSubscription({ billing_reason: reason }: Resource['attributes']): boolean {
+  return reason === 'initial';
+}
+
 /** An invoice that is not paid yet is told of by no event, or by one of a failed attempt that the API does not show. */
 function isPayment({ type, attributes }: Resource): boolean {
   if (type === 'orders') return true;
-  const { status, billing_reason: reason } = attributes;
-  return reason !== 'initial' && (status === 'paid' || REFUNDED_STATUSES.has(status));
+  const { status } = attributes;
+  return !isFirstOfSubscription(attributes) && (status === 'paid' || REFUNDED_STATUSES.has(status));
 }
 
 /** A part that was refunded may show in the sum alone, under the status `paid` (docs, "Issue a Refund"). */
-function isRefunded({ attributes: { status, refunded, refunded_amount: amount } }: Resource): boolean {
-  return REFUNDED_STATUSES.has(status) || refunded === true || (amount ?? 0) > 0;
+function isRefunded({ attributes }: Resource): boolean {
+  const { status, refunded, refunded_amount: amount } = attributes;
+  return (
+    !isFirstOfSubscription(attributes) && (REFUNDED_STATUSES.has(status) || refunded === true || (amount ?? 0) > 0)
+  );
 }
+
+const IS_TOLD = { payment: isPayment, refund: isRefunded } as const;
 
 function listed(kind: 'payment' | 'refund', resource: Resource): Listed {
   const { type, id, attributes } = resource;
@@ -109,10 +119,10 @@ function readCursor(cursor: string | null): Cursor {
 }
 
 /** Lemon Squeezy, by its HTTP API. Its keys look the same in both modes; every object says which it is of. */
-export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE_URL }) => {
+export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE_URL, timeoutMs }) => {
   const [key, storeId] = keyParts(NAME, apiKey, KEY_FORM);
   const headers = { authorization: `Bearer ${key}`, accept: 'application/vnd.api+json' };
-  const client = new JsonClient({ provider: NAME, baseUrl, headers });
+  const client = new JsonClient({ provider: NAME, baseUrl, headers, timeoutMs });
 
   /** One page, and where the next begins: that of the other route once this one reaches back beyond `oldest`. */
   async function read(
@@ -152,14 +162,14 @@ export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE
       if (kind === 'dispute') return { listed: [], next: null };
       return kind === 'payment' ? listPayments(window, readCursor(cursor)) : listRefunds(window, readCursor(cursor));
     },
-    async retrievePayment(paymentId) {
-      const [, prefix, id] = /^(order_|invoice_)(\d{1,20})$/.exec(paymentId) ?? [];
+    async retrieve(kind, objectId) {
+      const [, prefix, id] = /^(order_|invoice_)(\d{1,20})$/.exec(objectId) ?? [];
       const route = ROUTES.find((one) => EVENTS[one].prefix === prefix);
-      if (route === undefined) return null;
+      if (kind === 'dispute' || route === undefined) return null;
       const answer = await client.get(`/v1/${route}/${id}`, ONE_RESOURCE);
-      if (answer === null) return null;
+      if (answer === null || !IS_TOLD[kind](answer.data)) return null;
       const isOfStore = storeId === undefined || String(answer.data.attributes.store_id) === storeId;
-      return isOfStore ? listed('payment', answer.data) : null;
+      return isOfStore ? listed(kind, answer.data) : null;
     },
   };
 };

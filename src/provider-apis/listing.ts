@@ -2,7 +2,10 @@ import { z } from 'zod';
 import type { Secret } from '../secret.ts';
 import { ProviderApiError, type Window } from './api.ts';
 
-/** What the clients on plain HTTP share. */
+/** What the clients share. */
+
+/** Lemon Squeezy's keys are signed tokens of more than a thousand characters. */
+const MAX_KEY_CHARACTERS = 4200;
 
 /** A time of the provider's, kept as the text it came as. */
 export const apiTime = z.string().refine((text) => !Number.isNaN(Date.parse(text)), 'wants a time');
@@ -20,12 +23,18 @@ export function bodyOf(event: Readonly<Record<string, unknown>>): Buffer {
 }
 
 /**
- * The parts of a key, by the groups of `form`.
+ * The parts of a key, by the groups of `form`. `problem` is what to say of a key of another form.
  * @throws {ProviderApiError} `refused` if it is not of that form; it would only fail, if not leak, in a header
  */
-export function keyParts(provider: string, apiKey: Secret, form: RegExp): readonly (string | undefined)[] {
-  const match = form.exec(apiKey.reveal());
-  if (match === null) throw new ProviderApiError('refused', `${provider}: the API key is not of the form it uses`);
+export function keyParts(
+  provider: string,
+  apiKey: Secret,
+  form: RegExp,
+  problem = 'the API key is not of the form it uses',
+): readonly (string | undefined)[] {
+  const key = apiKey.reveal();
+  const match = key.length > MAX_KEY_CHARACTERS ? null : form.exec(key);
+  if (match === null) throw new ProviderApiError('refused', `${provider}: ${problem}`);
   return match.slice(1);
 }
 

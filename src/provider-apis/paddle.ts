@@ -9,6 +9,7 @@ import {
 } from './api.ts';
 import { JsonClient } from './json-client.ts';
 import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from './listing.ts';
+import { PageMemo, pageKey } from './page-memo.ts';
 
 /*
  * | kind    | route             | listed                                                          | event                 |
@@ -22,7 +23,7 @@ import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from './listing
  * Paddle's ids sort by creation (developer.paddle.com, "Filter and sort"). Credits move no money and are not asked for.
  * A chargeback stays as it is when another adjustment reverses it. The adapter reads the chargebacks of a transaction as
  * one dispute, so the older news would contradict the newer; it is left out here. The cursor is the id of the last
- * object read, as the `next` of Paddle's answers has it.
+ * object read, as the `next` of Paddle's answers has it. A transaction asked for by its id may be `past_due` as well.
  */
 
 const NAME = 'paddle';
@@ -32,8 +33,8 @@ const PAGE_SIZE = 100;
 
 /** Keys of before 2025 are bare hexadecimal; the newer ones name the environment they open. */
 const KEY_FORMS = {
-  live: /^(?!pdl_sdbx_)(\w{20,200})$/,
-  test: /^(?!pdl_live_)(\w{20,200})$/,
+  live: /^(?!pdl_sdbx_)(\w{20,})$/,
+  test: /^(?!pdl_live_)(\w{20,})$/,
 } as const;
 
 const BASE_URLS = { live: 'https://api.paddle.com', test: 'https://sandbox-api.paddle.com' } as const;
@@ -68,6 +69,7 @@ const REVERSALS: ReadonlyMap<string, string> = new Map([
   ['chargeback', 'chargeback_reverse'],
   ['chargeback_warning', 'chargeback_warning_reverse'],
 ]);
+const REVERSAL_ACTIONS = [...REVERSALS.values()].join(',');
 
 /** Whether a later one of `reversals` takes the adjustment back. */
 function isReversed(adjustment: Adjustment, reversals: readonly Adjustment[]): boolean {
@@ -77,11 +79,12 @@ function isReversed(adjustment: Adjustment, reversals: readonly Adjustment[]): b
   );
 }
 
+/** Those whose events tell of money, or that it failed to come. Each has the event of its name. */
+const TOLD_STATUSES: ReadonlySet<string> = new Set(['completed', 'past_due']);
+
 function listedTransaction(transaction: z.infer<typeof TRANSACTION>): Listed {
-  const { id, status } = transaction;
-  // Every status has the event of its name but for the first, in which a transaction is created.
-  const eventType = `transaction.${status === 'draft' ? 'created' : status}`;
-  const body = bodyOf({ event_type: eventType, occurred_at: transaction.updated_at, data: transaction });
+  const { id, status, updated_at } = transaction;
+  const body = bodyOf({ event_type: `transaction.${status}`, occurred_at: updated_at, data: transaction });
   return { kind: 'payment', objectId: id, state: status, body };
 }
 
@@ -89,6 +92,11 @@ function listedAdjustment(kind: ListedKind, adjustment: Adjustment): Listed {
   const { id, status } = adjustment;
   const body = bodyOf({ event_type: 'adjustment.updated', occurred_at: adjustment.updated_at, data: adjustment });
   return { kind, objectId: id, state: status, body };
+}
+
+function pageQuery(order: string, after: string | null, filter: Readonly<Record<string, string>>): URLSearchParams {
+  const from = after === null ? {} : { after };
+  return new URLSearchParams({ ...filter, order_by: order, per_page: String(PAGE_SIZE), ...from });
 }
 
 /** Only the cursor is taken of the address: the key goes nowhere but where it was configured for. */
@@ -100,66 +108,69 @@ function nextOf({ has_more: hasMore, next }: { has_more: boolean; next: string }
 }
 
 /** Paddle Billing, by its HTTP API. */
-export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode] }) => {
+export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode], timeoutMs }) => {
   const [key] = keyParts(NAME, apiKey, KEY_FORMS[mode]);
-  const client = new JsonClient({
-    provider: NAME,
-    baseUrl,
-    headers: { authorization: `Bearer ${key}`, 'paddle-version': '1' },
-  });
+  const headers = { authorization: `Bearer ${key}`, 'paddle-version': '1' };
+  const client = new JsonClient({ provider: NAME, baseUrl, headers, timeoutMs });
+  const memo = new PageMemo<z.infer<typeof ADJUSTMENTS>, readonly Adjustment[]>();
 
   async function listTransactions(window: Window, cursor: string | null): Promise<Page> {
-    const query = new URLSearchParams({
+    const query = pageQuery('id[ASC]', cursor, {
       status: 'completed',
       'created_at[GTE]': window.since.toISOString(),
       'created_at[LT]': window.until.toISOString(),
-      order_by: 'id[ASC]',
-      per_page: String(PAGE_SIZE),
-      ...(cursor === null ? {} : { after: cursor }),
     });
     const { data, meta } = pageOf(NAME, await client.get(`/transactions?${query}`, TRANSACTIONS));
     return { listed: data.map(listedTransaction), next: nextOf(meta.pagination) };
   }
 
   async function listAdjustments(kind: keyof typeof ACTIONS, window: Window, cursor: string | null): Promise<Page> {
-    const query = new URLSearchParams({
-      action: ACTIONS[kind],
-      order_by: 'id[DESC]',
-      per_page: String(PAGE_SIZE),
-      ...(cursor === null ? {} : { after: cursor }),
+    const list = () => adjustmentsBy(pageQuery('id[DESC]', cursor, { action: ACTIONS[kind] }));
+    return memo.read(pageKey(kind, window, cursor), list, async ({ data, meta }, once) => {
+      const inWindow = data.filter(({ created_at }) => isWithin(created_at, window));
+      const reversals = await once('reversals', () => reversalsOf(inWindow));
+      const listed = inWindow.filter((adjustment) => !isReversed(adjustment, reversals));
+      const isPastWindow = data.some(({ created_at }) => isBefore(created_at, window.since));
+      return {
+        listed: listed.map((adjustment) => listedAdjustment(kind, adjustment)),
+        next: isPastWindow ? null : nextOf(meta.pagination),
+      };
     });
-    const { data, meta } = pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
-    const inWindow = data.filter(({ created_at }) => isWithin(created_at, window));
-    const reversals = await reversalsOf(inWindow.filter(({ action }) => REVERSALS.has(action)));
-    const listed = inWindow.filter((adjustment) => !isReversed(adjustment, reversals));
-    const isPastWindow = data.some(({ created_at }) => isBefore(created_at, window.since));
-    return {
-      listed: listed.map((adjustment) => listedAdjustment(kind, adjustment)),
-      next: isPastWindow ? null : nextOf(meta.pagination),
-    };
   }
 
-  /** The approved reversals of these chargebacks' transactions: a page is enough, as one seldom has two. */
-  async function reversalsOf(chargebacks: readonly Adjustment[]): Promise<readonly Adjustment[]> {
+  async function adjustmentsBy(query: URLSearchParams): Promise<z.infer<typeof ADJUSTMENTS>> {
+    return pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
+  }
+
+  /** The approved reversals of transactions with a chargeback: a page is enough, as one seldom has two. */
+  async function reversalsOf(adjustments: readonly Adjustment[]): Promise<readonly Adjustment[]> {
+    const chargebacks = adjustments.filter(({ action }) => REVERSALS.has(action));
     if (chargebacks.length === 0) return [];
-    const query = new URLSearchParams({
-      transaction_id: [...new Set(chargebacks.map(({ transaction_id }) => transaction_id))].join(','),
-      action: [...REVERSALS.values()].join(','),
-      status: 'approved',
-      order_by: 'id[DESC]',
-      per_page: String(PAGE_SIZE),
-    });
-    return pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS)).data;
+    const transactions = new Set(chargebacks.map(({ transaction_id }) => transaction_id));
+    const filter = { transaction_id: [...transactions].join(','), action: REVERSAL_ACTIONS, status: 'approved' };
+    return (await adjustmentsBy(pageQuery('id[DESC]', null, filter))).data;
+  }
+
+  async function retrieveTransaction(id: string): Promise<Listed | null> {
+    if (!/^txn_\w+$/.test(id)) return null;
+    const found = await client.get(`/transactions/${id}`, ONE_TRANSACTION);
+    return found !== null && TOLD_STATUSES.has(found.data.status) ? listedTransaction(found.data) : null;
+  }
+
+  /** Paddle has no route to one adjustment. */
+  async function retrieveAdjustment(kind: keyof typeof ACTIONS, id: string): Promise<Listed | null> {
+    if (!/^adj_\w+$/.test(id)) return null;
+    const { data } = await adjustmentsBy(new URLSearchParams({ id, action: ACTIONS[kind] }));
+    const found = data.find((one) => one.id === id);
+    if (found === undefined || isReversed(found, await reversalsOf([found]))) return null;
+    return listedAdjustment(kind, found);
   }
 
   return {
     kinds: ['payment', 'refund', 'dispute'],
     list: (kind, window, cursor) =>
       kind === 'payment' ? listTransactions(window, cursor) : listAdjustments(kind, window, cursor),
-    async retrievePayment(paymentId) {
-      if (!/^txn_\w+$/.test(paymentId)) return null;
-      const found = await client.get(`/transactions/${paymentId}`, ONE_TRANSACTION);
-      return found === null ? null : listedTransaction(found.data);
-    },
+    retrieve: (kind, objectId) =>
+      kind === 'payment' ? retrieveTransaction(objectId) : retrieveAdjustment(kind, objectId),
   };
 };

@@ -25,6 +25,10 @@ const API_VERSION = '2026-10';
 
 const BASE_URLS = { live: 'https://api.polar.sh', test: 'https://sandbox-api.polar.sh' } as const;
 
+/** An organization's token. A person's own, `polar_pat_…`, would list every organization of that person as one. */
+const KEY_FORM = /^(polar_oat_\w{10,})$/;
+const WANTED_KEY = 'the API key must be an organization access token (polar_oat_…), which sees one organization alone';
+
 const TIMES = { created_at: apiTime, modified_at: apiTime.nullish() };
 const ORDER = z.looseObject({ id: z.string(), status: z.string(), paid: z.boolean(), ...TIMES });
 const REFUND = z.looseObject({ id: z.string(), status: z.string(), ...TIMES });
@@ -43,8 +47,7 @@ function bodyAbout(type: string, data: Order | Refund): Buffer {
 }
 
 function listedOrder(order: Order): Listed {
-  const body = bodyAbout(order.paid ? 'order.paid' : 'order.created', order);
-  return { kind: 'payment', objectId: order.id, state: order.status, body };
+  return { kind: 'payment', objectId: order.id, state: order.status, body: bodyAbout('order.paid', order) };
 }
 
 function listedRefund(refund: Refund): Listed {
@@ -62,12 +65,13 @@ function nextOf(
 }
 
 /** Polar, by its HTTP API. Its access tokens look the same in both modes. */
-export const connectPolar: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode] }) => {
-  const [token] = keyParts(NAME, apiKey, /^(polar_\w{10,200})$/);
+export const connectPolar: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode], timeoutMs }) => {
+  const [token] = keyParts(NAME, apiKey, KEY_FORM, WANTED_KEY);
   const client = new JsonClient({
     provider: NAME,
     baseUrl,
     headers: { authorization: `Bearer ${token}`, 'polar-version': API_VERSION },
+    timeoutMs,
   });
 
   function queryOf(page: number, times: Readonly<Record<string, string>> = {}): URLSearchParams {
@@ -90,6 +94,18 @@ export const connectPolar: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_
     return { listed: listed.map(listedRefund), next: nextOf(answer, page, window) };
   }
 
+  async function retrieveOrder(id: string): Promise<Listed | null> {
+    const order = await client.get(`/v1/orders/${id}`, ORDER);
+    return order?.paid === true ? listedOrder(order) : null;
+  }
+
+  /** Polar has no route to one refund. */
+  async function retrieveRefund(id: string): Promise<Listed | null> {
+    const { items } = pageOf(NAME, await client.get(`/v1/refunds/?id=${id}`, REFUNDS));
+    const found = items.find((refund) => refund.id === id);
+    return found === undefined ? null : listedRefund(found);
+  }
+
   return {
     kinds: ['payment', 'refund'],
     async list(kind, window, cursor) {
@@ -97,10 +113,9 @@ export const connectPolar: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_
       const page = cursor === null ? 1 : Number(cursor);
       return kind === 'payment' ? listOrders(window, page) : listRefunds(window, page);
     },
-    async retrievePayment(paymentId) {
-      if (!z.guid().safeParse(paymentId).success) return null;
-      const order = await client.get(`/v1/orders/${paymentId}`, ORDER);
-      return order === null ? null : listedOrder(order);
+    async retrieve(kind, objectId) {
+      if (kind === 'dispute' || !z.guid().safeParse(objectId).success) return null;
+      return kind === 'payment' ? retrieveOrder(objectId) : retrieveRefund(objectId);
     },
   };
 };

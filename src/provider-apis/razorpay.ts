@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { type ConnectProviderApi, type Listed, type ListedKind, ProviderApiError, type Window } from './api.ts';
 import { isPathId, JsonClient } from './json-client.ts';
 import { bodyOf, keyParts, pageOf } from './listing.ts';
+import { type Once, PageMemo, pageKey } from './page-memo.ts';
 
 /*
  * By plain HTTP: razorpay 2.9.8 has no timeout, loses the Retry-After header, and throws a TypeError of its own when a
@@ -28,7 +29,10 @@ const PAGE_SIZE = 100;
 const KEY_FORMS = { test: /^rzp_test_\w+:[\x21-\x7e]+$/, live: /^rzp_live_\w+:[\x21-\x7e]+$/ } as const;
 
 const NO_SUCH_ID = z.object({
-  error: z.object({ code: z.literal('BAD_REQUEST_ERROR'), description: z.literal('The id provided does not exist') }),
+  error: z.object({
+    code: z.literal('BAD_REQUEST_ERROR'),
+    description: z.string().regex(/^The id provided does not exist$| is not a valid id$/),
+  }),
 });
 
 const OBJECT = z.looseObject({
@@ -109,30 +113,40 @@ export const connectRazorpay: ConnectProviderApi = ({ apiKey, mode, baseUrl, tim
     baseUrl: baseUrl ?? 'https://api.razorpay.com',
     headers: { authorization: `Basic ${Buffer.from(apiKey.reveal()).toString('base64')}` },
     notFound: NO_SUCH_ID,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    timeoutMs,
   });
-  const retrieve = async (paymentId: string): Promise<RazorpayObject | null> =>
-    isPathId(paymentId) ? client.get(`${ROUTES.payment}/${paymentId}`, OBJECT) : null;
+  const find = async (kind: ListedKind, id: string): Promise<RazorpayObject | null> =>
+    isPathId(id) ? client.get(`${ROUTES[kind]}/${id}`, OBJECT) : null;
+  const memo = new PageMemo<readonly RazorpayObject[], RazorpayObject | null>();
+
+  /** @param once where payments are found that were asked for before */
+  async function complete(
+    kind: ListedKind,
+    object: RazorpayObject,
+    once: Once<RazorpayObject | null>,
+  ): Promise<Listed | null> {
+    const paymentId = kind === 'refund' ? (object.payment_id ?? null) : null;
+    const payment = paymentId === null ? null : await once(paymentId, () => find('payment', paymentId));
+    return listedOf(kind, object, payment);
+  }
 
   return {
     kinds: ['payment', 'refund', 'dispute'],
     async list(kind: ListedKind, window: Window, cursor: string | null) {
       const skip = skipOf(cursor);
-      const { items } = pageOf(NAME, await client.get(pagePath(kind, window, skip), PAGE));
-      const payments = new Map<string, RazorpayObject | null>();
-      const listed: Listed[] = [];
-      for (const object of items.filter((item) => isWithin(window, item))) {
-        const paymentId = kind === 'refund' ? (object.payment_id ?? null) : null;
-        if (paymentId !== null && !payments.has(paymentId)) payments.set(paymentId, await retrieve(paymentId));
-        const one = listedOf(kind, object, paymentId === null ? null : (payments.get(paymentId) ?? null));
-        if (one !== null) listed.push(one);
-      }
-      const next = skip + items.length;
-      return { listed, next: items.length === 0 ? null : String(next) };
+      const list = async () => pageOf(NAME, await client.get(pagePath(kind, window, skip), PAGE)).items;
+      return memo.read(pageKey(kind, window, cursor), list, async (items, once) => {
+        const listed: Listed[] = [];
+        for (const object of items.filter((item) => isWithin(window, item))) {
+          const one = await complete(kind, object, once);
+          if (one !== null) listed.push(one);
+        }
+        return { listed, next: items.length === 0 ? null : String(skip + items.length) };
+      });
     },
-    async retrievePayment(paymentId: string) {
-      const payment = await retrieve(paymentId);
-      return payment === null ? null : listedOf('payment', payment, null);
+    async retrieve(kind: ListedKind, objectId: string) {
+      const object = await find(kind, objectId);
+      return object === null ? null : complete(kind, object, (_, ask) => ask());
     },
   };
 };

@@ -78,7 +78,9 @@ function secondsFrom(date: Date): number {
 }
 
 function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAccount): Stripe {
-  const { hostname, port, protocol } = new URL(baseUrl ?? 'https://api.stripe.com');
+  const { hostname, port, protocol, href, origin } = new URL(baseUrl ?? 'https://api.stripe.com');
+  // The SDK takes no path: the key would go to whatever answers at the root of a proxy.
+  if (href !== `${origin}/`) throw new ProviderApiError('refused', `${NAME}: the API's address must have no path`);
   return new Stripe(apiKey.reveal(), {
     maxNetworkRetries: 0,
     timeout: timeoutMs,
@@ -104,6 +106,11 @@ export const connectStripe: ConnectProviderApi = (account) => {
     refund: (params: Stripe.RefundListParams) => client.refunds.list(params),
     dispute: (params: Stripe.DisputeListParams) => client.disputes.list(params),
   };
+  const retrieves = {
+    payment: (id: string) => client.paymentIntents.retrieve(id),
+    refund: (id: string) => client.refunds.retrieve(id),
+    dispute: (id: string) => client.disputes.retrieve(id),
+  };
   return {
     kinds: ['payment', 'refund', 'dispute'],
     async list(kind: ListedKind, { since, until }: Window, cursor: string | null) {
@@ -114,10 +121,10 @@ export const connectStripe: ConnectProviderApi = (account) => {
       const listed = data.map((object) => listedOf(kind, object, livemode)).filter((one) => one !== null);
       return { listed, next: has_more ? (data.at(-1)?.id ?? null) : null };
     },
-    async retrievePayment(paymentId: string) {
-      if (!isPathId(paymentId)) return null;
-      const answer = await asked(() => client.paymentIntents.retrieve(paymentId));
-      return answer === null ? null : listedOf('payment', parseAnswer(NAME, OBJECT, answer), livemode);
+    async retrieve(kind: ListedKind, objectId: string) {
+      if (!isPathId(objectId)) return null;
+      const answer = await asked(() => retrieves[kind](objectId));
+      return answer === null ? null : listedOf(kind, parseAnswer(NAME, OBJECT, answer), livemode);
     },
   };
 };

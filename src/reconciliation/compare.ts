@@ -9,7 +9,12 @@ import { postingsDue, settle } from '../payments/settle.ts';
  */
 export type Comparison =
   | { readonly kind: 'matched' | 'missing' | 'nothing' }
-  | { readonly kind: 'differing'; readonly reason: string };
+  | {
+      readonly kind: 'differing';
+      readonly reason: string;
+      /** It is recorded, and what follows from it is not posted: its event is parked, or somebody dealt with it by hand. */
+      readonly isStuck?: true;
+    };
 
 const NOTHING: Comparison = { kind: 'nothing' };
 const MISSING: Comparison = { kind: 'missing' };
@@ -26,7 +31,8 @@ export function compare(payment: Payment | null, fact: Fact): Comparison {
   if (reason !== null) return { kind: 'differing', reason };
   const { due } = postingsDue(payment, settle(payment, payment.refunds));
   const isStuck = payment.state === 'succeeded' && due.length > 0;
-  return isStuck ? { kind: 'differing', reason: 'is known here, but its entries are not posted' } : { kind: 'matched' };
+  if (!isStuck) return { kind: 'matched' };
+  return { kind: 'differing', reason: 'is known here, but its entries are not posted', isStuck };
 }
 
 /** What has not moved money, and undoes nothing that we believe has. */
@@ -53,7 +59,9 @@ function disagreement(payment: Payment, fact: Fact): string | null {
       ? { state: payment.state, amountMinor: payment.amountPaid, currency: payment.currency }
       : partOf(payment, fact);
   if (known === undefined) return null;
-  if (known.state !== fact.state) return `is ${known.state} here and ${fact.state} at the provider`;
+  // That a dispute was withdrawn contradicts neither that it was won nor that it was lost.
+  const mayDiffer = fact.kind === 'dispute' && fact.state === 'withdrawn';
+  if (known.state !== fact.state && !mayDiffer) return `is ${known.state} here and ${fact.state} at the provider`;
   if (known.currency !== null && fact.currency !== null && known.currency !== fact.currency) {
     return `is in ${known.currency} here and in ${fact.currency} at the provider`;
   }

@@ -1,6 +1,7 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
+import { OLD_NEWS } from '../inbox/old-news.ts';
 import type { PaymentKey } from '../payments/store.ts';
-import { type Item, OUTCOMES, type Outcome, type Run } from './run.ts';
+import { type Item, OUTCOMES, type Outcome } from './run.ts';
 import type { RunKey } from './store.ts';
 
 /** What runs found, and what they look up to find it. */
@@ -52,76 +53,72 @@ export interface SettledItem extends Item {
   readonly outcome: 'healed' | 'differing';
 }
 
-/** Says what became of missing items whose events are settled by now, and returns them. */
+/**
+ * Says what became of missing items whose events are settled by now. An event that told what was known by the time it
+ * was applied leaves no item, and neither does one that somebody has dismissed.
+ * @returns what was healed and what was parked
+ */
 export async function settleItems(tx: Tx, { merchantId, runId }: RunKey): Promise<readonly SettledItem[]> {
+  await tx.query(
+    `with known as (
+       delete from reconciliation_item i
+       using provider_event e
+       where i.merchant_id = $1 and i.run_id = $2 and i.outcome = 'missing' and e.event_id = i.event_id and e.merchant_id = i.merchant_id
+         and ((e.state = 'applied' and e.detail = $3) or e.state in ('ignored', 'dismissed'))
+       returning e.state)
+     update reconciliation r set matched = matched + (select count(*) from known where state = 'applied')
+     where r.merchant_id = $1 and r.run_id = $2`,
+    [merchantId, runId, OLD_NEWS],
+  );
   const { rows } = await tx.query<ItemRow & { outcome: 'healed' | 'differing' }>(
     `update reconciliation_item i
      set outcome = case e.state when 'applied' then 'healed' else 'differing' end,
        reason = case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end
      from provider_event e
      where i.merchant_id = $1 and i.run_id = $2 and i.outcome = 'missing' and e.event_id = i.event_id and e.merchant_id = i.merchant_id
-       and e.state not in ('pending', 'waiting')
+       and e.state in ('applied', 'parked')
      returning i.kind, i.object_id, i.payment_id, i.outcome, i.reason, i.event_id`,
     [merchantId, runId],
   );
   return rows.map((row) => ({ ...toItem(row), outcome: row.outcome }));
 }
 
-/**
- * Payments of ours within the run's window that nobody has confirmed since the run began, by id.
- * A payment can be heard of long after it was made, so one that was made before the window may be among them.
- */
-export async function unconfirmedPayments(
-  db: Queryable,
-  run: Run,
-  after: string | null,
-  limit: number,
-): Promise<readonly string[]> {
-  const { rows } = await db.query<{ payment_id: string }>(
-    `select p.payment_id from payment p
-     where p.merchant_id = $1 and p.source_id = $2 and p.state = 'succeeded' and p.created_at >= $3 and p.created_at < $4
-       and (p.confirmed_at is null or p.confirmed_at < $5) and ($6::text is null or p.payment_id > $6)
-       and not exists (select from reconciliation_item i
-         where i.merchant_id = p.merchant_id and i.run_id = $7 and i.kind = 'payment' and i.object_id = p.payment_id)
-     order by p.payment_id limit $8`,
-    [
-      run.merchantId,
-      run.sourceId,
-      run.since.toISOString(),
-      run.until.toISOString(),
-      run.createdAt.toISOString(),
-      after,
-      run.runId,
-      limit,
-    ],
-  );
-  return rows.map((row) => row.payment_id);
+/** An event that a person has to deal with, or has dealt with. */
+export interface EventInHand {
+  readonly eventId: string;
+  readonly state: 'parked' | 'dismissed';
+  readonly reason: string | null;
 }
 
-/** The newest parked event of each of these payments, by payment id. */
-export async function parkedEvents(
+/** The newest parked event of each of these payments, else the newest dismissed one, by payment id. */
+export async function eventsInHand(
   db: Queryable,
   { merchantId, sourceId }: Omit<PaymentKey, 'paymentId'>,
   paymentIds: readonly string[],
-): Promise<ReadonlyMap<string, { readonly eventId: string; readonly reason: string }>> {
-  const { rows } = await db.query<{ payment_id: string; event_id: string; reason: string }>(
-    `select distinct on (payment_id) payment_id, event_id, reason from provider_event
-     where merchant_id = $1 and source_id = $2 and payment_id = any ($3) and state = 'parked'
-     order by payment_id, received_at desc, event_id desc`,
+): Promise<ReadonlyMap<string, EventInHand>> {
+  const { rows } = await db.query<{
+    payment_id: string;
+    event_id: string;
+    state: EventInHand['state'];
+    reason: string | null;
+  }>(
+    `select distinct on (payment_id) payment_id, event_id, state, reason from provider_event
+     where merchant_id = $1 and source_id = $2 and payment_id = any ($3) and state in ('parked', 'dismissed')
+     order by payment_id, state desc, received_at desc, event_id desc`,
     [merchantId, sourceId, paymentIds],
   );
-  return new Map(rows.map((row) => [row.payment_id, { eventId: row.event_id, reason: row.reason }]));
+  return new Map(rows.map((row) => [row.payment_id, { eventId: row.event_id, state: row.state, reason: row.reason }]));
 }
 
-/** Which of these payments the run has found already. */
-export async function foundPayments(
+/** Which of these payments the run has taken in. */
+export async function takenPayments(
   db: Queryable,
   { merchantId, runId }: RunKey,
   paymentIds: readonly string[],
 ): Promise<ReadonlySet<string>> {
   const { rows } = await db.query<{ object_id: string }>(
     `select object_id from reconciliation_item
-     where merchant_id = $1 and run_id = $2 and kind = 'payment' and object_id = any ($3)`,
+     where merchant_id = $1 and run_id = $2 and kind = 'payment' and object_id = any ($3) and outcome in ('missing', 'healed')`,
     [merchantId, runId, paymentIds],
   );
   return new Set(rows.map((row) => row.object_id));

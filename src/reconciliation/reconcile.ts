@@ -4,18 +4,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
+import { isUnavailable } from '../db/sqlstate.ts';
 import { autocommit } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Source, SourceDirectory } from '../merchants/sources.ts';
-import { type Listed, type ListedKind, type ProviderApi, ProviderApiError } from '../provider-apis/api.ts';
+import { type Listed, type ProviderApi, ProviderApiError } from '../provider-apis/api.ts';
 import { UnreadableSecretError } from '../secret-box.ts';
-import { unconfirmedPayments } from './item-store.ts';
+import { type Ours, unconfirmed, unfinished } from './ours.ts';
 import type { Phase, Run } from './run.ts';
 import { settleRun } from './settle-run.ts';
 import { endRun, getRun, lease, noteProblem, type RunKey, release } from './store.ts';
 import { LeaseLostError, type PageToTake, takePage, type Work } from './take-page.ts';
-import { theirPayments } from './their-payments.ts';
 
 export interface ReconcileServices {
   readonly pool: Pool;
@@ -50,7 +50,8 @@ const RENEW_MS = 4_000;
 /** With waits that double from 1 s up to a minute, about five minutes. */
 const MAX_TRIES = 10;
 const LONGEST_WAIT_SECONDS = 60;
-const UNLISTED_PAGE = 20;
+/** Each is a request, and all of a page are asked for again if one fails. */
+const OURS_PAGE = 5;
 const SETTLE_POLL_MS = 250;
 const SETTLE_SECONDS = 30;
 
@@ -66,14 +67,21 @@ export async function reconcile(services: ReconcileServices, key: RunKey, option
   const renewal = setInterval(() => void lease(db, key, leasedBy, LEASE_SECONDS).catch(() => {}), RENEW_MS);
   try {
     const source = await services.sources.find(db, key.merchantId, (await current(services, key)).sourceId);
-    const api = source === null ? null : services.connect(source);
+    const api = source === null || !source.enabled ? null : services.connect(source);
     if (source === null || api === null) {
-      await endRun(db, key, 'failed', 'the source has no API key any more', services.clock.now());
+      await endRun(
+        db,
+        key,
+        leasedBy,
+        'failed',
+        'the source is disabled, or this process has no API key of it',
+        services.clock.now(),
+      );
       return await current(services, key);
     }
     await walk(services, api, source, key, leasedBy, options);
   } catch (error) {
-    await giveUp(services, key, error);
+    await giveUp(services, key, leasedBy, error);
   } finally {
     clearInterval(renewal);
     await release(db, key, leasedBy);
@@ -82,17 +90,28 @@ export async function reconcile(services: ReconcileServices, key: RunKey, option
 }
 
 /** What a person must mend ends the run; what passes by itself leaves it to be taken up again. */
-async function giveUp({ pool, clock, logger }: ReconcileServices, key: RunKey, error: unknown): Promise<void> {
+async function giveUp(
+  { pool, clock, logger }: ReconcileServices,
+  key: RunKey,
+  by: string,
+  error: unknown,
+): Promise<void> {
   if (error instanceof LeaseLostError) return;
   if (error instanceof UnreadableSecretError) {
-    await endRun(autocommit(pool), key, 'failed', `the API key cannot be read: ${error.message}`, clock.now());
+    await endRun(autocommit(pool), key, by, 'failed', `the API key cannot be read: ${error.message}`, clock.now());
     return;
   }
-  if (!(error instanceof ProviderApiError)) throw error;
+  if (isUnavailable(error)) throw error;
+  if (!(error instanceof ProviderApiError)) {
+    logger.error({ ...key, err: error }, 'a reconciliation failed');
+    const name = error instanceof Error ? error.name : 'Error';
+    await endRun(autocommit(pool), key, by, 'failed', `an error of our own (${name}); the log has it`, clock.now());
+    return;
+  }
   logger.warn({ ...key, kind: error.kind, reason: error.message }, 'a provider’s API does not answer');
   const isFinal = error.kind === 'unauthorized' || error.kind === 'refused';
-  if (isFinal) await endRun(autocommit(pool), key, 'failed', error.message, clock.now());
-  else await noteProblem(autocommit(pool), key, error.message, clock.now());
+  if (isFinal) await endRun(autocommit(pool), key, by, 'failed', error.message, clock.now());
+  else await noteProblem(autocommit(pool), key, by, error.message, clock.now());
 }
 
 async function walk(
@@ -112,48 +131,42 @@ async function walk(
       await settle(services, work, options);
       return;
     }
-    const page = await patiently(run, options, () =>
-      run.phase === 'unlisted' ? askForUnlisted(services, api, run) : listPage(services, work),
-    );
+    const page = await patiently(run, options, () => nextPage(services, work));
     if (page === null) return;
     await takePage(services, work, page);
   }
 }
 
-async function listPage(services: ReconcileServices, work: Work): Promise<PageToTake> {
-  const { api, run } = work;
+async function listPage({ api, run }: Work): Promise<PageToTake> {
   const { phase, cursor } = run;
   const kind = api.kinds.find((one) => one === phase);
   invariant(kind !== undefined, `a run lists what its provider does not: ${phase}`);
   const { listed, next } = await api.list(kind, run, cursor);
-  const payments = kind === 'payment' ? [] : await theirPayments(services, work, listed);
-  return {
-    listed: [...payments, ...listed],
-    unknown: [],
-    phase: next === null ? phaseAfter(api, kind) : kind,
-    cursor: next,
-  };
+  const following = api.kinds[api.kinds.indexOf(kind) + 1] ?? 'open';
+  return { listed, unknown: [], phase: next === null ? following : kind, cursor: next };
 }
 
-/** Payments first, since what refers to them waits for them; then ours that were not listed. */
-function phaseAfter({ kinds }: ProviderApi, kind: ListedKind): Phase {
-  return kinds[kinds.indexOf(kind) + 1] ?? 'unlisted';
-}
-
-/**
- * Asks for payments of ours that were not listed, one by one: most were made before the window and heard of within it.
- */
-async function askForUnlisted({ pool }: ReconcileServices, api: ProviderApi, run: Run): Promise<PageToTake> {
-  const ids = await unconfirmedPayments(autocommit(pool), run, run.cursor, UNLISTED_PAGE);
+/** Asks by their ids for things of ours that no list of the window shows. */
+async function askForOurs({ api, run }: Work, ours: readonly Ours[], next: Phase): Promise<PageToTake> {
   const listed: Listed[] = [];
   const unknown: string[] = [];
-  for (const paymentId of ids) {
-    const found = await api.retrievePayment(paymentId);
-    if (found === null) unknown.push(paymentId);
-    else listed.push(found);
+  for (const { kind, objectId } of ours) {
+    if (!api.kinds.includes(kind)) continue;
+    const found = await api.retrieve(kind, objectId);
+    if (found !== null) listed.push(found);
+    // What is unfinished here may be in a state that no event tells of; what is paid may not.
+    else if (run.phase === 'unlisted') unknown.push(objectId);
   }
-  const isLast = ids.length < UNLISTED_PAGE;
-  return { listed, unknown, phase: isLast ? 'settling' : 'unlisted', cursor: isLast ? null : (ids.at(-1) ?? null) };
+  const cursor = ours.length < OURS_PAGE ? null : (ours.at(-1)?.cursor ?? null);
+  return { listed, unknown, phase: cursor === null ? next : run.phase, cursor };
+}
+
+async function nextPage({ pool }: ReconcileServices, work: Work): Promise<PageToTake> {
+  const db = autocommit(pool);
+  const { run } = work;
+  if (run.phase === 'open') return askForOurs(work, await unfinished(db, run, OURS_PAGE), 'unlisted');
+  if (run.phase === 'unlisted') return askForOurs(work, await unconfirmed(db, run, OURS_PAGE), 'settling');
+  return listPage(work);
 }
 
 /**
@@ -182,21 +195,21 @@ async function patiently<T>(
 }
 
 /** Waits until what was missing is applied. What takes longer is settled when the run is taken up again. */
-async function settle(services: ReconcileServices, { run }: Work, options: ReconcileOptions): Promise<void> {
+async function settle(services: ReconcileServices, { run, leasedBy }: Work, options: ReconcileOptions): Promise<void> {
   const { signal, onProgress, settleSeconds = SETTLE_SECONDS } = options;
   let deadlineMs = performance.now() + settleSeconds * 1000;
   while (!signal.aborted) {
     const settled = await settleRun(services, run);
     const now = await current(services, run);
     onProgress?.({ run: now, waiting: null });
-    if (now.outcomes.missing === 0) {
-      await endRun(autocommit(services.pool), run, 'finished', null, services.clock.now());
+    if (run.isDryRun || now.outcomes.missing === 0) {
+      await endRun(autocommit(services.pool), run, leasedBy, 'finished', null, services.clock.now());
       return;
     }
     if (settled > 0) deadlineMs = performance.now() + settleSeconds * 1000;
     if (performance.now() > deadlineMs) {
       const problem = 'what was missing is taken in, but not applied yet';
-      await noteProblem(autocommit(services.pool), run, problem, services.clock.now());
+      await noteProblem(autocommit(services.pool), run, leasedBy, problem, services.clock.now());
       return;
     }
     await pause(SETTLE_POLL_MS, signal);

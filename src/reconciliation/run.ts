@@ -2,10 +2,11 @@ import type { ListedKind } from '../provider-apis/api.ts';
 import type { ProviderName } from '../providers/names.ts';
 
 /**
- * What a run does, in this order: it lists what the provider has, kind by kind; asks for payments of ours that were not
- * listed; and settles, which is to wait until what was missing is applied.
+ * What a run does, in this order: it lists what the provider has, kind by kind; asks again for what is unfinished here,
+ * however long ago it was made (`open`); asks for payments of ours that were not listed (`unlisted`); and settles, which is
+ * to wait until what was missing is applied.
  */
-export type Phase = ListedKind | 'unlisted' | 'settling';
+export type Phase = ListedKind | 'open' | 'unlisted' | 'settling';
 
 export type RequestedBy = 'schedule' | 'api' | 'cli';
 
@@ -20,6 +21,8 @@ export interface Run {
   /** … and before this. */
   readonly until: Date;
   readonly requestedBy: RequestedBy;
+  /** Compares only, and takes nothing in. */
+  readonly isDryRun: boolean;
   readonly state: 'running' | 'finished' | 'failed';
   readonly phase: Phase;
   readonly cursor: string | null;
@@ -37,7 +40,7 @@ export interface Run {
 export const OUTCOMES = ['missing', 'healed', 'differing', 'unknown'] as const;
 
 /**
- * `missing`: was taken in, and is not applied yet. `healed`: was missing, and is applied. `differing`: wants a person.
+ * `missing`: was taken in, and is not applied yet; or would have been, were it not a dry run. `healed`: was missing, and is applied. `differing`: wants a person.
  * `unknown`: a payment of ours that the provider does not know.
  */
 export type Outcome = (typeof OUTCOMES)[number];

@@ -2,6 +2,7 @@ import { autocommit } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Source } from '../merchants/sources.ts';
+import { type ListedKind, ProviderApiError } from '../provider-apis/api.ts';
 import type { ReconcileServices } from './reconcile.ts';
 import type { RequestedBy, Run } from './run.ts';
 import { getRun, insertRun, runningRun } from './store.ts';
@@ -14,6 +15,7 @@ export interface RunRequest {
   readonly since: Date;
   readonly until: Date;
   readonly requestedBy: RequestedBy;
+  readonly isDryRun: boolean;
 }
 
 /** Providers keep payments for years; nobody needs to go back further in one run. */
@@ -29,13 +31,14 @@ export function latestUntil(now: Date): Date {
 /**
  * Begins to compare a source with its provider; to be worked on by `reconcile`. A source has one run at a time: where
  * one is under way, that one is returned.
- * @throws {RefusalError} NOT_FOUND, NOT_IMPLEMENTED, CONFLICT (no API key) or INVALID_REQUEST_BODY (the window)
+ * @throws {RefusalError} NOT_FOUND, NOT_IMPLEMENTED, CONFLICT (disabled, no API key or one of the wrong form) or INVALID_REQUEST_BODY (the window)
  */
 export async function startRun(services: StartServices, request: RunRequest): Promise<Run> {
   const { merchantId, sourceId, since, until } = request;
   const db = autocommit(services.pool);
   const source =
     (await services.sources.find(db, merchantId, sourceId)) ?? refuse('NOT_FOUND', 'There is no such source.');
+  if (!source.enabled) refuse('CONFLICT', 'The source is disabled.');
   const kinds = requireApi(services, source);
   if (since >= until)
     refuse('INVALID_REQUEST_BODY', 'since: wants a time before until, and until lies at least five minutes back');
@@ -51,11 +54,15 @@ export async function startRun(services: StartServices, request: RunRequest): Pr
   return started ?? startRun(services, request);
 }
 
-function requireApi({ connect }: StartServices, source: Source) {
+function requireApi({ connect }: StartServices, source: Source): readonly ListedKind[] {
   if (source.apiKey === null) {
     refuse('CONFLICT', 'The source has no API key of the provider. Set one; with it, payments can be listed.');
   }
-  const api =
-    connect(source) ?? refuse('NOT_IMPLEMENTED', `The payments of ${source.provider} cannot be listed by its API.`);
-  return api.kinds;
+  try {
+    const api = connect(source);
+    return api?.kinds ?? refuse('NOT_IMPLEMENTED', `The payments of ${source.provider} cannot be listed by its API.`);
+  } catch (error) {
+    if (!(error instanceof ProviderApiError)) throw error;
+    return refuse('CONFLICT', `The source's API key is not usable: ${error.message}.`);
+  }
 }

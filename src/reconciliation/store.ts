@@ -9,13 +9,16 @@ export interface RunKey {
   readonly runId: string;
 }
 
-export type NewRun = Pick<Run, 'merchantId' | 'runId' | 'sourceId' | 'provider' | 'since' | 'until' | 'requestedBy'>;
+export type NewRun = Pick<
+  Run,
+  'merchantId' | 'runId' | 'sourceId' | 'provider' | 'since' | 'until' | 'requestedBy' | 'isDryRun'
+>;
 
 /** @returns false if a run of the same source is under way */
 export async function insertRun(db: Queryable, run: NewRun, phase: Phase, now: Date): Promise<boolean> {
   const { rowCount } = await db.query(
-    `insert into reconciliation (merchant_id, run_id, source_id, provider, since, until, requested_by, state, phase, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, 'running', $8, $9, $9) on conflict do nothing`,
+    `insert into reconciliation (merchant_id, run_id, source_id, provider, since, until, requested_by, dry_run, state, phase, created_at, updated_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9, $10, $10) on conflict do nothing`,
     [
       run.merchantId,
       run.runId,
@@ -24,6 +27,7 @@ export async function insertRun(db: Queryable, run: NewRun, phase: Phase, now: D
       run.since.toISOString(),
       run.until.toISOString(),
       run.requestedBy,
+      run.isDryRun,
       phase,
       now.toISOString(),
     ],
@@ -61,12 +65,25 @@ export async function runningRun(db: Queryable, merchantId: string, sourceId: st
   return rows[0] === undefined ? null : toRun(rows[0]);
 }
 
-/** Every run that is under way, of every merchant, oldest first. */
+/**
+ * Every run under way that a worker is to work on, of every merchant, oldest first. What somebody runs at a terminal is
+ * left to them, unless they have not been seen for a while.
+ */
 export async function runningRuns(db: Queryable): Promise<readonly RunKey[]> {
   const { rows } = await db.query<{ merchant_id: string; run_id: string }>(
-    "select merchant_id, run_id from reconciliation where state = 'running' order by created_at, run_id limit 1000",
+    `select merchant_id, run_id from reconciliation
+     where state = 'running' and (requested_by <> 'cli' or updated_at < now() - interval '10 minutes')
+     order by created_at, run_id limit 1000`,
   );
   return rows.map((row) => ({ merchantId: row.merchant_id, runId: row.run_id }));
+}
+
+/** Forgets runs that nobody looks at any more, with what they found. */
+export async function deleteOldRuns(db: Queryable, keepDays: number): Promise<void> {
+  await db.query(
+    "delete from reconciliation where state <> 'running' and created_at < now() - make_interval(days => $1)",
+    [keepDays],
+  );
 }
 
 /** Takes a run for oneself, or keeps it, for `seconds` by the database's clock. @returns false if somebody else has it */
@@ -115,35 +132,50 @@ export async function advance(
   return rowCount === 1;
 }
 
+/** Says what keeps a run from getting on. Only whoever has it may. */
 export async function noteProblem(
   db: Queryable,
   { merchantId, runId }: RunKey,
+  by: string,
   problem: string,
   now: Date,
 ): Promise<void> {
   await db.query(
-    `update reconciliation set problem = left($3, 500), updated_at = $4 where merchant_id = $1 and run_id = $2 and state = 'running'`,
-    [merchantId, runId, problem, now.toISOString()],
+    `update reconciliation set problem = left($4, 500), updated_at = $5
+     where merchant_id = $1 and run_id = $2 and leased_by = $3 and state = 'running'`,
+    [merchantId, runId, by, problem, now.toISOString()],
   );
 }
 
-/** Ends a run; to end it twice changes nothing. */
+/**
+ * Ends a run. Only whoever has it may; to end it twice changes nothing. One that is finished and follows on what was
+ * compared before moves on the time up to which its source is compared.
+ */
 export async function endRun(
   db: Queryable,
   { merchantId, runId }: RunKey,
+  by: string,
   state: 'finished' | 'failed',
   problem: string | null,
   now: Date,
 ): Promise<void> {
   await db.query(
-    `update reconciliation set state = $3, problem = left($4, 500), finished_at = $5, updated_at = $5, leased_by = null, leased_until = null
-     where merchant_id = $1 and run_id = $2 and state = 'running'`,
-    [merchantId, runId, state, problem, now.toISOString()],
+    `with ended as (
+       update reconciliation
+       set state = $4, problem = left($5, 500), finished_at = $6, updated_at = $6, leased_by = null, leased_until = null
+       where merchant_id = $1 and run_id = $2 and leased_by = $3 and state = 'running'
+       returning merchant_id, source_id, since, until, dry_run)
+     update reconciliation_source s
+     set compared_until = greatest(s.compared_until, e.until)
+     from ended e
+     where $4 = 'finished' and not e.dry_run and s.merchant_id = e.merchant_id and s.source_id = e.source_id
+       and e.since <= coalesce(s.compared_until, s.known_since)`,
+    [merchantId, runId, by, state, problem, now.toISOString()],
   );
 }
 
 const COLUMNS = `r.merchant_id, r.run_id, r.source_id, r.provider, r.since, r.until, r.requested_by, r.state, r.phase, r.cursor,
-  r.listed, r.matched, r.problem, r.created_at, r.finished_at,
+  r.dry_run, r.listed, r.matched, r.problem, r.created_at, r.finished_at,
   (select coalesce(jsonb_object_agg(outcome, count), '{}') from (
      select i.outcome, count(*) as count from reconciliation_item i
      where i.merchant_id = r.merchant_id and i.run_id = r.run_id group by i.outcome) as counted) as outcomes`;
@@ -156,6 +188,7 @@ interface RunRow {
   since: Date;
   until: Date;
   requested_by: RequestedBy;
+  dry_run: boolean;
   state: Run['state'];
   phase: Phase;
   cursor: string | null;
@@ -176,6 +209,7 @@ function toRun(row: RunRow): Run {
     since: row.since,
     until: row.until,
     requestedBy: row.requested_by,
+    isDryRun: row.dry_run,
     state: row.state,
     phase: row.phase,
     cursor: row.cursor,

@@ -8,7 +8,7 @@ import type { Payment } from '../payments/payment.ts';
 import { confirmPayments, type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
 import type { Listed, ProviderApi } from '../provider-apis/api.ts';
 import { type Comparison, compare } from './compare.ts';
-import { eventsByKeys, insertItems, parkedEvents } from './item-store.ts';
+import { type EventInHand, eventsByKeys, eventsInHand, insertItems, takenPayments } from './item-store.ts';
 import { type Reading, read } from './reading.ts';
 import type { ReconcileServices } from './reconcile.ts';
 import type { Item, Phase, Run } from './run.ts';
@@ -41,6 +41,8 @@ export class LeaseLostError extends Error {
 
 const RESEND =
   'no webhook told of it, and the API does not say its metadata: send its webhook again from the provider’s dashboard';
+const WITHOUT_PAYMENT =
+  'the success of its payment is not known here: compare from when that was made, or correct it by hand';
 
 /**
  * Compares a page with what we know, takes in what is missing by the door that webhooks come in by, notes the rest, and
@@ -54,17 +56,20 @@ export async function takePage(services: ReconcileServices, work: Work, page: Pa
     const verdicts = await judge(tx, work, readings);
     const readingsOf = (kind: Comparison['kind']) =>
       verdicts.filter(({ comparison }) => comparison.kind === kind).map(({ reading }) => reading);
-    const taken = await takeIn(services, tx, work, readingsOf('missing'), now);
+    const taken = work.run.isDryRun ? NOTHING_TAKEN : await takeIn(services, tx, work, readingsOf('missing'), now);
     const items = verdicts.flatMap((one) => toItem({ ...one, eventId: taken.get(one.reading) ?? one.eventId }));
     const unknown = page.unknown.map(unknownItem);
     await insertItems(tx, work.run, [...items, ...unknown], now);
     const matched = readingsOf('matched');
-    await confirmPayments(tx, paymentKeys(work, matched), now);
+    const confirmed = matched.filter(({ listed }) => listed.kind === 'payment');
+    await confirmPayments(tx, paymentKeys(work, confirmed), now);
     const compared = verdicts.filter(({ comparison }) => comparison.kind !== 'nothing').length;
     const step = { ...page, listed: compared + unknown.length, matched: matched.length };
     if (!(await advance(tx, work.run, work.leasedBy, step, now))) throw new LeaseLostError();
   });
 }
+
+const NOTHING_TAKEN: ReadonlyMap<Reading, string> = new Map();
 
 interface Judged {
   readonly reading: Reading;
@@ -75,28 +80,56 @@ interface Judged {
 
 async function judge(tx: Tx, work: Work, readings: readonly Reading[]): Promise<readonly Judged[]> {
   const keys = paymentKeys(work, readings);
-  const payments = await readPayments(tx, keys);
   const paymentIds = keys.map((key) => key.paymentId);
-  const parked = await parkedEvents(tx, keyOf(work, ''), paymentIds);
+  const context: Context = {
+    payments: await readPayments(tx, keys),
+    taken: await takenPayments(tx, work.run, paymentIds),
+    inHand: await eventsInHand(tx, work.source, paymentIds),
+  };
   return readings.map((reading): Judged => {
     const { facts, problem } = reading;
     if (problem !== null) return { reading, comparison: { kind: 'differing', reason: problem }, eventId: null };
-    const all = facts.map((fact) =>
-      compareFact(work, payments.get(paymentKeyText(keyOf(work, fact.paymentId))) ?? null, fact),
-    );
-    const comparison = worstOf(all);
-    const event = facts.map((fact) => parked.get(fact.paymentId)).find((one) => one !== undefined);
-    if (comparison.kind !== 'differing' || event === undefined) return { reading, comparison, eventId: null };
-    const reason = `${comparison.reason}; an event of it is parked: ${event.reason}`;
-    return { reading, comparison: { ...comparison, reason }, eventId: event.eventId };
+    const comparison = worstOf(facts.map((fact) => compareFact(work, context, fact)));
+    const event = facts.map((fact) => context.inHand.get(fact.paymentId)).find((one) => one !== undefined);
+    return withEventInHand({ reading, comparison, eventId: null }, event);
   });
 }
 
-/** What would be taken in without the metadata that its webhook has, is left to a person: it would be a guess. */
-function compareFact({ api }: Work, payment: Payment | null, fact: Fact): Comparison {
+interface Context {
+  readonly payments: ReadonlyMap<string, Payment>;
+  /** Payments that the run has taken in, and that are perhaps not applied yet. */
+  readonly taken: ReadonlySet<string>;
+  readonly inHand: ReadonlyMap<string, EventInHand>;
+}
+
+/**
+ * What would be a guess is left to a person: a payment without the metadata that its webhook has, and what undoes a
+ * payment that we do not know. Taken in alone, a refund would wait for its payment in vain and then count as an order's.
+ */
+function compareFact({ api, source }: Work, { payments, taken }: Context, fact: Fact): Comparison {
+  const { merchantId, sourceId } = source;
+  const { paymentId } = fact;
+  const payment = payments.get(paymentKeyText({ merchantId, sourceId, paymentId })) ?? null;
   const comparison = compare(payment, fact);
-  const isGuess = comparison.kind === 'missing' && api.omitsMetadata === true && payment?.state !== 'succeeded';
-  return isGuess ? { kind: 'differing', reason: RESEND } : comparison;
+  if (comparison.kind === 'nothing' || payment?.state === 'succeeded') return comparison;
+  if (fact.kind === 'payment') {
+    const isGuess = comparison.kind === 'missing' && api.omitsMetadata === true;
+    return isGuess ? { kind: 'differing', reason: RESEND } : comparison;
+  }
+  return taken.has(paymentId) ? comparison : { kind: 'differing', reason: WITHOUT_PAYMENT };
+}
+
+/** A parked event of a payment wants a person, even if all else is as it should be; what was dismissed has had one. */
+function withEventInHand(judged: Judged, event: EventInHand | undefined): Judged {
+  const { comparison } = judged;
+  if (event === undefined || comparison.kind === 'missing' || comparison.kind === 'nothing') return judged;
+  if (event.state === 'dismissed') {
+    const isSettled = comparison.kind === 'differing' && comparison.isStuck === true;
+    return isSettled ? { ...judged, comparison: { kind: 'matched' } } : judged;
+  }
+  const what =
+    comparison.kind === 'differing' ? `${comparison.reason}; an event of it is parked` : 'an event of it is parked';
+  return { ...judged, comparison: { kind: 'differing', reason: `${what}: ${event.reason}` }, eventId: event.eventId };
 }
 
 /** What is missing is taken in first; what else there is to say will be said by the next run. */

@@ -11,8 +11,8 @@ import { ensureDefaultMerchant } from '../../src/merchants/default-merchant.ts';
 import { startWeb, type Web } from '../../src/web.ts';
 import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { DatabaseProxy } from '../support/database-proxy.ts';
 import { startProcess } from '../support/process.ts';
+import { StatementProxy } from '../support/statement-proxy.ts';
 import { eventually } from '../support/wait.ts';
 
 /** The web process as a whole: health, headers, outages, stopping, the default merchant. */
@@ -101,7 +101,7 @@ describe('a running service', () => {
 describe('without its database', () => {
   it('is alive, not ready, turns requests away with 503, and recovers by itself', async () => {
     const database = await createTestDatabase();
-    const proxy = await DatabaseProxy.start(database.url);
+    const proxy = await StatementProxy.start(database.url);
     const config = loadConfig({ PORT: '0', API_KEY, STRIPE_WEBHOOK_SECRET: 'whsec_123456' });
     const web = await startWeb({ config, databaseUrl: proxy.url, logger, clock: systemClock, print: () => {} });
     const call = (path: string, body?: object) =>
@@ -246,7 +246,7 @@ describe('the default merchant', () => {
     // Another one takes its place; and without one in the environment, none is made where there is one.
     expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: false });
     const later = new Date(systemClock.now().getTime() + 60_000);
-    await transaction(database.pool, async (tx) => endApiKeyAt(tx, 'bus_keys', await keyId(KEY_C), later));
+    await transaction(database.pool, async (tx) => endApiKeyAt(tx, 'bus_keys', await keyId(KEY_C), later, 'key_next'));
     expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: true });
     expect((await findCaller(db, hashApiKey(KEY_C)))?.expiresAt).toEqual(later);
     expect((await ensure({})).newApiKey).toBeNull();

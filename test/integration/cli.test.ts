@@ -15,6 +15,7 @@ const GROUPS = [
   'wallets',
   'reconcile',
   'reconciliations',
+  'jobs',
   'audit',
 ];
 
@@ -56,6 +57,7 @@ describe('chokin', { timeout: 60_000 }, () => {
       ['event list', "error: unknown command 'event'"],
       ['events list --status lost', 'error: --status: wants one of pending,'],
       ['events list --limit=1e3', 'error: --limit: wants a whole number from 1 to 1000'],
+      ['jobs redrive everything', 'error: <queue>: wants one of apply-provider-event,'],
       ['events show', "error: missing required argument 'event-id'"],
       ['keys create --name a', "error: required option '--scopes <list>' not specified"],
       ['keys create --name a --scopes admin', 'error: --scopes: wants read, write or read,write'],

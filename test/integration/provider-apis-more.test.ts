@@ -1,7 +1,14 @@
 import { type Environment, Paddle } from '@paddle/paddle-node-sdk';
 import { createPolar } from '@polar-sh/sdk/2026-10';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ConnectProviderApi, Listed, ListedKind, ProviderApi, Window } from '../../src/provider-apis/api.ts';
+import type {
+  ConnectProviderApi,
+  Listed,
+  ListedKind,
+  ProviderAccount,
+  ProviderApi,
+  Window,
+} from '../../src/provider-apis/api.ts';
 import { connectLemonSqueezy } from '../../src/provider-apis/lemonsqueezy.ts';
 import { connectPaddle } from '../../src/provider-apis/paddle.ts';
 import { connectPolar } from '../../src/provider-apis/polar.ts';
@@ -11,6 +18,7 @@ import {
   LEMONSQUEEZY_API_KEY,
   PADDLE_API_KEY,
   POLAR_ACCESS_TOKEN,
+  PROXY_PATH,
   type ProviderApiServer,
   startLemonSqueezyApi,
   startPaddleApi,
@@ -92,7 +100,8 @@ afterEach(async () => {
 async function connected(connect: ConnectProviderApi, key: string, starting: Promise<ProviderApiServer>) {
   const server = await starting;
   servers.push(server);
-  const account = (apiKey: string) => connect({ apiKey: new Secret(apiKey), mode: 'test', baseUrl: server.url });
+  const account = (apiKey: string, options: Partial<ProviderAccount> = {}) =>
+    connect({ apiKey: new Secret(apiKey), mode: 'test', baseUrl: server.url, ...options });
   return { server, api: account(key), account };
 }
 
@@ -137,26 +146,58 @@ describe('Paddle', () => {
     expect(server.requests).toHaveLength(2);
   });
 
-  it('leaves out transactions that are not completed, and shows them as they stand when asked for', async () => {
+  it('leaves out transactions that are not completed, and retrieves those that failed as well', async () => {
     const completed = transactionAt(9, MIDDAY);
     const states = ['draft', 'ready', 'billed', 'paid', 'past_due', 'canceled'];
     const others = states.map((status, index) => transactionAt(index, MIDDAY, { status }));
     const { api } = await paddleApi([...others, completed]);
     expect(await idsOf(api, 'payment')).toEqual(['txn_000009']);
-    const found = await api.retrievePayment('txn_000009');
+    const found = await api.retrieve('payment', 'txn_000009');
     expect(found).toMatchObject({ kind: 'payment', objectId: 'txn_000009', state: 'completed' });
     expect(said('paddle', found?.body ?? '')).toEqual(said('paddle', paddleTransaction({ paymentId: 'txn_000009' })));
-    const asTheyStand = await Promise.all(others.map(({ id }) => api.retrievePayment(String(id))));
-    expect(asTheyStand.map((one) => PROVIDERS.paddle.interpret(one?.body ?? Buffer.alloc(0)))).toMatchObject([
-      { eventType: 'transaction.created', kind: 'ignored' },
-      { eventType: 'transaction.ready', kind: 'ignored' },
-      { eventType: 'transaction.billed', kind: 'ignored' },
-      { eventType: 'transaction.paid', kind: 'ignored' },
-      { eventType: 'transaction.past_due', kind: 'facts', facts: [{ state: 'failed' }] },
-      { eventType: 'transaction.canceled', kind: 'ignored' },
-    ]);
-    expect(await api.retrievePayment('txn_unknown')).toBeNull();
-    expect(await api.retrievePayment('../customers')).toBeNull();
+    const asTheyStand = await Promise.all(others.map(({ id }) => api.retrieve('payment', String(id))));
+    expect(asTheyStand.map((one) => one?.state ?? null)).toEqual([null, null, null, null, 'past_due', null]);
+    expect(PROVIDERS.paddle.interpret(asTheyStand[4]?.body ?? Buffer.alloc(0))).toMatchObject({
+      eventType: 'transaction.past_due',
+      facts: [{ kind: 'payment', state: 'failed' }],
+    });
+    for (const id of ['txn_unknown', '../customers']) expect(await api.retrieve('payment', id)).toBeNull();
+  });
+
+  it.each([
+    ['refund', 'refund'],
+    ['dispute', 'chargeback'],
+  ] as const)('retrieves a %s that was decided long after it was made', async (kind, action) => {
+    const others = range(60).map((index) => adjustmentAt(100 + index, MIDDAY, action));
+    const held = { ...adjustmentAt(1, timeAt(SINCE, -90 * DAY_MS), action), status: 'pending_approval' };
+    const { server, api } = await paddleApi([], [...others, held]);
+    const stateOf = async () => said('paddle', (await api.retrieve(kind, 'adj_000001'))?.body ?? '');
+    expect(await stateOf()).toMatchObject({ facts: [{ kind, state: kind === 'refund' ? 'pending' : 'open' }] });
+    held.status = 'approved';
+    expect(await stateOf()).toMatchObject({ facts: [{ kind, state: kind === 'refund' ? 'succeeded' : 'lost' }] });
+    const listed = (await listedOf(api, kind)).find(({ objectId }) => objectId === 'adj_000100');
+    expect(await api.retrieve(kind, 'adj_000100')).toEqual(listed);
+    for (const id of ['adj_unknown', 'chargeback', 'adj_1,adj_000001']) {
+      expect(await api.retrieve(kind, id)).toBeNull();
+    }
+    expect(await api.retrieve(kind === 'refund' ? 'dispute' : 'refund', 'adj_000001')).toBeNull();
+    expect(server.requests.filter((path) => path.includes('adj_1,'))).toEqual([]);
+  });
+
+  it('does not retrieve a chargeback that was reversed since', async () => {
+    const adjustments = [adjustmentAt(1, MIDDAY, 'chargeback'), adjustmentAt(2, MIDDAY, 'chargeback_reverse')];
+    const { api } = await paddleApi([], adjustments);
+    expect(await api.retrieve('dispute', 'adj_000001')).toBeNull();
+    expect(await api.retrieve('dispute', 'adj_000002')).toMatchObject({ objectId: 'adj_000002' });
+  });
+
+  it('asks for a page of chargebacks once, whatever becomes of the question for their reversals', async () => {
+    const { server, api } = await paddleApi([], [adjustmentAt(1, MIDDAY, 'chargeback')]);
+    server.script(null, { status: 429 }, { status: 500 });
+    await expect(api.list('dispute', WINDOW, null)).rejects.toMatchObject({ kind: 'rate_limited' });
+    await expect(api.list('dispute', WINDOW, null)).rejects.toMatchObject({ kind: 'unavailable' });
+    expect((await api.list('dispute', WINDOW, null)).listed).toHaveLength(1);
+    expect(server.requests.map((path) => path.includes('transaction_id='))).toEqual([false, true, true, true]);
   });
 
   it.each([
@@ -220,6 +261,8 @@ describe('Paddle', () => {
     expect(transactions.hasMore).toBe(true);
     const adjustments = await paddle.adjustments.list({ action: 'refund' }).next();
     expect(adjustments.map(({ id }) => id)).toEqual(['adj_000002', 'adj_000001', 'adj_000000']);
+    const chosen = await paddle.adjustments.list({ id: ['adj_000001'], action: 'refund' }).next();
+    expect(chosen.map(({ id }) => id)).toEqual(['adj_000001']);
     expect((await paddle.transactions.get('txn_000001')).id).toBe('txn_000001');
     await expect(paddle.transactions.get('txn_unknown')).rejects.toMatchObject({ code: 'not_found' });
   });
@@ -278,21 +321,42 @@ describe('Polar', () => {
     expect(new Set(pages.flat().map(({ objectId }) => objectId))).toEqual(new Set(range(45).map(uuid)));
   });
 
-  it('leaves out orders that are not paid, and shows them as they stand when asked for', async () => {
+  it('leaves out orders that are not paid, in lists and by their ids', async () => {
     const paid = [orderAt(1, MIDDAY), orderAt(2, MIDDAY, { status: 'refunded' })];
     const unpaid = ['draft', 'pending', 'void'].map((status, index) =>
       orderAt(10 + index, MIDDAY, { status, paid: false }),
     );
     const { api } = await polarApi([...paid, ...unpaid]);
     expect((await listedOf(api, 'payment')).map(({ state }) => state)).toEqual(['paid', 'refunded']);
-    const pending = await api.retrievePayment(uuid(11));
-    expect(pending?.state).toBe('pending');
-    expect(said('polar', pending?.body ?? '')).toMatchObject({ kind: 'ignored' });
-    const found = await api.retrievePayment(uuid(1));
+    const found = await api.retrieve('payment', uuid(1));
     expect(said('polar', found?.body ?? '')).toEqual(said('polar', polarOrderPaid({ paymentId: uuid(1) })));
-    expect(await api.retrievePayment(uuid(999))).toBeNull();
-    expect(await api.retrievePayment('..')).toBeNull();
+    for (const id of [uuid(10), uuid(11), uuid(12), uuid(999), '..']) {
+      expect(await api.retrieve('payment', id)).toBeNull();
+    }
   });
+
+  it('retrieves a refund that was decided long after it was made', async () => {
+    const held = { ...refundAt(1, timeAt(SINCE, -90 * DAY_MS)), status: 'pending' };
+    const { api } = await polarApi([], [...range(30).map((index) => refundAt(100 + index, MIDDAY)), held]);
+    const stateOf = async () => said('polar', (await api.retrieve('refund', uuid(1)))?.body ?? '');
+    expect(await stateOf()).toMatchObject({ facts: [{ kind: 'refund', refundId: uuid(1), state: 'pending' }] });
+    held.status = 'succeeded';
+    expect(await stateOf()).toMatchObject({ facts: [{ kind: 'refund', refundId: uuid(1), state: 'succeeded' }] });
+    const listed = (await listedOf(api, 'refund')).find(({ objectId }) => objectId === uuid(100));
+    expect(await api.retrieve('refund', uuid(100))).toEqual(listed);
+    for (const id of [uuid(999), '..', '']) expect(await api.retrieve('refund', id)).toBeNull();
+    expect(await api.retrieve('dispute', uuid(1))).toBeNull();
+  });
+
+  it.each(['polar_pat_0123456789abcdefghij', 'polar_0123456789abcdefghij', 'a_token_of_somebody_else'])(
+    'refuses %s, for only the token of an organization sees one organization alone',
+    (apiKey) => {
+      const connecting = () => connectPolar({ apiKey: new Secret(apiKey), mode: 'live' });
+      const message = expect.stringMatching(/^polar: the API key must be an organization access token \(polar_oat_…\)/);
+      expect(connecting).toThrow(expect.objectContaining({ kind: 'refused', message }));
+      expect(connecting).toThrow(expect.objectContaining({ message: expect.not.stringContaining(apiKey) }));
+    },
+  );
 
   it.each([
     polarOrderPaid(),
@@ -325,6 +389,8 @@ describe('Polar', () => {
     expect(items[0]).toMatchObject({ paid: true, due_amount: 5950 });
     expect(pagination).toEqual({ total_count: 11, max_page: 3 });
     expect((await polar.refunds.list()).items).toMatchObject([{ status: 'succeeded', order_id: uuid(0) }]);
+    expect((await polar.refunds.list({ id: [uuid(0)] })).items).toHaveLength(1);
+    expect((await polar.refunds.list({ id: uuid(1) })).items).toEqual([]);
     expect((await polar.orders.get(uuid(3))).id).toBe(uuid(3));
     await expect(polar.orders.get(uuid(999))).rejects.toMatchObject({ statusCode: 404 });
   });
@@ -404,7 +470,6 @@ describe('Lemon Squeezy', () => {
     ['refund', lemonSqueezyOrderRefund({ customData: null, refundedAmount: 2000 })],
     ['refund', lemonSqueezyOrderRefund({ customData: null, refundedAmount: 5000, testMode: true })],
     ['refund', lemonSqueezyInvoice('refunded', { customData: null })],
-    ['refund', lemonSqueezyInvoice('refunded', { customData: null, billingReason: 'initial' })],
   ] as const)('tells of a %s what its event does, and in which mode %#', async (kind, webhook) => {
     const times = { created_at: MIDDAY, ...(kind === 'refund' ? { refunded_at: MIDDAY } : {}) };
     const resource = resourceOf(webhook, times);
@@ -420,7 +485,7 @@ describe('Lemon Squeezy', () => {
     const webhook = lemonSqueezyOrder({ resourceId: '7', customData: { wallet_customer_id: 'cus_ada' } });
     const { api } = await lemonSqueezyApi([resourceOf(webhook)]);
     expect(said('lemonsqueezy', webhook)).toMatchObject({ facts: [{ metadata: { wallet_customer_id: 'cus_ada' } }] });
-    const found = await api.retrievePayment('order_7');
+    const found = await api.retrieve('payment', 'order_7');
     expect(said('lemonsqueezy', found?.body ?? '')).toMatchObject({ facts: [{ paymentId: 'order_7', metadata: {} }] });
   });
 
@@ -436,12 +501,44 @@ describe('Lemon Squeezy', () => {
       ],
     );
     expect(await idsOf(api, 'payment')).toEqual(['invoice_1', 'invoice_5']);
+    const found = await Promise.all([1, 2, 3, 4, 5].map((id) => api.retrieve('payment', `invoice_${id}`)));
+    expect(found.map((one) => one?.state ?? null)).toEqual(['paid', null, null, null, 'refunded']);
+  });
+
+  it('leaves out the refunds of invoices that an order tells', async () => {
+    const refunded = { status: 'refunded', refunded: true, refunded_amount: 5000, refunded_at: MIDDAY };
+    const { api } = await lemonSqueezyApi(
+      [orderAt(3, MIDDAY, refunded)],
+      [
+        invoiceAt(1, MIDDAY, { ...refunded, billing_reason: 'initial' }),
+        invoiceAt(2, MIDDAY, { ...refunded, billing_reason: 'renewal' }),
+      ],
+    );
+    expect(await idsOf(api, 'refund')).toEqual(['order_3', 'invoice_2']);
+    expect(await api.retrieve('refund', 'invoice_1')).toBeNull();
+  });
+
+  it('retrieves the sum refunded of a payment, however long ago that was made', async () => {
+    const order = orderAt(1, timeAt(SINCE, -300 * DAY_MS));
+    const invoice = invoiceAt(1, timeAt(SINCE, -300 * DAY_MS));
+    const { api } = await lemonSqueezyApi([order], [invoice]);
+    const ids = ['order_1', 'invoice_1'];
+    const refunds = () => Promise.all(ids.map((id) => api.retrieve('refund', id)));
+    expect(await refunds()).toEqual([null, null]);
+    for (const one of [order, invoice]) within(one, 'attributes').refunded_amount = 250;
+    const found = await refunds();
+    expect(found.map((one) => one?.objectId)).toEqual(ids);
+    expect(found.map((one) => said('lemonsqueezy', one?.body ?? ''))).toMatchObject(
+      ids.map((paymentId) => ({ facts: [{ kind: 'refund', paymentId, refundId: 'total', amountMinor: 250 }] })),
+    );
+    for (const id of ['total', 'order_2', '1']) expect(await api.retrieve('refund', id)).toBeNull();
+    expect(await api.retrieve('dispute', 'order_1')).toBeNull();
   });
 
   it('finds a payment by its prefix', async () => {
     const { api } = await lemonSqueezyApi([orderAt(1, MIDDAY)], [invoiceAt(1, MIDDAY), invoiceAt(2, MIDDAY)]);
     const ids = ['order_1', 'invoice_1', 'invoice_2', 'order_2', '1', 'order_1/../../users/me', 'order_'];
-    const found = await Promise.all(ids.map((id) => api.retrievePayment(id)));
+    const found = await Promise.all(ids.map((id) => api.retrieve('payment', id)));
     expect(found.map((one) => one?.objectId ?? null)).toEqual([...ids.slice(0, 3), null, null, null, null]);
   });
 
@@ -451,31 +548,36 @@ describe('Lemon Squeezy', () => {
     const ofStore = account(`${LEMONSQUEEZY_API_KEY}:22`);
     expect(await idsOf(api, 'payment')).toEqual(['order_1', 'order_2']);
     expect(await idsOf(ofStore, 'payment')).toEqual(['order_2']);
-    expect(await ofStore.retrievePayment('order_1')).toBeNull();
-    expect(await ofStore.retrievePayment('order_2')).toMatchObject({ objectId: 'order_2' });
+    expect(await ofStore.retrieve('payment', 'order_1')).toBeNull();
+    expect(await ofStore.retrieve('payment', 'order_2')).toMatchObject({ objectId: 'order_2' });
   });
 });
 
 describe.each([
-  ['Paddle', connectPaddle, () => paddleApi([]), PADDLE_API_KEY, 'txn_1'],
-  ['Polar', connectPolar, () => polarApi([]), POLAR_ACCESS_TOKEN, uuid(1)],
-  ['Lemon Squeezy', connectLemonSqueezy, () => lemonSqueezyApi([]), LEMONSQUEEZY_API_KEY, 'order_1'],
-] as const)('failures of %s', (_name, connect, start, key, paymentId) => {
+  ['Paddle', connectPaddle, () => paddleApi([]), PADDLE_API_KEY, { payment: 'txn_1', refund: 'adj_1' }],
+  ['Polar', connectPolar, () => polarApi([]), POLAR_ACCESS_TOKEN, { payment: uuid(1), refund: uuid(2) }],
+  [
+    ...(['Lemon Squeezy', connectLemonSqueezy, () => lemonSqueezyApi([]), LEMONSQUEEZY_API_KEY] as const),
+    { payment: 'order_1', refund: 'order_1' },
+  ],
+] as const)('failures of %s', (_name, connect, start, key, ids) => {
   it.each([
     ['a limited rate', { status: 429, headers: { 'retry-after': '7' } }, 'rate_limited', 7],
     ['a limited rate without a time', { status: 429 }, 'rate_limited', null],
     ['a fault', { status: 500 }, 'unavailable', null],
     ['a page that is not JSON', { status: 200, text: '<html>' }, 'unavailable', null],
     ['JSON of another form', { status: 200, text: '{"data":[{}],"items":[{}]}' }, 'refused', null],
-    ['a redirect', { status: 302, headers: { location: 'http://127.0.0.1:1/' } }, 'unavailable', null],
+    ['a redirect, not followed', { status: 307, headers: { location: '/elsewhere' } }, 'unavailable', null],
     ['a missing right', { status: 403 }, 'unauthorized', null],
     ['a request that it does not take', { status: 400 }, 'refused', null],
   ] as const)('%s', async (_case, reply, kind, retryAfterSeconds) => {
     const { server, api } = await start();
     const failure = expect.objectContaining({ name: 'ProviderApiError', kind, retryAfterSeconds });
-    server.script(reply, reply);
+    server.script(reply, reply, reply);
     await expect(api.list('payment', WINDOW, null)).rejects.toEqual(failure);
-    await expect(api.retrievePayment(paymentId)).rejects.toEqual(failure);
+    await expect(api.retrieve('payment', ids.payment)).rejects.toEqual(failure);
+    await expect(api.retrieve('refund', ids.refund)).rejects.toEqual(failure);
+    expect(server.requests).toHaveLength(3);
     expect(await api.list('payment', WINDOW, null)).toMatchObject({ listed: [] });
   });
 
@@ -486,6 +588,30 @@ describe.each([
     await server.close();
     await expect(api.list('refund', WINDOW, null)).rejects.toMatchObject({ kind: 'unavailable' });
     servers.splice(0);
+  });
+
+  it('silence, for as long as the account allows', async () => {
+    const { server, account } = await start();
+    const hasty = account(key, { timeoutMs: 200 });
+    server.script({ status: 200, hangs: true }, { status: 200, hangs: true });
+    const failure = { kind: 'unavailable', message: expect.stringMatching(/ does not answer in time$/) };
+    await expect(hasty.list('payment', WINDOW, null)).rejects.toMatchObject(failure);
+    await expect(hasty.retrieve('payment', ids.payment)).rejects.toMatchObject(failure);
+  });
+
+  it('none under a path, which is kept', async () => {
+    const { server, account } = await start();
+    const proxied = account(key, { baseUrl: `${server.url}${PROXY_PATH}` });
+    expect(await proxied.list('payment', WINDOW, null)).toMatchObject({ listed: [] });
+    expect(await proxied.retrieve('payment', ids.payment)).toBeNull();
+    expect(server.requests.map((path) => path.startsWith(`${PROXY_PATH}/`))).not.toContain(false);
+  });
+
+  it('a key of more than 4,200 characters', async () => {
+    const { account } = await start();
+    const longest = account(key.padEnd(4200, 'x'));
+    await expect(longest.list('payment', WINDOW, null)).rejects.toMatchObject({ kind: 'unauthorized' });
+    expect(() => account(key.padEnd(4201, 'x'))).toThrow(expect.objectContaining({ kind: 'refused' }));
   });
 
   it('a wrong key, which no message repeats', async () => {

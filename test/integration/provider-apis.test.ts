@@ -14,6 +14,7 @@ import { Secret } from '../../src/secret.ts';
 import {
   API_KEYS,
   type Misbehaviour,
+  PROXY_PATH,
   ProviderApiServer,
   QUOTED_EMAIL,
   type ServedProvider,
@@ -125,16 +126,19 @@ describe.each(SERVED)('the API of %s', (provider) => {
     expect(await listAll(api, kind, { since: later(DAY.until, 1000), until: later(DAY.until, 2000) })).toEqual([]);
   });
 
-  test('retrieves a payment as it is listed, and says null to an id it does not know', async () => {
+  test.each(KINDS)('retrieves a %s as it is listed, and says null to an id it does not know', async (kind) => {
     const { server, api } = await both(provider);
     server.addPayment({ id: 'pay_1', amount: 1234, createdAt: AT });
-    const [listed] = await listAll(api, 'payment');
-    const retrieved = await api.retrievePayment('pay_1');
-    expect(retrieved).toMatchObject({ kind: 'payment', objectId: 'pay_1', state: listed?.state });
+    if (kind !== 'payment') add(server, kind, 'obj_1', AT);
+    const id = kind === 'payment' ? 'pay_1' : 'obj_1';
+    const [listed] = await listAll(api, kind);
+    const retrieved = await api.retrieve(kind, id);
+    expect(retrieved).toMatchObject({ kind, objectId: id, state: listed?.state });
     expect(readBy(provider, retrieved?.body ?? '')).toEqual(readBy(provider, listed?.body ?? ''));
-    expect(await api.retrievePayment('pay_unknown')).toBeNull();
+    expect(readBy(provider, retrieved?.body ?? '')).toMatchObject({ kind: 'facts' });
+    for (const unknown of ['obj_unknown', 'not-an-id']) expect(await api.retrieve(kind, unknown)).toBeNull();
     const asked = server.requests.length;
-    for (const id of ['..', '../refunds', 'pay_1?x=1', '']) expect(await api.retrievePayment(id)).toBeNull();
+    for (const odd of ['..', '../refunds', 'pay_1?x=1', '']) expect(await api.retrieve(kind, odd)).toBeNull();
     expect(server.requests).toHaveLength(asked);
   });
 
@@ -160,6 +164,7 @@ describe.each(SERVED)('the API of %s', (provider) => {
     ['silence', 'hang', {}, { kind: 'unavailable', message: `${provider} does not answer in time` }],
     ['a cut connection', 'cut', {}, { kind: 'unavailable', message: `${provider} cannot be reached` }],
     ['half an answer', 'half', {}, { kind: 'unavailable' }],
+    ['a redirect, not followed', 'redirect', {}, { kind: 'unavailable' }],
     ['HTML', 'html', {}, { kind: 'unavailable', message: `${provider} does not answer with JSON` }],
     ['JSON of another form', 'other', {}, { kind: 'refused' }],
   ];
@@ -169,7 +174,8 @@ describe.each(SERVED)('the API of %s', (provider) => {
     async (_, what, options, expected) => {
       const { server } = await both(provider);
       const api = connect(provider, server.url, { timeoutMs: what === 'hang' ? 200 : 10_000 });
-      for (const ask of [() => api.list('payment', DAY, null), () => api.retrievePayment('pay_1')]) {
+      const retrievals = KINDS.map((kind) => () => api.retrieve(kind, 'pay_1'));
+      for (const ask of [() => api.list('payment', DAY, null), ...retrievals]) {
         const before = server.requests.length;
         server.failNext(what, options);
         const error = await failureOf(ask());
@@ -186,9 +192,91 @@ describe.each(SERVED)('the API of %s', (provider) => {
     const { server, api } = await both(provider);
     const stranger = connect(provider, server.url, { apiKey: new Secret(`${API_KEYS[provider]}Wrong`) });
     expect(await failureOf(stranger.list('payment', DAY, null))).toMatchObject({ kind: 'unauthorized' });
-    expect(await failureOf(stranger.retrievePayment('pay_1'))).toMatchObject({ kind: 'unauthorized' });
+    expect(await failureOf(stranger.retrieve('refund', 'pay_1'))).toMatchObject({ kind: 'unauthorized' });
     await server.close();
     expect(await failureOf(api.list('payment', DAY, null))).toMatchObject({ kind: 'unavailable' });
+  });
+
+  test('takes a key of 4,200 characters, and none that is longer', async () => {
+    const { server } = await both(provider);
+    const longKey = (length: number) => ({ apiKey: new Secret(API_KEYS[provider].padEnd(length, 'x')) });
+    const api = connect(provider, server.url, longKey(4200));
+    expect(await failureOf(api.list('payment', DAY, null))).toMatchObject({ kind: 'unauthorized' });
+    expect(() => connect(provider, server.url, longKey(4201))).toThrow(expect.objectContaining({ kind: 'refused' }));
+  });
+});
+
+test.each(['dodo', 'razorpay'] as const)('%s: a path in its address is kept', async (provider) => {
+  const server = await serve(provider);
+  const api = connect(provider, `${server.url}${PROXY_PATH}`);
+  server.addPayment({ id: 'pay_1', createdAt: AT });
+  expect(ids(await listAll(api, 'payment'))).toEqual(['pay_1']);
+  expect(await api.retrieve('payment', 'pay_1')).not.toBeNull();
+  expect(server.requests.filter(({ path }) => !path.startsWith(`${PROXY_PATH}/`))).toEqual([]);
+});
+
+test.each(['/v1', '/behind/a-proxy', '/?x=1', '/#x'])('stripe: an address with %s is refused', (rest) => {
+  expect(() => connect('stripe', `https://proxy.example${rest}`)).toThrow(
+    new ProviderApiError('refused', "stripe: the API's address must have no path"),
+  );
+  expect(() => connect('stripe', 'https://proxy.example/')).not.toThrow();
+});
+
+describe.each([
+  ['dodo', 'refund'],
+  ['dodo', 'payment'],
+  ['razorpay', 'refund'],
+] as const)('a page of %s that takes a request for each %s', (provider, kind) => {
+  const COUNT = 100;
+  const fill = (server: ProviderApiServer): readonly JsonObject[] =>
+    Array.from({ length: COUNT }, (_, index) => {
+      const fields = { subscription_id: `sub_${index}`, subscription_ids: [`sub_${index}`] };
+      const payment = server.addPayment({
+        ...{ id: `pay_${index}`, createdAt: later(AT, index) },
+        ...(provider === 'dodo' ? { fields } : {}),
+      });
+      if (kind === 'payment') return payment;
+      return server.addRefund({ id: `re_${index}`, paymentId: `pay_${index}`, createdAt: later(AT, index) });
+    });
+
+  test('ends at a provider that allows 60 requests in a time', async () => {
+    const { server, api } = await both(provider);
+    fill(server);
+    server.allow(60);
+    expect(await failureOf(api.list(kind, DAY, null))).toMatchObject({ kind: 'rate_limited' });
+    server.allow(60);
+    const { listed } = await api.list(kind, DAY, null);
+    expect(new Set(ids(listed)).size).toBe(COUNT);
+    // The list, each object once, and what was refused.
+    expect(server.requests).toHaveLength(1 + COUNT + 1);
+  });
+
+  test.each(['cut', 'half', 500, 'html'] as const)('goes on where it was interrupted (%s)', async (what) => {
+    const { server, api } = await both(provider);
+    fill(server);
+    server.failNext(what, { after: 31 });
+    expect(await failureOf(api.list(kind, DAY, null))).toMatchObject({ kind: 'unavailable' });
+    expect((await api.list(kind, DAY, null)).listed).toHaveLength(COUNT);
+    const paths = server.requests.map(({ path }) => path);
+    expect(paths).toHaveLength(1 + COUNT + 1);
+    expect(paths[31]).toBe(paths[32]);
+    expect(new Set(paths).size).toBe(1 + COUNT);
+  });
+
+  test('is read anew once it was complete, or another was asked for', async () => {
+    const { server, api } = await both(provider);
+    const objects = fill(server);
+    server.failNext(500, { after: 31 });
+    await failureOf(api.list(kind, DAY, null));
+    expect((await api.list('dispute', DAY, null)).listed).toEqual([]);
+    for (let read = 0; read < 2; read += 1) {
+      for (const object of objects) object.status = 'failed';
+      const before = server.requests.length;
+      const { listed } = await api.list(kind, DAY, null);
+      expect(new Set(listed.map(({ state }) => state))).toEqual(new Set(['failed']));
+      // A failed payment's summary says all of it.
+      expect(server.requests.length - before).toBe(kind === 'payment' ? 1 : 1 + COUNT);
+    }
   });
 });
 
@@ -413,7 +501,28 @@ test.each([
   const { server, api } = await both(provider);
   for (const status of statuses) server.addPayment({ id: status, status, createdAt: AT });
   expect(await listAll(api, 'payment')).toEqual([]);
-  for (const status of statuses) expect(await api.retrievePayment(status)).toBeNull();
+  for (const status of statuses) expect(await api.retrieve('payment', status)).toBeNull();
+});
+
+test.each([
+  ['stripe', 'refund', 'pending', 'succeeded', 'succeeded'],
+  ['stripe', 'dispute', 'under_review', 'lost', 'lost'],
+  ['dodo', 'refund', 'review', 'succeeded', 'succeeded'],
+  ['dodo', 'dispute', 'dispute_opened', 'dispute_won', 'won'],
+  ['razorpay', 'refund', 'pending', 'processed', 'succeeded'],
+  ['razorpay', 'dispute', 'open', 'lost', 'lost'],
+] as const)('%s: a %s that was %s and made long ago is seen to be %s', async (provider, kind, status, end, state) => {
+  const { server, api } = await both(provider);
+  server.addPayment({ id: 'pay_1', createdAt: later(AT, -100 * 86_400_000) });
+  const object = add(server, kind, 'obj_1', later(AT, -90 * 86_400_000));
+  const field = provider === 'dodo' && kind === 'dispute' ? 'dispute_status' : 'status';
+  object[field] = status;
+  const before = await api.retrieve(kind, 'obj_1');
+  expect(before?.state ?? 'review').toBe(status);
+  object[field] = end;
+  const after = await api.retrieve(kind, 'obj_1');
+  expect(after).toMatchObject({ kind, objectId: 'obj_1', state: end });
+  expect(readBy(provider, after?.body ?? '')).toMatchObject({ facts: [{ kind, paymentId: 'pay_1', state }] });
 });
 
 test('stripe: an intent that nobody tried to pay is left out, and one that was tried is not', async () => {

@@ -24,7 +24,7 @@ let services: ReconcileServices;
 const api: ProviderApi = {
   kinds: ['payment'],
   list: () => pages.shift()?.() ?? Promise.resolve({ listed: [], next: null }),
-  retrievePayment: async () => null,
+  retrieve: async () => null,
 };
 
 beforeAll(async () => {
@@ -64,6 +64,7 @@ const start = () =>
     since: new Date(Date.now() - 7_200_000),
     until: new Date(Date.now() - 600_000),
     requestedBy: 'api',
+    isDryRun: false,
   });
 const signal = new AbortController().signal;
 

@@ -194,6 +194,9 @@ const razorpay: Dialect = {
     if (route === null) return this.failure(404, 'not_found', 'The requested URL was not found on the server.');
     const all = objects(route.kind);
     if (route.id !== undefined) {
+      if (!/^\w+$/.test(route.id)) {
+        return this.failure(400, 'bad_request_error', `${route.id} is not a valid id`);
+      }
       const found = all.find(({ id }) => id === route.id);
       return found ? ok(found) : this.failure(400, 'bad_request_error', 'The id provided does not exist');
     }

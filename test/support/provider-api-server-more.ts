@@ -17,7 +17,12 @@ export interface ScriptedReply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly text?: string;
+  /** Never answers. */
+  readonly hangs?: true;
 }
+
+/** A path that it may be asked under as well, as if a proxy were in front of it. */
+export const PROXY_PATH = '/behind/a-proxy';
 
 interface Route {
   readonly path: RegExp;
@@ -32,7 +37,7 @@ type Failure = (status: number, code: string) => unknown;
 export class ProviderApiServer {
   /** Path and query of every request, in the order of arrival. */
   readonly requests: string[] = [];
-  readonly #script: ScriptedReply[] = [];
+  readonly #script: (ScriptedReply | null)[] = [];
   readonly #key: string;
   readonly #routes: readonly Route[];
   readonly #failure: Failure;
@@ -56,8 +61,8 @@ export class ProviderApiServer {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** The next requests get these replies, one each; then it answers well again. */
-  script(...replies: readonly ScriptedReply[]): void {
+  /** The next requests get these replies, one each, or a good answer for null; then it answers well again. */
+  script(...replies: readonly (ScriptedReply | null)[]): void {
     this.#script.push(...replies);
   }
 
@@ -68,13 +73,18 @@ export class ProviderApiServer {
 
   #serve({ url = '/', method, headers }: IncomingMessage, response: ServerResponse): void {
     this.requests.push(decodeURIComponent(url));
-    const scripted = this.#script.shift();
-    if (scripted !== undefined) {
+    const scripted = this.#script.shift() ?? null;
+    if (scripted?.hangs === true) return;
+    if (scripted !== null) {
       response.writeHead(scripted.status, scripted.headers);
       response.end(scripted.text ?? JSON.stringify(this.#failure(scripted.status, 'scripted')));
       return;
     }
-    const { status, body } = this.#answer(new URL(url, this.url), method ?? '', headers.authorization ?? '');
+    const { status, body } = this.#answer(
+      new URL(url.replace(PROXY_PATH, ''), this.url),
+      method ?? '',
+      headers.authorization ?? '',
+    );
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(JSON.stringify(body));
   }
@@ -152,9 +162,9 @@ export function startPaddleApi(
     },
     {
       path: /^\/adjustments$/,
-      parameters: [...paging, 'action', 'status', 'transaction_id'],
+      parameters: [...paging, 'id', 'action', 'status', 'transaction_id'],
       answer(query) {
-        const filters = ['action', 'status', 'transaction_id'];
+        const filters = ['id', 'action', 'status', 'transaction_id'];
         const isAskedFor = (one: JsonObject) => filters.every((name) => isOneOf(query.get(name), one[name]));
         return page('adjustments', adjustments.filter(isAskedFor), query);
       },
@@ -205,8 +215,14 @@ export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100)
     },
     {
       path: /^\/v1\/refunds\/$/,
-      parameters: ['page', 'limit', 'sorting'],
-      answer: (query) => page(refunds, query),
+      parameters: ['id', 'page', 'limit', 'sorting'],
+      answer(query) {
+        const id = query.get('id');
+        return page(
+          refunds.filter((one) => id === null || one.id === id),
+          query,
+        );
+      },
     },
   ];
   return ProviderApiServer.start(POLAR_ACCESS_TOKEN, routes, (_status, code) => ({ error: code, detail: 'as worded' }));

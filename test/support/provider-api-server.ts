@@ -37,7 +37,10 @@ export interface NewRefundOrDispute extends NewObject {
 }
 
 /** What to answer instead; a number is a status. `half`: the connection is cut in the middle of the body. */
-export type Misbehaviour = number | 'hang' | 'cut' | 'half' | 'html' | 'other';
+export type Misbehaviour = number | 'hang' | 'cut' | 'half' | 'html' | 'other' | 'redirect';
+
+/** A path that it may be asked under as well, as if a proxy were in front of it. */
+export const PROXY_PATH = '/behind/a-proxy';
 
 export interface ApiRequest {
   readonly path: string;
@@ -63,6 +66,7 @@ export class ProviderApiServer {
   readonly #apiKey: string;
   readonly #objects: Readonly<Record<Kind, JsonObject[]>> = { payment: [], refund: [], dispute: [] };
   readonly #scripts: Script[] = [];
+  #allowed = Number.POSITIVE_INFINITY;
   readonly #server = createServer((request, response) => this.#serve(request, response));
 
   private constructor(provider: ServedProvider, apiKey: string) {
@@ -107,6 +111,11 @@ export class ProviderApiServer {
     for (let index = 0; index < count; index += 1) this.#scripts.push({ what, retryAfterSeconds });
   }
 
+  /** Begins a window of the rate limit: so many requests are answered, and the others with 429. */
+  allow(requests: number): void {
+    this.#allowed = requests;
+  }
+
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -119,10 +128,11 @@ export class ProviderApiServer {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://provider');
-    const path = url.pathname;
+    const path = url.pathname.replace(PROXY_PATH, '');
     const query = Object.fromEntries(url.searchParams);
-    this.requests.push({ path, query });
-    const { what = null, retryAfterSeconds } = this.#scripts.shift() ?? {};
+    this.requests.push({ path: url.pathname, query });
+    this.#allowed -= 1;
+    const { what = null, retryAfterSeconds } = this.#allowed < 0 ? { what: 429 } : (this.#scripts.shift() ?? {});
     if (typeof what === 'string') {
       misbehave(what, response);
       return;
@@ -164,6 +174,10 @@ function misbehave(what: Exclude<Misbehaviour, number>, response: ServerResponse
     case 'html':
       response.writeHead(200, { 'content-type': 'text/html' });
       response.end('<html>Maintenance</html>');
+      return;
+    case 'redirect':
+      response.writeHead(307, { location: '/elsewhere' });
+      response.end();
       return;
     case 'other':
       send(response, { status: 200, body: { unexpected: QUOTED_EMAIL } });

@@ -39,7 +39,15 @@ function alert(alertSeq: number, kind: WalletAlert['kind']): WalletAlert {
 }
 
 function announcement(overrides: Partial<Announcement> = {}): Announcement {
-  const claim = { fromVersion: -1, toVersion: 2, fromAlertSeq: 0, toAlertSeq: 3, attempts: 0, createdAt: NOW };
+  const claim = {
+    fromVersion: -1,
+    toVersion: 2,
+    fromAlertSeq: 0,
+    toAlertSeq: 3,
+    attempts: 0,
+    createdAt: NOW,
+    traceParent: null,
+  };
   const alerts = [alert(1, 'low'), alert(2, 'depleted'), alert(3, 'recovered')];
   return { ...KEY, ...claim, entries: [entry(1), entry(2)], alerts, ...overrides };
 }

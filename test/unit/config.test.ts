@@ -82,7 +82,15 @@ describe('loadConfig', () => {
       ENCRYPTION_KEY: `${BYTES.toString('base64')}, ${BYTES.toString('hex')}`,
       RECONCILE_CRON: '0 4 * * *',
       RECONCILE_LOOKBACK_HOURS: '24',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20a=b, x-team=payments',
+      WORKER_METRICS_PORT: '9464',
     });
+    const headers = [...config.OTEL_EXPORTER_OTLP_HEADERS].map(([name, value]) => [name, value.reveal()]);
+    expect(headers).toEqual([
+      ['authorization', 'Bearer a=b'],
+      ['x-team', 'payments'],
+    ]);
+    expect(config).toMatchObject({ WORKER_METRICS_PORT: 9464, OTEL_SERVICE_NAME: 'chokin' });
     expect(config).toMatchObject({ PORT: 0, WALLET_CURRENCIES: ['EUR', 'JPY'], ALLOW_PRIVATE_ENDPOINTS: true });
     expect(config.LOW_BALANCE_THRESHOLDS.get('JPY')).toBe(0);
     expect(config.FX_RATES_USD.get('JPY')).toEqual({ numerator: 67n, denominator: 10_000n });
@@ -180,6 +188,14 @@ describe('loadConfig', () => {
     ['DATABASE_URL', 'nope', 'wants a URL'],
     ['LOG_LEVEL', 'loud', 'wants trace'],
     ['METRICS_TOKEN', 't'.repeat(15), 'wants 16 characters or more'],
+    ['WORKER_METRICS_PORT', '65536', 'wants a whole number'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'grpc://collector:4317', 'wants an http or https URL'],
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'collector', 'wants an http or https URL'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'authorization', 'wants pairs such as authorization=Bearer%20abc'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=b,', 'wants pairs'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a header=b', 'wants pairs'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=%zz', 'wants pairs'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=b%0d%0ac: d', 'wants pairs'],
     ['API_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
     ['API_KEY', 'k'.repeat(257), 'wants 256 characters or fewer'],
     ['API_KEY', `${KEY} `, 'wants printable characters'],
@@ -201,7 +217,7 @@ describe('loadConfig', () => {
     ['ADYEN_WEBHOOK_SECRET', 'not hexadecimal', 'wants'],
     ['STRIPE_CUSTOMERS', 'anybody', 'wants create, linked or named'],
     ['STRIPE_METADATA', 'none', 'wants all or customer'],
-    ['STRIPE_API_KEY', 'with a space', 'wants the API key as the provider shows it'],
+    ['STRIPE_API_KEY', 'with a space', 'wants 8 to 4,200 characters without spaces'],
     ['STRIPE_API_KEY', 'sk_test_without_its_webhook', 'wants STRIPE_WEBHOOK_SECRET as well'],
     ['STRIPE_API_URL', 'ftp://api.stripe.com', 'wants an http or https URL'],
     ['ADMIN_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
@@ -235,6 +251,7 @@ describe('secrets', () => {
     STRIPE_API_KEY: 'sk_hush_hush',
     SVIX_TOKEN: 'hush-token',
     ADMIN_KEY: `hush-admin-${KEY}`,
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=hush',
     ENCRYPTION_KEY: `hush${'A'.repeat(39)}=`,
   };
 

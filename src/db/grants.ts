@@ -1,0 +1,81 @@
+/**
+ * What each process may do to each table, and nothing else. `npm run migrate` applies it (roles.ts), and a test holds it
+ * against the database: a new table wants its row here, be it an empty one.
+ */
+
+export const RUNTIME_ROLES = ['chokin_web', 'chokin_worker'] as const;
+
+export type RuntimeRole = (typeof RUNTIME_ROLES)[number];
+
+/** Privileges as GRANT takes them; empty for none. */
+export interface TableGrants {
+  /** With its schema. */
+  readonly table: string;
+  readonly privileges: Readonly<Record<RuntimeRole, string>>;
+}
+
+// What was received never changes, only what became of it does.
+const REPLAY = 'update (state, reason, detail, settled_at, replays, assigned_customer_id)';
+const VERDICT = 'update (state, reason, detail, settled_at, payment_id, waiting_since)';
+
+// biome-ignore format: a table is read down its columns
+const GRANTS: readonly (readonly [table: string, web: string, worker: string])[] = [
+  //                             chokin_web                          chokin_worker
+  ['public.merchant',            'select, insert, update',           'select'],
+  ['public.api_key',             'select, insert, update',           ''],
+  ['public.source',              'select, insert, update',           'select'],
+  ['public.source_secret',       'select, insert, delete',           'select'],
+  ['public.customer',            'select, insert, update',           'select, insert'],
+  ['public.customer_link',       '',                                 'select, insert'],
+
+  // History is written once. The triggers say so again, to the owner too.
+  ['public.entry',               'select, insert',                   'select, insert'],
+  ['public.wallet_alert',        'insert',                           'select, insert'],
+  ['public.wallet',              'select, insert, update',           'select, insert, update'],
+  ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
+  ['public.audit_run',           'select',                           'insert'],
+
+  ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],
+  ['public.payment',             'select',                           'select, insert, update'],
+  ['public.payment_part',        'select',                           'select, insert, update'],
+  ['public.reconciliation',      'select, insert',                   'select, insert, update'],
+  ['public.reconciliation_item', 'select',                           'select, insert, update'],
+
+  ['public.webhook_endpoint',    'select, insert, update, delete',   'select, update'],
+  ['public.webhook_message',     'select, insert',                   'select, insert'],
+  ['public.webhook_delivery',    'select, insert, update',           'select, insert, update'],
+  ['public.webhook_attempt',     'select',                           'insert'],
+  ['public.unsent_message',      'select',                           'select, insert, update, delete'],
+
+  // The web process makes jobs; the worker runs them, keeps the schedule, and makes the queue by which pg-boss does.
+  ['pgboss.version',             'select',                           'select, update'],
+  ['pgboss.queue',               'select',                           'select, insert, update'],
+  ['pgboss.job',                 'select',                           'select, insert, update'],
+  ['pgboss.job_common',          'select, insert',                   'select, insert, update, delete'],
+  ['pgboss.job_dependency',      '',                                 'select, delete'],
+  ['pgboss.schedule',            '',                                 'select, insert, update'],
+
+  // What migrations and features of pg-boss that we do not use keep for themselves.
+  ['public.schema_migration',    '',                                 ''],
+  ['pgboss.bam',                 '',                                 ''],
+  ['pgboss.queue_stats',         '',                                 ''],
+  ['pgboss.subscription',        '',                                 ''],
+  ['pgboss.warning',             '',                                 ''],
+];
+
+export const TABLE_GRANTS: readonly TableGrants[] = GRANTS.map(([table, web, worker]) => ({
+  table,
+  privileges: { chokin_web: web, chokin_worker: worker },
+}));
+
+/** Everything a role is granted, as SQL; repeating it changes nothing. What it was granted before is taken back first. */
+export function grantStatements(role: RuntimeRole): readonly string[] {
+  const tables = TABLE_GRANTS.map(({ table }) => table).join(', ');
+  return [
+    `revoke all on ${tables} from ${role}`,
+    `grant usage on schema public, pgboss to ${role}`,
+    ...TABLE_GRANTS.filter(({ privileges }) => privileges[role] !== '').map(
+      ({ table, privileges }) => `grant ${privileges[role]} on ${table} to ${role}`,
+    ),
+  ];
+}

@@ -1,0 +1,45 @@
+import express, { type Express } from 'express';
+import type { Config } from '../config.ts';
+import type { Pool } from '../db/pool.ts';
+import { refusal } from '../errors.ts';
+import type { Metrics } from '../metrics.ts';
+import { equalInConstantTime } from '../signature.ts';
+import { bearerKey } from './auth.ts';
+import { NOWHERE, replyTo } from './failure.ts';
+import { send } from './serve.ts';
+import { databaseAnswers } from './system.ts';
+
+export interface MetricsServices {
+  readonly metrics: Metrics;
+  readonly config: Pick<Config, 'METRICS_TOKEN'>;
+}
+
+/** Adds `/metrics`, for the holder of METRICS_TOKEN alone if there is one. */
+export function serveMetrics(app: Express, { metrics, config }: MetricsServices): void {
+  const token = config.METRICS_TOKEN?.reveal();
+  app.get('/metrics', async (request, response) => {
+    if (token !== undefined && !equalInConstantTime(bearerKey(request.headers.authorization) ?? '', token)) {
+      send(response, replyTo(refusal('UNAUTHORIZED', 'This wants METRICS_TOKEN, as "Authorization: Bearer <token>".')));
+      return;
+    }
+    const body = await metrics.registry.metrics();
+    send(response, { status: 200, body, headers: { 'content-type': metrics.registry.contentType } });
+  });
+}
+
+/** What a process without an API shows of itself: its metrics, and whether it and its database are well. */
+export function createMetricsApp(services: MetricsServices & { readonly pool: Pool }): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  serveMetrics(app, services);
+  app.get('/healthz', (_request, response) => send(response, { status: 200, body: { status: 'ok' } }));
+  app.get('/readyz', async (_request, response) => {
+    const reply = (await databaseAnswers(services.pool))
+      ? { status: 200, body: { status: 'ok' } }
+      : replyTo(refusal('SERVICE_UNAVAILABLE', 'The database does not answer.'));
+    send(response, reply);
+  });
+  app.use((_request, response) => send(response, replyTo(refusal('NOT_FOUND', NOWHERE))));
+  return app;
+}

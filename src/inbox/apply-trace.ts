@@ -1,0 +1,65 @@
+import type { Span, Tracing } from '../tracing.ts';
+import type { LockedEvent } from './events.ts';
+import type { Work } from './settle-facts.ts';
+
+/**
+ * The spans of one batch of events: each event's goes on with the trace of its delivery, and that of the batch, where there
+ * are several, is linked with all of them. A transaction that runs again goes on with the same spans.
+ */
+export class ApplyTrace {
+  readonly #tracing: Tracing;
+  readonly #spans = new Map<string, Span>();
+  #batch: Span | null = null;
+
+  constructor(tracing: Tracing) {
+    this.#tracing = tracing;
+  }
+
+  begin(events: readonly LockedEvent[]): void {
+    if (events.length > 1) this.#batch ??= this.#beginBatch(events);
+    const links = this.#batch === null ? [] : [this.#batch.traceParent];
+    for (const { eventId, provider, eventType, traceParent } of events) {
+      if (this.#spans.has(eventId)) continue;
+      const attributes = {
+        ...QUEUE,
+        'chokin.event.id': eventId,
+        'chokin.event.type': eventType,
+        'chokin.provider': provider,
+      };
+      this.#spans.set(
+        eventId,
+        this.#tracing.start('apply event', { kind: 'consumer', parent: traceParent, links, attributes }),
+      );
+    }
+  }
+
+  /** By which what follows from an event goes on with its trace. */
+  traceParent(eventId: string): string | null {
+    return this.#spans.get(eventId)?.traceParent ?? null;
+  }
+
+  /** The batch was committed. */
+  applied(works: readonly Work[]): void {
+    for (const { event, verdict } of works) {
+      const reason = verdict.reason === null ? {} : { 'chokin.reason': verdict.reason };
+      this.#spans.get(event.eventId)?.end({ 'chokin.outcome': verdict.state, ...reason });
+    }
+    this.#batch?.end({ 'chokin.outcome': 'committed' });
+  }
+
+  /** Nothing of the batch was. */
+  failed(error: unknown): void {
+    for (const span of this.#spans.values()) span.end({ 'chokin.outcome': 'undone' }, error);
+    this.#batch?.end({ 'chokin.outcome': 'undone' }, error);
+  }
+
+  #beginBatch(events: readonly LockedEvent[]): Span {
+    return this.#tracing.start('apply batch', {
+      kind: 'consumer',
+      links: events.flatMap(({ traceParent }) => traceParent ?? []),
+      attributes: { ...QUEUE, 'messaging.batch.message_count': events.length },
+    });
+  }
+}
+
+const QUEUE = { 'messaging.system': 'pg-boss', 'messaging.destination.name': 'apply-provider-event' };

@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { announce } from '../../src/announcements/announce.ts';
+import { DirectPublisher } from '../../src/announcements/direct-publisher.ts';
+import { systemClock } from '../../src/clock.ts';
+import { createPool, type Pool } from '../../src/db/pool.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
+import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import { createLogger } from '../../src/log.ts';
+import { createBoss } from '../../src/queues.ts';
+import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
+import { FaultRig } from '../support/fault-rig.ts';
+import { earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
+import { testSource, testSources } from '../support/inbox.ts';
+import { SETTINGS } from '../support/ledger.ts';
+import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
+
+/**
+ * F3 and F4, at every statement and not only at COMMIT: wherever the connection is lost, before a statement reaches the
+ * server or after it was executed, trying again completes the operation, once. F1 and F2, where the process is killed
+ * there, are in slow/kill-at-every-statement.test.ts.
+ */
+const CUTS: readonly Fault[] = [
+  { when: 'before', connection: 'cut' },
+  { when: 'after', connection: 'cut' },
+];
+
+const logger = createLogger('silent', 'test');
+const tried: { operation: string; fault: string; points: number }[] = [];
+let rig: FaultRig;
+let receiver: WebhookReceiver;
+let pool: Pool;
+let services: ApplyServices;
+
+beforeAll(async () => {
+  rig = await FaultRig.start();
+  receiver = await WebhookReceiver.start();
+  await rig.startWebHere();
+  await rig.traffic.call('POST', '/webhook-endpoints', { url: receiver.url });
+  // What the jobs of a worker run on. The jobs themselves are fetched beside the proxy, and retried without delay.
+  pool = createPool({ databaseUrl: rig.proxy.url, applicationName: 'chokin-worker', maxConnections: 4, logger });
+  const { url: databaseUrl } = rig.database;
+  const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 2, works: false, logger });
+  await boss.start();
+  await boss.updateQueue('apply-provider-event', { retryDelay: 0, retryBackoff: false });
+  const sources = testSources([testSource('stripe')]);
+  const onPosted = () => {};
+  services = { pool, boss, sources, settings: SETTINGS, clock: systemClock, logger, waitSeconds: 900, onPosted };
+});
+
+afterAll(async () => {
+  console.table(tried);
+  await pool.end();
+  await services.boss.stop({ graceful: false });
+  await rig.startWorkerHere();
+  await rig.expectAllWell();
+  await rig.close();
+  await receiver.close();
+});
+
+/** Tries every statement of an operation with both cuts, and demands that there were at least so many. */
+async function tryEverywhere(
+  operation: string,
+  atLeast: number,
+  counts: (statement: ProxiedStatement) => boolean,
+  attempt: (under: UnderFault) => Promise<void>,
+): Promise<void> {
+  for (const fault of CUTS) {
+    const { length: points } = await atEveryStatement(rig.proxy, fault, counts, attempt);
+    tried.push({ operation, fault: `cut ${fault.when}`, points });
+    expect(points).toBeGreaterThanOrEqual(atLeast);
+  }
+}
+
+const isOfWorker = ({ applicationName }: ProxiedStatement) => applicationName === 'chokin-worker';
+
+describe('a connection that is cut at every statement: trying again completes, once,', () => {
+  it.each(WEB_OPERATIONS)('$name', async ({ name, statements, prepare }) => {
+    await tryEverywhere(name, statements, isOfWeb, await prepare(rig, 503));
+  });
+
+  it('apply a payment', async () => {
+    const customerId = await rig.traffic.newCustomer();
+    await applyOnce();
+    await tryEverywhere('apply a payment', 12, isOfWorker, async (under) => {
+      const event = paymentEvent(customerId, 10);
+      await rig.traffic.deliver(event);
+      await under(applyOnce);
+      await applyOnce();
+      await expectApplied(rig, event);
+    });
+  });
+
+  it('apply a payment whose refund came before it', async () => {
+    const customerId = await rig.traffic.newCustomer();
+    await tryEverywhere('apply a payment, wake its refund', 14, isOfWorker, async (under) => {
+      const { refund, payment } = earlyRefund(customerId, 10, 4);
+      await rig.traffic.deliver(refund);
+      await applyOnce();
+      await rig.traffic.deliver(payment);
+      await under(applyOnce);
+      await applyOnce();
+      await applyOnce();
+      await expectApplied(rig, payment);
+      await expectApplied(rig, refund);
+    });
+  });
+
+  it('announce a debit', async () => {
+    const customerId = await rig.traffic.newCustomer(10_000);
+    await announceOnce();
+    await tryEverywhere('announce a debit', 15, isOfWorker, async (under) => {
+      await rig.traffic.debit(newDebit(customerId, 5));
+      await under(() => announceOnce().catch(() => {}));
+      // Time goes by: leases lapse, and what was put off is due. How much time that takes is for the slow tests to show.
+      await rig.database.pool.query('update unannounced_wallet set claimed_until = now(), retry_at = now()');
+      await announceOnce();
+      await expectToldOnce(rig, customerId);
+    });
+  });
+});
+
+/** What the worker does with the jobs it finds. */
+async function applyOnce(): Promise<void> {
+  const { boss } = services;
+  const jobs = await boss.fetch<{ eventId: string }>('apply-provider-event', { batchSize: 250, includeMetadata: true });
+  const claims = jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
+  const results = await applyEvents(services, claims).catch(() => claims.map(({ id }) => ({ id, status: 'failed' })));
+  const failed = results.filter(({ status }) => status !== 'completed').map(({ id }) => id);
+  if (failed.length > 0) await boss.fail('apply-provider-event', failed);
+}
+
+async function announceOnce(): Promise<void> {
+  const publisher = new DirectPublisher(services.boss, systemClock);
+  await announce({ pool, publisher, logger, maxSeconds: 10 });
+}

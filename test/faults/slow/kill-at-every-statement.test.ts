@@ -1,0 +1,150 @@
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../../support/fault-operations.ts';
+import { FaultRig } from '../../support/fault-rig.ts';
+import { newDebit, paymentEvent, type TrafficEvent } from '../../support/fault-traffic.ts';
+import type { ServiceProcess } from '../../support/process.ts';
+import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../../support/statement-proxy.ts';
+import { eventually } from '../../support/wait.ts';
+import { WebhookReceiver } from '../../support/webhook-receiver.ts';
+
+/**
+ * F1 and F2: the process is killed with -9 at every statement of an operation, while the statement waits on its way to the
+ * server, or its result on the way back. Then another process starts, and the caller tries again or the job is taken over.
+ */
+const tried: { operation: string; fault: string; points: number; wellAfterSeconds?: number }[] = [];
+let rig: FaultRig;
+let receiver: WebhookReceiver;
+let victim: ServiceProcess;
+
+beforeEach(async () => {
+  rig = await FaultRig.start();
+  receiver = await WebhookReceiver.start();
+});
+
+afterEach(async () => {
+  await rig.close();
+  await receiver.close();
+});
+
+afterAll(() => console.table(tried));
+
+const kill = (when: Fault['when']): Fault => ({ when, connection: 'cut', meanwhile: () => victim.end('SIGKILL') });
+
+describe('kill -9 of web at every statement: the caller tries again and all is done, once,', () => {
+  it.each(WEB_OPERATIONS)(
+    '$name',
+    async ({ name, statements, prepare }) => {
+      victim = await rig.startWeb();
+      const attempt = await prepare(rig, 0);
+      for (const when of ['before', 'after'] as const) {
+        const { length: points } = await atEveryStatement(rig.proxy, kill(when), isOfWeb, (under) =>
+          attempt(async (operation) => {
+            const outcome = await under(operation);
+            if (outcome.hit !== null) victim = await rig.startWeb();
+            return outcome;
+          }),
+        );
+        tried.push({ operation: name, fault: `killed ${when}`, points });
+        expect(points).toBeGreaterThanOrEqual(statements);
+      }
+      await rig.startWorker();
+      await rig.expectAllWell();
+    },
+    120_000,
+  );
+});
+
+describe('kill -9 of the worker at every statement: the next one does the work, once, in 30 s,', () => {
+  it('apply a payment', async () => {
+    await rig.startWebHere();
+    const customerId = await rig.traffic.newCustomer();
+    const events: TrafficEvent[] = [];
+    await killWorkersEverywhere('apply a payment', 11, async () => {
+      const event = paymentEvent(customerId, 10);
+      events.push(event);
+      await rig.traffic.deliver(event);
+      const [stored] = await read<{ event_id: string; state: string }>(
+        'select event_id from provider_event where delivery_key = $1',
+        [event.eventId],
+      );
+      const isDone = async () => {
+        const [found] = await read<{ state: string }>('select state from provider_event where delivery_key = $1', [
+          event.eventId,
+        ]);
+        return found?.state === 'applied';
+      };
+      return { marker: stored?.event_id ?? '', isDone };
+    });
+    for (const event of events) await expectApplied(rig, event);
+  }, 180_000);
+
+  it('announce a debit', async () => {
+    await rig.startWebHere();
+    await rig.traffic.call('POST', '/webhook-endpoints', { url: receiver.url });
+    const customers: string[] = [];
+    await killWorkersEverywhere('announce a debit', 9, async () => {
+      const customerId = await rig.traffic.newCustomer(10_000);
+      customers.push(customerId);
+      await rig.traffic.debit(newDebit(customerId, 5));
+      const isDone = async () => {
+        const wallets = await read<{ told: boolean }>(
+          'select announced_version = version as told from wallet where customer_id = $1',
+          [customerId],
+        );
+        return wallets.every(({ told }) => told);
+      };
+      return { marker: customerId, isDone };
+    });
+    for (const customerId of customers) await expectToldOnce(rig, customerId);
+  }, 180_000);
+});
+
+/**
+ * Gives one worker after another something to do, which `prepare` makes, and kills each at a later statement. What a dead
+ * one left behind is not waited for, so that the next may be killed while it takes that over; in the end all must be
+ * well. Counted are the statements of the transactions that name the `marker`, from where they do.
+ */
+async function killWorkersEverywhere(
+  operation: string,
+  atLeast: number,
+  prepare: () => Promise<{ marker: string; isDone: () => Promise<boolean> }>,
+): Promise<void> {
+  for (const when of ['before', 'after'] as const) {
+    let work = { marker: '', isDone: async () => false };
+    const counts = (statement: ProxiedStatement) => isInTransaction(statement);
+    let isInTransaction = transactionsThatName('');
+    const attempt = async (under: UnderFault) => {
+      work = await prepare();
+      isInTransaction = transactionsThatName(work.marker);
+      await under(async () => {
+        victim = rig.spawn('jobs/worker.ts');
+        const isOver = async () => victim.child.signalCode !== null || (await work.isDone());
+        await eventually('the worker to be killed or to be done', isOver, 30_000);
+      });
+      await victim.end('SIGKILL');
+    };
+    const { length: points } = await atEveryStatement(rig.proxy, kill(when), counts, attempt);
+    tried.push({ operation, fault: `killed ${when}`, points });
+    expect(points).toBeGreaterThanOrEqual(atLeast);
+  }
+  const startedAt = performance.now();
+  await rig.startWorker();
+  await rig.expectAllWell();
+  const last = tried.at(-1);
+  if (last !== undefined) last.wellAfterSeconds = Math.round((performance.now() - startedAt) / 1000);
+}
+
+function transactionsThatName(marker: string): (statement: ProxiedStatement) => boolean {
+  const open = new Set<number>();
+  return ({ applicationName, connection, sql, holds }) => {
+    if (applicationName !== 'chokin-worker') return false;
+    if (holds(marker)) open.add(connection);
+    const counts = open.has(connection);
+    if (sql === 'commit') open.delete(connection);
+    return counts;
+  };
+}
+
+async function read<Row extends Record<string, unknown>>(sql: string, values: readonly unknown[]): Promise<Row[]> {
+  return (await rig.database.pool.query<Row>(sql, [...values])).rows;
+}

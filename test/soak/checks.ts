@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import type { Pool } from '../../src/db/pool.ts';
+import { autocommit } from '../../src/db/transaction.ts';
+import { audit } from '../../src/ledger/audit.ts';
+import type { SvixServer } from '../support/svix-server.ts';
+import type { Traffic } from './traffic.ts';
+
+/** What still has to be done before the system is at rest, in words; empty once it is. */
+export async function notYet(pool: Pool): Promise<readonly string[]> {
+  const { rows } = await pool.query<{ what: string; count: number }>(`
+    select 'events ' || state as what, count(*) as count from provider_event where state in ('pending', 'waiting') group by state
+    union all
+    select 'wallets to announce', count(*) from unannounced_wallet having count(*) > 0
+    union all
+    select 'jobs', count(*) from pgboss.job
+    where name in ('apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
+  return rows.map(({ what, count }) => `${count} ${what}`);
+}
+
+const CHANGED = z.object({
+  customer_id: z.string(),
+  currency: z.string(),
+  entries: z.array(z.object({ seq: z.int() })),
+});
+
+/** Everything that must hold once the system is at rest; what does not, in words. */
+export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer): Promise<readonly string[]> {
+  const wrongs = [...traffic.tally.wrongs];
+  const { disagreements } = await audit(autocommit(pool));
+  wrongs.push(...disagreements.map(({ rule, subject, detail }) => `audit: ${rule}: ${subject}: ${detail}`));
+  const { rows: wallets } = await pool.query<{
+    customer_id: string;
+    currency: string;
+    balance: number;
+    version: number;
+    announced_version: number;
+  }>('select customer_id, currency, balance, version, announced_version from wallet');
+  for (const { customerId, owedMinor } of traffic.accounts) {
+    const wallet = wallets.find((one) => one.customer_id === customerId && one.currency === 'USD');
+    if (wallet?.balance !== owedMinor) wrongs.push(`${customerId} holds ${wallet?.balance} and is owed ${owedMinor}`);
+  }
+  const { rows: events } = await pool.query<{ merchant_id: string; delivery_key: string; state: string }>(
+    'select merchant_id, delivery_key, state from provider_event',
+  );
+  const states = new Map(events.map((event) => [`${event.merchant_id} ${event.delivery_key}`, event.state]));
+  for (const { merchantId, eventId } of traffic.acknowledged) {
+    const state = states.get(`${merchantId} ${eventId}`);
+    if (state !== 'applied') wrongs.push(`the acknowledged event ${eventId} is ${state ?? 'lost'}`);
+  }
+  const told = whatSvixHas(svix);
+  for (const { customer_id, currency, version, announced_version } of wallets) {
+    if (announced_version !== version)
+      wrongs.push(`${customer_id} is announced up to ${announced_version} of ${version}`);
+    const seqs = told.get(`${customer_id} ${currency}`) ?? [];
+    const isWhole = seqs.length === version && new Set(seqs).size === version;
+    if (!isWhole)
+      wrongs.push(`of ${customer_id}, Svix has ${new Set(seqs).size} of ${version} entries in ${seqs.length} mentions`);
+  }
+  return wrongs;
+}
+
+/** The entries that Svix has messages of, by wallet; one that two messages tell of stands there twice. */
+function whatSvixHas(svix: SvixServer): Map<string, number[]> {
+  const told = new Map<string, number[]>();
+  for (const { messages } of svix.applications.values()) {
+    for (const { eventType, payload } of messages.values()) {
+      if (eventType !== 'wallet.balance.changed') continue;
+      const { data } = z.object({ data: CHANGED }).parse(payload);
+      const key = `${data.customer_id} ${data.currency}`;
+      told.set(key, [...(told.get(key) ?? []), ...data.entries.map((entry) => entry.seq)]);
+    }
+  }
+  return told;
+}

@@ -1,0 +1,119 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { explain } from '../../src/command.ts';
+import { findWrongs, notYet } from './checks.ts';
+import { drawPlan, type Plan, Random } from './plan.ts';
+import { Traffic } from './traffic.ts';
+import { World } from './world.ts';
+
+const HELP = `Usage: npm run soak [-- --seed <n>] [--minutes <m>]
+
+Runs a whole deployment (Postgres, two web processes, two workers, a Svix behind a bad line) under traffic and faults that a
+seed draws: doubled, dropped, overtaken and garbled deliveries, kill -9, crashes of Postgres. Then the faults stop, the
+system has to come to rest by itself, and every balance, event, announcement and the books are checked. Exits 1 if
+anything is wrong, with the seed to repeat it by (processes are not repeatable to the instruction; what is drawn is).
+
+  --seed <n>      the seed (default: drawn, and printed)
+  --minutes <m>   how long to make trouble (default: 1)`;
+
+const REST_MS = 180_000;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { seed: { type: 'string' }, minutes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  });
+  if (values.help === true) {
+    console.log(HELP);
+    return;
+  }
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+  const minutes = Number(values.minutes ?? 1);
+  if (!Number.isSafeInteger(seed) || !(minutes > 0))
+    throw new Error('wants a whole seed and more than no minutes; see --help');
+  const plan = drawPlan(seed);
+  console.log(`Seed ${seed}, ${minutes} min: ${describe(plan)}`);
+  const random = new Random(seed);
+  const world = await World.start(plan, random.fork());
+  try {
+    await soak(world, plan, random, minutes * 60_000);
+  } finally {
+    await world.close();
+  }
+}
+
+function describe({ seed: _seed, ...rest }: Plan): string {
+  return Object.entries(rest)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+}
+
+async function soak(world: World, plan: Plan, random: Random, durationMs: number): Promise<void> {
+  const traffic = new Traffic(plan, world.addresses);
+  await traffic.prepare(random.fork());
+  const trouble = new AbortController();
+  const startedMs = performance.now();
+  const progress = setInterval(() => console.log(progressLine(world, traffic, startedMs)), 10_000);
+  const ending = setTimeout(() => trouble.abort(), durationMs);
+  try {
+    await Promise.all([
+      traffic.run(random.fork(), trouble.signal),
+      every(plan.killEveryMs, trouble.signal, random.fork(), (own) => world.killOne(own)),
+      every(plan.restartEveryMs, trouble.signal, random.fork(), () => world.restartPostgres()),
+    ]);
+    world.line.rate = 0;
+    await world.allUp();
+    await rest(world, traffic);
+    console.log(progressLine(world, traffic, startedMs));
+  } finally {
+    clearInterval(progress);
+    clearTimeout(ending);
+  }
+}
+
+/** Makes trouble at intervals around `intervalMs`, once at least. */
+async function every(
+  intervalMs: number,
+  signal: AbortSignal,
+  random: Random,
+  work: (random: Random) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; !signal.aborted; round += 1) {
+    const soon = round === 0 ? Math.min(intervalMs, 20_000) : intervalMs;
+    await delay(soon * (0.5 + random.next()), null, { signal }).catch(() => {});
+    if (!signal.aborted) await work(random);
+  }
+}
+
+/** Waits until the system is at rest, unattended, and checks everything. */
+async function rest(world: World, traffic: Traffic): Promise<void> {
+  const pool = world.openPool();
+  try {
+    const deadlineMs = performance.now() + REST_MS;
+    for (let left = await notYet(pool); left.length > 0; left = await notYet(pool)) {
+      if (performance.now() > deadlineMs)
+        throw new Error(`not at rest after ${REST_MS / 1000} s: ${left.join(', ')}\n${world.lastWords()}`);
+      await delay(200);
+    }
+    const wrongs = await findWrongs(pool, traffic, world.svix);
+    if (wrongs.length > 0)
+      throw new Error(`${wrongs.length} wrong:\n${wrongs.slice(0, 20).join('\n')}\n${world.lastWords()}`);
+  } finally {
+    await pool.end();
+  }
+}
+
+function progressLine({ kills, restarts }: World, { tally }: Traffic, startedMs: number): string {
+  const seconds = Math.round((performance.now() - startedMs) / 1000);
+  return (
+    `${seconds} s: ${tally.events} events in ${tally.deliveries} deliveries, ${tally.refusedForgeries} forgeries refused, ` +
+    `${tally.debits} debits (${tally.insufficient} refused), ${tally.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
+  );
+}
+
+main().then(
+  () => process.exit(process.exitCode ?? 0),
+  (error: unknown) => {
+    console.error(explain(error));
+    process.exit(1);
+  },
+);

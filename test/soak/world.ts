@@ -1,0 +1,152 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { createPool, type Pool } from '../../src/db/pool.ts';
+import { createLogger } from '../../src/log.ts';
+import { type ServiceProcess, startProcess } from '../support/process.ts';
+import { ENCRYPTION_KEY } from '../support/secrets.ts';
+import { SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
+import { eventually } from '../support/wait.ts';
+import { FlakyProxy } from './flaky-proxy.ts';
+import type { Plan, Random } from './plan.ts';
+
+export const ADMIN_KEY = 'an-admin-key-for-soaks-of-more-than-32-characters';
+const WEBS = 2;
+const WORKERS = 2;
+
+interface Slot {
+  readonly script: 'src/web.ts' | 'jobs/worker.ts';
+  readonly port: number;
+  process: ServiceProcess;
+  /** Set while it is not to be started again. */
+  isOver: boolean;
+}
+
+/** A whole deployment on one machine: Postgres, two web processes, two workers, and a Svix behind a bad line. */
+export class World {
+  readonly svix: SvixServer;
+  readonly line: FlakyProxy;
+  kills = 0;
+  restarts = 0;
+  readonly #folder: string;
+  readonly #cluster: { dataDir: string; port: number };
+  readonly #slots: Slot[] = [];
+  #postgres: EmbeddedPostgres;
+
+  private constructor(
+    folder: string,
+    cluster: { dataDir: string; port: number },
+    postgres: EmbeddedPostgres,
+    svix: SvixServer,
+    line: FlakyProxy,
+  ) {
+    this.#folder = folder;
+    this.#cluster = cluster;
+    this.#postgres = postgres;
+    this.svix = svix;
+    this.line = line;
+  }
+
+  static async start(plan: Plan, random: Random): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-soak-'));
+    await chmod(folder, 0o755);
+    const cluster = { dataDir: join(folder, 'cluster'), port: await freePort() };
+    const postgres = await startEmbeddedPostgres(cluster);
+    await migrate(postgres.databaseUrl, createLogger('silent', 'soak'));
+    const svix = await SvixServer.start();
+    const world = new World(
+      folder,
+      cluster,
+      postgres,
+      svix,
+      await FlakyProxy.start(svix.url, plan.svixFailing, random),
+    );
+    for (let index = 0; index < WEBS; index += 1) world.#spawn('src/web.ts', await freePort());
+    for (let index = 0; index < WORKERS; index += 1) world.#spawn('jobs/worker.ts', 0);
+    await world.allUp();
+    return world;
+  }
+
+  get addresses(): readonly string[] {
+    return this.#slots.filter((slot) => slot.port > 0).map((slot) => `http://127.0.0.1:${slot.port}`);
+  }
+
+  /** A pool of the checks' own; Postgres must be up. */
+  openPool(): Pool {
+    const logger = createLogger('silent', 'soak');
+    return createPool({ databaseUrl: this.#postgres.databaseUrl, applicationName: 'soak', maxConnections: 2, logger });
+  }
+
+  /** Kills one process with -9; whoever runs the service starts it again. */
+  async killOne(random: Random): Promise<void> {
+    const slot = random.pick(this.#slots);
+    this.kills += 1;
+    slot.process.child.kill('SIGKILL');
+    await slot.process.exited;
+  }
+
+  /** Postgres crashes and comes back. */
+  async restartPostgres(): Promise<void> {
+    this.restarts += 1;
+    await this.#postgres.stop('immediate');
+    this.#postgres = await startEmbeddedPostgres(this.#cluster);
+  }
+
+  /** Every process runs and is ready. */
+  async allUp(): Promise<void> {
+    for (const slot of this.#slots) {
+      const ready = slot.port > 0 ? 'Listening' : 'the worker is ready';
+      await eventually(`${slot.script} to be up`, () => slot.process.output().includes(ready), 60_000);
+    }
+  }
+
+  /** The end of what every process printed, for a failure. */
+  lastWords(): string {
+    return this.#slots.map((slot) => `${slot.script}:\n${slot.process.output().slice(-2_000)}`).join('\n');
+  }
+
+  async close(): Promise<void> {
+    for (const slot of this.#slots) slot.isOver = true;
+    await Promise.all(this.#slots.map((slot) => slot.process.end('SIGKILL')));
+    await Promise.all([this.line.close(), this.svix.close(), this.#postgres.stop('immediate')]);
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #spawn(script: Slot['script'], port: number): void {
+    const slot: Slot = { script, port, isOver: false, process: this.#run(script, port) };
+    this.#slots.push(slot);
+    const watch = () => {
+      void slot.process.exited.then(() => {
+        if (slot.isOver) return;
+        slot.process = this.#run(script, port);
+        watch();
+      });
+    };
+    watch();
+  }
+
+  #run(script: Slot['script'], port: number): ServiceProcess {
+    return startProcess(script, {
+      DATABASE_URL: this.#postgres.databaseUrl,
+      PORT: String(port),
+      ADMIN_KEY,
+      ENCRYPTION_KEY,
+      SVIX_TOKEN,
+      SVIX_SERVER_URL: this.line.url,
+      LOG_LEVEL: 'info',
+      LOW_BALANCE_MIN_INTERVAL_SECONDS: '0',
+    });
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,115 @@
+import { expect } from 'vitest';
+import type { FaultRig } from './fault-rig.ts';
+import { type Debit, newDebit, paymentEvent, type TrafficEvent } from './fault-traffic.ts';
+import type { ProxiedStatement, UnderFault } from './statement-proxy.ts';
+
+/** What web is asked to do, once under a fault and then again, with everything that must hold afterwards. */
+export interface WebOperation {
+  readonly name: string;
+  /** It has at least so many statements; if fewer are seen, the test has gone blind. */
+  readonly statements: number;
+  /** Makes what one attempt after the other needs. `lost` is the status that a caller sees when the fault strikes. */
+  prepare(rig: FaultRig, lost: 0 | 503): Promise<(under: UnderFault) => Promise<void>>;
+}
+
+/** The statements a caller waits for; nobody waits for the note of when an API key was last used. */
+export function isOfWeb({ applicationName, sql }: ProxiedStatement): boolean {
+  return applicationName === 'chokin-web' && !sql.includes('last_used_at');
+}
+
+const receive: WebOperation = {
+  name: 'receive a delivery',
+  statements: 4,
+  async prepare({ traffic, database }, lost) {
+    const customerId = await traffic.newCustomer();
+    return async (under) => {
+      const event = paymentEvent(customerId, 10);
+      const { result: status, hit } = await under(() => traffic.deliverOnce(event));
+      expect(status).toBe(hit === null ? 200 : lost);
+      await traffic.deliver(event);
+      const { rows } = await database.pool.query(EVENTS_AND_JOBS, [event.eventId]);
+      expect(rows).toEqual([{ events: 1, jobs: 1 }]);
+    };
+  },
+};
+
+const EVENTS_AND_JOBS = `
+  select count(distinct e.event_id) as events, count(j.id) as jobs
+  from provider_event e left join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+  where e.delivery_key = $1`;
+
+const debit: WebOperation = {
+  name: 'debit',
+  statements: 5,
+  async prepare(rig, lost) {
+    const { traffic } = rig;
+    const customerId = await traffic.newCustomer(10_000);
+    return async (under) => {
+      const one = newDebit(customerId, 7);
+      const { result: first, hit } = await under(() => traffic.debitOnce(one));
+      expect(first.status).toBe(hit === null ? 200 : lost);
+      const [written] = await entriesOf(rig, [one]);
+      const again = await traffic.debit(one);
+      expect(again.status).toBe(written === undefined ? 200 : 409);
+      const { body } = await traffic.debit(one);
+      const entries = await entriesOf(rig, [one]);
+      expect(entries).toHaveLength(1);
+      expect(body).toMatchObject({ code: 'IDEMPOTENCY_KEY_EXISTS', entry: { amount: 7, seq: entries[0]?.seq } });
+      if (again.status === 409) expect(again.body).toEqual(body);
+    };
+  },
+};
+
+/** Four wallets over both lanes, each debited twice: two transactions at once, of which the fault hits one. */
+const batch: WebOperation = {
+  name: 'batch of debits',
+  statements: 8,
+  async prepare(rig) {
+    const { traffic } = rig;
+    const customers = await Promise.all([1, 2, 3, 4].map(() => traffic.newCustomer(10_000)));
+    return async (under) => {
+      const debits = customers.flatMap((customerId) => [newDebit(customerId, 3), newDebit(customerId, 4)]);
+      const { result: first } = await under(() => traffic.debitBatchOnce(debits));
+      const written = new Set((await entriesOf(rig, debits)).map(({ key }) => key));
+      for (const [index, { key }] of debits.entries()) if (first[index]?.status === 200) expect(written).toContain(key);
+      const again = await traffic.debitBatchOnce(debits);
+      expect(again.map(({ status }) => status)).toEqual(debits.map(({ key }) => (written.has(key) ? 409 : 200)));
+      expect(await entriesOf(rig, debits)).toHaveLength(debits.length);
+    };
+  },
+};
+
+async function entriesOf({ database }: FaultRig, debits: readonly Debit[]): Promise<{ seq: number; key: string }[]> {
+  const { rows } = await database.pool.query<{ seq: number; key: string }>(
+    `select seq, k.key from entry e join unnest($1::text[]) as k (key) on e.idempotency_key = 'api:' || k.key order by seq`,
+    [debits.map(({ key }) => key)],
+  );
+  return rows;
+}
+
+/** F2, F3 and F4 are about these. */
+export const WEB_OPERATIONS: readonly WebOperation[] = [receive, debit, batch];
+
+/** The event is applied and no job of it is due; that its payment has the entries it should, the audit sees. */
+export async function expectApplied({ database }: FaultRig, { eventId }: TrafficEvent): Promise<void> {
+  const { rows } = await database.pool.query(
+    `select e.state, count(j.id) as jobs
+     from provider_event e left join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+       and j.state <> 'completed' and j.start_after <= now()
+     where e.delivery_key = $1 group by 1`,
+    [eventId],
+  );
+  expect(rows).toEqual([{ state: 'applied', jobs: 0 }]);
+}
+
+/** The messages of the embedded sender tell of every entry of the customer, and of each in one message. */
+export async function expectToldOnce({ database }: FaultRig, customerId: string): Promise<void> {
+  const { rows } = await database.pool.query<{ payload: string }>(
+    "select payload from webhook_message where event_type = 'wallet.balance.changed' and payload like '%' || $1 || '%'",
+    [customerId],
+  );
+  const told = rows.flatMap(({ payload }) => JSON.parse(payload).data.entries.map((entry: { id: string }) => entry.id));
+  const { rows: entries } = await database.pool.query('select 1 from entry where customer_id = $1', [customerId]);
+  expect(told).toHaveLength(entries.length);
+  expect(new Set(told).size).toBe(entries.length);
+}
