@@ -38,8 +38,9 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],
   ['public.payment',             'select',                           'select, insert, update'],
   ['public.payment_part',        'select',                           'select, insert, update'],
-  ['public.reconciliation',      'select, insert',                   'select, insert, update'],
-  ['public.reconciliation_item', 'select',                           'select, insert, update'],
+  ['public.reconciliation',      'select, insert',                   'select, insert, update, delete'],
+  ['public.reconciliation_item', 'select',                           'select, insert, update, delete'],
+  ['public.reconciliation_source', '',                               'select, insert, update'],
 
   ['public.webhook_endpoint',    'select, insert, update, delete',   'select, update'],
   ['public.webhook_message',     'select, insert',                   'select, insert'],

@@ -199,11 +199,22 @@ async function followUp(
       .filter((fact) => fact.kind === 'payment')
       .map((fact) => ({ ...sourceKey(work), paymentId: fact.paymentId })),
   );
-  const heardOf = keys.filter((key) => wasHeardOf(before.get(paymentKeyText(key))));
+  const waiting = works.filter((work) => work.verdict.state === 'waiting');
+  // A refund may stand before its payment in this very batch, which had not been heard of then.
+  const waitedFor = new Set(
+    waiting.flatMap((work) =>
+      work.facts.map((fact) => paymentKeyText({ ...sourceKey(work), paymentId: fact.paymentId })),
+    ),
+  );
+  const heardOf = keys.filter((key) => {
+    const text = paymentKeyText(key);
+    return waitedFor.has(text) || wasHeardOf(before.get(text));
+  });
   const except = applied.map((work) => work.event.eventId);
-  await enqueue(boss, tx, await wakeEvents(tx, heardOf, except));
-  const waiting = works.filter((work) => work.verdict.state === 'waiting').map((work) => work.event.eventId);
-  await enqueue(boss, tx, waiting, new Date(now.getTime() + waitSeconds * 1000));
+  const woken = new Set(await wakeEvents(tx, heardOf, except));
+  await enqueue(boss, tx, [...woken]);
+  const asleep = waiting.map((work) => work.event.eventId).filter((eventId) => !woken.has(eventId));
+  await enqueue(boss, tx, asleep, new Date(now.getTime() + waitSeconds * 1000));
 }
 
 /** Most payments are news; only what was heard of before can have events that wait for it. */

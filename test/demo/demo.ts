@@ -10,6 +10,7 @@ import { loadConfig } from '../../src/config.ts';
 import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { createPool } from '../../src/db/pool.ts';
+import { createServiceUsers } from '../../src/db/service-users.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { audit } from '../../src/ledger/audit.ts';
 import { renderAudit } from '../../src/ledger/audit-report.ts';
@@ -54,6 +55,7 @@ async function main(): Promise<void> {
     const { databaseUrl } = postgres;
     const logger = createLogger('error', 'demo');
     await migrate(databaseUrl, logger);
+    const urls = await createServiceUsers(databaseUrl);
     const apiKey = `ck_test_${randomBytes(24).toString('hex')}`;
     const config = loadConfig({
       PORT: '0',
@@ -73,9 +75,9 @@ async function main(): Promise<void> {
     });
     // PayPal signs with a certificate, which is a test's here instead of one from the network.
     const providers = { ...PROVIDERS, paypal: testPaypal() };
-    const web = await startWeb({ config, databaseUrl, logger, clock: systemClock, providers });
+    const web = await startWeb({ config, databaseUrl: urls.chokin_web, logger, clock: systemClock, providers });
     cleanUps.push(() => web.close());
-    const worker = await startWorker({ config, databaseUrl, logger, clock: systemClock });
+    const worker = await startWorker({ config, databaseUrl: urls.chokin_worker, logger, clock: systemClock });
     cleanUps.push(() => worker.close());
     const endpoint = new MerchantEndpoint();
     cleanUps.push(() => endpoint.close());

@@ -92,7 +92,7 @@ describe('a wallet in a currency that was configured later', () => {
   beforeAll(async () => {
     later = await startWeb({
       config: loadConfig({ PORT: '0', API_KEY, WALLET_CURRENCIES: 'USD,INR,EUR,GBP' }),
-      databaseUrl: app.database.url,
+      databaseUrl: app.database.webUrl,
       logger: createLogger('silent', 'test'),
       clock: systemClock,
       print: () => {},

@@ -7,7 +7,7 @@ describe('migrate', () => {
   it('finds nothing to do on a migrated database, also when several run at once', async () => {
     const database = await createTestDatabase();
     const logger = createLogger('silent', 'test');
-    const applied = await Promise.all(Array.from({ length: 4 }, () => migrate(database.url, logger)));
+    const applied = await Promise.all(Array.from({ length: 4 }, () => migrate(database.ownerUrl, logger)));
     expect(applied).toEqual([[], [], [], []]);
     await database.drop();
   });

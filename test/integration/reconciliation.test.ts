@@ -60,7 +60,7 @@ beforeAll(async () => {
   app = await startTestApp({ environment });
   worker = await startWorker({
     config: loadConfig(environment),
-    databaseUrl: app.database.url,
+    databaseUrl: app.database.workerUrl,
     logger: createLogger('silent', 'test'),
     clock: systemClock,
   });

@@ -48,7 +48,10 @@ async function endpointSecrets(url: string): Promise<string[]> {
 }
 
 async function rotate(keys: string): Promise<{ code: number | NodeJS.Signals; output: string }> {
-  const command = startProcess('src/rotate-secrets.ts', { DATABASE_URL: first.database.url, ENCRYPTION_KEY: keys });
+  const command = startProcess('src/rotate-secrets.ts', {
+    DATABASE_URL: first.database.ownerUrl,
+    ENCRYPTION_KEY: keys,
+  });
   return { code: await command.exited, output: command.output() };
 }
 

@@ -111,7 +111,7 @@ describe('the parts', () => {
 
   it('npm run migrate says that there is nothing to do', async () => {
     const database = await createTestDatabase();
-    const migrate = startProcess('src/db/migrate.ts', { DATABASE_URL: database.url });
+    const migrate = startProcess('src/db/migrate.ts', { DATABASE_URL: database.ownerUrl });
     expect(await migrate.exited).toBe(0);
     expect(migrate.output()).toContain('The database is up to date.');
     await database.drop();

@@ -179,6 +179,19 @@ describe('the job that applies events', () => {
     expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'source_missing', detail: 'src_gone' });
   });
 
+  it('applies a refund that stands before its payment in one batch as soon as the batch is done', async () => {
+    const refund = await deliver(
+      stripeRefund({ paymentId: 'pi_batched', amount: 40, currency: 'usd', status: 'succeeded' }),
+    );
+    const paid = await deliver(payment('pi_batched'));
+    expect(refund < paid).toBe(true);
+    await applyEvents(services, await fetchJobs());
+    await applyEvents(services, await fetchJobs());
+    expect(await event(paid)).toMatchObject({ state: 'applied' });
+    expect(await event(refund)).toMatchObject({ state: 'applied' });
+    await inbox.boss.deleteAllJobs(QUEUE);
+  });
+
   it('finds a waiting event whose alarm was lost, once its wait is over', async () => {
     const eventId = await deliver(stripeRefund({ paymentId: 'pi_never', amount: 5 }));
     await applyEvents(services, await fetchJobs());

@@ -18,6 +18,7 @@ import { RawHttp, type RawRequest } from './raw-http.ts';
  */
 
 const SEED = Number(process.env.SEED ?? 20_261_122);
+/** Of each operation. */
 const RUNS = Number(process.env.RUNS ?? 100);
 
 let app: TestApp;
@@ -49,7 +50,7 @@ afterAll(async () => {
 /** A merchant whose key is used, and one that the operator's routes are tried on, so that the first keeps its key. */
 async function makeWorld(): Promise<void> {
   const shop = await operator.newShop('stripe', { api_key: 'sk_test_of_a_provider' });
-  const victim = await operator.newShop('stripe', { api_key: 'sk_test_of_a_provider' });
+  const victim = await operator.newShop('stripe', { api_key: 'sk_test_of_a_victim' });
   keys = {
     merchant: shop.key,
     admin: bearer(ADMIN_KEY),
@@ -319,6 +320,48 @@ describe('whatever is sent, the answer is one that the OpenAPI document knows, a
     const operation = operations.get(name);
     if (operation === undefined) throw new Error(`the document does not have ${name}`);
     await fuzz(operation);
+  });
+});
+
+describe('what was found so stays mended', () => {
+  it.each([
+    ['0000-01-01T00:00:00Z', 400],
+    ['0001-01-01T00:00:00+00:01', 400],
+    ['0001-01-01T00:00:00Z', 200],
+    ['9999-12-31T23:59:59.999Z', 200],
+    ['9999-12-31T23:59:59-00:01', 400],
+  ])('the time %s, which not every store can write down, is %i', async (time, status) => {
+    const at = encodeURIComponent(time);
+    const [customerId] = ids.customer_id ?? [];
+    for (const path of [
+      `/customers?created_at_gte=${at}`,
+      `/customers/${customerId}/wallets/USD?at=${at}`,
+      `/customers/${customerId}/wallets/ledger-entries?created_at_lte=${at}`,
+    ]) {
+      expect([path, (await app.call('GET', path, undefined, keys.merchant)).status]).toEqual([path, status]);
+    }
+  });
+
+  it('what a disabled endpoint is asked for is refused as documented', async () => {
+    const input = { url: 'https://merchant.example/', disabled: true };
+    const { body } = await app.call('POST', '/webhook-endpoints', input);
+    const messageId = ids.message_id?.[0];
+    for (const [path, sent] of [
+      ['/test', { event_type: 'wallet.created' }],
+      [`/messages/${messageId}/resend`, undefined],
+    ] as const) {
+      expect((await app.call('POST', `/webhook-endpoints/${body.id}${path}`, sent)).status).toBe(409);
+      const documented = document.paths[`/webhook-endpoints/{endpoint_id}${path.replace(/msg_\w+/, '{message_id}')}`];
+      expect(Object.keys(documented?.post?.responses ?? {})).toContain('409');
+    }
+  });
+
+  it('JSON is read to a depth of 64, brackets in texts not counted', async () => {
+    const nested = (depth: number) =>
+      `{"email":"a@b.co","name":"[[[","odd":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+    const messageOf = async (body: string) => (await app.call('POST', '/customers', body)).body.message;
+    expect(await messageOf(nested(64))).toBe('odd: is not a known field.');
+    expect(await messageOf(nested(65))).toBe('body: is nested more than 64 levels deep.');
   });
 });
 

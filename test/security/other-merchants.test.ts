@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Route } from '../../src/http/route.ts';
 import { ROUTES } from '../../src/http/routes.ts';
@@ -42,7 +43,7 @@ afterAll(() => app.close());
 
 /** A merchant with one of everything. */
 async function newWorld(name: string): Promise<World> {
-  const shop = await operator.newShop('stripe', { api_key: 'sk_test_of_a_provider' });
+  const shop = await operator.newShop('stripe', { api_key: `sk_test_${randomUUID()}`.replaceAll('-', '') });
   const call = async (method: string, path: string, body?: unknown): Promise<Answer['body']> => {
     const answer = await app.call(method, path, body, shop.key);
     if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);

@@ -10,6 +10,7 @@ import {
   ADAPTERS,
   ALL_SOURCES,
   PAID_MINOR,
+  providerOf,
   SIGNED_PROVIDERS,
   type SignedProvider,
   signed,

@@ -32,10 +32,15 @@ const REFUSED = [
   '::',
   '::1',
   '::7f00:1',
+  '::127.0.0.1',
   '::ffff:127.0.0.1',
+  '::ffff:7f00:1',
+  '0:0:0:0:0:ffff:a9fe:a9fe',
   '::ffff:8.8.8.8',
   '::ffff:0:7f00:1',
   '64:ff9b::7f00:1',
+  '64:ff9b::169.254.169.254',
+  '64:ff9b::8.8.8.8',
   '64:ff9b:1::1',
   '100::1',
   '2001::1',
@@ -44,6 +49,8 @@ const REFUSED = [
   '2001:20::1',
   '2001:db8::1',
   '2002:7f00:1::',
+  '2002:a9fe:a9fe::1',
+  '2002:808:808::1',
   '3fff::1',
   '4000::1',
   '5f00::1',
@@ -83,9 +90,29 @@ describe('an endpoint’s URL', () => {
   test.each([
     ...REFUSED.map(literal),
     'https://2130706433/',
+    'https://2852039166/',
     'https://0x7f000001/',
+    'https://0X7F.0.0.1/',
     'https://0177.0.0.1/',
+    'https://017700000001/',
+    'https://0177.0x0.1/',
     'https://127.1/',
+    'https://127.0.0.1./',
+    'https://127%2e0%2e0%2e1/',
+    'https://%31%32%37.0.0.1/',
+    'https://１２７.０.０.１/',
+    'https://①②⑦.⓪.⓪.①/',
+    'https://127。0。0。1/',
+    'https://0/',
+    'https:127.0.0.1/',
+    'https:\\\\127.0.0.1\\',
+    'https://[::ffff:7f00:1]/',
+    'https://[0:0:0:0:0:ffff:127.0.0.1]/',
+    'https://[::1%25lo]/',
+    'https://merchant.example@127.0.0.1/',
+    'https://127.0.0.1:443@merchant.example/',
+    'https://merchant.example#@127.0.0.1/\t',
+    'https://lo\ncalhost/',
     'https://localhost:8443/',
     'https://LOCALHOST./',
     'https://db.localhost/',
@@ -157,21 +184,53 @@ describe('a connection', () => {
 
   test.each([
     'http://127.0.0.1',
-    'http://[::1]',
-    'http://[::ffff:127.0.0.1]',
-    'http://localhost',
+    'http://127.0.0.1.',
+    'http://127.1',
     'http://2130706433',
+    'http://0177.0.0.1',
+    'http://017700000001',
+    'http://0x7f.1',
+    'http://0',
+    'http://[::1]',
+    'http://[::]',
+    'http://[::ffff:127.0.0.1]',
+    'http://[::ffff:7f00:1]',
+    'http://[::127.0.0.1]',
+    'http://[64:ff9b::127.0.0.1]',
+    'http://[2002:7f00:1::]',
+    'http://localhost',
     'https://localhost',
+    'https://127.0.0.1',
   ])('to %s is refused before a byte is sent', async (origin) => {
     const outcome = await post(`${origin}:${receiver.port}/hook`);
     expect(outcome).toMatchObject({ statusCode: null, error: REFUSAL, timedOut: false });
     expect(receiver.received).toEqual([]);
   });
 
-  test('to a name that turns private after it was checked is refused', async () => {
-    const lookup = publicLookup(resolver([{ address: '127.0.0.1', family: 4 }]));
-    const outcome = await post(`http://rebound.example:${receiver.port}/`, guardedConnector(false, 1_000, lookup));
-    expect(outcome.error).toBe(REFUSAL);
+  test.each(['127.0.0.1', '169.254.169.254', '::1', '::ffff:127.0.0.1', '64:ff9b::127.0.0.1', '2002:7f00:1::'])(
+    'to a name that turns into %s after it was checked is refused',
+    async (address) => {
+      const url = `http://rebound.example:${receiver.port}/`;
+      expect(() => checkEndpoint({ url: url.replace('http', 'https') }, false)).not.toThrow();
+      const family = address.includes(':') ? 6 : 4;
+      const lookup = publicLookup(resolver([{ address, family }]));
+      expect((await post(url, guardedConnector(false, 1_000, lookup))).error).toBe(REFUSAL);
+      expect(receiver.received).toEqual([]);
+    },
+  );
+
+  test('is made to the very address that was checked: a name is asked for once, and anew for the next', async () => {
+    const asked: string[] = [];
+    const answers: LookupAddress[][] = [[{ address: '127.0.0.1', family: 4 }], [{ address: '127.0.0.1', family: 4 }]];
+    const counting = ((name: string, options: unknown, callback: never) => {
+      asked.push(name);
+      resolver(answers.shift() ?? [{ address: '8.8.8.8', family: 4 }])(name, options as never, callback);
+    }) as unknown as typeof systemLookup;
+    const connect = guardedConnector(false, 1_000, publicLookup(counting));
+    for (const count of [1, 2]) {
+      expect((await post(`http://rebound.example:${receiver.port}/`, connect)).error).toBe(REFUSAL);
+      expect(asked).toEqual(Array.from({ length: count }, () => 'rebound.example'));
+    }
     expect(receiver.received).toEqual([]);
   });
 
@@ -203,11 +262,11 @@ describe('a connection', () => {
     expect(outcome).toMatchObject({ statusCode: 204, error: null });
   });
 
-  test('a redirect is not followed', async () => {
+  test.each([301, 302, 303, 307, 308])('a redirect by %i is not followed', async (status) => {
     const inside = await WebhookReceiver.start();
-    receiver.answerWith({ status: 307, headers: { location: inside.url } });
+    receiver.answerWith({ status, headers: { location: inside.url } });
     const outcome = await post(receiver.url, guardedConnector(true, 1_000));
-    expect(outcome.statusCode).toBe(307);
+    expect(outcome.statusCode).toBe(status);
     expect(inside.received).toEqual([]);
     await inside.close();
   });

@@ -89,10 +89,15 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
   const pool = world.openPool();
   try {
     const deadlineMs = performance.now() + REST_MS;
+    let saidMs = performance.now();
     for (let left = await notYet(pool); left.length > 0; left = await notYet(pool)) {
       if (performance.now() > deadlineMs)
         throw new Error(`not at rest after ${REST_MS / 1000} s: ${left.join(', ')}\n${world.lastWords()}`);
-      await delay(200);
+      await delay(500);
+      if (performance.now() - saidMs > 10_000) {
+        saidMs = performance.now();
+        console.log(`Coming to rest: ${left.join(', ')}`);
+      }
     }
     const wrongs = await findWrongs(pool, traffic, world.svix);
     if (wrongs.length > 0)

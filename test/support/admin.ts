@@ -80,20 +80,26 @@ export function secretOf(provider: ProviderName): string {
 
 const configFor = (environment: Record<string, string>) =>
   loadConfig({ PORT: '0', API_KEY, ADMIN_KEY, ENCRYPTION_KEY, ...environment });
-const shared = (app: TestApp) => ({
-  databaseUrl: app.database.url,
+const shared = {
   logger: createLogger('silent', 'test'),
   clock: systemClock,
-});
+};
 
 /** The whole worker process beside an app, on the app's database. */
 export function startTestWorker(app: TestApp, environment: Record<string, string> = {}): Promise<Worker> {
-  return startWorker({ ...shared(app), config: configFor(environment) });
+  return startWorker({ ...shared, databaseUrl: app.database.workerUrl, config: configFor(environment) });
 }
 
 /** A further web process on the app's database, which knows nothing that the first has in its memory. */
 export function startSecondWeb(app: TestApp, environment: Record<string, string> = {}): Promise<Web> {
-  return startWeb({ ...shared(app), config: configFor(environment), print: () => {}, checkResponses: true });
+  const { webUrl: databaseUrl } = app.database;
+  return startWeb({
+    ...shared,
+    databaseUrl,
+    config: configFor(environment),
+    print: () => {},
+    checkResponses: true,
+  });
 }
 
 /** Waits until no event is pending. */

@@ -65,7 +65,7 @@ export async function startTestApp({
   });
   const web = await startWeb({
     config,
-    databaseUrl: database.url,
+    databaseUrl: database.webUrl,
     logger: logger ?? createLogger('silent', 'test'),
     clock,
     print: () => {},

@@ -73,7 +73,8 @@ export async function sourceTexts(): Promise<string> {
 export function isUsed(texts: string, table: string, privilege: string): boolean {
   const name = `(?:public\\.)?${table}\\b(?! *\\()`;
   const patterns: Readonly<Record<string, string>> = {
-    select: `(?:from|join) ${name}`,
+    // To change rows is to look for them first.
+    select: `(?:from|join|update) ${name}|insert into ${table}\\b[^;\`]*(?:returning|do update)`,
     insert: `insert into ${table}\\b`,
     update: `update ${name}|insert into ${table}\\b[^;\`]*do update|from ${name}[^;\`]*for (?:update|share|key share)`,
     delete: `delete from ${name}`,

@@ -3,19 +3,32 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { createLogger } from '../../src/log.ts';
+import { urlAs } from './database-users.ts';
 
 export interface TestDatabase {
+  /** As the operator, who may do what web and worker together may: the least that serves every command. */
   readonly url: string;
+  readonly webUrl: string;
+  readonly workerUrl: string;
+  /** As the owner, who migrates, rotates secrets, and stands outside of every grant. */
+  readonly ownerUrl: string;
+  /** The owner's, for what a test looks up and tampers with. */
   readonly pool: Pool;
   /** Closes the pool and drops the database. */
   drop(): Promise<void>;
 }
 
-/** A database of the caller's own, cloned from the migrated template. There is no falling back: no Postgres, no test. */
-export async function createTestDatabase(maxConnections = 20): Promise<TestDatabase> {
+/**
+ * A database of the caller's own, cloned from the migrated template, or from an empty one. There is no falling back: no
+ * Postgres, no test.
+ */
+export async function createTestDatabase(
+  maxConnections = 20,
+  template: 'chokin_template' | 'template1' = 'chokin_template',
+): Promise<TestDatabase> {
   const clusterUrl = inject('clusterUrl');
   const name = `chokin_${randomBytes(6).toString('hex')}`;
-  await onCluster(clusterUrl, `create database ${name} template chokin_template`);
+  await onCluster(clusterUrl, `create database ${name} template ${template}`);
   const url = new URL(clusterUrl);
   url.pathname = `/${name}`;
   const pool = createPool({
@@ -25,7 +38,10 @@ export async function createTestDatabase(maxConnections = 20): Promise<TestDatab
     logger: createLogger('silent', 'test'),
   });
   return {
-    url: url.href,
+    url: urlAs('operator', url.href),
+    webUrl: urlAs('web', url.href),
+    workerUrl: urlAs('worker', url.href),
+    ownerUrl: url.href,
     pool,
     drop: async () => {
       if (!pool.ended) await pool.end();

@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { systemClock } from '../../src/clock.ts';
+import { createPool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import type { EventState } from '../../src/inbox/events.ts';
 import { type Receipt, Receiver } from '../../src/inbox/receive.ts';
@@ -109,8 +110,20 @@ export async function startInbox(
   const logger = createLogger('silent', 'test');
   const sources = options.sources ?? [testSource('stripe'), testSource('dodo'), testSource('razorpay')];
   const [defaultSource = testSource('stripe')] = sources;
+  const webPool = createPool({
+    databaseUrl: database.webUrl,
+    applicationName: 'test-web',
+    maxConnections: 10,
+    logger,
+  });
+  const pool = createPool({
+    databaseUrl: database.workerUrl,
+    applicationName: 'test-worker',
+    maxConnections: 10,
+    logger,
+  });
   const boss = createBoss({
-    databaseUrl: database.url,
+    databaseUrl: database.workerUrl,
     applicationName: 'test-boss',
     maxConnections: 6,
     works: true,
@@ -118,7 +131,7 @@ export async function startInbox(
   });
   await boss.start();
   const services: ApplyServices = {
-    pool: database.pool,
+    pool,
     boss,
     sources: testSources(sources),
     settings: SETTINGS,
@@ -129,7 +142,7 @@ export async function startInbox(
   };
   if (options.works !== false) await workApplyProviderEvent(boss, services);
   const providers = { ...PROVIDERS, paypal: testPaypal() };
-  const receiver = new Receiver({ pool: database.pool, boss, clock: systemClock, logger, providers });
+  const receiver = new Receiver({ pool: webPool, boss, clock: systemClock, logger, providers });
   const deliver = (body: string, source = defaultSource) =>
     receiver.receive(source, { rawBody: Buffer.from(body), headers: { ...SIGNERS[source.provider](body) } });
   const settled = async () => {
@@ -160,6 +173,9 @@ export async function startInbox(
       const wallets = await readWallets(autocommit(database.pool), [MERCHANT], [customerId]);
       return wallets.find((wallet) => wallet.currency === currency)?.balance;
     },
-    stop: () => boss.stop({ graceful: true, timeout: 5_000 }),
+    stop: async () => {
+      await boss.stop({ graceful: true, timeout: 5_000 });
+      await Promise.all([pool.end(), webPool.end()]);
+    },
   };
 }

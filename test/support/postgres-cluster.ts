@@ -5,7 +5,9 @@ import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
+import { createUser } from '../../src/db/service-users.ts';
 import { createLogger } from '../../src/log.ts';
+import { ROLES_OF, USERS } from './database-users.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -32,6 +34,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const templateUrl = new URL(postgres.databaseUrl);
   templateUrl.pathname = '/chokin_template';
   await migrate(templateUrl.href, createLogger('warn', 'test'));
+  const { password } = templateUrl;
+  await createUser(templateUrl.href, USERS.web, ROLES_OF.web, password);
+  await createUser(templateUrl.href, USERS.worker, ROLES_OF.worker, password);
+  await createUser(templateUrl.href, USERS.operator, ROLES_OF.operator, password);
   project.provide('clusterUrl', postgres.databaseUrl);
   return async () => {
     await postgres.stop('immediate');

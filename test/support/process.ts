@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { urlOfScript } from './database-users.ts';
 import { eventually } from './wait.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -20,15 +21,20 @@ export interface ServiceProcess {
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>;
 }
 
-/** Starts `script` (such as `jobs/worker.ts`) on this project's Node with nothing but `environment`. */
+/**
+ * Starts `script` (such as `jobs/worker.ts`) on this project's Node with nothing but `environment`. Where its DATABASE_URL
+ * names the operator of a test database, web and worker run as their own users instead.
+ */
 export function startProcess(
   script: string,
   environment: Record<string, string>,
   args: readonly string[] = [],
 ): ServiceProcess {
+  const { DATABASE_URL: url } = environment;
+  const database = url === undefined ? {} : { DATABASE_URL: urlOfScript(script, url) };
   const child = spawn(process.execPath, [join(ROOT, script), ...args], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, ...environment, ...database },
   });
   let text = '';
   let stdout = '';

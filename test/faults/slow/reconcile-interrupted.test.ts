@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox } from '../support/inbox.ts';
-import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
-import { type ServiceProcess, startProcess } from '../support/process.ts';
-import { API_KEYS, ProviderApiServer } from '../support/provider-api-server.ts';
-import { STRIPE_SECRET } from '../support/signing.ts';
-import { eventually } from '../support/wait.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { startInbox, type TestInbox, testSource } from '../../support/inbox.ts';
+import { expectBooksToAgree, makeCustomers } from '../../support/ledger.ts';
+import { type ServiceProcess, startProcess } from '../../support/process.ts';
+import { API_KEYS, ProviderApiServer } from '../../support/provider-api-server.ts';
+import { STRIPE_SECRET } from '../../support/signing.ts';
+import { eventually } from '../../support/wait.ts';
 
 /** 350 payments of 10 cents, none of which a webhook told of: four pages of the provider's list. */
 const COUNT = 350;
@@ -19,8 +19,8 @@ let environment: Record<string, string>;
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, ['interrupted']);
-  // Only for its helpers: the processes under test apply the events.
-  inbox = await startInbox(database, { works: false });
+  // Applies what is taken in, as a worker of the service does beside an operator's command.
+  inbox = await startInbox(database, { sources: [testSource('stripe')] });
 });
 
 let round = 0;
