@@ -44,13 +44,10 @@ const itemShape = z
     payment_id: z.string().nullable(),
     outcome: z.enum(OUTCOMES),
     reason: z.string().nullable(),
-    event_id: z
-      .string()
-      .nullable()
-      .meta({
-        description:
-          'The event it was taken in as, or a parked one that says why it differs; see `GET /events/{event_id}`.',
-      }),
+    event_id: z.string().nullable().meta({
+      description:
+        'The event it was taken in as, or a parked one that says why it differs; see `GET /events/{event_id}`.',
+    }),
   })
   .meta({ id: 'ReconciliationItem' });
 

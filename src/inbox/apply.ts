@@ -5,9 +5,9 @@ import type { Payment } from '../payments/payment.ts';
 import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
-import { noteOldNews } from './old-news.ts';
 import { ApplyTrace } from './apply-trace.ts';
 import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
+import { noteOldNews } from './old-news.ts';
 import { type ApplyServices, park, type Settled, settleFacts, sourceKey, type Work } from './settle-facts.ts';
 
 /** A fetched job: the event to apply, and the claim under which it may be completed. */

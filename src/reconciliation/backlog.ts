@@ -16,7 +16,12 @@ export interface ReconciliationBacklog {
  * (it was removed or disabled) is not an alarm for ever.
  */
 export async function reconciliationBacklog(db: Queryable): Promise<ReconciliationBacklog> {
-  const { rows } = await db.query<{ healed: number; unreconciled: number; failed: number; age_seconds: number | null }>(`
+  const { rows } = await db.query<{
+    healed: number;
+    unreconciled: number;
+    failed: number;
+    age_seconds: number | null;
+  }>(`
     with recent as (
       select merchant_id, run_id, source_id, state, finished_at,
         row_number() over (partition by merchant_id, source_id order by finished_at desc) as rank,

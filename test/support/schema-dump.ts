@@ -24,7 +24,7 @@ export async function dumpSchema(db: Queryable): Promise<readonly string[]> {
     union all select format('schema %s %s', nspname, nspacl) from pg_namespace where oid in (select oid from mine)
     order by 1`);
   const granted = [...(await privilegesOf(db))].map(
-    ([table, privileges]) => `granted ${table} ${JSON.stringify(privileges)}`,
+    ([table, privileges]) => `granted ${table} ${JSON.stringify(Object.entries(privileges).sort())}`,
   );
   return [...rows.map(({ line }) => line), ...granted.sort()];
 }
