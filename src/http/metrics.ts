@@ -1,4 +1,4 @@
-import express, { type Express } from 'express';
+import express, { type ErrorRequestHandler, type Express } from 'express';
 import type { Config } from '../config.ts';
 import type { Pool } from '../db/pool.ts';
 import { refusal } from '../errors.ts';
@@ -41,5 +41,10 @@ export function createMetricsApp(services: MetricsServices & { readonly pool: Po
     send(response, reply);
   });
   app.use((_request, response) => send(response, replyTo(refusal('NOT_FOUND', NOWHERE))));
+  // Express would show a stack to whoever asks.
+  app.use(((_error, _request, response, _next) => {
+    if (response.headersSent) response.destroy();
+    else send(response, replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')));
+  }) satisfies ErrorRequestHandler);
   return app;
 }
