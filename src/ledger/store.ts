@@ -136,13 +136,16 @@ export async function entriesByKeys(
   return rows.map(toEntry);
 }
 
+/** Key by key: as a join, old statistics made the planner read all of a hot wallet for each batch, at a quarter of the rate. */
 const FIND_BY_KEYS = {
   name: 'find-entries-by-keys',
   text: `
     select ${ENTRY_COLUMNS}
-    from entry e
-    join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, idempotency_key)
-      using (merchant_id, customer_id, idempotency_key)`,
+    from unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, idempotency_key)
+    cross join lateral (
+      select * from entry x
+      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.idempotency_key = k.idempotency_key
+      limit 1) as e`,
 };
 
 /**
