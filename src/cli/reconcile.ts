@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { RefusalError } from '../errors.ts';
 import { itemResponse, runResponse } from '../http/reconciliation.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
@@ -13,21 +12,12 @@ import { listRuns } from '../reconciliation/store.ts';
 import { addMerchantCommand, flag, type Result, takes } from './command.ts';
 import type { CliContext } from './context.ts';
 import { note, progressLine, properties, table, time } from './output.ts';
-import { count, duration, id } from './values.ts';
+import { count, id, past } from './values.ts';
 
 const BUSY_MS = 1_000;
 const RESUMED_MS = 3_600_000;
 const MAX_SHOWN = 50;
 const MAX_LISTED = 1_000;
-
-const past = z.union(
-  [
-    duration.transform((seconds) => (now: Date) => new Date(now.getTime() - seconds * 1000)),
-    z.iso.datetime({ offset: true }).transform((text) => () => new Date(text)),
-    z.iso.date().transform((text) => () => new Date(text)),
-  ],
-  { error: 'wants a date such as 2026-11-01, a time, or a time span such as 3d' },
-);
 
 /** Compares with the providers, and shows what came of it. */
 export function addReconcileCommands(program: Command): void {

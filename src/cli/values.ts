@@ -17,15 +17,22 @@ export const duration = z
   .refine((seconds) => seconds <= MAX_DAYS * SECONDS.d, durationError);
 
 /** A moment, or a time span from now, as what takes the present time to tell which moment that is. */
-export const expiry = z.union(
-  [
-    duration.transform((seconds) => (now: Date) => new Date(now.getTime() + seconds * 1000)),
-    z.iso.datetime({ offset: true }).transform((text) => () => new Date(text)),
-    // A date alone ends as it begins, in UTC.
-    z.iso.date().transform((text) => () => new Date(text)),
-  ],
-  { error: 'wants a time such as 2026-12-31T12:00:00Z, or a time span such as 30d' },
-);
+export const expiry = momentFromNow(1, 'wants a time such as 2026-12-31T12:00:00Z, or a time span such as 30d');
+
+/** The same, with the time span before now. */
+export const past = momentFromNow(-1, 'wants a date such as 2026-11-01, a time, or a time span such as 3d');
+
+function momentFromNow(sign: 1 | -1, error: string) {
+  return z.union(
+    [
+      duration.transform((seconds) => (now: Date) => new Date(now.getTime() + sign * seconds * 1000)),
+      z.iso.datetime({ offset: true }).transform((text) => () => new Date(text)),
+      // A date alone ends as it begins, in UTC.
+      z.iso.date().transform((text) => () => new Date(text)),
+    ],
+    { error },
+  );
+}
 
 /** A whole number in digits. */
 export function count(minimum: number, maximum: number) {

@@ -195,7 +195,8 @@ async function ensureDatabase(url: string): Promise<void> {
   }
 }
 
-function freePort(): Promise<number> {
+/** A TCP port of this machine that nobody uses now. */
+export function freePort(): Promise<number> {
   return new Promise((resolvePort, reject) => {
     const server = createServer().once('error', reject);
     server.listen(0, '127.0.0.1', () => {

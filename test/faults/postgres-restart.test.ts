@@ -1,9 +1,8 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
+import { freePort, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { createLogger } from '../../src/log.ts';
@@ -13,15 +12,6 @@ import { STRIPE_SECRET, signStripe, stripePaymentSucceeded } from '../support/si
 import { eventually } from '../support/wait.ts';
 
 const KEY = 'ck_test_postgres_restart_0123456789abcdef';
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
 
 it('Postgres crashes under web and worker: 503 meanwhile, and afterwards every payment is credited once, unattended', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'chokin-crash-'));

@@ -37,7 +37,7 @@ const ROOM_OF_FILE: Readonly<Record<string, string>> = {
   'src/providers/names.ts': 'leaves',
 };
 /** Files and rooms of src that run jobs in their own process. */
-const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts', 'cli']);
+const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
 const ONLY_IN = { environment: 'src/config.ts', clock: 'src/clock.ts', svix: 'src/announcements/svix.ts' } as const;
 /** Every command starts through the one, and the command line speaks to the terminal by the other. */
 const SPEAKERS: ReadonlySet<string> = new Set(['src/command.ts', 'src/cli/output.ts']);
@@ -179,7 +179,7 @@ function importProblem(file: string, specifier: string): string | null {
     return isSvix && file !== ONLY_IN.svix ? `only ${ONLY_IN.svix} imports svix` : null;
   }
   if (!/^(?:src|jobs)\//.test(target)) return `${target} is outside src and jobs`;
-  const mayImportJobs = MAY_IMPORT_JOBS.has(file) || MAY_IMPORT_JOBS.has(room ?? '');
+  const mayImportJobs = MAY_IMPORT_JOBS.has(file);
   if (file.startsWith('src/') && target.startsWith('jobs/') && !mayImportJobs) {
     return `src does not import jobs (${target})`;
   }

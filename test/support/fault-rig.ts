@@ -1,8 +1,8 @@
-import { createServer } from 'node:net';
 import { expect } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
+import { freePort } from '../../src/db/embedded.ts';
 import { createLogger } from '../../src/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -154,12 +154,3 @@ const WHAT_IS_WRONG = `
   union all
   select format('message %s is not sent', message_id) from unsent_message
   limit 20`;
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
