@@ -40,7 +40,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    return this.#lane.submit({\n      eventId: newId('event'),",
     replace:
       "    const early = (event: NewEvent): Receipt => {\n      this.#lane.submit(event).catch(() => {});\n      return { kind: 'stored', eventId: event.eventId, state: event.state };\n    };\n    return early({\n      eventId: newId('event'),",
-    tests: ['test/http/provider-events.test.ts', 'test/http/service.test.ts', 'test/faults/postgres-restart.test.ts'],
+    tests: ['test/http/provider-events.test.ts', 'test/http/service.test.ts', 'test/faults/f07-postgres-restart.test.ts'],
   },
   {
     name: 'ignore the commit tag',

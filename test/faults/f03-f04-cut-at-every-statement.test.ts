@@ -18,7 +18,7 @@ import { WebhookReceiver } from '../support/webhook-receiver.ts';
 /**
  * F3 and F4, at every statement and not only at COMMIT: wherever the connection is lost, before a statement reaches the
  * server or after it was executed, trying again completes the operation, once. F1 and F2, where the process is killed
- * there, are in slow/kill-at-every-statement.test.ts.
+ * there, are in slow/f01-f02-kill-at-every-statement.test.ts.
  */
 const CUTS: readonly Fault[] = [
   { when: 'before', connection: 'cut' },
