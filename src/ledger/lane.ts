@@ -77,7 +77,7 @@ export class LedgerLanes {
   }
 
   #submit(posting: Posting): Promise<Outcome> {
-    const lane = this.#postings[laneOf(posting.customerId, this.#postings.length)];
+    const lane = this.#postings[laneOf(posting.customerId)];
     invariant(lane !== undefined, 'a customer without a lane');
     return lane.submit(posting);
   }
@@ -93,10 +93,11 @@ export class LedgerLanes {
   }
 }
 
-function laneOf(customerId: string, lanes: number): number {
+/** Which lane a customer's postings take: 0 or 1, the same in every process. */
+export function laneOf(customerId: string): number {
   let hash = 0;
   for (let index = 0; index < customerId.length; index += 1) hash = (hash * 31 + customerId.charCodeAt(index)) >>> 0;
-  return hash % lanes;
+  return hash % POSTING_LANES;
 }
 
 async function readCoalesced(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type EmbeddedPostgres, freePort, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
+import { createServiceUsers, type ServiceUrls } from '../../src/db/service-users.ts';
 import { createLogger } from '../../src/log.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
@@ -33,18 +34,21 @@ export class World {
   readonly #folder: string;
   readonly #cluster: { dataDir: string; port: number };
   readonly #slots: Slot[] = [];
+  readonly #urls: ServiceUrls;
   #postgres: EmbeddedPostgres;
 
   private constructor(
     folder: string,
     cluster: { dataDir: string; port: number },
     postgres: EmbeddedPostgres,
+    urls: ServiceUrls,
     svix: SvixServer,
     line: FlakyProxy,
   ) {
     this.#folder = folder;
     this.#cluster = cluster;
     this.#postgres = postgres;
+    this.#urls = urls;
     this.svix = svix;
     this.line = line;
   }
@@ -55,11 +59,13 @@ export class World {
     const cluster = { dataDir: join(folder, 'cluster'), port: await freePort() };
     const postgres = await startEmbeddedPostgres(cluster);
     await migrate(postgres.databaseUrl, createLogger('silent', 'soak'));
+    const urls = await createServiceUsers(postgres.databaseUrl);
     const svix = await SvixServer.start();
     const world = new World(
       folder,
       cluster,
       postgres,
+      urls,
       svix,
       await FlakyProxy.start(svix.url, plan.svixFailing, random),
     );
@@ -129,7 +135,7 @@ export class World {
 
   #run(script: Slot['script'], port: number): ServiceProcess {
     return startProcess(script, {
-      DATABASE_URL: this.#postgres.databaseUrl,
+      DATABASE_URL: this.#urls[script === 'src/web.ts' ? 'chokin_web' : 'chokin_worker'],
       PORT: String(port),
       ADMIN_KEY,
       ENCRYPTION_KEY,

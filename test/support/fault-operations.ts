@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { laneOf } from '../../src/ledger/lane.ts';
 import type { FaultRig } from './fault-rig.ts';
 import { type Debit, newDebit, paymentEvent, type TrafficEvent } from './fault-traffic.ts';
 import type { ProxiedStatement, UnderFault } from './statement-proxy.ts';
@@ -66,7 +67,7 @@ const batch: WebOperation = {
   statements: 8,
   async prepare(rig) {
     const { traffic } = rig;
-    const customers = await Promise.all([1, 2, 3, 4].map(() => traffic.newCustomer(10_000)));
+    const customers = await customersOfBothLanes(rig);
     return async (under) => {
       const debits = customers.flatMap((customerId) => [newDebit(customerId, 3), newDebit(customerId, 4)]);
       const { result: first } = await under(() => traffic.debitBatchOnce(debits));
@@ -78,6 +79,16 @@ const batch: WebOperation = {
     };
   },
 };
+
+/** Two customers of each lane: which one is whose is up to the id. */
+async function customersOfBothLanes({ traffic }: FaultRig): Promise<readonly string[]> {
+  const byLane: Record<number, string[]> = { 0: [], 1: [] };
+  while (Object.values(byLane).some((customers) => customers.length < 2)) {
+    const customerId = await traffic.newCustomer(10_000);
+    byLane[laneOf(customerId)]?.push(customerId);
+  }
+  return Object.values(byLane).flatMap((customers) => customers.slice(0, 2));
+}
 
 async function entriesOf({ database }: FaultRig, debits: readonly Debit[]): Promise<{ seq: number; key: string }[]> {
   const { rows } = await database.pool.query<{ seq: number; key: string }>(

@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { ROOT } from '../support/cli.ts';
+
+/** What is installed is what was looked at: see "What we depend on" in SECURITY.md. */
+
+const manifest = z
+  .object({
+    dependencies: z.record(z.string(), z.string()),
+    devDependencies: z.record(z.string(), z.string()),
+    optionalDependencies: z.record(z.string(), z.string()),
+    allowScripts: z.record(z.string(), z.boolean()),
+  })
+  .parse(await readJson('package.json'));
+
+const lockfile = z
+  .object({
+    packages: z.record(
+      z.string(),
+      z.object({
+        version: z.string().optional(),
+        integrity: z.string().optional(),
+        license: z.string().optional(),
+        dev: z.boolean().default(false),
+        hasInstallScript: z.boolean().default(false),
+      }),
+    ),
+  })
+  .parse(await readJson('package-lock.json'));
+
+/** Without the project itself, whose path is empty. */
+const installed = Object.entries(lockfile.packages)
+  .filter(([path]) => path !== '')
+  .map(([path, entry]) => ({ name: path.replace(/^.*node_modules\//, ''), ...entry }));
+
+/** Permissive ones: they ask for a notice at most. */
+const LICENCES: ReadonlySet<string | undefined> = new Set([
+  'MIT',
+  'ISC',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  '0BSD',
+  'BlueOak-1.0.0',
+  'Unlicense',
+  '(MIT OR CC0-1.0)',
+]);
+
+async function readJson(file: string): Promise<unknown> {
+  return JSON.parse(await readFile(join(ROOT, file), 'utf8'));
+}
+
+it('every version is exact', () => {
+  const wanted = { ...manifest.dependencies, ...manifest.devDependencies, ...manifest.optionalDependencies };
+  const ranges = Object.entries(wanted).filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version));
+  expect(ranges).toEqual([]);
+  for (const [name, version] of Object.entries(wanted)) {
+    expect(lockfile.packages[`node_modules/${name}`]?.version, name).toBe(version);
+  }
+});
+
+it('every package is known by its digest', () => {
+  expect(installed.length).toBeGreaterThan(100);
+  expect(installed.filter(({ integrity = '' }) => !integrity.startsWith('sha512-'))).toEqual([]);
+});
+
+it('what the service runs on is under a permissive licence', () => {
+  const others = installed.filter(({ dev, license }) => !dev && !LICENCES.has(license));
+  expect(others.map(({ name, license }) => `${name}: ${license}`)).toEqual([]);
+});
+
+it('each install script is allowed or refused by name, and nothing else is named', () => {
+  const scripted = new Set(installed.filter(({ hasInstallScript }) => hasInstallScript).map(({ name }) => name));
+  expect(Object.keys(manifest.allowScripts).sort()).toEqual([...scripted].sort());
+});
