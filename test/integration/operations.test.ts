@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
-import { createPool } from '../../src/db/pool.ts';
+import { createPool, type Pool } from '../../src/db/pool.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { watchOperations } from '../../src/operations.ts';
@@ -35,7 +35,7 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     endpoint = await WebhookReceiver.start();
-    // As npm start does it: one registry, two processes in one.
+    // As npm start does it: one registry, two processes in one, each as its own user of the database.
     const config = loadConfig({
       PORT: '0',
       API_KEY,
@@ -44,9 +44,9 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
       WORKER_METRICS_PORT: '0',
       METRICS_TOKEN: TOKEN,
     });
-    const shared = { config, databaseUrl: database.url, logger, clock: systemClock, metrics: createMetrics() };
-    const web = await startWeb({ ...shared, print: () => {} });
-    const worker = await startWorker(shared);
+    const shared = { config, logger, clock: systemClock, metrics: createMetrics() };
+    const web = await startWeb({ ...shared, databaseUrl: database.webUrl, print: () => {} });
+    const worker = await startWorker({ ...shared, databaseUrl: database.workerUrl });
     closing.push(
       () => web.close(),
       () => worker.close(),
@@ -178,15 +178,23 @@ describe('a worker of its own', () => {
 
 describe('what is stuck', () => {
   let database: TestDatabase;
+  /** Of the web process' own user, who must be allowed to look. */
+  let web: Pool;
+  const poolOf = (databaseUrl: string) =>
+    createPool({ databaseUrl, applicationName: 'test', maxConnections: 1, logger });
   beforeAll(async () => {
     database = await createTestDatabase();
+    web = poolOf(database.webUrl);
     const { pool } = database;
     await pool.query("insert into merchant (merchant_id, name, mode) values ($1, 'Test', 'test')", [MERCHANT]);
   });
-  afterAll(() => database.drop());
+  afterAll(async () => {
+    await web.end();
+    await database.drop();
+  });
 
   /** A registry of its own, since figures are read at most every 5 s. */
-  async function read(pool = database.pool): Promise<string> {
+  async function read(pool = web): Promise<string> {
     const metrics = createMetrics();
     watchOperations(metrics, pool);
     return metrics.registry.metrics();
@@ -243,8 +251,7 @@ describe('what is stuck', () => {
   });
 
   it('is not known without the database, and is shown as that', async () => {
-    const databaseUrl = 'postgres://nobody@127.0.0.1:1/none';
-    const pool = createPool({ databaseUrl, applicationName: 'test', maxConnections: 1, logger });
+    const pool = poolOf('postgres://nobody@127.0.0.1:1/none');
     const text = await read(pool);
     expect(figure(text, 'chokin_database_answers')).toBe(0);
     expect(text).toContain('chokin_events_parked Nan');
