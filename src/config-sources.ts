@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
+import { LISTABLE_PROVIDERS, PROVIDER_NAMES, type ProviderName } from './providers/names.ts';
 import { Secret } from './secret.ts';
 import { API_KEY_PATTERN, API_KEY_WANTED, webhookSecretProblem } from './webhook-secret.ts';
 
@@ -19,6 +19,8 @@ export const REFUND_POLICIES = ['auto', 'credit', 'reverse', 'ignore'] as const;
  * `linked`: only one that is linked already; `named`: nobody's, it must be named.
  */
 export const CUSTOMER_LINK_RULES = ['create', 'linked', 'named'] as const;
+
+const LISTABLE: ReadonlySet<ProviderName> = new Set(LISTABLE_PROVIDERS);
 
 const secretList = z.string().transform((text) =>
   text
@@ -81,6 +83,10 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
       continue;
     }
     const { WEBHOOK_SECRET: secrets, API_KEY: apiKey, API_URL: apiUrl } = parsed.data;
+    if (apiKey !== undefined && !LISTABLE.has(provider)) {
+      problems.push(`${prefix}API_KEY: is of no use, since the payments of ${provider} cannot be listed`);
+      continue;
+    }
     if (apiUrl !== undefined) apiUrls.set(provider, apiUrl.replace(/\/$/, ''));
     if (secrets === undefined) {
       if (apiKey !== undefined) problems.push(`${prefix}API_KEY: wants ${prefix}WEBHOOK_SECRET as well`);

@@ -1,4 +1,4 @@
-import type { ProviderName } from '../providers/names.ts';
+import type { ListableProvider, ProviderName } from '../providers/names.ts';
 import type { ConnectProviderApi } from './api.ts';
 import { connectDodo } from './dodo.ts';
 import { connectLemonSqueezy } from './lemonsqueezy.ts';
@@ -15,4 +15,4 @@ export const PROVIDER_APIS: Readonly<Partial<Record<ProviderName, ConnectProvide
   paddle: connectPaddle,
   polar: connectPolar,
   lemonsqueezy: connectLemonSqueezy,
-};
+} satisfies Readonly<Record<ListableProvider, ConnectProviderApi>>;

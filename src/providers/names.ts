@@ -12,3 +12,8 @@ export const PROVIDER_NAMES = [
 ] as const;
 
 export type ProviderName = (typeof PROVIDER_NAMES)[number];
+
+/** Those of them whose API lists what they were paid, so that reconciliation can compare: `provider-apis/` has a client of each. */
+export const LISTABLE_PROVIDERS = ['stripe', 'dodo', 'razorpay', 'paddle', 'polar', 'lemonsqueezy'] as const;
+
+export type ListableProvider = (typeof LISTABLE_PROVIDERS)[number];

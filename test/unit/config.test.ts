@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig, SECRET_VARIABLES, VARIABLES } from '../../src/config.ts';
-import { PROVIDER_NAMES } from '../../src/providers/names.ts';
+import { LISTABLE_PROVIDERS, PROVIDER_NAMES } from '../../src/providers/names.ts';
 import { secretOf } from '../support/admin.ts';
 
 /** The lines of the refusal, or none if the environment is fine. */
@@ -149,13 +149,19 @@ describe('loadConfig', () => {
     const prefix = provider.toUpperCase();
     const { sources, apiUrls } = loadConfig({
       [`${prefix}_WEBHOOK_SECRET`]: secretOf(provider),
-      [`${prefix}_API_KEY`]: 'a-key-of-the-api',
       [`${prefix}_API_URL`]: 'https://api.example.com',
       [`${prefix}_CUSTOMERS`]: 'named',
     });
-    expect(sources).toMatchObject([{ provider, customerLinkRule: 'named' }]);
-    expect(sources[0]?.apiKey?.reveal()).toBe('a-key-of-the-api');
+    expect(sources).toMatchObject([{ provider, customerLinkRule: 'named', apiKey: null }]);
     expect([...apiUrls]).toEqual([[provider, 'https://api.example.com']]);
+  });
+
+  it.each(LISTABLE_PROVIDERS)('reads the API key of %s', (provider) => {
+    const { sources } = loadConfig({
+      [`${provider.toUpperCase()}_WEBHOOK_SECRET`]: secretOf(provider),
+      [`${provider.toUpperCase()}_API_KEY`]: 'a-key-of-the-api',
+    });
+    expect(sources[0]?.apiKey?.reveal()).toBe('a-key-of-the-api');
   });
 
   it('lists every problem at once, each with its variable and what it wants', () => {
@@ -219,6 +225,7 @@ describe('loadConfig', () => {
     ['STRIPE_METADATA', 'none', 'wants all or customer'],
     ['STRIPE_API_KEY', 'with a space', 'wants 8 to 4,200 characters without spaces'],
     ['STRIPE_API_KEY', 'sk_test_without_its_webhook', 'wants STRIPE_WEBHOOK_SECRET as well'],
+    ['PAYPAL_API_KEY', 'a-key-of-the-api', 'is of no use, since the payments of paypal cannot be listed'],
     ['STRIPE_API_URL', 'ftp://api.stripe.com', 'wants an http or https URL'],
     ['ADMIN_KEY', 'k'.repeat(31), 'wants 32 characters or more'],
     ['ADMIN_KEY', `${KEY} ${KEY}`, 'wants printable characters without spaces'],
