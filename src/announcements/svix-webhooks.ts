@@ -24,7 +24,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
     checkEndpoint(input, this.#allowPrivate);
     const { url, description, disabled, eventTypes } = input;
-    const endpoint = await this.#get(merchantId, (svix) =>
+    const endpoint = await this.#send(merchantId, (svix) =>
       svix.endpoint.create(merchantId, { url, description, disabled, ...copyTypes(eventTypes) }),
     );
     return endpoint === null ? unavailable() : toEndpoint(endpoint);
@@ -35,10 +35,10 @@ export class SvixWebhooks implements OutgoingWebhooks {
     let iterator: string | null = null;
     for (let page = 0; page < MAX_PAGES; page += 1) {
       const from: string | null = iterator;
-      const answer: SvixEndpointPage | null = await this.#get(merchantId, (svix) =>
+      const answer: SvixEndpointPage | null = await this.#find(merchantId, (svix) =>
         svix.endpoint.list(merchantId, { limit: PAGE_SIZE, iterator: from }),
       );
-      if (answer === null) break;
+      if (answer === null) return unavailable();
       endpoints.push(...answer.data.map(toEndpoint));
       if (answer.done) break;
       iterator = answer.iterator;
@@ -47,7 +47,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
-    const endpoint = await this.#get(merchantId, (svix) => svix.endpoint.get(merchantId, endpointId));
+    const endpoint = await this.#find(merchantId, (svix) => svix.endpoint.get(merchantId, endpointId));
     return endpoint === null ? null : toEndpoint(endpoint);
   }
 
@@ -59,12 +59,12 @@ export class SvixWebhooks implements OutgoingWebhooks {
     checkEndpoint(change, this.#allowPrivate);
     const { eventTypes, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
-    const endpoint = await this.#get(merchantId, (svix) => svix.endpoint.patch(merchantId, endpointId, patch));
+    const endpoint = await this.#send(merchantId, (svix) => svix.endpoint.patch(merchantId, endpointId, patch));
     return endpoint === null ? null : toEndpoint(endpoint);
   }
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    const done = await this.#get(merchantId, async (svix) => {
+    const done = await this.#find(merchantId, async (svix) => {
       await svix.endpoint.delete(merchantId, endpointId);
       return true;
     });
@@ -72,12 +72,12 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#get(merchantId, (svix) => svix.endpoint.getSecret(merchantId, endpointId));
+    const secret = await this.#find(merchantId, (svix) => svix.endpoint.getSecret(merchantId, endpointId));
     return secret?.key ?? null;
   }
 
   async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#get(merchantId, async (svix) => {
+    const secret = await this.#find(merchantId, async (svix) => {
       await svix.endpoint.rotateSecret(merchantId, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
       return svix.endpoint.getSecret(merchantId, endpointId);
     });
@@ -90,14 +90,14 @@ export class SvixWebhooks implements OutgoingWebhooks {
     limit: number,
   ): Promise<readonly DeliveryAttempt[] | null> {
     const options = { limit: Math.min(limit, PAGE_SIZE), withContent: true, withMsg: true };
-    const answer = await this.#get(merchantId, (svix) =>
+    const answer = await this.#find(merchantId, (svix) =>
       svix.messageAttempt.listByEndpoint(merchantId, endpointId, options),
     );
     return answer === null ? null : answer.data.filter(isFinished).map(toAttempt);
   }
 
   async resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
-    const done = await this.#get(merchantId, async (svix) => {
+    const done = await this.#find(merchantId, async (svix) => {
       await svix.messageAttempt.resend(merchantId, messageId, endpointId);
       return true;
     });
@@ -106,14 +106,14 @@ export class SvixWebhooks implements OutgoingWebhooks {
 
   async sendTest(merchantId: string, endpointId: string, eventType: string): Promise<string | null> {
     const type = checkEventType(eventType, 'event_type');
-    const message = await this.#get(merchantId, (svix) =>
+    const message = await this.#send(merchantId, (svix) =>
       svix.endpoint.sendExample(merchantId, endpointId, { eventType: type }),
     );
     return message?.id ?? null;
   }
 
   async portalUrl(merchantId: string): Promise<string> {
-    const access = await this.#get(merchantId, (svix) =>
+    const access = await this.#find(merchantId, (svix) =>
       svix.authentication.appPortalAccess(merchantId, { expiry: PORTAL_LINK_SECONDS }),
     );
     return access?.url ?? unavailable();
@@ -122,18 +122,29 @@ export class SvixWebhooks implements OutgoingWebhooks {
   /** The SDK keeps nothing open. */
   async close(): Promise<void> {}
 
-  /** The call's result, null for a 404, or a refusal that says who has to do what. */
-  async #get<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
+  /** The result of a call with a body, which Svix may refuse; null if there is nothing of that id. */
+  async #send<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
     const answer = await this.#account.call(merchantId, make);
     if (answer.ok) return answer.value;
-    return answer.failure.kind === 'notFound' ? null : refuseFor(answer.failure);
+    const { failure } = answer;
+    if (failure.kind === 'refused') {
+      return refuse('INVALID_REQUEST_BODY', `Svix does not accept this: ${failure.detail}`);
+    }
+    return failure.kind === 'notFound' ? null : refuseFor(failure);
+  }
+
+  /** The result of a call that says nothing but ids; null if there is nothing of them, or if Svix takes them for no ids. */
+  async #find<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
+    const answer = await this.#account.call(merchantId, make);
+    if (answer.ok) return answer.value;
+    const { failure } = answer;
+    return failure.kind === 'notFound' || failure.kind === 'refused' ? null : refuseFor(failure);
   }
 }
 
+/** A refusal that says who has to do what. */
 function refuseFor(failure: SvixFailure): never {
   switch (failure.kind) {
-    case 'refused':
-      return refuse('INVALID_REQUEST_BODY', `Svix does not accept this: ${failure.detail}`);
     case 'conflict':
       return refuse('CONFLICT', 'Svix has this already.');
     case 'rateLimited': {

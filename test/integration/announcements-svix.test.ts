@@ -243,6 +243,20 @@ describe('the merchant’s endpoints', () => {
     await webhooks.close();
   });
 
+  test('whose ids Svix takes for no ids are not there', async () => {
+    const webhooks = webhooksOf();
+    const answer = { status: 422, body: '{"detail":[{"loc":["path","endpoint_id"],"msg":"too long","type":"x"}]}' };
+    server.script('endpoint.get', answer);
+    expect(await webhooks.getEndpoint(MERCHANT, 'ep_odd')).toBeNull();
+    server.script('endpoint.delete', answer);
+    expect(await webhooks.deleteEndpoint(MERCHANT, 'ep_odd')).toBe(false);
+    server.script('messageAttempt.resend', answer);
+    expect(await webhooks.resend(MERCHANT, 'ep_odd', 'msg_1')).toBe(false);
+    // A list that Svix refuses is no empty list.
+    server.script('endpoint.list', answer);
+    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
+  });
+
   test('show and rotate their secret, the old one valid for a day', async () => {
     const webhooks = webhooksOf();
     const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
@@ -302,7 +316,7 @@ describe('the merchant’s endpoints', () => {
     expect(await webhooks.listAttempts(MERCHANT, 'ep_x', 10)).toBeNull();
     expect(await webhooks.sendTest(MERCHANT, 'ep_x', 'wallet.created')).toBeNull();
     server.script('endpoint.list', { status: 404 }, { status: 404 });
-    expect(await webhooks.listEndpoints(MERCHANT)).toEqual([]);
+    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
   });
 
   test('the portal’s link is Svix’s, for an hour', async () => {
