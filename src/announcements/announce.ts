@@ -16,7 +16,7 @@ import type { Span, Tracing } from '../tracing.ts';
 import { claimAnnouncements, LEASE_SECONDS } from './claim.ts';
 import { type Announcement, buildMessages } from './messages.ts';
 import type { OutgoingMessage } from './outgoing.ts';
-import type { Publisher, SendResult } from './publisher.ts';
+import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
 import { sendUnsent, type UnsentResult } from './unsent.ts';
 
 export interface AnnounceOptions {
@@ -53,8 +53,6 @@ const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
  * of in hundreds of tiny ones that compete with the postings for the disk.
  */
 const GATHER_MS = 150;
-const FIRST_RETRY_SECONDS = 2;
-const LAST_RETRY_SECONDS = 900;
 
 /**
  * Says everything there is to say: claims due wallets and publishes the messages of each in order, several wallets at a
@@ -177,7 +175,7 @@ async function publish(
     return { kind: 'sent', messages: messages.length };
   } catch (error) {
     logger.error({ err: error }, 'announcing a wallet went wrong');
-    return { kind: 'failed', permanent: false, reason: 'an error of our own; the log has it' };
+    return failedUnexpectedly(announcement.attempts);
   }
 }
 
@@ -218,9 +216,7 @@ function createMarks({ pool, publisher }: AnnounceOptions): Lane<Said, undefined
 }
 
 function toPostponement(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): Postponement {
-  if (sent.kind === 'deferred') return { afterSeconds: sent.retryAfterSeconds, failed: false, reason: sent.reason };
-  const doubled = Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 20), LAST_RETRY_SECONDS);
-  return { afterSeconds: sent.permanent ? LAST_RETRY_SECONDS : doubled, failed: true, reason: sent.reason };
+  return { afterSeconds: secondsUntilRetry(sent, attempts), failed: sent.kind === 'failed', reason: sent.reason };
 }
 
 function logFailure(

@@ -52,7 +52,7 @@ function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[]
 }
 
 function createdMessage(wallet: ClaimedWallet): OutgoingMessage {
-  const messageId = messageIdOf(wallet, 'wallet.created', 0, 0);
+  const messageId = messageIdOf(wallet, 'wallet.created', 0, 0, wallet.createdAt);
   const data = { customer_id: wallet.customerId, currency: wallet.currency, balance: 0, version: 0 };
   return outgoingMessage('wallet.created', { merchantId: wallet.merchantId, messageId, at: wallet.createdAt }, data);
 }
@@ -61,10 +61,11 @@ function changedMessage(wallet: ClaimedWallet, entries: readonly EntryData[]): O
   const first = entries[0];
   const last = entries.at(-1);
   invariant(first !== undefined && last !== undefined, 'a change without entries');
-  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.seq, last.seq);
+  const at = new Date(last.created_at);
+  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.seq, last.seq, at);
   return outgoingMessage(
     'wallet.balance.changed',
-    { merchantId: wallet.merchantId, messageId, at: new Date(last.created_at) },
+    { merchantId: wallet.merchantId, messageId, at },
     {
       customer_id: wallet.customerId,
       currency: wallet.currency,
@@ -84,7 +85,7 @@ const ALERT_TYPES = {
 
 function alertMessage(alert: WalletAlert): OutgoingMessage {
   const type = ALERT_TYPES[alert.kind];
-  const messageId = messageIdOf(alert, type, alert.alertSeq, alert.alertSeq);
+  const messageId = messageIdOf(alert, type, alert.alertSeq, alert.alertSeq, alert.createdAt);
   return outgoingMessage(
     type,
     { merchantId: alert.merchantId, messageId, at: alert.createdAt },
@@ -101,8 +102,12 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
 
-function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number): string {
-  return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to]);
+/**
+ * The time is part of it because a database that was restored from a backup gives the same versions to other entries, and
+ * whoever has seen an id drops what comes under it again.
+ */
+function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number, at: Date): string {
+  return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to, at.toISOString()]);
 }
 
 /** `msg_` and 130 bits of a SHA-256 over what makes the message the one it is, in the alphabet of our other ids. */

@@ -11,6 +11,25 @@ export type SendResult =
   | { readonly kind: 'deferred'; readonly retryAfterSeconds: number; readonly reason: string }
   | { readonly kind: 'failed'; readonly permanent: boolean; readonly reason: string };
 
+const FIRST_RETRY_SECONDS = 2;
+/** Short, since whoever was away must be told of everything within half a minute of coming back: see the publisher's pause. */
+const LAST_RETRY_SECONDS = 15;
+const PERMANENT_RETRY_SECONDS = 900;
+/** An error of our own that comes up as often as this is no passing trouble of the database. */
+const MAX_UNEXPECTED = 5;
+
+/** Seconds until messages that could not be handed over are tried again; `attempts` is how often that failed before. */
+export function secondsUntilRetry(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): number {
+  if (sent.kind === 'deferred') return sent.retryAfterSeconds;
+  if (sent.permanent) return PERMANENT_RETRY_SECONDS;
+  return Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 10), LAST_RETRY_SECONDS);
+}
+
+/** What an exception comes to. It must not keep other messages from being sent. */
+export function failedUnexpectedly(attempts: number): SendResult & { kind: 'failed' } {
+  return { kind: 'failed', permanent: attempts >= MAX_UNEXPECTED, reason: 'an error of our own; the log has it' };
+}
+
 /**
  * Where messages go. A wallet's messages pass through both steps, in this order: `send` outside of any transaction, then
  * `record` in the transaction that marks them as said. Both may run again for the same messages after a crash. Svix needs

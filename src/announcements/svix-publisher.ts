@@ -3,11 +3,17 @@ import type { Logger } from '../log.ts';
 import type { Tracing } from '../tracing.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
-import type { SvixAccount, SvixAnswer } from './svix.ts';
+import type { SvixAccount, SvixAnswer, SvixClient } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
 
 /** A wrong token is mended by a person: until then every call would fail the same way. */
 const UNAUTHORIZED_SECONDS = 300;
+/**
+ * After so many calls in a row that came to nothing, Svix is away, and everything waits instead of every wallet trying for
+ * itself. Short, so that it is found soon when it is back; one call that is answered ends it.
+ */
+const AWAY_AFTER_CALLS = 16;
+const AWAY_SECONDS = 10;
 
 const SENT: SendResult = { kind: 'sent' };
 
@@ -19,6 +25,7 @@ export class SvixPublisher implements Publisher {
   readonly #logger: Logger;
   readonly #tracing: Tracing | null;
   #pausedUntilMs = 0;
+  #unansweredInARow = 0;
 
   constructor(account: SvixAccount, clock: Clock, logger: Logger, tracing: Tracing | null = null) {
     this.#account = account;
@@ -53,7 +60,7 @@ export class SvixPublisher implements Publisher {
     const paused = this.pausedForSeconds();
     if (paused > 0) return { kind: 'deferred', retryAfterSeconds: paused, reason: 'sending to Svix is paused' };
     const message = { eventId: messageId, eventType, payload: JSON.parse(payload) };
-    const created = await this.#account.call(merchantId, (svix) =>
+    const created = await this.#call(merchantId, (svix) =>
       svix.message.create(merchantId, message, { idempotencyKey: messageId }),
     );
     if (created.ok) return SENT;
@@ -67,22 +74,29 @@ export class SvixPublisher implements Publisher {
    * worst an endpoint gets it twice, under one id.
    */
   async #afterConflict(merchantId: string, messageId: string, eventType: string): Promise<SendResult> {
-    const attempts = await this.#account.call(merchantId, (svix) =>
+    const attempts = await this.#call(merchantId, (svix) =>
       svix.messageAttempt.listByMsg(merchantId, messageId, { limit: 1 }),
     );
     if (!attempts.ok) return this.#toResult(attempts.failure);
     if (attempts.value.data.length > 0) return SENT;
-    const endpoints = await this.#account.call(merchantId, (svix) => svix.endpoint.list(merchantId, { limit: 250 }));
+    const endpoints = await this.#call(merchantId, (svix) => svix.endpoint.list(merchantId, { limit: 250 }));
     if (!endpoints.ok) return this.#toResult(endpoints.failure);
     for (const { id, disabled, eventTypes } of endpoints.value.data) {
       if (disabled === true || (eventTypes && !eventTypes.includes(eventType))) continue;
       this.#logger.warn({ merchantId, messageId, endpointId: id }, 'Svix had stored a message without sending it');
-      const resent: SvixAnswer<unknown> = await this.#account.call(merchantId, (svix) =>
+      const resent: SvixAnswer<unknown> = await this.#call(merchantId, (svix) =>
         svix.messageAttempt.resend(merchantId, messageId, id),
       );
       if (!resent.ok) return this.#toResult(resent.failure);
     }
     return SENT;
+  }
+
+  async #call<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<SvixAnswer<T>> {
+    const answer = await this.#account.call(merchantId, make);
+    const isAnswered = answer.ok || answer.failure.kind !== 'unavailable';
+    this.#unansweredInARow = isAnswered ? 0 : this.#unansweredInARow + 1;
+    return answer;
   }
 
   #toResult(failure: SvixFailure): SendResult {
@@ -101,11 +115,19 @@ export class SvixPublisher implements Publisher {
       case 'notFound':
         return { kind: 'failed', permanent: false, reason: `Svix answered ${failure.kind}` };
       case 'unavailable':
+        if (this.#unansweredInARow >= AWAY_AFTER_CALLS) return this.#pauseWhileAway(failure.reason);
         return { kind: 'failed', permanent: false, reason: failure.reason };
     }
   }
 
-  /** Both are about the account, not about one wallet, so nothing at all is sent meanwhile. */
+  #pauseWhileAway(reason: string): SendResult {
+    if (this.pausedForSeconds() === 0) {
+      this.#logger.warn({ reason, pausedSeconds: AWAY_SECONDS }, 'Svix is away; announcements wait for it');
+    }
+    return this.#pause(AWAY_SECONDS, `Svix is away: ${reason}`);
+  }
+
+  /** What is about the account or the line, and not about one wallet: nothing at all is sent meanwhile. */
   #pause(seconds: number, reason: string): SendResult {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.now().getTime() + seconds * 1000);
     return { kind: 'deferred', retryAfterSeconds: seconds, reason };

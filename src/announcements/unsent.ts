@@ -1,7 +1,7 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import type { OutgoingMessage } from './outgoing.ts';
-import type { Publisher, SendResult } from './publisher.ts';
+import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
 
 /** Messages that say nothing of a wallet's balance: they wait in a table of their own until they are handed over. */
 
@@ -35,8 +35,6 @@ export interface UnsentResult {
 const MAX_CLAIMED = 16;
 /** A message whose sender died waits no longer than this; Svix is given up on well before. */
 const LEASE_SECONDS = 25;
-const FIRST_RETRY_SECONDS = 2;
-const LAST_RETRY_SECONDS = 900;
 
 /** Hands over what is due. A message that fails is tried again later, under its own id. */
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
@@ -55,16 +53,12 @@ interface ClaimedMessage extends OutgoingMessage {
   readonly attempts: number;
 }
 
-/** An error of our own with one message must not keep the others from being sent. */
-const UNEXPECTED: SendResult = { kind: 'failed', permanent: false, reason: 'an error of our own' };
-
 type Sent = SendResult['kind'];
 
 async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage): Promise<Sent> {
-  const sent = await publisher.send([message]).catch((): SendResult => UNEXPECTED);
+  const sent = await publisher.send([message]).catch(() => failedUnexpectedly(message.attempts));
   if (sent.kind !== 'sent') {
-    const afterSeconds = waitAfter(sent, message.attempts);
-    await postpone(autocommit(pool), message, sent, afterSeconds);
+    await postpone(autocommit(pool), message, sent, secondsUntilRetry(sent, message.attempts));
     return sent.kind;
   }
   await transaction(pool, async (tx) => {
@@ -76,12 +70,6 @@ async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage
     if (rowCount === 1) await publisher.record(tx, [message]);
   });
   return 'sent';
-}
-
-function waitAfter(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): number {
-  if (sent.kind === 'deferred') return sent.retryAfterSeconds;
-  if (sent.permanent) return LAST_RETRY_SECONDS;
-  return Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 20), LAST_RETRY_SECONDS);
 }
 
 /** When the next message that cannot be sent now may be: one put off, or one that another process has and may have died with. */

@@ -138,6 +138,29 @@ describe('publishing', () => {
     expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
   });
 
+  test('takes Svix for away after 16 calls without an answer, and for back after one with', async () => {
+    const publisher = publisherOf();
+    await publisher.send([message('msg_0')]);
+    const away = { status: 503 };
+    server.script('message.create', ...Array.from({ length: 17 }, () => away));
+    for (let call = 1; call < 16; call += 1) {
+      expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
+    }
+    const deferred = { kind: 'deferred', retryAfterSeconds: 10, reason: 'Svix is away: Svix answered 503' };
+    expect(await publisher.send([message('msg_1')])).toEqual(deferred);
+    expect(publisher.pausedForSeconds()).toBe(10);
+    expect(await publisher.send([message('msg_2')])).toMatchObject({ kind: 'deferred' });
+    expect(server.calls('message.create')).toHaveLength(17);
+    // The pause is over: one call is enough to know.
+    now = new Date(now.getTime() + 10_000);
+    expect(await publisher.send([message('msg_1')])).toEqual(deferred);
+    now = new Date(now.getTime() + 10_000);
+    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    server.script('message.create', away);
+    expect(await publisher.send([message('msg_2')])).toEqual(retryable('Svix answered 503'));
+    expect(lines.map(({ msg }) => msg)).toEqual(Array.from({ length: 2 }, () => expect.stringContaining('is away')));
+  });
+
   test.each([401, 403])('pauses five minutes on %i and says so loudly, without the token', async (status) => {
     const publisher = publisherOf();
     server.script('message.create', { status });
