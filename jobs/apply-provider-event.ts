@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import { applyEvents } from '../src/inbox/apply.ts';
+import { type ApplyJob, type ApplyResult, applyEvents } from '../src/inbox/apply.ts';
 import type { ApplyServices } from '../src/inbox/settle-facts.ts';
 import { BOUNDED_FETCH, QUEUES } from '../src/queues.ts';
 
@@ -17,16 +17,22 @@ export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServic
       perJobResults: true,
       includeMetadata: true,
       pollingIntervalSeconds: 2,
-      notifyPollingIntervalSeconds: 10,
+      // Nothing announces a retry that falls due: it waits for the next look.
+      notifyPollingIntervalSeconds: 2,
     },
     async (jobs) => {
-      const claims = jobs.map(({ id, retryCount, retryLimit, data }) => ({
-        id,
-        retryCount,
-        retryLimit,
-        ...payload.parse(data),
-      }));
-      return [...(await applyEvents(services, claims))];
+      const claims: ApplyJob[] = [];
+      const unreadable: ApplyResult[] = [];
+      for (const { id, retryCount, retryLimit, data } of jobs) {
+        const read = payload.safeParse(data);
+        if (read.success) claims.push({ id, retryCount, retryLimit, ...read.data });
+        else {
+          // Another release made it, which may be the one that reads it, too. Its neighbours are not to fail with it.
+          services.logger.error({ jobId: id, retryCount }, 'a job of apply-provider-event cannot be read');
+          unreadable.push({ id, status: 'failed', output: { error: 'unreadable payload' } });
+        }
+      }
+      return [...unreadable, ...(await applyEvents(services, claims))];
     },
   );
 }

@@ -13,7 +13,7 @@ import { createBoss, QUEUE_NAMES } from '../src/queues.ts';
 import { connectWith } from '../src/reconciliation/connect.ts';
 import { SecretBox } from '../src/secret-box.ts';
 import { ledgerSettings } from '../src/settings.ts';
-import { onShutdown } from '../src/shutdown.ts';
+import { endOnCrash, onShutdown } from '../src/shutdown.ts';
 import { startTracing, type Tracing } from '../src/tracing.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
 import { workApplyProviderEvent } from './apply-provider-event.ts';
@@ -143,6 +143,7 @@ async function main(): Promise<void> {
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'worker');
+  endOnCrash(logger);
   const starting = startWorker({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
   // Asked to stop while it starts, it starts and then stops.
   onShutdown(async () => (await starting).close(), logger);

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+import { standardOutput } from './log-sink.ts';
 
 export type { Logger } from 'pino';
 
@@ -6,14 +7,14 @@ export type { Logger } from 'pino';
  * The process's logger. Fields are chosen by the caller, never whole objects: no request or provider body, no e-mail,
  * no key. Errors keep their type, message, stack and code; Postgres' `detail` quotes values, so it is dropped.
  */
-export function createLogger(level: string, name: string, destination?: DestinationStream): Logger {
+export function createLogger(level: string, name: string, destination: DestinationStream = standardOutput()): Logger {
   const options = {
     name,
     level,
     redact: { paths: ['req.headers.authorization', '*.authorization', '*.secret', '*.token'], censor: '****' },
     serializers: { err: serializeError },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  return pino(options, destination);
 }
 
 function serializeError(error: unknown): unknown {

@@ -9,7 +9,7 @@ import { migrate } from './db/migrate.ts';
 import { createServiceUsers } from './db/service-users.ts';
 import { createLogger } from './log.ts';
 import { createMetrics } from './metrics.ts';
-import { onShutdown } from './shutdown.ts';
+import { endOnCrash, onShutdown } from './shutdown.ts';
 import { startTracing, type Tracing } from './tracing.ts';
 import { startWeb } from './web.ts';
 
@@ -23,6 +23,7 @@ when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every v
 async function main(): Promise<void> {
   let config = loadConfig();
   const logger = createLogger(config.LOG_LEVEL, 'chokin');
+  endOnCrash(logger);
   // The database is closed last; web and worker together, since platforms give a process 30 seconds in all.
   let stopDatabase = async () => {};
   const open: (() => Promise<void>)[] = [];

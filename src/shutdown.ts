@@ -1,7 +1,11 @@
 import type { Logger } from './log.ts';
+import { standardOutput } from './log-sink.ts';
 
 /** Platforms send SIGKILL after 30 seconds; a process that has not stopped by itself then has lost control of how. */
 const PATIENCE_MS = 30_000;
+
+/** For the last lines of the log, where their reader is slow. */
+const LOG_PATIENCE_MS = 1_000;
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -23,14 +27,35 @@ export function onShutdown(close: () => Promise<void>, logger: Logger): void {
     close().then(
       () => {
         logger.info('stopped');
-        process.exit(0);
+        leave(0);
       },
       (error: unknown) => {
         logger.error({ err: error }, 'stopping failed');
-        process.exit(1);
+        leave(1);
       },
     );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+}
+
+/**
+ * An exception that nothing caught, or a rejection that nothing handled, ends the process with 1 after one line in the log:
+ * nobody knows what state it is in, and every state that counts is in the database. Left to Node, it would be printed
+ * whole, with the values that Postgres quotes.
+ */
+export function endOnCrash(logger: Logger): void {
+  let isLeaving = false;
+  process.on('uncaughtException', (error, origin) => {
+    if (isLeaving) return;
+    isLeaving = true;
+    logger.fatal({ err: error, origin }, 'an error that nothing caught ends the process');
+    leave(1);
+  });
+}
+
+function leave(code: number): void {
+  standardOutput()
+    .flush(LOG_PATIENCE_MS)
+    .then(() => process.exit(code));
 }

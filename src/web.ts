@@ -20,7 +20,7 @@ import { createBoss } from './queues.ts';
 import { connectWith } from './reconciliation/connect.ts';
 import { SecretBox } from './secret-box.ts';
 import { ledgerSettings } from './settings.ts';
-import { onShutdown } from './shutdown.ts';
+import { endOnCrash, onShutdown } from './shutdown.ts';
 import { startTracing, type Tracing } from './tracing.ts';
 
 export interface WebOptions {
@@ -112,6 +112,7 @@ async function main(): Promise<void> {
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'web');
+  endOnCrash(logger);
   const starting = startWeb({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
   // Asked to stop while it starts, it starts and then stops.
   onShutdown(async () => (await starting).close(), logger);

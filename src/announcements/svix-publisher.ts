@@ -6,8 +6,11 @@ import type { Publisher, SendResult } from './publisher.ts';
 import type { SvixAccount, SvixAnswer, SvixClient } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
 
-/** A wrong token is mended by a person: until then every call would fail the same way. */
-const UNAUTHORIZED_SECONDS = 300;
+/**
+ * A wrong token is mended by a person: until then every call would fail the same way. No longer than this, for it may be
+ * Svix that was wrong, and merchants are to be told within two minutes of its recovery.
+ */
+const UNAUTHORIZED_SECONDS = 60;
 /**
  * After so many calls in a row that came to nothing, Svix is away, and everything waits instead of every wallet trying for
  * itself. Short, so that it is found soon when it is back; one call that is answered ends it.

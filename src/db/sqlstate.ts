@@ -17,6 +17,11 @@ export function isHeldUp(error: unknown): boolean {
   return hasCode(error, ['55P03', '57014']);
 }
 
+/** The database as a whole is away: what failed with this tells nothing about the work, and other work would fare no better. */
+export function isOutage(error: unknown): boolean {
+  return isUnavailable(error) && !isHeldUp(error) && !isRaceLost(error);
+}
+
 /** The connection was lost while COMMIT was under way: the transaction may or may not have happened. */
 export class OutcomeUnknownError extends Error {
   constructor(cause: unknown) {
@@ -32,12 +37,13 @@ export function isUnanswered(error: unknown): boolean {
 }
 
 /**
- * The database cannot serve us now: it is gone, starting, stopping, full, out of connections, or too slow. What failed
- * with this may or may not have been committed, so the caller must be able to repeat it.
+ * The database cannot serve us now: it is gone, starting, stopping, full, out of connections, too slow, or too busy with
+ * others who won every race. What failed with this may or may not have been committed, so the caller must be able to
+ * repeat it.
  */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  if (error instanceof OutcomeUnknownError) return true;
+  if (error instanceof OutcomeUnknownError || isRaceLost(error)) return true;
   if (error instanceof pg.DatabaseError) {
     const code = error.code ?? '';
     const outage = ['08', '53', '58'].some((group) => code.startsWith(group));

@@ -1,4 +1,4 @@
-import { isUnavailable } from '../db/sqlstate.ts';
+import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/sources.ts';
 import type { Payment } from '../payments/payment.ts';
@@ -31,48 +31,64 @@ export interface ApplyResult {
  * @throws if the database is away; pg-boss then retries every job
  */
 export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+  const run: Run = { services, lockTimeoutMs: null };
   const fresh = jobs.filter((job) => job.retryCount === 0);
-  const results = fresh.length === 0 ? [] : [...(await applyBatch(services, fresh))];
+  const results = fresh.length === 0 ? [] : [...(await applyBatch(run, fresh))];
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
-  for (const job of jobs) if (job.retryCount > 0) results.push(...(await applyBatch(services, [job])));
+  for (const job of jobs) if (job.retryCount > 0) results.push(...(await applyBatch(run, [job])));
   return results;
 }
 
-async function applyBatch(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+interface Run {
+  readonly services: ApplyServices;
+  /** Null for what the connection says. */
+  lockTimeoutMs: number | null;
+}
+
+/**
+ * Somebody holds a wallet for long, and this run has waited for it once. A batch may be full of events of that wallet:
+ * if each waited anew, the others would be late and the jobs expire. They come again by themselves.
+ */
+const HURRIED_LOCK_TIMEOUT_MS = 50;
+
+async function applyBatch(run: Run, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
   try {
-    await applyAll(services, jobs, 'together');
+    await applyAll(run, jobs, 'together');
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {
-    if (isUnavailable(error)) throw error;
-    services.logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
+    if (isOutage(error)) throw error;
+    if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
+    const { logger } = run.services;
+    logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
     const results: ApplyResult[] = [];
-    for (const job of jobs) results.push(await applyAlone(services, job));
+    for (const job of jobs) results.push(await applyAlone(run, job));
     return results;
   }
 }
 
 /** A transaction for one event: it locks its payments and wallets in order, whatever the events before it locked. */
-async function applyAlone(services: ApplyServices, job: ApplyJob): Promise<ApplyResult> {
+async function applyAlone(run: Run, job: ApplyJob): Promise<ApplyResult> {
   try {
-    await applyAll(services, [job], 'alone');
+    await applyAll(run, [job], 'alone');
     return { id: job.id, status: 'completed' };
   } catch (error) {
-    if (isUnavailable(error)) throw error;
-    return fail(services, job, error);
+    if (isOutage(error)) throw error;
+    return fail(run.services, job, error);
   }
 }
 
 /** One transaction, and what is told of it once it is committed. */
-async function applyAll(services: ApplyServices, jobs: readonly ApplyJob[], mode: 'together' | 'alone'): Promise<void> {
+async function applyAll(run: Run, jobs: readonly ApplyJob[], mode: 'together' | 'alone'): Promise<void> {
+  const { services, lockTimeoutMs } = run;
   const { pool, metrics, tracing } = services;
   const trace = tracing ? new ApplyTrace(tracing) : null;
   const onCommit = (seconds: number) => metrics?.observeCommit('apply', seconds);
+  const apply = async (tx: Tx) => {
+    if (lockTimeoutMs !== null) await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
+    return applyInTransaction(services, tx, jobs, mode, trace);
+  };
   try {
-    const { works, tallies } = await transaction(
-      pool,
-      (tx) => applyInTransaction(services, tx, jobs, mode, trace),
-      onCommit,
-    );
+    const { works, tallies } = await transaction(pool, apply, onCommit);
     services.onPosted();
     trace?.applied(works);
     for (const { event, verdict } of works) metrics?.countEvent(event.provider, verdict.state, verdict.reason ?? '');

@@ -9,7 +9,7 @@ import {
   ProviderApiError,
   type Window,
 } from './api.ts';
-import { failureOf, isPathId, parseAnswer, readJson, unreachable } from './json-client.ts';
+import { failureOf, fetchObjects, isPathId, parseAnswer, readJson, unreachable } from './json-client.ts';
 import { apiTime, bodyOf, isWithin, keyParts } from './listing.ts';
 import { type Once, PageMemo, pageKey } from './page-memo.ts';
 
@@ -139,8 +139,8 @@ function openClient({ apiKey, mode, baseUrl }: ProviderAccount, timeoutMs: numbe
     timeout: timeoutMs,
     // It would log whole answers, did the environment ask for that.
     logLevel: 'off',
-    // A redirect could carry the key to somebody else.
-    fetchOptions: { redirect: 'error' },
+    // The SDK's own would take an error's body of any size.
+    fetch: fetchObjects(NAME),
   });
 }
 
@@ -215,6 +215,7 @@ async function asked(timeoutMs: number, call: Call): Promise<unknown> {
   } catch (error) {
     const isTimeout = signal.aborted || error instanceof DodoPayments.APIConnectionTimeoutError;
     if (isTimeout) throw unreachable(NAME, { name: 'TimeoutError' });
+    if (error instanceof Error && error.cause instanceof ProviderApiError) throw error.cause;
     if (!(error instanceof DodoPayments.APIError) || error.status === undefined) throw unreachable(NAME, error);
     if (error.status === 404) return null;
     throw failureOf(NAME, error.status, error.headers?.get('retry-after') ?? null);

@@ -31,7 +31,8 @@ export class JsonClient {
     const response = await this.#fetch(`${baseUrl}${path}`, headers);
     if (response.ok) return parseAnswer(provider, schema, await readJson(provider, response));
     const isNotFound = await this.#isNotFound(response);
-    await response.body?.cancel();
+    // One that broke off meanwhile cannot be cancelled, and need not be.
+    await response.body?.cancel().catch(() => {});
     if (isNotFound) return null;
     throw failureOf(provider, response.status, response.headers.get('retry-after'));
   }
@@ -55,6 +56,34 @@ export class JsonClient {
 
 /** The JSON of an answer of bounded size. @throws {ProviderApiError} `unavailable` if it is cut short or no JSON */
 export async function readJson(provider: string, response: Response): Promise<unknown> {
+  return parseJson(provider, await readText(provider, response));
+}
+
+/**
+ * A `fetch` for SDKs, which take answers of any size and trust them to be objects: it answers once all of a JSON object is
+ * there. Whatever else comes is a ProviderApiError, which the SDK wraps in an error of its own. A redirect is a failure,
+ * since it could carry the key to somebody else.
+ */
+export function fetchObjects(provider: string): (url: string | URL | Request, init?: RequestInit) => Promise<Response> {
+  return async (url, init) => {
+    const response = await fetch(url, { ...init, redirect: 'error' });
+    const { ok, status, headers } = response;
+    const text = await readText(provider, response).catch((error: unknown) => {
+      if (ok) throw error;
+      // What a failure says besides its status is not worth waiting for.
+      return '';
+    });
+    try {
+      parseAnswer(provider, z.looseObject({}), parseJson(provider, text));
+    } catch (error) {
+      throw ok ? error : failureOf(provider, status, headers.get('retry-after'));
+    }
+    return new Response(text, { status, headers });
+  };
+}
+
+/** @throws {ProviderApiError} `unavailable` if it is cut short, `refused` if it is too long */
+async function readText(provider: string, response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   try {
@@ -67,8 +96,12 @@ export async function readJson(provider: string, response: Response): Promise<un
     throw unreachable(provider, error);
   }
   if (bytes > MAX_ANSWER_BYTES) throw new ProviderApiError('refused', `${provider} answers with too much at once`);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(provider: string, text: string): unknown {
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return JSON.parse(text);
   } catch {
     throw new ProviderApiError('unavailable', `${provider} does not answer with JSON`);
   }

@@ -10,7 +10,7 @@ import {
   ProviderApiError,
   type Window,
 } from './api.ts';
-import { failureOf, isPathId, parseAnswer, unreachable } from './json-client.ts';
+import { failureOf, fetchObjects, isPathId, parseAnswer, unreachable } from './json-client.ts';
 import { bodyOf, keyParts } from './listing.ts';
 
 /*
@@ -89,10 +89,8 @@ function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAcc
     port: port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port),
     protocol: protocol === 'http:' ? 'http' : 'https',
     // Stripe's other client repeats a request whose connection closed, whatever it was told, and its timeout starts again
-    // with every byte. A redirect could carry the key to somebody else.
-    httpClient: Stripe.createFetchHttpClient((url: string | URL | Request, init?: RequestInit) =>
-      fetch(url, { ...init, redirect: 'error' }),
-    ),
+    // with every byte. Either takes an answer of any size, and never answers to JSON that is no object.
+    httpClient: Stripe.createFetchHttpClient(fetchObjects(NAME)),
   });
 }
 
@@ -134,12 +132,11 @@ async function asked(ask: () => Promise<unknown>): Promise<unknown> {
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof Stripe.errors.StripeConnectionError) throw unreachable(NAME, error.detail);
     if (!(error instanceof Stripe.errors.StripeError)) throw unreachable(NAME, error);
-    const { statusCode, headers } = error;
+    const { detail, statusCode, headers } = error;
+    if (detail instanceof ProviderApiError) throw detail;
+    if (statusCode === undefined) throw unreachable(NAME, detail);
     if (statusCode === 404) return null;
-    // The SDK tells no status where the body is no JSON: a proxy answered.
-    if (statusCode === undefined) throw new ProviderApiError('unavailable', `${NAME} does not answer with JSON`);
     const isRateLimit = error instanceof Stripe.errors.StripeRateLimitError;
     throw failureOf(NAME, isRateLimit ? 429 : statusCode, headers?.['retry-after'] ?? null);
   }

@@ -4,15 +4,18 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listen } from '../../src/http/server.ts';
+import { RawSocket } from '../security/raw-socket.ts';
+import { ALL_SOURCES, SIGNED_PROVIDERS, signed } from '../security/signed-providers.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
 import { eventually } from '../support/wait.ts';
-import { RawSocket } from './raw-socket.ts';
-import { ALL_SOURCES, SIGNED_PROVIDERS, signed } from './signed-providers.ts';
 
-/** Fault F22, at the sockets of the real web process: slow, huge, compressed, lying and silent clients. */
+/**
+ * F22: slow, huge, compressed, lying and silent clients, at the sockets of the real web process. They are answered 408,
+ * 413, 415 or 400, or let go, in bounded time and memory, and everybody else is served meanwhile.
+ */
 
 const KEY = 'ck_test_sockets_0123456789abcdef_0123456789';
 const MEBIBYTE = 1024 * 1024;
@@ -47,12 +50,12 @@ const head = (line: string, headers = '') => `${line} HTTP/1.1\r\nHost: chokin\r
 const post = (headers = '', path = entries) => head(`POST ${path}`, `${AUTHORIZED}${headers}`);
 const posted = (body: string, path = entries) => `${post(`Content-Length: ${body.length}\r\n`, path)}${body}`;
 
-/** A new client is answered within a second, also where the database is needed. */
+/** A new client is answered soon, also where the database is needed: it does not wait for one whose time runs out. */
 async function expectService(): Promise<void> {
   const startedMs = performance.now();
   const entry = JSON.stringify({ amount: 1, currency: 'USD', entry_type: 'credit' });
   expect(await statusesOf(`${head('GET /healthz')}${posted(entry)}`, 2)).toEqual([200, 200]);
-  expect(secondsSince(startedMs)).toBeLessThan(1);
+  expect(secondsSince(startedMs)).toBeLessThan(3);
 }
 
 async function residentBytes(): Promise<number> {
@@ -380,7 +383,6 @@ describe('ten thousand connections that say nothing', () => {
     }
     await expectService();
     const bytesEach = ((await residentBytes()) - before) / count;
-    console.log(`${count} connections, ${closed} of them closed already, ${Math.round(bytesEach)} bytes each`);
     expect(bytesEach).toBeLessThan(25_000);
     // What has begun is not cut off to make room.
     underWay.write(body.slice(-1));

@@ -15,7 +15,7 @@ import { startProcess } from '../support/process.ts';
 import { StatementProxy } from '../support/statement-proxy.ts';
 import { eventually } from '../support/wait.ts';
 
-/** The web process as a whole: health, headers, outages, stopping, the default merchant. */
+/** The web process as a whole: health, headers, outages, the default merchant. */
 
 const logger = createLogger('silent', 'test');
 
@@ -136,36 +136,6 @@ describe('without its database', () => {
       await proxy.close();
       await database.drop();
     }
-  });
-});
-
-describe('stopping', () => {
-  it('finishes the requests under way, takes no others, and closes idle connections', async () => {
-    const app = await startTestApp();
-    const customer = await app.newCustomer();
-    // The wallet is locked by somebody else, so the request waits inside the ledger.
-    const blocker = await app.database.pool.connect();
-    await blocker.query('begin');
-    await blocker.query('select 1 from wallet where customer_id = $1 for update', [customer]);
-    const entry = { amount: 5, currency: 'USD', entry_type: 'credit' };
-    const pending = app.call('POST', `/customers/${customer}/wallets/ledger-entries`, entry);
-    await eventually('the request to wait for the lock', async () => {
-      const { rows } = await app.database.pool.query(
-        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-      );
-      return rows.length === 1;
-    });
-    const closing = app.close();
-    await eventually('new connections to be refused', () =>
-      fetch(`${app.baseURL}/healthz`).then(
-        () => false,
-        () => true,
-      ),
-    );
-    await blocker.query('commit');
-    blocker.release();
-    expect(await pending).toMatchObject({ status: 200, body: { balance: 5 } });
-    await closing;
   });
 });
 

@@ -561,26 +561,6 @@ describe.each([
     { payment: 'order_1', refund: 'order_1' },
   ],
 ] as const)('failures of %s', (_name, connect, start, key, ids) => {
-  it.each([
-    ['a limited rate', { status: 429, headers: { 'retry-after': '7' } }, 'rate_limited', 7],
-    ['a limited rate without a time', { status: 429 }, 'rate_limited', null],
-    ['a fault', { status: 500 }, 'unavailable', null],
-    ['a page that is not JSON', { status: 200, text: '<html>' }, 'unavailable', null],
-    ['JSON of another form', { status: 200, text: '{"data":[{}],"items":[{}]}' }, 'refused', null],
-    ['a redirect, not followed', { status: 307, headers: { location: '/elsewhere' } }, 'unavailable', null],
-    ['a missing right', { status: 403 }, 'unauthorized', null],
-    ['a request that it does not take', { status: 400 }, 'refused', null],
-  ] as const)('%s', async (_case, reply, kind, retryAfterSeconds) => {
-    const { server, api } = await start();
-    const failure = expect.objectContaining({ name: 'ProviderApiError', kind, retryAfterSeconds });
-    server.script(reply, reply, reply);
-    await expect(api.list('payment', WINDOW, null)).rejects.toEqual(failure);
-    await expect(api.retrieve('payment', ids.payment)).rejects.toEqual(failure);
-    await expect(api.retrieve('refund', ids.refund)).rejects.toEqual(failure);
-    expect(server.requests).toHaveLength(3);
-    expect(await api.list('payment', WINDOW, null)).toMatchObject({ listed: [] });
-  });
-
   it('no list where there should be one, and nobody at the address', async () => {
     const { server, api } = await start();
     server.script({ status: 404 });
@@ -588,15 +568,6 @@ describe.each([
     await server.close();
     await expect(api.list('refund', WINDOW, null)).rejects.toMatchObject({ kind: 'unavailable' });
     servers.splice(0);
-  });
-
-  it('silence, for as long as the account allows', async () => {
-    const { server, account } = await start();
-    const hasty = account(key, { timeoutMs: 200 });
-    server.script({ status: 200, hangs: true }, { status: 200, hangs: true });
-    const failure = { kind: 'unavailable', message: expect.stringMatching(/ does not answer in time$/) };
-    await expect(hasty.list('payment', WINDOW, null)).rejects.toMatchObject(failure);
-    await expect(hasty.retrieve('payment', ids.payment)).rejects.toMatchObject(failure);
   });
 
   it('none under a path, which is kept', async () => {

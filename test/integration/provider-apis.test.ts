@@ -11,14 +11,7 @@ import {
 import { PROVIDER_APIS } from '../../src/provider-apis/index.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { Secret } from '../../src/secret.ts';
-import {
-  API_KEYS,
-  type Misbehaviour,
-  PROXY_PATH,
-  ProviderApiServer,
-  QUOTED_EMAIL,
-  type ServedProvider,
-} from '../support/provider-api-server.ts';
+import { API_KEYS, PROXY_PATH, ProviderApiServer, type ServedProvider } from '../support/provider-api-server.ts';
 import type { JsonObject } from '../support/provider-fixtures.ts';
 import {
   dodoDispute,
@@ -153,40 +146,6 @@ describe.each(SERVED)('the API of %s', (provider) => {
     const object = { stripe: body.data?.object, dodo: body.data, razorpay: body.payload?.refund?.entity }[provider];
     expect(object).toEqual(provider === 'dodo' ? { payload_type: 'Refund', ...refund } : refund);
   });
-
-  const FAILURES: readonly [string, Misbehaviour, { retryAfterSeconds?: number }, Partial<ProviderApiError>][] = [
-    ['429 with Retry-After', 429, { retryAfterSeconds: 7 }, { kind: 'rate_limited', retryAfterSeconds: 7 }],
-    ['429 without it', 429, {}, { kind: 'rate_limited', retryAfterSeconds: null }],
-    ['500', 500, {}, { kind: 'unavailable', retryAfterSeconds: null }],
-    ['503 with Retry-After', 503, { retryAfterSeconds: 2 }, { kind: 'unavailable', retryAfterSeconds: 2 }],
-    ['403', 403, {}, { kind: 'unauthorized' }],
-    ['400', 400, {}, { kind: 'refused' }],
-    ['silence', 'hang', {}, { kind: 'unavailable', message: `${provider} does not answer in time` }],
-    ['a cut connection', 'cut', {}, { kind: 'unavailable', message: `${provider} cannot be reached` }],
-    ['half an answer', 'half', {}, { kind: 'unavailable' }],
-    ['a redirect, not followed', 'redirect', {}, { kind: 'unavailable' }],
-    ['HTML', 'html', {}, { kind: 'unavailable', message: `${provider} does not answer with JSON` }],
-    ['JSON of another form', 'other', {}, { kind: 'refused' }],
-  ];
-
-  test.each(FAILURES)(
-    'says what is wrong at %s, once asked, and quotes nothing',
-    async (_, what, options, expected) => {
-      const { server } = await both(provider);
-      const api = connect(provider, server.url, { timeoutMs: what === 'hang' ? 200 : 10_000 });
-      const retrievals = KINDS.map((kind) => () => api.retrieve(kind, 'pay_1'));
-      for (const ask of [() => api.list('payment', DAY, null), ...retrievals]) {
-        const before = server.requests.length;
-        server.failNext(what, options);
-        const error = await failureOf(ask());
-        expect(error).toMatchObject(expected);
-        expect(server.requests).toHaveLength(before + 1);
-        expect(error.cause).toBeUndefined();
-        for (const quoted of [QUOTED_EMAIL, 'ChokinTests', '<html>']) expect(error.stack).not.toContain(quoted);
-      }
-      expect(await listAll(api, 'payment')).toEqual([]);
-    },
-  );
 
   test('says that a key is wrong, and that nobody listens', async () => {
     const { server, api } = await both(provider);

@@ -3,11 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createTestDatabase } from '../support/database.ts';
-import { startInbox } from '../support/inbox.ts';
-import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
 import { startProcess } from '../support/process.ts';
 import { STRIPE_SECRET, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
-import { eventually, postingsToWait } from '../support/wait.ts';
+import { eventually } from '../support/wait.ts';
 
 const urlIn = (output: string) => /Listening (http:\/\/\S+)/.exec(output)?.[1] ?? '';
 
@@ -116,30 +114,4 @@ describe('the parts', () => {
     expect(migrate.output()).toContain('The database is up to date.');
     await database.drop();
   });
-});
-
-describe('SIGTERM to a worker', () => {
-  it('lets the batch under way finish and commit, takes no other, and exits with 0', async () => {
-    const database = await createTestDatabase();
-    await makeCustomers(database.pool, ['term']);
-    const inbox = await startInbox(database, { works: false });
-    const worker = startProcess('jobs/worker.ts', { DATABASE_URL: database.url, STRIPE_WEBHOOK_SECRET: STRIPE_SECRET });
-    await worker.printed('the worker is ready');
-    const holder = await database.pool.connect();
-    await holder.query('begin');
-    await holder.query("select 1 from wallet where customer_id = 'cus_term' for update");
-    await inbox.deliver(stripePaymentSucceeded({ amount: 300, metadata: { wallet_customer_id: 'cus_term' } }));
-    await postingsToWait(holder);
-    const exit = worker.end('SIGTERM');
-    await worker.printed('stopping');
-    await inbox.deliver(stripePaymentSucceeded({ amount: 5, metadata: { wallet_customer_id: 'cus_term' } }));
-    await holder.query('rollback');
-    holder.release();
-    expect(await exit).toBe(0);
-    expect(await inbox.balance('cus_term')).toBe(300);
-    expect(await inbox.states()).toEqual({ applied: 1, pending: 1 });
-    await expectBooksToAgree(database.pool);
-    await inbox.stop();
-    await database.drop();
-  }, 60_000);
 });

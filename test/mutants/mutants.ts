@@ -18,14 +18,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'migrations/0002_ledger.sql',
     find: '  constraint entry_idempotency_key unique (merchant_id, customer_id, idempotency_key),\n',
     replace: '',
-    tests: ['test/integration/ledger.test.ts'],
+    tests: ['test/faults/f31-same-key.test.ts'],
   },
   {
     name: 'skip the row lock of the wallets',
     file: 'src/ledger/store.ts',
     find: 'for update of w`',
     replace: '`',
-    tests: ['test/integration/ledger.test.ts'],
+    tests: ['test/faults/f28-racing-debits.test.ts'],
   },
   {
     name: 'skip the row lock of the payments',
@@ -40,7 +40,11 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    return this.#lane.submit({\n      eventId: newId('event'),",
     replace:
       "    const early = (event: NewEvent): Receipt => {\n      this.#lane.submit(event).catch(() => {});\n      return { kind: 'stored', eventId: event.eventId, state: event.state };\n    };\n    return early({\n      eventId: newId('event'),",
-    tests: ['test/http/provider-events.test.ts', 'test/http/service.test.ts', 'test/faults/f07-postgres-restart.test.ts'],
+    tests: [
+      'test/http/provider-events.test.ts',
+      'test/http/service.test.ts',
+      'test/faults/f07-postgres-restart.test.ts',
+    ],
   },
   {
     name: 'ignore the commit tag',

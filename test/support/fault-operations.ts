@@ -10,7 +10,7 @@ export interface WebOperation {
   /** It has at least so many statements; if fewer are seen, the test has gone blind. */
   readonly statements: number;
   /** Makes what one attempt after the other needs. `lost` is the status that a caller sees when the fault strikes. */
-  prepare(rig: FaultRig, lost: 0 | 503): Promise<(under: UnderFault) => Promise<void>>;
+  prepare(rig: FaultRig, lost: 0 | 200 | 503): Promise<(under: UnderFault) => Promise<void>>;
 }
 
 /** The statements a caller waits for; nobody waits for the note of when an API key was last used. */

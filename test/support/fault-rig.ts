@@ -51,29 +51,32 @@ export class FaultRig {
     };
   }
 
-  /** Database, proxy and traffic; `environment` is for the processes started later. */
-  static async start(environment: Readonly<Record<string, string>> = {}): Promise<FaultRig> {
-    const database = await createTestDatabase();
+  /** Database (one of its own unless given), proxy and traffic; `environment` is for the processes started later. */
+  static async start(
+    environment: Readonly<Record<string, string>> = {},
+    given: TestDatabase | null = null,
+  ): Promise<FaultRig> {
+    const database = given ?? (await createTestDatabase());
     const proxy = await StatementProxy.start(database.url);
     return new FaultRig(database, proxy, await freePort(), environment);
   }
 
   /** A web process, ready. It always has the same address, so that callers find the one that follows a killed one. */
-  async startWeb(): Promise<ServiceProcess> {
-    const web = this.spawn('src/web.ts');
+  async startWeb(environment: Readonly<Record<string, string>> = {}): Promise<ServiceProcess> {
+    const web = this.spawn('src/web.ts', environment);
     await web.printed('Listening');
     return web;
   }
 
-  async startWorker(): Promise<ServiceProcess> {
-    const worker = this.spawn('jobs/worker.ts');
+  async startWorker(environment: Readonly<Record<string, string>> = {}): Promise<ServiceProcess> {
+    const worker = this.spawn('jobs/worker.ts', environment);
     await worker.printed('the worker is ready');
     return worker;
   }
 
-  /** A process that is not waited for, since it will not live to be ready. */
-  spawn(script: 'src/web.ts' | 'jobs/worker.ts'): ServiceProcess {
-    const child = startProcess(script, this.environment);
+  /** A process that is not waited for, since it will not live to be ready. `environment` goes before the rig's. */
+  spawn(script: 'src/web.ts' | 'jobs/worker.ts', environment: Readonly<Record<string, string>> = {}): ServiceProcess {
+    const child = startProcess(script, { ...this.environment, ...environment });
     this.#closing.push(() => child.end('SIGKILL'));
     child.exited.then((how) => {
       // What was asked to end ends with 0 or by a signal.

@@ -17,8 +17,6 @@ export interface ScriptedReply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly text?: string;
-  /** Never answers. */
-  readonly hangs?: true;
 }
 
 /** A path that it may be asked under as well, as if a proxy were in front of it. */
@@ -74,7 +72,6 @@ export class ProviderApiServer {
   #serve({ url = '/', method, headers }: IncomingMessage, response: ServerResponse): void {
     this.requests.push(decodeURIComponent(url));
     const scripted = this.#script.shift() ?? null;
-    if (scripted?.hangs === true) return;
     if (scripted !== null) {
       response.writeHead(scripted.status, scripted.headers);
       response.end(scripted.text ?? JSON.stringify(this.#failure(scripted.status, 'scripted')));

@@ -37,7 +37,7 @@ export interface NewRefundOrDispute extends NewObject {
 }
 
 /** What to answer instead; a number is a status. `half`: the connection is cut in the middle of the body. */
-export type Misbehaviour = number | 'hang' | 'cut' | 'half' | 'html' | 'other' | 'redirect';
+export type Misbehaviour = number | 'hang' | 'cut' | 'half' | 'html' | 'other';
 
 /** A path that it may be asked under as well, as if a proxy were in front of it. */
 export const PROXY_PATH = '/behind/a-proxy';
@@ -174,10 +174,6 @@ function misbehave(what: Exclude<Misbehaviour, number>, response: ServerResponse
     case 'html':
       response.writeHead(200, { 'content-type': 'text/html' });
       response.end('<html>Maintenance</html>');
-      return;
-    case 'redirect':
-      response.writeHead(307, { location: '/elsewhere' });
-      response.end();
       return;
     case 'other':
       send(response, { status: 200, body: { unexpected: QUOTED_EMAIL } });

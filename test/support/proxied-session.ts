@@ -17,6 +17,8 @@ export interface Fault {
   /** `before`: the server has not seen the statement. `after`: it has executed it, and its reply waits in the proxy. */
   readonly when: 'before' | 'after';
   readonly connection: 'cut' | 'kept';
+  /** With `before`: this SQLSTATE is what the server really answers, since it is sent a statement that raises it instead. */
+  readonly raises?: string;
   /** Runs while the statement (or its reply) is held, and holds it until it resolves. */
   readonly meanwhile?: (statement: ProxiedStatement) => unknown;
 }
@@ -151,7 +153,7 @@ export class ProxiedSession {
     if (fault?.when === 'before' && (await strike()) === 'cut') return this.end();
     if (this.#options.delayMs() > 0) await delay(this.#options.delayMs());
     this.#owed.push(fault?.when === 'after' ? strike : null);
-    await this.#send(this.#upstream, bytes);
+    await this.#send(this.#upstream, fault?.raises === undefined ? bytes : raising(fault.raises));
   }
 
   async #fromServer(messages: Messages): Promise<void> {
@@ -198,6 +200,14 @@ class Messages {
     this.#rest = this.#rest.subarray(length);
     return message;
   }
+}
+
+/** A simple query that fails with `sqlState`; to a client, errors of both protocols look the same. */
+function raising(sqlState: string): Buffer {
+  const sql = Buffer.from(`do $$ begin raise exception 'raised by the proxy' using errcode = '${sqlState}'; end $$\0`);
+  const head = Buffer.from('Q\0\0\0\0');
+  head.writeInt32BE(4 + sql.length, 1);
+  return Buffer.concat([head, sql]);
 }
 
 /** The first two texts, each ended by a zero byte, of a message with a type byte. */

@@ -25,12 +25,17 @@ export type SvixOperation =
   | 'messageAttempt.resend'
   | 'authentication.appPortalAccess';
 
-/** What to do instead of answering well. `stores` and `dispatches` are how far a message gets before the trouble. */
+/**
+ * What to do instead of answering well. `stores` and `dispatches` are how far a message gets before the trouble. `drip`: the
+ * answer comes a byte at a time and never ends.
+ */
 export interface ScriptedAnswer {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  readonly connection?: 'hang' | 'reset';
+  readonly connection?: 'hang' | 'reset' | 'drip';
+  /** Nothing is answered before. */
+  readonly after?: Promise<unknown>;
   readonly stores?: boolean;
   readonly dispatches?: boolean;
 }
@@ -41,6 +46,8 @@ export interface SvixRequest {
   readonly query: Readonly<Record<string, string>>;
   readonly idempotencyKey: string | undefined;
   readonly body: unknown;
+  /** When it came, by `performance.now()`. */
+  readonly atMs: number;
 }
 
 interface StoredMessage {
@@ -97,6 +104,7 @@ const endpointIn = z.object({
   eventTypes: z.array(z.string()).nullish(),
   disabled: z.boolean().optional(),
 });
+const DRIP_MS = 20;
 const NOT_FOUND: Reply = { status: 404, body: { code: 'not_found', detail: 'Entity not found' } };
 
 export class SvixServer {
@@ -106,23 +114,32 @@ export class SvixServer {
   readonly eventTypes = new Map<string, unknown>();
   /** How many endpoints a page of a list holds. */
   pageSize = 250;
+  /** Asked for every call that no script is for; null lets it be answered well. */
+  decide: (call: SvixRequest) => ScriptedAnswer | null = () => null;
   readonly #scripts = new Map<SvixOperation, ScriptedAnswer[]>();
   readonly #idempotent = new Map<string, Reply>();
   readonly #server = createServer((request, response) => {
     this.#serve(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
   #ids = 0;
+  #port = 0;
 
   static async start(): Promise<SvixServer> {
     const server = new SvixServer();
-    await new Promise<void>((resolve) => {
-      server.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await server.open();
     return server;
   }
 
+  /** Listens again, at the same address, after {@link close}. */
+  async open(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#server.listen(this.#port, '127.0.0.1', resolve);
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.#port}`;
   }
 
   /** The next calls of `operation` get these answers, one each; then it answers well again. */
@@ -159,10 +176,11 @@ export class SvixServer {
       query: Object.fromEntries(url.searchParams),
       idempotencyKey: typeof idempotencyKey === 'string' ? idempotencyKey : undefined,
       body: text === '' ? null : JSON.parse(text),
+      atMs: performance.now(),
     };
     this.requests.push(call);
-    const scripted = this.#scripts.get(operation)?.shift();
-    if (scripted !== undefined) return this.#misbehave(call, scripted, response);
+    const scripted = this.#scripts.get(operation)?.shift() ?? this.decide(call);
+    if (scripted !== null) return this.#misbehave(call, scripted, response);
     if (request.headers.authorization !== `Bearer ${SVIX_TOKEN}`) {
       return reply(response, { status: 401, body: { code: 'authentication_failed', detail: 'Invalid token' } });
     }
@@ -172,15 +190,21 @@ export class SvixServer {
     reply(response, answer);
   }
 
-  #misbehave(call: SvixRequest, scripted: ScriptedAnswer, response: ServerResponse): void {
-    const { status = 500, headers = {}, body, connection, stores = false, dispatches = false } = scripted;
+  async #misbehave(call: SvixRequest, scripted: ScriptedAnswer, response: ServerResponse): Promise<void> {
+    const { status = 500, headers = {}, body, connection, stores = false, dispatches = false, after } = scripted;
     if (stores) this.#storeMessage(call, dispatches);
+    await after;
     if (connection === 'hang') return;
     if (connection === 'reset') {
       response.socket?.resetAndDestroy();
       return;
     }
     response.writeHead(status, { 'content-type': 'application/json', ...headers });
+    if (connection === 'drip') {
+      const dripping = setInterval(() => response.write(' '), DRIP_MS);
+      response.on('close', () => clearInterval(dripping));
+      return;
+    }
     response.end(body ?? JSON.stringify({ code: 'scripted', detail: 'as scripted' }));
   }
 

@@ -27,13 +27,16 @@ function slowLane(limits: { maxBatch?: number; maxWaiting?: number } = {}) {
 }
 
 /** A lane that fails whatever batch holds one of the items named by `errors`. */
-function faultyLane(errors: Readonly<Record<string, Error>>) {
+function faultyLane(errors: Readonly<Record<string, Error>>, rowOf?: (item: string) => string) {
   const batches: (readonly string[])[] = [];
+  const hurried: (readonly string[])[] = [];
   const lane = new Lane<string, string>({
     maxBatch: 100,
     maxWaiting: 100,
-    flush: async (items) => {
+    ...(rowOf === undefined ? {} : { rowOf }),
+    flush: async (items, isHurried) => {
       batches.push(items);
+      if (isHurried) hurried.push(items);
       const bad = items.find((item) => item in errors);
       if (bad !== undefined) throw errors[bad];
       return items;
@@ -43,9 +46,10 @@ function faultyLane(errors: Readonly<Record<string, Error>>) {
     const settled = await Promise.allSettled(items.map((item) => lane.submit(item)));
     return settled.map((one) => (one.status === 'fulfilled' ? one.value : `failed: ${one.reason.message}`));
   };
-  return { submitAll, batches };
+  return { submitAll, batches, hurried };
 }
 
+const heldUp = () => Object.assign(new pg.DatabaseError('held', 0, 'error'), { code: '55P03' });
 const outage = () => Object.assign(new Error('away'), { code: 'ECONNREFUSED' });
 
 describe('a lane', () => {
@@ -137,6 +141,48 @@ describe('a failing batch', () => {
       expect(batches).toHaveLength(1);
     },
   );
+
+  it('is tried by row, where items share one: those of a row that is held fail together, at once', async () => {
+    const { submitAll, batches, hurried } = faultyLane({ a2: heldUp() }, (item) => item[0] ?? '');
+    expect(await submitAll(['a1', 'b1', 'a2', 'b2'])).toEqual(['failed: held', 'b1', 'failed: held', 'b2']);
+    const rows = [
+      ['a1', 'a2'],
+      ['b1', 'b2'],
+    ];
+    expect(batches).toEqual([['a1', 'b1', 'a2', 'b2'], ...rows]);
+    expect(hurried).toEqual(rows);
+  });
+
+  it('is tried by row and then by item, where one item of the row is bad', async () => {
+    const { submitAll, batches, hurried } = faultyLane({ a2: new Error('poison') }, (item) => item[0] ?? '');
+    expect(await submitAll(['a1', 'b1', 'a2'])).toEqual(['a1', 'b1', 'failed: poison']);
+    expect(hurried).toEqual([]);
+    expect(batches).toEqual([['a1', 'b1', 'a2'], ['a1', 'a2'], ['a1'], ['a2'], ['b1']]);
+  });
+
+  it('that meets an outage when it is tried apart fails what is left without trying it', async () => {
+    const errors = { a1: new Error('poison'), b1: outage() };
+    const { submitAll, batches } = faultyLane(errors);
+    expect(await submitAll(['a1', 'b1', 'c1'])).toEqual(['failed: poison', 'failed: away', 'failed: away']);
+    expect(batches).toEqual([['a1', 'b1', 'c1'], ['a1'], ['b1']]);
+  });
+
+  it('takes along what waited behind it while the database was away, and not what has only come', async () => {
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(0);
+    const { lane, batch } = slowLane();
+    const first = lane.submit('a');
+    const { fail } = await batch(0);
+    const late = [lane.submit('b'), lane.submit('c')];
+    clock.mockReturnValue(5_000);
+    const fresh = lane.submit('d');
+    fail(outage());
+    for (const one of [first, ...late]) await expect(one).rejects.toThrow('away');
+    const { items, done } = await batch(1);
+    expect(items).toEqual(['d']);
+    done();
+    expect(await fresh).toBe('D');
+    clock.mockRestore();
+  });
 
   it('leaves the lane as good as new', async () => {
     const { submitAll } = faultyLane({ bad: outage() });

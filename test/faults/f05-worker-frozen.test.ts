@@ -1,0 +1,204 @@
+import { describe, expect, it, type TestContext } from 'vitest';
+import { applyEvents } from '../../src/inbox/apply.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { FaultRig } from '../support/fault-rig.ts';
+import { paymentEvent } from '../support/fault-traffic.ts';
+import { startInbox } from '../support/inbox.ts';
+import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
+import { rounds } from '../support/rounds.ts';
+import { stripePaymentSucceeded } from '../support/signing.ts';
+import type { Fault, FaultRule } from '../support/statement-proxy.ts';
+import { eventually } from '../support/wait.ts';
+
+/**
+ * F5: a worker freezes while it applies events (SIGSTOP), for so long that its jobs are given to another one, and then
+ * goes on as if nothing had been. Whatever it does then is rolled back: each payment is credited once.
+ */
+const QUEUE = 'apply-provider-event';
+const EVENTS = 12;
+/** A heartbeat of 10 s that is looked for every 5 s (src/queues.ts), and the first retry. */
+const TAKEN_OVER_MS = 30_000;
+
+interface Point {
+  readonly name: string;
+  readonly when: Fault['when'];
+  readonly statement: string;
+  /** How often each job was given out in the end, besides the first time. */
+  readonly retries: number;
+}
+
+const POINTS: readonly Point[] = [
+  { name: 'before COMMIT', when: 'before', statement: 'commit', retries: 1 },
+  { name: 'after it locked the wallets', when: 'after', statement: 'for update of w', retries: 1 },
+  { name: 'after it wrote the entries', when: 'after', statement: 'insert into entry', retries: 1 },
+  { name: 'after COMMIT', when: 'after', statement: 'commit', retries: 0 },
+];
+
+describe.concurrent('a worker that freezes', () => {
+  it('and goes on when another one has claimed its jobs: it posts everything and can commit nothing of it', {
+    timeout: 90_000,
+  }, async ({ onTestFinished }) => {
+    const rig = await startRig(onTestFinished);
+    // A claim lapses early, so that this is short.
+    await rig.database.pool.query(
+      'update pgboss.queue set expire_seconds = 5, retry_delay = 0, retry_backoff = false where name = $1',
+      [QUEUE],
+    );
+    await deliverEvents(rig);
+    const applying = new Applying();
+    rig.proxy.inject(applying.follow);
+    const [untilFirst, untilSecond] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let frozenAt = Number.POSITIVE_INFINITY;
+    rig.proxy.inject(({ applicationName, connection, sql }) => {
+      if (applicationName !== 'chokin-worker' || sql !== 'begin') return null;
+      const { promise } = connection <= frozenAt ? untilFirst : untilSecond;
+      return { when: 'before', connection: 'kept', meanwhile: () => promise };
+    });
+    const first = await rig.startWorker();
+    await eventually('the first to claim the jobs', () => areClaimed(rig, 0));
+    first.child.kill('SIGSTOP');
+    frozenAt = applying.lastConnection;
+    await rig.startWorker();
+    await eventually('the second to claim them', () => areClaimed(rig, 1), TAKEN_OVER_MS);
+
+    first.child.kill('SIGCONT');
+    untilFirst.resolve();
+    // Once together, and once each.
+    await eventually(
+      'the first to be done',
+      () => transactions.filter(({ end }) => end !== null).length === 1 + EVENTS,
+    );
+    expect(transactions).toEqual(transactions.map(({ connection }) => ({ connection, posts: true, end: 'rollback' })));
+    expect((await rig.database.pool.query('select 1 from entry')).rowCount).toBe(0);
+    untilSecond.resolve();
+    expect(await first.end('SIGTERM')).toBe(0);
+    await rig.expectAllWell();
+    expect(applying.ended('commit')).toHaveLength(1);
+  });
+
+  it.for(POINTS.slice(0, rounds(1, POINTS.length)))(
+    '$name has lost its transaction when it goes on, and another one has done its work',
+    { timeout: 120_000 },
+    async ({ when, statement, retries }, { onTestFinished }) => {
+      const rig = await startRig(onTestFinished);
+      await deliverEvents(rig);
+      const applying = new Applying();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const fault: Fault = { when, connection: 'kept', meanwhile: () => promise };
+      const armed = rig.proxy.arm(
+        1,
+        fault,
+        ({ connection, sql }) => applying.on(connection) !== undefined && sql.includes(statement),
+      );
+      rig.proxy.inject(applying.follow);
+      const first = await rig.startWorker();
+      await eventually('the first to be there', () => armed.hit !== null);
+      first.child.kill('SIGSTOP');
+      await rig.startWorker();
+      await eventually('all to be applied', async () => (await jobsOf(rig)).every(isDone(retries)), TAKEN_OVER_MS);
+
+      first.child.kill('SIGCONT');
+      resolve();
+      expect(await first.end('SIGTERM')).toBe(0);
+      await rig.expectAllWell();
+      expect((await jobsOf(rig)).every(isDone(retries))).toBe(true);
+    },
+  );
+
+  it('finds, when it completes a job that was given out again, that it is not its own any more', async () => {
+    const database = await createTestDatabase();
+    const [customerId = ''] = await makeCustomers(database.pool, ['frozen']);
+    const inbox = await startInbox(database, { works: false });
+    const { boss, services } = inbox;
+    const claim = async () => {
+      const [job] = await boss.fetch<{ eventId: string }>(QUEUE, { batchSize: 1, includeMetadata: true });
+      if (job === undefined) throw new Error('there is no job');
+      return { id: job.id, retryCount: job.retryCount, retryLimit: job.retryLimit, eventId: job.data.eventId };
+    };
+    await inbox.deliver(stripePaymentSucceeded({ amount: 100, metadata: { wallet_customer_id: customerId } }));
+    const stale = await claim();
+    // Its claim expired and the job was given out again.
+    await boss.fail(QUEUE, stale.id);
+    await database.pool.query('update pgboss.job set start_after = now() where id = $1', [stale.id]);
+    const current = await claim();
+    expect(current).toEqual({ ...stale, retryCount: 1 });
+    expect(await applyEvents(services, [stale])).toMatchObject([{ status: 'failed' }]);
+    expect(await inbox.states()).toEqual({ pending: 1 });
+    expect(await inbox.balance(customerId)).toBe(0);
+    expect(await applyEvents(services, [current])).toMatchObject([{ status: 'completed' }]);
+    expect(await inbox.balance(customerId)).toBe(100);
+    await expectBooksToAgree(database.pool);
+    await inbox.stop();
+    await database.drop();
+  });
+});
+
+async function startRig(onTestFinished: TestContext['onTestFinished']): Promise<FaultRig> {
+  const rig = await FaultRig.start();
+  onTestFinished(() => rig.close());
+  await rig.startWebHere();
+  return rig;
+}
+
+/** For three customers in turn. No worker is there yet, so that the first one applies them in one transaction. */
+async function deliverEvents({ traffic }: FaultRig): Promise<void> {
+  const customers = [await traffic.newCustomer(), await traffic.newCustomer(), await traffic.newCustomer()];
+  const events = Array.from({ length: EVENTS }, (_, index) => paymentEvent(customers[index % 3] ?? '', 10 + index));
+  for (const event of events) await traffic.deliver(event);
+}
+
+interface Transaction {
+  readonly connection: number;
+  /** Whether it came to write entries. */
+  posts: boolean;
+  end: 'commit' | 'rollback' | null;
+}
+
+/** Follows the transactions that apply events. */
+class Applying {
+  readonly transactions: Transaction[] = [];
+  lastConnection = 0;
+
+  readonly follow: FaultRule = ({ connection, sql }) => {
+    this.lastConnection = Math.max(this.lastConnection, connection);
+    const open = this.on(connection);
+    if (sql.includes('from provider_event where event_id = any')) {
+      this.transactions.push({ connection, posts: false, end: null });
+    } else if (open !== undefined && sql.includes('insert into entry')) open.posts = true;
+    else if (open !== undefined && (sql === 'commit' || sql === 'rollback')) open.end = sql;
+    return null;
+  };
+
+  /** The one that is open on a connection. */
+  on(connection: number): Transaction | undefined {
+    return this.transactions.find((one) => one.connection === connection && one.end === null);
+  }
+
+  /** Those that ended so. */
+  ended(...ends: readonly Transaction['end'][]): readonly Transaction[] {
+    return this.transactions.filter(({ end }) => end !== null && ends.includes(end));
+  }
+}
+
+interface Job {
+  readonly state: string;
+  readonly retries: number;
+}
+
+const isDone =
+  (retries: number) =>
+  (job: Job): boolean =>
+    job.state === 'completed' && job.retries === retries;
+
+async function jobsOf({ database }: FaultRig): Promise<readonly Job[]> {
+  const { rows } = await database.pool.query<Job>(
+    'select state, retry_count as retries from pgboss.job where name = $1',
+    [QUEUE],
+  );
+  expect(rows).toHaveLength(EVENTS);
+  return rows;
+}
+
+async function areClaimed(rig: FaultRig, retries: number): Promise<boolean> {
+  return (await jobsOf(rig)).every((job) => job.state === 'active' && job.retries === retries);
+}

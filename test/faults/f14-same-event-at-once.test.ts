@@ -1,0 +1,59 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { FaultRig } from '../support/fault-rig.ts';
+import { paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
+import { rounds } from '../support/rounds.ts';
+import { signStripe } from '../support/signing.ts';
+import { WebFleet } from '../support/web-fleet.ts';
+
+/**
+ * F14: a provider delivers one event 500 times at once, over several web processes, while a worker runs. Every
+ * delivery is answered 2xx, and there is one event, one job and one credit.
+ */
+const DELIVERIES = 500;
+const PROCESSES = 3;
+
+let rig: FaultRig;
+let fleet: WebFleet;
+
+beforeAll(async () => {
+  rig = await FaultRig.start();
+  [fleet] = await Promise.all([WebFleet.start(rig, PROCESSES, DELIVERIES), rig.startWebHere(), rig.startWorker()]);
+});
+
+afterAll(async () => {
+  await rig.expectAllWell();
+  await fleet.close();
+  await rig.close();
+});
+
+it('the same event 500 times at once over three web processes credits once', { timeout: 120_000 }, async () => {
+  const customerId = await rig.traffic.newCustomer();
+  const events: TrafficEvent[] = [];
+  for (let round = 0; round < rounds(3, 60); round += 1) {
+    const event = paymentEvent(customerId, 100 + round);
+    events.push(event);
+    expect(await statusesOfAll(event)).toEqual(new Map([[200, DELIVERIES]]));
+    // By now a process that took none of them knows it, too; and from here on its credit is owed.
+    expect(await rig.traffic.deliverOnce(event)).toBe(200);
+  }
+  await rig.expectAllWell();
+  const { rows } = await rig.database.pool.query(HOW_OFTEN, [events.map(({ eventId }) => eventId), customerId]);
+  expect(rows).toEqual(events.map(({ eventId }) => ({ id: eventId, events: 1, jobs: 1, entries: 1 })));
+});
+
+/** How often each status was the answer. */
+async function statusesOfAll({ body }: TrafficEvent): Promise<Map<number, number>> {
+  const request = { method: 'POST', path: '/webhooks/stripe', body, headers: signStripe(body) } as const;
+  const answers = await Promise.all(Array.from({ length: DELIVERIES }, (_, index) => fleet.ask(index, request)));
+  return new Map([...Map.groupBy(answers, ({ status }) => status)].map(([status, all]) => [status, all.length]));
+}
+
+/** Jobs that are done stay in their table for ten minutes. */
+const HOW_OFTEN = `
+  select k.id,
+    (select count(*) from provider_event e where e.delivery_key = k.id) as events,
+    (select count(*) from provider_event e join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+     where e.delivery_key = k.id) as jobs,
+    (select count(*) from provider_event e join payment p using (merchant_id, source_id, payment_id)
+     join entry n on n.customer_id = $2 and n.reference_object_id = p.payment_id where e.delivery_key = k.id) as entries
+  from unnest($1::text[]) with ordinality as k (id, place) order by k.place`;

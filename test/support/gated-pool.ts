@@ -1,0 +1,33 @@
+import type { Pool } from '../../src/db/pool.ts';
+
+/** Lets a statement through once its promise resolves. */
+export type Gate = (sql: string) => Promise<unknown>;
+
+/**
+ * A pool whose transactions wait at the gate before each statement, also BEGIN and COMMIT, so that a test says how the
+ * statements of several interleave. A statement that is let through may still wait, for a lock of another's.
+ */
+export function gatedPool(pool: Pool, gate: Gate): Pool {
+  return intercepting(pool, 'connect', async () => {
+    const client = await pool.connect();
+    return intercepting(client, 'query', async (...args: readonly unknown[]) => {
+      await gate(textOf(args[0]));
+      return Reflect.apply(client.query, client, args);
+    });
+  });
+}
+
+function textOf(statement: unknown): string {
+  const text = typeof statement === 'object' && statement !== null && 'text' in statement ? statement.text : statement;
+  return String(text).trim().split('\n')[0]?.slice(0, 60) ?? '';
+}
+
+/** The target with one method replaced. */
+function intercepting<T extends object>(target: T, method: keyof T, replacement: unknown): T {
+  return new Proxy(target, {
+    get: (_, name) => {
+      const value: unknown = name === method ? replacement : Reflect.get(target, name);
+      return typeof value === 'function' && name !== method ? value.bind(target) : value;
+    },
+  });
+}
