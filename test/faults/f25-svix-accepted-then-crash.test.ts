@@ -27,15 +27,20 @@ interface Point {
   readonly name: string;
   readonly when: Fault['when'];
   readonly statement: string;
-  /** How often each message of the wallet reaches Svix in the end. */
-  readonly sent: number;
+  /** Whether each message of the wallet reaches Svix again; more than once if the next worker dies in turn. */
+  readonly isRepeated: boolean;
 }
 
 const POINTS: readonly Point[] = [
-  { name: 'before the wallet is locked to be marked', when: 'before', statement: 'select 1 from wallet w', sent: 2 },
-  { name: 'after it was marked', when: 'after', statement: 'set announced_version = n.to_version', sent: 2 },
-  { name: 'before COMMIT', when: 'before', statement: 'commit', sent: 2 },
-  { name: 'after COMMIT', when: 'after', statement: 'commit', sent: 1 },
+  {
+    name: 'before the wallet is locked to be marked',
+    when: 'before',
+    statement: 'select 1 from wallet w',
+    isRepeated: true,
+  },
+  { name: 'after it was marked', when: 'after', statement: 'set announced_version = n.to_version', isRepeated: true },
+  { name: 'before COMMIT', when: 'before', statement: 'commit', isRepeated: true },
+  { name: 'after COMMIT', when: 'after', statement: 'commit', isRepeated: false },
 ];
 
 it('a worker that dies between Svix accepting a message and noting it down: it is repeated under its id, and counts once', async () => {
@@ -56,8 +61,11 @@ it('a worker that dies between Svix accepting a message and noting it down: it i
   for (const { point, customerId, accepted } of crashes) {
     expect(accepted.map(({ eventType }) => eventType)).toEqual(['wallet.created', 'wallet.balance.changed']);
     for (const { eventId, idempotencyKey } of accepted) expect(idempotencyKey).toBe(eventId);
-    const times = Array.from({ length: point.sent }, () => accepted);
-    expect(messagesOf(customerId), point.name).toEqual(times.flat());
+    const sent = messagesOf(customerId);
+    const times = sent.length / accepted.length;
+    if (point.isRepeated) expect(times, point.name).toBeGreaterThanOrEqual(2);
+    else expect(times, point.name).toBe(1);
+    expect(sent).toEqual(Array.from({ length: times }, () => accepted).flat());
     const stored = svix.accepted('bus_default').filter((payload) => JSON.stringify(payload).includes(customerId));
     expect(stored).toEqual(accepted.map(({ payload }) => payload));
   }
