@@ -106,7 +106,7 @@ async function expectRecovery(rig: FaultRig, { processes, customerId, event }: O
   expect(processes.map(({ child }) => child.exitCode)).toEqual([null, null]);
 }
 
-const EVENT_BYTES = 300_000;
+const EVENT_BYTES = 900_000;
 
 /** An event with much beside what counts, which does not compress. */
 function largeEvent(customerId: string, amountMinor: number): TrafficEvent {

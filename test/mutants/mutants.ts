@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/db/transaction.ts',
     find: "if (command !== 'COMMIT') throw",
     replace: "if (command === 'NEVER') throw",
-    tests: ['test/integration/transaction.test.ts'],
+    tests: ['test/faults/f12-swallowed-error.test.ts'],
   },
   {
     name: 'compare signatures on the parsed JSON',
@@ -79,7 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/inbox/apply.ts',
     find: "  await completeJobs(services.boss, tx, 'apply-provider-event', jobs);\n",
     replace: '',
-    tests: ['test/jobs/apply-provider-event.test.ts'],
+    tests: ['test/faults/f05-worker-frozen.test.ts'],
   },
   {
     name: 'let a debit overdraw the wallet',
