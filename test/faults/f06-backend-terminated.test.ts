@@ -73,7 +73,7 @@ const OURS = "datname = current_database() and application_name like 'chokin-%'"
 const WAITING = `
   select application_name as name from pg_stat_activity
   where ${OURS} and wait_event_type = 'Lock' and query like '%w.alerts_armed%for update of w%'`;
-const TERMINATE = `select pid from pg_stat_activity where ${OURS} and pg_terminate_backend(pid)`;
+const TERMINATE = `select pid, pg_terminate_backend(pid) from pg_stat_activity where ${OURS}`;
 const STILL_THERE = 'select 1 from pg_stat_activity where pid = any ($1)';
 const SESSIONS = `
   select application_name, count(*) as sessions from pg_stat_activity

@@ -129,7 +129,7 @@ it.each(WAYS)(
     await fc.assert(
       fc.asyncProperty(race, (one) => expectFairRace(way, one)),
       // A race cannot be run again as it was, so there is nothing to shrink.
-      { numRuns: rounds(4, 100), examples: [[THIRTY_OF_200]], endOnFailure: true },
+      { numRuns: rounds(4, 40), examples: [[THIRTY_OF_200]], endOnFailure: true },
     );
     // Ledgers outside of the service tell its announcer of nothing; the credit of a customer does.
     await rig.traffic.newCustomer(1);

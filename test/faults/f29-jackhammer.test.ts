@@ -14,9 +14,9 @@ import { WebFleet } from '../support/web-fleet.ts';
  */
 const WEBS = 3;
 const CALLERS = 20;
-const TURNS_EACH = rounds(25, 1_000);
-const KILLED_WEBS = rounds(1, 16);
-const KILLED_WORKERS = rounds(0, 4);
+const TURNS_EACH = rounds(25, 500);
+const KILLED_WEBS = rounds(1, 8);
+const KILLED_WORKERS = rounds(0, 3);
 const OPENING_MINOR = 1_000;
 
 let rig: FaultRig;

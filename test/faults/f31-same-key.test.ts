@@ -206,7 +206,7 @@ it('many callers of several web processes, for the same request and for others: 
       }
     }),
     // A race cannot be run again as it was, so there is nothing to shrink.
-    { numRuns: rounds(15, 300), endOnFailure: true },
+    { numRuns: rounds(15, 100), endOnFailure: true },
   );
   await rig.expectAllWell();
 }, 120_000);
@@ -249,7 +249,7 @@ it('whatever way the statements of several ledgers interleave: one effect, of wh
         return (await scheduler.waitFor(outcomes)).map(toldOf);
       });
     }),
-    { numRuns: rounds(60, 2_000) },
+    { numRuns: rounds(60, 600) },
   );
   await expectAllWell();
 }, 300_000);
@@ -267,7 +267,7 @@ it('writes one entry for 100 racing requests under one key, and gives each of th
 it('gives one of two racing requests under one key but in two currencies the key, and refuses the other', async () => {
   const ledgers = newLedgers(pool);
   const calls = [THE_REQUEST, IN_RUPEES].map((request, process): Call => ({ owner: ADA, request, process }));
-  for (let round = 0; round < rounds(20, 500); round += 1) {
+  for (let round = 0; round < rounds(20, 100); round += 1) {
     const key = newKey();
     await expectOneEffect(calls, key, async () =>
       (await Promise.all(calls.map((call) => ledgers[call.process]?.post(toPosting(call, key))))).map(toldOf),

@@ -86,23 +86,6 @@ describe('the job that applies events', () => {
     await inbox.boss.deleteJob(QUEUE, job.id);
   });
 
-  it('leaves no trace when another worker has taken the job over', async () => {
-    const eventId = await deliver(payment('pi_stale'));
-    const [job] = await fetchJobs();
-    if (job === undefined) throw new Error('no job was enqueued');
-    // The first worker froze; its claim expired and the job was given out again.
-    await inbox.boss.fail(QUEUE, job.id);
-    await database.pool.query('update pgboss.job set start_after = now() where id = $1', [job.id]);
-    const [again] = await fetchJobs();
-    expect(again).toMatchObject({ id: job.id, retryCount: 1 });
-    const before = await inbox.balance(customerId);
-    expect(await applyEvents(services, [job])).toMatchObject([{ status: 'failed' }]);
-    expect((await event(eventId))?.state).toBe('pending');
-    expect(await inbox.balance(customerId)).toBe(before);
-    expect(await applyEvents(services, again === undefined ? [] : [again])).toMatchObject([{ status: 'completed' }]);
-    expect(await inbox.balance(customerId)).toBe((before ?? 0) + 100);
-  });
-
   it('applies an event once when two workers hold jobs of it at the same time', async () => {
     const eventId = await deliver(payment('pi_two'));
     await inbox.boss.send(QUEUE, { eventId });
