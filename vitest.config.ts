@@ -10,8 +10,9 @@ export default defineConfig({
     // Each file has a database and, some of them, servers and child processes of its own. They wait more than they compute:
     // on two cores, four at a time take two thirds of the time of two.
     maxWorkers: 4,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Generous, for a busy machine: what must be quick says so itself.
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
     // A retry would hide a race, which is what many of these tests are for.
     retry: 0,
     reporters:

@@ -50,7 +50,7 @@ export function startProcess(
     child,
     output: () => text,
     stdout: () => stdout,
-    printed: async (wanted, deadlineMs = 30_000) => {
+    printed: async (wanted, deadlineMs = 60_000) => {
       await eventually(
         `${script} to print "${wanted}"`,
         () => {
