@@ -45,7 +45,7 @@ describe('kill -9 of the worker', () => {
       }),
     );
     await Promise.all(payments.map((body) => inbox.deliver(body)));
-    await postingsToWait(holder);
+    await postingsToWait(database.pool);
     expect(await first.end('SIGKILL')).toBe('SIGKILL');
     await holder.query('rollback');
     holder.release();

@@ -108,7 +108,7 @@ describe('SIGTERM to a worker', () => {
     await holder.query('begin');
     await holder.query("select 1 from wallet where customer_id = 'cus_term' for update");
     await inbox.deliver(stripePaymentSucceeded({ amount: 300, metadata: { wallet_customer_id: 'cus_term' } }));
-    await postingsToWait(holder);
+    await postingsToWait(database.pool);
     const exit = worker.end('SIGTERM');
     await worker.printed('stopping');
     await inbox.deliver(stripePaymentSucceeded({ amount: 5, metadata: { wallet_customer_id: 'cus_term' } }));

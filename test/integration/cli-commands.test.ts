@@ -237,7 +237,7 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     const command = 'wallets credit cus_dan 1 USD --reason a --key interrupted';
     const child = cli.start(command);
     const ending = ended(child);
-    await postingsToWait(holder);
+    await postingsToWait(database.pool);
     child.kill('SIGINT');
     expect(await ending).toEqual({ code: 'SIGINT', out: '', err: '' });
     await holder.query('rollback');

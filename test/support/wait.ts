@@ -20,7 +20,8 @@ export async function eventually<T>(
 
 /**
  * Waits until a batch of postings stands in the middle of its transaction, at the lock of its wallets. The announcer waits
- * for the same rows when a wallet is held, so the statement is asked for, not just any wait.
+ * for the same rows when a wallet is held, so the statement is asked for, not just any wait. To be asked outside of a
+ * transaction: within one, Postgres shows the same picture of its activity again and again.
  */
 export async function postingsToWait(db: { query(text: string): Promise<{ rowCount: number | null }> }): Promise<void> {
   await eventually('a batch of postings to wait for its wallets', async () => {
