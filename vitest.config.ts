@@ -1,10 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
+const isAllFaults = process.env.FAULTS === 'all';
+const outputFile = `coverage/${isAllFaults ? 'faults' : 'test'}-report.json`;
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // Minutes of killing and restarting: `npm run test:faults` has them.
-    exclude: ['**/node_modules/**', ...(process.env.FAULTS === 'all' ? [] : ['test/faults/slow/**'])],
+    exclude: ['**/node_modules/**', ...(isAllFaults ? [] : ['test/faults/slow/**'])],
     globalSetup: ['test/support/postgres-cluster.ts'],
     pool: 'forks',
     // Each file has a database and, some of them, servers and child processes of its own. They wait more than they compute:
@@ -15,8 +18,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // A retry would hide a race, which is what many of these tests are for.
     retry: 0,
-    reporters:
-      process.env.CI === 'true' ? ['default', ['json', { outputFile: 'coverage/test-report.json' }]] : ['default'],
+    reporters: process.env.CI === 'true' ? ['default', ['json', { outputFile }]] : ['default'],
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts', 'jobs/**/*.ts'],
