@@ -44,8 +44,8 @@ const OUTAGE_PATIENCE_MS = 1_000;
  * one commits many items in one transaction.
  *
  * When a batch fails, its items are tried apart, so that one bad item or held row never fails its neighbours; when the
- * database is away, which is nobody's fault, all of them fail at once, and so does what has waited behind them for long. `flush` must bear repetition: a batch may have been
- * committed although it seemed to fail.
+ * database is away, which is nobody's fault, all of them fail at once, and so does what has waited behind them for long.
+ * `flush` must bear repetition: a batch may have been committed although it seemed to fail.
  */
 export class Lane<Item, Result> {
   readonly #options: LaneOptions<Item, Result>;
