@@ -6,7 +6,8 @@ const PREFIXES = {
   customer: 'cus',
   event: 'evt',
   endpoint: 'ep',
-  message: 'msg',
+  // Not `msg`: see announcements/message-ids.ts.
+  message: 'whm',
   apiKey: 'key',
   attempt: 'atmpt',
   source: 'src',

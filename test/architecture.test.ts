@@ -44,7 +44,12 @@ describe('the shape of the program', () => {
       'no layer has a place for src/misc/a.ts',
     ],
     ['tests from src', 'src/http/a.ts', "import { b } from '../../test/b.ts';", 'outside src and jobs'],
-    ['svix elsewhere', 'src/http/a.ts', "import { Svix } from 'svix';", 'only src/announcements/svix.ts imports svix'],
+    [
+      'svix elsewhere',
+      'src/http/a.ts',
+      "import { Svix } from 'svix';",
+      'only src/announcements/svix-client.ts imports svix',
+    ],
     [
       'a ledger table elsewhere',
       'src/http/a.ts',
@@ -81,7 +86,7 @@ describe('the shape of the program', () => {
     ["providers' APIs for reconciliation", 'src/reconciliation/a.ts', "import { b } from '../provider-apis/b.ts';"],
     ['a neighbour of the same layer', 'src/alerts/a.ts', "import { b } from '../announcements/b.ts';"],
     ['its own room', 'jobs/a.ts', "import { b } from './b.ts';"],
-    ['svix where it belongs', 'src/announcements/svix.ts', "import { Svix } from 'svix';"],
+    ['svix where it belongs', 'src/announcements/svix-client.ts', "import { Svix } from 'svix';"],
     ['standardwebhooks anywhere', 'src/http/a.ts', "import { Webhook } from 'standardwebhooks';"],
     ['a ledger table in the ledger', 'src/ledger/a.ts', "const q = 'select 1 from wallet';"],
     ['a ledger table in a comment', 'src/http/a.ts', '// reads from wallet'],

@@ -165,7 +165,7 @@ export const OUTGOING_EVENT_TYPES: readonly OutgoingEventType[] = Object.keys(SC
 export const OUTGOING_EVENTS: readonly OutgoingEvent[] = OUTGOING_EVENT_TYPES.map((type) => {
   const description = DESCRIPTIONS[type];
   const example = {
-    id: 'msg_0123456789abcdefghjkmnpqrs',
+    id: 'whm_0123456789abcdefghjkmnpqrs',
     type,
     business_id: 'bus_default',
     timestamp: EXAMPLE_TIME,

@@ -14,6 +14,7 @@ import { DirectSender } from './direct-send.ts';
 import type { OutgoingWebhooks } from './outgoing.ts';
 import type { Publisher } from './publisher.ts';
 import { SvixAccount } from './svix.ts';
+import { identitiesFrom } from './svix-applications.ts';
 import { SvixPublisher } from './svix-publisher.ts';
 import { SvixWebhooks } from './svix-webhooks.ts';
 
@@ -42,8 +43,9 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
+  const server = serverUrl === undefined ? {} : { serverUrl };
   const account =
-    token === undefined ? null : new SvixAccount({ token, clock, ...(serverUrl === undefined ? {} : { serverUrl }) });
+    token === undefined ? null : new SvixAccount({ token, ...server, clock, identityOf: identitiesFrom(pool) });
   const webhooks =
     account === null
       ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { invariant } from '../errors.ts';
 import type { Entry, WalletAlert, WalletKey } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
 import type { ClaimedWallet } from '../ledger/unannounced.ts';
 import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
+import { messageIdFrom } from './message-ids.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 
 /** A claim with what it is about: every entry and alert of its ranges, in order. */
@@ -100,24 +100,10 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
   );
 }
 
-const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
-
 /**
  * The time is part of it because a database that was restored from a backup gives the same versions to other entries, and
  * whoever has seen an id drops what comes under it again.
  */
 function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number, at: Date): string {
   return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to, at.toISOString()]);
-}
-
-/** `msg_` and 130 bits of a SHA-256 over what makes the message the one it is, in the alphabet of our other ids. */
-export function messageIdFrom(identity: readonly (string | number)[]): string {
-  const digest = createHash('sha256').update(identity.join('\0')).digest();
-  let bits = BigInt(`0x${digest.subarray(0, 17).toString('hex')}`) >> 6n;
-  let text = '';
-  for (let index = 0; index < 26; index += 1) {
-    text = `${BASE32[Number(bits & 31n)]}${text}`;
-    bits >>= 5n;
-  }
-  return `msg_${text}`;
 }

@@ -49,6 +49,11 @@ export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
   }
 }
 
+/** Whether the SDK threw because there is nothing of that id. */
+export function isNotFound(thrown: unknown): boolean {
+  return statusOf(thrown) === 404;
+}
+
 function statusOf(thrown: unknown): number | null {
   return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'headers' in thrown
     ? thrown.code

@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Tracing } from '../tracing.ts';
+import { idForSvix } from './message-ids.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
-import type { SvixAccount, SvixAnswer, SvixClient } from './svix.ts';
+import type { SvixAccount, SvixAnswer, SvixCall } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
 
 /**
@@ -59,12 +60,13 @@ export class SvixPublisher implements Publisher {
   /** Svix has the messages by now. */
   async record(): Promise<void> {}
 
-  async #sendOne({ merchantId, messageId, eventType, payload }: OutgoingMessage): Promise<SendResult> {
+  async #sendOne({ merchantId, eventType, ...said }: OutgoingMessage): Promise<SendResult> {
     const paused = this.pausedForSeconds();
     if (paused > 0) return { kind: 'deferred', retryAfterSeconds: paused, reason: 'sending to Svix is paused' };
-    const message = { eventId: messageId, eventType, payload: JSON.parse(payload) };
-    const created = await this.#call(merchantId, (svix) =>
-      svix.message.create(merchantId, message, { idempotencyKey: messageId }),
+    const messageId = idForSvix(said.messageId);
+    const message = { eventId: messageId, eventType, payload: { ...JSON.parse(said.payload), id: messageId } };
+    const created = await this.#call(merchantId, (svix, application) =>
+      svix.message.create(application, message, { idempotencyKey: messageId }),
     );
     if (created.ok) return SENT;
     if (created.failure.kind === 'conflict') return this.#afterConflict(merchantId, messageId, eventType);
@@ -77,25 +79,27 @@ export class SvixPublisher implements Publisher {
    * worst an endpoint gets it twice, under one id.
    */
   async #afterConflict(merchantId: string, messageId: string, eventType: string): Promise<SendResult> {
-    const attempts = await this.#call(merchantId, (svix) =>
-      svix.messageAttempt.listByMsg(merchantId, messageId, { limit: 1 }),
+    const attempts = await this.#call(merchantId, (svix, application) =>
+      svix.messageAttempt.listByMsg(application, messageId, { limit: 1 }),
     );
     if (!attempts.ok) return this.#toResult(attempts.failure);
     if (attempts.value.data.length > 0) return SENT;
-    const endpoints = await this.#call(merchantId, (svix) => svix.endpoint.list(merchantId, { limit: 250 }));
+    const endpoints = await this.#call(merchantId, (svix, application) =>
+      svix.endpoint.list(application, { limit: 250 }),
+    );
     if (!endpoints.ok) return this.#toResult(endpoints.failure);
     for (const { id, disabled, eventTypes } of endpoints.value.data) {
       if (disabled === true || (eventTypes && !eventTypes.includes(eventType))) continue;
       this.#logger.warn({ merchantId, messageId, endpointId: id }, 'Svix had stored a message without sending it');
-      const resent: SvixAnswer<unknown> = await this.#call(merchantId, (svix) =>
-        svix.messageAttempt.resend(merchantId, messageId, id),
+      const resent: SvixAnswer<unknown> = await this.#call(merchantId, (svix, application) =>
+        svix.messageAttempt.resend(application, messageId, id),
       );
       if (!resent.ok) return this.#toResult(resent.failure);
     }
     return SENT;
   }
 
-  async #call<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<SvixAnswer<T>> {
+  async #call<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
     const answer = await this.#account.call(merchantId, make);
     const isAnswered = answer.ok || answer.failure.kind !== 'unavailable';
     this.#unansweredInARow = isAnswered ? 0 : this.#unansweredInARow + 1;

@@ -1,8 +1,9 @@
 import { refuse } from '../errors.ts';
 import { checkEndpoint, checkEventType } from './endpoint-rules.ts';
 import type { DeliveryAttempt, EndpointInput, OutgoingWebhooks, WebhookEndpoint } from './outgoing.ts';
-import type { SvixAccount, SvixClient } from './svix.ts';
+import type { SvixAccount, SvixCall } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
+import type { SvixClient } from './svix-client.ts';
 
 const OLD_SECRET_SECONDS = 86_400;
 const PORTAL_LINK_SECONDS = 3600;
@@ -24,8 +25,8 @@ export class SvixWebhooks implements OutgoingWebhooks {
   async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
     checkEndpoint(input, this.#allowPrivate);
     const { url, description, disabled, eventTypes } = input;
-    const endpoint = await this.#send(merchantId, (svix) =>
-      svix.endpoint.create(merchantId, { url, description, disabled, ...copyTypes(eventTypes) }),
+    const endpoint = await this.#send(merchantId, (svix, application) =>
+      svix.endpoint.create(application, { url, description, disabled, ...copyTypes(eventTypes) }),
     );
     return endpoint === null ? unavailable() : toEndpoint(endpoint);
   }
@@ -35,8 +36,8 @@ export class SvixWebhooks implements OutgoingWebhooks {
     let iterator: string | null = null;
     for (let page = 0; page < MAX_PAGES; page += 1) {
       const from: string | null = iterator;
-      const answer: SvixEndpointPage | null = await this.#find(merchantId, (svix) =>
-        svix.endpoint.list(merchantId, { limit: PAGE_SIZE, iterator: from }),
+      const answer: SvixEndpointPage | null = await this.#find(merchantId, (svix, application) =>
+        svix.endpoint.list(application, { limit: PAGE_SIZE, iterator: from }),
       );
       if (answer === null) return unavailable();
       endpoints.push(...answer.data.map(toEndpoint));
@@ -47,7 +48,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
-    const endpoint = await this.#find(merchantId, (svix) => svix.endpoint.get(merchantId, endpointId));
+    const endpoint = await this.#find(merchantId, (svix, application) => svix.endpoint.get(application, endpointId));
     return endpoint === null ? null : toEndpoint(endpoint);
   }
 
@@ -59,27 +60,31 @@ export class SvixWebhooks implements OutgoingWebhooks {
     checkEndpoint(change, this.#allowPrivate);
     const { eventTypes, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
-    const endpoint = await this.#send(merchantId, (svix) => svix.endpoint.patch(merchantId, endpointId, patch));
+    const endpoint = await this.#send(merchantId, (svix, application) =>
+      svix.endpoint.patch(application, endpointId, patch),
+    );
     return endpoint === null ? null : toEndpoint(endpoint);
   }
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    const done = await this.#find(merchantId, async (svix) => {
-      await svix.endpoint.delete(merchantId, endpointId);
+    const done = await this.#find(merchantId, async (svix, application) => {
+      await svix.endpoint.delete(application, endpointId);
       return true;
     });
     return done ?? false;
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#find(merchantId, (svix) => svix.endpoint.getSecret(merchantId, endpointId));
+    const secret = await this.#find(merchantId, (svix, application) =>
+      svix.endpoint.getSecret(application, endpointId),
+    );
     return secret?.key ?? null;
   }
 
   async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#find(merchantId, async (svix) => {
-      await svix.endpoint.rotateSecret(merchantId, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
-      return svix.endpoint.getSecret(merchantId, endpointId);
+    const secret = await this.#find(merchantId, async (svix, application) => {
+      await svix.endpoint.rotateSecret(application, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
+      return svix.endpoint.getSecret(application, endpointId);
     });
     return secret?.key ?? null;
   }
@@ -90,15 +95,15 @@ export class SvixWebhooks implements OutgoingWebhooks {
     limit: number,
   ): Promise<readonly DeliveryAttempt[] | null> {
     const options = { limit: Math.min(limit, PAGE_SIZE), withContent: true, withMsg: true };
-    const answer = await this.#find(merchantId, (svix) =>
-      svix.messageAttempt.listByEndpoint(merchantId, endpointId, options),
+    const answer = await this.#find(merchantId, (svix, application) =>
+      svix.messageAttempt.listByEndpoint(application, endpointId, options),
     );
     return answer === null ? null : answer.data.filter(isFinished).map(toAttempt);
   }
 
   async resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
-    const done = await this.#find(merchantId, async (svix) => {
-      await svix.messageAttempt.resend(merchantId, messageId, endpointId);
+    const done = await this.#find(merchantId, async (svix, application) => {
+      await svix.messageAttempt.resend(application, messageId, endpointId);
       return true;
     });
     return done ?? false;
@@ -106,15 +111,15 @@ export class SvixWebhooks implements OutgoingWebhooks {
 
   async sendTest(merchantId: string, endpointId: string, eventType: string): Promise<string | null> {
     const type = checkEventType(eventType, 'event_type');
-    const message = await this.#send(merchantId, (svix) =>
-      svix.endpoint.sendExample(merchantId, endpointId, { eventType: type }),
+    const message = await this.#send(merchantId, (svix, application) =>
+      svix.endpoint.sendExample(application, endpointId, { eventType: type }),
     );
     return message?.id ?? null;
   }
 
   async portalUrl(merchantId: string): Promise<string> {
-    const access = await this.#find(merchantId, (svix) =>
-      svix.authentication.appPortalAccess(merchantId, { expiry: PORTAL_LINK_SECONDS }),
+    const access = await this.#find(merchantId, (svix, application) =>
+      svix.authentication.appPortalAccess(application, { expiry: PORTAL_LINK_SECONDS }),
     );
     return access?.url ?? unavailable();
   }
@@ -123,7 +128,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   async close(): Promise<void> {}
 
   /** The result of a call with a body, which Svix may refuse; null if there is nothing of that id. */
-  async #send<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
+  async #send<T>(merchantId: string, make: SvixCall<T>): Promise<T | null> {
     const answer = await this.#account.call(merchantId, make);
     if (answer.ok) return answer.value;
     const { failure } = answer;
@@ -134,7 +139,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   /** The result of a call that says nothing but ids; null if there is nothing of them, or if Svix takes them for no ids. */
-  async #find<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<T | null> {
+  async #find<T>(merchantId: string, make: SvixCall<T>): Promise<T | null> {
     const answer = await this.#account.call(merchantId, make);
     if (answer.ok) return answer.value;
     const { failure } = answer;

@@ -1,17 +1,13 @@
-import { Svix } from 'svix';
 import type { Clock } from '../clock.ts';
-import type { Secret } from '../secret.ts';
 import { OUTGOING_EVENTS, payloadJsonSchema } from './catalogue.ts';
 import { readSvixFailure, type SvixFailure } from './svix-answers.ts';
+import { type ApplicationIdentity, ensureApplication, type IdentityOf } from './svix-applications.ts';
+import { newSvixClient, type SvixClient, type SvixClientOptions } from './svix-client.ts';
 
-export type SvixClient = Svix;
-
-export interface SvixAccountOptions {
-  readonly token: Secret;
-  /** For a self-hosted Svix; the cloud region is in the token. */
-  readonly serverUrl?: string;
+export interface SvixAccountOptions extends SvixClientOptions {
   readonly clock: Clock;
-  readonly timeoutMs?: number;
+  /** What a merchant's application is called; must throw only for failures of our own. */
+  readonly identityOf: IdentityOf;
 }
 
 /** A call's result, or why there is none. */
@@ -19,56 +15,50 @@ export type SvixAnswer<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly failure: SvixFailure };
 
-const TIMEOUT_MS = 10_000;
+/** A call to Svix about the application whose uid it is given. */
+export type SvixCall<T> = (svix: SvixClient, application: string) => Promise<T>;
 
 /**
- * Our account at Svix. Each merchant is one Svix application whose uid is the merchant's id, so that no merchant's
- * endpoint can see another's messages; applications and event types are made at their first use.
+ * Our account at Svix. Each merchant is one Svix application of its own, so that no merchant's endpoint can see another's
+ * messages; applications and event types are made at their first use.
  */
 export class SvixAccount {
   readonly #client: SvixClient;
   readonly #clock: Clock;
-  readonly #applications = new Map<string, Promise<unknown>>();
+  readonly #identityOf: IdentityOf;
+  /** By merchant; kept while the application is known to be there. */
+  readonly #identities = new Map<string, Promise<ApplicationIdentity>>();
+  readonly #applications = new Map<string, Promise<void>>();
   #eventTypes: Promise<unknown> | null = null;
 
-  constructor({ token, serverUrl, clock, timeoutMs = TIMEOUT_MS }: SvixAccountOptions) {
-    // Retries are our own jobs', with back-off over days. `numRetries: 0` would mean the SDK's default of two.
-    this.#client = new Svix(token.reveal(), {
-      requestTimeout: timeoutMs,
-      retryScheduleInMs: [],
-      ...(serverUrl === undefined ? {} : { serverUrl }),
-    });
+  constructor({ clock, identityOf, ...client }: SvixAccountOptions) {
+    this.#client = newSvixClient(client);
     this.#clock = clock;
+    this.#identityOf = identityOf;
   }
 
   /**
    * Makes a call about a merchant's application, which is made before if need be; also when it turns out that
    * somebody deleted it. A 404 that remains is about something within the application.
    */
-  async call<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<SvixAnswer<T>> {
+  async call<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
     const first = await this.#try(merchantId, make);
     if (first.ok || first.failure.kind !== 'notFound') return first;
+    this.#identities.delete(merchantId);
     this.#applications.delete(merchantId);
     return this.#try(merchantId, make);
   }
 
-  async #try<T>(merchantId: string, make: (svix: SvixClient) => Promise<T>): Promise<SvixAnswer<T>> {
+  async #try<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
+    // Read from our database: a failure of that is none of Svix's, and is thrown.
+    const identity = await remember(this.#identities, merchantId, () => this.#identityOf(merchantId));
     try {
       await this.#ensureEventTypes();
-      await this.#ensureApplication(merchantId);
-      return { ok: true, value: await make(this.#client) };
+      await remember(this.#applications, merchantId, () => ensureApplication(this.#client, identity));
+      return { ok: true, value: await make(this.#client, identity.uid) };
     } catch (error) {
       return { ok: false, failure: readSvixFailure(error, this.#clock.now()) };
     }
-  }
-
-  #ensureApplication(merchantId: string): Promise<unknown> {
-    const known = this.#applications.get(merchantId);
-    if (known !== undefined) return known;
-    const made = this.#client.application.getOrCreate({ uid: merchantId, name: merchantId });
-    this.#applications.set(merchantId, made);
-    made.catch(() => this.#applications.delete(merchantId));
-    return made;
   }
 
   /** Brings the event types and their schemas to what this release says, once a process. */
@@ -88,4 +78,14 @@ export class SvixAccount {
       await this.#client.eventType.upsert(event.type, { description: event.description, schemas });
     }
   }
+}
+
+/** What was made for a key before, or is made now; a failure is not remembered. */
+function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const existing = known.get(key);
+  if (existing !== undefined) return existing;
+  const made = make();
+  known.set(key, made);
+  made.catch(() => known.delete(key));
+  return made;
 }

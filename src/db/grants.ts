@@ -56,6 +56,8 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['pgboss.job_dependency',      '',                                 'select, delete'],
   ['pgboss.schedule',            '',                                 'select, insert, update'],
 
+  ['public.installation',        'select',                           'select'],
+
   // What migrations and features of pg-boss that we do not use keep for themselves.
   ['public.schema_migration',    '',                                 ''],
   ['pgboss.bam',                 '',                                 ''],

@@ -1,5 +1,5 @@
 import { outgoingMessage } from '../announcements/catalogue.ts';
-import { messageIdFrom } from '../announcements/messages.ts';
+import { messageIdFrom } from '../announcements/message-ids.ts';
 import type { OutgoingMessage } from '../announcements/outgoing.ts';
 import { leaveMessages } from '../announcements/unsent.ts';
 import { type Tx, transaction } from '../db/transaction.ts';

@@ -52,7 +52,7 @@ describe('an endpoint', () => {
   it('gets test messages on request, and messages again', async () => {
     const { body: made } = await app.call('POST', path, { url });
     const sent = await app.call('POST', `${path}/${made.id}/test`, { event_type: 'wallet.balance.low' });
-    expect(sent).toMatchObject({ status: 200, body: { message_id: expect.stringMatching(/^msg_/) } });
+    expect(sent).toMatchObject({ status: 200, body: { message_id: expect.stringMatching(/^whm_/) } });
     const again = await app.call('POST', `${path}/${made.id}/messages/${sent.body.message_id}/resend`);
     expect(again).toMatchObject({ status: 200, body: sent.body });
     expect((await app.call('POST', `${path}/${made.id}/messages/msg_none/resend`)).status).toBe(404);

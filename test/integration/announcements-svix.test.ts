@@ -15,6 +15,7 @@ import { Secret } from '../../src/secret.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { BOX } from '../support/secrets.ts';
+import { svixIdentityOf } from '../support/svix-announcer.ts';
 import { type ScriptedAnswer, SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
 
 /** Aims at the edge to Svix: the real SDK over HTTP against a server that speaks Svix's contract, well and badly. */
@@ -34,7 +35,13 @@ afterEach(() => server.close());
 
 function account(overrides: { token?: string; timeoutMs?: number } = {}): SvixAccount {
   const { token = SVIX_TOKEN, timeoutMs = 10_000 } = overrides;
-  return new SvixAccount({ token: new Secret(token), serverUrl: server.url, clock, timeoutMs });
+  return new SvixAccount({
+    token: new Secret(token),
+    serverUrl: server.url,
+    clock,
+    timeoutMs,
+    identityOf: svixIdentityOf,
+  });
 }
 
 const publisherOf = (svix: SvixAccount = account()) => new SvixPublisher(svix, clock, logger);
@@ -46,26 +53,28 @@ function message(messageId: string): OutgoingMessage {
   return { merchantId: MERCHANT, messageId, eventType: 'wallet.created', payload };
 }
 
+const { uid: APPLICATION, metadata: MARK } = await svixIdentityOf(MERCHANT);
+
 const ENDPOINT = { url: 'https://merchant.example/hook', description: 'Shop', eventTypes: null, disabled: false };
 
 describe('publishing', () => {
   test('makes event types and the application once, then sends in order under our own ids', async () => {
     const publisher = publisherOf();
-    expect(await publisher.send([message('msg_1'), message('msg_2')])).toEqual({ kind: 'sent' });
-    expect(await publisher.send([message('msg_3')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1'), message('whm_2')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_3')])).toEqual({ kind: 'sent' });
     expect([...server.eventTypes.keys()]).toEqual([...OUTGOING_EVENT_TYPES]);
     expect(server.eventTypes.get('wallet.created')).toMatchObject({
       description: 'A customer has a wallet in one more currency.',
       schemas: { 1: { type: 'object', properties: { type: { const: 'wallet.created' } } } },
     });
     expect(server.calls('application.create').map(({ body, query }) => ({ body, query }))).toEqual([
-      { body: { uid: MERCHANT, name: MERCHANT }, query: { get_if_exists: 'true' } },
+      { body: { uid: APPLICATION, name: 'Default merchant', metadata: MARK }, query: { get_if_exists: 'true' } },
     ]);
     expect(
       server.calls('message.create').map(({ params, idempotencyKey, body }) => ({ params, idempotencyKey, body })),
     ).toEqual(
-      ['msg_1', 'msg_2', 'msg_3'].map((id) => ({
-        params: [MERCHANT],
+      ['whm_1', 'whm_2', 'whm_3'].map((id) => ({
+        params: [APPLICATION],
         idempotencyKey: id,
         body: { eventId: id, eventType: 'wallet.created', payload: JSON.parse(message(id).payload) },
       })),
@@ -76,47 +85,47 @@ describe('publishing', () => {
   test('stops at the first message that fails; the next time repeats the ones before it under their ids', async () => {
     const publisher = publisherOf();
     server.script('message.create', { status: 202, body: '{}' }, { status: 500, body: 'oops' });
-    expect(await publisher.send([message('msg_1'), message('msg_2'), message('msg_3')])).toMatchObject({
+    expect(await publisher.send([message('whm_1'), message('whm_2'), message('whm_3')])).toMatchObject({
       kind: 'failed',
     });
     expect(server.calls('message.create')).toHaveLength(2);
-    expect(await publisher.send([message('msg_1'), message('msg_2'), message('msg_3')])).toEqual({ kind: 'sent' });
-    expect(server.accepted(MERCHANT)).toEqual(['msg_1', 'msg_2', 'msg_3'].map((id) => JSON.parse(message(id).payload)));
+    expect(await publisher.send([message('whm_1'), message('whm_2'), message('whm_3')])).toEqual({ kind: 'sent' });
+    expect(server.accepted(MERCHANT)).toEqual(['whm_1', 'whm_2', 'whm_3'].map((id) => JSON.parse(message(id).payload)));
   });
 
   test('waits as long as a 429 says, for every wallet, and counts it as no failure', async () => {
     const publisher = publisherOf();
     server.script('message.create', { status: 429, headers: { 'retry-after': '20' } });
     const reason = 'Svix limits the rate (429)';
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'deferred', retryAfterSeconds: 20, reason });
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'deferred', retryAfterSeconds: 20, reason });
     now = new Date(now.getTime() + 5_000);
     expect(publisher.pausedForSeconds()).toBe(15);
-    expect(await publisher.send([message('msg_2')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 15 });
+    expect(await publisher.send([message('whm_2')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 15 });
     expect(server.calls('message.create')).toHaveLength(1);
     now = new Date(now.getTime() + 15_000);
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
   });
 
   test('takes Svix for away after 16 calls without an answer, and for back after one with', async () => {
     const publisher = publisherOf();
-    await publisher.send([message('msg_0')]);
+    await publisher.send([message('whm_0')]);
     const away = { status: 503 };
     server.script('message.create', ...Array.from({ length: 17 }, () => away));
     for (let call = 1; call < 16; call += 1) {
-      expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
+      expect(await publisher.send([message('whm_1')])).toEqual(retryable('Svix answered 503'));
     }
     const deferred = { kind: 'deferred', retryAfterSeconds: 10, reason: 'Svix is away: Svix answered 503' };
-    expect(await publisher.send([message('msg_1')])).toEqual(deferred);
+    expect(await publisher.send([message('whm_1')])).toEqual(deferred);
     expect(publisher.pausedForSeconds()).toBe(10);
-    expect(await publisher.send([message('msg_2')])).toMatchObject({ kind: 'deferred' });
+    expect(await publisher.send([message('whm_2')])).toMatchObject({ kind: 'deferred' });
     expect(server.calls('message.create')).toHaveLength(17);
     // The pause is over: one call is enough to know.
     now = new Date(now.getTime() + 10_000);
-    expect(await publisher.send([message('msg_1')])).toEqual(deferred);
+    expect(await publisher.send([message('whm_1')])).toEqual(deferred);
     now = new Date(now.getTime() + 10_000);
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
     server.script('message.create', away);
-    expect(await publisher.send([message('msg_2')])).toEqual(retryable('Svix answered 503'));
+    expect(await publisher.send([message('whm_2')])).toEqual(retryable('Svix answered 503'));
     expect(lines.map(({ msg }) => msg)).toEqual(Array.from({ length: 2 }, () => expect.stringContaining('is away')));
   });
 
@@ -124,7 +133,7 @@ describe('publishing', () => {
     const publisher = publisherOf();
     server.script('message.create', { status });
     const result = { kind: 'deferred', retryAfterSeconds: 60, reason: `Svix refuses our token (${status})` };
-    expect(await publisher.send([message('msg_1')])).toEqual(result);
+    expect(await publisher.send([message('whm_1')])).toEqual(result);
     expect(publisher.pausedForSeconds()).toBe(60);
     expect(lines).toMatchObject([{ level: 50, status, msg: expect.stringContaining('SVIX_TOKEN') }]);
     expect(JSON.stringify(lines)).not.toContain(SVIX_TOKEN);
@@ -132,27 +141,27 @@ describe('publishing', () => {
 
   test('notices a wrong token before anything else, and recovers with the right one', async () => {
     const svix = publisherOf(account({ token: 'wrong.eu' }));
-    expect(await svix.send([message('msg_1')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 60 });
+    expect(await svix.send([message('whm_1')])).toMatchObject({ kind: 'deferred', retryAfterSeconds: 60 });
     expect(server.calls('application.create')).toEqual([]);
   });
 
   test('tries what is made once again after it failed', async () => {
     const publisher = publisherOf();
     server.script('eventType.upsert', { status: 503 });
-    expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
+    expect(await publisher.send([message('whm_1')])).toEqual(retryable('Svix answered 503'));
     server.script('application.create', { status: 503 });
-    expect(await publisher.send([message('msg_1')])).toEqual(retryable('Svix answered 503'));
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1')])).toEqual(retryable('Svix answered 503'));
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
   });
 
   test('makes the application again when it is gone', async () => {
     const publisher = publisherOf();
-    await publisher.send([message('msg_1')]);
-    server.applications.delete(MERCHANT);
-    expect(await publisher.send([message('msg_2')])).toEqual({ kind: 'sent' });
+    await publisher.send([message('whm_1')]);
+    server.applications.clear();
+    expect(await publisher.send([message('whm_2')])).toEqual({ kind: 'sent' });
     expect(server.calls('application.create')).toHaveLength(2);
     server.script('message.create', { status: 404 }, { status: 404 });
-    expect(await publisher.send([message('msg_3')])).toEqual(retryable('Svix answered notFound'));
+    expect(await publisher.send([message('whm_3')])).toEqual(retryable('Svix answered notFound'));
   });
 });
 
@@ -166,22 +175,22 @@ describe('409, after a try of which nobody knows how it ended', () => {
     await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, disabled: true });
     const publisher = publisherOf(svix);
     server.script('message.create', { status: 500, stores: true, dispatches });
-    expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
+    expect(await publisher.send([message('whm_1')])).toMatchObject({ kind: 'failed', permanent: false });
     return { publisher, wanted: [all.id, subscribed.id] };
   };
 
   test('is “sent” where the message has attempts', async () => {
     const { publisher } = await ambiguous(true);
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
     expect(server.calls('messageAttempt.listByMsg')).toHaveLength(1);
     expect(server.calls('messageAttempt.resend')).toEqual([]);
   });
 
   test('asks for a resend to every endpoint that wants it where the message has none', async () => {
     const { publisher, wanted } = await ambiguous(false);
-    expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+    expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
     const resent = server.calls('messageAttempt.resend').map(({ params }) => params);
-    expect(resent).toEqual(wanted.map((endpointId) => [MERCHANT, 'msg_1', endpointId]));
+    expect(resent).toEqual(wanted.map((endpointId) => [APPLICATION, 'whm_1', endpointId]));
   });
 
   test.each(['messageAttempt.listByMsg', 'endpoint.list', 'messageAttempt.resend'] as const)(
@@ -189,15 +198,15 @@ describe('409, after a try of which nobody knows how it ended', () => {
     async (operation) => {
       const { publisher } = await ambiguous(false);
       server.script(operation, { status: 500 });
-      expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
-      expect(await publisher.send([message('msg_1')])).toEqual({ kind: 'sent' });
+      expect(await publisher.send([message('whm_1')])).toMatchObject({ kind: 'failed', permanent: false });
+      expect(await publisher.send([message('whm_1')])).toEqual({ kind: 'sent' });
     },
   );
 
   test('a conflict that remains is tried again', async () => {
     const publisher = publisherOf();
     server.script('application.create', { status: 409 });
-    expect(await publisher.send([message('msg_1')])).toMatchObject({ kind: 'failed', permanent: false });
+    expect(await publisher.send([message('whm_1')])).toMatchObject({ kind: 'failed', permanent: false });
   });
 });
 
@@ -233,7 +242,7 @@ describe('the merchant’s endpoints', () => {
     server.script('endpoint.delete', answer);
     expect(await webhooks.deleteEndpoint(MERCHANT, 'ep_odd')).toBe(false);
     server.script('messageAttempt.resend', answer);
-    expect(await webhooks.resend(MERCHANT, 'ep_odd', 'msg_1')).toBe(false);
+    expect(await webhooks.resend(MERCHANT, 'ep_odd', 'whm_1')).toBe(false);
     // A list that Svix refuses is no empty list.
     server.script('endpoint.list', answer);
     await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
@@ -254,12 +263,12 @@ describe('the merchant’s endpoints', () => {
     const svix = account();
     const webhooks = webhooksOf(svix);
     const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
-    await publisherOf(svix).send([message('msg_1')]);
-    expect(await webhooks.resend(MERCHANT, id, 'msg_1')).toBe(true);
-    expect(await webhooks.resend(MERCHANT, id, 'msg_unknown')).toBe(false);
+    await publisherOf(svix).send([message('whm_1')]);
+    expect(await webhooks.resend(MERCHANT, id, 'whm_1')).toBe(true);
+    expect(await webhooks.resend(MERCHANT, id, 'whm_unknown')).toBe(false);
     const testId = await webhooks.sendTest(MERCHANT, id, 'wallet.balance.low');
     expect(server.calls('endpoint.sendExample')[0]?.body).toEqual({ eventType: 'wallet.balance.low' });
-    const attempts = server.applications.get(MERCHANT)?.attempts ?? [];
+    const attempts = server.ofMerchant(MERCHANT)?.attempts ?? [];
     const base: Record<string, unknown> = { ...attempts[0], msg: undefined };
     attempts.push(
       { ...base, status: 2, statusText: 'fail', responseStatusCode: 0, response: 'connection refused' },
@@ -277,8 +286,8 @@ describe('the merchant’s endpoints', () => {
       error,
     ]);
     expect(told).toEqual([
-      ['msg_1', 'wallet.created', 'succeeded', 200, null],
-      ['msg_1', 'wallet.created', 'succeeded', 200, null],
+      ['whm_1', 'wallet.created', 'succeeded', 200, null],
+      ['whm_1', 'wallet.created', 'succeeded', 200, null],
       [testId, 'wallet.balance.low', 'succeeded', 200, null],
       [base.msgId, '', 'failed', null, 'connection refused'],
       [base.msgId, '', 'failed', null, 'no answer'],
@@ -304,7 +313,7 @@ describe('the merchant’s endpoints', () => {
   test('the portal’s link is Svix’s, for an hour', async () => {
     expect(await webhooksOf().portalUrl(MERCHANT)).toBe(`${server.url}/login#key=abc`);
     expect(server.calls('authentication.appPortalAccess')[0]).toMatchObject({
-      params: [MERCHANT],
+      params: [APPLICATION],
       body: { expiry: 3600 },
     });
   });

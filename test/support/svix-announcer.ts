@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import { workAnnounceBalanceChanges } from '../../jobs/announce-balance-changes.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
+import { applicationIdentity } from '../../src/announcements/svix-applications.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createPool } from '../../src/db/pool.ts';
@@ -10,6 +11,10 @@ import { Secret } from '../../src/secret.ts';
 import type { TestDatabase } from './database.ts';
 import { MERCHANT } from './ledger.ts';
 import { SVIX_TOKEN, type SvixServer } from './svix-server.ts';
+
+/** Where no database says which installation this is. */
+export const svixIdentityOf = async (merchantId: string) =>
+  applicationIdentity(`ins_${'0'.repeat(32)}`, merchantId, 'Default merchant');
 
 export interface LogLine {
   readonly level: number;
@@ -35,6 +40,7 @@ export function newAnnouncer(
     token: new Secret(SVIX_TOKEN),
     serverUrl: svix.url,
     clock: systemClock,
+    identityOf: svixIdentityOf,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return { pool, publisher: new SvixPublisher(account, systemClock, logger), logger, maxSeconds: 40 };
@@ -65,7 +71,7 @@ export function expectEachOnce(
   svix: SvixServer,
   versions: readonly (readonly [customerId: string, version: number])[],
 ): void {
-  const { messages = new Map(), attempts = [] } = svix.applications.get(MERCHANT) ?? {};
+  const { messages = new Map(), attempts = [] } = svix.ofMerchant(MERCHANT) ?? {};
   for (const [customerId, version] of versions) {
     const told = [...messages.values()].filter(({ payload }) => JSON.stringify(payload).includes(customerId));
     const seqs = told.flatMap(({ payload }) => (payload.data.entries ?? []).map(({ seq }: { seq: number }) => seq));

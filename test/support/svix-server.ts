@@ -10,6 +10,8 @@ export const SVIX_TOKEN = 'testsk_0123456789abcdef.eu';
 
 export type SvixOperation =
   | 'application.create'
+  | 'application.get'
+  | 'application.patch'
   | 'eventType.upsert'
   | 'message.create'
   | 'endpoint.create'
@@ -69,6 +71,10 @@ interface StoredEndpoint {
 }
 
 interface StoredApplication {
+  readonly id: string;
+  uid: string;
+  name: string;
+  metadata: Readonly<Record<string, string>>;
   readonly endpoints: Map<string, StoredEndpoint>;
   readonly messages: Map<string, StoredMessage>;
   readonly attempts: Record<string, unknown>[];
@@ -81,6 +87,8 @@ interface Reply {
 
 const ROUTES: readonly (readonly [SvixOperation, string, RegExp])[] = [
   ['application.create', 'POST', /^\/api\/v1\/app$/],
+  ['application.get', 'GET', /^\/api\/v1\/app\/([^/]+)$/],
+  ['application.patch', 'PATCH', /^\/api\/v1\/app\/([^/]+)$/],
   ['eventType.upsert', 'PUT', /^\/api\/v1\/event-type\/([^/]+)$/],
   ['message.create', 'POST', /^\/api\/v1\/app\/([^/]+)\/msg$/],
   ['endpoint.create', 'POST', /^\/api\/v1\/app\/([^/]+)\/endpoint$/],
@@ -97,6 +105,11 @@ const ROUTES: readonly (readonly [SvixOperation, string, RegExp])[] = [
   ['authentication.appPortalAccess', 'POST', /^\/api\/v1\/auth\/app-portal-access\/([^/]+)$/],
 ];
 
+const applicationIn = z.object({
+  uid: z.string(),
+  name: z.string(),
+  metadata: z.record(z.string(), z.string()).default({}),
+});
 const messageIn = z.object({ eventId: z.string(), eventType: z.string(), payload: z.record(z.string(), z.unknown()) });
 const endpointIn = z.object({
   url: z.string(),
@@ -151,9 +164,14 @@ export class SvixServer {
     return this.requests.filter((request) => request.operation === operation);
   }
 
+  /** The application of a merchant, whichever installation made it. */
+  ofMerchant(merchantId: string): StoredApplication | undefined {
+    return [...this.applications.values()].find(({ uid }) => uid === merchantId || uid.endsWith(`.${merchantId}`));
+  }
+
   /** The payloads a merchant's application has accepted, in order. */
   accepted(merchantId: string): readonly unknown[] {
-    return [...(this.applications.get(merchantId)?.messages.values() ?? [])].map(({ payload }) => payload);
+    return [...(this.ofMerchant(merchantId)?.messages.values() ?? [])].map(({ payload }) => payload);
   }
 
   async close(): Promise<void> {
@@ -211,21 +229,26 @@ export class SvixServer {
   #answer(call: SvixRequest): Reply {
     const [first = '', second = '', third = ''] = call.params;
     if (call.operation === 'application.create') {
-      const { uid, name } = z.object({ uid: z.string(), name: z.string() }).parse(call.body);
-      const known = this.applications.get(uid);
-      this.applications.set(uid, known ?? { endpoints: new Map(), messages: new Map(), attempts: [] });
-      return {
-        status: known === undefined ? 201 : 200,
-        body: { id: `app_${uid}`, uid, name, metadata: {}, ...times() },
-      };
+      const given = applicationIn.parse(call.body);
+      const known = this.applications.get(given.uid);
+      const made = { id: this.#id('app'), ...given, endpoints: new Map(), messages: new Map(), attempts: [] };
+      this.applications.set(given.uid, known ?? made);
+      return { status: known === undefined ? 201 : 200, body: shownApplication(known ?? made) };
     }
     if (call.operation === 'eventType.upsert') {
       this.eventTypes.set(first, call.body);
       return { status: 200, body: { name: first, ...z.object({}).loose().parse(call.body), ...times() } };
     }
-    const application = this.applications.get(first);
+    const application = this.applications.get(first) ?? [...this.applications.values()].find(({ id }) => id === first);
     if (application === undefined) return NOT_FOUND;
     switch (call.operation) {
+      case 'application.get':
+        return { status: 200, body: shownApplication(application) };
+      case 'application.patch':
+        this.applications.delete(application.uid);
+        Object.assign(application, applicationIn.partial().parse(call.body));
+        this.applications.set(application.uid, application);
+        return { status: 200, body: shownApplication(application) };
       case 'message.create':
         return this.#storeMessage(call, true);
       case 'endpoint.create':
@@ -341,6 +364,10 @@ export class SvixServer {
 function times(): { createdAt: string; updatedAt: string; timestamp: string } {
   const now = new Date().toISOString();
   return { createdAt: now, updatedAt: now, timestamp: now };
+}
+
+function shownApplication({ id, uid, name, metadata }: StoredApplication): Record<string, unknown> {
+  return { id, uid, name, metadata, ...times() };
 }
 
 function shown({ secret: _, ...endpoint }: StoredEndpoint): Record<string, unknown> {

@@ -98,7 +98,7 @@ describe('messages of a claim', () => {
       const parsed = JSON.parse(payload);
       expect(event?.schema.parse(parsed)).toEqual(parsed);
       expect(parsed).toMatchObject({ id: messageId, business_id: merchantId, type: eventType });
-      expect(messageId).toMatch(/^msg_[0-9a-hjkmnp-tv-z]{26}$/);
+      expect(messageId).toMatch(/^whm_[0-9a-hjkmnp-tv-z]{26}$/);
     }
     expect(JSON.parse(messages[1]?.payload ?? '')).toMatchObject({
       timestamp: '2026-02-01T00:00:00.002Z',

@@ -7,7 +7,7 @@ describe('newId', () => {
     ['customer', 'cus'],
     ['event', 'evt'],
     ['endpoint', 'ep'],
-    ['message', 'msg'],
+    ['message', 'whm'],
     ['apiKey', 'key'],
     ['attempt', 'atmpt'],
   ] as const)('of a %s begins with %s and fits its column', (kind, prefix) => {
