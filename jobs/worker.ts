@@ -1,5 +1,6 @@
 import { createOutgoing } from '../src/announcements/index.ts';
 import { createNudger } from '../src/announcements/nudge.ts';
+import { retryRefusedAtStart } from '../src/announcements/retry-refused.ts';
 import { type Clock, systemClock } from '../src/clock.ts';
 import { runCommand } from '../src/command.ts';
 import { type Config, loadConfig } from '../src/config.ts';
@@ -66,6 +67,7 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   const nudger = createNudger(boss, logger);
   const box = new SecretBox(config.ENCRYPTION_KEY);
   const outgoing = createOutgoing({ config, pool, boss, clock, logger, box, metrics, tracing });
+  outgoing.watch.start();
   const settings = ledgerSettings(config);
   const onPosted = () => nudger.nudge();
   const shutdown = new AbortController();
@@ -83,6 +85,7 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);
+  const retried = retryRefusedAtStart({ pool, logger, onDue: onPosted, signal });
   const server = await serveMetrics(config, metrics, pool);
   logger.info({ metricsPort: server?.port ?? null }, 'the worker is ready');
 
@@ -96,6 +99,7 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
       // An audit reads every entry and may take longer than a platform waits; it writes nothing, and will run again.
       await pool.query('select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1', [auditName]);
       await stopped;
+      await retried;
       await nudger.close();
       await outgoing.close();
       await server?.close(METRICS_PATIENCE_MS);

@@ -10,3 +10,7 @@ insert into installation (installation_id) values ('ins_' || replace(gen_random_
 
 -- When the endpoint was copied to Svix. Until it is copied back, Svix has its newest settings.
 alter table webhook_endpoint add column moved_at timestamptz;
+
+-- Svix refused whatever the first release sent it, and a refusal puts the next try off for a quarter of an hour.
+update unannounced_wallet set retry_at = null where retry_at is not null;
+update unsent_message set retry_at = null where retry_at is not null;

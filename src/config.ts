@@ -61,6 +61,14 @@ function bearer(minimum: number) {
     .regex(/^[\x21-\x7e]+$/, 'wants printable characters without spaces')
     .transform((text) => new Secret(text));
 }
+/** Svix's own pages show its address with the path of the API, which the client adds by itself. */
+function withoutApiPath(url: string): string {
+  return url
+    .replace(/\/+$/, '')
+    .replace(/\/api\/v1$/, '')
+    .replace(/\/+$/, '');
+}
+
 const httpUrl = z.url({ protocol: /^https?$/, error: 'wants an http or https URL' });
 
 /** `authorization=Bearer%20abc,x-team=payments`: OpenTelemetry's form, whose values are percent-encoded. */
@@ -156,7 +164,7 @@ const BASE_SCHEMA = {
     .min(1, 'wants a token')
     .transform((text) => new Secret(text))
     .optional(),
-  SVIX_SERVER_URL: httpUrl.optional(),
+  SVIX_SERVER_URL: httpUrl.transform(withoutApiPath).optional(),
   ALLOW_PRIVATE_ENDPOINTS: FLAG.default(false),
   TRUST_PROXY: wholeNumber(0, 10).default(0),
 };

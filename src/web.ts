@@ -75,6 +75,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const box = new SecretBox(config.ENCRYPTION_KEY);
     const outgoing = createOutgoing({ config, pool, boss, clock, logger, box });
     open.push(() => outgoing.close());
+    outgoing.watch.start();
 
     const settings = ledgerSettings(config);
     const onPosted = () => nudger.nudge();
@@ -86,9 +87,13 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     watchOperations(metrics, pool);
 
     const sources = new SourceDirectory(config, box);
-    const { webhooks } = outgoing;
+    const { webhooks, watch } = outgoing;
+    const senderStatus = () => watch.status;
     const shared = { config, pool, clock, logger, boss, metrics, onPosted, box, connect: connectWith(config) };
-    const app = createApp({ ...shared, ledger, settings, sources, receiver, webhooks }, { checkResponses });
+    const app = createApp(
+      { ...shared, ledger, settings, sources, receiver, webhooks, senderStatus },
+      { checkResponses },
+    );
     const server = await listen(app, { port: config.PORT, host: config.HOST });
     open.push(() => server.close(REQUESTS_PATIENCE_MS));
     logger.info({ port: server.port }, 'the web process is ready');

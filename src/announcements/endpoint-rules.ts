@@ -1,4 +1,4 @@
-import { refuse } from '../errors.ts';
+import { RefusalError, refuse } from '../errors.ts';
 import { isPublicAddress, literalAddress } from './addresses.ts';
 import { isOutgoingEventType, OUTGOING_EVENT_TYPES, type OutgoingEventType } from './catalogue.ts';
 import type { EndpointInput } from './outgoing.ts';
@@ -20,6 +20,17 @@ export function checkEndpoint(input: Partial<EndpointInput>, allowPrivate: boole
   for (const name of input.eventTypes ?? []) checkEventType(name, 'event_types');
   if (input.eventTypes?.length === 0) {
     refuse('INVALID_REQUEST_BODY', 'event_types: wants one event type or more, or null for all.');
+  }
+}
+
+/** What {@link checkEndpoint} would say; null if the endpoint may be. */
+export function endpointProblem(input: Partial<EndpointInput>, allowPrivate: boolean): string | null {
+  try {
+    checkEndpoint(input, allowPrivate);
+    return null;
+  } catch (error) {
+    if (error instanceof RefusalError) return error.refusal.message;
+    throw error;
   }
 }
 

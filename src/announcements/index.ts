@@ -13,6 +13,7 @@ import { DirectPublisher } from './direct-publisher.ts';
 import { DirectSender } from './direct-send.ts';
 import type { OutgoingWebhooks } from './outgoing.ts';
 import type { Publisher } from './publisher.ts';
+import { SenderWatch } from './sender-status.ts';
 import { SvixAccount } from './svix.ts';
 import { identitiesFrom } from './svix-applications.ts';
 import { SvixPublisher } from './svix-publisher.ts';
@@ -32,6 +33,8 @@ export interface OutgoingOptions {
 /** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
 export interface Outgoing {
   readonly webhooks: OutgoingWebhooks;
+  /** Checks the sender once it is started. */
+  readonly watch: SenderWatch;
   readonly publisher: Publisher;
   /** One try of the embedded sender. With Svix it still serves what was queued before the change to Svix. */
   deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
@@ -50,11 +53,14 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     account === null
       ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })
       : new SvixWebhooks(account, allowPrivate);
+  const watch = new SenderWatch({ pool, logger, account });
   return {
     webhooks,
+    watch,
     publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger, tracing),
     deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, metrics, tracing }, job, key),
     close: async () => {
+      await watch.close();
       await webhooks.close();
       await sender.close();
     },

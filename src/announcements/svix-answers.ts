@@ -49,6 +49,14 @@ export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
   }
 }
 
+/** Whether an error is one that the SDK throws for an answer, or for none. */
+export function isSvixError(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  const isUnanswered =
+    thrown.name === 'TimeoutError' || thrown instanceof SyntaxError || thrown.message === 'fetch failed';
+  return isUnanswered || statusOf(thrown) !== null;
+}
+
 /** Whether the SDK threw because there is nothing of that id. */
 export function isNotFound(thrown: unknown): boolean {
   return statusOf(thrown) === 404;

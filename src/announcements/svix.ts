@@ -23,6 +23,8 @@ export type SvixCall<T> = (svix: SvixClient, application: string) => Promise<T>;
  * messages; applications and event types are made at their first use.
  */
 export class SvixAccount {
+  /** What people know the server by; its address may be one of our own network, which is nobody else's business. */
+  readonly where: string;
   readonly #client: SvixClient;
   readonly #clock: Clock;
   readonly #identityOf: IdentityOf;
@@ -32,6 +34,7 @@ export class SvixAccount {
   #eventTypes: Promise<unknown> | null = null;
 
   constructor({ clock, identityOf, ...client }: SvixAccountOptions) {
+    this.where = client.serverUrl === undefined ? "Svix's cloud" : 'the Svix server of SVIX_SERVER_URL';
     this.#client = newSvixClient(client);
     this.#clock = clock;
     this.#identityOf = identityOf;
@@ -49,11 +52,26 @@ export class SvixAccount {
     return this.#try(merchantId, make);
   }
 
+  /** For reading what is there, without making anything first. */
+  get client(): SvixClient {
+    return this.#client;
+  }
+
+  /** Makes a call that is about no merchant. */
+  async callAccount<T>(make: (svix: SvixClient) => Promise<T>): Promise<SvixAnswer<T>> {
+    try {
+      await this.ensureEventTypes();
+      return { ok: true, value: await make(this.#client) };
+    } catch (error) {
+      return { ok: false, failure: readSvixFailure(error, this.#clock.now()) };
+    }
+  }
+
   async #try<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
     // Read from our database: a failure of that is none of Svix's, and is thrown.
     const identity = await remember(this.#identities, merchantId, () => this.#identityOf(merchantId));
     try {
-      await this.#ensureEventTypes();
+      await this.ensureEventTypes();
       await remember(this.#applications, merchantId, () => ensureApplication(this.#client, identity));
       return { ok: true, value: await make(this.#client, identity.uid) };
     } catch (error) {
@@ -62,7 +80,7 @@ export class SvixAccount {
   }
 
   /** Brings the event types and their schemas to what this release says, once a process. */
-  #ensureEventTypes(): Promise<unknown> {
+  ensureEventTypes(): Promise<unknown> {
     if (this.#eventTypes !== null) return this.#eventTypes;
     const made = this.#upsertEventTypes();
     this.#eventTypes = made;

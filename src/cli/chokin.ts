@@ -26,6 +26,7 @@ const GROUPS: readonly { readonly names: readonly string[]; load(): Promise<(pro
     names: ['reconcile', 'reconciliations'],
     load: async () => (await import('./reconcile.ts')).addReconcileCommands,
   },
+  { names: ['webhooks'], load: async () => (await import('./webhooks.ts')).addWebhookCommands },
   { names: ['jobs'], load: async () => (await import('./jobs.ts')).addJobCommands },
   { names: ['audit'], load: async () => (await import('./audit.ts')).addAuditCommand },
 ];

@@ -1,5 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import type { OutgoingWebhooks } from '../announcements/outgoing.ts';
+import type { SenderStatus } from '../announcements/sender-status.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { Pool } from '../db/pool.ts';
@@ -23,6 +24,8 @@ export interface Services {
   readonly sources: SourceDirectory;
   readonly receiver: Receiver;
   readonly webhooks: OutgoingWebhooks;
+  /** What is known of whoever delivers them. */
+  readonly senderStatus: () => SenderStatus;
   /** Started, and only makes jobs. */
   readonly boss: PgBoss;
   readonly metrics: Metrics;

@@ -5,6 +5,19 @@ import { refuse } from '../errors.ts';
 import { publicRoute, type Route } from './route.ts';
 
 const ok = z.strictObject({ status: z.literal('ok') });
+const ready = ok.extend({
+  details: z.strictObject({
+    outgoing_webhooks: z.strictObject({
+      sender: z.enum(['svix', 'embedded']),
+      state: z.enum(['checking', 'ok', 'failed']),
+      problem: z.string().nullable().meta({ description: 'What is wrong with Svix, and who can mend it.' }),
+      endpoints_elsewhere: z.int().nullable().meta({
+        description:
+          'Endpoints that were set up with the other sender and hear nothing now: `chokin webhooks move` takes them along.',
+      }),
+    }),
+  }),
+});
 const tag = 'Service';
 
 const healthz = publicRoute({
@@ -21,10 +34,15 @@ const readyz = publicRoute({
   path: '/readyz',
   tag,
   summary: 'Whether the database answers, so that requests can be served',
-  response: { description: 'It does.', schema: ok },
+  response: {
+    description: 'It does. The details are for people: nothing in them makes the process less ready.',
+    schema: ready,
+  },
   async handle({ services }) {
     if (!(await databaseAnswers(services.pool))) refuse('SERVICE_UNAVAILABLE', 'The database does not answer.');
-    return { status: 'ok' as const };
+    const { sender, state, problem, endpointsElsewhere } = services.senderStatus();
+    const outgoing_webhooks = { sender, state, problem, endpoints_elsewhere: endpointsElsewhere };
+    return { status: 'ok' as const, details: { outgoing_webhooks } };
   },
 });
 

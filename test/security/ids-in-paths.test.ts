@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
+import { eventually } from '../support/wait.ts';
 
 /** Ids become part of Svix's addresses, where `..` would make an endpoint's deletion that of the whole application. */
 
@@ -12,6 +13,9 @@ let svix: SvixServer;
 beforeAll(async () => {
   svix = await SvixServer.start();
   app = await startTestApp({ environment: { SVIX_TOKEN, SVIX_SERVER_URL: svix.url } });
+  const isChecked = async () => (await app.call('GET', '/readyz')).body.details.outgoing_webhooks.state === 'ok';
+  await eventually('the check at the start to be over', isChecked);
+  svix.requests.length = 0;
 });
 afterAll(async () => {
   await app.close();

@@ -12,6 +12,7 @@ export type SvixOperation =
   | 'application.create'
   | 'application.get'
   | 'application.patch'
+  | 'application.delete'
   | 'eventType.upsert'
   | 'message.create'
   | 'endpoint.create'
@@ -88,6 +89,7 @@ interface Reply {
 const ROUTES: readonly (readonly [SvixOperation, string, RegExp])[] = [
   ['application.create', 'POST', /^\/api\/v1\/app$/],
   ['application.get', 'GET', /^\/api\/v1\/app\/([^/]+)$/],
+  ['application.delete', 'DELETE', /^\/api\/v1\/app\/([^/]+)$/],
   ['application.patch', 'PATCH', /^\/api\/v1\/app\/([^/]+)$/],
   ['eventType.upsert', 'PUT', /^\/api\/v1\/event-type\/([^/]+)$/],
   ['message.create', 'POST', /^\/api\/v1\/app\/([^/]+)\/msg$/],
@@ -244,6 +246,9 @@ export class SvixServer {
     switch (call.operation) {
       case 'application.get':
         return { status: 200, body: shownApplication(application) };
+      case 'application.delete':
+        this.applications.delete(application.uid);
+        return { status: 204, body: null };
       case 'application.patch':
         this.applications.delete(application.uid);
         Object.assign(application, applicationIn.partial().parse(call.body));
