@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { workAnnounceBalanceChanges } from '../../jobs/announce-balance-changes.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
-import { applicationIdentity } from '../../src/announcements/svix-applications.ts';
+import { applicationIdentity, identitiesFrom } from '../../src/announcements/svix-applications.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createPool } from '../../src/db/pool.ts';
@@ -40,7 +40,7 @@ export function newAnnouncer(
     token: new Secret(SVIX_TOKEN),
     serverUrl: svix.url,
     clock: systemClock,
-    identityOf: svixIdentityOf,
+    identityOf: identitiesFrom(pool),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return { pool, publisher: new SvixPublisher(account, systemClock, logger), logger, maxSeconds: 40 };
