@@ -10,6 +10,7 @@ import { Receiver } from './inbox/receive.ts';
 import { LedgerLanes } from './ledger/lane.ts';
 import { createLogger, type Logger } from './log.ts';
 import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
+import { warnOfPayerMetadata } from './merchants/payer-metadata.ts';
 import { SourceDirectory } from './merchants/sources.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { watchOperations } from './operations.ts';
@@ -87,6 +88,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     watchOperations(metrics, pool);
 
     const sources = new SourceDirectory(config, box);
+    await warnOfPayerMetadata(pool, { sources, merchantId: config.MERCHANT_ID, logger });
     const { webhooks, watch } = outgoing;
     const senderStatus = () => watch.status;
     const shared = { config, pool, clock, logger, boss, metrics, onPosted, box, connect: connectWith(config) };

@@ -45,7 +45,7 @@ const settings = {
   ),
   metadata: takes(
     '--metadata <rule>',
-    'which metadata of payments is obeyed: all (at first) or customer',
+    'which metadata of payments is obeyed: all (at first for Stripe) or customer (at first for all others)',
     oneOf(METADATA_RULES).optional(),
   ),
   refunds: takes(
@@ -85,11 +85,12 @@ function addReadingCommands(group: Command): void {
         one.provider,
         one.name,
         one.default_purpose,
+        one.metadata,
         one.refunds,
         one.secrets.map((secret) => `${secret.purpose} ${secret.hint}`).join(', '),
         one.enabled ? 'enabled' : 'disabled',
       ]);
-      const header = ['source', 'provider', 'name', 'purpose', 'refunds', 'secrets', 'state'];
+      const header = ['source', 'provider', 'name', 'purpose', 'metadata', 'refunds', 'secrets', 'state'];
       return { json: { items }, text: table(header, rows, 'No sources.') };
     },
   });
@@ -129,7 +130,7 @@ function addChangingCommands(group: Command): void {
         mode: null,
         enabled: true,
         defaultPurpose: input.defaultPurpose ?? 'topup',
-        metadata: input.metadata ?? 'all',
+        metadata: input.metadata ?? null,
         refunds: input.refunds ?? 'auto',
         customerLinkRule: input.customers ?? 'create',
         webhookSecret: await readWebhookSecret(input.webhookSecretStdin),

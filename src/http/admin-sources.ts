@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config-sources.ts';
+import {
+  CUSTOMER_LINK_RULES,
+  defaultMetadataRule,
+  METADATA_RULES,
+  PURPOSES,
+  REFUND_POLICIES,
+} from '../config-sources.ts';
 import { refuse } from '../errors.ts';
 import { EVENT_STATES } from '../inbox/events.ts';
 import { deliverTestEvent } from '../inbox/test-delivery.ts';
@@ -26,12 +32,14 @@ const oneOf = <const Values extends readonly [string, ...string[]]>(values: Valu
   z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
 
 const API_KEY_ERROR = API_KEY_WANTED;
+const OBEYED_WHOLE = PROVIDER_NAMES.filter((provider) => defaultMetadataRule(provider) === 'all');
+const METADATA_DEFAULTS = `all for ${OBEYED_WHOLE.join(', ')}, customer for every other provider`;
 
 const fields = {
   name: text(200, 1),
   default_purpose: oneOf(PURPOSES).meta({ description: 'What a payment is for that does not say.' }),
   metadata: oneOf(METADATA_RULES).meta({
-    description: 'Which metadata of payments is obeyed: `customer` where payers can write it themselves.',
+    description: `Which metadata of payments is obeyed: all, or customer (\`wallet_customer_id\` alone) where payers can write it themselves. A new source that names none: ${METADATA_DEFAULTS}.`,
   }),
   refunds: oneOf(REFUND_POLICIES).meta({
     description: 'What refunds do to the wallet; it counts for payments that are first heard of from now on.',
@@ -89,7 +97,7 @@ const create = adminRoute({
     webhook_secret: webhookSecret,
     api_key: apiKey.nullish(),
     default_purpose: fields.default_purpose.default('topup'),
-    metadata: fields.metadata.default('all'),
+    metadata: fields.metadata.optional(),
     refunds: fields.refunds.default('auto'),
     customer_link_rule: fields.customer_link_rule.default('create'),
     enabled: fields.enabled.default(true),
@@ -97,7 +105,7 @@ const create = adminRoute({
   response,
   errors: ['CONFLICT', 'NOT_IMPLEMENTED'],
   async handle({ services, params, body }) {
-    const { provider, name, metadata, refunds, enabled } = body;
+    const { provider, name, refunds, enabled } = body;
     const made = await createSource(services, params.merchant_id, {
       provider,
       name,
@@ -105,12 +113,12 @@ const create = adminRoute({
       webhookSecret: new Secret(body.webhook_secret),
       apiKey: body.api_key == null ? null : new Secret(body.api_key),
       defaultPurpose: body.default_purpose,
-      metadata,
+      metadata: body.metadata ?? null,
       refunds,
       customerLinkRule: body.customer_link_rule,
       enabled,
     });
-    const { defaultPurpose, customerLinkRule } = made;
+    const { defaultPurpose, metadata, customerLinkRule } = made;
     const hasApiKey = made.secrets.some((secret) => secret.purpose === 'api');
     const changed = { provider, defaultPurpose, metadata, refunds, customerLinkRule, enabled, hasApiKey };
     note(services, made, changed, 'a source was created');

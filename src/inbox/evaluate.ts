@@ -1,7 +1,7 @@
 import { invariant } from '../errors.ts';
 import type { Source } from '../merchants/sources.ts';
 import type { Fact, ParkReason, WalletMetadata } from '../payments/fact.ts';
-import { readIntent } from '../payments/intent.ts';
+import { intentOf } from '../payments/intent.ts';
 import { type Payment, record } from '../payments/payment.ts';
 import { type DuePosting, isForeign, postingsDue, settle } from '../payments/settle.ts';
 
@@ -37,7 +37,7 @@ export interface Evaluation {
  */
 export function evaluate(input: EvaluateInput): Evaluation {
   const { fact, source } = input;
-  const intent = fact.kind === 'payment' && fact.state === 'succeeded' ? readIntent(fact.metadata, source) : null;
+  const intent = fact.kind === 'payment' && fact.state === 'succeeded' ? intentOf(input.payment, fact, source) : null;
   // It is paid all the same: its refund must not wait for it in vain and then count as an order's.
   if (typeof intent === 'string') return parked(record(input.payment, fact, null), 'invalid_metadata', intent);
   const recorded = record(input.payment, fact, intent);

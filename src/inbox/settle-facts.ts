@@ -11,7 +11,7 @@ import type { Logger } from '../log.ts';
 import type { Source, Sources } from '../merchants/sources.ts';
 import type { Metrics, PostingTally } from '../metrics.ts';
 import type { Fact, ParkReason, PaymentFact, RefundFact } from '../payments/fact.ts';
-import { readIntent } from '../payments/intent.ts';
+import { intentOf } from '../payments/intent.ts';
 import { type Payment, withoutPostings } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
 import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
@@ -186,8 +186,10 @@ async function findWhose(
   const wanted = steps.map(({ work, source, fact, key }) => {
     const payment = payments.get(paymentKeyText(key));
     const assigned = work.event.assignedCustomerId;
-    const isKnown = payment !== undefined && payment.customerId !== null && (assigned === null || hasPostings(payment));
-    if (isKnown || fact.kind === 'dispute' || !needsCustomer(source, fact, hasWaited(services, work, now))) return null;
+    invariant(payment !== undefined, 'a fact without its payment');
+    const isKnown = payment.customerId !== null && (assigned === null || hasPostings(payment));
+    const waitIsOver = hasWaited(services, work, now);
+    if (isKnown || fact.kind === 'dispute' || !needsCustomer(payment, source, fact, waitIsOver)) return null;
     const namedCustomerId = assigned ?? namedCustomer(fact);
     const { merchantId, sourceId } = key;
     return { merchantId, sourceId, rule: source.customerLinkRule, namedCustomerId, provider: fact.customer };
@@ -199,10 +201,10 @@ async function findWhose(
 }
 
 /** Customers are made only for money that is theirs: not for failed, free or unrelated payments, nor for refunds that wait. */
-function needsCustomer(source: Source, fact: RefundFact | PaymentFact, waitIsOver: boolean): boolean {
+function needsCustomer(payment: Payment, source: Source, fact: RefundFact | PaymentFact, waitIsOver: boolean): boolean {
   if (fact.state !== 'succeeded') return false;
   if (fact.kind === 'refund') return waitIsOver;
-  const intent = readIntent(fact.metadata, source);
+  const intent = intentOf(payment, fact, source);
   return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;
 }
 

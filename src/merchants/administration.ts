@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { defaultMetadataRule } from '../config-sources.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
@@ -134,8 +135,10 @@ export async function apiKeysOf(services: AdminServices, merchantId: string): Pr
   return listApiKeys(autocommit(services.pool), merchantId);
 }
 
-export interface NewSource extends SourceInput {
+export interface NewSource extends Omit<SourceInput, 'metadata'> {
   readonly provider: ProviderName;
+  /** Null for what is safe at this provider. */
+  readonly metadata: SourceInput['metadata'] | null;
   /** What the operator believes the mode to be; null to take the merchant's. */
   readonly mode: 'test' | 'live' | null;
   readonly webhookSecret: Secret;
@@ -157,7 +160,8 @@ export async function createSource(
       refuse('CONFLICT', `The merchant is in ${merchant.mode} mode, and so must its sources be.`);
     }
     const now = clock.now();
-    const key = await insertSource(tx, merchantId, source.provider, source, now);
+    const metadata = source.metadata ?? defaultMetadataRule(source.provider);
+    const key = await insertSource(tx, merchantId, source.provider, { ...source, metadata }, now);
     await storeSecret(tx, box, key, 'webhook', source.webhookSecret, now);
     if (source.apiKey !== null) {
       await storeApiAccess(

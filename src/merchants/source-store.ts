@@ -190,6 +190,23 @@ export async function selectSourcesWithApi(db: Queryable, box: SecretBox): Promi
   return rows.map((row) => toSource(row, box));
 }
 
+/** Which sources of these providers obey all metadata, of every merchant, disabled ones too: the first `limit`, and how many in all. */
+export async function selectSourcesObeyingAll(
+  db: Queryable,
+  providers: readonly ProviderName[],
+  limit: number,
+): Promise<{ readonly keys: readonly SourceKey[]; readonly total: number }> {
+  const { rows } = await db.query<{ merchant_id: string; source_id: string; total: number }>(
+    `select merchant_id, source_id, count(*) over () as total from source
+     where metadata = 'all' and provider = any ($1) order by merchant_id, source_id limit $2`,
+    [providers, limit],
+  );
+  return {
+    keys: rows.map((row) => ({ merchantId: row.merchant_id, sourceId: row.source_id })),
+    total: rows[0]?.total ?? 0,
+  };
+}
+
 const COLUMNS = `s.merchant_id, s.source_id, s.provider, s.name, s.mode, s.default_purpose, s.metadata, s.refunds, s.customer_link_rule,
   s.enabled, s.created_at, s.updated_at`;
 const SECRETS = `(

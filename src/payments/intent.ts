@@ -1,13 +1,26 @@
 import { isMinorAmount } from '../money.ts';
-import type { WalletMetadata } from './fact.ts';
-import type { PaymentIntent, Purpose } from './payment.ts';
+import type { PaymentFact, WalletMetadata } from './fact.ts';
+import type { Payment, PaymentIntent, Purpose } from './payment.ts';
 
+const OBEYS_CUSTOMER_ALONE =
+  'its source obeys wallet_customer_id alone, since a payer may have written wallet_purpose or wallet_credit_amount; if ' +
+  'only your server can, set metadata of the source to all and replay; else decide by hand what was paid for, and dismiss it';
 const PURPOSES: readonly Purpose[] = ['topup', 'order', 'none'];
 
 /** What a source makes of its payments' metadata. */
 export interface IntentRules {
   readonly defaultPurpose: Purpose;
   readonly metadata: 'all' | 'customer';
+}
+
+/**
+ * What a payment that succeeded is for. The first news of its success decides, by the rules of that day: a repeat or a
+ * replay under other rules neither changes it nor is refused for its metadata.
+ * @returns the intent, or a text that says which value is not usable
+ */
+export function intentOf(payment: Payment, fact: PaymentFact, rules: IntentRules): PaymentIntent | string {
+  const { purpose, creditAmount } = payment;
+  return purpose === null ? readIntent(fact.metadata, rules) : { purpose, creditAmount };
 }
 
 /**
@@ -18,7 +31,7 @@ export interface IntentRules {
 export function readIntent(metadata: WalletMetadata, rules: IntentRules): PaymentIntent | string {
   const { wallet_purpose: purposeText, wallet_credit_amount: creditText } = metadata;
   if (rules.metadata === 'customer' && (purposeText ?? creditText) !== undefined) {
-    return 'its source obeys wallet_customer_id alone, not wallet_purpose or wallet_credit_amount';
+    return OBEYS_CUSTOMER_ALONE;
   }
   const purpose = purposeText === undefined ? rules.defaultPurpose : PURPOSES.find((known) => known === purposeText);
   if (purpose === undefined) return 'wallet_purpose wants topup, order or none';

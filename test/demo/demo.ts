@@ -69,6 +69,9 @@ async function main(): Promise<void> {
       PAYPAL_WEBHOOK_SECRET: PAYPAL_WEBHOOK_ID,
       ADYEN_WEBHOOK_SECRET: ADYEN_HMAC_KEY,
       CASHFREE_WEBHOOK_SECRET: CASHFREE_SECRET,
+      // These two sell orders here. A payer could write into their metadata, so the source says it and not the payment.
+      DODO_DEFAULT_PURPOSE: 'order',
+      POLAR_DEFAULT_PURPOSE: 'order',
       FX_RATES_USD: 'INR:0.0119',
       ALLOW_PRIVATE_ENDPOINTS: 'true',
       LOG_LEVEL: 'error',

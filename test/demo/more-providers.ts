@@ -58,7 +58,7 @@ async function playPaddle(stage: Stage, grace: Actor): Promise<void> {
 
 async function playPolar(stage: Stage, grace: Actor): Promise<void> {
   const send = (body: string) => deliver(stage, 'polar', body, signPolar(body));
-  const metadata = { wallet_customer_id: grace.customerId, wallet_purpose: 'order' };
+  const metadata = { wallet_customer_id: grace.customerId };
   await send(polarOrderPaid({ paymentId: 'order_1', amount: 2380, tax: 380, currency: 'usd', metadata }));
   await allApplied(stage);
   await grace.expectNoChange('Polar', 'order.paid: an order of 23.80 USD, 3.80 of it tax, paid by card', 3000);

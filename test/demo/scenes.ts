@@ -11,7 +11,7 @@ import {
   stripeRefund,
 } from '../support/signing.ts';
 import { playMoreProviders } from './more-providers.ts';
-import { Actor, allApplied, deliver, openEndpoint, post, type Stage } from './stage.ts';
+import { Actor, allApplied, deliver, openEndpoint, post, type Stage, setAside } from './stage.ts';
 
 /** The story; each scene throws if a balance or a webhook is not what it must be. */
 export async function playStory(stage: Stage): Promise<void> {
@@ -91,7 +91,7 @@ async function playRefunds(stage: Stage, ada: Actor): Promise<void> {
     paymentId: 'pay_order',
     amount: 1800,
     currency: 'USD',
-    metadata: { wallet_customer_id: ada.customerId, wallet_purpose: 'order' },
+    metadata: { wallet_customer_id: ada.customerId },
   });
   await deliver(stage, 'dodo', order, signDodo(order));
   await allApplied(stage);
@@ -123,7 +123,7 @@ async function playRefunds(stage: Stage, ada: Actor): Promise<void> {
 }
 
 async function playForgery(stage: Stage, ada: Actor): Promise<void> {
-  stage.story.title('A forgery');
+  stage.story.title('A forgery, and a payer who asks for more');
   stage.story.header();
   const forged = stripePaymentSucceeded({
     paymentId: 'pi_forged',
@@ -133,6 +133,11 @@ async function playForgery(stage: Stage, ada: Actor): Promise<void> {
   const response = await post(stage, 'stripe', forged, signStripe(forged, 'whsec_of_somebody_else'));
   assert.equal(response.status, 401);
   await ada.expectNoChange('a stranger', 'sends a payment of 999.00 USD with a forged signature: 401', 550);
+  const notes = { wallet_customer_id: ada.customerId, wallet_credit_amount: String(Number.MAX_SAFE_INTEGER) };
+  const greedy = razorpayPayment({ paymentId: 'pay_greedy', amount: 100, currency: 'INR', notes });
+  await deliver(stage, 'razorpay', greedy, signRazorpay(greedy));
+  await setAside(stage, 'invalid_metadata', 'A payer wrote his own credit.');
+  await ada.expectNoChange('a payer', 'pays 1.00 INR, his notes ask for 90 trillion: parked', 150_000, 'INR');
 }
 
 function stripeSibling(type: string): string {

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type DodoPayments from 'dodopayments';
+import { z } from 'zod';
 import { formatMinor } from '../../src/money.ts';
 import type { SignedHeaders } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
@@ -96,6 +97,17 @@ export async function allApplied(stage: Stage): Promise<void> {
   const { items } = await api(stage, 'GET', '/events?status=parked');
   assert.deepEqual(items, [], 'no event is parked');
 }
+
+/** Waits until an event is parked for this reason, and dismisses it as an operator would. */
+export async function setAside(stage: Stage, reason: string, note: string): Promise<void> {
+  const event = await eventually(`an event parked as ${reason}`, async () => {
+    const { items } = await api(stage, 'GET', '/events?status=parked');
+    return PARKED.parse(items).find((one) => one.reason === reason);
+  });
+  await api(stage, 'POST', `/events/${event.event_id}/dismiss`, { note });
+}
+
+const PARKED = z.array(z.object({ event_id: z.string(), reason: z.string() }));
 
 async function api(
   { baseUrl, apiKey }: Stage,

@@ -69,6 +69,15 @@ describe('a source', () => {
     expect(hints.sort()).toEqual(['api …0000', 'webhook …Seen']);
   });
 
+  it.each(PROVIDER_NAMES)(
+    'of %s obeys no amount that a payer could have written, unless it is told to',
+    async (name) => {
+      const merchantId = await operator.newMerchant();
+      expect((await operator.newSource(merchantId, name)).metadata).toBe(name === 'stripe' ? 'all' : 'customer');
+      expect((await operator.newSource(merchantId, name, { metadata: 'all' })).metadata).toBe('all');
+    },
+  );
+
   it('of the environment comes first, and is changed there', async () => {
     const made = await operator.newSource('bus_default', 'paddle');
     const { body } = await operator.call('GET', sourcesPath('bus_default'));

@@ -127,8 +127,15 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     expect(both).toMatchObject(failure(/^error: only one secret can come from standard input/, 2));
     expect(configured).toMatchObject(failure(/^error: The environment configures this source\./));
     expect(listed.items).toHaveLength(1);
-    expect(table.out).toMatch(/^src_razorpay +razorpay +Environment +topup +auto +webhook …ment +enabled$/m);
-    expect(table.out).toMatch(new RegExp(`^${source} +stripe +Main +order +credit +webhook …cret +enabled$`, 'm'));
+    expect(table.out).toMatch(/^src_razorpay +razorpay +Environment +topup +customer +auto +webhook …ment +enabled$/m);
+    expect(table.out).toMatch(new RegExp(`^${source} +stripe +Main +order +all +credit +webhook …cret +enabled$`, 'm'));
+  });
+
+  it('makes sources that obey no amount that a payer could have written, unless they are told to', async () => {
+    const create = (options: string) =>
+      json(`sources create --merchant bus_other --name New --provider ${options}`, { CHOKIN_WEBHOOK_SECRET: FIRST });
+    const made = await Promise.all([create('stripe'), create('paddle'), create('paddle --metadata all')]);
+    expect(made.map(({ metadata }) => metadata)).toEqual(['all', 'customer', 'all']);
   });
 
   it('shows, replays and dismisses parked events, which a worker applies, and the life of a payment', async () => {

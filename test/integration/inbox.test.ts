@@ -23,8 +23,9 @@ import { eventually } from '../support/wait.ts';
 let database: TestDatabase;
 let inbox: TestInbox;
 const stripe = testSource('stripe');
-const dodo = testSource('dodo');
-const razorpay = testSource('razorpay');
+// Here the merchant's server alone writes metadata.
+const dodo = testSource('dodo', { metadata: 'all' });
+const razorpay = testSource('razorpay', { metadata: 'all' });
 const orders = testSource('stripe', { sourceId: 'src_orders', defaultPurpose: 'order' });
 
 let customers = 0;

@@ -124,6 +124,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/integration/inbox.test.ts'],
   },
   {
+    name: 'obey amounts and purposes that payers can write',
+    file: 'src/config-sources.ts',
+    find: "return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'customer';",
+    replace: "return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'all';",
+    tests: ['test/security/payer-metadata.test.ts'],
+  },
+  {
+    name: 'decide anew what a payment is for when its success is told again',
+    file: 'src/payments/intent.ts',
+    find: 'return purpose === null ? readIntent(fact.metadata, rules) : { purpose, creditAmount };',
+    replace: 'return readIntent(fact.metadata, rules);',
+    tests: ['test/integration/metadata-upgrade.test.ts'],
+  },
+  {
     name: 'give a repeated announcement another id',
     file: 'src/announcements/messages.ts',
     find: "update(identity.join('\\0'))",

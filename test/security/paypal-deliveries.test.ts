@@ -25,7 +25,7 @@ const source: Source = {
   mode: 'test',
   secrets: [new Secret(PAYPAL_WEBHOOK_ID)],
   defaultPurpose: 'topup',
-  metadata: 'all',
+  metadata: 'customer',
   refunds: 'auto',
   customerLinkRule: 'create',
   apiKey: null,

@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { systemClock } from '../../src/clock.ts';
+import { defaultMetadataRule } from '../../src/config-sources.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import type { EventState } from '../../src/inbox/events.ts';
@@ -66,7 +67,7 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     mode: 'test',
     secrets: [new Secret(SECRETS[provider])],
     defaultPurpose: 'topup',
-    metadata: 'all',
+    metadata: defaultMetadataRule(provider),
     refunds: 'auto',
     customerLinkRule: 'create',
     apiKey: null,

@@ -156,6 +156,14 @@ describe('loadConfig', () => {
     expect([...apiUrls]).toEqual([[provider, 'https://api.example.com']]);
   });
 
+  it.each(PROVIDER_NAMES)('obeys no amount that a payer could have written at %s, unless it is told to', (provider) => {
+    const name = provider.toUpperCase();
+    const ruleOf = (environment: Record<string, string>) =>
+      loadConfig({ [`${name}_WEBHOOK_SECRET`]: secretOf(provider), ...environment }).sources[0]?.metadata;
+    expect(ruleOf({})).toBe(provider === 'stripe' ? 'all' : 'customer');
+    expect(ruleOf({ [`${name}_METADATA`]: 'all' })).toBe('all');
+  });
+
   it.each(LISTABLE_PROVIDERS)('reads the API key of %s', (provider) => {
     const { sources } = loadConfig({
       [`${provider.toUpperCase()}_WEBHOOK_SECRET`]: secretOf(provider),

@@ -70,6 +70,18 @@ describe('evaluate', () => {
     ['the refunds setting of the source', [paid, refund], { source: { refunds: 'credit' } }, 'applied +400 refund'],
     ['a failed payment', [paymentFact({ state: 'failed', amountMinor: null })], { customer: NO_CUSTOMER }, 'applied'],
     ['a free payment', [paymentFact({ amountMinor: 0 })], { customer: NO_CUSTOMER }, 'applied'],
+    [
+      'a bonus that a payer may have written',
+      [paymentFact({ metadata: { wallet_credit_amount: '1200' } })],
+      { source: { metadata: 'customer' } },
+      'parked invalid_metadata',
+    ],
+    [
+      'a purpose that a payer may have written, and its refund',
+      [orderPaid, refund],
+      { source: { metadata: 'customer' } },
+      'applied',
+    ],
     ['unusable metadata', [paymentFact({ metadata: { wallet_purpose: 'x' } })], {}, 'parked invalid_metadata'],
     [
       'unusable metadata of a failed attempt',
@@ -161,6 +173,16 @@ describe('evaluate', () => {
     const replayed = tell([paid], {}, parked.payment);
     expect(said(replayed)).toBe('applied +1000 payment; -400 payment_reversal');
     expect(replayed.payment).toMatchObject({ customerId: 'cus_a', postedCredit: 1000 });
+  });
+
+  it('keeps the purpose and the bonus of a payment that were decided before its source obeyed less', () => {
+    const bonus = paymentFact({ metadata: { wallet_credit_amount: '1200' } });
+    const obeysLess: Circumstances = { source: { metadata: 'customer' } };
+    expect(said(tell([bonus], obeysLess, tell([bonus]).payment))).toBe('applied');
+    expect(said(tell([refund], obeysLess, tell([bonus]).payment))).toBe('applied -480 payment_reversal');
+    expect(said(tell([orderPaid, refund], obeysLess, tell([orderPaid]).payment))).toBe('applied +400 refund');
+    const nobodys = tell([bonus], { customer: NO_CUSTOMER }).payment;
+    expect(said(tell([bonus], obeysLess, nobodys))).toBe('applied +1200 payment');
   });
 
   it('never moves a payment to another customer', () => {
