@@ -31,7 +31,7 @@ beforeEach(async () => {
   lines.length = 0;
   await database.pool.query('delete from webhook_endpoint');
 });
-afterEach(() => svix.close().catch(() => {}));
+afterEach(() => svix.close());
 
 function watch({ token = SVIX_TOKEN, serverUrl = svix.url, timeoutMs = 2_000 } = {}): SenderWatch {
   const options = { token: new Secret(token), serverUrl, clock: systemClock, identityOf: svixIdentityOf, timeoutMs };
