@@ -8,19 +8,23 @@ import { z } from 'zod';
  */
 
 const NAME_PATTERN = /^[a-zA-Z0-9\-_.]+$/;
-const MESSAGE_OF_PATTERN = 'String must match the following pattern: [a-zA-Z0-9\\-_.].';
 const TOO_LONG = 'String too long';
 const TOO_SHORT = 'String must be at least one character';
+/** The server looks at the length first (core/types/mod.rs, `validate_limited_str`). */
+const NO_NAME = {
+  error: ({ input }: { readonly input: unknown }) =>
+    input === '' ? TOO_SHORT : 'String must match the following pattern: [a-zA-Z0-9\\-_.].',
+};
 const MAX_UINT16 = 65_535;
 
 /** ApplicationUid, EndpointUid, MessageUid; each `…IdOrUid` of a path. */
-export const uid = z.string().min(1, TOO_SHORT).max(256, TOO_LONG).regex(NAME_PATTERN, MESSAGE_OF_PATTERN);
+export const uid = z.string().min(1, TOO_SHORT).max(256, TOO_LONG).regex(NAME_PATTERN, NO_NAME);
 /** EventTypeName, FeatureFlag. */
-const name = z.string().max(256, TOO_LONG).regex(NAME_PATTERN, MESSAGE_OF_PATTERN);
+const name = z.string().max(256, TOO_LONG).regex(NAME_PATTERN, NO_NAME);
 /** EventChannel. */
-const channel = z.string().max(128, TOO_LONG).regex(NAME_PATTERN, MESSAGE_OF_PATTERN);
+const channel = z.string().max(128, TOO_LONG).regex(NAME_PATTERN, NO_NAME);
 /** EndpointSecret. */
-const secret = z.string().regex(/^(whsec_)?[a-zA-Z0-9+/=]{32,100}$/, 'invalid secret');
+const secret = z.string().regex(/^(whsec_)?[a-zA-Z0-9+/=]{32,100}$/, 'secret length invalid');
 const time = z.iso.datetime({ offset: true });
 const metadata = z.record(z.string(), z.string());
 const throttleRate = (minimum: number) => z.int().min(minimum).max(MAX_UINT16).nullable().optional();
