@@ -22,7 +22,9 @@ import { workAuditBooks } from './audit-books.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
 import { workReconcilePayments } from './reconcile-payments.ts';
+import { workRecoverEndpoints } from './recover-endpoints.ts';
 import { workRequeueStrandedEvents } from './requeue-stranded-events.ts';
+import { workWatchEndpoints } from './watch-endpoints.ts';
 
 export interface WorkerOptions {
   readonly config: Config;
@@ -79,6 +81,8 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   await workApplyProviderEvent(boss, { ...shared, sources, settings, waitSeconds, onPosted, metrics, tracing });
   await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal, metrics, tracing });
   await workDeliverWebhook(boss, outgoing);
+  await workRecoverEndpoints(boss, outgoing, signal);
+  await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workAuditBooks(boss, auditPool, clock, logger);
@@ -126,6 +130,8 @@ async function schedule(config: Config, boss: ReturnType<typeof createBoss>): Pr
     'audit-books': config.AUDIT_CRON,
     'announce-balance-changes': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
+    'recover-endpoints': '* * * * *',
+    'watch-endpoints': '*/5 * * * *',
   };
   for (const [name, cron] of Object.entries(schedules)) {
     await boss.schedule(name, cron, {});

@@ -13,6 +13,7 @@ const PREFIXES = {
   source: 'src',
   sourceSecret: 'sec',
   reconciliation: 'rec',
+  recovery: 'rcv',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

@@ -26,6 +26,16 @@ function define<Payload extends z.ZodType>(
 
 const nothing = z.strictObject({});
 
+/** For jobs that find their work in the database, whoever made them and however many. */
+const LOOKS_AT_STATE = {
+  policy: 'short',
+  retryLimit: 2,
+  retryDelay: 30,
+  heartbeatSeconds: 30,
+  retentionSeconds: DAY_SECONDS,
+  deleteAfterSeconds: DAY_SECONDS,
+} as const;
+
 export const QUEUES = {
   /** One provider event to apply. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
   'apply-provider-event': define(z.strictObject({ eventId: z.string() }), {
@@ -72,15 +82,7 @@ export const QUEUES = {
     retentionSeconds: DAY_SECONDS,
     deleteAfterSeconds: DAY_SECONDS,
   }),
-  'requeue-stranded-events': define(nothing, {
-    policy: 'short',
-    retryLimit: 2,
-    retryDelay: 30,
-    expireInSeconds: 300,
-    heartbeatSeconds: 30,
-    retentionSeconds: DAY_SECONDS,
-    deleteAfterSeconds: DAY_SECONDS,
-  }),
+  'requeue-stranded-events': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 300 }),
   /** Works on every reconciliation under way; each remembers its place, so a run that is cut short is only put off. */
   'reconcile-payments': define(z.strictObject({ isScheduled: z.boolean().default(false) }), {
     policy: 'short',
@@ -92,6 +94,10 @@ export const QUEUES = {
     retentionSeconds: DAY_SECONDS,
     deleteAfterSeconds: 7 * DAY_SECONDS,
   }),
+  /** Works on every recovery of an endpoint; each remembers its place. */
+  'recover-endpoints': define(nothing, { ...LOOKS_AT_STATE, notify: true, expireInSeconds: 3600 }),
+  /** Looks for endpoints that Svix gave up on. */
+  'watch-endpoints': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
   'audit-books': define(nothing, {
     policy: 'short',
     retryLimit: 1,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from '../ledger/entry.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
-import type { OutgoingMessage } from './outgoing.ts';
+import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
 /**
  * Every event a merchant can be told, with its schema: Svix gets it as the event type's schema, the OpenAPI document
@@ -75,6 +75,13 @@ const reconciledData = z.object({
   reconciliation_id: z.string(),
 });
 
+const disabledData = z.object({
+  endpoint_id: z.string(),
+  description: z.string(),
+  failing_since: timestamp.nullable().meta({ description: 'Since when every attempt failed, where that is known.' }),
+  disabled_at: timestamp.meta({ description: 'When it was disabled, or was found to be.' }),
+});
+
 function envelope<Type extends string, Data extends z.ZodType>(type: Type, data: Data) {
   return z.object({
     id: z.string().meta({ description: 'The message’s id, the same over all tries: drop what you have already seen.' }),
@@ -92,6 +99,7 @@ const SCHEMAS = {
   'wallet.balance.recovered': envelope('wallet.balance.recovered', alertData),
   'wallet.balance.depleted': envelope('wallet.balance.depleted', alertData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
+  'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
 
 export type OutgoingEventType = keyof typeof SCHEMAS;
@@ -108,6 +116,8 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'wallet.balance.depleted': 'A wallet that held credit holds none any more. Said once, until it has recovered.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
+  'endpoint.disabled':
+    'Another endpoint of yours did nothing but fail for days and gets nothing any more. Mend it, enable it, and recover what it missed.',
 };
 
 const EXAMPLE_STATE = { customer_id: 'cus_01h2xcejqtf2nbrexx3vqjhp41', currency: 'USD', balance: 800, version: 7 };
@@ -148,6 +158,12 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
     credited: 2000,
     healed: [{ kind: 'payment', id: 'pi_3Qexample' }],
     reconciliation_id: 'rec_01h2xcejqtf2nbrexx3vqjhp41',
+  },
+  'endpoint.disabled': {
+    endpoint_id: 'ep_01h2xcejqtf2nbrexx3vqjhp41',
+    description: 'Accounting',
+    failing_since: '2026-01-26T11:58:00.000Z',
+    disabled_at: EXAMPLE_TIME,
   },
 };
 
@@ -190,7 +206,13 @@ export function outgoingMessage<Type extends OutgoingEventType>(
   data: OutgoingData<Type>,
 ): OutgoingMessage {
   const payload = { id: messageId, type, business_id: merchantId, timestamp: at.toISOString(), data };
-  return { merchantId, messageId, eventType: type, payload: JSON.stringify(payload) };
+  return { merchantId, messageId, eventType: type, payload: JSON.stringify(payload), range: rangeOf(data) };
+}
+
+function rangeOf(data: OutgoingData<OutgoingEventType>): EntryRange | null {
+  if (!('previous_version' in data)) return null;
+  const { customer_id: customerId, currency, previous_version, version: lastSeq } = data;
+  return { customerId, currency, firstSeq: previous_version + 1, lastSeq };
 }
 
 /** A message with example data, for a merchant who tries an endpoint out. */
@@ -198,5 +220,6 @@ export function exampleMessage(
   type: OutgoingEventType,
   envelopeOf: { merchantId: string; messageId: string; at: Date },
 ): OutgoingMessage {
-  return outgoingMessage(type, envelopeOf, EXAMPLES[type]);
+  // The entries of an example are nobody's.
+  return { ...outgoingMessage(type, envelopeOf, EXAMPLES[type]), range: null };
 }

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { DeliveryAttempt, OutgoingMessage } from './outgoing.ts';
+import type { OutgoingMessage } from './outgoing.ts';
 
 /** The embedded sender's messages, and how the delivery of each to each endpoint goes. */
 
@@ -21,8 +21,10 @@ export interface Delivery {
   readonly url: string;
   readonly disabled: boolean;
   readonly secret: string;
-  readonly oldSecret: string | null;
-  readonly oldSecretUntil: Date | null;
+  /** Those before it that still sign, the youngest first. */
+  readonly oldSecrets: readonly string[];
+  /** The merchant's own headers, sealed; null if there are none. */
+  readonly headers: string | null;
   /** By which trace the message came to be, if traces were collected. */
   readonly traceParent: string | null;
 }
@@ -39,15 +41,17 @@ export async function insertMessages(
 ): Promise<readonly DeliveryKey[]> {
   const { rows } = await tx.query<DeliveryKeyRow & Pick<DeliveryRow, 'state'>>(
     `with said as (
-       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[])
-         as m (merchant_id, message_id, event_type, payload, trace_parent)),
+       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[])
+         as m (merchant_id, message_id, event_type, payload, trace_parent, customer_id, currency, first_seq, last_seq)),
      wanted as (
        select m.merchant_id, m.message_id, e.endpoint_id, e.disabled
        from said m join webhook_endpoint e using (merchant_id)
        where e.event_types is null or m.event_type = any (e.event_types)),
      stored as (
-       insert into webhook_message (merchant_id, message_id, event_type, payload, created_at, trace_parent)
-       select m.merchant_id, m.message_id, m.event_type, m.payload, $5, m.trace_parent
+       insert into webhook_message (merchant_id, message_id, event_type, payload, created_at, trace_parent,
+         customer_id, currency, first_seq, last_seq)
+       select m.merchant_id, m.message_id, m.event_type, m.payload, $5, m.trace_parent,
+         m.customer_id, m.currency, m.first_seq, m.last_seq
        from said m where exists (select from wanted w where w.merchant_id = m.merchant_id and w.message_id = m.message_id)
        on conflict do nothing)
      insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
@@ -63,23 +67,62 @@ export async function insertMessages(
       messages.map((message) => message.payload),
       now.toISOString(),
       messages.map((message) => message.traceParent ?? null),
+      ...rangeColumns(messages),
     ],
   );
   return rows.filter((row) => row.state === 'pending').map(toDeliveryKey);
 }
 
-/** Stores one message for one endpoint, whatever the endpoint's filter says. */
-export async function insertMessageFor(
-  tx: Tx,
-  endpointId: string,
-  { merchantId, messageId, eventType, payload }: OutgoingMessage,
-  now: Date,
-): Promise<void> {
+/** The entries that messages tell of, as four columns: customer, currency, first and last seq. */
+export function rangeColumns(
+  messages: readonly OutgoingMessage[],
+): [(string | null)[], (string | null)[], (number | null)[], (number | null)[]] {
+  return [
+    messages.map(({ range }) => range?.customerId ?? null),
+    messages.map(({ range }) => range?.currency ?? null),
+    messages.map(({ range }) => range?.firstSeq ?? null),
+    messages.map(({ range }) => range?.lastSeq ?? null),
+  ];
+}
+
+/** Stores a test of one endpoint. */
+export async function insertExample(tx: Tx, endpointId: string, message: OutgoingMessage, now: Date): Promise<void> {
+  const { merchantId, messageId, eventType, payload } = message;
   await tx.query(
-    'insert into webhook_message (merchant_id, message_id, event_type, payload, created_at) values ($1, $2, $3, $4, $5)',
+    `insert into webhook_message (merchant_id, message_id, event_type, payload, created_at, is_example)
+     values ($1, $2, $3, $4, $5, true)`,
     [merchantId, messageId, eventType, payload, now.toISOString()],
   );
   await makePending(tx, { merchantId, messageId, endpointId });
+}
+
+/** Stores messages without any delivery. Those that are there already stay as they are. */
+export async function storeMessages(tx: Tx, messages: readonly OutgoingMessage[], now: Date): Promise<void> {
+  await tx.query(
+    `insert into webhook_message
+       (merchant_id, message_id, event_type, payload, created_at, customer_id, currency, first_seq, last_seq)
+     select m.merchant_id, m.message_id, m.event_type, m.payload, $5, m.customer_id, m.currency, m.first_seq, m.last_seq
+     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[])
+       as m (merchant_id, message_id, event_type, payload, customer_id, currency, first_seq, last_seq)
+     on conflict do nothing`,
+    [
+      messages.map((message) => message.merchantId),
+      messages.map((message) => message.messageId),
+      messages.map((message) => message.eventType),
+      messages.map((message) => message.payload),
+      now.toISOString(),
+      ...rangeColumns(messages),
+    ],
+  );
+}
+
+/** The type of a message that is kept; null if there is none of that id. */
+export async function selectEventType(db: Queryable, merchantId: string, messageId: string): Promise<string | null> {
+  const { rows } = await db.query<{ event_type: string }>(
+    'select event_type from webhook_message where merchant_id = $1 and message_id = $2',
+    [merchantId, messageId],
+  );
+  return rows[0]?.event_type ?? null;
 }
 
 /** Makes a delivery due now, new or not; false if there is no such message. */
@@ -93,16 +136,24 @@ export async function makePending(tx: Tx, { merchantId, messageId, endpointId }:
   return rowCount === 1;
 }
 
-/** A job may start a moment before the time it was set for, never much. */
-export async function selectDelivery(db: Queryable, key: DeliveryKey): Promise<Delivery | null> {
+/** A job may start a moment before the time it was set for, never much. `now` decides which old secrets still sign. */
+export async function selectDelivery(db: Queryable, key: DeliveryKey, now: Date): Promise<Delivery | null> {
   const { rows } = await db.query<DeliveryRow>(
     `select d.state, d.attempts, coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.event_type, m.payload,
-       m.trace_parent, e.url, e.disabled, e.secret, e.old_secret, e.old_secret_until
+       m.trace_parent, e.url, e.disabled, e.secret, h.sealed as headers, array(
+         select o.secret from (
+           select e.old_secret as secret, e.old_secret_until as valid_until
+           union all
+           select o.secret, o.valid_until from webhook_older_secret o
+           where o.merchant_id = d.merchant_id and o.endpoint_id = d.endpoint_id) o
+         where o.secret is not null and o.valid_until > $4
+         order by o.valid_until desc) as old_secrets
      from webhook_delivery d
      join webhook_message m using (merchant_id, message_id)
      join webhook_endpoint e using (merchant_id, endpoint_id)
+     left join webhook_endpoint_headers h using (merchant_id, endpoint_id)
      where d.merchant_id = $1 and d.message_id = $2 and d.endpoint_id = $3`,
-    [key.merchantId, key.messageId, key.endpointId],
+    [key.merchantId, key.messageId, key.endpointId, now.toISOString()],
   );
   const [row] = rows;
   if (row === undefined) return null;
@@ -115,8 +166,8 @@ export async function selectDelivery(db: Queryable, key: DeliveryKey): Promise<D
     url: row.url,
     disabled: row.disabled,
     secret: row.secret,
-    oldSecret: row.old_secret,
-    oldSecretUntil: row.old_secret_until,
+    oldSecrets: row.old_secrets,
+    headers: row.headers,
     traceParent: row.trace_parent,
   };
 }
@@ -174,67 +225,6 @@ const TAKE_OVERDUE = `
     and d.state = 'pending' and d.next_attempt_at < now() - make_interval(secs => $1)
   returning d.merchant_id, d.message_id, d.endpoint_id`;
 
-export interface AttemptRecord {
-  readonly attemptId: string;
-  readonly statusCode: number | null;
-  readonly error: string | null;
-  readonly response: string | null;
-  readonly durationMs: number;
-  readonly at: Date;
-}
-
-export async function insertAttempt(tx: Tx, key: DeliveryKey, attempt: AttemptRecord): Promise<void> {
-  await tx.query(
-    `insert into webhook_attempt (merchant_id, attempt_id, message_id, endpoint_id, status_code, error, response, duration_ms, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    [
-      key.merchantId,
-      attempt.attemptId,
-      key.messageId,
-      key.endpointId,
-      attempt.statusCode,
-      attempt.error,
-      attempt.response,
-      attempt.durationMs,
-      attempt.at.toISOString(),
-    ],
-  );
-}
-
-/** Newest first. */
-export async function selectAttempts(
-  db: Queryable,
-  merchantId: string,
-  endpointId: string,
-  limit: number,
-): Promise<readonly DeliveryAttempt[]> {
-  const { rows } = await db.query<AttemptRow>(
-    `select a.attempt_id, a.message_id, a.endpoint_id, m.event_type, a.status_code, a.error, a.response, a.duration_ms, a.created_at
-     from webhook_attempt a join webhook_message m using (merchant_id, message_id)
-     where a.merchant_id = $1 and a.endpoint_id = $2
-     order by a.created_at desc, a.attempt_id desc
-     limit $3`,
-    [merchantId, endpointId, limit],
-  );
-  return rows.map((row) => ({
-    id: row.attempt_id,
-    messageId: row.message_id,
-    endpointId: row.endpoint_id,
-    eventType: row.event_type,
-    status: isSuccess(row.status_code) ? 'succeeded' : 'failed',
-    statusCode: row.status_code,
-    error: row.error,
-    response: row.response,
-    durationMs: row.duration_ms,
-    createdAt: row.created_at,
-  }));
-}
-
-/** Only 2xx counts as received; a redirect is a failure. */
-export function isSuccess(statusCode: number | null): boolean {
-  return statusCode !== null && statusCode >= 200 && statusCode < 300;
-}
-
 interface DeliveryKeyRow {
   merchant_id: string;
   message_id: string;
@@ -250,21 +240,9 @@ interface DeliveryRow {
   url: string;
   disabled: boolean;
   secret: string;
-  old_secret: string | null;
-  old_secret_until: Date | null;
+  old_secrets: string[];
+  headers: string | null;
   trace_parent: string | null;
-}
-
-interface AttemptRow {
-  attempt_id: string;
-  message_id: string;
-  endpoint_id: string;
-  event_type: string;
-  status_code: number | null;
-  error: string | null;
-  response: string | null;
-  duration_ms: number;
-  created_at: Date;
 }
 
 function toDeliveryKey(row: DeliveryKeyRow): DeliveryKey {

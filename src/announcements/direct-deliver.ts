@@ -8,24 +8,20 @@ import type { Metrics } from '../metrics.ts';
 import { ClaimLostError, completeJobs } from '../queues.ts';
 import type { SecretBox } from '../secret-box.ts';
 import type { Span, Tracing } from '../tracing.ts';
-import {
-  type Delivery,
-  type DeliveryKey,
-  insertAttempt,
-  isSuccess,
-  type Settlement,
-  selectDelivery,
-  settleDelivery,
-} from './delivery-store.ts';
+import { insertAttempt, isSuccess } from './attempt-store.ts';
+import { type Delivery, type DeliveryKey, type Settlement, selectDelivery, settleDelivery } from './delivery-store.ts';
 import { insertDeliveryJobs } from './direct-publisher.ts';
-import type { DirectSender, PostOutcome } from './direct-send.ts';
+import type { DirectSender, PostOutcome, SignedPost } from './direct-send.ts';
+import { disabledMessage } from './endpoint-disabled.ts';
 import { endpointPlace, noteFailure, noteSuccess } from './endpoint-store.ts';
+import { openHeaders } from './header-store.ts';
 import { nextTryInSeconds } from './retry-schedule.ts';
+import { leaveMessages } from './unsent.ts';
 
 export interface DeliverOptions {
   readonly pool: Pool;
   readonly boss: PgBoss;
-  readonly sender: DirectSender;
+  readonly sender: Pick<DirectSender, 'post'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly box: SecretBox;
@@ -48,7 +44,7 @@ export interface DeliveryJob {
  */
 export async function deliverWebhook(options: DeliverOptions, job: DeliveryJob, key: DeliveryKey): Promise<void> {
   const { pool, tracing } = options;
-  const delivery = await selectDelivery(autocommit(pool), key);
+  const delivery = await selectDelivery(autocommit(pool), key, options.clock.now());
   // Delivered by another try, put off by a later one, or its endpoint was deleted.
   if (delivery === null || delivery.state !== 'pending' || !delivery.isDue) return;
   const span = tracing ? startSpan(tracing, key, delivery) : null;
@@ -102,16 +98,16 @@ async function attempt(
   }
 }
 
-function toPost(
-  { clock, box }: DeliverOptions,
-  { merchantId, messageId, endpointId }: DeliveryKey,
-  delivery: Delivery,
-) {
-  const { url, payload, secret, oldSecret, oldSecretUntil } = delivery;
-  const isOldValid = oldSecret !== null && oldSecretUntil !== null && clock.now() < oldSecretUntil;
-  const stored = isOldValid ? [secret, oldSecret] : [secret];
-  const secrets = stored.map((one) => box.open(one, endpointPlace(merchantId, endpointId)));
-  return { url, messageId, payload, secrets };
+function toPost({ box }: DeliverOptions, key: DeliveryKey, delivery: Delivery): SignedPost {
+  const { url, payload, secret, oldSecrets, headers } = delivery;
+  const place = endpointPlace(key.merchantId, key.endpointId);
+  return {
+    url,
+    messageId: key.messageId,
+    payload,
+    secrets: [secret, ...oldSecrets].map((one) => box.open(one, place)),
+    headers: headers === null ? {} : openHeaders(box, key, headers),
+  };
 }
 
 async function record(
@@ -135,11 +131,13 @@ async function record(
   });
   if (dueAt !== null) await insertDeliveryJobs(boss, tx, [key], dueAt);
   if (settlement.state === 'delivered') await noteSuccess(tx, key);
-  else if (await noteFailure(tx, key, now, new Date(now.getTime() - DISABLE_AFTER_MS))) {
-    logger.warn(
-      { merchantId: key.merchantId, endpointId: key.endpointId },
-      'an endpoint that only failed was disabled',
-    );
+  else {
+    const givenUp = await noteFailure(tx, key, now, new Date(now.getTime() - DISABLE_AFTER_MS));
+    if (givenUp !== null) {
+      const { merchantId, endpointId } = key;
+      logger.warn({ merchantId, endpointId }, 'an endpoint that only failed was disabled');
+      await leaveMessages(tx, [disabledMessage({ merchantId, endpointId, ...givenUp }, now)], now);
+    }
   }
   return settlement.state;
 }

@@ -2,6 +2,7 @@ import { Agent, type Dispatcher, request } from 'undici';
 import type { Clock } from '../clock.ts';
 import { sign } from '../standard-webhooks.ts';
 import { guardedConnector, RefusedAddressError } from './addresses.ts';
+import type { EndpointHeaders } from './outgoing.ts';
 import { parseRetryAfter } from './retry-schedule.ts';
 
 /** Svix gives receivers as long. */
@@ -14,8 +15,10 @@ export interface SignedPost {
   readonly url: string;
   readonly messageId: string;
   readonly payload: string;
-  /** Signs with each: two while a secret is rotated. */
+  /** Signs with each: several while a secret is rotated. */
   readonly secrets: readonly string[];
+  /** The merchant's own. They cannot take the place of ours. */
+  readonly headers?: EndpointHeaders;
 }
 
 /** How one POST went. Exactly one of `statusCode` and `error` is null. */
@@ -50,7 +53,7 @@ export class DirectSender {
   }
 
   /** Never throws for what the other side does. */
-  async post({ url, messageId, payload, secrets }: SignedPost): Promise<PostOutcome> {
+  async post({ url, messageId, payload, secrets, headers = {} }: SignedPost): Promise<PostOutcome> {
     const now = this.#clock.now();
     const timestampSeconds = Math.floor(now.getTime() / 1000);
     const signal = AbortSignal.timeout(this.#timeoutMs);
@@ -61,6 +64,7 @@ export class DirectSender {
         dispatcher: this.#agent,
         method: 'POST',
         headers: {
+          ...withoutOurs(headers),
           'content-type': 'application/json',
           'user-agent': USER_AGENT,
           'webhook-id': messageId,
@@ -95,6 +99,13 @@ export class DirectSender {
   async close(): Promise<void> {
     if (!this.#agent.closed) await this.#agent.close();
   }
+}
+
+const OURS = /^(?:content-|webhook-|svix-|user-agent$|host$|connection$|transfer-encoding$)/i;
+
+/** They were checked when they were set; a row that was changed since must still not forge a signature. */
+function withoutOurs(headers: EndpointHeaders): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OURS.test(name)));
 }
 
 /** The start of a body as text that Postgres can store. The status has decided already, so a body that breaks off is no failure. */

@@ -6,25 +6,46 @@ import { autocommit, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { SecretBox } from '../secret-box.ts';
+import { selectAttempts } from './attempt-store.ts';
 import { exampleMessage } from './catalogue.ts';
-import { insertMessageFor, makePending, selectAttempts } from './delivery-store.ts';
+import { insertExample, makePending, selectEventType } from './delivery-store.ts';
 import { insertDeliveryJobs } from './direct-publisher.ts';
-import { checkEndpoint, checkEventType } from './endpoint-rules.ts';
+import {
+  checkEndpoint,
+  checkEventType,
+  MAX_OLD_SECRETS,
+  OLD_SECRET_SECONDS,
+  refuseDisabled,
+  refuseRotation,
+  refuseUnlessWanted,
+} from './endpoint-rules.ts';
 import {
   deleteEndpoint,
   endpointPlace,
   insertEndpoint,
+  oldSecretEnds,
   replaceSecret,
   selectEndpoint,
   selectEndpoints,
   selectSecret,
   updateEndpoint,
 } from './endpoint-store.ts';
-import type { DeliveryAttempt, EndpointInput, OutgoingWebhooks, WebhookEndpoint } from './outgoing.ts';
+import { deleteHeaders, selectHeaders, storeHeaders } from './header-store.ts';
+import type {
+  AttemptPage,
+  AttemptQuery,
+  EndpointInput,
+  OutgoingWebhooks,
+  Recovery,
+  RecoveryWindow,
+  WebhookEndpoint,
+} from './outgoing.ts';
+import { askForRecovery, beginRecovery, checkWindow } from './recover.ts';
+import { selectRecovery } from './recovery-store.ts';
 
 export interface DirectWebhooksOptions {
   readonly pool: Pool;
-  readonly boss: Pick<PgBoss, 'insert'>;
+  readonly boss: Pick<PgBoss, 'insert' | 'send'>;
   readonly clock: Clock;
   readonly allowPrivate: boolean;
   readonly box: SecretBox;
@@ -32,7 +53,6 @@ export interface DirectWebhooksOptions {
 
 const MAX_ENDPOINTS = 50;
 const SECRET_BYTES = 32;
-const OLD_SECRET_MS = 86_400_000;
 
 /** The merchants' outgoing webhooks without Svix: endpoints in Postgres, deliveries by our own jobs. */
 export class DirectWebhooks implements OutgoingWebhooks {
@@ -42,17 +62,25 @@ export class DirectWebhooks implements OutgoingWebhooks {
     this.#options = options;
   }
 
-  async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
-    const { pool, clock, allowPrivate, box } = this.#options;
+  async createEndpoint(merchantId: string, input: EndpointInput, since?: Date): Promise<WebhookEndpoint> {
+    const { pool, clock, allowPrivate, box, boss } = this.#options;
+    const now = clock.now();
     checkEndpoint(input, allowPrivate);
+    const window = since === undefined ? null : checkWindow({ since, until: null }, now);
+    if (window !== null) refuseDisabled(input.disabled);
     if ((await this.listEndpoints(merchantId)).length >= MAX_ENDPOINTS) {
       refuse('CONFLICT', `There are ${MAX_ENDPOINTS} endpoints already, which is the most.`);
     }
-    const now = clock.now();
-    const id = newId('endpoint');
-    const sealed = box.sealIfPossible(newSecret(), endpointPlace(merchantId, id));
-    await insertEndpoint(autocommit(pool), merchantId, id, input, sealed, now);
-    return { id, ...input, createdAt: now, updatedAt: now };
+    const { headers = {}, ...rest } = input;
+    const endpointId = newId('endpoint');
+    const sealed = box.sealIfPossible(newSecret(), endpointPlace(merchantId, endpointId));
+    await transaction(pool, async (tx) => {
+      await insertEndpoint(tx, merchantId, endpointId, rest, sealed, now);
+      await storeHeaders(tx, box, { merchantId, endpointId }, headers);
+      if (window !== null) await beginRecovery(tx, { merchantId, endpointId, window }, now);
+    });
+    if (window !== null) await askForRecovery(boss);
+    return { id: endpointId, ...rest, headerNames: Object.keys(headers), createdAt: now, updatedAt: now };
   }
 
   listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
@@ -68,12 +96,15 @@ export class DirectWebhooks implements OutgoingWebhooks {
     endpointId: string,
     change: Partial<EndpointInput>,
   ): Promise<WebhookEndpoint | null> {
-    const { pool, clock, allowPrivate } = this.#options;
+    const { pool, clock, allowPrivate, box } = this.#options;
     checkEndpoint(change, allowPrivate);
+    const { headers, ...rest } = change;
     return transaction(pool, async (tx) => {
       const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for update');
       if (endpoint === null) return null;
-      const changed = { ...endpoint, ...change, updatedAt: clock.now() };
+      if (headers !== undefined) await storeHeaders(tx, box, { merchantId, endpointId }, headers);
+      const headerNames = headers === undefined ? endpoint.headerNames : Object.keys(headers);
+      const changed = { ...endpoint, ...rest, headerNames, updatedAt: clock.now() };
       await updateEndpoint(tx, merchantId, changed);
       return changed;
     });
@@ -81,7 +112,16 @@ export class DirectWebhooks implements OutgoingWebhooks {
 
   deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
     // A delivery under way locks the same rows the other way round; the one that loses the deadlock runs again.
-    return transaction(this.#options.pool, (tx) => deleteEndpoint(tx, merchantId, endpointId));
+    return transaction(this.#options.pool, async (tx) => {
+      const isDeleted = await deleteEndpoint(tx, merchantId, endpointId);
+      if (isDeleted) await deleteHeaders(tx, merchantId, endpointId);
+      return isDeleted;
+    });
+  }
+
+  async getHeaders(merchantId: string, endpointId: string): Promise<Readonly<Record<string, string>> | null> {
+    if ((await this.getEndpoint(merchantId, endpointId)) === null) return null;
+    return selectHeaders(autocommit(this.#options.pool), this.#options.box, merchantId, endpointId);
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
@@ -90,22 +130,24 @@ export class DirectWebhooks implements OutgoingWebhooks {
     return stored === null ? null : box.open(stored, endpointPlace(merchantId, endpointId));
   }
 
-  async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
+  rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
     const { pool, clock, box } = this.#options;
     const now = clock.now();
-    const secret = newSecret();
-    const sealed = box.sealIfPossible(secret, endpointPlace(merchantId, endpointId));
-    const oldUntil = new Date(now.getTime() + OLD_SECRET_MS);
-    return (await replaceSecret(autocommit(pool), merchantId, endpointId, sealed, now, oldUntil)) ? secret : null;
+    return transaction(pool, async (tx) => {
+      if ((await selectEndpoint(tx, merchantId, endpointId, 'for update')) === null) return null;
+      const ends = await oldSecretEnds(tx, merchantId, endpointId, now);
+      if (ends.length >= MAX_OLD_SECRETS) refuseRotation(ends[0] ?? null);
+      const secret = newSecret();
+      const sealed = box.sealIfPossible(secret, endpointPlace(merchantId, endpointId));
+      const oldUntil = new Date(now.getTime() + OLD_SECRET_SECONDS * 1000);
+      await replaceSecret(tx, { merchantId, endpointId, secret: sealed }, now, oldUntil);
+      return secret;
+    });
   }
 
-  async listAttempts(
-    merchantId: string,
-    endpointId: string,
-    limit: number,
-  ): Promise<readonly DeliveryAttempt[] | null> {
+  async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
     if ((await this.getEndpoint(merchantId, endpointId)) === null) return null;
-    return selectAttempts(autocommit(this.#options.pool), merchantId, endpointId, limit);
+    return selectAttempts(autocommit(this.#options.pool), merchantId, endpointId, query);
   }
 
   /**
@@ -117,7 +159,10 @@ export class DirectWebhooks implements OutgoingWebhooks {
     return transaction(pool, async (tx) => {
       const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
       if (endpoint === null) return false;
-      refuseDisabled(endpoint);
+      refuseDisabled(endpoint.disabled);
+      const eventType = await selectEventType(tx, merchantId, messageId);
+      if (eventType === null) return false;
+      refuseUnlessWanted(endpoint, eventType);
       const key = { merchantId, messageId, endpointId };
       if (!(await makePending(tx, key))) return false;
       await insertDeliveryJobs(boss, tx, [key]);
@@ -131,13 +176,29 @@ export class DirectWebhooks implements OutgoingWebhooks {
     return transaction(pool, async (tx) => {
       const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
       if (endpoint === null) return null;
-      refuseDisabled(endpoint);
+      refuseUnlessWanted(endpoint, type);
       const now = clock.now();
       const messageId = newId('message');
-      await insertMessageFor(tx, endpointId, exampleMessage(type, { merchantId, messageId, at: now }), now);
+      await insertExample(tx, endpointId, exampleMessage(type, { merchantId, messageId, at: now }), now);
       await insertDeliveryJobs(boss, tx, [{ merchantId, messageId, endpointId }]);
       return messageId;
     });
+  }
+
+  async recover(merchantId: string, endpointId: string, window: RecoveryWindow): Promise<Recovery | null> {
+    const { pool, boss, clock } = this.#options;
+    const begun = await transaction(pool, async (tx) => {
+      const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
+      if (endpoint === null) return null;
+      refuseDisabled(endpoint.disabled);
+      return beginRecovery(tx, { merchantId, endpointId, window }, clock.now());
+    });
+    if (begun !== null) await askForRecovery(boss);
+    return begun;
+  }
+
+  getRecovery(merchantId: string, endpointId: string, recoveryId: string): Promise<Recovery | null> {
+    return selectRecovery(autocommit(this.#options.pool), merchantId, endpointId, recoveryId);
   }
 
   async portalUrl(): Promise<string> {
@@ -149,10 +210,6 @@ export class DirectWebhooks implements OutgoingWebhooks {
 
   /** There is nothing to stop: connections to endpoints are the sender's. */
   async close(): Promise<void> {}
-}
-
-function refuseDisabled({ disabled }: WebhookEndpoint): void {
-  if (disabled) refuse('CONFLICT', 'The endpoint is disabled. Enable it first.');
 }
 
 function newSecret(): string {

@@ -9,7 +9,9 @@ export function endpointPlace(merchantId: string, endpointId: string): string {
   return `endpoint ${merchantId} ${endpointId}`;
 }
 
-const ENDPOINT_COLUMNS = 'endpoint_id, url, description, event_types, disabled, created_at, updated_at';
+const ENDPOINT_COLUMNS = `e.endpoint_id, e.url, e.description, e.event_types, e.disabled, e.created_at, e.updated_at,
+  coalesce((select h.names from webhook_endpoint_headers h
+    where h.merchant_id = e.merchant_id and h.endpoint_id = e.endpoint_id), '{}') as header_names`;
 
 export async function insertEndpoint(
   db: Queryable,
@@ -29,7 +31,7 @@ export async function insertEndpoint(
 /** Oldest first. */
 export async function selectEndpoints(db: Queryable, merchantId: string): Promise<readonly WebhookEndpoint[]> {
   const { rows } = await db.query<EndpointRow>(
-    `select ${ENDPOINT_COLUMNS} from webhook_endpoint where merchant_id = $1 order by created_at, endpoint_id`,
+    `select ${ENDPOINT_COLUMNS} from webhook_endpoint e where e.merchant_id = $1 order by e.created_at, e.endpoint_id`,
     [merchantId],
   );
   return rows.map(toEndpoint);
@@ -42,7 +44,7 @@ export async function selectEndpoint(
   lock: '' | 'for update' | 'for key share' = '',
 ): Promise<WebhookEndpoint | null> {
   const { rows } = await db.query<EndpointRow>(
-    `select ${ENDPOINT_COLUMNS} from webhook_endpoint where merchant_id = $1 and endpoint_id = $2 ${lock}`,
+    `select ${ENDPOINT_COLUMNS} from webhook_endpoint e where e.merchant_id = $1 and e.endpoint_id = $2 ${lock}`,
     [merchantId, endpointId],
   );
   return rows[0] === undefined ? null : toEndpoint(rows[0]);
@@ -80,21 +82,48 @@ export async function selectSecret(db: Queryable, merchantId: string, endpointId
   return rows[0]?.secret ?? null;
 }
 
-export async function replaceSecret(
-  db: Queryable,
+/** Until when each secret before the present one still signs, the first to end first. Of an endpoint that is locked. */
+export async function oldSecretEnds(
+  tx: Tx,
   merchantId: string,
   endpointId: string,
-  secret: string,
   now: Date,
-  oldSecretUntil: Date,
-): Promise<boolean> {
-  const { rowCount } = await db.query(
+): Promise<readonly Date[]> {
+  const { rows } = await tx.query<{ valid_until: Date }>(
+    `select old_secret_until as valid_until from webhook_endpoint
+     where merchant_id = $1 and endpoint_id = $2 and old_secret_until > $3
+     union all
+     select valid_until from webhook_older_secret where merchant_id = $1 and endpoint_id = $2 and valid_until > $3
+     order by 1`,
+    [merchantId, endpointId, now.toISOString()],
+  );
+  return rows.map((row) => row.valid_until);
+}
+
+/** Puts a new secret in the place of the present one, which signs on until `oldUntil`; so do those before it, to their own end. */
+export async function replaceSecret(
+  tx: Tx,
+  { merchantId, endpointId, secret }: { merchantId: string; endpointId: string; secret: string },
+  now: Date,
+  oldUntil: Date,
+): Promise<void> {
+  const key = [merchantId, endpointId];
+  await tx.query('delete from webhook_older_secret where merchant_id = $1 and endpoint_id = $2 and valid_until <= $3', [
+    ...key,
+    now.toISOString(),
+  ]);
+  await tx.query(
+    `insert into webhook_older_secret (merchant_id, endpoint_id, secret, valid_until)
+     select merchant_id, endpoint_id, old_secret, old_secret_until from webhook_endpoint
+     where merchant_id = $1 and endpoint_id = $2 and old_secret is not null and old_secret_until > $3`,
+    [...key, now.toISOString()],
+  );
+  await tx.query(
     `update webhook_endpoint
      set old_secret = secret, old_secret_until = $4, secret = $3, updated_at = $5
      where merchant_id = $1 and endpoint_id = $2`,
-    [merchantId, endpointId, secret, oldSecretUntil.toISOString(), now.toISOString()],
+    [...key, secret, oldUntil.toISOString(), now.toISOString()],
   );
-  return rowCount === 1;
 }
 
 export async function noteSuccess(tx: Tx, { merchantId, endpointId }: DeliveryKey): Promise<void> {
@@ -104,24 +133,31 @@ export async function noteSuccess(tx: Tx, { merchantId, endpointId }: DeliveryKe
   );
 }
 
+/** An endpoint that was given up. */
+export interface GivenUp {
+  readonly description: string;
+  readonly failingSince: Date;
+}
+
 /**
  * Notes a failure, and disables the endpoint if it has done nothing else since `failingSinceBefore`.
- * @returns true if this failure disabled it
+ * @returns the endpoint if this failure disabled it, else null
  */
 export async function noteFailure(
   tx: Tx,
   { merchantId, endpointId }: DeliveryKey,
   now: Date,
   failingSinceBefore: Date,
-): Promise<boolean> {
-  const { rows } = await tx.query<{ disabled: boolean }>(
+): Promise<GivenUp | null> {
+  const { rows } = await tx.query<{ disabled: boolean; description: string; failing_since: Date }>(
     `update webhook_endpoint
      set failing_since = coalesce(failing_since, $3), disabled = coalesce(failing_since <= $4, false)
      where merchant_id = $1 and endpoint_id = $2 and not disabled and (failing_since is null or failing_since <= $4)
-     returning disabled`,
+     returning disabled, description, failing_since`,
     [merchantId, endpointId, now.toISOString(), failingSinceBefore.toISOString()],
   );
-  return rows[0]?.disabled ?? false;
+  const [row] = rows;
+  return row?.disabled ? { description: row.description, failingSince: row.failing_since } : null;
 }
 
 interface EndpointRow {
@@ -130,6 +166,7 @@ interface EndpointRow {
   description: string;
   event_types: string[] | null;
   disabled: boolean;
+  header_names: string[];
   created_at: Date;
   updated_at: Date;
 }
@@ -141,6 +178,7 @@ function toEndpoint(row: EndpointRow): WebhookEndpoint {
     description: row.description,
     eventTypes: row.event_types,
     disabled: row.disabled,
+    headerNames: row.header_names,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

@@ -10,13 +10,17 @@ import type { DeliveryKey } from './delivery-store.ts';
 import { DirectWebhooks } from './direct.ts';
 import { type DeliveryJob, deliverWebhook } from './direct-deliver.ts';
 import { DirectPublisher } from './direct-publisher.ts';
+import { DirectRecovery } from './direct-recover.ts';
 import { DirectSender } from './direct-send.ts';
 import type { OutgoingWebhooks } from './outgoing.ts';
 import type { Publisher } from './publisher.ts';
+import { workOnRecoveries } from './recover.ts';
 import { SenderWatch } from './sender-status.ts';
 import { SvixAccount } from './svix.ts';
 import { identitiesFrom } from './svix-applications.ts';
 import { SvixPublisher } from './svix-publisher.ts';
+import { SvixRecovery } from './svix-recover.ts';
+import { lookForDisabled, pruneSent } from './svix-watch.ts';
 import { SvixWebhooks } from './svix-webhooks.ts';
 
 export interface OutgoingOptions {
@@ -38,6 +42,10 @@ export interface Outgoing {
   readonly publisher: Publisher;
   /** One try of the embedded sender. With Svix it still serves what was queued before the change to Svix. */
   deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
+  /** Works on recoveries that are due. @returns seconds until one is due again; null if none is left */
+  recover(signal: AbortSignal): Promise<number | null>;
+  /** Looks for endpoints that Svix gave up on, and forgets what is no longer kept. */
+  lookAfterEndpoints(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -52,13 +60,20 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   const webhooks =
     account === null
       ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })
-      : new SvixWebhooks(account, allowPrivate);
+      : new SvixWebhooks({ account, pool, boss, clock, allowPrivate, box });
+  const recoverySender =
+    account === null ? new DirectRecovery(pool, boss, clock) : new SvixRecovery({ pool, account, box, clock, logger });
   const watch = new SenderWatch({ pool, logger, account });
   return {
     webhooks,
     watch,
     publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger, tracing),
     deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, metrics, tracing }, job, key),
+    recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
+    lookAfterEndpoints: async (signal) => {
+      if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);
+      await pruneSent(pool, clock.now(), signal);
+    },
     close: async () => {
       await watch.close();
       await webhooks.close();

@@ -26,9 +26,14 @@ export function buildMessages(announcement: Announcement): readonly OutgoingMess
   invariant(alerts.length === toAlertSeq - fromAlertSeq, 'a claim lacks alerts');
   return [
     ...(fromVersion < 0 ? [createdMessage(announcement)] : []),
-    ...inChunks(entries.map(entryView)).map((chunk) => changedMessage(announcement, chunk)),
+    ...changedMessages(announcement, entries),
     ...alerts.map(alertMessage),
   ];
+}
+
+/** Tells of consecutive entries of a wallet, in as few messages as there is room for. The same entries give the same ids. */
+export function changedMessages(wallet: WalletKey, entries: readonly Entry[]): readonly OutgoingMessage[] {
+  return inChunks(entries.map(entryView)).map((chunk) => changedMessage(wallet, chunk));
 }
 
 type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
@@ -57,7 +62,7 @@ function createdMessage(wallet: ClaimedWallet): OutgoingMessage {
   return outgoingMessage('wallet.created', { merchantId: wallet.merchantId, messageId, at: wallet.createdAt }, data);
 }
 
-function changedMessage(wallet: ClaimedWallet, entries: readonly EntryData[]): OutgoingMessage {
+function changedMessage(wallet: WalletKey, entries: readonly EntryData[]): OutgoingMessage {
   const first = entries[0];
   const last = entries.at(-1);
   invariant(first !== undefined && last !== undefined, 'a change without entries');

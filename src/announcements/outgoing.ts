@@ -7,15 +7,22 @@ export interface WebhookEndpoint {
   /** The event types it wants; null for all. */
   readonly eventTypes: readonly string[] | null;
   readonly disabled: boolean;
+  /** The names of its headers; their values may be passwords. */
+  readonly headerNames: readonly string[];
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
+
+/** Headers that go with every request to an endpoint, by name. */
+export type EndpointHeaders = Readonly<Record<string, string>>;
 
 export interface EndpointInput {
   readonly url: string;
   readonly description: string;
   readonly eventTypes: readonly string[] | null;
   readonly disabled: boolean;
+  /** All of them; none if left out of a new endpoint, those it has if left out of a change. */
+  readonly headers?: EndpointHeaders;
 }
 
 /** One try to deliver one message to one endpoint. */
@@ -35,6 +42,59 @@ export interface DeliveryAttempt {
   readonly createdAt: Date;
 }
 
+/** Which attempts, and how many; all filters hold together. */
+export interface AttemptQuery {
+  readonly pageSize: number;
+  /** The cursor of the page before; null for the first. */
+  readonly cursor: string | null;
+  readonly status: DeliveryAttempt['status'] | null;
+  readonly eventType: string | null;
+  readonly messageId: string | null;
+  /** From this time on. */
+  readonly since: Date | null;
+  /** Before this time. */
+  readonly until: Date | null;
+}
+
+/** Newest first. */
+export interface AttemptPage {
+  readonly attempts: readonly DeliveryAttempt[];
+  /** For the page after; null if there is none. */
+  readonly nextCursor: string | null;
+}
+
+/** Consecutive entries of one wallet. */
+export interface EntryRange {
+  readonly customerId: string;
+  readonly currency: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
+
+/** Which messages an endpoint is to get that it missed. */
+export interface RecoveryWindow {
+  readonly since: Date;
+  /** Null for now. */
+  readonly until: Date | null;
+}
+
+/** Sending again what one endpoint missed, page by page. */
+export interface Recovery {
+  readonly recoveryId: string;
+  readonly endpointId: string;
+  readonly since: Date;
+  readonly until: Date;
+  /** stopped: it could not go on, for the `reason`. */
+  readonly state: 'running' | 'finished' | 'stopped';
+  readonly reason: string | null;
+  /** Messages that were kept, and are sent again. */
+  readonly resent: number;
+  /** Messages that nobody had made, because nobody listened, and are made now. */
+  readonly rebuilt: number;
+  readonly createdAt: Date;
+  readonly finishedAt: Date | null;
+}
+
 /** A message to a merchant. The id is stable: the same message has the same id however often it is published. */
 export interface OutgoingMessage {
   readonly merchantId: string;
@@ -45,6 +105,8 @@ export interface OutgoingMessage {
   readonly payload: string;
   /** By which its delivery goes on with a trace. No part of the message. */
   readonly traceParent?: string | null;
+  /** The entries it tells of, if it tells of any. */
+  readonly range?: EntryRange | null;
 }
 
 /**
@@ -52,7 +114,8 @@ export interface OutgoingMessage {
  * RefusalError for what the merchant must mend (a URL that may not be called, an event type that does not exist).
  */
 export interface OutgoingWebhooks {
-  createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint>;
+  /** With `since`, the endpoint also gets what was said from then on. */
+  createEndpoint(merchantId: string, input: EndpointInput, since?: Date): Promise<WebhookEndpoint>;
   listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]>;
   getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null>;
   updateEndpoint(
@@ -61,17 +124,33 @@ export interface OutgoingWebhooks {
     change: Partial<EndpointInput>,
   ): Promise<WebhookEndpoint | null>;
   deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean>;
+  /** The headers with their values; a value that the sender shows to nobody is null. */
+  getHeaders(merchantId: string, endpointId: string): Promise<Readonly<Record<string, string | null>> | null>;
   /** The signing secret, `whsec_` and base64. */
   getSecret(merchantId: string, endpointId: string): Promise<string | null>;
-  /** Makes a new secret and returns it; messages are signed with both for the next 24 hours. */
+  /**
+   * Makes a new secret and returns it; messages are signed with the old ones too for 24 hours each.
+   * @throws RefusalError CONFLICT after ten rotations within 24 hours
+   */
   rotateSecret(merchantId: string, endpointId: string): Promise<string | null>;
-  /** Newest first. */
-  listAttempts(merchantId: string, endpointId: string, limit: number): Promise<readonly DeliveryAttempt[] | null>;
-  /** Sends a message once more to one endpoint, under its own id; false if there is no such message or endpoint. */
+  listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null>;
+  /**
+   * Sends a message once more to one endpoint, under its own id; false if there is no such message or endpoint.
+   * @throws RefusalError CONFLICT if the endpoint is disabled or does not subscribe to the message's type
+   */
   resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean>;
-  /** Sends an example of an event type; returns the message's id. */
+  /**
+   * Sends an example of an event type to this endpoint alone; returns the message's id.
+   * @throws RefusalError CONFLICT if the endpoint is disabled or does not subscribe to the type
+   */
   sendTest(merchantId: string, endpointId: string, eventType: string): Promise<string | null>;
-  /** A link to the Svix App Portal. @throws RefusalError NOT_IMPLEMENTED with the embedded sender */
+  /**
+   * Begins to send what the endpoint missed, at most 30 days of it.
+   * @throws RefusalError CONFLICT if the endpoint is disabled or this is under way already
+   */
+  recover(merchantId: string, endpointId: string, window: RecoveryWindow): Promise<Recovery | null>;
+  getRecovery(merchantId: string, endpointId: string, recoveryId: string): Promise<Recovery | null>;
+  /** A link to the Svix App Portal. @throws RefusalError NOT_IMPLEMENTED where there is no portal */
   portalUrl(merchantId: string): Promise<string>;
   /** Stops timers and connections. */
   close(): Promise<void>;

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import type { Tx } from '../db/transaction.ts';
 import type { Logger } from '../log.ts';
 import type { Tracing } from '../tracing.ts';
 import { idForSvix } from './message-ids.ts';
@@ -6,6 +7,7 @@ import type { OutgoingMessage } from './outgoing.ts';
 import type { Publisher, SendResult } from './publisher.ts';
 import type { SvixAccount, SvixAnswer, SvixCall } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
+import { insertSent } from './svix-store.ts';
 
 /**
  * A wrong token is mended by a person: until then every call would fail the same way. No longer than this, for it may be
@@ -19,6 +21,8 @@ const UNAUTHORIZED_SECONDS = 60;
 const AWAY_AFTER_CALLS = 16;
 const AWAY_SECONDS = 10;
 
+const MAX_NOTED = 10_000;
+
 const SENT: SendResult = { kind: 'sent' };
 
 /** Publishes through Svix, one message a call, under our own message id as event id and idempotency key. */
@@ -30,6 +34,8 @@ export class SvixPublisher implements Publisher {
   readonly #tracing: Tracing | null;
   #pausedUntilMs = 0;
   #unansweredInARow = 0;
+  /** Svix's ids by ours, from handing a message over until that is recorded. */
+  readonly #svixIds = new Map<string, string>();
 
   constructor(account: SvixAccount, clock: Clock, logger: Logger, tracing: Tracing | null = null) {
     this.#account = account;
@@ -57,8 +63,24 @@ export class SvixPublisher implements Publisher {
     return SENT;
   }
 
-  /** Svix has the messages by now. */
-  async record(): Promise<void> {}
+  /** Svix has the messages by now. One whose id there is not known here is asked for when somebody wants to see it. */
+  async record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void> {
+    const sent = messages.flatMap(({ merchantId, eventType, range = null, ...said }) => {
+      const messageId = idForSvix(said.messageId);
+      const svixMessageId = this.#svixIds.get(messageId);
+      this.#svixIds.delete(messageId);
+      return svixMessageId === undefined
+        ? []
+        : [{ merchantId, messageId, svixMessageId, eventType, endpointId: null, range }];
+    });
+    await insertSent(tx, sent, this.#clock.now());
+  }
+
+  /** Messages that are never recorded, since another process did it first, must not pile up. */
+  #note(messageId: string, svixMessageId: string): void {
+    if (this.#svixIds.size >= MAX_NOTED) this.#svixIds.clear();
+    this.#svixIds.set(messageId, svixMessageId);
+  }
 
   async #sendOne({ merchantId, eventType, ...said }: OutgoingMessage): Promise<SendResult> {
     const paused = this.pausedForSeconds();
@@ -68,7 +90,11 @@ export class SvixPublisher implements Publisher {
     const created = await this.#call(merchantId, (svix, application) =>
       svix.message.create(application, message, { idempotencyKey: messageId }),
     );
-    if (created.ok) return SENT;
+    if (created.ok) {
+      // Something in front of Svix may have answered in its place.
+      if (created.value.id) this.#note(messageId, created.value.id);
+      return SENT;
+    }
     if (created.failure.kind === 'conflict') return this.#afterConflict(merchantId, messageId, eventType);
     return this.#toResult(created.failure);
   }

@@ -1,55 +1,89 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, type Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
-import { checkEndpoint, checkEventType } from './endpoint-rules.ts';
-import type { DeliveryAttempt, EndpointInput, OutgoingWebhooks, WebhookEndpoint } from './outgoing.ts';
-import type { SvixAccount, SvixCall } from './svix.ts';
-import type { SvixFailure } from './svix-answers.ts';
+import { newId } from '../ids.ts';
+import type { SecretBox } from '../secret-box.ts';
+import { exampleMessage } from './catalogue.ts';
+import {
+  checkEndpoint,
+  checkEventType,
+  OLD_SECRET_SECONDS,
+  refuseDisabled,
+  refuseRotation,
+  refuseUnlessWanted,
+} from './endpoint-rules.ts';
+import { deleteHeaders, selectHeaderNames, storeHeaders } from './header-store.ts';
+import { idForSvix } from './message-ids.ts';
+import type {
+  AttemptPage,
+  AttemptQuery,
+  EndpointInput,
+  OutgoingWebhooks,
+  Recovery,
+  RecoveryWindow,
+  WebhookEndpoint,
+} from './outgoing.ts';
+import { askForRecovery, beginRecovery, checkWindow } from './recover.ts';
+import { selectRecovery } from './recovery-store.ts';
+import type { SvixAccount, SvixAnswer, SvixCall } from './svix.ts';
+import { listSvixAttempts } from './svix-attempts.ts';
 import type { SvixClient } from './svix-client.ts';
+import { copyTypes, createAtSvix, listAtSvix, type SvixEndpoint, toEndpoint } from './svix-endpoints.ts';
+import { acceptedBySvix, foundBySvix, refuseFor, svixUnavailable } from './svix-refusals.ts';
+import { deleteCopy, readHeaders, refreshCopy, resendToOne, type SingleOptions, sendToOne } from './svix-single.ts';
+import { forgetEndpoint, hasSentToOne, insertSent, noteEndpoint, selectSent } from './svix-store.ts';
 
-const OLD_SECRET_SECONDS = 86_400;
 const PORTAL_LINK_SECONDS = 3600;
-const PAGE_SIZE = 250;
-const MAX_PAGES = 20;
-/** As much of an endpoint's answer as the embedded sender keeps. */
-const MAX_RESPONSE_LENGTH = 2048;
+/** The open-source server answers with an address on these pages instead of a portal's. */
+const PORTAL_DOCUMENTATION = 'docs.svix.com';
+
+export interface SvixWebhooksOptions {
+  readonly account: SvixAccount;
+  readonly pool: Pool;
+  readonly boss: Pick<PgBoss, 'send'>;
+  readonly clock: Clock;
+  readonly allowPrivate: boolean;
+  readonly box: SecretBox;
+}
 
 /** The merchants' outgoing webhooks as Svix keeps them. */
 export class SvixWebhooks implements OutgoingWebhooks {
-  readonly #account: SvixAccount;
-  readonly #allowPrivate: boolean;
+  readonly #options: SvixWebhooksOptions;
+  readonly #db: Queryable;
 
-  constructor(account: SvixAccount, allowPrivate: boolean) {
-    this.#account = account;
-    this.#allowPrivate = allowPrivate;
+  constructor(options: SvixWebhooksOptions) {
+    this.#options = options;
+    this.#db = autocommit(options.pool);
   }
 
-  async createEndpoint(merchantId: string, input: EndpointInput): Promise<WebhookEndpoint> {
-    checkEndpoint(input, this.#allowPrivate);
-    const { url, description, disabled, eventTypes } = input;
-    const endpoint = await this.#send(merchantId, (svix, application) =>
-      svix.endpoint.create(application, { url, description, disabled, ...copyTypes(eventTypes) }),
-    );
-    return endpoint === null ? unavailable() : toEndpoint(endpoint);
+  async createEndpoint(merchantId: string, input: EndpointInput, since?: Date): Promise<WebhookEndpoint> {
+    const { clock, allowPrivate, box, boss } = this.#options;
+    checkEndpoint(input, allowPrivate);
+    const window = since === undefined ? null : checkWindow({ since, until: null }, clock.now());
+    if (window !== null) refuseDisabled(input.disabled);
+    const { headers = {} } = input;
+    const made = await this.#call(merchantId, (svix, application) => createAtSvix(svix, application, input));
+    const endpoint = acceptedBySvix(made) ?? svixUnavailable();
+    await storeHeaders(this.#db, box, { merchantId, endpointId: endpoint.id }, headers);
+    await noteEndpoint(this.#db, merchantId, endpoint.id, input.disabled);
+    if (window !== null) {
+      await beginRecovery(this.#db, { merchantId, endpointId: endpoint.id, window }, clock.now());
+      await askForRecovery(boss);
+    }
+    return toEndpoint(endpoint, Object.keys(headers));
   }
 
   async listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
-    const endpoints: WebhookEndpoint[] = [];
-    let iterator: string | null = null;
-    for (let page = 0; page < MAX_PAGES; page += 1) {
-      const from: string | null = iterator;
-      const answer: SvixEndpointPage | null = await this.#find(merchantId, (svix, application) =>
-        svix.endpoint.list(application, { limit: PAGE_SIZE, iterator: from }),
-      );
-      if (answer === null) return unavailable();
-      endpoints.push(...answer.data.map(toEndpoint));
-      if (answer.done) break;
-      iterator = answer.iterator;
-    }
-    return endpoints;
+    const answer = await this.#call(merchantId, listAtSvix);
+    const endpoints = foundBySvix(answer) ?? svixUnavailable();
+    const names = await selectHeaderNames(this.#db, merchantId);
+    return endpoints.map((endpoint) => toEndpoint(endpoint, names.get(endpoint.id) ?? []));
   }
 
   async getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
-    const endpoint = await this.#find(merchantId, (svix, application) => svix.endpoint.get(application, endpointId));
-    return endpoint === null ? null : toEndpoint(endpoint);
+    return this.#shown(merchantId, await this.#find(merchantId, endpointId));
   }
 
   async updateEndpoint(
@@ -57,152 +91,160 @@ export class SvixWebhooks implements OutgoingWebhooks {
     endpointId: string,
     change: Partial<EndpointInput>,
   ): Promise<WebhookEndpoint | null> {
-    checkEndpoint(change, this.#allowPrivate);
-    const { eventTypes, ...rest } = change;
+    checkEndpoint(change, this.#options.allowPrivate);
+    const { eventTypes, headers, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
-    const endpoint = await this.#send(merchantId, (svix, application) =>
-      svix.endpoint.patch(application, endpointId, patch),
-    );
-    return endpoint === null ? null : toEndpoint(endpoint);
+    const answer = await this.#call(merchantId, async (svix, application) => {
+      // First, since only the change of the endpoint itself makes the server look at them.
+      if (headers !== undefined) await svix.endpoint.setHeaders(application, endpointId, { headers: { ...headers } });
+      if (headers !== undefined) await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId }, headers);
+      const endpoint = await svix.endpoint.patch(application, endpointId, patch);
+      await refreshCopy(this.#single(svix, application, merchantId), endpoint);
+      return endpoint;
+    });
+    const endpoint = acceptedBySvix(answer);
+    if (endpoint !== null) await noteEndpoint(this.#db, merchantId, endpointId, endpoint.disabled ?? false);
+    return this.#shown(merchantId, endpoint);
   }
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    const done = await this.#find(merchantId, async (svix, application) => {
+    const answer = await this.#call(merchantId, async (svix, application) => {
       await svix.endpoint.delete(application, endpointId);
+      const hasCopy = await hasSentToOne(this.#db, merchantId, endpointId);
+      if (hasCopy) await deleteCopy(this.#single(svix, application, merchantId), endpointId);
       return true;
     });
-    return done ?? false;
+    const isDeleted = foundBySvix(answer) ?? false;
+    if (isDeleted) {
+      await deleteHeaders(this.#db, merchantId, endpointId);
+      await forgetEndpoint(this.#db, merchantId, endpointId);
+    }
+    return isDeleted;
+  }
+
+  async getHeaders(merchantId: string, endpointId: string): Promise<Readonly<Record<string, string | null>> | null> {
+    const answer = await this.#call(merchantId, (svix, application) =>
+      readHeaders(this.#single(svix, application, merchantId), endpointId),
+    );
+    return foundBySvix(answer);
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#find(merchantId, (svix, application) =>
+    const answer = await this.#call(merchantId, (svix, application) =>
       svix.endpoint.getSecret(application, endpointId),
     );
-    return secret?.key ?? null;
+    return foundBySvix(answer)?.key ?? null;
   }
 
   async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const secret = await this.#find(merchantId, async (svix, application) => {
+    const answer = await this.#call(merchantId, async (svix, application) => {
       await svix.endpoint.rotateSecret(application, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
       return svix.endpoint.getSecret(application, endpointId);
     });
-    return secret?.key ?? null;
+    // `limit_reached`, the only thing that is wrong with a rotation and no matter of form (which is 422).
+    if (!answer.ok && answer.failure.kind === 'refused' && answer.failure.status === 400) refuseRotation(null);
+    return foundBySvix(answer)?.key ?? null;
   }
 
-  async listAttempts(
-    merchantId: string,
-    endpointId: string,
-    limit: number,
-  ): Promise<readonly DeliveryAttempt[] | null> {
-    const options = { limit: Math.min(limit, PAGE_SIZE), withContent: true, withMsg: true };
-    const answer = await this.#find(merchantId, (svix, application) =>
-      svix.messageAttempt.listByEndpoint(application, endpointId, options),
+  async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
+    const context = { merchantId, endpointId, db: this.#db, now: this.#options.clock.now() };
+    const answer = await this.#call(merchantId, (svix, application) =>
+      listSvixAttempts({ svix, application, ...context }, query),
     );
-    return answer === null ? null : answer.data.filter(isFinished).map(toAttempt);
+    return foundBySvix(answer);
   }
 
   async resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
-    const done = await this.#find(merchantId, async (svix, application) => {
-      await svix.messageAttempt.resend(application, messageId, endpointId);
-      return true;
+    const id = idForSvix(messageId);
+    const endpoint = await this.#find(merchantId, endpointId);
+    if (endpoint === null) return false;
+    refuseDisabled(endpoint.disabled ?? false);
+    const sent = await selectSent(this.#db, merchantId, id);
+    const message =
+      sent ??
+      foundBySvix(
+        await this.#call(merchantId, (svix, application) => svix.message.get(application, id, { withContent: false })),
+      );
+    if (message === null) return false;
+    refuseUnlessWanted(toEndpoint(endpoint, []), message.eventType);
+    const resent: SvixAnswer<unknown> = await this.#call(merchantId, async (svix, application) => {
+      const isSingle = sent !== null && sent.endpointId !== null;
+      if (isSingle) return resendToOne(this.#single(svix, application, merchantId), endpoint, id);
+      return svix.messageAttempt.resend(application, id, endpointId);
     });
-    return done ?? false;
+    if (resent.ok) return true;
+    const { failure } = resent;
+    if (failure.kind === 'refused' && failure.status === 400) {
+      refuse('CONFLICT', 'Svix does not keep the content of this message any more.');
+    }
+    return failure.kind === 'notFound' || failure.kind === 'refused' ? false : refuseFor(failure);
   }
 
   async sendTest(merchantId: string, endpointId: string, eventType: string): Promise<string | null> {
     const type = checkEventType(eventType, 'event_type');
-    const message = await this.#send(merchantId, (svix, application) =>
-      svix.endpoint.sendExample(application, endpointId, { eventType: type }),
+    const endpoint = await this.#find(merchantId, endpointId);
+    if (endpoint === null) return null;
+    refuseUnlessWanted(toEndpoint(endpoint, []), type);
+    const now = this.#options.clock.now();
+    const message = exampleMessage(type, { merchantId, messageId: newId('message'), at: now });
+    const answer = await this.#call(merchantId, (svix, application) =>
+      sendToOne(this.#single(svix, application, merchantId), endpoint, message),
     );
-    return message?.id ?? null;
+    const svixMessageId = acceptedBySvix(answer);
+    if (!svixMessageId) return null;
+    const { messageId } = message;
+    await insertSent(
+      this.#db,
+      [{ merchantId, messageId, svixMessageId, eventType: type, endpointId, range: null }],
+      now,
+    );
+    return messageId;
+  }
+
+  async recover(merchantId: string, endpointId: string, window: RecoveryWindow): Promise<Recovery | null> {
+    const { clock, boss } = this.#options;
+    const endpoint = await this.getEndpoint(merchantId, endpointId);
+    if (endpoint === null) return null;
+    refuseDisabled(endpoint.disabled);
+    const begun = await beginRecovery(this.#db, { merchantId, endpointId, window }, clock.now());
+    await askForRecovery(boss);
+    return begun;
+  }
+
+  getRecovery(merchantId: string, endpointId: string, recoveryId: string): Promise<Recovery | null> {
+    return selectRecovery(this.#db, merchantId, endpointId, recoveryId);
   }
 
   async portalUrl(merchantId: string): Promise<string> {
-    const access = await this.#find(merchantId, (svix, application) =>
+    const answer = await this.#call(merchantId, (svix, application) =>
       svix.authentication.appPortalAccess(application, { expiry: PORTAL_LINK_SECONDS }),
     );
-    return access?.url ?? unavailable();
+    const { url } = foundBySvix(answer) ?? svixUnavailable();
+    if (URL.parse(url)?.hostname !== PORTAL_DOCUMENTATION) return url;
+    return refuse(
+      'NOT_IMPLEMENTED',
+      'Your Svix server is the open-source one, which has no portal. Use the webhook-endpoints routes instead.',
+    );
   }
 
   /** The SDK keeps nothing open. */
   async close(): Promise<void> {}
 
-  /** The result of a call with a body, which Svix may refuse; null if there is nothing of that id. */
-  async #send<T>(merchantId: string, make: SvixCall<T>): Promise<T | null> {
-    const answer = await this.#account.call(merchantId, make);
-    if (answer.ok) return answer.value;
-    const { failure } = answer;
-    if (failure.kind === 'refused') {
-      return refuse('INVALID_REQUEST_BODY', `Svix does not accept this: ${failure.detail}`);
-    }
-    return failure.kind === 'notFound' ? null : refuseFor(failure);
+  #call<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
+    return this.#options.account.call(merchantId, make);
   }
 
-  /** The result of a call that says nothing but ids; null if there is nothing of them, or if Svix takes them for no ids. */
-  async #find<T>(merchantId: string, make: SvixCall<T>): Promise<T | null> {
-    const answer = await this.#account.call(merchantId, make);
-    if (answer.ok) return answer.value;
-    const { failure } = answer;
-    return failure.kind === 'notFound' || failure.kind === 'refused' ? null : refuseFor(failure);
+  async #find(merchantId: string, endpointId: string): Promise<SvixEndpoint | null> {
+    return foundBySvix(await this.#call(merchantId, (svix, application) => svix.endpoint.get(application, endpointId)));
   }
-}
 
-/** A refusal that says who has to do what. */
-function refuseFor(failure: SvixFailure): never {
-  switch (failure.kind) {
-    case 'conflict':
-      return refuse('CONFLICT', 'Svix has this already.');
-    case 'rateLimited': {
-      const retry_after = failure.retryAfterSeconds;
-      return refuse('SERVICE_UNAVAILABLE', `Svix is busy. Try again in ${retry_after} s.`, { retry_after });
-    }
-    default:
-      return unavailable();
+  #single(svix: SvixClient, application: string, merchantId: string): SingleOptions {
+    return { svix, application, merchantId, db: this.#db, box: this.#options.box };
   }
-}
 
-function unavailable(): never {
-  return refuse('SERVICE_UNAVAILABLE', 'Svix, which keeps the webhook endpoints, cannot be used now. Try again later.');
-}
-
-function copyTypes(eventTypes: readonly string[] | null): { eventTypes: string[] | null } {
-  return { eventTypes: eventTypes === null ? null : [...eventTypes] };
-}
-
-type SvixEndpointPage = Awaited<ReturnType<SvixClient['endpoint']['list']>>;
-type SvixEndpoint = Awaited<ReturnType<SvixClient['endpoint']['get']>>;
-type SvixAttempt = Awaited<ReturnType<SvixClient['messageAttempt']['listByEndpoint']>>['data'][number];
-
-function toEndpoint(endpoint: SvixEndpoint): WebhookEndpoint {
-  return {
-    id: endpoint.id,
-    url: endpoint.url,
-    description: endpoint.description,
-    eventTypes: endpoint.eventTypes ?? null,
-    disabled: endpoint.disabled ?? false,
-    createdAt: endpoint.createdAt,
-    updatedAt: endpoint.updatedAt,
-  };
-}
-
-function isFinished({ statusText }: SvixAttempt): boolean {
-  return statusText !== 'pending' && statusText !== 'sending';
-}
-
-/** Svix gives 0 as the status of a try that got no answer, and says why in place of the response. */
-function toAttempt(attempt: SvixAttempt): DeliveryAttempt {
-  const text = attempt.response.slice(0, MAX_RESPONSE_LENGTH);
-  const isAnswered = attempt.responseStatusCode > 0;
-  return {
-    id: attempt.id,
-    messageId: attempt.msg?.eventId ?? attempt.msgId,
-    endpointId: attempt.endpointId,
-    eventType: attempt.msg?.eventType ?? '',
-    status: attempt.statusText === 'success' ? 'succeeded' : 'failed',
-    statusCode: isAnswered ? attempt.responseStatusCode : null,
-    error: isAnswered ? null : text || 'no answer',
-    response: isAnswered ? text : null,
-    durationMs: attempt.responseDurationMs,
-    createdAt: attempt.timestamp,
-  };
+  async #shown(merchantId: string, endpoint: SvixEndpoint | null): Promise<WebhookEndpoint | null> {
+    if (endpoint === null) return null;
+    const names = await selectHeaderNames(this.#db, merchantId);
+    return toEndpoint(endpoint, names.get(endpoint.id) ?? []);
+  }
 }

@@ -43,9 +43,15 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.reconciliation_source', '',                               'select, insert, update'],
 
   ['public.webhook_endpoint',    'select, insert, update, delete',   'select, update'],
-  ['public.webhook_message',     'select, insert',                   'select, insert'],
+  ['public.webhook_older_secret', 'select, insert, delete',          'select'],
+  ['public.webhook_endpoint_headers', 'select, insert, update, delete', 'select'],
+  ['public.webhook_recovery',    'select, insert',                   'select, update'],
+  ['public.webhook_message',     'select, insert',                   'select, insert, update (customer_id, currency, first_seq, last_seq)'],
   ['public.webhook_delivery',    'select, insert, update',           'select, insert, update'],
   ['public.webhook_attempt',     'select',                           'insert'],
+  ['public.svix_message',        'select, insert',                   'select, insert, delete'],
+  ['public.svix_merchant',       'insert',                           'select, insert, update'],
+  ['public.svix_endpoint',       'select, insert, update, delete',   'select, insert, update'],
   ['public.unsent_message',      'select',                           'select, insert, update, delete'],
 
   // The web process makes jobs; the worker runs them, keeps the schedule, and makes the queue by which pg-boss does.

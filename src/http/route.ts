@@ -35,8 +35,8 @@ export type BodySpec =
 
 /** The answer when all is well; every other answer is a refusal. */
 export interface ResponseSpec<Schema extends z.ZodType = z.ZodType> {
-  /** 200 unless given; Dodo Payments answers 200 also where something was made. */
-  readonly status?: 204;
+  /** 200 unless given; Dodo Payments answers 200 also where something was made. 202: it was begun. */
+  readonly status?: 202 | 204;
   readonly description: string;
   /** `z.null()` for an answer without a body. */
   readonly schema: Schema;

@@ -11,6 +11,7 @@ import type { Route } from './route.ts';
 import { systemRoutes } from './system.ts';
 import { walletRoutes } from './wallets.ts';
 import { webhookEndpointRoutes } from './webhook-endpoints.ts';
+import { webhookMessageRoutes } from './webhook-messages.ts';
 import { webhookRoutes } from './webhooks.ts';
 
 /** Every route there is. Express looks from the top, so the busy ones come first, and fixed paths before patterns. */
@@ -24,6 +25,7 @@ export const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...reconciliationRoutes,
   ...webhookEndpointRoutes,
+  ...webhookMessageRoutes,
   ...adminMerchantRoutes,
   ...adminApiKeyRoutes,
   ...adminSourceRoutes,

@@ -1,60 +1,34 @@
 import { z } from 'zod';
-import type { DeliveryAttempt, WebhookEndpoint } from '../announcements/outgoing.ts';
+import type { WebhookEndpoint } from '../announcements/outgoing.ts';
 import { refuse } from '../errors.ts';
-import { itemsOf, plainIdParams, queryInteger, text, timestamp } from './fields.ts';
+import { itemsOf, moment, plainIdParams, text, timestamp } from './fields.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const endpoint = z
   .strictObject({
-    id: z.string(),
+    endpoint_id: z.string(),
+    id: z.string().meta({ description: 'The same as `endpoint_id`, by its older name.' }),
     url: z.string(),
     description: z.string(),
     event_types: z.array(z.string()).nullable().meta({ description: 'The event types it gets; null for all.' }),
     disabled: z.boolean(),
+    header_names: z.array(z.string()).meta({ description: 'The headers it gets; their values may be passwords.' }),
     created_at: timestamp,
     updated_at: timestamp,
   })
   .meta({ id: 'WebhookEndpoint' });
 
-const attempt = z
-  .strictObject({
-    id: z.string(),
-    message_id: z.string(),
-    endpoint_id: z.string(),
-    event_type: z.string(),
-    status: z.enum(['succeeded', 'failed']),
-    status_code: z.int().nullable().meta({ description: 'Null when no answer came.' }),
-    error: z.string().nullable(),
-    response: z.string().nullable().meta({ description: "The start of the endpoint's answer." }),
-    duration_ms: z.number().nullable(),
-    created_at: timestamp,
-  })
-  .meta({ id: 'DeliveryAttempt' });
-
 function endpointResponse(one: WebhookEndpoint): z.output<typeof endpoint> {
   return {
+    endpoint_id: one.id,
     id: one.id,
     url: one.url,
     description: one.description,
     event_types: one.eventTypes === null ? null : [...one.eventTypes],
     disabled: one.disabled,
+    header_names: [...one.headerNames],
     created_at: one.createdAt.toISOString(),
     updated_at: one.updatedAt.toISOString(),
-  };
-}
-
-function attemptResponse(one: DeliveryAttempt): z.output<typeof attempt> {
-  return {
-    id: one.id,
-    message_id: one.messageId,
-    endpoint_id: one.endpointId,
-    event_type: one.eventType,
-    status: one.status,
-    status_code: one.statusCode,
-    error: one.error,
-    response: one.response,
-    duration_ms: one.durationMs,
-    created_at: one.createdAt.toISOString(),
   };
 }
 
@@ -67,15 +41,21 @@ const input = {
     .max(100, { error: 'wants 100 event types or fewer' })
     .nullable(),
   disabled: z.boolean({ error: 'wants true or false' }),
+  headers: z
+    .record(text(100, 1), text(2000, 1), { error: 'wants an object of header names and values' })
+    .refine((headers) => Object.keys(headers).length <= 20, { error: 'wants 20 headers or fewer' })
+    .meta({
+      description:
+        'Headers for every request, such as Authorization; all of them. Not those that belong to the message or the connection (Content-…, Host, User-Agent, svix-…, webhook-… and the like).',
+    }),
 };
 
 const tag = 'Outgoing webhooks';
 const path = '/webhook-endpoints';
 const params = plainIdParams('endpoint_id');
 const one = { description: 'The endpoint.', schema: endpoint };
-const accepted = z.strictObject({ message_id: z.string() });
 
-function noEndpoint(): never {
+export function noEndpoint(): never {
   return refuse('NOT_FOUND', 'There is no such webhook endpoint.');
 }
 
@@ -90,12 +70,17 @@ const create = merchantRoute({
     description: input.description.default(''),
     event_types: input.event_types.default(null),
     disabled: input.disabled.default(false),
+    headers: input.headers.default({}),
+    since: moment.optional().meta({
+      description:
+        'Also send what was said from this time on, at most 30 days ago; see the recover route. It begins within seconds.',
+    }),
   }),
   response: one,
   errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, body }) {
-    const { event_types: eventTypes, ...rest } = body;
-    return endpointResponse(await webhooks.createEndpoint(merchantId, { ...rest, eventTypes }));
+    const { event_types: eventTypes, since, ...rest } = body;
+    return endpointResponse(await webhooks.createEndpoint(merchantId, { ...rest, eventTypes }, since));
   },
 });
 
@@ -135,12 +120,13 @@ const update = merchantRoute({
   body: z.strictObject(input).partial(),
   response: one,
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, body }) {
-    const { url, description, event_types: eventTypes, disabled } = body;
+    const { url, description, event_types: eventTypes, disabled, headers } = body;
     const changed = await webhooks.updateEndpoint(merchantId, id, {
       ...(url === undefined ? {} : { url }),
       ...(description === undefined ? {} : { description }),
       ...(eventTypes === undefined ? {} : { eventTypes }),
       ...(disabled === undefined ? {} : { disabled }),
+      ...(headers === undefined ? {} : { headers }),
     });
     return endpointResponse(changed ?? noEndpoint());
   },
@@ -157,6 +143,28 @@ const remove = merchantRoute({
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
     if (!(await webhooks.deleteEndpoint(merchantId, id))) noEndpoint();
     return null;
+  },
+});
+
+const showHeaders = merchantRoute({
+  method: 'get',
+  path: `${path}/{endpoint_id}/headers`,
+  // Their values may be passwords.
+  scope: 'write',
+  tag,
+  summary: 'Show the headers that the endpoint gets, with their values',
+  params,
+  response: {
+    description: 'The headers.',
+    schema: z.strictObject({
+      endpoint_id: z.string(),
+      headers: z.record(z.string(), z.string().nullable()).meta({
+        description: 'By name. Null for a secret that was set in Svix’s portal, which shows it to nobody.',
+      }),
+    }),
+  },
+  async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
+    return { endpoint_id: id, headers: { ...((await webhooks.getHeaders(merchantId, id)) ?? noEndpoint()) } };
   },
 });
 
@@ -183,58 +191,12 @@ const rotateSecret = merchantRoute({
   path: `${path}/{endpoint_id}/secret/rotate`,
   scope: 'write',
   tag,
-  summary: 'Make a new secret; messages are signed with the old one too for 24 hours',
+  summary: 'Make a new secret; messages are signed with the old one too for 24 hours. Ten times within 24 hours',
   params,
   response: { description: 'The new secret.', schema: secret },
+  errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
     return { secret: (await webhooks.rotateSecret(merchantId, id)) ?? noEndpoint() };
-  },
-});
-
-const listAttempts = merchantRoute({
-  method: 'get',
-  path: `${path}/{endpoint_id}/attempts`,
-  scope: 'read',
-  tag,
-  summary: 'List the latest attempts to deliver to the endpoint, newest first',
-  params,
-  query: z.strictObject({ page_size: queryInteger(1, 100).default(10) }),
-  response: { description: 'The attempts.', schema: itemsOf(attempt) },
-  async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, query }) {
-    const attempts = await webhooks.listAttempts(merchantId, id, query.page_size);
-    return { items: (attempts ?? noEndpoint()).map(attemptResponse) };
-  },
-});
-
-const resend = merchantRoute({
-  method: 'post',
-  path: `${path}/{endpoint_id}/messages/{message_id}/resend`,
-  scope: 'write',
-  tag,
-  summary: 'Send a message to the endpoint once more, under its own id',
-  params: params.extend(plainIdParams('message_id').shape),
-  response: { description: 'It will be sent.', schema: accepted },
-  errors: ['CONFLICT'],
-  async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id, message_id: messageId } }) {
-    if (!(await webhooks.resend(merchantId, id, messageId)))
-      refuse('NOT_FOUND', 'There is no such message or endpoint.');
-    return { message_id: messageId };
-  },
-});
-
-const sendTest = merchantRoute({
-  method: 'post',
-  path: `${path}/{endpoint_id}/test`,
-  scope: 'write',
-  tag,
-  summary: 'Send an example of an event type to the endpoint',
-  params,
-  body: z.strictObject({ event_type: text(100, 1) }),
-  response: { description: 'It will be sent.', schema: accepted },
-  errors: ['CONFLICT'],
-  async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, body }) {
-    const messageId = await webhooks.sendTest(merchantId, id, body.event_type);
-    return { message_id: messageId ?? noEndpoint() };
   },
 });
 
@@ -257,10 +219,8 @@ export const webhookEndpointRoutes: readonly Route[] = [
   retrieve,
   update,
   remove,
+  showHeaders,
   showSecret,
   rotateSecret,
-  listAttempts,
-  resend,
-  sendTest,
   portal,
 ];

@@ -18,11 +18,13 @@ describe('an endpoint', () => {
     const { status, body: made } = await app.call('POST', path, { url });
     expect(status).toBe(200);
     expect(made).toEqual({
-      id: expect.stringMatching(/^ep_/),
+      endpoint_id: expect.stringMatching(/^ep_/),
+      id: made.endpoint_id,
       url,
       description: '',
       event_types: null,
       disabled: false,
+      header_names: [],
       created_at: expect.any(String),
       updated_at: expect.any(String),
     });

@@ -4,12 +4,15 @@ import { announce } from '../../src/announcements/announce.ts';
 import { deliverWebhook } from '../../src/announcements/direct-deliver.ts';
 import { requeueDeliveries } from '../../src/announcements/direct-requeue.ts';
 import { DirectSender } from '../../src/announcements/direct-send.ts';
+import { storeHeaders } from '../../src/announcements/header-store.ts';
 import { createOutgoing, type Outgoing } from '../../src/announcements/index.ts';
 import type { EndpointInput, WebhookEndpoint } from '../../src/announcements/outgoing.ts';
-import { transaction } from '../../src/db/transaction.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/log.ts';
 import { createBoss, QUEUES } from '../../src/queues.ts';
+import { sign } from '../../src/standard-webhooks.ts';
+import { NEWEST } from '../support/attempts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { BOX } from '../support/secrets.ts';
@@ -66,6 +69,10 @@ const makeEndpoint = (overrides: Partial<EndpointInput> = {}): Promise<WebhookEn
     ...overrides,
   });
 
+/** The endpoint's newest attempts. */
+const attemptsOf = async (endpointId: string) =>
+  (await outgoing.webhooks.listAttempts(MERCHANT, endpointId, NEWEST))?.attempts ?? null;
+
 /** Runs the jobs that wait, whenever they are due, and returns how many there were. */
 async function deliverAll(sender = outgoing.deliver): Promise<number> {
   const jobs = await boss.fetch('deliver-webhook', { batchSize: 100, ignoreStartAfter: true });
@@ -121,7 +128,7 @@ describe('a delivery', () => {
       business_id: MERCHANT,
       data: { customer_id: 'cus_a', currency: 'USD' },
     });
-    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toMatchObject([
+    expect(await attemptsOf(endpoint.id)).toMatchObject([
       {
         messageId: payload.id,
         endpointId: endpoint.id,
@@ -230,9 +237,7 @@ describe('a delivery', () => {
     await announceAll();
     receiver.answerWith(answer);
     await deliverAll((job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box: BOX }, job, key));
-    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toMatchObject([
-      { status: 'failed', ...attempt },
-    ]);
+    expect(await attemptsOf(endpoint.id)).toMatchObject([{ status: 'failed', ...attempt }]);
     const [delivery] = await deliveries();
     expect(delivery).toMatchObject({ state: 'pending', attempts: 1 });
     expect(delivery?.wait_seconds).toBeGreaterThan(waitSeconds * 0.8 - 4);
@@ -262,8 +267,30 @@ describe('a delivery', () => {
     if (job === undefined) throw new Error('no job');
     await outgoing.deliver({ id: job.id, retryCount: 7 }, QUEUES['deliver-webhook'].payload.parse(job.data));
     expect(receiver.received).toHaveLength(1);
-    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toEqual([]);
+    expect(await attemptsOf(endpoint.id)).toEqual([]);
     expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 0 }]);
+  });
+
+  test('that failed late, after a resend was delivered, stays delivered', async () => {
+    const endpoint = await makeEndpoint();
+    await credit();
+    await announceAll();
+    const [job] = await boss.fetch('deliver-webhook');
+    if (job === undefined) throw new Error('no job');
+    const key = QUEUES['deliver-webhook'].payload.parse(job.data);
+    const hangs = Promise.withResolvers<void>();
+    const late = { statusCode: null, error: 'no answer', response: null, durationMs: 1, timedOut: true };
+    const sender = { post: () => hangs.promise.then(() => ({ ...late, retryAfterSeconds: null })) };
+    const options = { pool: database.pool, boss, clock, logger, box: BOX };
+    const first = deliverWebhook({ ...options, sender }, { id: job.id, retryCount: 0 }, key);
+    expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, key.messageId)).toBe(true);
+    expect(await deliverAll()).toBe(1);
+    hangs.resolve();
+    await first;
+    expect(await deliveries()).toMatchObject([{ state: 'delivered', wait_seconds: null }]);
+    expect(await deliverAll()).toBe(0);
+    expect(receiver.received).toHaveLength(1);
+    expect((await attemptsOf(endpoint.id))?.map(({ status }) => status).toSorted()).toEqual(['failed', 'succeeded']);
   });
 
   test('passes failures of our own on, for pg-boss to try again', async () => {
@@ -436,7 +463,7 @@ describe('an endpoint', () => {
     await announceAll();
     expect(await deliverAll()).toBe(0);
     expect(await deliveries()).toMatchObject([{ state: 'failed', attempts: 0, wait_seconds: null }]);
-    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toEqual([]);
+    expect(await attemptsOf(endpoint.id)).toEqual([]);
     const { rows } = await database.pool.query('select message_id from webhook_delivery');
     const messageId = rows[0]?.message_id;
     await outgoing.webhooks.updateEndpoint(MERCHANT, endpoint.id, { disabled: false });
@@ -447,7 +474,7 @@ describe('an endpoint', () => {
     expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 1 }]);
     await passTime();
     expect(await deliverAll()).toBe(1);
-    expect(await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, 10)).toMatchObject([
+    expect(await attemptsOf(endpoint.id)).toMatchObject([
       { messageId, status: 'succeeded' },
       { messageId, status: 'failed' },
     ]);
@@ -502,19 +529,82 @@ describe('an endpoint', () => {
     expect(() => receiver.verify(later, before)).toThrow('No matching signature');
   });
 
-  test('gets a test event whatever its filter, with fresh ids each time', async () => {
-    const endpoint = await makeEndpoint({ eventTypes: ['wallet.created'] });
-    const first = await outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'wallet.balance.low');
-    const second = await outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'wallet.balance.low');
+  test('whose secret is rotated again within a day is signed for with every secret that is not a day old', async () => {
+    const endpoint = await makeEndpoint();
+    const secrets = [await secretOf(endpoint)];
+    const receive = async () => {
+      await outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'wallet.created');
+      await deliverAll();
+      const request = receiver.received.at(-1);
+      if (request === undefined) throw new Error('nothing was received');
+      return request;
+    };
+    for (let hour = 0; hour < 10; hour += 1) {
+      offsetMs = hour * 3_600_000;
+      secrets.push((await outgoing.webhooks.rotateSecret(MERCHANT, endpoint.id)) ?? '');
+    }
+    const first = await receive();
+    expect(String(first.headers['webhook-signature']).split(' ')).toHaveLength(11);
+    const refusal = { code: 'CONFLICT', message: expect.stringContaining('10 times within 24 hours') };
+    await expect(outgoing.webhooks.rotateSecret(MERCHANT, endpoint.id)).rejects.toMatchObject({ refusal });
+    expect(await secretOf(endpoint)).toBe(secrets.at(-1));
+    offsetMs = DAY_MS + 1000;
+    const later = await receive();
+    const signatures = new Set(String(later.headers['webhook-signature']).split(' '));
+    const timestamp = Number(later.headers['webhook-timestamp']);
+    const isSigned = secrets.map((secret) =>
+      signatures.has(sign(secret, String(later.headers['webhook-id']), timestamp, later.body)),
+    );
+    expect(isSigned).toEqual([false, ...Array.from({ length: 10 }, () => true)]);
+    expect(await outgoing.webhooks.rotateSecret(MERCHANT, endpoint.id)).toMatch(/^whsec_/);
+  });
+
+  test('that is given up is told of to the merchant’s other endpoints, in the transaction that disables it', async () => {
+    const endpoint = await makeEndpoint({ description: 'Accounting', url: `${receiver.url}/broken?key=of-theirs` });
+    await credit();
+    await announceAll();
+    receiver.answerWith({ status: 500 });
     await deliverAll();
-    expect(receiver.payloads.map(({ id }) => id).toSorted()).toEqual([first, second].toSorted());
-    expect(receiver.payloads[0]).toMatchObject({
-      type: 'wallet.balance.low',
-      business_id: MERCHANT,
-      data: { threshold: 1000 },
-    });
-    const refusal = { code: 'INVALID_REQUEST_BODY', message: expect.stringContaining('event_type:') };
-    await expect(outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'nope')).rejects.toMatchObject({ refusal });
+    await makeEndpoint({ url: `${receiver.url}/other` });
+    offsetMs = 5 * DAY_MS + 60_000;
+    receiver.answerWith({ status: 500 });
+    await passTime();
+    await deliverAll();
+    expect(await outgoing.webhooks.getEndpoint(MERCHANT, endpoint.id)).toMatchObject({ disabled: true });
+    const { rows } = await database.pool.query('select event_type, payload from unsent_message');
+    expect(rows).toMatchObject([{ event_type: 'endpoint.disabled' }]);
+    expect(rows[0].payload).not.toContain('of-theirs');
+    await announceAll();
+    await deliverAll();
+    const told = receiver.received.filter(({ path }) => path === '/hook/other').map(({ body }) => JSON.parse(body));
+    expect(told).toMatchObject([
+      {
+        type: 'endpoint.disabled',
+        business_id: MERCHANT,
+        data: { endpoint_id: endpoint.id, description: 'Accounting', failing_since: expect.any(String) },
+      },
+    ]);
+    expect(receiver.received.filter(({ path }) => path.startsWith('/hook/broken'))).toHaveLength(2);
+  });
+
+  test('gets its merchant’s headers with every request, and none in the place of ours', async () => {
+    const endpoint = await makeEndpoint({ headers: { Authorization: 'Bearer of-theirs', 'X-Shop': 'one two' } });
+    expect(endpoint.headerNames).toEqual(['Authorization', 'X-Shop']);
+    await outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'wallet.created');
+    await deliverAll();
+    const request = onlyRequest();
+    expect(request.headers).toMatchObject({ authorization: 'Bearer of-theirs', 'x-shop': 'one two' });
+    const { rows } = await database.pool.query('select * from webhook_endpoint_headers');
+    expect(JSON.stringify(rows)).not.toContain('of-theirs');
+    // A row that somebody changed: it was never checked.
+    const forged = { 'Webhook-Signature': 'v1,forged', 'webhook-id': 'msg_forged', 'Content-Type': 'text/plain' };
+    await storeHeaders(autocommit(database.pool), BOX, { merchantId: MERCHANT, endpointId: endpoint.id }, forged);
+    await outgoing.webhooks.sendTest(MERCHANT, endpoint.id, 'wallet.created');
+    await deliverAll();
+    const later = receiver.received.at(-1);
+    if (later === undefined) throw new Error('nothing was received');
+    receiver.verify(later, await secretOf(endpoint));
+    expect(JSON.stringify(later.headers)).not.toContain('forged');
   });
 
   test('gets a message again when asked, under its id; an exhausted one is tried once', async () => {
@@ -593,7 +683,7 @@ describe('the merchant’s endpoints', () => {
     expect(await webhooks.updateEndpoint(merchantId, id, { disabled: true })).toBeNull();
     expect(await webhooks.getSecret(merchantId, id)).toBeNull();
     expect(await webhooks.rotateSecret(merchantId, id)).toBeNull();
-    expect(await webhooks.listAttempts(merchantId, id, 10)).toBeNull();
+    expect(await webhooks.listAttempts(merchantId, id, NEWEST)).toBeNull();
     expect(await webhooks.sendTest(merchantId, id, 'wallet.created')).toBeNull();
     expect(await webhooks.resend(merchantId, id, rows[0]?.message_id)).toBe(false);
     expect(await webhooks.deleteEndpoint(merchantId, id)).toBe(false);

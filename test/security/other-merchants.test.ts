@@ -21,7 +21,12 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
+  'post /webhook-endpoints/{endpoint_id}/recover': { since: yesterday() },
 };
+
+function yesterday(): string {
+  return new Date(Date.now() - 86_400_000).toISOString();
+}
 
 let app: TestApp;
 let operator: Operator;
@@ -46,7 +51,8 @@ async function newWorld(name: string): Promise<World> {
   const shop = await operator.newShop('stripe', { api_key: `sk_test_${randomUUID()}`.replaceAll('-', '') });
   const call = async (method: string, path: string, body?: unknown): Promise<Answer['body']> => {
     const answer = await app.call(method, path, body, shop.key);
-    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    if (answer.status !== 200 && answer.status !== 202)
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   };
   const deliver = async (paymentId: string, customerId: string) => {
@@ -57,6 +63,7 @@ async function newWorld(name: string): Promise<World> {
   };
   const endpoint = await call('POST', '/webhook-endpoints', { url: `http://127.0.0.1:9/${name}` });
   const message = await call('POST', `/webhook-endpoints/${endpoint.id}/test`, { event_type: 'wallet.balance.low' });
+  const { recovery_id } = await call('POST', `/webhook-endpoints/${endpoint.id}/recover`, { since: yesterday() });
   await deliver(`pi_${name}`, shop.customerId);
   await deliver(`pi_${name}_parked`, 'cus_nobody');
   const parked = await call('GET', '/events?status=parked');
@@ -71,6 +78,7 @@ async function newWorld(name: string): Promise<World> {
     event_id: parked.items[0].event_id,
     endpoint_id: endpoint.id,
     message_id: message.message_id,
+    recovery_id,
     run_id: run.run_id,
   };
   return { ...shop, ids };

@@ -60,7 +60,8 @@ describe('the catalogue', () => {
       for (const target of ['draft-7', 'draft-2020-12'] as const) {
         const schema = payloadJsonSchema(event, target);
         expect(schema).toMatchObject({ type: 'object', description: event.description, examples: [event.example] });
-        expect(schema.properties).toHaveProperty('data.properties.customer_id');
+        const about = event.type === 'endpoint.disabled' ? 'endpoint_id' : 'customer_id';
+        expect(schema.properties).toHaveProperty(`data.properties.${about}`);
       }
       const sent = exampleMessage(event.type, { merchantId: 'bus_1', messageId: 'msg_1', at: NOW });
       const { data } = event.example;
@@ -77,6 +78,7 @@ describe('the catalogue', () => {
       'wallet.balance.recovered',
       'wallet.balance.depleted',
       'payment.reconciled',
+      'endpoint.disabled',
     ]);
     for (const type of OUTGOING_EVENT_TYPES) expect(type).toMatch(/^[A-Za-z0-9._-]+$/);
     expect(isOutgoingEventType('toString')).toBe(false);
