@@ -1,5 +1,4 @@
 import { refuse } from '../errors.ts';
-import { listAtSvix } from './move.ts';
 import type { SvixAccount } from './svix.ts';
 import {
   type ApplicationIdentity,
@@ -9,6 +8,7 @@ import {
   type SvixApplication,
   takeOver,
 } from './svix-applications.ts';
+import { listAtSvix } from './svix-endpoints.ts';
 
 /**
  * The first release gave a merchant's application the merchant's id as its uid and no mark, so two installations with one token

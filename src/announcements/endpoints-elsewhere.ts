@@ -9,15 +9,15 @@ export interface EndpointsElsewhere {
 
 /**
  * Counts the endpoints that the present sender knows nothing of, or nothing new: with Svix, those of the embedded sender that
- * were not moved to Svix; with the embedded sender, those that were, and not back.
+ * were not moved to Svix; with the embedded sender, those that we know at Svix and that were not moved back.
  */
 export async function countElsewhere(db: Queryable, sender: 'svix' | 'embedded'): Promise<EndpointsElsewhere> {
-  const { rows } = await db.query<EndpointsElsewhere>(
-    `select count(*)::integer as endpoints, count(distinct merchant_id)::integer as merchants
-     from webhook_endpoint where (moved_at is null) = $1`,
-    [sender === 'svix'],
-  );
+  const { rows } = await db.query<EndpointsElsewhere>(sender === 'svix' ? NOT_MOVED : AT_SVIX);
   const [row] = rows;
   invariant(row !== undefined, 'a count without a row');
   return row;
 }
+
+const COUNTS = 'count(*)::integer as endpoints, count(distinct merchant_id)::integer as merchants';
+const NOT_MOVED = `select ${COUNTS} from webhook_endpoint where moved_at is null or updated_at > moved_at`;
+const AT_SVIX = `select ${COUNTS} from svix_endpoint`;

@@ -101,4 +101,4 @@ export class SenderWatch {
 const NOT_MOVED =
   'endpoints of the embedded sender hear nothing now that Svix delivers: run "npx chokin webhooks move --to svix", or unset SVIX_TOKEN';
 const NOT_MOVED_BACK =
-  'endpoints were moved to Svix, but the embedded sender delivers, with what it knew of them then: run "npx chokin webhooks move --to embedded", or set SVIX_TOKEN';
+  'endpoints at Svix hear nothing now that the embedded sender delivers, or have newer settings there: run "npx chokin webhooks move --to embedded" with SVIX_TOKEN, or set it for good';

@@ -1,6 +1,7 @@
 import { refuse } from '../errors.ts';
 import type { SvixAnswer } from './svix.ts';
 import type { SvixFailure } from './svix-answers.ts';
+import { describeSvixFailure } from './svix-failures.ts';
 
 /** What a failure of Svix means for the caller of our API. */
 
@@ -31,7 +32,7 @@ export function refuseFor(failure: SvixFailure): never {
       return refuse('SERVICE_UNAVAILABLE', `Svix is busy. Try again in ${retry_after} s.`, { retry_after });
     }
     default:
-      return svixUnavailable();
+      return refuse('SERVICE_UNAVAILABLE', describeSvixFailure(failure, 'Svix, which keeps the webhook endpoints,'));
   }
 }
 

@@ -140,6 +140,18 @@ export async function forgetEndpoint(db: Queryable, merchantId: string, endpoint
   await db.query('delete from svix_endpoint where merchant_id = $1 and endpoint_id = $2', [merchantId, endpointId]);
 }
 
+/** Forgets the merchant's endpoints that are not among those that Svix has. */
+export async function forgetEndpointsBut(
+  db: Queryable,
+  merchantId: string,
+  endpointIds: readonly string[],
+): Promise<void> {
+  await db.query('delete from svix_endpoint where merchant_id = $1 and not endpoint_id = any ($2)', [
+    merchantId,
+    endpointIds,
+  ]);
+}
+
 /** Which of the merchant's endpoints we last knew enabled. */
 export async function selectEnabled(db: Queryable, merchantId: string): Promise<ReadonlySet<string>> {
   const { rows } = await db.query<{ endpoint_id: string }>(

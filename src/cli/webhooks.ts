@@ -2,12 +2,15 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { type Adoption, adopt } from '../announcements/adopt.ts';
 import { countElsewhere, type EndpointsElsewhere } from '../announcements/endpoints-elsewhere.ts';
-import { type MoveStep, moveToEmbedded, moveToSvix } from '../announcements/move.ts';
+import type { MoveStep } from '../announcements/move.ts';
 import { merchantsWithEndpoints } from '../announcements/move-store.ts';
+import { moveToEmbedded } from '../announcements/move-to-embedded.ts';
+import { moveToSvix } from '../announcements/move-to-svix.ts';
 import { SvixAccount } from '../announcements/svix.ts';
 import { isSvixError, readSvixFailure } from '../announcements/svix-answers.ts';
 import { type ApplicationIdentity, identitiesFrom } from '../announcements/svix-applications.ts';
-import { checkSvix, describeSvixFailure } from '../announcements/svix-check.ts';
+import { checkSvix } from '../announcements/svix-check.ts';
+import { describeSvixFailure } from '../announcements/svix-failures.ts';
 import { readInstallationId } from '../db/installation.ts';
 import { RefusalError, refusal, refuse } from '../errors.ts';
 import { listMerchants } from '../merchants/merchant-store.ts';
@@ -53,7 +56,7 @@ function addStatusCommand(group: Command): void {
         problem,
         endpoints_elsewhere: elsewhere.endpoints,
       };
-      const other = sender === 'svix' ? 'not moved to Svix' : 'moved to Svix, not back';
+      const other = sender === 'svix' ? 'not moved to Svix' : 'still at Svix';
       const text = properties({
         installation: installationId,
         sender: account === null ? 'embedded' : `Svix (${json.server})`,

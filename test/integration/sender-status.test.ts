@@ -30,6 +30,7 @@ beforeEach(async () => {
   svix = await SvixServer.start();
   lines.length = 0;
   await database.pool.query('delete from webhook_endpoint');
+  await database.pool.query('delete from svix_endpoint');
 });
 afterEach(() => svix.close());
 
@@ -41,8 +42,8 @@ function watch({ token = SVIX_TOKEN, serverUrl = svix.url, timeoutMs = 2_000 } =
 async function addEndpoint(endpointId: string, movedAt: string | null = null): Promise<void> {
   await database.pool.query(
     `insert into webhook_endpoint (merchant_id, endpoint_id, url, secret, created_at, updated_at, moved_at)
-     values ($1, $2, 'https://merchant.example', 'whsec_AAAA', now(), now(), $3)`,
-    [MERCHANT, endpointId, movedAt],
+     values ($1, $2, 'https://merchant.example', 'whsec_AAAA', $4, $4, $3)`,
+    [MERCHANT, endpointId, movedAt, '2025-12-01T00:00:00Z'],
   );
 }
 
@@ -114,9 +115,12 @@ describe('endpoints on the other side', () => {
     expect(lines).toMatchObject([{ level: 50, endpoints: 1, msg: expect.stringContaining('move --to svix') }]);
   });
 
-  it('are told of loudly where the embedded sender delivers and they were moved to Svix', async () => {
+  it('are told of loudly where the embedded sender delivers and Svix has them', async () => {
     await addEndpoint('ep_one');
-    await addEndpoint('ep_two', '2026-01-01T00:00:00Z');
+    await database.pool.query(
+      "insert into svix_endpoint (merchant_id, endpoint_id, disabled) values ($1, 'ep_2', false)",
+      [MERCHANT],
+    );
     const embedded = new SenderWatch({ pool: database.pool, logger, account: null });
     expect(await embedded.check()).toEqual({ sender: 'embedded', state: 'ok', problem: null, endpointsElsewhere: 1 });
     expect(lines).toMatchObject([{ level: 50, endpoints: 1, msg: expect.stringContaining('move --to embedded') }]);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createOutgoing } from '../../src/announcements/index.ts';
-import { type MoveOptions, type MoveStep, moveToEmbedded, moveToSvix } from '../../src/announcements/move.ts';
+import type { MoveOptions, MoveStep } from '../../src/announcements/move.ts';
+import { moveToEmbedded } from '../../src/announcements/move-to-embedded.ts';
+import { moveToSvix } from '../../src/announcements/move-to-svix.ts';
 import type { OutgoingWebhooks } from '../../src/announcements/outgoing.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { type ApplicationIdentity, identitiesFrom } from '../../src/announcements/svix-applications.ts';
@@ -42,6 +44,7 @@ beforeEach(async () => {
   await account.client.application.delete(uid).catch(() => {});
 });
 
+const HEADERS = { 'x-team': 'payments', authorization: 'Bearer of-the-shop' };
 const SHOP = {
   url: 'https://shop.example/hook',
   description: 'Shop',
@@ -98,6 +101,19 @@ describe('moving to Svix', () => {
     ];
     expect(await atSvix()).toEqual(expect.arrayContaining(changed));
     expect(await secretAtSvix(await idAtSvix(SHOP.url))).toBe(secret);
+  });
+
+  it('takes headers along both ways, values that Svix shows to nobody included', async () => {
+    const shop = await embedded.createEndpoint(MERCHANT, { ...SHOP, headers: HEADERS });
+    await move(moveToSvix);
+    const svixId = await idAtSvix(SHOP.url);
+    const { headers, sensitive } = await account.client.endpoint.getHeaders(identity.uid, svixId);
+    expect({ headers, sensitive }).toEqual({ headers: { 'x-team': 'payments' }, sensitive: ['authorization'] });
+    expect(await move(moveToEmbedded)).toEqual({ 'shop.example': 'unchanged' });
+    await move(moveToSvix);
+    await account.client.endpoint.patchHeaders(identity.uid, svixId, { headers: { 'x-team': 'ops' } });
+    expect(await move(moveToEmbedded)).toEqual({ 'shop.example': 'updated' });
+    expect(await embedded.getHeaders(MERCHANT, shop.id)).toEqual({ ...HEADERS, 'x-team': 'ops' });
   });
 
   it('does not bring back what was deleted there, unless it is told to', async () => {
