@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { createOutgoing } from '../src/announcements/index.ts';
 import { createNudger } from '../src/announcements/nudge.ts';
 import { retryRefusedAtStart } from '../src/announcements/retry-refused.ts';
@@ -79,7 +80,8 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
 
   await workApplyProviderEvent(boss, { ...shared, sources, settings, waitSeconds, onPosted, metrics, tracing });
-  await workAnnounceBalanceChanges(boss, { pool, publisher: outgoing.publisher, logger, signal, metrics, tracing });
+  const { publisher } = outgoing;
+  const announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger, metrics, tracing });
   await workDeliverWebhook(boss, outgoing);
   await workRecoverEndpoints(boss, outgoing, signal);
   await workWatchEndpoints(boss, outgoing, signal);
@@ -99,11 +101,11 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
       shutdown.abort();
       // Every worker is told to take no more before pg-boss begins to close one thing after another.
       await Promise.all(QUEUE_NAMES.map((name) => boss.offWork(name, { wait: false })));
-      const stopped = boss.stop({ graceful: true, timeout: 25_000 });
+      const announced = Promise.race([announcer.close(), delay(JOBS_PATIENCE_MS, null, { ref: false })]);
+      const stopped = boss.stop({ graceful: true, timeout: JOBS_PATIENCE_MS });
       // An audit reads every entry and may take longer than a platform waits; it writes nothing, and will run again.
       await pool.query('select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1', [auditName]);
-      await stopped;
-      await retried;
+      await Promise.all([announced, stopped, retried]);
       await nudger.close();
       await outgoing.close();
       await server?.close(METRICS_PATIENCE_MS);
@@ -112,6 +114,8 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   };
 }
 
+/** Platforms wait for 30 s. */
+const JOBS_PATIENCE_MS = 25_000;
 const METRICS_PATIENCE_MS = 1_000;
 
 async function serveMetrics(config: Config, metrics: Metrics, pool: Pool): Promise<HttpServer | null> {
@@ -128,7 +132,6 @@ async function schedule(config: Config, boss: ReturnType<typeof createBoss>): Pr
   const schedules = {
     'check-low-balances': config.LOW_BALANCE_CRON,
     'audit-books': config.AUDIT_CRON,
-    'announce-balance-changes': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
     'recover-endpoints': '* * * * *',
     'watch-endpoints': '*/5 * * * *',

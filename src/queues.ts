@@ -50,7 +50,7 @@ export const QUEUES = {
     // A finished job says nothing that its event does not; the fewer there are, the faster the queue.
     deleteAfterSeconds: 600,
   }),
-  /** "There is something to announce." At most one is queued; the work list in the database says what. */
+  /** "There is something to announce now." At most one is queued, none for later; the work lists in the database say what. */
   'announce-balance-changes': define(nothing, {
     policy: 'short',
     notify: true,
@@ -182,6 +182,8 @@ export async function installQueues(databaseUrl: string, logger: Logger): Promis
       await boss.createQueue(name, { ...changeable, policy, deadLetter });
       await boss.updateQueue(name, { ...changeable, deadLetter });
     }
+    // The first release scheduled it; by now the announcer looks by itself.
+    await boss.unschedule('announce-balance-changes');
   } finally {
     await boss.stop({ graceful: false });
   }

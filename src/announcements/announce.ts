@@ -1,23 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Lane } from '../db/lane.ts';
 import type { Pool } from '../db/pool.ts';
-import { autocommit, transaction } from '../db/transaction.ts';
-import {
-  leaseLapsesInSeconds,
-  markAnnounced,
-  type Postponement,
-  postponeUnannounced,
-  releaseUnannounced,
-  renewUnannounced,
-} from '../ledger/unannounced.ts';
+import { autocommit } from '../db/transaction.ts';
+import { releaseUnannounced, renewUnannounced, unannouncedDueInSeconds } from '../ledger/unannounced.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Span, Tracing } from '../tracing.ts';
-import { claimAnnouncements, LEASE_SECONDS } from './claim.ts';
-import { type Announcement, buildMessages } from './messages.ts';
-import type { OutgoingMessage } from './outgoing.ts';
-import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
-import { sendUnsent, type UnsentResult } from './unsent.ts';
+import type { Tracing } from '../tracing.ts';
+import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
+import type { Announcement } from './messages.ts';
+import { countFitting, type Part } from './parts.ts';
+import type { Publisher } from './publisher.ts';
+import { createMarks, type Marks, tellWallet } from './tell.ts';
+import { sendUnsent } from './unsent.ts';
 
 export interface AnnounceOptions {
   readonly pool: Pool;
@@ -32,27 +25,27 @@ export interface AnnounceOptions {
 }
 
 export interface AnnounceResult {
-  /** Wallets of which everything claimed was said. A wallet with a long backlog counts once a claim. */
+  /** Wallets of which everything claimed was said, or a part. A wallet with a long backlog counts once a part. */
   wallets: number;
   messages: number;
   deferred: number;
   failed: number;
   /** True if the time was up, or the work was ended early, before the list was. */
   unfinished: boolean;
-  /** When the soonest of what was postponed is due again; null if nothing was. */
+  /** When there is something to say again, as far as is known; null if nothing waits. */
   retryAfterSeconds: number | null;
 }
 
 /** Wallets claimed at a time, unless the publisher takes more at once: few enough to be tried within their lease. */
 const MIN_PAGE_SIZE = 100;
-/** While wallets are under way, the list is looked at again this often: one that hangs must not hold up new ones. */
-const IDLE_MS = 250;
 const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 /**
  * After a claim that found few, the next waits this long: a busy ledger is then told of in some batches a second, instead
  * of in hundreds of tiny ones that compete with the postings for the disk.
  */
 const GATHER_MS = 150;
+/** While wallets are under way, an empty list is looked at again this often: one that hangs must not hold up new ones. */
+const IDLE_MS = 250;
 
 /**
  * Says everything there is to say: claims due wallets and publishes the messages of each in order, several wallets at a
@@ -60,10 +53,20 @@ const GATHER_MS = 150;
  * back-off and holds up no other.
  * @throws if the database cannot be reached
  */
-export async function announce(options: AnnounceOptions): Promise<AnnounceResult> {
-  const { pool, publisher, signal, maxSeconds } = options;
-  const deadline = performance.now() + maxSeconds * 1000;
-  const result: AnnounceResult = {
+export function announce(options: AnnounceOptions): Promise<AnnounceResult> {
+  return new Run(options).run();
+}
+
+/**
+ * One run. Wallets go through it in this order: claimed and sized, read as the memory allows, handed over (as many at once as
+ * the publisher takes), marked. Each step goes on while the others do, so that the publisher never waits for the database.
+ */
+class Run {
+  readonly #options: AnnounceOptions;
+  readonly #deadline: number;
+  readonly #pageSize: number;
+  readonly #marks: Marks;
+  readonly #result: AnnounceResult = {
     wallets: 0,
     messages: 0,
     deferred: 0,
@@ -71,164 +74,170 @@ export async function announce(options: AnnounceOptions): Promise<AnnounceResult
     unfinished: false,
     retryAfterSeconds: null,
   };
-  const marks = createMarks(options);
-  const pageSize = Math.max(MIN_PAGE_SIZE, publisher.concurrency);
-  let gathers = false;
-  const ready: Announcement[] = [];
-  const underWay = new Set<Promise<void>>();
-  const held = new Set<Announcement>();
-  const errors: unknown[] = [];
-  if (publisher.pausedForSeconds() === 0) addUnsent(result, await sendUnsent(pool, publisher));
-  const renewal = setInterval(() => {
-    // One that fails costs nothing: a wallet that another claims as well is told of under the same ids.
-    renewUnannounced(autocommit(pool), [...held], LEASE_SECONDS).catch(() => {});
-  }, RENEW_MS);
-  try {
-    while (errors.length === 0 && publisher.pausedForSeconds() === 0) {
-      if (signal?.aborted || performance.now() > deadline) {
-        result.unfinished = true;
-        break;
+  /** Claimed, in order: first those to be read, then those that are. */
+  #unread: Part[] = [];
+  #ready: { readonly part: Part; readonly announcement: Announcement }[] = [];
+  /** All that is leased. */
+  readonly #held = new Set<Part>();
+  #loadedBytes = 0;
+  #handingOver = 0;
+  readonly #underWay = new Set<Promise<void>>();
+  #fetching: Promise<void> | null = null;
+  #nextClaimMs = 0;
+  /** Nothing was due at the last look, and no wallet has come to an end since, which may have more to say. */
+  #isExhausted = false;
+  readonly #errors: unknown[] = [];
+  #changed = Promise.withResolvers<void>();
+
+  constructor(options: AnnounceOptions) {
+    this.#options = options;
+    this.#deadline = performance.now() + options.maxSeconds * 1000;
+    this.#pageSize = Math.max(MIN_PAGE_SIZE, options.publisher.concurrency);
+    this.#marks = createMarks(options, this.#pageSize);
+  }
+
+  async run(): Promise<AnnounceResult> {
+    const { pool, publisher } = this.#options;
+    const renewal = setInterval(() => {
+      const claims = [...this.#held].map(({ claim }) => claim);
+      // One that fails costs nothing: a wallet that another claims as well is told of under the same ids.
+      renewUnannounced(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
+    }, RENEW_MS);
+    try {
+      if (publisher.pausedForSeconds() === 0) this.#track(this.#sendUnsent());
+      while (this.#goesOn()) {
+        this.#startAll();
+        this.#fetchIfShort();
+        if (this.#isDone()) break;
+        await this.#changed.promise;
+        this.#changed = Promise.withResolvers();
       }
-      if (ready.length === 0) {
-        if (gathers) await delay(GATHER_MS);
-        ready.push(...(await claimAnnouncements(pool, pageSize)));
-        for (const claimed of ready) held.add(claimed);
-        gathers = ready.length < pageSize / 2;
-      }
-      const next = ready.shift();
-      if (next === undefined && underWay.size === 0) break;
-      if (next === undefined) await Promise.race([...underWay, delay(IDLE_MS)]);
-      else {
-        const one: Promise<void> = announceOne(options, marks, next, result)
-          .catch((error: unknown) => void errors.push(error))
-          .finally(() => {
-            underWay.delete(one);
-            held.delete(next);
-          });
-        underWay.add(one);
-        if (underWay.size >= publisher.concurrency) await Promise.race(underWay);
-      }
+    } finally {
+      await this.#fetching;
+      await Promise.all(this.#underWay);
+      clearInterval(renewal);
+      await releaseUnannounced(
+        autocommit(pool),
+        [...this.#held].map(({ claim }) => claim),
+      );
     }
-  } finally {
-    await Promise.all(underWay);
-    clearInterval(renewal);
-    await releaseUnannounced(autocommit(pool), ready);
+    if (this.#errors.length > 0) throw this.#errors[0];
+    await this.#noteWhenDue();
+    return this.#result;
   }
-  if (errors.length > 0) throw errors[0];
-  // Whoever leased the rest may be dead.
-  const lapsesInSeconds = await leaseLapsesInSeconds(autocommit(pool));
-  if (lapsesInSeconds !== null) noteRetry(result, lapsesInSeconds);
-  const pausedSeconds = publisher.pausedForSeconds();
-  if (pausedSeconds > 0) noteRetry(result, pausedSeconds);
-  return result;
-}
 
-function addUnsent(result: AnnounceResult, unsent: UnsentResult): void {
-  result.messages += unsent.messages;
-  result.deferred += unsent.deferred;
-  result.failed += unsent.failed;
-  result.unfinished ||= unsent.unfinished;
-  if (unsent.retryAfterSeconds !== null) noteRetry(result, unsent.retryAfterSeconds);
-}
-
-async function announceOne(
-  options: AnnounceOptions,
-  marks: Lane<Said, undefined>,
-  announcement: Announcement,
-  result: AnnounceResult,
-): Promise<void> {
-  const span = startSpan(options.tracing ?? null, announcement);
-  const sent = await publish(options, marks, announcement, span);
-  endSpan(span, announcement, sent);
-  options.metrics?.countAnnouncement(sent.kind);
-  if (sent.kind === 'sent') {
-    result.wallets += 1;
-    result.messages += sent.messages;
-    return;
+  #goesOn(): boolean {
+    const { publisher, signal } = this.#options;
+    if (this.#errors.length > 0 || publisher.pausedForSeconds() > 0) return false;
+    if (signal?.aborted !== true && performance.now() <= this.#deadline) return true;
+    this.#result.unfinished = true;
+    return false;
   }
-  const postponement = toPostponement(sent, announcement.attempts);
-  if (sent.kind === 'failed') {
-    result.failed += 1;
-    logFailure(options.logger, announcement, sent);
-  } else result.deferred += 1;
-  noteRetry(result, postponement.afterSeconds);
-  await postponeUnannounced(autocommit(options.pool), announcement, postponement);
-}
 
-type Published = { readonly kind: 'sent'; readonly messages: number } | Exclude<SendResult, { kind: 'sent' }>;
+  #isDone(): boolean {
+    const isIdle = this.#fetching === null && this.#underWay.size === 0;
+    return isIdle && this.#isExhausted && this.#unread.length === 0 && this.#ready.length === 0;
+  }
 
-async function publish(
-  { publisher, logger }: AnnounceOptions,
-  marks: Lane<Said, undefined>,
-  announcement: Announcement,
-  span: Span | null,
-): Promise<Published> {
-  try {
-    const built = buildMessages(announcement);
-    const messages = span === null ? built : built.map((one) => ({ ...one, traceParent: span.traceParent }));
-    // A row may stand on the list with nothing left to say; it is only taken off.
-    if (messages.length > 0) {
-      const sent = await publisher.send(messages);
-      if (sent.kind !== 'sent') return sent;
+  /** Hands over as many wallets as the publisher takes. Those that wait to be marked are bounded as well. */
+  #startAll(): void {
+    const { concurrency } = this.#options.publisher;
+    while (this.#handingOver < concurrency && this.#underWay.size < concurrency + this.#pageSize) {
+      const next = this.#ready.shift();
+      if (next === undefined) return;
+      this.#track(this.#tell(next.part, next.announcement));
     }
-    await marks.submit({ announcement, messages });
-    return { kind: 'sent', messages: messages.length };
-  } catch (error) {
-    logger.error({ err: error }, 'announcing a wallet went wrong');
-    return failedUnexpectedly(announcement.attempts);
   }
-}
 
-function startSpan(tracing: Tracing | null, { traceParent, attempts }: Announcement): Span | null {
-  if (tracing === null) return null;
-  const attributes = { 'chokin.attempt': attempts + 1 };
-  return tracing.start('announce wallet', { kind: 'producer', parent: traceParent, attributes });
-}
+  async #tell(part: Part, announcement: Announcement): Promise<void> {
+    this.#handingOver += 1;
+    let isHandedOver = false;
+    const onHandedOver = () => {
+      if (isHandedOver) return;
+      isHandedOver = true;
+      this.#handingOver -= 1;
+      this.#changed.resolve();
+    };
+    try {
+      const told = await tellWallet(this.#options, this.#marks, { announcement, claim: part.claim, onHandedOver });
+      if (told.kind === 'sent') {
+        this.#result.wallets += 1;
+        this.#result.messages += told.messages;
+      } else this.#result[told.kind] += 1;
+    } finally {
+      this.#held.delete(part);
+      this.#loadedBytes -= part.bytes;
+      this.#isExhausted = false;
+    }
+  }
 
-function endSpan(span: Span | null, { entries, alerts }: Announcement, sent: Published): void {
-  if (span === null) return;
-  const messages = sent.kind === 'sent' ? { 'messaging.batch.message_count': sent.messages } : {};
-  const counts = { 'chokin.entries': entries.length, 'chokin.alerts': alerts.length, ...messages };
-  span.end({ 'chokin.outcome': sent.kind, ...counts }, sent.kind === 'failed' ? 'failed' : undefined);
-}
+  #track(work: Promise<void>): void {
+    const one: Promise<void> = work
+      .catch((error: unknown) => void this.#errors.push(error))
+      .finally(() => {
+        this.#underWay.delete(one);
+        this.#changed.resolve();
+      });
+    this.#underWay.add(one);
+  }
 
-interface Said {
-  readonly announcement: Announcement;
-  readonly messages: readonly OutgoingMessage[];
-}
+  /** Reads on, or claims more, before the publisher has nothing to do. */
+  #fetchIfShort(): void {
+    if (this.#fetching !== null || this.#ready.length >= this.#options.publisher.concurrency) return;
+    const fits = countFitting(this.#unread, this.#loadedBytes);
+    if (this.#unread.length > 0 && fits === 0) return;
+    if (this.#unread.length === 0 && this.#isExhausted && this.#underWay.size === 0) return;
+    this.#fetching = (fits > 0 ? this.#read(fits) : this.#claim())
+      .catch((error: unknown) => void this.#errors.push(error))
+      .finally(() => {
+        this.#fetching = null;
+        this.#changed.resolve();
+      });
+  }
 
-/** Wallets that were told of at the same time are marked in one transaction. Whoever finds a range said records nothing. */
-function createMarks({ pool, publisher }: AnnounceOptions): Lane<Said, undefined> {
-  return new Lane({
-    maxBatch: Math.max(MIN_PAGE_SIZE, publisher.concurrency),
-    maxWaiting: Number.POSITIVE_INFINITY,
-    flush: (said) =>
-      transaction(pool, async (tx) => {
-        const marked = await markAnnounced(
-          tx,
-          said.map(({ announcement }) => announcement),
-        );
-        const messages = said.flatMap((one, index) => (marked[index] ? one.messages : []));
-        if (messages.length > 0) await publisher.record(tx, messages);
-        return said.map(() => undefined);
-      }),
-  });
-}
+  async #read(count: number): Promise<void> {
+    const parts = this.#unread.splice(0, count);
+    for (const { bytes } of parts) this.#loadedBytes += bytes;
+    const announcements = await readParts(autocommit(this.#options.pool), parts);
+    for (const [index, announcement] of announcements.entries()) {
+      const part = parts[index];
+      if (part !== undefined) this.#ready.push({ part, announcement });
+    }
+  }
 
-function toPostponement(sent: Exclude<SendResult, { kind: 'sent' }>, attempts: number): Postponement {
-  return { afterSeconds: secondsUntilRetry(sent, attempts), failed: sent.kind === 'failed', reason: sent.reason };
-}
+  async #claim(): Promise<void> {
+    const paceMs = this.#nextClaimMs - performance.now();
+    if (paceMs > 0) await delay(paceMs);
+    this.#isExhausted = true;
+    const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize) : [];
+    for (const part of parts) this.#held.add(part);
+    this.#unread = [...parts];
+    if (parts.length > 0) this.#isExhausted = false;
+    const waitMs = parts.length === 0 ? IDLE_MS : parts.length < this.#pageSize / 2 ? GATHER_MS : 0;
+    this.#nextClaimMs = performance.now() + waitMs;
+  }
 
-function logFailure(
-  logger: Logger,
-  { merchantId, customerId, currency, toVersion, attempts }: Announcement,
-  { permanent, reason }: Extract<SendResult, { kind: 'failed' }>,
-): void {
-  const fields = { merchantId, customerId, currency, toVersion, attempts: attempts + 1, reason };
-  if (permanent) logger.error(fields, 'a wallet cannot be announced: somebody must look');
-  else logger.warn(fields, 'a wallet was not announced; it will be tried again');
-}
+  async #sendUnsent(): Promise<void> {
+    const { pool, publisher } = this.#options;
+    const unsent = await sendUnsent(pool, publisher);
+    this.#result.messages += unsent.messages;
+    this.#result.deferred += unsent.deferred;
+    this.#result.failed += unsent.failed;
+    this.#result.unfinished ||= unsent.unfinished;
+    this.#noteRetry(unsent.retryAfterSeconds);
+  }
 
-function noteRetry(result: AnnounceResult, afterSeconds: number): void {
-  result.retryAfterSeconds = Math.min(result.retryAfterSeconds ?? afterSeconds, afterSeconds);
+  async #noteWhenDue(): Promise<void> {
+    const { pool, publisher } = this.#options;
+    const dueInSeconds = await unannouncedDueInSeconds(autocommit(pool));
+    if (dueInSeconds !== null) this.#noteRetry(Math.max(1, Math.ceil(dueInSeconds)));
+    const pausedSeconds = publisher.pausedForSeconds();
+    if (pausedSeconds > 0)
+      this.#result.retryAfterSeconds = Math.max(this.#result.retryAfterSeconds ?? 0, pausedSeconds);
+  }
+
+  #noteRetry(seconds: number | null): void {
+    const { retryAfterSeconds: known } = this.#result;
+    if (seconds !== null) this.#result.retryAfterSeconds = Math.min(known ?? seconds, seconds);
+  }
 }

@@ -37,6 +37,10 @@ const entry = z
     reason: z.string().nullable(),
     reference_object_id: z.string().nullable(),
     metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullable(),
+    metadata_omitted: z.literal(true).optional().meta({
+      description:
+        'There if the entry has metadata that is too large for a message, and `metadata` is null: ask the API.',
+    }),
     created_at: timestamp,
   })
   .meta({ description: 'A ledger entry, as the API returns it.' });

@@ -1,25 +1,36 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
+import { readClaimedAlerts, readClaimedEntries, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
-import { type ClaimedWallet, claimUnannounced, readClaimedAlerts, readClaimedEntries } from '../ledger/unannounced.ts';
-import type { Announcement } from './messages.ts';
+import { claimUnannounced } from '../ledger/unannounced.ts';
+import { type Announcement, MAX_ENTRY_BYTES, wholeMessages } from './messages.ts';
+import { firstPart, MAX_PART_BYTES, type Part } from './parts.ts';
 
 /** Renewed while the wallets are worked on, so it bounds only how long a crash delays them. */
 export const LEASE_SECONDS = 15;
 
-/** Claims due wallets and reads what they have to say. */
-export async function claimAnnouncements(pool: Pool, limit: number): Promise<readonly Announcement[]> {
+/** Metadata that no message can hold is not even read. */
+const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
+
+/** Claims due wallets, and sizes what they have to say without reading it. */
+export async function claimParts(pool: Pool, limit: number): Promise<readonly Part[]> {
   const claims = await transaction(pool, (tx) => claimUnannounced(tx, limit, LEASE_SECONDS));
-  // Read after the claim is committed: what is fixed does not change, and no lock waits for the reading.
-  return readAnnouncements(autocommit(pool), claims);
+  // Sized after the claim is committed: what is fixed does not change, and no lock waits for it.
+  const sizes = await sizeClaims(autocommit(pool), claims, LIMITS);
+  return claims.map((claim, index) => firstPart(claim, sizes[index] ?? []));
 }
 
-async function readAnnouncements(db: Queryable, claims: readonly ClaimedWallet[]): Promise<readonly Announcement[]> {
-  if (claims.length === 0) return [];
-  const entries = Map.groupBy(await readClaimedEntries(db, claims), walletKeyText);
-  const alerts = Map.groupBy(await readClaimedAlerts(db, claims), walletKeyText);
-  return claims.map((claim) => {
-    const key = walletKeyText(claim);
-    return { ...claim, entries: entries.get(key) ?? [], alerts: alerts.get(key) ?? [] };
+/** Reads what parts of claims have to say, in their order. */
+export async function readParts(db: Queryable, parts: readonly Part[]): Promise<readonly Announcement[]> {
+  if (parts.length === 0) return [];
+  const ranges = parts.map(({ claim, toVersion, toAlertSeq }) => ({ ...claim, toVersion, toAlertSeq }));
+  const entriesOf = Map.groupBy(await readClaimedEntries(db, ranges, LIMITS), walletKeyText);
+  const alertsOf = Map.groupBy(await readClaimedAlerts(db, ranges), walletKeyText);
+  return ranges.map((range, index) => {
+    const key = walletKeyText(range);
+    const [read, alerts] = [entriesOf.get(key) ?? [], alertsOf.get(key) ?? []];
+    if (parts[index]?.isLast) return { ...range, entries: read, alerts };
+    const entries = wholeMessages(read);
+    return { ...range, toVersion: entries.at(-1)?.seq ?? range.toVersion, entries, alerts };
   });
 }

@@ -1,19 +1,26 @@
 import { invariant } from '../errors.ts';
-import type { Entry, WalletAlert, WalletKey } from '../ledger/entry.ts';
+import type { ClaimedEntry } from '../ledger/claimed.ts';
+import type { WalletAlert, WalletKey } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
 import type { ClaimedWallet } from '../ledger/unannounced.ts';
 import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
 import { messageIdFrom } from './message-ids.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 
-/** A claim with what it is about: every entry and alert of its ranges, in order. */
+/** What is told of a wallet at a time, a claim or a part of one: every entry and alert of its ranges, in order. */
 export interface Announcement extends ClaimedWallet {
-  readonly entries: readonly Entry[];
+  readonly entries: readonly ClaimedEntry[];
   readonly alerts: readonly WalletAlert[];
 }
 
 /** Svix advises payloads of at most 40 kB; the envelope and the wallet's state take less than the difference. */
 const MAX_ENTRIES_BYTES = 38_000;
+/**
+ * No message is larger, whoever delivers. Svix documents that it takes payloads of up to about 350 kB (a self-hosted one up to 2
+ * MB), and many receivers take 256 KiB. The rest is for the envelope, the wallet's state, and Svix's own fields.
+ */
+const MAX_MESSAGE_BYTES = 256 * 1024;
+export const MAX_ENTRY_BYTES = MAX_MESSAGE_BYTES - 8 * 1024;
 
 /**
  * Everything a claim has to say, in the order to say it: the wallet's creation, its entries, its alerts. It depends on the
@@ -32,11 +39,27 @@ export function buildMessages(announcement: Announcement): readonly OutgoingMess
 }
 
 /** Tells of consecutive entries of a wallet, in as few messages as there is room for. The same entries give the same ids. */
-export function changedMessages(wallet: WalletKey, entries: readonly Entry[]): readonly OutgoingMessage[] {
-  return inChunks(entries.map(entryView)).map((chunk) => changedMessage(wallet, chunk));
+export function changedMessages(wallet: WalletKey, entries: readonly ClaimedEntry[]): readonly OutgoingMessage[] {
+  return inChunks(entries.map(entryData)).map((chunk) => changedMessage(wallet, chunk));
+}
+
+/**
+ * The entries up to the last boundary between two messages: what a part of a claim tells, so that the messages behind it are
+ * cut at the same entries as if the claim were told at once. Entries that make one message are all of them.
+ */
+export function wholeMessages(entries: readonly ClaimedEntry[]): readonly ClaimedEntry[] {
+  const chunks = inChunks(entries.map(entryData));
+  return chunks.length < 2 ? entries : entries.slice(0, entries.length - (chunks.at(-1)?.length ?? 0));
 }
 
 type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
+
+/** An entry as it is told: without its metadata if with it no message could hold it. */
+function entryData({ metadataOmitted = false, ...entry }: ClaimedEntry): EntryData {
+  const view = entryView(entry);
+  const isTooLarge = metadataOmitted || Buffer.byteLength(JSON.stringify(view)) > MAX_ENTRY_BYTES;
+  return isTooLarge ? { ...view, metadata: null, metadata_omitted: true } : view;
+}
 
 /** At least one entry a message and as many as fit; almost always all of them. */
 function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[])[] {

@@ -4,7 +4,7 @@ import type { Logger } from '../log.ts';
 
 /** Tells the worker that there is something to announce. */
 export interface Nudger {
-  /** Returns at once, however often it is called. A nudge that is lost is made up for by the schedule. */
+  /** Returns at once, however often it is called. A nudge that is lost is made up for by the worker's ticker. */
   nudge(): void;
   /** Sends what was asked for and nothing more. */
   close(): Promise<void>;
@@ -24,7 +24,7 @@ export function createNudger(boss: Pick<PgBoss, 'send'>, logger: Logger): Nudger
       try {
         await boss.send('announce-balance-changes', {});
       } catch (error) {
-        logger.debug({ err: error }, 'the announcer was not nudged; the schedule will');
+        logger.debug({ err: error }, 'the announcer was not nudged; the ticker will do it');
       }
       if (!closing.signal.aborted) await delay(QUIET_MS, null, { signal: closing.signal }).catch(() => {});
     }

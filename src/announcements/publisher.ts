@@ -12,8 +12,8 @@ export type SendResult =
   | { readonly kind: 'failed'; readonly permanent: boolean; readonly reason: string };
 
 const FIRST_RETRY_SECONDS = 2;
-/** Short, since whoever was away must be told of everything within half a minute of coming back: see the publisher's pause. */
-const LAST_RETRY_SECONDS = 15;
+/** Short, since whoever was away must be told of everything within half a minute of coming back: see `ticker.ts`. */
+export const LAST_RETRY_SECONDS = 10;
 const PERMANENT_RETRY_SECONDS = 900;
 /** An error of our own that comes up as often as this is no passing trouble of the database. */
 const MAX_UNEXPECTED = 5;

@@ -10,7 +10,8 @@ export interface SvixClientOptions {
   readonly timeoutMs?: number;
 }
 
-const TIMEOUT_MS = 10_000;
+/** Part of how soon merchants are told after an outage of Svix: see `ticker.ts`. */
+export const TIMEOUT_MS = 10_000;
 
 /** The official client, without its retries: ours are jobs, with back-off over days. */
 export function newSvixClient({ token, serverUrl, timeoutMs = TIMEOUT_MS }: SvixClientOptions): SvixClient {

@@ -16,10 +16,10 @@ import { insertSent } from './svix-store.ts';
 const UNAUTHORIZED_SECONDS = 60;
 /**
  * After so many calls in a row that came to nothing, Svix is away, and everything waits instead of every wallet trying for
- * itself. Short, so that it is found soon when it is back; one call that is answered ends it.
+ * itself. Short, so that it is found soon when it is back (see `ticker.ts`); one call that is answered ends it.
  */
 const AWAY_AFTER_CALLS = 16;
-const AWAY_SECONDS = 10;
+export const AWAY_SECONDS = 10;
 
 const MAX_NOTED = 10_000;
 

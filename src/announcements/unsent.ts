@@ -1,9 +1,12 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
+import { LEASE_SECONDS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
 
 /** Messages that say nothing of a wallet's balance: they wait in a table of their own until they are handed over. */
+
+const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 
 /** Leaves messages to be sent, in the transaction that makes them true. */
 export async function leaveMessages(tx: Tx, messages: readonly OutgoingMessage[], now: Date): Promise<void> {
@@ -31,21 +34,29 @@ export interface UnsentResult {
   readonly retryAfterSeconds: number | null;
 }
 
-/** One claim's messages are sent at once, so this bounds how long a receiver that hangs holds up the wallets behind. */
+/** One claim's messages are sent at once, beside the wallets'. */
 const MAX_CLAIMED = 16;
-/** A message whose sender died waits no longer than this; Svix is given up on well before. */
-const LEASE_SECONDS = 25;
+/** The bytes of one claim's payloads, unless the first alone is larger. */
+const MAX_CLAIMED_BYTES = 1024 * 1024;
 
 /** Hands over what is due. A message that fails is tried again later, under its own id. */
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
   const claimed = await claim(autocommit(pool));
-  const results = await Promise.all(claimed.map((message) => sendOne(pool, publisher, message)));
+  const renewal = setInterval(() => {
+    // One that fails costs nothing: a message that another sends as well has the same id.
+    renew(autocommit(pool), claimed).catch(() => {});
+  }, RENEW_MS);
+  const sending = claimed.map((message) => sendOne(pool, publisher, message));
+  await Promise.allSettled(sending);
+  clearInterval(renewal);
+  const results = await Promise.all(sending);
+  const dueInSeconds = await unsentDueInSeconds(autocommit(pool));
   return {
     messages: results.filter((kind) => kind === 'sent').length,
     deferred: results.filter((kind) => kind === 'deferred').length,
     failed: results.filter((kind) => kind === 'failed').length,
-    unfinished: claimed.length === MAX_CLAIMED && results.includes('sent'),
-    retryAfterSeconds: await nextDueSeconds(autocommit(pool)),
+    unfinished: dueInSeconds === 0 && results.includes('sent'),
+    retryAfterSeconds: dueInSeconds === null ? null : Math.max(1, Math.ceil(dueInSeconds)),
   };
 }
 
@@ -72,14 +83,16 @@ async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage
   return 'sent';
 }
 
-/** When the next message that cannot be sent now may be: one put off, or one that another process has and may have died with. */
-async function nextDueSeconds(db: Queryable): Promise<number | null> {
+/**
+ * How long until the next message is due: 0 if one is now, null if none is going to be. Counts what was put off, and what another
+ * process has and may have died with.
+ */
+export async function unsentDueInSeconds(db: Queryable): Promise<number | null> {
   const { rows } = await db.query<{ seconds: number | null }>(
-    `select extract(epoch from min(greatest(claimed_until, retry_at)) - now())::float8 as seconds
-     from unsent_message where greatest(claimed_until, retry_at) > now()`,
+    `select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+     from unsent_message`,
   );
-  const seconds = rows[0]?.seconds ?? null;
-  return seconds === null ? null : Math.ceil(seconds);
+  return rows[0]?.seconds ?? null;
 }
 
 async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
@@ -91,13 +104,15 @@ async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
     attempts: number;
   }>(
     `with due as (
-       select merchant_id, message_id from unsent_message
+       select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
        where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
-       order by since limit $1 for update skip locked)
+       order by since limit $1 for update skip locked),
+     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
      update unsent_message u set claimed_until = now() + make_interval(secs => $2), retry_at = null
-     from due where u.merchant_id = due.merchant_id and u.message_id = due.message_id
+     from sized s
+     where u.merchant_id = s.merchant_id and u.message_id = s.message_id and (s.total <= $3 or s.total = s.bytes)
      returning u.merchant_id, u.message_id, u.event_type, u.payload, u.attempts`,
-    [MAX_CLAIMED, LEASE_SECONDS],
+    [MAX_CLAIMED, LEASE_SECONDS, MAX_CLAIMED_BYTES],
   );
   return rows.map((row) => ({
     merchantId: row.merchant_id,
@@ -106,6 +121,16 @@ async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
     payload: row.payload,
     attempts: row.attempts,
   }));
+}
+
+/** Keeps the leases of messages that are still being sent. */
+async function renew(db: Queryable, messages: readonly ClaimedMessage[]): Promise<void> {
+  await db.query(
+    `update unsent_message u set claimed_until = now() + make_interval(secs => $3)
+     from unnest($1::text[], $2::text[]) as k (merchant_id, message_id)
+     where u.merchant_id = k.merchant_id and u.message_id = k.message_id and u.claimed_until is not null`,
+    [messages.map(({ merchantId }) => merchantId), messages.map(({ messageId }) => messageId), LEASE_SECONDS],
+  );
 }
 
 async function postpone(

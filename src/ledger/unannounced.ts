@@ -1,7 +1,6 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
-import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
+import { type WalletKey, walletKeyText } from './entry.ts';
 
 /**
  * The work list of wallets with something to tell their merchant. A claim fixes what is going to be said: the entries
@@ -67,49 +66,11 @@ const FIX_CLAIMS = `
   returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
     d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`;
 
-/** The entries of the claims, each wallet's in order. */
-export async function readClaimedEntries(db: Queryable, claims: readonly ClaimedWallet[]): Promise<readonly Entry[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${ENTRY_COLUMNS}
-     from entry e
-     join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-       as k (merchant_id, customer_id, currency, from_version, to_version) using (merchant_id, customer_id, currency)
-     where e.seq > k.from_version and e.seq <= k.to_version
-     order by e.merchant_id, e.customer_id, e.currency, e.seq`,
-    [...keyColumns(claims), claims.map((claim) => claim.fromVersion), claims.map((claim) => claim.toVersion)],
-  );
-  return rows.map(toEntry);
-}
-
-/** The alerts of the claims, each wallet's in order. */
-export async function readClaimedAlerts(
-  db: Queryable,
-  claims: readonly ClaimedWallet[],
-): Promise<readonly WalletAlert[]> {
-  const { rows } = await db.query<AlertRow>(
-    `select a.merchant_id, a.customer_id, a.currency, a.alert_seq, a.kind, a.reminder, a.balance, a.threshold, a.version, a.created_at
-     from wallet_alert a
-     join unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-       as k (merchant_id, customer_id, currency, from_seq, to_seq) using (merchant_id, customer_id, currency)
-     where a.alert_seq > k.from_seq and a.alert_seq <= k.to_seq
-     order by a.merchant_id, a.customer_id, a.currency, a.alert_seq`,
-    [...keyColumns(claims), claims.map((claim) => claim.fromAlertSeq), claims.map((claim) => claim.toAlertSeq)],
-  );
-  return rows.map((row) => ({
-    ...toKey(row),
-    alertSeq: row.alert_seq,
-    kind: row.kind,
-    reminder: row.reminder,
-    balance: row.balance,
-    threshold: row.threshold,
-    version: row.version,
-    createdAt: row.created_at,
-  }));
-}
-
 /**
- * Marks claims as said, and takes their wallets off the list unless they have more to say; then the next range is claimed
- * afresh, behind the wallets that have waited longer. The wallets are locked first and in order, as postings lock them.
+ * Marks claims as said, and takes their wallets off the list unless they have more to say; then they queue up again behind
+ * the wallets that have waited longer. What was fixed beyond the part that is marked stays fixed, so that its messages are
+ * cut at the same entries; else the next range is claimed afresh. The wallets are locked first and in order, as postings
+ * lock them.
  * @returns for each claim whether it was marked now; false if somebody else has done so already, and nothing is changed
  */
 export async function markAnnounced(tx: Tx, claims: readonly ClaimedWallet[]): Promise<readonly boolean[]> {
@@ -163,9 +124,10 @@ const LET_CLAIM_AGAIN = {
   name: 'let-claim-again',
   text: `
     update unannounced_wallet u
-    set claimed_version = null, claimed_alert_seq = null, claimed_until = null, retry_at = null, attempts = 0,
-      last_error = null, since = now()
-    from ${OF_KEYS}
+    set claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
+      claimed_alert_seq = case when w.announced_version < u.claimed_version then u.claimed_alert_seq end,
+      claimed_until = null, retry_at = null, attempts = 0, last_error = null, since = now()
+    from ${OF_KEYS} join wallet w using (merchant_id, customer_id, currency)
     where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency`,
 };
 
@@ -223,10 +185,14 @@ async function setLeases(db: Queryable, claims: readonly ClaimedWallet[], second
   );
 }
 
-/** How long until the first lease lapses unless it is renewed; null if nothing is leased. */
-export async function leaseLapsesInSeconds(db: Queryable): Promise<number | null> {
+/**
+ * How long until the next wallet is due: 0 if one is now, null if none is going to be. Counts what was put off, and what is
+ * leased: whoever has it may be dead.
+ */
+export async function unannouncedDueInSeconds(db: Queryable): Promise<number | null> {
   const { rows } = await db.query<{ seconds: number | null }>(
-    'select extract(epoch from min(claimed_until) - now())::float8 as seconds from unannounced_wallet where claimed_until > now()',
+    `select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+     from unannounced_wallet`,
   );
   return rows[0]?.seconds ?? null;
 }
@@ -247,16 +213,6 @@ interface ClaimRow extends KeyRow {
   trace_parent: string | null;
 }
 
-interface AlertRow extends KeyRow {
-  alert_seq: number;
-  kind: WalletAlert['kind'];
-  reminder: boolean;
-  balance: number;
-  threshold: number | null;
-  version: number;
-  created_at: Date;
-}
-
 function toKey(row: KeyRow): WalletKey {
   return { merchantId: row.merchant_id, customerId: row.customer_id, currency: row.currency };
 }
@@ -274,7 +230,8 @@ function toClaim(row: ClaimRow): ClaimedWallet {
   };
 }
 
-function keyColumns(keys: readonly WalletKey[]): [string[], string[], string[]] {
+/** Keys as the three arrays that `unnest` takes. */
+export function keyColumns(keys: readonly WalletKey[]): [string[], string[], string[]] {
   return [keys.map((key) => key.merchantId), keys.map((key) => key.customerId), keys.map((key) => key.currency)];
 }
 

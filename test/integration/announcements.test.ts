@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { announce } from '../../src/announcements/announce.ts';
-import { claimAnnouncements } from '../../src/announcements/claim.ts';
+import { claimParts, readParts } from '../../src/announcements/claim.ts';
 import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
 import type { Publisher, SendResult } from '../../src/announcements/publisher.ts';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
@@ -199,7 +199,7 @@ describe('announcing', () => {
 });
 
 describe('a wallet that fails', () => {
-  test('is tried again with doubling waits up to a quarter of a minute, and holds up no other', async () => {
+  test('is tried again with doubling waits up to ten seconds, and holds up no other', async () => {
     const [bad = '', good = ''] = await makeCustomers(database.pool, ['bad', 'good']);
     const publisher = new RecordingPublisher();
     publisher.onSend = ([message]) =>
@@ -212,7 +212,7 @@ describe('a wallet that fails', () => {
     }
     expect(await listed(good)).toEqual([]);
     await database.pool.query('update unannounced_wallet set attempts = 30');
-    expect(await run(publisher)).toMatchObject({ failed: 2, retryAfterSeconds: 15 });
+    expect(await run(publisher)).toMatchObject({ failed: 2, retryAfterSeconds: 10 });
     const [row] = await listed(bad);
     expect(row).toMatchObject({
       attempts: 31,
@@ -367,7 +367,7 @@ describe('claims', () => {
   test('read what they are about', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['read']);
     await post({ customerId, amountMinor: 5 }, { customerId, amountMinor: 5, isCredit: false });
-    const announcements = await claimAnnouncements(database.pool, 10);
+    const announcements = await readParts(autocommit(database.pool), await claimParts(database.pool, 10));
     const dollars = announcements.find(({ currency }) => currency === 'USD');
     expect(dollars?.entries.map(({ seq }) => seq)).toEqual([1, 2]);
     expect(dollars?.alerts.map(({ kind }) => kind)).toEqual(['low', 'depleted']);

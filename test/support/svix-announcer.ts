@@ -57,9 +57,10 @@ export async function startAnnouncer(database: TestDatabase, svix: SvixServer, o
     logger,
   });
   await boss.start();
-  await workAnnounceBalanceChanges(boss, { pool, publisher, logger });
+  const announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger });
   return {
     stop: async () => {
+      await announcer.close();
       await boss.stop({ graceful: true, timeout: 5_000 });
       await pool.end();
     },
