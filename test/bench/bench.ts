@@ -4,6 +4,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import pg from 'pg';
 import { z } from 'zod';
 import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
@@ -11,11 +12,12 @@ import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { audit } from '../../src/ledger/audit.ts';
 import { openWallets } from '../../src/ledger/store.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger, type Logger } from '../../src/log.ts';
 import { formatTable } from '../../src/table.ts';
 import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 import { drive, type LoadRequest } from './load.ts';
+import { SvixBench, svixTarget } from './svix.ts';
 
 const HELP = `Usage: npm run bench [-- --rounds 5 --seconds 3 --only postings]
 
@@ -25,7 +27,10 @@ ratios counts, since machines and moments differ. Postgres runs with fsync on. E
 
   --rounds N     pairs of measurements (5)
   --seconds S    seconds a measurement (3)
-  --only TEXT    only workloads whose name contains TEXT`;
+  --only TEXT    only workloads whose name contains TEXT
+
+"told through Svix" runs where SVIX_SERVER_URL and SVIX_TOKEN name a Svix server that may call 127.0.0.1: 2,000 wallets changed
+at once, until all are told of, beside raw posts of as many messages at the same concurrency.`;
 
 const API_KEY = 'ck_test_benchmark_key_0123456789abcdef0123456789';
 const WALLETS = 20_000;
@@ -38,9 +43,13 @@ interface Server {
   stop(): Promise<void>;
 }
 
-async function startServer(role: string, databaseUrl: string): Promise<Server> {
+async function startServer(
+  role: string,
+  databaseUrl: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Server> {
   const child = fork(join(import.meta.dirname, 'server.ts'), {
-    env: { PATH: process.env.PATH, ROLE: role, DATABASE_URL: databaseUrl, API_KEY },
+    env: { PATH: process.env.PATH, ROLE: role, DATABASE_URL: databaseUrl, API_KEY, ...environment },
   });
   const [message] = await Promise.race([
     once(child, 'message'),
@@ -72,12 +81,7 @@ function postingRequest(customerId: string): LoadRequest {
 interface Workload {
   readonly name: string;
   readonly unit: string;
-  measure(
-    side: 'ours' | 'baseline',
-    servers: Record<'ours' | 'baseline', Server>,
-    pool: Pool,
-    seconds: number,
-  ): Promise<number>;
+  measure(side: Side, servers: Record<Side, Server>, pool: Pool, seconds: number): Promise<number>;
 }
 
 function loadWorkload(name: string, concurrency: number, next: () => LoadRequest): Workload {
@@ -147,6 +151,70 @@ function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+type Side = 'ours' | 'baseline';
+
+/** Measures both sides in turn, the other one first each time; a row of the table. */
+async function inPairs(
+  { name, unit }: Pick<Workload, 'name' | 'unit'>,
+  rounds: number,
+  measure: (side: Side) => Promise<number>,
+): Promise<(string | number)[]> {
+  const pairs: Record<Side, number>[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const order = round % 2 === 0 ? (['baseline', 'ours'] as const) : (['ours', 'baseline'] as const);
+    const pair = { ours: 0, baseline: 0 };
+    for (const side of order) pair[side] = await measure(side);
+    pairs.push(pair);
+    process.stderr.write(
+      `${name}: round ${round + 1} of ${rounds}, ours ${Math.round(pair.ours)}, baseline ${Math.round(pair.baseline)}\n`,
+    );
+  }
+  const ratios = pairs.map((pair) => pair.ours / pair.baseline);
+  return [
+    name,
+    Math.round(median(pairs.map((pair) => pair.ours))),
+    Math.round(median(pairs.map((pair) => pair.baseline))),
+    unit,
+    `${median(ratios).toFixed(2)}×`,
+    `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
+  ];
+}
+
+const SVIX_ROW = { name: 'told through Svix, 2,000 wallets changed at once', unit: 'messages/s' };
+
+/** The row about a real Svix server, on a database and with a worker of its own; none, said loudly, where no server is named. */
+async function throughSvix(only: string, rounds: number, url: string, logger: Logger): Promise<(string | number)[][]> {
+  if (!SVIX_ROW.name.includes(only)) return [];
+  const target = svixTarget(process.env);
+  if (target === null) {
+    console.error(`NOT MEASURED: ${SVIX_ROW.name}. Set SVIX_SERVER_URL and SVIX_TOKEN of a Svix server.`);
+    return [];
+  }
+  const databaseUrl = await createDatabase(url, 'bench_svix');
+  const bench = await SvixBench.start(databaseUrl, target, logger);
+  const worker = await startServer('worker', databaseUrl, {
+    SVIX_TOKEN: target.token,
+    SVIX_SERVER_URL: target.serverUrl,
+  });
+  try {
+    await bench.warmUp();
+    return [await inPairs(SVIX_ROW, rounds, (side) => (side === 'ours' ? bench.announcer() : bench.raw()))];
+  } finally {
+    await worker.stop();
+    await bench.close();
+  }
+}
+
+async function createDatabase(url: string, name: string): Promise<string> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(`create database ${name}`);
+  await client.end();
+  const created = new URL(url);
+  created.pathname = `/${name}`;
+  return created.href;
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -194,27 +262,10 @@ async function main(): Promise<void> {
     );
     const results: (string | number)[][] = [];
     for (const workload of WORKLOADS.filter(({ name }) => name.includes(values.only))) {
-      const pairs: { ours: number; baseline: number }[] = [];
-      for (let round = 0; round < rounds; round += 1) {
-        const order = round % 2 === 0 ? (['baseline', 'ours'] as const) : (['ours', 'baseline'] as const);
-        const pair = { ours: 0, baseline: 0 };
-        for (const side of order) pair[side] = await workload.measure(side, servers, pool, seconds);
-        pairs.push(pair);
-        process.stderr.write(
-          `${workload.name}: round ${round + 1} of ${rounds}, ours ${Math.round(pair.ours)}, baseline ${Math.round(pair.baseline)}\n`,
-        );
-      }
-      const ratios = pairs.map((pair) => pair.ours / pair.baseline);
-      const range = `${Math.min(...ratios).toFixed(1)}–${Math.max(...ratios).toFixed(1)}`;
-      results.push([
-        workload.name,
-        Math.round(median(pairs.map((pair) => pair.ours))),
-        Math.round(median(pairs.map((pair) => pair.baseline))),
-        workload.unit,
-        `${median(ratios).toFixed(1)}×`,
-        range,
-      ]);
+      const measure = (side: Side) => workload.measure(side, servers, pool, seconds);
+      results.push(await inPairs(workload, rounds, measure));
     }
+    results.push(...(await throughSvix(values.only, rounds, databaseUrl, logger)));
     console.log(`\n${formatTable(['workload', 'ours', 'baseline', 'unit', 'ratio', 'range'], results)}`);
     // The baseline keeps no payments and announces nothing, so of the audit only the ledger's own checks apply.
     const { disagreements } = await audit(autocommit(pool));

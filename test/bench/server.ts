@@ -21,8 +21,10 @@ const environment = z.object({
   ROLE: z.enum(['web', 'worker', 'baseline-web', 'baseline-worker']),
   DATABASE_URL: z.string(),
   API_KEY: z.string(),
+  SVIX_TOKEN: z.string().default(''),
+  SVIX_SERVER_URL: z.string().default(''),
 });
-const { ROLE, DATABASE_URL: databaseUrl, API_KEY } = environment.parse(process.env);
+const { ROLE, DATABASE_URL: databaseUrl, API_KEY, ...svix } = environment.parse(process.env);
 const logger = createLogger('error', ROLE);
 const ours = () =>
   loadConfig({
@@ -31,6 +33,7 @@ const ours = () =>
     LOG_LEVEL: 'error',
     RATE_LIMIT_PER_MINUTE: '0',
     STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
+    ...svix,
   });
 const pool = () => createPool({ databaseUrl, applicationName: ROLE, maxConnections: 16, logger });
 const BASELINE_QUEUE = 'baseline-event';
