@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { SvixAccount } from '../../src/announcements/svix.ts';
-import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/secret.ts';
 import { CONTRACT, type OperationContract } from '../support/svix/contract.ts';
@@ -107,16 +106,16 @@ describe('a test with a request that Svix does not describe', () => {
     server.breaches.length = 0;
   });
 
-  it('is none of ours: every call of the merchants’ webhooks is described', async () => {
+  it('is none of ours: event types, application and message are described', async () => {
     const account = new SvixAccount({
       token: new Secret(SVIX_TOKEN),
       serverUrl: server.url,
       clock: systemClock,
       identityOf: svixIdentityOf,
     });
-    const webhooks = new SvixWebhooks(account, true);
-    const url = 'https://merchant.example/hook';
-    await webhooks.createEndpoint('bus_default', { url, description: '', eventTypes: null, disabled: false });
+    const message = { eventId: 'whm_1', eventType: 'wallet.created', payload: { id: 'whm_1' } };
+    const sent = await account.call('bus_default', (svix, application) => svix.message.create(application, message));
+    expect(sent).toMatchObject({ ok: true });
     expect(server.requests.length).toBeGreaterThan(5);
     expect(server.breaches).toEqual([]);
   });
