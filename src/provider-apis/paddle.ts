@@ -28,8 +28,8 @@ import { PageMemo, pageKey } from './page-memo.ts';
 
 const NAME = 'paddle';
 
-/** Paddle gives fewer where its own limit is lower. */
-const PAGE_SIZE = 100;
+/** Paddle's maxima (its OpenAPI description). Of adjustments it gives fewer where more are asked for; of transactions it does not say. */
+const PAGE_SIZES = { transactions: 30, adjustments: 50 } as const;
 
 /** Keys of before 2025 are bare hexadecimal; the newer ones name the environment they open. */
 const KEY_FORMS = {
@@ -60,16 +60,19 @@ const TRANSACTIONS = pageSchema(TRANSACTION);
 const ADJUSTMENTS = pageSchema(ADJUSTMENT);
 const ONE_TRANSACTION = z.object({ data: TRANSACTION });
 
+/** Paddle finds adjustments of one action, or of all. So those of disputes are found among all. */
 const ACTIONS = {
-  refund: 'refund',
-  dispute: 'chargeback,chargeback_reverse,chargeback_warning,chargeback_warning_reverse',
-} as const satisfies Record<Exclude<ListedKind, 'payment'>, string>;
+  refund: { asked: { action: 'refund' }, listed: new Set(['refund']) },
+  dispute: {
+    asked: {},
+    listed: new Set(['chargeback', 'chargeback_reverse', 'chargeback_warning', 'chargeback_warning_reverse']),
+  },
+} as const satisfies Record<Exclude<ListedKind, 'payment'>, { asked: Record<string, string>; listed: Set<string> }>;
 
 const REVERSALS: ReadonlyMap<string, string> = new Map([
   ['chargeback', 'chargeback_reverse'],
   ['chargeback_warning', 'chargeback_warning_reverse'],
 ]);
-const REVERSAL_ACTIONS = [...REVERSALS.values()].join(',');
 
 /** Whether a later one of `reversals` takes the adjustment back. */
 function isReversed(adjustment: Adjustment, reversals: readonly Adjustment[]): boolean {
@@ -94,9 +97,12 @@ function listedAdjustment(kind: ListedKind, adjustment: Adjustment): Listed {
   return { kind, objectId: id, state: status, body };
 }
 
-function pageQuery(order: string, after: string | null, filter: Readonly<Record<string, string>>): URLSearchParams {
+type Filter = Readonly<Record<string, string>>;
+
+function pageQuery(route: keyof typeof PAGE_SIZES, after: string | null, filter: Filter): URLSearchParams {
+  const order_by = route === 'transactions' ? 'id[ASC]' : 'id[DESC]';
   const from = after === null ? {} : { after };
-  return new URLSearchParams({ ...filter, order_by: order, per_page: String(PAGE_SIZE), ...from });
+  return new URLSearchParams({ ...filter, order_by, per_page: String(PAGE_SIZES[route]), ...from });
 }
 
 /** Only the cursor is taken of the address: the key goes nowhere but where it was configured for. */
@@ -115,7 +121,7 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
   const memo = new PageMemo<z.infer<typeof ADJUSTMENTS>, readonly Adjustment[]>();
 
   async function listTransactions(window: Window, cursor: string | null): Promise<Page> {
-    const query = pageQuery('id[ASC]', cursor, {
+    const query = pageQuery('transactions', cursor, {
       status: 'completed',
       'created_at[GTE]': window.since.toISOString(),
       'created_at[LT]': window.until.toISOString(),
@@ -125,10 +131,15 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
   }
 
   async function listAdjustments(kind: keyof typeof ACTIONS, window: Window, cursor: string | null): Promise<Page> {
-    const list = () => adjustmentsBy(pageQuery('id[DESC]', cursor, { action: ACTIONS[kind] }));
+    const { asked, listed: actions } = ACTIONS[kind];
+    const list = () => adjustmentsBy(pageQuery('adjustments', cursor, asked));
     return memo.read(pageKey(kind, window, cursor), list, async ({ data, meta }, once) => {
-      const inWindow = data.filter(({ created_at }) => isWithin(created_at, window));
-      const reversals = await once('reversals', () => reversalsOf(inWindow));
+      const inWindow = data.filter(({ action, created_at }) => actions.has(action) && isWithin(created_at, window));
+      const reversals: Adjustment[] = [];
+      for (const [action, reversal] of REVERSALS) {
+        const taken = inWindow.filter((one) => one.action === action);
+        reversals.push(...(await once(reversal, () => reversalsOf(taken, reversal))));
+      }
       const listed = inWindow.filter((adjustment) => !isReversed(adjustment, reversals));
       const isPastWindow = data.some(({ created_at }) => isBefore(created_at, window.since));
       return {
@@ -142,13 +153,19 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
     return pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
   }
 
-  /** The approved reversals of transactions with a chargeback: a page is enough, as one seldom has two. */
-  async function reversalsOf(adjustments: readonly Adjustment[]): Promise<readonly Adjustment[]> {
-    const chargebacks = adjustments.filter(({ action }) => REVERSALS.has(action));
-    if (chargebacks.length === 0) return [];
-    const transactions = new Set(chargebacks.map(({ transaction_id }) => transaction_id));
-    const filter = { transaction_id: [...transactions].join(','), action: REVERSAL_ACTIONS, status: 'approved' };
-    return (await adjustmentsBy(pageQuery('id[DESC]', null, filter))).data;
+  /** The approved reversals, by the one action, of the adjustments' transactions. */
+  async function reversalsOf(adjustments: readonly Adjustment[], action: string): Promise<readonly Adjustment[]> {
+    if (adjustments.length === 0) return [];
+    const transactions = new Set(adjustments.map(({ transaction_id }) => transaction_id));
+    const filter = { transaction_id: [...transactions].join(','), action, status: 'approved' };
+    const found: Adjustment[] = [];
+    let cursor: string | null = null;
+    do {
+      const { data, meta } = await adjustmentsBy(pageQuery('adjustments', cursor, filter));
+      found.push(...data);
+      cursor = nextOf(meta.pagination);
+    } while (cursor !== null);
+    return found;
   }
 
   async function retrieveTransaction(id: string): Promise<Listed | null> {
@@ -160,9 +177,11 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
   /** Paddle has no route to one adjustment. */
   async function retrieveAdjustment(kind: keyof typeof ACTIONS, id: string): Promise<Listed | null> {
     if (!/^adj_\w+$/.test(id)) return null;
-    const { data } = await adjustmentsBy(new URLSearchParams({ id, action: ACTIONS[kind] }));
+    const { data } = await adjustmentsBy(new URLSearchParams({ id }));
     const found = data.find((one) => one.id === id);
-    if (found === undefined || isReversed(found, await reversalsOf([found]))) return null;
+    if (found === undefined || !ACTIONS[kind].listed.has(found.action)) return null;
+    const reversal = REVERSALS.get(found.action);
+    if (reversal !== undefined && isReversed(found, await reversalsOf([found], reversal))) return null;
     return listedAdjustment(kind, found);
   }
 

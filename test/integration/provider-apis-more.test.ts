@@ -133,7 +133,38 @@ describe('Paddle', () => {
     expect(payments.map((page) => page.length)).toEqual([30, 30, 10]);
     expect(payments.flat().map(({ objectId }) => objectId)).toEqual(transactions.map(({ id }) => id));
     expect(await idsOf(api, 'refund')).toEqual(adjustments.map(({ id }) => id).toReversed());
-    expect(server.requests).toHaveLength(6);
+    // Paddle's pages hold 30 transactions, and 50 adjustments.
+    expect(server.requests).toHaveLength(5);
+  });
+
+  it('asks for adjustments of one action or of all, since Paddle finds no list of them', async () => {
+    const actions = ['refund', 'chargeback', 'chargeback_warning', 'credit'];
+    const { server, api } = await paddleApi(
+      [],
+      actions.map((action, index) => adjustmentAt(index, MIDDAY, action)),
+    );
+    expect(await idsOf(api, 'refund')).toEqual(['adj_000000']);
+    expect(await idsOf(api, 'dispute')).toEqual(['adj_000002', 'adj_000001']);
+    const asked = server.requests.map((path) => new URL(path, server.url).searchParams.get('action'));
+    expect(asked).toEqual(['refund', null, 'chargeback_reverse', 'chargeback_warning_reverse']);
+    const paths = ['/adjustments?action=chargeback,refund', '/adjustments?per_page=51', '/transactions?per_page=31'];
+    for (const path of paths) {
+      const answer = await fetch(`${server.url}${path}`, { headers: { authorization: `Bearer ${PADDLE_API_KEY}` } });
+      expect(answer.status, path).toBe(400);
+    }
+  });
+
+  it('finds the reversals of many chargebacks, over several pages', async () => {
+    const pairs = range(120).flatMap((index) => {
+      const chargeback = { ...adjustmentAt(index, MIDDAY, 'chargeback'), transaction_id: `txn_${index}` };
+      const later = {
+        ...adjustmentAt(500 + index, timeAt(UNTIL, DAY_MS), 'chargeback_reverse'),
+        transaction_id: `txn_${index}`,
+      };
+      return [chargeback, later];
+    });
+    const { api } = await paddleApi([], pairs, 20);
+    expect(await idsOf(api, 'dispute')).toEqual([]);
   });
 
   it('keeps to the window at both ends, and reads no adjustments from before it', async () => {

@@ -94,11 +94,13 @@ export class ProviderApiServer {
     if (route === undefined || method !== 'GET') return fail(404, 'not_found');
     if ([...searchParams.keys()].some((name) => !route.parameters.includes(name))) return fail(400, 'bad_parameter');
     const reply = route.answer(searchParams, route.path.exec(pathname)?.[1] ?? '');
+    if (reply.status === 400) return fail(400, 'bad_request');
     return reply.status === 404 ? fail(404, 'not_found') : reply;
   }
 }
 
 const NOT_FOUND: Reply = { status: 404, body: null };
+const BAD_REQUEST: Reply = { status: 400, body: null };
 const timeOf = (object: JsonObject): number => Date.parse(String(object.created_at));
 
 /** The page of `all` that a number and a size ask for, both from one. */
@@ -113,17 +115,30 @@ export interface PaddleObjects {
 
 export const PADDLE_API_KEY = 'pdl_sdbx_apikey_01gtgztp8f4kek3yd4g1wrksa3_q6TGTJyvoIz7LDtXT65bX7_AQO';
 
-/** `maxPerPage` is 30 of transactions at Paddle itself. */
+const META = { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355' };
+
+/** The maxima of `per_page` in Paddle's OpenAPI description. */
+const PADDLE_PER_PAGE = { transactions: 30, adjustments: 50 } as const;
+/** `AdjustmentAction` of @paddle/paddle-node-sdk 3.10.0, whose query takes one of them, as the description's does. */
+const PADDLE_ACTIONS: ReadonlySet<string> = new Set([
+  ...['credit', 'credit_reverse', 'refund', 'chargeback', 'chargeback_reverse'],
+  ...['chargeback_warning', 'chargeback_warning_reverse'],
+]);
+
+/** `maxPerPage`: how many it gives at most, whatever is asked for. */
 export function startPaddleApi(
   { transactions, adjustments }: PaddleObjects,
-  maxPerPage = 30,
+  maxPerPage = Number.POSITIVE_INFINITY,
 ): Promise<ProviderApiServer> {
-  const page = (name: string, all: readonly JsonObject[], query: URLSearchParams): Reply => {
+  const page = (name: keyof typeof PADDLE_PER_PAGE, all: readonly JsonObject[], query: URLSearchParams): Reply => {
+    const action = query.get('action');
+    const isRefused = Number(query.get('per_page')) > PADDLE_PER_PAGE[name];
+    if (isRefused || (action !== null && !PADDLE_ACTIONS.has(action))) return BAD_REQUEST;
     const isAscending = query.get('order_by') === 'id[ASC]';
     const sorted = all.toSorted((a, b) => (String(a.id) < String(b.id) === isAscending ? -1 : 1));
     const after = query.get('after');
     const rest = after === null ? sorted : sorted.slice(sorted.findIndex(({ id }) => id === after) + 1);
-    const perPage = Math.min(Number(query.get('per_page') ?? 50), maxPerPage);
+    const perPage = Math.min(Number(query.get('per_page') ?? PADDLE_PER_PAGE[name]), maxPerPage);
     const data = rest.slice(0, perPage);
     const next = new URLSearchParams(query);
     next.set('after', String(data.at(-1)?.id ?? ''));
@@ -133,7 +148,7 @@ export function startPaddleApi(
       has_more: rest.length > perPage,
       estimated_total: all.length,
     };
-    return { status: 200, body: { data, meta: { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355', pagination } } };
+    return { status: 200, body: { data, meta: { ...META, pagination } } };
   };
   const isOneOf = (names: string | null, name: unknown) => names === null || names.split(',').includes(String(name));
   const paging = ['after', 'order_by', 'per_page'];
@@ -154,7 +169,7 @@ export function startPaddleApi(
       parameters: [],
       answer(_query, id) {
         const data = transactions.find((one) => one.id === id);
-        return data === undefined ? NOT_FOUND : { status: 200, body: { data, meta: {} } };
+        return data === undefined ? NOT_FOUND : { status: 200, body: { data, meta: META } };
       },
     },
     {
@@ -169,7 +184,7 @@ export function startPaddleApi(
   ];
   return ProviderApiServer.start(PADDLE_API_KEY, routes, (_status, code) => ({
     error: { type: 'request_error', code, detail: 'as the reference words it', documentation_url: '' },
-    meta: { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355' },
+    meta: META,
   }));
 }
 
@@ -245,9 +260,15 @@ export function startLemonSqueezyApi(objects: LemonSqueezyObjects, maxPageSize =
         const perPage = Math.min(Number(query.get('page[size]') ?? 10), maxPageSize);
         const currentPage = Number(query.get('page[number]') ?? 1);
         const lastPage = Math.max(1, Math.ceil(found.length / perPage));
-        const meta = { page: { currentPage, lastPage, perPage, total: found.length } };
         const data = numbered(sorted, currentPage, perPage);
-        return { status: 200, body: { meta, jsonapi: { version: '1.0' }, links: {}, data } };
+        const from = (currentPage - 1) * perPage + 1;
+        const meta = {
+          page: { currentPage, from, lastPage, perPage, to: from + data.length - 1, total: found.length },
+        };
+        const linkTo = (page: number): string =>
+          `https://api.lemonsqueezy.com/v1/${name}?page%5Bnumber%5D=${page}&page%5Bsize%5D=${perPage}&sort=-createdAt`;
+        const links = { first: linkTo(1), last: linkTo(lastPage) };
+        return { status: 200, body: { meta, jsonapi: { version: '1.0' }, links, data } };
       },
     },
     {
@@ -255,7 +276,8 @@ export function startLemonSqueezyApi(objects: LemonSqueezyObjects, maxPageSize =
       parameters: [],
       answer(_query, id) {
         const data = all.find((one) => one.id === id);
-        return data === undefined ? NOT_FOUND : { status: 200, body: { jsonapi: { version: '1.0' }, links: {}, data } };
+        const links = { self: `https://api.lemonsqueezy.com/v1/${name}/${id}` };
+        return data === undefined ? NOT_FOUND : { status: 200, body: { jsonapi: { version: '1.0' }, links, data } };
       },
     },
   ];
