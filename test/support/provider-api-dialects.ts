@@ -112,6 +112,13 @@ const DODO_SUMMARY: Readonly<Record<Kind, readonly string[]>> = {
   ],
 };
 
+/** What lists have and objects do not. */
+const DODO_LISTED_ALONE: Readonly<Record<Kind, JsonObject>> = {
+  payment: { has_license_key: false },
+  refund: {},
+  dispute: {},
+};
+
 function dodoObject(fixture: string): JsonObject {
   const { payload_type: _, ...object } = within(providerFixture('dodo', fixture), 'data');
   return object;
@@ -154,7 +161,11 @@ const dodo: Dialect = {
     const size = Number(query.page_size ?? 10);
     if (size > 100) return this.failure(422, 'invalid_query_params', 'page_size must be at most 100');
     const start = Number(query.page_number ?? 0) * size;
-    return ok({ items: matching.slice(start, start + size).map((object) => only(object, DODO_SUMMARY[route.kind])) });
+    const summaryOf = (object: JsonObject): JsonObject => ({
+      ...DODO_LISTED_ALONE[route.kind],
+      ...only(object, DODO_SUMMARY[route.kind]),
+    });
+    return ok({ items: matching.slice(start, start + size).map(summaryOf) });
   },
 };
 

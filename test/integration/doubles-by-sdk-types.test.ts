@@ -1,0 +1,113 @@
+import { afterEach, expect, it } from 'vitest';
+import { z } from 'zod';
+import { type TypeClaim, typeProblems } from '../support/sdk-types.ts';
+import { SEEDED, type SeededName } from '../support/seeded-doubles.ts';
+
+/**
+ * What our doubles of the providers' APIs answer, compared with the types of the providers' official packages: a field
+ * that is missing, unknown or of another type is a belief of ours that the provider does not share.
+ */
+
+const MODULES = '../../node_modules';
+const IMPORTS = `
+import type DodoPayments from 'dodopayments';
+import type Stripe from 'stripe';
+import type { models as Polar } from '@polar-sh/sdk/2026-10';
+import type { ListOrders, ListSubscriptionInvoices, Order, SubscriptionInvoice } from '@lemonsqueezy/lemonsqueezy.js';
+import type { IAdjustmentResponse, ITransactionResponse } from '${MODULES}/@paddle/paddle-node-sdk/dist/types/types/index.js';
+import type { Response, ResponsePaginated } from '${MODULES}/@paddle/paddle-node-sdk/dist/types/internal/types/response.js';
+import type { Payments } from '${MODULES}/razorpay/dist/types/payments.js';
+import type { Refunds } from '${MODULES}/razorpay/dist/types/refunds.js';
+import type { Disputes } from '${MODULES}/razorpay/dist/types/disputes.js';
+type Collection<Item> = { entity: 'collection'; count: number; items: Item[] };
+`;
+
+/** The path of a list, the type of its answer, and that of one object of it. */
+const TYPES: Readonly<Record<SeededName, readonly (readonly [string, string, string | null])[]>> = {
+  stripe: [
+    ['/v1/payment_intents', 'Stripe.ApiList<Stripe.PaymentIntent>', 'Stripe.PaymentIntent'],
+    ['/v1/refunds', 'Stripe.ApiList<Stripe.Refund>', 'Stripe.Refund'],
+    ['/v1/disputes', 'Stripe.ApiList<Stripe.Dispute>', 'Stripe.Dispute'],
+  ],
+  dodo: [
+    ['/payments', '{ items: DodoPayments.PaymentListResponse[] }', 'DodoPayments.Payment'],
+    ['/refunds', '{ items: DodoPayments.RefundListItem[] }', 'DodoPayments.Refund'],
+    ['/disputes', '{ items: DodoPayments.DisputeListResponse[] }', 'DodoPayments.GetDispute'],
+  ],
+  razorpay: [
+    ['/v1/payments', 'Collection<Payments.RazorpayPayment>', 'Payments.RazorpayPayment'],
+    ['/v1/refunds', 'Collection<Refunds.RazorpayRefund>', 'Refunds.RazorpayRefund'],
+    ['/v1/disputes', 'Collection<Disputes.RazorpayDispute>', 'Disputes.RazorpayDispute'],
+  ],
+  paddle: [
+    ['/transactions', 'ResponsePaginated<ITransactionResponse>', 'Response<ITransactionResponse>'],
+    ['/adjustments', 'ResponsePaginated<IAdjustmentResponse>', null],
+  ],
+  polar: [
+    ['/v1/orders/', 'Polar.ListResourceOrder', 'Polar.Order'],
+    ['/v1/refunds/', 'Polar.ListResourceRefund', null],
+  ],
+  lemonsqueezy: [
+    ['/v1/orders', 'ListOrders', 'Order'],
+    ['/v1/subscription-invoices', 'ListSubscriptionInvoices', 'SubscriptionInvoice'],
+  ],
+};
+
+/** Where a package's types are wrong about the JSON that its provider documents, so that they are no rule for a double. */
+const WRONG_TYPES: readonly (readonly [SeededName, RegExp])[] = [
+  // docs.lemonsqueezy.com/api/orders/the-order-object names it.
+  ['lemonsqueezy', /'"partial_refund"' is not assignable to type 'OrderStatus'/],
+  // JSON has no dates.
+  ['lemonsqueezy', /'string' is not assignable to type 'Date'/],
+  // Null but for credits: developer.paddle.com/api-reference/adjustments, and Paddle's OpenAPI description.
+  ['paddle', /\/adjustments: .*'null' is not assignable to type 'boolean'/],
+  // razorpay 2.9.8 knows neither null nor empty notes, which are an empty list: razorpay.com/docs/api/payments, "Entity".
+  ['razorpay', /'null' is not assignable to type/],
+  [
+    'razorpay',
+    /'(?:never)?\[\]' is not assignable to type '(?:\{ \[key: string\]: string; \}|IMap<string \| number>)'/,
+  ],
+];
+
+const open: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0)) await one.close();
+});
+
+const OBJECT = z.looseObject({
+  id: z.string().optional(),
+  payment_id: z.string().optional(),
+  refund_id: z.string().optional(),
+  dispute_id: z.string().optional(),
+});
+const PAGE = z.union([
+  z.object({ items: z.array(OBJECT) }).transform(({ items }) => items),
+  z.object({ data: z.array(OBJECT) }).transform(({ data }) => data),
+]);
+
+it('the doubles answer in the types of the official packages', async () => {
+  const claims: TypeClaim[] = [];
+  for (const { name, authorization, start } of SEEDED) {
+    const double = await start();
+    open.push(double);
+    const get = async (path: string): Promise<unknown> =>
+      (await fetch(`${double.url}${path}`, { headers: { authorization } })).json();
+    for (const [path, listType, type] of TYPES[name]) {
+      const page = await get(path);
+      const listed = PAGE.parse(page);
+      expect(listed, path).not.toEqual([]);
+      claims.push({ what: `${name} ${path}`, type: listType, value: page });
+      for (const object of type === null ? [] : listed) {
+        const id = object.refund_id ?? object.dispute_id ?? object.id ?? object.payment_id;
+        const one = `${path.replace(/\/$/, '')}/${id}`;
+        claims.push({ what: `${name} ${one}`, type: type ?? '', value: await get(one) });
+      }
+    }
+  }
+  const problems = await typeProblems(IMPORTS, claims);
+  const excuses = ([name, pattern]: (typeof WRONG_TYPES)[number], problem: string): boolean =>
+    problem.startsWith(`${name} `) && pattern.test(problem);
+  expect(problems.filter((problem) => !WRONG_TYPES.some((one) => excuses(one, problem)))).toEqual([]);
+  // An excuse that nothing needs any more hides what comes next.
+  expect(WRONG_TYPES.filter((one) => !problems.some((problem) => excuses(one, problem)))).toEqual([]);
+});
