@@ -1,14 +1,17 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { DESCRIBED } from './described.ts';
 import { findStripeMock } from './find-stripe-mock.ts';
 
-const HELP = `Usage: npm run test:stripe-mock
+const HELP = `Usage: npm run test:stripe-mock | test:prism
 
 Runs reconciliation against what providers publish of their APIs; see "Against the real thing" in the README.
 Ends with 0 where there is nothing to run against, and says what to install.`;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PRISM = fileURLToPath(new URL('prism/', import.meta.url));
 
 /** What the tests of this name want in the environment; null if it is not there, which has been said. */
 const PREPARATIONS: Readonly<Record<string, () => Record<string, string> | null>> = {
@@ -23,6 +26,19 @@ const PREPARATIONS: Readonly<Record<string, () => Record<string, string> | null>
       'or run it elsewhere and set   STRIPE_MOCK_URL=http://127.0.0.1:12111',
     ]);
     return null;
+  },
+  prism() {
+    const missing = DESCRIBED.filter(({ variable }) => process.env[variable] === undefined);
+    for (const { name, variable, published } of missing) {
+      skip(`prism, ${name}`, [`set ${variable} to a copy of the description that is published at`, published]);
+    }
+    if (missing.length === DESCRIBED.length) return null;
+    // By its own lock file, and without its packages' install scripts.
+    if (!existsSync(`${PRISM}node_modules`)) {
+      const { status } = spawnSync('npm', ['ci', '--ignore-scripts'], { cwd: PRISM, stdio: 'inherit' });
+      if (status !== 0) throw new Error('Prism could not be installed');
+    }
+    return {};
   },
 };
 

@@ -15,25 +15,26 @@ const manifest = z
   })
   .parse(await readJson('package.json'));
 
-const lockfile = z
-  .object({
-    packages: z.record(
-      z.string(),
-      z.object({
-        version: z.string().optional(),
-        integrity: z.string().optional(),
-        license: z.string().optional(),
-        dev: z.boolean().default(false),
-        hasInstallScript: z.boolean().default(false),
-      }),
-    ),
-  })
-  .parse(await readJson('package-lock.json'));
+const LOCKFILE = z.object({
+  packages: z.record(
+    z.string(),
+    z.object({
+      version: z.string().optional(),
+      integrity: z.string().optional(),
+      license: z.string().optional(),
+      dev: z.boolean().default(false),
+      hasInstallScript: z.boolean().default(false),
+    }),
+  ),
+});
+const lockfile = LOCKFILE.parse(await readJson('package-lock.json'));
 
 /** Without the project itself, whose path is empty. */
-const installed = Object.entries(lockfile.packages)
-  .filter(([path]) => path !== '')
-  .map(([path, entry]) => ({ name: path.replace(/^.*node_modules\//, ''), ...entry }));
+const packagesOf = ({ packages }: z.infer<typeof LOCKFILE>) =>
+  Object.entries(packages)
+    .filter(([path]) => path !== '')
+    .map(([path, entry]) => ({ name: path.replace(/^.*node_modules\//, ''), ...entry }));
+const installed = packagesOf(lockfile);
 
 /** Permissive ones: they ask for a notice at most. */
 const LICENCES: ReadonlySet<string | undefined> = new Set([
@@ -74,4 +75,16 @@ it('what the service runs on is under a permissive licence', () => {
 it('each install script is allowed or refused by name, and nothing else is named', () => {
   const scripted = new Set(installed.filter(({ hasInstallScript }) => hasInstallScript).map(({ name }) => name));
   expect(Object.keys(manifest.allowScripts).sort()).toEqual([...scripted].sort());
+});
+
+it('Prism, which npm run test:prism installs by itself, is known by version, digest and licence', async () => {
+  const folder = 'test/real-apis/prism';
+  const { dependencies } = z
+    .object({ dependencies: z.record(z.string(), z.string()) })
+    .parse(await readJson(`${folder}/package.json`));
+  expect(Object.values(dependencies)).toEqual([expect.stringMatching(/^\d+\.\d+\.\d+$/)]);
+  const packages = packagesOf(LOCKFILE.parse(await readJson(`${folder}/package-lock.json`)));
+  expect(packages.filter(({ integrity = '' }) => !integrity.startsWith('sha512-'))).toEqual([]);
+  const others = packages.filter(({ license }) => !LICENCES.has(license));
+  expect(others.map(({ name, license }) => `${name}: ${license}`)).toEqual([]);
 });

@@ -22,6 +22,8 @@ export interface ScriptedReply {
 /** A path that it may be asked under as well, as if a proxy were in front of it. */
 export const PROXY_PATH = '/behind/a-proxy';
 
+const REQUEST_ID = 'b15ec92e-8688-40d4-a04d-f44cbec93355';
+
 interface Route {
   readonly path: RegExp;
   readonly parameters: readonly string[];
@@ -82,7 +84,8 @@ export class ProviderApiServer {
       method ?? '',
       headers.authorization ?? '',
     );
-    response.writeHead(status, { 'content-type': 'application/json' });
+    // Paddle names every answer (its OpenAPI description); others do no harm by it.
+    response.writeHead(status, { 'content-type': 'application/json', 'request-id': REQUEST_ID });
     response.end(JSON.stringify(body));
   }
 
@@ -115,7 +118,7 @@ export interface PaddleObjects {
 
 export const PADDLE_API_KEY = 'pdl_sdbx_apikey_01gtgztp8f4kek3yd4g1wrksa3_q6TGTJyvoIz7LDtXT65bX7_AQO';
 
-const META = { request_id: 'b15ec92e-8688-40d4-a04d-f44cbec93355' };
+const META = { request_id: REQUEST_ID };
 
 /** The maxima of `per_page` in Paddle's OpenAPI description. */
 const PADDLE_PER_PAGE = { transactions: 30, adjustments: 50 } as const;

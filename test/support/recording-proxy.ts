@@ -25,17 +25,22 @@ const NOT_FORWARDED: ReadonlySet<string> = new Set([
 export class RecordingProxy {
   readonly exchanges: Exchange[] = [];
   readonly #upstream: string;
+  readonly #added: Readonly<Record<string, string>>;
   readonly #server = createServer((request, response) => {
     this.#pass(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
 
-  private constructor(upstream: string) {
+  private constructor(upstream: string, added: Readonly<Record<string, string>>) {
     this.#upstream = upstream;
+    this.#added = added;
   }
 
-  /** @param upstream the address of the server behind it, without a path */
-  static async start(upstream: string): Promise<RecordingProxy> {
-    const proxy = new RecordingProxy(upstream);
+  /**
+   * @param upstream the address of the server behind it, without a path
+   * @param added headers that every request gets on its way
+   */
+  static async start(upstream: string, added: Readonly<Record<string, string>> = {}): Promise<RecordingProxy> {
+    const proxy = new RecordingProxy(upstream, added);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
@@ -57,7 +62,7 @@ export class RecordingProxy {
     for await (const chunk of request) chunks.push(chunk);
     const answer = await fetch(`${this.#upstream}${path}`, {
       method,
-      headers: headers.map(([name, value]): [string, string] => [name, String(value)]),
+      headers: { ...Object.fromEntries(headers.map(([name, value]) => [name, String(value)])), ...this.#added },
       ...(chunks.length === 0 ? {} : { body: Buffer.concat(chunks) }),
       redirect: 'manual',
     });
