@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, it } from 'vitest';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { RealWallets } from '../support/real-wallets.ts';
+import { assertCommands } from '../support/replay.ts';
 import { rounds } from '../support/rounds.ts';
 import { type DrawnPayment, paymentOf, twoPayments, walletCommands } from '../support/wallet-commands.ts';
 import { WalletModel } from '../support/wallet-model.ts';
@@ -10,7 +11,7 @@ import { WalletModel } from '../support/wallet-model.ts';
  * F30: random sequences of credits, debits, batches, repeated keys, payments, refunds, disputes, repeated events, waits that
  * end and replays by hand, through the API and the receiver and on Postgres, beside a model that keeps a few maps. After
  * every single step the answer, every balance and the state of every event are the model's, and the whole audit is run. A
- * sequence that fails is shrunk. There are no holds to try: Chokin has none.
+ * sequence that fails is shrunk, and its failure says how to repeat it. There are no holds to try: Chokin has none.
  */
 let real: RealWallets;
 /** A sequence that failed has left jobs and perhaps wrong books behind, which the next must not stumble over. */
@@ -42,6 +43,6 @@ async function run(drawn: readonly DrawnPayment[], commands: Iterable<fc.AsyncCo
 }
 
 it('random sequences of requests and events end every step as the model does, with books that agree', async () => {
-  await fc.assert(fc.asyncProperty(twoPayments, walletCommands, run), { numRuns: rounds(8, 150) });
+  await assertCommands(fc.asyncProperty(twoPayments, walletCommands, run), { numRuns: rounds(8, 150) });
   await expectBooksToAgree(real.app.database.pool);
 }, 900_000);

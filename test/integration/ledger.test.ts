@@ -4,6 +4,7 @@ import { audit } from '../../src/ledger/audit.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { eventually } from '../support/wait.ts';
 
 let database: TestDatabase;
 
@@ -62,6 +63,36 @@ describe('the ledger on Postgres', () => {
     'delete from wallet_alert',
   ])('refuses to change history: %s', async (statement) => {
     await expect(database.pool.query(statement)).rejects.toThrow('is insert-only');
+  });
+
+  it('locks the wallets of a batch in their own order, whatever order they are posted in', async () => {
+    const [first, second] = ['cus_order_a', 'cus_order_b'];
+    await makeCustomers(database.pool, ['order_a', 'order_b']);
+    const lockOf = "select 1 from wallet where customer_id = $1 and currency = 'USD' for update";
+    const [holder, other] = [await database.pool.connect(), await database.pool.connect()];
+    try {
+      await holder.query('begin');
+      await holder.query(lockOf, [first]);
+      const backwards = [second, first].map((customerId) => posting({ customerId, amountMinor: 1 }));
+      const posted = transaction(database.pool, (tx) => postBatch(tx, backwards, SETTINGS, new Date()));
+      await eventually('the batch to wait for the first wallet', async () => {
+        const { rowCount } = await database.pool.query(
+          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%for update of w%'",
+        );
+        return rowCount === 1;
+      });
+      // While it waits for the first it holds no other, so that two batches cannot wait for each other.
+      await other.query('begin');
+      await other.query(`${lockOf} nowait`, [second]);
+      await other.query('rollback');
+      await holder.query('rollback');
+      expect((await posted).map(({ kind }) => kind)).toEqual(['created', 'created']);
+    } finally {
+      for (const client of [holder, other]) {
+        await client.query('rollback');
+        client.release();
+      }
+    }
   });
 
   it('names what disagrees when a balance is changed behind its back', async () => {

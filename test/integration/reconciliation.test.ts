@@ -385,6 +385,29 @@ describe('what a webhook did not tell of what is unfinished here', () => {
   }, 60_000);
 });
 
+describe('what changes between two runs', () => {
+  it('is taken in anew by the second: a loss, then its reversal; a refund, then its failure', async () => {
+    const customerId = await app.newCustomer();
+    await pay('stripe', 'pi_changing', 10_000, customerId, { hoursAgo: 0.25 });
+    await allApplied();
+    const object = { paymentId: 'pi_changing', currency: 'USD', createdAt: ago(0.24) };
+    const dispute = apis.stripe.addDispute({ ...object, id: 'dp_changing', amount: 4000, status: 'lost' });
+    const refund = apis.stripe.addRefund({ ...object, id: 're_changing', amount: 500 });
+    const payment = await pay('stripe', 'pi_later', 700, customerId, { isDropped: true, hoursAgo: 0.24 });
+    Object.assign(payment, { status: 'processing', amount_received: 0 });
+    const since = ago(0.26).toISOString();
+    expect(await reconcile('stripe', since)).toMatchObject({ status: 'finished', healed: 2 });
+    expect(await balance(customerId)).toBe(10_000 - 4000 - 500);
+    Object.assign(dispute, { status: 'won' });
+    Object.assign(refund, { status: 'failed' });
+    Object.assign(payment, { status: 'succeeded', amount_received: 700 });
+    expect(await reconcile('stripe', since)).toMatchObject({ status: 'finished', healed: 3, missing: 0 });
+    expect(await balance(customerId)).toBe(10_000 + 700);
+    expect(await reconcile('stripe', since)).toMatchObject({ status: 'finished', healed: 0, differing: 0 });
+    expect(await balance(customerId)).toBe(10_000 + 700);
+  }, 60_000);
+});
+
 describe('a dry run', () => {
   it('says what it would take in, and takes in nothing', async () => {
     const customerId = await app.newCustomer();

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { RealWallets } from './real-wallets.ts';
+import { commandsOf } from './replay.ts';
 import { stripeDispute, stripePayment, stripeRefund } from './signing.ts';
 import type { EntryRequest, ModelPayment, News, PaymentPlan, WalletModel } from './wallet-model.ts';
 
@@ -182,7 +183,7 @@ const replayParked = command('replay what is parked', giving, async ({ payment: 
 const COMMANDS = [...[post, batch, repeatRequest, payment, refund, dispute], ...[repeatEvent, endWaits, replayParked]];
 
 /** Sequences of up to 40 commands. */
-export const walletCommands = fc.commands(COMMANDS, { maxCommands: 40, size: 'max' });
+export const walletCommands = commandsOf(COMMANDS, { maxCommands: 40, size: 'max' });
 
 const plan = fc.record({
   who: fc.constantFrom(0, 0, 1, 2),

@@ -158,6 +158,18 @@ describe('evaluate', () => {
       { waitIsOver: true },
       'applied +1000 payment; -400 refund_reversal EUR',
     ],
+    [
+      'the payment, when it names another customer than its refund went to',
+      [refund, paymentFact({ metadata: { wallet_customer_id: 'cus_b' } })],
+      { waitIsOver: true },
+      'parked customer_mismatch',
+    ],
+    [
+      'the payment, when it names the customer that its refund went to',
+      [refund, paymentFact({ metadata: { wallet_customer_id: 'cus_a' } })],
+      { waitIsOver: true },
+      'applied +1000 payment; -400 refund_reversal; -400 payment_reversal',
+    ],
   ])('%s', (_, facts, circumstances, outcome) => {
     expect(said(tell(facts, circumstances))).toBe(outcome);
   });
@@ -188,6 +200,15 @@ describe('evaluate', () => {
   it('never moves a payment to another customer', () => {
     const { payment } = tell([refund], { customer: { customerId: 'cus_b' } }, tell([paid]).payment);
     expect(payment.customerId).toBe('cus_a');
+  });
+
+  it('never gives a payment that has entries to the customer that a person chose', () => {
+    const chosen: Circumstances = { customer: { customerId: 'cus_b' }, isAssigned: true };
+    expect(tell([paid], chosen, tell([paid]).payment).payment.customerId).toBe('cus_a');
+    const ofRefund = tell([orderPaid, refund]).payment;
+    expect(tell([orderPaid], chosen, ofRefund).payment.customerId).toBe('cus_a');
+    // An order without entries is still open.
+    expect(tell([orderPaid], chosen, tell([orderPaid]).payment).payment.customerId).toBe('cus_b');
   });
 
   it('says which metadata value is not usable', () => {

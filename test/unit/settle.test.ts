@@ -27,6 +27,7 @@ describe('a top-up', () => {
     // Refunds.
     ['paid 1000; refund a 400', '+1000 payment; -400 payment_reversal'],
     ['paid 1000; refund a 400; refund a 400', '+1000 payment; -400 payment_reversal'],
+    ['paid 1000; refund a 400; refund a 700', '+1000 payment; -400 payment_reversal; -300 payment_reversal'],
     ['paid 1000; refund a 1000', '+1000 payment; -1000 payment_reversal'],
     ['paid 1000; refund a all', '+1000 payment; -1000 payment_reversal'],
     ['paid 1000; refund a 400; refund b all', '+1000 payment; -400 payment_reversal; -600 payment_reversal'],
@@ -105,6 +106,9 @@ describe('an order', () => {
     ['paid 1000; refund a 400', '+400 refund'],
     ['paid 1000; refund a all', '+1000 refund'],
     ['paid 1000; refund a 700; refund b 700', '+700 refund; +300 refund'],
+    // One refund whose amount grows (Lemon Squeezy tells the total so far) is credited by what it grew.
+    ['paid 1000; refund a 400; refund a 700', '+400 refund; +300 refund'],
+    ['paid 1000; refund a 400; refund a 700; refund a 700 failed', '+400 refund; +300 refund; -700 refund_reversal'],
     ['paid 1000; refund a 400; refund a 400 failed', '+400 refund; -400 refund_reversal'],
     ['paid 1000; refund a 400 pending', ''],
     ['paid 1000; refund a 400 EUR', ''],
