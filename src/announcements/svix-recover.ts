@@ -76,7 +76,7 @@ export class SvixRecovery implements RecoverySender {
     _endpoint: WebhookEndpoint,
     { known, made }: { readonly known: readonly string[]; readonly made: readonly OutgoingMessage[] },
   ): Promise<MissedSent> {
-    const { merchantId, endpointId } = recovery;
+    const { merchantId, endpointId, since, until } = recovery;
     const { account, box } = this.#options;
     if (known.length + made.length === 0) return { kind: 'done', resent: 0 };
     const answer = await account.call(merchantId, async (svix, application) => {
@@ -84,13 +84,15 @@ export class SvixRecovery implements RecoverySender {
       const notes = await Promise.all(known.map((messageId) => selectSent(this.#db, merchantId, messageId)));
       const sent = notes.filter((one) => one !== null);
       const alone = sent.filter((one) => one.endpointId !== null);
+      // Those of the window were dealt with before, and may still be on their way.
+      const ofAll = sent.filter(
+        ({ endpointId: only, sentAt }) => only === null && !(sentAt >= since && sentAt < until),
+      );
       if (made.length + alone.length > 0) await copyEndpoint(single, await svix.endpoint.get(application, endpointId));
       for (const message of made) await this.#sendMade(single, endpointId, message);
-      const ofAll = sent.filter((one) => one.endpointId === null).map(({ svixMessageId }) => svixMessageId);
-      const ofOne = alone.map(({ svixMessageId }) => svixMessageId);
       const copy = { svix, application: singleUid(application), endpoint: copyUid(endpointId) };
-      const again = await this.#resendAll({ svix, application, endpoint: endpointId }, ofAll);
-      return again + (await this.#resendAll(copy, ofOne));
+      const again = await this.#resendAll({ svix, application, endpoint: endpointId }, ofAll.map(idOf));
+      return again + (await this.#resendAll(copy, alone.map(idOf)));
     });
     return answer.ok ? { kind: 'done', resent: answer.value } : postponed(answer.failure);
   }
@@ -143,6 +145,8 @@ export class SvixRecovery implements RecoverySender {
     }
   }
 }
+
+const idOf = ({ svixMessageId }: { readonly svixMessageId: string }) => svixMessageId;
 
 interface SvixPlace {
   readonly svix: SingleOptions['svix'];

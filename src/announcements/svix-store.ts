@@ -16,7 +16,7 @@ export interface SentMessage {
   readonly range: EntryRange | null;
 }
 
-/** Notes messages that Svix has. One statement for all, and none twice. */
+/** Notes messages that Svix has, in one statement. One that was noted without its entries, by whoever listed attempts, gains them. */
 export async function insertSent(db: Queryable, messages: readonly SentMessage[], sentAt: Date): Promise<void> {
   if (messages.length === 0) return;
   await db.query(
@@ -28,7 +28,11 @@ export async function insertSent(db: Queryable, messages: readonly SentMessage[]
      insert into svix_message
        (merchant_id, message_id, svix_message_id, event_type, endpoint_id, customer_id, currency, first_seq, last_seq, sent_at)
      select merchant_id, message_id, svix_message_id, event_type, endpoint_id, customer_id, currency, first_seq, last_seq, $10
-     from sent on conflict do nothing`,
+     from sent
+     on conflict (merchant_id, message_id) do update
+       set customer_id = excluded.customer_id, currency = excluded.currency,
+         first_seq = excluded.first_seq, last_seq = excluded.last_seq
+       where svix_message.customer_id is null and excluded.customer_id is not null`,
     [
       messages.map((message) => message.merchantId),
       messages.map((message) => message.messageId),
@@ -44,16 +48,19 @@ export async function insertSent(db: Queryable, messages: readonly SentMessage[]
   );
 }
 
-export type KnownSent = Pick<SentMessage, 'messageId' | 'svixMessageId' | 'eventType' | 'endpointId'>;
+export interface KnownSent extends Pick<SentMessage, 'messageId' | 'svixMessageId' | 'eventType' | 'endpointId'> {
+  readonly sentAt: Date;
+}
 
 interface SentRow {
   message_id: string;
   svix_message_id: string;
   event_type: string;
   endpoint_id: string | null;
+  sent_at: Date;
 }
 
-const SENT_COLUMNS = 'message_id, svix_message_id, event_type, endpoint_id';
+const SENT_COLUMNS = 'message_id, svix_message_id, event_type, endpoint_id, sent_at';
 
 function toSent(row: SentRow): KnownSent {
   return {
@@ -61,6 +68,7 @@ function toSent(row: SentRow): KnownSent {
     svixMessageId: row.svix_message_id,
     eventType: row.event_type,
     endpointId: row.endpoint_id,
+    sentAt: row.sent_at,
   };
 }
 

@@ -17,6 +17,8 @@ export interface TableGrants {
 // What was received never changes, only what became of it does.
 const REPLAY = 'update (state, reason, detail, settled_at, replays, assigned_customer_id)';
 const VERDICT = 'update (state, reason, detail, settled_at, payment_id, waiting_since)';
+// Which entries a message tells of is noted later where it was not known.
+const ENTRIES = 'update (customer_id, currency, first_seq, last_seq)';
 
 // biome-ignore format: a table is read down its columns
 const GRANTS: readonly (readonly [table: string, web: string, worker: string])[] = [
@@ -46,10 +48,10 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.webhook_older_secret', 'select, insert, delete',          'select'],
   ['public.webhook_endpoint_headers', 'select, insert, update, delete', 'select'],
   ['public.webhook_recovery',    'select, insert',                   'select, update'],
-  ['public.webhook_message',     'select, insert',                   'select, insert, update (customer_id, currency, first_seq, last_seq)'],
+  ['public.webhook_message',     'select, insert',                   `select, insert, ${ENTRIES}`],
   ['public.webhook_delivery',    'select, insert, update',           'select, insert, update'],
   ['public.webhook_attempt',     'select',                           'insert'],
-  ['public.svix_message',        'select, insert',                   'select, insert, delete'],
+  ['public.svix_message',        `select, insert, ${ENTRIES}`,       `select, insert, delete, ${ENTRIES}`],
   ['public.svix_merchant',       'insert',                           'select, insert, update'],
   ['public.svix_endpoint',       'select, insert, update, delete',   'select, insert, update'],
   ['public.unsent_message',      'select',                           'select, insert, update, delete'],

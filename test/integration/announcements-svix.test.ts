@@ -286,7 +286,8 @@ describe('the merchant’s endpoints', () => {
     const svix = account();
     const webhooks = webhooksOf(svix);
     const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
-    await publisherOf(svix).send([message('whm_1')]);
+    const publisher = publisherOf(svix);
+    await publisher.send([message('whm_1')]);
     expect(await webhooks.resend(MERCHANT, id, 'whm_1')).toBe(true);
     expect(await webhooks.resend(MERCHANT, id, 'whm_unknown')).toBe(false);
     const attempts = server.ofMerchant(MERCHANT)?.attempts ?? [];
@@ -323,6 +324,11 @@ describe('the merchant’s endpoints', () => {
     const asked = server.calls('message.get').length;
     await webhooks.listAttempts(MERCHANT, id, { ...NEWEST, messageId: 'whm_1' });
     expect(server.calls('message.get')).toHaveLength(asked);
+    // Its entries are not, until whoever handed it over notes them; a recovery must not make it again.
+    const range = { customerId: 'cus_a', currency: 'USD', firstSeq: 1, lastSeq: 2 };
+    await transaction(database.pool, (tx) => publisher.record(tx, [{ ...message('whm_1'), range }]));
+    const { rows } = await database.pool.query('select customer_id, first_seq, last_seq from svix_message');
+    expect(rows).toEqual([{ customer_id: 'cus_a', first_seq: 1, last_seq: 2 }]);
   });
 
   test('that do not exist are null or false', async () => {
