@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { autocommit } from '../../src/db/transaction.ts';
+import { createLogger } from '../../src/log.ts';
 import { findCaller, hashApiKey } from '../../src/merchants/api-keys.ts';
+import { warnOfPayerMetadata } from '../../src/merchants/payer-metadata.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
 import { ended, failure, startTestCli, type TestCli } from '../support/cli.ts';
 import type { TestDatabase } from '../support/database.ts';
@@ -136,6 +138,17 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
       json(`sources create --merchant bus_other --name New --provider ${options}`, { CHOKIN_WEBHOOK_SECRET: FIRST });
     const made = await Promise.all([create('stripe'), create('paddle'), create('paddle --metadata all')]);
     expect(made.map(({ metadata }) => metadata)).toEqual(['all', 'customer', 'all']);
+    // A start warns of the last one, and what it says mends it.
+    const lines: string[] = [];
+    const logger = createLogger('warn', 'test', { write: (line) => lines.push(line) });
+    const sources = new SourceDirectory(loadConfig({}), BOX);
+    const warn = () => warnOfPayerMetadata(database.pool, { sources, merchantId: 'bus_default', logger });
+    await warn();
+    const [warning] = lines.splice(0).map((line) => JSON.parse(line));
+    expect(warning.sources).toMatchObject([{ sourceId: made[2].source_id }]);
+    expect(await json(warning.sources[0].mend.replace('npx chokin ', ''))).toMatchObject({ metadata: 'customer' });
+    await warn();
+    expect(lines).toEqual([]);
   });
 
   it('shows, replays and dismisses parked events, which a worker applies, and the life of a payment', async () => {
