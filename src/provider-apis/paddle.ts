@@ -58,6 +58,7 @@ const pageSchema = <Item extends z.ZodType>(item: Item) =>
 
 const TRANSACTIONS = pageSchema(TRANSACTION);
 const ADJUSTMENTS = pageSchema(ADJUSTMENT);
+type Adjustments = z.infer<typeof ADJUSTMENTS>;
 const ONE_TRANSACTION = z.object({ data: TRANSACTION });
 
 /** Paddle finds adjustments of one action, or of all. So those of disputes are found among all. */
@@ -113,12 +114,35 @@ function nextOf({ has_more: hasMore, next }: { has_more: boolean; next: string }
   return after;
 }
 
+/** Of a page of chargebacks; each has one as a rule. */
+const MAX_REVERSAL_PAGES = 20;
+
+/** The approved reversals, by the one action, of the adjustments' transactions. */
+async function reversalsOf(
+  adjustments: readonly Adjustment[],
+  action: string,
+  ask: (query: URLSearchParams) => Promise<Adjustments>,
+): Promise<readonly Adjustment[]> {
+  if (adjustments.length === 0) return [];
+  const transactions = new Set(adjustments.map(({ transaction_id }) => transaction_id));
+  const filter = { transaction_id: [...transactions].join(','), action, status: 'approved' };
+  const found: Adjustment[] = [];
+  let cursor: string | null = null;
+  for (let page = 0; page < MAX_REVERSAL_PAGES; page += 1) {
+    const { data, meta }: Adjustments = await ask(pageQuery('adjustments', cursor, filter));
+    found.push(...data);
+    cursor = nextOf(meta.pagination);
+    if (cursor === null) return found;
+  }
+  throw new ProviderApiError('refused', `${NAME} lists reversals without an end`);
+}
+
 /** Paddle Billing, by its HTTP API. */
 export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode], timeoutMs }) => {
   const [key] = keyParts(NAME, apiKey, KEY_FORMS[mode]);
   const headers = { authorization: `Bearer ${key}`, 'paddle-version': '1' };
   const client = new JsonClient({ provider: NAME, baseUrl, headers, timeoutMs });
-  const memo = new PageMemo<z.infer<typeof ADJUSTMENTS>, readonly Adjustment[]>();
+  const memo = new PageMemo<Adjustments, readonly Adjustment[]>();
 
   async function listTransactions(window: Window, cursor: string | null): Promise<Page> {
     const query = pageQuery('transactions', cursor, {
@@ -138,7 +162,7 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
       const reversals: Adjustment[] = [];
       for (const [action, reversal] of REVERSALS) {
         const taken = inWindow.filter((one) => one.action === action);
-        reversals.push(...(await once(reversal, () => reversalsOf(taken, reversal))));
+        reversals.push(...(await once(reversal, () => reversalsOf(taken, reversal, adjustmentsBy))));
       }
       const listed = inWindow.filter((adjustment) => !isReversed(adjustment, reversals));
       const isPastWindow = data.some(({ created_at }) => isBefore(created_at, window.since));
@@ -149,23 +173,8 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
     });
   }
 
-  async function adjustmentsBy(query: URLSearchParams): Promise<z.infer<typeof ADJUSTMENTS>> {
+  async function adjustmentsBy(query: URLSearchParams): Promise<Adjustments> {
     return pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
-  }
-
-  /** The approved reversals, by the one action, of the adjustments' transactions. */
-  async function reversalsOf(adjustments: readonly Adjustment[], action: string): Promise<readonly Adjustment[]> {
-    if (adjustments.length === 0) return [];
-    const transactions = new Set(adjustments.map(({ transaction_id }) => transaction_id));
-    const filter = { transaction_id: [...transactions].join(','), action, status: 'approved' };
-    const found: Adjustment[] = [];
-    let cursor: string | null = null;
-    do {
-      const { data, meta } = await adjustmentsBy(pageQuery('adjustments', cursor, filter));
-      found.push(...data);
-      cursor = nextOf(meta.pagination);
-    } while (cursor !== null);
-    return found;
   }
 
   async function retrieveTransaction(id: string): Promise<Listed | null> {
@@ -181,7 +190,7 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
     const found = data.find((one) => one.id === id);
     if (found === undefined || !ACTIONS[kind].listed.has(found.action)) return null;
     const reversal = REVERSALS.get(found.action);
-    if (reversal !== undefined && isReversed(found, await reversalsOf([found], reversal))) return null;
+    if (reversal !== undefined && isReversed(found, await reversalsOf([found], reversal, adjustmentsBy))) return null;
     return listedAdjustment(kind, found);
   }
 

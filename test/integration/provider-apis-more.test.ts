@@ -165,6 +165,12 @@ describe('Paddle', () => {
     });
     const { api } = await paddleApi([], pairs, 20);
     expect(await idsOf(api, 'dispute')).toEqual([]);
+    const many = range(30).map((index) => ({
+      ...adjustmentAt(500 + index, MIDDAY, 'chargeback_reverse'),
+      transaction_id: 'txn_0',
+    }));
+    const endless = await paddleApi([], [...pairs.slice(0, 1), ...many], 1);
+    await expect(endless.api.retrieve('dispute', 'adj_000000')).rejects.toMatchObject({ kind: 'refused' });
   });
 
   it('keeps to the window at both ends, and reads no adjustments from before it', async () => {
