@@ -9,7 +9,7 @@ import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
 import type { Announcement } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
 import type { Publisher } from './publisher.ts';
-import { createMarks, type Marks, tellWallet } from './tell.ts';
+import { Marks, tellWallet } from './tell.ts';
 import { sendUnsent } from './unsent.ts';
 
 export interface AnnounceOptions {
@@ -93,7 +93,7 @@ class Run {
     this.#options = options;
     this.#deadline = performance.now() + options.maxSeconds * 1000;
     this.#pageSize = Math.max(MIN_PAGE_SIZE, options.publisher.concurrency);
-    this.#marks = createMarks(options, this.#pageSize);
+    this.#marks = new Marks(options, this.#pageSize);
   }
 
   async run(): Promise<AnnounceResult> {
@@ -107,6 +107,7 @@ class Run {
       if (publisher.pausedForSeconds() === 0) this.#track(this.#sendUnsent());
       while (this.#goesOn()) {
         this.#startAll();
+        if (this.#handingOver === 0) this.#marks.hurry();
         this.#fetchIfShort();
         if (this.#isDone()) break;
         await this.#changed.promise;

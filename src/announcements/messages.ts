@@ -57,6 +57,7 @@ type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
 /** An entry as it is told: without its metadata if with it no message could hold it. */
 function entryData({ metadataOmitted = false, ...entry }: ClaimedEntry): EntryData {
   const view = entryView(entry);
+  if (view.metadata === null && !metadataOmitted) return view;
   const isTooLarge = metadataOmitted || Buffer.byteLength(JSON.stringify(view)) > MAX_ENTRY_BYTES;
   return isTooLarge ? { ...view, metadata: null, metadata_omitted: true } : view;
 }
