@@ -233,7 +233,7 @@ export class SvixServer {
   /** As far as a server gets that stores a message and then fails; one that it refuses is not stored. */
   #storeMessage({ params: [idOrUid = ''], text }: RawRequest, dispatches: boolean): void {
     try {
-      const body = readBody(CONTRACT['message.create'].body, text) as BodyOf<'message.create'>;
+      const body = readBody('message.create', text) as BodyOf<'message.create'>;
       const { application, message } = storeMessage(this.#world, idOrUid, body);
       if (dispatches) this.worker.dispatch({ application, message });
     } catch (error) {
@@ -275,7 +275,7 @@ export class SvixServer {
         this.#handlers['application.get']({ params, query: {}, body: null, asksForMessages: false });
       }
       checkBodySize(bytes);
-      const body = readBody(contract.body, text) as BodyOf<T>;
+      const body = readBody(operation, text) as BodyOf<T>;
       return handler({ params, query, body, asksForMessages: search.get('with_msg') === 'true' });
     } catch (error) {
       if (error instanceof SvixRefusal) return error.reply;

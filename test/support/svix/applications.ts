@@ -6,6 +6,7 @@ import {
   checkApplicationName,
   checkControlCharacters,
   checkMetadata,
+  checkThrottleRate,
   checkUid,
   checkUnique,
 } from './rules.ts';
@@ -41,6 +42,7 @@ export function applicationHandlers(world: SvixWorld) {
     'application.patch': ({ params, body }) => {
       const application = theApplication(world, params);
       checkApplicationName(body.name);
+      checkThrottleRate(body.throttleRate, 'Application');
       checkApplication(body);
       if (body.uid) {
         const other = [...world.applications.values()].find(({ uid }) => uid === body.uid);
@@ -106,5 +108,7 @@ function checkApplication({ uid, name, metadata }: SomeOf<ApplicationIn>): void 
 
 function showApplication(application: StoredApplication): Record<string, unknown> {
   const { uid, name, throttleRate, id, createdAt, updatedAt, metadata } = application;
-  return { ...(uid === null ? {} : { uid }), name, throttleRate, id, createdAt, updatedAt, metadata };
+  // `rateLimit` is the former name of `throttleRate`, which the description hides.
+  const limit = throttleRate === null ? { throttleRate } : { rateLimit: throttleRate, throttleRate };
+  return { ...(uid === null ? {} : { uid }), name, ...limit, id, createdAt, updatedAt, metadata };
 }

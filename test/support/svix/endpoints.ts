@@ -4,14 +4,15 @@ import { namesOf } from './event-types.ts';
 import { addMessage, showMessage } from './messages.ts';
 import { notFound, refusal } from './refusals.ts';
 import {
+  checkChannels,
   checkControlCharacters,
   checkEventTypes,
   checkHeaders,
   checkMetadata,
-  checkName,
   checkOldKeys,
   checkRecoverable,
   checkSecret,
+  checkThrottleRate,
   checkUid,
   checkUnique,
   readUrl,
@@ -146,7 +147,6 @@ function sendingHandlers(world: SvixWorld) {
   return {
     'endpoint.sendExample': ({ params, body: { eventType } }) => {
       const application = theApplication(world, params);
-      checkName(eventType, 'eventType');
       const endpoint = theEndpoint(application, params[1]);
       const payload = eventType === PING.type ? PING.payload : exampleOf(world, eventType);
       // It has no eventId, and goes out as any message does: not at all, if the endpoint is disabled or wants other types.
@@ -190,13 +190,15 @@ type EndpointIn = BodyOf<'endpoint.create'>;
 /** @returns the URL as it is kept, if there is one */
 function checkEndpoint(
   world: SvixWorld,
-  { url, uid, description, secret, metadata, eventTypes }: SomeOf<EndpointIn>,
+  { url, uid, description, secret, metadata, eventTypes, throttleRate, channels }: SomeOf<EndpointIn>,
 ): string | undefined {
   checkMetadata(metadata);
   const kept = url === undefined ? undefined : readUrl(url);
   checkControlCharacters('description', description);
   checkUid('endpoint', uid);
   checkSecret(secret, 'secret');
+  checkThrottleRate(throttleRate, 'Endpoint');
+  checkChannels(channels);
   checkEventTypes(eventTypes, namesOf(world));
   return kept;
 }

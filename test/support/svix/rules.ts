@@ -60,6 +60,19 @@ export function checkApplicationName(name: string | undefined): void {
   if (name === '') throw invalid(['body', 'name'], 'Application names must be at least one character');
 }
 
+/** `validate_rate_limit_patch` of applications and endpoints: the description of a change lets it be 0. */
+export function checkThrottleRate(rate: number | null | undefined, what: 'Application' | 'Endpoint'): void {
+  if (rate === 0) throw invalid(['body', 'throttle_rate'], `${what} rate limits must be at least 1 if set`);
+}
+
+/** v1/endpoints/endpoint/mod.rs, `validate_channels_endpoint`: the description of a change lets there be any number. */
+export function checkChannels(channels: readonly string[] | null | undefined): void {
+  if (channels === null || channels === undefined) return;
+  if (channels.length < 1 || channels.length > 10) {
+    throw invalid(['body', 'channels'], 'Channels must have at least 1 and at most 10 items, or be set to null.');
+  }
+}
+
 /**
  * v1/endpoints/endpoint/mod.rs, `validate_url`; hosts are looked at when a webhook is sent. An endpoint's URL is kept as
  * the parser of URLs writes it: `https://a.example` comes back as `https://a.example/`.
@@ -89,6 +102,7 @@ export function checkEventTypes(wanted: readonly string[] | null | undefined, kn
 }
 
 const SECRET_PREFIX = 'whsec_';
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const SECRET_BYTES = { least: 24, most: 75 };
 
 /** core/types/mod.rs, `EndpointSecret`: the description lets the prefix be away, the server does not. */
@@ -96,6 +110,9 @@ export function checkSecret(secret: string | null | undefined, field: 'secret' |
   if (secret === null || secret === undefined) return;
   if (!secret.startsWith(SECRET_PREFIX)) {
     throw invalid(['body', field], `${field}: invalid prefix`, 'value_error.jsondecode');
+  }
+  if (!BASE64.test(secret.slice(SECRET_PREFIX.length))) {
+    throw invalid(['body', field], `${field}: Invalid symbol`, 'value_error.jsondecode');
   }
   const { length } = Buffer.from(secret.slice(SECRET_PREFIX.length), 'base64');
   if (length < SECRET_BYTES.least || length > SECRET_BYTES.most) {
