@@ -53,7 +53,6 @@ create table svix_message (
 create index svix_message_by_svix_id on svix_message (merchant_id, svix_message_id);
 create index svix_message_by_wallet on svix_message (merchant_id, customer_id, currency, last_seq)
   where customer_id is not null;
-create index svix_message_to_one on svix_message (merchant_id, endpoint_id, message_id) where endpoint_id is not null;
 create index svix_message_oldest on svix_message (sent_at);
 
 -- Svix tells nobody that it gave up on an endpoint, so it is looked for: this is what was seen, or done by us, last.
@@ -66,6 +65,8 @@ create table svix_endpoint (
   merchant_id text not null references merchant,
   endpoint_id text not null,
   disabled boolean not null,
+  -- A copy of it gets messages that are for it alone.
+  has_copy boolean not null default false,
   primary key (merchant_id, endpoint_id)
 );
 

@@ -4,7 +4,7 @@ import type { AttemptPage, AttemptQuery, DeliveryAttempt } from './outgoing.ts';
 import { isNotFound } from './svix-answers.ts';
 import type { SvixClient } from './svix-client.ts';
 import { copyUid, singleUid } from './svix-single.ts';
-import { hasSentToOne, insertSent, type KnownSent, selectSent, selectSentBySvixId } from './svix-store.ts';
+import { hasCopy, insertSent, type KnownSent, selectSent, selectSentBySvixId } from './svix-store.ts';
 
 /**
  * Svix's attempts as our API shows them. An attempt of the open-source server names Svix's id of the message alone, so ours
@@ -64,7 +64,7 @@ async function placesOf(
     const sent = await selectSent(db, merchantId, idForSvix(messageId));
     return sent === null || sent.endpointId === null ? [main] : [single];
   }
-  return (await hasSentToOne(db, merchantId, endpointId)) ? [main, single] : [main];
+  return (await hasCopy(db, merchantId, endpointId)) ? [main, single] : [main];
 }
 
 /** No attempts where there is nothing of that id: the endpoint itself has been found before. */

@@ -6,7 +6,7 @@ import type { OutgoingMessage } from './outgoing.ts';
 import { isNotFound } from './svix-answers.ts';
 import type { SvixClient } from './svix-client.ts';
 import { forgetCached, type SvixEndpoint } from './svix-endpoints.ts';
-import { hasSentToOne } from './svix-store.ts';
+import { hasCopy, noteCopy } from './svix-store.ts';
 
 /**
  * Messages for one endpoint alone: tests, and what a recovery makes. Svix sends a message to every endpoint of the
@@ -60,8 +60,9 @@ export async function sendToCopy(
 
 /** Brings the copy of an endpoint up to it; makes it, and the application, if need be. */
 export async function copyEndpoint(options: SingleOptions, endpoint: SvixEndpoint): Promise<void> {
-  const { svix, application } = options;
+  const { svix, application, db, merchantId } = options;
   const single = singleUid(application);
+  await noteCopy(db, merchantId, endpoint.id, endpoint.disabled ?? false);
   const metadata = { chokin_single: application };
   await svix.application.getOrCreate({ uid: single, name: 'Messages for one endpoint', metadata });
   const uid = copyUid(endpoint.id);
@@ -81,7 +82,7 @@ export async function copyEndpoint(options: SingleOptions, endpoint: SvixEndpoin
 
 /** Brings the copy up to date where there is one. */
 export async function refreshCopy(options: SingleOptions, endpoint: SvixEndpoint): Promise<void> {
-  if (await hasSentToOne(options.db, options.merchantId, endpoint.id)) await copyEndpoint(options, endpoint);
+  if (await hasCopy(options.db, options.merchantId, endpoint.id)) await copyEndpoint(options, endpoint);
 }
 
 export async function deleteCopy({ svix, application }: SingleOptions, endpointId: string): Promise<void> {

@@ -93,15 +93,6 @@ export async function selectSentBySvixId(
   return new Map(rows.map((row) => [row.svix_message_id, toSent(row)]));
 }
 
-/** Whether any message was for this endpoint alone. */
-export async function hasSentToOne(db: Queryable, merchantId: string, endpointId: string): Promise<boolean> {
-  const { rows } = await db.query('select 1 from svix_message where merchant_id = $1 and endpoint_id = $2 limit 1', [
-    merchantId,
-    endpointId,
-  ]);
-  return rows.length > 0;
-}
-
 /** The messages that tell of any of a wallet's entries after `from` up to `to`. */
 export async function selectSentOf(
   db: Queryable,
@@ -142,6 +133,28 @@ export async function noteEndpoint(
      on conflict (merchant_id, endpoint_id) do update set disabled = excluded.disabled`,
     [merchantId, endpointId, disabled],
   );
+}
+
+/** Notes that an endpoint has a copy, before it is made. */
+export async function noteCopy(
+  db: Queryable,
+  merchantId: string,
+  endpointId: string,
+  disabled: boolean,
+): Promise<void> {
+  await db.query(
+    `insert into svix_endpoint (merchant_id, endpoint_id, disabled, has_copy) values ($1, $2, $3, true)
+     on conflict (merchant_id, endpoint_id) do update set has_copy = true where not svix_endpoint.has_copy`,
+    [merchantId, endpointId, disabled],
+  );
+}
+
+export async function hasCopy(db: Queryable, merchantId: string, endpointId: string): Promise<boolean> {
+  const { rows } = await db.query(
+    'select 1 from svix_endpoint where merchant_id = $1 and endpoint_id = $2 and has_copy',
+    [merchantId, endpointId],
+  );
+  return rows.length > 0;
 }
 
 export async function forgetEndpoint(db: Queryable, merchantId: string, endpointId: string): Promise<void> {

@@ -33,7 +33,7 @@ import type { SvixClient } from './svix-client.ts';
 import { copyTypes, createAtSvix, listAtSvix, type SvixEndpoint, toEndpoint } from './svix-endpoints.ts';
 import { acceptedBySvix, foundBySvix, refuseFor, svixUnavailable } from './svix-refusals.ts';
 import { deleteCopy, readHeaders, refreshCopy, resendToOne, type SingleOptions, sendToOne } from './svix-single.ts';
-import { forgetEndpoint, hasSentToOne, insertSent, noteEndpoint, selectSent } from './svix-store.ts';
+import { forgetEndpoint, hasCopy, insertSent, noteEndpoint, selectSent } from './svix-store.ts';
 
 const PORTAL_LINK_SECONDS = 3600;
 /** The open-source server answers with an address on these pages instead of a portal's. */
@@ -110,8 +110,8 @@ export class SvixWebhooks implements OutgoingWebhooks {
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
     const answer = await this.#call(merchantId, async (svix, application) => {
       await svix.endpoint.delete(application, endpointId);
-      const hasCopy = await hasSentToOne(this.#db, merchantId, endpointId);
-      if (hasCopy) await deleteCopy(this.#single(svix, application, merchantId), endpointId);
+      if (await hasCopy(this.#db, merchantId, endpointId))
+        await deleteCopy(this.#single(svix, application, merchantId), endpointId);
       return true;
     });
     const isDeleted = foundBySvix(answer) ?? false;
