@@ -11,8 +11,8 @@ import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from './listing
  *
  * Polar lists disputes as well, but has no event of them: it settles them by refunds, which are listed. The pages are
  * numbered, so they are read from the newest back: what is made meanwhile can show an object twice, but hides none.
- * Refunds cannot be asked for by a time. Orders can, but Polar does not say whether its limits are inclusive, so those
- * are a little wide and the window is kept here.
+ * Refunds cannot be asked for by a time. Orders can; Polar does not document whether its limits are inclusive (its source
+ * of August 2026 excludes both), so those are a little wide and the window is kept here.
  */
 
 const NAME = 'polar';

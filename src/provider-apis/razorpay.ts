@@ -84,14 +84,19 @@ function listedOf(kind: ListedKind, object: RazorpayObject, payment: RazorpayObj
 
 const ROUTES = { payment: '/v1/payments', refund: '/v1/refunds', dispute: '/v1/disputes' } as const;
 
+/** The times that Razorpay takes: it answers 400 to others ("from must be between …", its reference of all payments). */
+const EARLIEST_SECONDS = 946_684_800;
+const LATEST_SECONDS = 4_765_046_400;
+const within = (seconds: number): number => Math.min(Math.max(seconds, EARLIEST_SECONDS), LATEST_SECONDS);
+
 /**
  * The page from the `skip`th object on. What is made meanwhile would move the rest by one, but `to` shuts it out; and as
  * the newest are listed first, it would only show an object twice. Whether the bounds include themselves is not
  * documented, nor whether disputes know them: a second more is asked for at either end, and what is outside is left out.
  */
 function pagePath(kind: ListedKind, { since, until }: Window, skip: number): string {
-  const from = Math.floor(since.getTime() / 1000) - 1;
-  const to = Math.ceil(until.getTime() / 1000) + 1;
+  const from = within(Math.floor(since.getTime() / 1000) - 1);
+  const to = within(Math.ceil(until.getTime() / 1000) + 1);
   return `${ROUTES[kind]}?from=${from}&to=${to}&count=${PAGE_SIZE}&skip=${skip}`;
 }
 

@@ -174,6 +174,36 @@ test.each(['dodo', 'razorpay'] as const)('%s: a path in its address is kept', as
   expect(server.requests.filter(({ path }) => !path.startsWith(`${PROXY_PATH}/`))).toEqual([]);
 });
 
+test('razorpay: a window before all times that Razorpay takes is empty', async () => {
+  const { server, api } = await both('razorpay');
+  server.addPayment({ id: 'pay_1', createdAt: AT });
+  const window = { since: new Date('1999-01-01T00:00:00Z'), until: new Date('1999-06-01T00:00:00Z') };
+  expect(await listAll(api, 'payment', window)).toEqual([]);
+  expect(ids(await listAll(api, 'payment', { ...window, until: new Date('2199-01-01T00:00:00Z') }))).toEqual(['pay_1']);
+});
+
+test.each([
+  ['stripe', '/v1/refunds?paid_by=ada', 400],
+  ['stripe', '/v1/refunds?limit=101', 400],
+  ['stripe', '/v1/refunds?limit=0', 400],
+  ['stripe', '/v1/refunds?starting_after=re_unknown', 400],
+  ['stripe', '/v1/refunds/re_1?limit=1', 400],
+  ['dodo', '/refunds?paid_by=ada', 422],
+  ['dodo', '/refunds?page_size=101', 422],
+  ['razorpay', '/v1/refunds?paid_by=ada', 400],
+  ['razorpay', '/v1/refunds?count=101', 400],
+  ['razorpay', '/v1/refunds?from=946684799', 400],
+  ['razorpay', '/v1/refunds?to=4765046401', 400],
+] as const)('the double of %s refuses %s', async (provider, path, status) => {
+  const server = await serve(provider);
+  server.addRefund({ id: 're_1', paymentId: null });
+  const key = API_KEYS[provider];
+  const authorization = provider === 'razorpay' ? `Basic ${Buffer.from(key).toString('base64')}` : `Bearer ${key}`;
+  const ask = async (what: string) => (await fetch(`${server.url}${what}`, { headers: { authorization } })).status;
+  expect(await ask(path)).toBe(status);
+  expect(await ask(path.replace(/\?.*$/, ''))).toBe(200);
+});
+
 test.each(['/v1', '/behind/a-proxy', '/?x=1', '/#x'])('stripe: an address with %s is refused', (rest) => {
   expect(() => connect('stripe', `https://proxy.example${rest}`)).toThrow(
     new ProviderApiError('refused', "stripe: the API's address must have no path"),

@@ -1,7 +1,11 @@
 import type { NewPayment, NewRefundOrDispute } from './provider-api-server.ts';
 import { type JsonObject, providerFixture, within } from './provider-fixtures.ts';
 
-/** How each provider's API shows, lists and retrieves objects, after its reference. */
+/**
+ * How the APIs of Stripe, Dodo and Razorpay show, list and retrieve objects. Each rule names its source; README.md beside
+ * this file says what is only believed. The objects are the documented payloads of the providers' webhooks, and the types
+ * of their packages judge them (test/integration/doubles-by-sdk-types).
+ */
 
 export type Kind = 'payment' | 'refund' | 'dispute';
 type Query = Readonly<Record<string, string>>;
@@ -12,6 +16,8 @@ export interface Reply {
 }
 
 interface Dialect {
+  /** What may stand in the query of a list; a single object takes nothing. */
+  readonly listParameters: ReadonlySet<string>;
   authorization(apiKey: string): string;
   payment(payment: NewPayment): JsonObject;
   refund(refund: NewRefundOrDispute): JsonObject;
@@ -42,11 +48,26 @@ function routeOf(routes: Readonly<Record<string, Kind>>, path: string): { kind: 
   return null;
 }
 
+/** A parameter of the query that this route does not have; undefined if there is none. */
+function unknownParameter({ listParameters }: Dialect, query: Query, isList: boolean): string | undefined {
+  return Object.keys(query).find((name) => !isList || !listParameters.has(name));
+}
+
+/** docs.stripe.com/api: "PaymentIntents", "Refunds", "Disputes", each "List all" and "Retrieve". */
 const STRIPE_ROUTES = { '/v1/payment_intents': 'payment', '/v1/refunds': 'refund', '/v1/disputes': 'dispute' } as const;
 
 const stripeObject = (fixture: string): JsonObject => within(providerFixture('stripe', fixture), 'data', 'object');
 
+/** docs.stripe.com/api/pagination: a page has 1 to 100 objects, 10 if nothing is said; newest first. */
+const STRIPE_PAGE = { usual: 10, most: 100 } as const;
+
 const stripe: Dialect = {
+  // Of PaymentIntentListParams, RefundListParams and DisputeListParams of stripe 23.1.0, those that all three have.
+  listParameters: new Set([
+    ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]'],
+    ...['limit', 'starting_after', 'ending_before'],
+  ]),
+  // docs.stripe.com/api/authentication.
   authorization: (apiKey) => `Bearer ${apiKey}`,
   payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
     const isFailed = status === 'requires_payment_method';
@@ -70,19 +91,25 @@ const stripe: Dialect = {
     ...said({ created: seconds(createdAt), ...fields }),
   }),
   madeAtMs: ({ created }) => Number(created) * 1000,
+  // docs.stripe.com/api/errors, docs.stripe.com/error-codes.
   failure: (status, code, message) => ({ status, body: { error: { type: 'invalid_request_error', code, message } } }),
   answer(path, query, objects) {
     const route = routeOf(STRIPE_ROUTES, path);
     if (route === null) return this.failure(404, 'unrecognized_url', `Unrecognized request URL (GET: ${path})`);
     const all = objects(route.kind);
+    const unknown = unknownParameter(this, query, route.id === undefined);
+    if (unknown !== undefined) {
+      return this.failure(400, 'parameter_unknown', `Received unknown parameter: ${unknown}`);
+    }
     if (route.id !== undefined) {
       const found = all.find(({ id }) => id === route.id);
       return found ? ok(found) : this.failure(404, 'resource_missing', `No such object: '${route.id}'`);
     }
     const from = Number(query['created[gte]'] ?? 0);
     const before = Number(query['created[lt]'] ?? Number.POSITIVE_INFINITY);
-    const limit = Number(query.limit ?? 10);
-    if (limit > 100) return this.failure(400, 'parameter_invalid_integer', 'limit must be at most 100');
+    const limit = Number(query.limit ?? STRIPE_PAGE.usual);
+    if (limit < 1 || limit > STRIPE_PAGE.most)
+      return this.failure(400, 'parameter_invalid_integer', 'limit must be at most 100');
     const matching = all.filter(({ created }) => Number(created) >= from && Number(created) < before);
     const after = query.starting_after;
     const start = after === undefined ? 0 : matching.findIndex(({ id }) => id === after) + 1;
@@ -92,10 +119,11 @@ const stripe: Dialect = {
   },
 };
 
+/** docs.dodopayments.com/api-reference, and Dodo's OpenAPI description 1.53.2. */
 const DODO_ROUTES = { '/payments': 'payment', '/refunds': 'refund', '/disputes': 'dispute' } as const;
 const DODO_IDS = { payment: 'payment_id', refund: 'refund_id', dispute: 'dispute_id' } as const;
 
-/** What Dodo's lists have of an object, by the types of its SDK. */
+/** What Dodo's lists have of an object: PaymentListResponse, RefundListItem and DisputeListResponse of dodopayments 2.52.0. */
 const DODO_SUMMARY: Readonly<Record<Kind, readonly string[]>> = {
   payment: [
     ...['brand_id', 'created_at', 'currency', 'customer', 'digital_products_delivered', 'has_license_key'],
@@ -124,7 +152,13 @@ function dodoObject(fixture: string): JsonObject {
   return object;
 }
 
+/** "Page size default is 10 max is 100", "Page number default is 0": the description, of each list. */
+const DODO_PAGE = { usual: 10, most: 100 } as const;
+
 const dodo: Dialect = {
+  // What the three lists have in common, by the description. A further one is refused here; Dodo may let it pass.
+  listParameters: new Set(['created_at_gte', 'created_at_lte', 'customer_id', 'page_number', 'page_size']),
+  // The description's security scheme API_KEY.
   authorization: (apiKey) => `Bearer ${apiKey}`,
   payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
     const base = dodoObject('payment.succeeded');
@@ -151,15 +185,18 @@ const dodo: Dialect = {
     const route = routeOf(DODO_ROUTES, path);
     if (route === null) return this.failure(404, 'not_found', 'no such route');
     const all = objects(route.kind);
+    const unknown = unknownParameter(this, query, route.id === undefined);
+    if (unknown !== undefined) return this.failure(422, 'invalid_query_params', `unknown field ${unknown}`);
     if (route.id !== undefined) {
       const found = all.find((object) => object[DODO_IDS[route.kind]] === route.id);
       return found ? ok(found) : this.failure(404, 'not_found', `${route.id} does not exist`);
     }
+    // "After" and "before" in the description's words; that the bounds are inclusive is in their names alone.
     const from = Date.parse(query.created_at_gte ?? '1970-01-01');
     const to = Date.parse(query.created_at_lte ?? '9999-01-01');
     const matching = all.filter((object) => this.madeAtMs(object) >= from && this.madeAtMs(object) <= to);
-    const size = Number(query.page_size ?? 10);
-    if (size > 100) return this.failure(422, 'invalid_query_params', 'page_size must be at most 100');
+    const size = Number(query.page_size ?? DODO_PAGE.usual);
+    if (size > DODO_PAGE.most) return this.failure(422, 'invalid_query_params', 'page_size must be at most 100');
     const start = Number(query.page_number ?? 0) * size;
     const summaryOf = (object: JsonObject): JsonObject => ({
       ...DODO_LISTED_ALONE[route.kind],
@@ -169,12 +206,20 @@ const dodo: Dialect = {
   },
 };
 
+/** razorpay.com/docs/api: "Fetch All Payments", "Fetch All Refunds", "Fetch All Disputes", and each "With ID". */
 const RAZORPAY_ROUTES = { '/v1/payments': 'payment', '/v1/refunds': 'refund', '/v1/disputes': 'dispute' } as const;
 
 const razorpayEntity = (fixture: string, kind: Kind): JsonObject =>
   within(providerFixture('razorpay', fixture), 'payload', kind, 'entity');
 
+/** razorpay.com/docs/api/payments/fetch-all-payments: `count`, 10 unless said, 100 at most; and the bounds of `from`. */
+const RAZORPAY_PAGE = { usual: 10, most: 100 } as const;
+const RAZORPAY_SECONDS = { least: 946_684_800, most: 4_765_046_400 } as const;
+
 const razorpay: Dialect = {
+  // RazorpayPaginationOptions of razorpay 2.9.8, which all three lists take.
+  listParameters: new Set(['from', 'to', 'count', 'skip']),
+  // razorpay.com/docs/api/authentication.
   authorization: (apiKey) => `Basic ${Buffer.from(apiKey).toString('base64')}`,
   payment({ id, amount, currency, customerId, email, metadata: notes, createdAt, status = 'captured', fields }) {
     const isFailed = status === 'failed';
@@ -204,6 +249,10 @@ const razorpay: Dialect = {
     const route = routeOf(RAZORPAY_ROUTES, path);
     if (route === null) return this.failure(404, 'not_found', 'The requested URL was not found on the server.');
     const all = objects(route.kind);
+    const unknown = unknownParameter(this, query, route.id === undefined);
+    if (unknown !== undefined) {
+      return this.failure(400, 'bad_request_error', `${unknown} is/are not required and should not be sent`);
+    }
     if (route.id !== undefined) {
       if (!/^\w+$/.test(route.id)) {
         return this.failure(400, 'bad_request_error', `${route.id} is not a valid id`);
@@ -211,8 +260,16 @@ const razorpay: Dialect = {
       const found = all.find(({ id }) => id === route.id);
       return found ? ok(found) : this.failure(400, 'bad_request_error', 'The id provided does not exist');
     }
-    const count = Number(query.count ?? 10);
-    if (count > 100) return this.failure(400, 'bad_request_error', 'The count may not be greater than 100.');
+    for (const name of ['from', 'to'] as const) {
+      const seconds = Number(query[name] ?? RAZORPAY_SECONDS.least);
+      if (seconds < RAZORPAY_SECONDS.least || seconds > RAZORPAY_SECONDS.most) {
+        const bounds = `${RAZORPAY_SECONDS.least} and ${RAZORPAY_SECONDS.most}`;
+        return this.failure(400, 'bad_request_error', `${name} must be between ${bounds}`);
+      }
+    }
+    const count = Number(query.count ?? RAZORPAY_PAGE.usual);
+    if (count > RAZORPAY_PAGE.most)
+      return this.failure(400, 'bad_request_error', 'The count may not be greater than 100.');
     // The reference names no bounds of time for disputes.
     const [from, to] = route.kind === 'dispute' ? [] : [query.from, query.to];
     const isWithin = ({ created_at }: JsonObject): boolean =>

@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import type { JsonObject } from './provider-fixtures.ts';
 
 /**
- * Servers that speak as much of the HTTP APIs of Paddle, Polar and Lemon Squeezy as reconciliation reads, written after
- * their API references. They show the objects they are given; a parameter that their provider does not have is refused.
+ * Servers that speak as much of the HTTP APIs of Paddle, Polar and Lemon Squeezy as reconciliation reads. They show the
+ * objects they are given; a parameter that their provider does not have is refused. Each rule names its source; README.md
+ * beside this file says what is only believed.
  */
 
 interface Reply {
@@ -128,7 +129,11 @@ const PADDLE_ACTIONS: ReadonlySet<string> = new Set([
   ...['chargeback_warning', 'chargeback_warning_reverse'],
 ]);
 
-/** `maxPerPage`: how many it gives at most, whatever is asked for. */
+/**
+ * By Paddle's OpenAPI description (github.com/PaddleHQ/paddle-openapi, 2025-05): its parameters, `data` and `meta`, errors,
+ * and `next`, which is there even on the last page. That ids sort by creation: developer.paddle.com, "Filter and sort".
+ * @param maxPerPage how many it gives at most, whatever is asked for
+ */
 export function startPaddleApi(
   { transactions, adjustments }: PaddleObjects,
   maxPerPage = Number.POSITIVE_INFINITY,
@@ -198,6 +203,10 @@ export interface PolarObjects {
 
 export const POLAR_ACCESS_TOKEN = 'polar_oat_0123456789abcdefghijABCDEFGHIJ';
 
+/**
+ * By Polar's OpenAPI description of 2026-10 and its server's source (github.com/polarsource/polar): limits above 100 count
+ * as 100 (kit/pagination.py), lists are newest first unless sorted, errors are `{error, detail}` (exception_handlers.py).
+ */
 export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100): Promise<ProviderApiServer> {
   const page = (all: readonly JsonObject[], query: URLSearchParams): Reply => {
     const limit = Math.min(Number(query.get('limit') ?? 10), maxLimit);
@@ -211,7 +220,8 @@ export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100)
       path: /^\/v1\/orders\/$/,
       parameters: ['page', 'limit', 'sorting', 'created_after', 'created_before'],
       answer(query) {
-        // The narrowest reading of the one limit and the widest of the other: a client must be right under both.
+        // Its source excludes both limits (order/service.py). The description does not say, so that this may change: here the
+        // one is read narrowly and the other widely, and a client must be right under both.
         const after = Date.parse(query.get('created_after') ?? '0001-01-01');
         const before = Date.parse(query.get('created_before') ?? '9999-01-01');
         return page(
@@ -250,6 +260,10 @@ export interface LemonSqueezyObjects {
 
 export const LEMONSQUEEZY_API_KEY = 'eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJhdWQiOiI5NGQ1OWNlZi0x.c2lnbmF0dXJl-_x';
 
+/**
+ * By docs.lemonsqueezy.com/api: "List all orders", "List all subscription invoices" (newest first, these filters), "Getting
+ * started" (`page[size]` of 1 to 100, 10 unless said; errors of JSON:API); the types of @lemonsqueezy/lemonsqueezy.js 4.0.0.
+ */
 export function startLemonSqueezyApi(objects: LemonSqueezyObjects, maxPageSize = 100): Promise<ProviderApiServer> {
   const attributesOf = (resource: JsonObject) => resource.attributes as JsonObject;
   const routesOf = (name: string, all: readonly JsonObject[]): readonly Route[] => [

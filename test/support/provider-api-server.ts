@@ -57,7 +57,8 @@ export const QUOTED_EMAIL = 'somebody@private.example';
 
 /**
  * A server that speaks a provider's routes to list and to retrieve payments, refunds and disputes, over objects that the
- * test adds. It lists the newest first, as all of them do.
+ * test adds. It lists the newest first: Stripe documents it (docs.stripe.com/api/pagination), of Dodo and Razorpay it is
+ * believed. The rules of each provider are in provider-api-dialects.ts.
  */
 export class ProviderApiServer {
   /** Every request, in the order of arrival. */
