@@ -176,7 +176,10 @@ export async function createSource(
   });
 }
 
-/** A change of `refunds` does not reach payments that were heard of before; everything else counts from now on. */
+/**
+ * A change of `refunds` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
+ * whose success was recorded; everything else counts from now on.
+ */
 export function changeSource(
   services: AdminServices,
   key: SourceKey,

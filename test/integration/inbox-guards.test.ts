@@ -8,6 +8,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
 
 /* What stands between an event and money in the wrong wallet, or twice. Jobs are fetched and applied by hand. */
 
@@ -76,6 +77,8 @@ describe('the entries of one payment', () => {
     const payment = { paymentId: 'pi_batch', amount: 500, currency: 'usd' };
     // Events of a batch are applied in the order in which they came, so the one that names Ada comes first.
     const named = await tell(stripePaymentSucceeded({ ...payment, metadata: { wallet_customer_id: ada } }));
+    const toldAt = Date.now();
+    await eventually('ids of the next millisecond, which sort after it', () => Date.now() > toldAt);
     const nameless = await tell(stripePaymentSucceeded({ ...payment, customer: null, metadata: {} }));
     const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', {
       batchSize: 20,

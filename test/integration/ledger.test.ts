@@ -4,7 +4,7 @@ import { audit } from '../../src/ledger/audit.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
-import { eventually } from '../support/wait.ts';
+import { postingsToWait } from '../support/wait.ts';
 
 let database: TestDatabase;
 
@@ -75,12 +75,7 @@ describe('the ledger on Postgres', () => {
       await holder.query(lockOf, [first]);
       const backwards = [second, first].map((customerId) => posting({ customerId, amountMinor: 1 }));
       const posted = transaction(database.pool, (tx) => postBatch(tx, backwards, SETTINGS, new Date()));
-      await eventually('the batch to wait for the first wallet', async () => {
-        const { rowCount } = await database.pool.query(
-          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%for update of w%'",
-        );
-        return rowCount === 1;
-      });
+      await postingsToWait(database.pool);
       // While it waits for the first it holds no other, so that two batches cannot wait for each other.
       await other.query('begin');
       await other.query(`${lockOf} nowait`, [second]);

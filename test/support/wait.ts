@@ -29,6 +29,6 @@ export async function postingsToWait(db: { query(text: string): Promise<{ rowCou
       `select 1 from pg_stat_activity
        where wait_event_type = 'Lock' and datname = current_database() and query like '%w.alerts_armed%for update of w%'`,
     );
-    return rowCount;
+    return rowCount !== null && rowCount > 0;
   });
 }
