@@ -25,7 +25,7 @@ export async function typeProblems(imports: string, claims: readonly TypeClaim[]
     const head = imports.trim().split('\n');
     const lines = claims.map(({ type, value }, index) => `export const _${index}: ${type} = ${JSON.stringify(value)};`);
     await writeFile(join(folder, 'claims.ts'), [...head, ...lines].join('\n'));
-    const compilerOptions = { exactOptionalPropertyTypes: false };
+    const compilerOptions = { exactOptionalPropertyTypes: false, noUnusedLocals: false };
     await writeFile(
       join(folder, 'tsconfig.json'),
       JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), compilerOptions, include: ['claims.ts'] }),
