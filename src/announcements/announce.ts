@@ -184,7 +184,11 @@ class Run {
 
   /** Reads on, or claims more, before the publisher has nothing to do. */
   #fetchIfShort(): void {
-    if (this.#fetching !== null || this.#ready.length >= this.#options.publisher.concurrency) return;
+    if (
+      this.#fetching !== null ||
+      this.#ready.length >= Math.max(this.#options.publisher.concurrency, this.#pageSize / 2)
+    )
+      return;
     const fits = countFitting(this.#unread, this.#loadedBytes);
     if (this.#unread.length > 0 && fits === 0) return;
     if (this.#unread.length === 0 && this.#isExhausted && this.#underWay.size === 0) return;

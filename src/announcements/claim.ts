@@ -24,8 +24,9 @@ export async function claimParts(pool: Pool, limit: number): Promise<readonly Pa
 export async function readParts(db: Queryable, parts: readonly Part[]): Promise<readonly Announcement[]> {
   if (parts.length === 0) return [];
   const ranges = parts.map(({ claim, toVersion, toAlertSeq }) => ({ ...claim, toVersion, toAlertSeq }));
+  const withAlerts = ranges.filter(({ fromAlertSeq, toAlertSeq }) => toAlertSeq > fromAlertSeq);
   const entriesOf = Map.groupBy(await readClaimedEntries(db, ranges, LIMITS), walletKeyText);
-  const alertsOf = Map.groupBy(await readClaimedAlerts(db, ranges), walletKeyText);
+  const alertsOf = Map.groupBy(await readClaimedAlerts(db, withAlerts), walletKeyText);
   return ranges.map((range, index) => {
     const key = walletKeyText(range);
     const [read, alerts] = [entriesOf.get(key) ?? [], alertsOf.get(key) ?? []];

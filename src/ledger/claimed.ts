@@ -91,6 +91,7 @@ export async function readClaimedAlerts(
   db: Queryable,
   claims: readonly ClaimedWallet[],
 ): Promise<readonly WalletAlert[]> {
+  if (claims.length === 0) return [];
   const { rows } = await db.query<AlertRow>(
     `select a.merchant_id, a.customer_id, a.currency, a.alert_seq, a.kind, a.reminder, a.balance, a.threshold, a.version, a.created_at
      from wallet_alert a
