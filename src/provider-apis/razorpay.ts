@@ -92,12 +92,14 @@ const within = (seconds: number): number => Math.min(Math.max(seconds, EARLIEST_
 /**
  * The page from the `skip`th object on. What is made meanwhile would move the rest by one, but `to` shuts it out; and as
  * the newest are listed first, it would only show an object twice. Whether the bounds include themselves is not
- * documented, nor whether disputes know them: a second more is asked for at either end, and what is outside is left out.
+ * documented: a second more is asked for at either end, and what is outside is left out. Disputes know no bounds, by the
+ * reference and by what Razorpay's own package sends: all of them are read.
  */
 function pagePath(kind: ListedKind, { since, until }: Window, skip: number): string {
   const from = within(Math.floor(since.getTime() / 1000) - 1);
   const to = within(Math.ceil(until.getTime() / 1000) + 1);
-  return `${ROUTES[kind]}?from=${from}&to=${to}&count=${PAGE_SIZE}&skip=${skip}`;
+  const bounds = kind === 'dispute' ? '' : `from=${from}&to=${to}&`;
+  return `${ROUTES[kind]}?${bounds}count=${PAGE_SIZE}&skip=${skip}`;
 }
 
 function isWithin({ since, until }: Window, { created_at }: RazorpayObject): boolean {

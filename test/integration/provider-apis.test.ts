@@ -193,6 +193,7 @@ test.each([
   ['razorpay', '/v1/refunds?paid_by=ada', 400],
   ['razorpay', '/v1/refunds?count=101', 400],
   ['razorpay', '/v1/refunds?from=946684799', 400],
+  ['razorpay', '/v1/disputes?from=1793093399', 400],
   ['razorpay', '/v1/refunds?to=4765046401', 400],
 ] as const)('the double of %s refuses %s', async (provider, path, status) => {
   const server = await serve(provider);

@@ -17,7 +17,7 @@ export interface Reply {
 
 interface Dialect {
   /** What may stand in the query of a list; a single object takes nothing. */
-  readonly listParameters: ReadonlySet<string>;
+  listParameters(kind: Kind): ReadonlySet<string>;
   authorization(apiKey: string): string;
   payment(payment: NewPayment): JsonObject;
   refund(refund: NewRefundOrDispute): JsonObject;
@@ -49,8 +49,13 @@ function routeOf(routes: Readonly<Record<string, Kind>>, path: string): { kind: 
 }
 
 /** A parameter of the query that this route does not have; undefined if there is none. */
-function unknownParameter({ listParameters }: Dialect, query: Query, isList: boolean): string | undefined {
-  return Object.keys(query).find((name) => !isList || !listParameters.has(name));
+function unknownParameter(
+  dialect: Dialect,
+  query: Query,
+  { kind, id }: { readonly kind: Kind; readonly id: string | undefined },
+): string | undefined {
+  const known = id === undefined ? dialect.listParameters(kind) : new Set<string>();
+  return Object.keys(query).find((name) => !known.has(name));
 }
 
 /** docs.stripe.com/api: "PaymentIntents", "Refunds", "Disputes", each "List all" and "Retrieve". */
@@ -63,10 +68,11 @@ const STRIPE_PAGE = { usual: 10, most: 100 } as const;
 
 const stripe: Dialect = {
   // Of PaymentIntentListParams, RefundListParams and DisputeListParams of stripe 23.1.0, those that all three have.
-  listParameters: new Set([
-    ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]'],
-    ...['limit', 'starting_after', 'ending_before'],
-  ]),
+  listParameters: () =>
+    new Set([
+      ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]'],
+      ...['limit', 'starting_after', 'ending_before'],
+    ]),
   // docs.stripe.com/api/authentication.
   authorization: (apiKey) => `Bearer ${apiKey}`,
   payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
@@ -97,7 +103,7 @@ const stripe: Dialect = {
     const route = routeOf(STRIPE_ROUTES, path);
     if (route === null) return this.failure(404, 'unrecognized_url', `Unrecognized request URL (GET: ${path})`);
     const all = objects(route.kind);
-    const unknown = unknownParameter(this, query, route.id === undefined);
+    const unknown = unknownParameter(this, query, route);
     if (unknown !== undefined) {
       return this.failure(400, 'parameter_unknown', `Received unknown parameter: ${unknown}`);
     }
@@ -157,7 +163,7 @@ const DODO_PAGE = { usual: 10, most: 100 } as const;
 
 const dodo: Dialect = {
   // What the three lists have in common, by the description. A further one is refused here; Dodo may let it pass.
-  listParameters: new Set(['created_at_gte', 'created_at_lte', 'customer_id', 'page_number', 'page_size']),
+  listParameters: () => new Set(['created_at_gte', 'created_at_lte', 'customer_id', 'page_number', 'page_size']),
   // The description's security scheme API_KEY.
   authorization: (apiKey) => `Bearer ${apiKey}`,
   payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
@@ -185,7 +191,7 @@ const dodo: Dialect = {
     const route = routeOf(DODO_ROUTES, path);
     if (route === null) return this.failure(404, 'not_found', 'no such route');
     const all = objects(route.kind);
-    const unknown = unknownParameter(this, query, route.id === undefined);
+    const unknown = unknownParameter(this, query, route);
     if (unknown !== undefined) return this.failure(422, 'invalid_query_params', `unknown field ${unknown}`);
     if (route.id !== undefined) {
       const found = all.find((object) => object[DODO_IDS[route.kind]] === route.id);
@@ -217,8 +223,8 @@ const RAZORPAY_PAGE = { usual: 10, most: 100 } as const;
 const RAZORPAY_SECONDS = { least: 946_684_800, most: 4_765_046_400 } as const;
 
 const razorpay: Dialect = {
-  // RazorpayPaginationOptions of razorpay 2.9.8, which all three lists take.
-  listParameters: new Set(['from', 'to', 'count', 'skip']),
+  // What razorpay 2.9.8 sends. Of disputes the reference names none at all.
+  listParameters: (kind) => new Set(kind === 'dispute' ? ['count', 'skip'] : ['from', 'to', 'count', 'skip']),
   // razorpay.com/docs/api/authentication.
   authorization: (apiKey) => `Basic ${Buffer.from(apiKey).toString('base64')}`,
   payment({ id, amount, currency, customerId, email, metadata: notes, createdAt, status = 'captured', fields }) {
@@ -249,7 +255,7 @@ const razorpay: Dialect = {
     const route = routeOf(RAZORPAY_ROUTES, path);
     if (route === null) return this.failure(404, 'not_found', 'The requested URL was not found on the server.');
     const all = objects(route.kind);
-    const unknown = unknownParameter(this, query, route.id === undefined);
+    const unknown = unknownParameter(this, query, route);
     if (unknown !== undefined) {
       return this.failure(400, 'bad_request_error', `${unknown} is/are not required and should not be sent`);
     }
@@ -270,8 +276,7 @@ const razorpay: Dialect = {
     const count = Number(query.count ?? RAZORPAY_PAGE.usual);
     if (count > RAZORPAY_PAGE.most)
       return this.failure(400, 'bad_request_error', 'The count may not be greater than 100.');
-    // The reference names no bounds of time for disputes.
-    const [from, to] = route.kind === 'dispute' ? [] : [query.from, query.to];
+    const { from, to } = query;
     const isWithin = ({ created_at }: JsonObject): boolean =>
       Number(created_at) >= Number(from ?? 0) && Number(created_at) <= Number(to ?? Number.POSITIVE_INFINITY);
     const skip = Number(query.skip ?? 0);

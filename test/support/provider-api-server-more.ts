@@ -269,7 +269,8 @@ export function startLemonSqueezyApi(objects: LemonSqueezyObjects, maxPageSize =
   const routesOf = (name: string, all: readonly JsonObject[]): readonly Route[] => [
     {
       path: new RegExp(`^/v1/${name}$`),
-      parameters: ['page[number]', 'page[size]', 'filter[store_id]'],
+      // The official package always sends `include`, empty.
+      parameters: ['page[number]', 'page[size]', 'filter[store_id]', 'include'],
       answer(query) {
         const store = query.get('filter[store_id]');
         const found = all.filter((one) => store === null || String(attributesOf(one).store_id) === store);
