@@ -156,3 +156,23 @@ it('the deliveries are of the types of the official packages', async () => {
   expect(claims.length).toBeGreaterThan(50);
   await expectTrue(claims, WRONG_EVENT_TYPES);
 });
+
+it('what is missing, unknown or of another type is told by the name of the claim', async () => {
+  const amount = { currency_code: 'USD', amount: 5 };
+  const type = "DodoPayments.Payment['total_amount']";
+  const problems = await typeProblems(IMPORTS, [
+    { what: 'a missing field', type: 'DodoPayments.GetDispute', value: {} },
+    { what: 'what is right', type, value: 5 },
+    {
+      what: 'an unknown field',
+      type: 'Collection<number>',
+      value: { entity: 'collection', count: 0, items: [], amount },
+    },
+    { what: 'another type', type, value: '5' },
+  ]);
+  expect(problems.map((problem) => problem.replace(/: TS.*$/, ''))).toEqual([
+    'a missing field',
+    'an unknown field',
+    'another type',
+  ]);
+});

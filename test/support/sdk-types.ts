@@ -41,11 +41,10 @@ async function compile(folder: string): Promise<readonly string[]> {
   const child = spawn(join(ROOT, 'node_modules/.bin/tsc'), ['--project', folder, '--pretty', 'false'], { cwd: folder });
   const chunks: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await once(child, 'close');
-  return Buffer.concat(chunks)
-    .toString()
-    .split('\n')
-    .filter((line) => line !== '');
+  const [code]: unknown[] = await once(child, 'close');
+  const text = Buffer.concat(chunks).toString();
+  if (code !== 0 && !text.startsWith('claims.ts(')) throw new Error(`the compiler ended with ${code}: ${text}`);
+  return text.split('\n').filter((line) => line !== '');
 }
 
 /** `claims.ts(7,21): error …` with the claim's name for the place. */
