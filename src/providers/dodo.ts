@@ -35,7 +35,7 @@ import type { Provider } from './provider.ts';
  * | subscription.*, credit.*, dunning.* … | ignored: a renewal's money comes as its own payment.succeeded                |
  *
  * All fields lie in `data`: `payment_id`, `refund_id`, `dispute_id`, `currency`, `customer`, `metadata` (a refund's is its
- * own). A disputed amount is a text of minor units, and a dispute names no customer.
+ * own). A disputed amount is a text of minor units. A dispute's customer is not read: it is its payment's.
  */
 
 const CUSTOMER = z
