@@ -15,11 +15,7 @@ import type { Call, Handlers, SvixWorld } from './svix/world.ts';
 
 export type { SvixOperation } from './svix/contract.ts';
 
-/**
- * A double of the open-source Svix server, version 1.100.0: it refuses what that one refuses, answers as that one does and
- * sends what it accepts. Its files, in svix/, say for each rule where it was read; test/svix runs one suite on the double
- * and on a real server. What it should do wrong is scripted per operation.
- */
+/** The one token that the double takes. */
 export const SVIX_TOKEN = 'testsk_0123456789abcdef.eu';
 
 /**
@@ -64,6 +60,15 @@ const ROUTES: readonly (readonly [SvixOperation, string, RegExp])[] = (Object.ke
 
 const DRIP_MS = 20;
 
+/**
+ * A double of the open-source Svix server, version 1.100.0: it refuses what that one refuses, answers as that one does and
+ * sends what it accepts. Its files, in svix/, say for each rule where it was read; test/svix runs one suite on the double
+ * and on a real server. What it should do wrong is scripted per operation.
+ *
+ * What the real one does and this does not: check that an event type's schemas are JSON schemas, throttle, forget contents
+ * after 90 days and keys after 12 hours, disable an endpoint that failed for 5 days, and try again by itself unless a test
+ * sets `worker.retrySchedule`.
+ */
 export class SvixServer {
   /** Every request, in the order of arrival. */
   readonly requests: SvixRequest[] = [];

@@ -202,6 +202,25 @@ describe.each(svixesUnderTest())('$name', ({ start }) => {
     expect(await svix.attemptsOf(app, 'whm_1', 1)).toHaveLength(1);
   });
 
+  it('tries again by itself after a failure, and says meanwhile when', async () => {
+    const endpoint = await newEndpoint();
+    if (svix.double !== null) svix.double.worker.retrySchedule = [0.5];
+    receiver.answerWith(FAILED);
+    const messageId = await send('whm_1');
+    await svix.attemptsOf(app, 'whm_1', 1);
+    const [sending] = (await list(`/endpoint/${endpoint}/msg`)).data;
+    // Unless the next try was quicker than we.
+    const isWaiting = (await svix.attemptsOf(app, 'whm_1', 1)).length === 1;
+    if (isWaiting)
+      expect(sending).toMatchObject({ id: messageId, statusText: 'sending', nextAttempt: expect.any(String) });
+    const [second, first] = await svix.attemptsOf(app, 'whm_1', 2);
+    expect([first?.statusText, second?.statusText]).toEqual(['fail', 'success']);
+    const [done] = (await list(`/endpoint/${endpoint}/msg`)).data;
+    expect(done).toMatchObject({ statusText: 'success' });
+    expect(done).not.toHaveProperty('nextAttempt');
+    if (svix.double !== null) svix.double.worker.retrySchedule = [];
+  });
+
   it('lists attempts and messages from the newest, in pages, filtered by type and time, and endpoints so too', async () => {
     const endpoint = await newEndpoint();
     const ids: string[] = [];

@@ -35,7 +35,6 @@ export function checkApplicationInPath(idOrUid: string): void {
   }
 }
 
-// biome would have this as an escape; the characters are the rule's.
 const CONTROL_CHARACTERS = new RegExp(`[${String.fromCharCode(0)}-${String.fromCharCode(8)}]`);
 
 /** v1/utils/mod.rs, `validate_no_control_characters`: names and descriptions. */
