@@ -37,6 +37,10 @@ export async function createTestDatabase(
     maxConnections,
     logger: createLogger('silent', 'test'),
   });
+  // A clone would be the same installation as the template, and share its applications at a real Svix server.
+  if (template === 'chokin_template') {
+    await pool.query('update installation set installation_id = $1', [`ins_${randomBytes(16).toString('hex')}`]);
+  }
   return {
     url: urlAs('operator', url.href),
     webUrl: urlAs('web', url.href),

@@ -34,7 +34,7 @@ async function main(): Promise<void> {
     return;
   }
   await describeServer(url);
-  const child = spawn(join(BIN, 'vitest'), ['run', 'test/svix'], {
+  const child = spawn(join(BIN, 'vitest'), ['run', 'test/svix', 'test/http/outgoing-senders.test.ts'], {
     cwd: ROOT,
     stdio: 'inherit',
     env: { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH ?? ''}`, SVIX_UNDER_TEST: 'real' },
