@@ -12,7 +12,7 @@ import { Secret } from '../../src/secret.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { BOX } from '../support/secrets.ts';
-import { SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
+import { type SvixUnderTest, svixesUnderTest } from '../support/svix/under-test.ts';
 import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -21,10 +21,12 @@ import { WebhookReceiver } from '../support/webhook-receiver.ts';
 const logger = createLogger('silent', 'test');
 const HOUR_MS = 3_600_000;
 
-describe.each(['the embedded sender', 'Svix'])('with %s', (name) => {
+const SENDERS = [{ name: 'the embedded sender', start: async () => null }, ...svixesUnderTest()];
+
+describe.each(SENDERS)('with $name', ({ name, start }) => {
   let database: TestDatabase;
   let boss: PgBoss;
-  let svix: SvixServer | null = null;
+  let svix: SvixUnderTest | null;
   let outgoing: Outgoing;
   let receiver: WebhookReceiver;
 
@@ -33,9 +35,9 @@ describe.each(['the embedded sender', 'Svix'])('with %s', (name) => {
     await makeCustomers(database.pool, ['a', 'b', 'c']);
     boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 4, works: false, logger });
     await boss.start();
-    if (name === 'Svix') svix = await SvixServer.start();
+    svix = await start();
     const config = {
-      SVIX_TOKEN: svix === null ? undefined : new Secret(SVIX_TOKEN),
+      SVIX_TOKEN: svix === null ? undefined : new Secret(svix.token),
       SVIX_SERVER_URL: svix?.url,
       ALLOW_PRIVATE_ENDPOINTS: true,
     };
@@ -213,11 +215,11 @@ describe.each(['the embedded sender', 'Svix'])('with %s', (name) => {
     expect(new Set(seqs).size).toBe(seqs.length);
   });
 
-  const withSvix = name === 'Svix' ? test : null;
-  withSvix?.('Svix’s limits put a page off, and a message it refuses does not hold up the others', async () => {
+  const withDouble = name === 'the double' ? test : null;
+  withDouble?.('Svix’s limits put a page off, and a message it refuses does not hold up the others', async () => {
     const since = new Date(Date.now() - HOUR_MS);
     await add('limited', since);
-    svix?.script('message.list', { status: 429, headers: { 'retry-after': '20' } });
+    svix?.double?.script('message.list', { status: 429, headers: { 'retry-after': '20' } });
     await database.pool.query('update webhook_recovery set not_before = now()');
     const seconds = await outgoing.recover(new AbortController().signal);
     expect(seconds).toBeGreaterThan(10);
@@ -228,7 +230,7 @@ describe.each(['the embedded sender', 'Svix'])('with %s', (name) => {
     await write('a', 1);
     await write('b', 1);
     await asIfTold();
-    svix?.script('message.create', { status: 413, body: '{"code":"too_large","detail":"too large"}' });
+    svix?.double?.script('message.create', { status: 413, body: '{"code":"too_large","detail":"too large"}' });
     const start = messagesAt('limited').length;
     const [endpoint] = await outgoing.webhooks.listEndpoints(MERCHANT);
     await outgoing.webhooks.recover(MERCHANT, endpoint?.id ?? '', { since, until: null });
@@ -237,7 +239,7 @@ describe.each(['the embedded sender', 'Svix'])('with %s', (name) => {
     expect((await recoveries()).at(-1)).toMatchObject({ state: 'finished' });
   });
 
-  const embedded = name === 'Svix' ? null : test;
+  const embedded = name === 'the embedded sender' ? test : null;
   embedded?.('an endpoint that cannot keep up is waited for', async () => {
     const { id } = await add('slow', new Date(Date.now() - HOUR_MS));
     await database.pool.query(

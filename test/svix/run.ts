@@ -6,7 +6,8 @@ import { z } from 'zod';
 
 const HELP = `Usage: npm run test:svix
 
-Runs test/svix on a real Svix server, and on the double of it that every other test uses, and compares the double's contract
+Runs test/svix, and the suites over every sender of webhooks, on a real Svix server and on the double of it that every other
+test uses, and compares the double's contract
 with the OpenAPI description that the server serves.
 
   SVIX_SERVER_URL    where the server is, such as http://127.0.0.1:8071
@@ -15,6 +16,9 @@ with the OpenAPI description that the server serves.
 
 The server must be on this machine and allowed to call it: SVIX_WHITELIST_SUBNETS='[127.0.0.1/32]'. With
 SVIX_RETRY_SCHEDULE='[1,2,3]' it tries again soon. Without the two settings, nothing is tested and the command exits 0.`;
+
+/** Suites over every sender of webhooks, of which Svix is one. */
+const ELSEWHERE = ['test/http/outgoing-senders.test.ts', 'test/integration/recovery.test.ts'];
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const BIN = join(ROOT, 'node_modules', '.bin');
@@ -34,7 +38,7 @@ async function main(): Promise<void> {
     return;
   }
   await describeServer(url);
-  const child = spawn(join(BIN, 'vitest'), ['run', 'test/svix', 'test/http/outgoing-senders.test.ts'], {
+  const child = spawn(join(BIN, 'vitest'), ['run', 'test/svix', ...ELSEWHERE], {
     cwd: ROOT,
     stdio: 'inherit',
     env: { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH ?? ''}`, SVIX_UNDER_TEST: 'real' },
