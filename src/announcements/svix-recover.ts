@@ -25,6 +25,8 @@ const PAGE_SIZE = 25;
 const AT_A_TIME = 4;
 const AGAIN_SECONDS = 30;
 const SUCCESS = 0;
+/** Svix's clock is not ours, and it compares times by ids, which are coarser. What comes twice is found to be received. */
+const COARSE_MS = 1000;
 
 export interface SvixRecoveryOptions {
   readonly pool: Pool;
@@ -54,7 +56,8 @@ export class SvixRecovery implements RecoverySender {
   async sendKept(recovery: ClaimedRecovery, { eventTypes }: WebhookEndpoint): Promise<KeptPage> {
     const { merchantId, endpointId, since, until, place } = recovery;
     const types = eventTypes === null ? {} : { eventTypes: [...eventTypes] };
-    const window = { limit: PAGE_SIZE, iterator: place, after: since, before: until, withContent: true };
+    const before = new Date(until.getTime() + COARSE_MS);
+    const window = { limit: PAGE_SIZE, iterator: place, after: since, before, withContent: true };
     const answer = await this.#options.account.call(merchantId, async (svix, application) => {
       const page = await svix.message.list(application, { ...window, ...types });
       for (const message of page.data) {

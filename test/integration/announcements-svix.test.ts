@@ -7,8 +7,9 @@ import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
 import type { Publisher } from '../../src/announcements/publisher.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
+import { insertSent } from '../../src/announcements/svix-store.ts';
 import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
-import { transaction } from '../../src/db/transaction.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/log.ts';
 import { Secret } from '../../src/secret.ts';
@@ -353,6 +354,134 @@ describe('the merchant’s endpoints', () => {
       params: [APPLICATION],
       body: { expiry: 3600 },
     });
+  });
+
+  test('resend says what keeps Svix from sending a message again', async () => {
+    const svix = account();
+    const webhooks = webhooksOf(svix);
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    await publisherOf(svix).send([message('whm_1')]);
+    const resend = () => webhooks.resend(MERCHANT, id, 'whm_1');
+    server.script('messageAttempt.resend', { status: 400, body: '{"code":"missing_payload","detail":"expired"}' });
+    const refusal = { code: 'CONFLICT', message: expect.stringContaining('does not keep the content') };
+    await expect(resend()).rejects.toMatchObject({ refusal });
+    server.script('messageAttempt.resend', { status: 404 }, { status: 404 });
+    expect(await resend()).toBe(false);
+    server.script('messageAttempt.resend', { status: 422, body: '{"detail":"odd"}' });
+    expect(await resend()).toBe(false);
+    server.script('messageAttempt.resend', { status: 500 });
+    await expect(resend()).rejects.toMatchObject({ refusal: { code: 'SERVICE_UNAVAILABLE' } });
+    expect(await webhooks.resend(MERCHANT, 'ep_x', 'whm_1')).toBe(false);
+  });
+
+  test('with headers are made whole or not at all', async () => {
+    const webhooks = webhooksOf();
+    const input = { ...ENDPOINT, headers: { Authorization: 'Bearer of-theirs' } };
+    server.script('endpoint.updateHeaders', { status: 500 });
+    await expect(webhooks.createEndpoint(MERCHANT, input)).rejects.toMatchObject({
+      refusal: { code: 'SERVICE_UNAVAILABLE' },
+    });
+    expect(await webhooks.listEndpoints(MERCHANT)).toEqual([]);
+    server.script('endpoint.updateHeaders', { status: 500 });
+    server.script('endpoint.delete', { status: 500 });
+    await expect(webhooks.createEndpoint(MERCHANT, input)).rejects.toMatchObject({
+      refusal: { code: 'SERVICE_UNAVAILABLE' },
+    });
+    // One that could not be taken back is disabled.
+    expect(await webhooks.listEndpoints(MERCHANT)).toMatchObject([{ disabled: true, headerNames: [] }]);
+  });
+
+  test('whose headers were set in Svix’s portal are shown as far as Svix shows them', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, headers: { 'X-Shop': 'one' } });
+    const [endpoint] = [...(server.ofMerchant(MERCHANT)?.endpoints.values() ?? [])];
+    Object.assign(endpoint ?? {}, { headers: { 'X-Shop': 'two', Authorization: 'of-the-portal' } });
+    expect(await webhooks.getHeaders(MERCHANT, id)).toEqual({ 'X-Shop': 'two', Authorization: null });
+    expect(await webhooks.getHeaders(MERCHANT, 'ep_x')).toBeNull();
+    // A test goes with what can be known of them.
+    expect(await webhooks.sendTest(MERCHANT, id, 'wallet.created')).toMatch(/^whm_/);
+  });
+
+  test('and their copies for tests go together, also where a copy is gone already', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    await webhooks.sendTest(MERCHANT, id, 'wallet.created');
+    const single = server.applications.get(`${APPLICATION}.single`);
+    await webhooks.updateEndpoint(MERCHANT, id, { url: 'https://b.example/hook', disabled: true });
+    expect([...(single?.endpoints.values() ?? [])]).toMatchObject([{ url: 'https://b.example/hook', disabled: true }]);
+    await webhooks.updateEndpoint(MERCHANT, id, { disabled: false });
+    single?.endpoints.clear();
+    expect(await webhooks.deleteEndpoint(MERCHANT, id)).toBe(true);
+    const { id: other } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    await webhooks.sendTest(MERCHANT, other, 'wallet.created');
+    server.decide = ({ operation, params }) =>
+      operation === 'endpoint.delete' && params[0]?.endsWith('.single') ? { status: 500 } : null;
+    await expect(webhooks.deleteEndpoint(MERCHANT, other)).rejects.toMatchObject({
+      refusal: { code: 'SERVICE_UNAVAILABLE' },
+    });
+    server.decide = () => null;
+  });
+
+  test('list no attempts while Svix does not answer', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    now = new Date();
+    server.script('messageAttempt.listByEndpoint', { status: 500 });
+    await expect(webhooks.listAttempts(MERCHANT, id, NEWEST)).rejects.toMatchObject({
+      refusal: { code: 'SERVICE_UNAVAILABLE' },
+    });
+    await webhooks.sendTest(MERCHANT, id, 'wallet.created');
+    await database.pool.query('delete from svix_message');
+    server.script('message.get', { status: 500 });
+    await expect(webhooks.listAttempts(MERCHANT, id, NEWEST)).rejects.toMatchObject({
+      refusal: { code: 'SERVICE_UNAVAILABLE' },
+    });
+    const page = await webhooks.listAttempts(MERCHANT, id, NEWEST);
+    expect(page?.attempts).toMatchObject([{ messageId: expect.stringMatching(/^whm_/), eventType: 'wallet.created' }]);
+  });
+
+  test('are looked at as far as Svix answers, a few at a time, and what was handed over long ago is forgotten', async () => {
+    const config = { SVIX_TOKEN: new Secret(SVIX_TOKEN), SVIX_SERVER_URL: server.url, ALLOW_PRIVATE_ENDPOINTS: true };
+    const outgoing = createOutgoing({ config, pool: database.pool, boss, clock, logger, box: BOX });
+    const { signal } = new AbortController();
+    const look = async () => {
+      await database.pool.query('update svix_merchant set looked_at = null');
+      await outgoing.lookAfterEndpoints(signal);
+    };
+    const disabled = async () =>
+      (await database.pool.query('select disabled from svix_endpoint where endpoint_id = $1', [id])).rows[0]?.disabled;
+    const { id } = await outgoing.webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    // Made in Svix's portal: known from the first look on.
+    await database.pool.query('delete from svix_endpoint where endpoint_id = $1', [id]);
+    server.script('endpoint.list', { status: 500 });
+    await look();
+    expect(lines.at(-1)).toMatchObject({ msg: expect.stringContaining('could not be looked at') });
+    expect(await disabled()).toBeUndefined();
+    await look();
+    expect(await disabled()).toBe(false);
+    const endpoint = [...(server.ofMerchant(MERCHANT)?.endpoints.values() ?? [])].find((one) => one.id === id);
+    Object.assign(endpoint ?? {}, { disabled: true });
+    server.script('messageAttempt.listByEndpoint', { status: 500 });
+    await look();
+    expect(await disabled()).toBe(false);
+    // Disabled by hand, for it had not failed.
+    await look();
+    expect(await disabled()).toBe(true);
+    expect((await database.pool.query('select 1 from unsent_message')).rows).toEqual([]);
+    const sent = {
+      merchantId: MERCHANT,
+      svixMessageId: 'msg_1',
+      eventType: 'wallet.created',
+      endpointId: null,
+      range: null,
+    };
+    const daysAgo = (days: number) => new Date(now.getTime() - days * 86_400_000);
+    await insertSent(autocommit(database.pool), [{ ...sent, messageId: 'whm_old' }], daysAgo(31));
+    await insertSent(autocommit(database.pool), [{ ...sent, messageId: 'whm_young' }], daysAgo(29));
+    await outgoing.lookAfterEndpoints(signal);
+    const { rows } = await database.pool.query('select message_id from svix_message');
+    expect(rows).toEqual([{ message_id: 'whm_young' }]);
+    await outgoing.close();
   });
 
   const busy = { code: 'SERVICE_UNAVAILABLE' };

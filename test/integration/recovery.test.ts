@@ -239,6 +239,62 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
     expect((await recoveries()).at(-1)).toMatchObject({ state: 'finished' });
   });
 
+  withDouble?.('a message that was made, but that a crash kept from being noted, is not sent twice', async () => {
+    const since = new Date(Date.now() - HOUR_MS);
+    await write('b', 1);
+    await asIfTold();
+    const endpoint = await add('noted', since);
+    await run();
+    const query = { cursor: null, status: null, eventType: null, messageId: null, since: null, until: null };
+    const count = await eventually('the attempts', async () => {
+      const [{ resent, rebuilt }] = (await recoveries()) as [{ resent: number; rebuilt: number }];
+      const page = await outgoing.webhooks.listAttempts(MERCHANT, endpoint.id, { ...query, pageSize: 100 });
+      return page?.attempts.length === resent + rebuilt && resent + rebuilt;
+    });
+    const notes = async () =>
+      (
+        await database.pool.query('select message_id from svix_message where endpoint_id = $1 order by 1', [
+          endpoint.id,
+        ])
+      ).rows;
+    const noted = await notes();
+    await database.pool.query(
+      `delete from svix_message where message_id = (
+         select message_id from svix_message where endpoint_id = $1 order by sent_at desc limit 1)`,
+      [endpoint.id],
+    );
+    await outgoing.webhooks.recover(MERCHANT, endpoint.id, { since, until: null });
+    await run();
+    expect((await recoveries()).at(-1)).toMatchObject({ state: 'finished' });
+    expect(messagesAt('noted')).toHaveLength(count);
+    expect(await notes()).toEqual(noted);
+  });
+
+  withDouble?.(
+    'what Svix does not keep any more is passed over, and what it does not answer is asked for again',
+    async () => {
+      const since = new Date(Date.now() - HOUR_MS);
+      const { publisher } = outgoing;
+      const message = { merchantId: MERCHANT, eventType: 'wallet.created', payload: '{"type":"wallet.created"}' };
+      await publisher.send([
+        { ...message, messageId: `whm_x${Date.now()}` },
+        { ...message, messageId: `whm_y${Date.now()}` },
+      ]);
+      await add('expired', since, { eventTypes: ['wallet.created'] });
+      svix?.double?.script('messageAttempt.listByMsg', { status: 500 });
+      await database.pool.query('update webhook_recovery set not_before = now()');
+      expect(await outgoing.recover(new AbortController().signal)).toBeGreaterThan(10);
+      svix?.double?.script('messageAttempt.resend', {
+        status: 400,
+        body: '{"code":"missing_payload","detail":"expired"}',
+      });
+      await run();
+      expect(await recoveries()).toMatchObject([{ state: 'finished' }]);
+      await eventually('the other of the two', () => messagesAt('expired').length > 0);
+      expect(messagesAt('expired')).toHaveLength(1);
+    },
+  );
+
   const embedded = name === 'the embedded sender' ? test : null;
   embedded?.('an endpoint that cannot keep up is waited for', async () => {
     const { id } = await add('slow', new Date(Date.now() - HOUR_MS));
