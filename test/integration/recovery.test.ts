@@ -316,6 +316,30 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
     expect(await recoveries()).toMatchObject([{ state: 'finished' }]);
   });
 
+  embedded?.('many wallets and messages come page by page, each once', async () => {
+    const since = new Date(Date.now() - HOUR_MS);
+    const names = Array.from({ length: 230 }, (_, index) => `many_${index}`);
+    const ids = await makeCustomers(database.pool, names);
+    const now = new Date();
+    const postings = ids.map((customerId) => posting({ customerId, amountMinor: 1 }));
+    await transaction(database.pool, (tx) => postBatch(tx, postings, SETTINGS, now));
+    await asIfTold();
+    const toldAt = (path: string) =>
+      messagesAt(path)
+        .map(({ data }) => data.customer_id)
+        .filter((id: string) => id.startsWith('cus_many_'))
+        .toSorted();
+    await add('made', since);
+    await run();
+    expect(toldAt('made')).toEqual(ids.toSorted());
+    await database.pool.query('delete from webhook_recovery');
+    // By now all of it is kept.
+    await add('kept', since);
+    await run();
+    expect(toldAt('kept')).toEqual(ids.toSorted());
+    expect(await recoveries()).toMatchObject([{ state: 'finished', rebuilt: 0 }]);
+  });
+
   embedded?.('messages that an older release stored are known by their entries', async () => {
     const since = new Date(Date.now() - HOUR_MS);
     await write('b', 1);
