@@ -1,5 +1,6 @@
 import { Svix } from 'svix';
 import type { Secret } from '../secret.ts';
+import { svixFetch } from './svix-fetch.ts';
 
 export type SvixClient = Svix;
 
@@ -19,6 +20,7 @@ export function newSvixClient({ token, serverUrl, timeoutMs = TIMEOUT_MS }: Svix
     requestTimeout: timeoutMs,
     // `numRetries: 0` would mean the client's default of two.
     retryScheduleInMs: [],
+    fetch: svixFetch,
     ...(serverUrl === undefined ? {} : { serverUrl }),
   });
 }
