@@ -11,9 +11,10 @@ import { insertSent } from './svix-store.ts';
 
 /**
  * A wrong token is mended by a person: until then every call would fail the same way. No longer than this, for it may be
- * Svix that was wrong, and merchants are to be told within two minutes of its recovery.
+ * Svix that was wrong, and merchants are told within 30 s of its recovery (ticker.ts).
  */
-const UNAUTHORIZED_SECONDS = 60;
+const UNAUTHORIZED_SECONDS = 10;
+const TOKEN_TOLD_EVERY_MS = 60_000;
 /**
  * After so many calls in a row that came to nothing, Svix is away, and everything waits instead of every wallet trying for
  * itself. Short, so that it is found soon when it is back (see `ticker.ts`); one call that is answered ends it.
@@ -34,6 +35,7 @@ export class SvixPublisher implements Publisher {
   readonly #tracing: Tracing | null;
   #pausedUntilMs = 0;
   #unansweredInARow = 0;
+  #tokenToldMs = Number.NEGATIVE_INFINITY;
   /** Svix's ids by ours, from handing a message over until that is recorded. */
   readonly #svixIds = new Map<string, string>();
 
@@ -137,10 +139,7 @@ export class SvixPublisher implements Publisher {
       case 'rateLimited':
         return this.#pause(failure.retryAfterSeconds, 'Svix limits the rate (429)');
       case 'unauthorized':
-        this.#logger.error(
-          { status: failure.status, pausedSeconds: UNAUTHORIZED_SECONDS },
-          'Svix refuses our token: nothing is announced until SVIX_TOKEN is mended',
-        );
+        this.#tellOfToken(failure.status);
         return this.#pause(UNAUTHORIZED_SECONDS, `Svix refuses our token (${failure.status})`);
       case 'refused':
         return { kind: 'failed', permanent: true, reason: `Svix answered ${failure.status}: ${failure.detail}` };
@@ -151,6 +150,14 @@ export class SvixPublisher implements Publisher {
         if (this.#unansweredInARow >= AWAY_AFTER_CALLS) return this.#pauseWhileAway(failure.reason);
         return { kind: 'failed', permanent: false, reason: failure.reason };
     }
+  }
+
+  /** Once in a while: calls under way fail together, and the pause is short. */
+  #tellOfToken(status: number): void {
+    const nowMs = this.#clock.now().getTime();
+    if (nowMs < this.#tokenToldMs + TOKEN_TOLD_EVERY_MS) return;
+    this.#tokenToldMs = nowMs;
+    this.#logger.error({ status }, 'Svix refuses our token: nothing is announced until SVIX_TOKEN is mended');
   }
 
   #pauseWhileAway(reason: string): SendResult {
