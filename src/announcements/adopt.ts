@@ -2,6 +2,7 @@ import { refuse } from '../errors.ts';
 import type { SvixAccount } from './svix.ts';
 import {
   type ApplicationIdentity,
+  besideUid,
   findApplication,
   isMarked,
   isOurs,
@@ -48,7 +49,10 @@ export async function adopt(
   }
   if (isDryRun) return { outcome: 'adoptable', endpoints };
   // Nothing was ever delivered from it. It makes way and stays, so that nothing is lost that somebody may want to look at.
-  if (own !== null) await client.application.patch(own.id, { uid: `${uid}.before-adoption`, name: `${name} (unused)` });
+  if (own !== null) {
+    const aside = { uid: besideUid(uid, 'before-adoption'), name: `${name} (unused)` };
+    await client.application.patch(own.id, aside);
+  }
   await takeOver(client, plain, identity);
   return { outcome: 'adopted', endpoints };
 }

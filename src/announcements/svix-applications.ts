@@ -1,6 +1,7 @@
 import { readInstallationId } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { getMerchant } from '../merchants/merchant-store.ts';
 import { isNotFound } from './svix-answers.ts';
 import type { SvixClient } from './svix-client.ts';
@@ -27,6 +28,16 @@ export type IdentityOf = (merchantId: string) => Promise<ApplicationIdentity>;
 
 export function applicationUid(installationId: string, merchantId: string): string {
   return `${installationId}.${merchantId}`;
+}
+
+/**
+ * Another application of the same merchant. What it is for stands before the first dot, since merchants' ids may hold dots: behind
+ * the id, it would be the application of the merchant `shop.single`, who could read what belongs to the merchant `shop`.
+ */
+export function besideUid(application: string, purpose: string): string {
+  const dot = application.indexOf('.');
+  invariant(dot > 0, 'the uid of an application has no installation');
+  return `${application.slice(0, dot)}-${purpose}${application.slice(dot)}`;
 }
 
 /** Reads identities from the database: the installation's id once, merchants' names each time. */

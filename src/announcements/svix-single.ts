@@ -4,6 +4,7 @@ import { selectHeaders } from './header-store.ts';
 import { idForSvix } from './message-ids.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { isNotFound } from './svix-answers.ts';
+import { besideUid } from './svix-applications.ts';
 import type { SvixClient } from './svix-client.ts';
 import { forgetCached, type SvixEndpoint } from './svix-endpoints.ts';
 import { hasCopy, noteCopy } from './svix-store.ts';
@@ -17,7 +18,7 @@ import { hasCopy, noteCopy } from './svix-store.ts';
 
 /** The merchant's second application. */
 export function singleUid(application: string): string {
-  return `${application}.single`;
+  return besideUid(application, 'single');
 }
 
 /** The copy of an endpoint. Svix refuses uids that begin as its own ids do. */

@@ -7,6 +7,7 @@ import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
 import type { Publisher } from '../../src/announcements/publisher.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
+import { singleUid } from '../../src/announcements/svix-single.ts';
 import { insertSent } from '../../src/announcements/svix-store.ts';
 import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
@@ -416,7 +417,7 @@ describe('the merchant’s endpoints', () => {
     const webhooks = webhooksOf();
     const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
     await webhooks.sendTest(MERCHANT, id, 'wallet.created');
-    const single = server.applications.get(`${APPLICATION}.single`);
+    const single = server.applications.get(singleUid(APPLICATION));
     await webhooks.updateEndpoint(MERCHANT, id, { url: 'https://b.example/hook', disabled: true });
     expect([...(single?.endpoints.values() ?? [])]).toMatchObject([{ url: 'https://b.example/hook', disabled: true }]);
     await webhooks.updateEndpoint(MERCHANT, id, { disabled: false });
@@ -425,7 +426,7 @@ describe('the merchant’s endpoints', () => {
     const { id: other } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
     await webhooks.sendTest(MERCHANT, other, 'wallet.created');
     server.decide = ({ operation, params }) =>
-      operation === 'endpoint.delete' && params[0]?.endsWith('.single') ? { status: 500 } : null;
+      operation === 'endpoint.delete' && params[0] === singleUid(APPLICATION) ? { status: 500 } : null;
     await expect(webhooks.deleteEndpoint(MERCHANT, other)).rejects.toMatchObject({
       refusal: { code: 'SERVICE_UNAVAILABLE' },
     });

@@ -151,7 +151,7 @@ export class SvixServer {
 
   /** The application of a merchant, whichever installation made it. */
   ofMerchant(merchantId: string): StoredApplication | undefined {
-    return [...this.applications.values()].find(({ uid }) => uid === merchantId || uid?.endsWith(`.${merchantId}`));
+    return [...this.applications.values()].find(({ uid }) => uid?.replace(/^ins_[0-9a-f]+\./, '') === merchantId);
   }
 
   /** The payloads a merchant's application has accepted, in order. */

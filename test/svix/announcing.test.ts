@@ -7,6 +7,7 @@ import type { Publisher } from '../../src/announcements/publisher.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { identitiesFrom } from '../../src/announcements/svix-applications.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
+import { singleUid } from '../../src/announcements/svix-single.ts';
 import { systemClock } from '../../src/clock.ts';
 import { newId } from '../../src/ids.ts';
 import { createLogger } from '../../src/log.ts';
@@ -40,7 +41,7 @@ describe.each(svixesUnderTest())('through $name', ({ start }) => {
     publisher = new SvixPublisher(new SvixAccount(options), systemClock, logger);
   });
   afterAll(async () => {
-    for (const uid of [application, `${application}.single`]) await svix.request('DELETE', `/app/${uid}`);
+    for (const uid of [application, singleUid(application)]) await svix.request('DELETE', `/app/${uid}`);
     await rig.close();
     await Promise.all([receiver.close(), svix.close()]);
   });
