@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { z } from 'zod';
 import { announce } from '../../src/announcements/announce.ts';
 import { claimParts } from '../../src/announcements/claim.ts';
 import { buildMessages } from '../../src/announcements/messages.ts';
@@ -145,6 +146,21 @@ describe('news of more than the memory bears', () => {
     expect(part).toMatchObject({ isLast: false, toVersion: 13, claim: { toVersion: 20 } });
     expect(part?.bytes).toBeGreaterThan(13 * 75_000);
   });
+});
+
+test('a large claim is sized by several statements, since one would be cancelled for taking too long', async () => {
+  await makeCustomers(
+    database.pool,
+    Array.from({ length: 60 }, (_, index) => `sized${index}`),
+  );
+  const statements = vi.spyOn(database.pool, 'query');
+  const parts = await claimParts(database.pool, 500);
+  const ofClaims = z.object({ values: z.tuple([z.array(z.string())]).rest(z.unknown()) });
+  const sized = statements.mock.calls.map(([statement]) => ofClaims.parse(statement).values[0].length);
+  statements.mockRestore();
+  expect(parts.length).toBeGreaterThanOrEqual(60);
+  expect(sized.reduce((sum, one) => sum + one, 0)).toBe(parts.length);
+  expect(Math.max(...sized)).toBeLessThanOrEqual(50);
 });
 
 test('metadata that no message can hold is not even read, and its entry is told without it', async () => {
