@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import type { Queryable } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import { readClaimedEntries, sizeClaims } from '../ledger/claimed.ts';
 import type { WalletKey } from '../ledger/entry.ts';
-import { readEntries, toldRange, toldWallets } from '../ledger/told-entries.ts';
-import { changedMessages } from './messages.ts';
+import { toldRange, toldWallets } from '../ledger/told-entries.ts';
+import { changedMessages, MAX_ENTRY_BYTES } from './messages.ts';
 import type { OutgoingMessage } from './outgoing.ts';
+import { entriesWithin, MAX_PART_BYTES } from './parts.ts';
 import type { ClaimedRecovery } from './recovery-store.ts';
 
 /**
@@ -33,6 +36,8 @@ export interface MissedPage {
 const WALLETS_A_PAGE = 200;
 const MESSAGES_A_PAGE = 50;
 const ENTRIES_AT_A_TIME = 200;
+/** A page ends with the wallet by which its entries take more, and takes no more than this of one wallet. */
+const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
 
 const placeText = z.object({ customerId: z.string(), currency: z.string(), seq: z.int() });
 
@@ -44,6 +49,7 @@ export async function missedPage(db: Queryable, recovery: ClaimedRecovery, findK
   const wallets = await toldWallets(db, recovery.merchantId, begin, WALLETS_A_PAGE);
   const known: string[] = [];
   const made: OutgoingMessage[] = [];
+  let bytes = 0;
   const page = (next: z.infer<typeof placeText> | null): MissedPage => ({
     known,
     made,
@@ -55,16 +61,24 @@ export async function missedPage(db: Queryable, recovery: ClaimedRecovery, findK
     const range = await toldRange(db, wallet, recovery);
     const isBegun = place?.customerId === customerId && place.currency === currency;
     const from = Math.max(range.from, isBegun ? place.seq : 0);
-    const to = Math.min(range.to, from + ENTRIES_AT_A_TIME);
-    if (from < to) {
+    const span = { ...wallet, fromVersion: from, toVersion: Math.min(range.to, from + ENTRIES_AT_A_TIME) };
+    let to = from;
+    if (from < range.to) {
+      const [sizes = []] = await sizeClaims(db, [span], LIMITS);
+      const fitting = entriesWithin(sizes, LIMITS.maxBytes);
+      invariant(fitting.count > 0, 'a wallet lacks entries');
+      to += fitting.count;
+      bytes += fitting.bytes;
       const found = await findKnown(wallet, from, to);
       known.push(...found.map(({ messageId }) => messageId));
       for (const gap of gapsOf(from, to, found)) {
-        made.push(...changedMessages(wallet, await readEntries(db, wallet, gap)));
+        const entries = await readClaimedEntries(db, [{ ...wallet, fromVersion: gap.from, toVersion: gap.to }], LIMITS);
+        made.push(...changedMessages(wallet, entries));
       }
     }
     if (to < range.to) return page({ customerId, currency, seq: to });
-    if (known.length + made.length >= MESSAGES_A_PAGE) return page({ customerId, currency, seq: range.to });
+    if (known.length + made.length >= MESSAGES_A_PAGE || bytes >= LIMITS.maxBytes)
+      return page({ customerId, currency, seq: range.to });
   }
   const last = wallets.at(-1);
   if (last === undefined || wallets.length < WALLETS_A_PAGE) return page(null);

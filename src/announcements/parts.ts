@@ -30,18 +30,27 @@ export interface Part {
  */
 export function firstPart(claim: ClaimedWallet, sizes: readonly number[], maxBytes = MAX_PART_BYTES): Part {
   const from = Math.max(claim.fromVersion, 0);
-  let [count, bytes] = [0, 0];
-  for (const size of sizes) {
-    if (count > 0 && bytes + size > maxBytes) break;
-    count += 1;
-    bytes += size;
-  }
+  const { count, bytes } = entriesWithin(sizes, maxBytes);
   // Where entries are missing there is no part to tell; as a whole claim it fails, for somebody to look.
   const isLast = count === 0 || from + count >= claim.toVersion;
   const alerts = (claim.toAlertSeq - claim.fromAlertSeq) * ALERT_BYTES;
   return isLast
     ? { claim, toVersion: claim.toVersion, toAlertSeq: claim.toAlertSeq, isLast, bytes: bytes + alerts }
     : { claim, toVersion: from + count, toAlertSeq: claim.fromAlertSeq, isLast, bytes };
+}
+
+/** As many of the first entries as fit, at least one, and the bytes that they take. */
+export function entriesWithin(
+  sizes: readonly number[],
+  maxBytes: number,
+): { readonly count: number; readonly bytes: number } {
+  let [count, bytes] = [0, 0];
+  for (const size of sizes) {
+    if (count > 0 && bytes + size > maxBytes) break;
+    count += 1;
+    bytes += size;
+  }
+  return { count, bytes };
 }
 
 /** How many of the parts, from the first on, may be read beside what is loaded; always one when nothing is. */

@@ -1,5 +1,5 @@
 import type { Queryable } from '../db/transaction.ts';
-import type { Entry, WalletAlert } from './entry.ts';
+import type { Entry, WalletAlert, WalletKey } from './entry.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 import { type ClaimedWallet, keyColumns } from './unannounced.ts';
 
@@ -9,6 +9,9 @@ export interface ClaimedEntry extends Entry {
   /** True if its metadata is too large to be told and was not read. */
   readonly metadataOmitted?: boolean;
 }
+
+/** The entries of a wallet after `fromVersion` up to `toVersion`, whether claimed or not. */
+export type EntrySpan = Pick<ClaimedWallet, keyof WalletKey | 'fromVersion' | 'toVersion'>;
 
 /** What an entry takes besides its texts: numbers, ids and dates, as the driver holds them. */
 const ENTRY_BYTES = 1_000;
@@ -26,7 +29,7 @@ export interface SizeLimits {
  */
 export async function sizeClaims(
   db: Queryable,
-  claims: readonly ClaimedWallet[],
+  claims: readonly EntrySpan[],
   { maxBytes, maxMetadataBytes }: SizeLimits,
 ): Promise<readonly (readonly number[])[]> {
   if (claims.length === 0) return [];
@@ -65,7 +68,7 @@ const SIZE_CLAIMS = `
 /** The entries of the claims, each wallet's in order. */
 export async function readClaimedEntries(
   db: Queryable,
-  claims: readonly ClaimedWallet[],
+  claims: readonly EntrySpan[],
   { maxMetadataBytes }: Pick<SizeLimits, 'maxMetadataBytes'>,
 ): Promise<readonly ClaimedEntry[]> {
   const { rows } = await db.query<EntryRow & { is_omitted: boolean }>(

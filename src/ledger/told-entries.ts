@@ -1,7 +1,6 @@
 import type { Queryable } from '../db/transaction.ts';
-import type { Entry, WalletKey } from './entry.ts';
+import type { WalletKey } from './entry.ts';
 import { balanceAt } from './history.ts';
-import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
 
 /** Entries that were announced, by when they were written: what an endpoint that was added later has missed. */
 
@@ -58,19 +57,4 @@ export async function toldRange(
 /** `created_at` has milliseconds and no more. */
 function justBefore(time: Date): Date {
   return new Date(time.getTime() - 1);
-}
-
-/** The entries after `from` up to `to`, in order. */
-export async function readEntries(
-  db: Queryable,
-  { merchantId, customerId, currency }: WalletKey,
-  { from, to }: { readonly from: number; readonly to: number },
-): Promise<readonly Entry[]> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${ENTRY_COLUMNS} from entry e
-     where merchant_id = $1 and customer_id = $2 and currency = $3 and seq > $4 and seq <= $5
-     order by seq`,
-    [merchantId, customerId, currency, from, to],
-  );
-  return rows.map(toEntry);
 }
