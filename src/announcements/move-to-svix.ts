@@ -21,8 +21,10 @@ import { noteEndpoint } from './svix-store.ts';
 
 /** Takes a merchant's endpoints from the embedded sender to Svix. @throws what Svix's client throws */
 export async function moveToSvix(options: MoveOptions, identity: ApplicationIdentity): Promise<readonly MoveStep[]> {
-  const { pool, account, isDryRun } = options;
+  const { pool, account, clock, isDryRun } = options;
   const { uid, plainUid: merchantId } = identity;
+  // What is changed here from now on is newer than what is moved.
+  const movedAt = clock.now();
   const rows = await selectMovable(autocommit(pool), merchantId);
   if (rows.length > 0 && !isDryRun) {
     await account.ensureEventTypes();
@@ -32,7 +34,7 @@ export async function moveToSvix(options: MoveOptions, identity: ApplicationIden
   const steps: MoveStep[] = [];
   for (const row of rows) {
     const existing = known.find((endpoint) => embeddedIdOf(endpoint) === row.endpointId) ?? null;
-    steps.push(await moveOne({ ...options, uid, merchantId }, row, existing));
+    steps.push(await moveOne({ ...options, uid, merchantId, movedAt }, row, existing));
   }
   const here = new Set(rows.map(({ endpointId }) => endpointId));
   for (const endpoint of known.filter((one) => isMovedAway(one) && !here.has(embeddedIdOf(one)))) {
@@ -51,6 +53,8 @@ interface Context extends MoveOptions {
   /** The application's. */
   readonly uid: string;
   readonly merchantId: string;
+  /** When its settings were read here. */
+  readonly movedAt: Date;
 }
 
 async function moveOne(context: Context, row: MovableEndpoint, existing: SvixEndpoint | null): Promise<MoveStep> {
@@ -92,8 +96,9 @@ async function isSameAtSvix(
 
 async function create(context: Context, endpointId: string, settings: MovedSettings, secret: string): Promise<string> {
   const { account, uid } = context;
-  const { url, description, disabled, eventTypes } = settings;
-  const plain = { url, description, disabled, ...copyTypes(eventTypes) };
+  const { url, description, eventTypes } = settings;
+  // Enabled at the end, with its headers: Svix may be the one that sends already.
+  const plain = { url, description, disabled: true, ...copyTypes(eventTypes) };
   const { id } = await account.client.endpoint.create(uid, { ...plain, secret, uid: uidAtSvix(endpointId) });
   await finish(context, endpointId, id, settings);
   return id;
@@ -115,7 +120,7 @@ async function update(
 
 /** Its headers, and the notes that are kept here of what Svix has. */
 async function finish(
-  { pool, account: { client }, box, clock, uid, merchantId }: Context,
+  { pool, account: { client }, box, uid, merchantId, movedAt }: Context,
   endpointId: string,
   svixEndpointId: string,
   { headers, disabled }: MovedSettings,
@@ -125,5 +130,5 @@ async function finish(
   await forgetCached(client, uid, svixEndpointId, disabled);
   await storeHeaders(db, box, { merchantId, endpointId: svixEndpointId }, headers);
   await noteEndpoint(db, merchantId, svixEndpointId, disabled);
-  await markMoved(db, merchantId, endpointId, clock.now());
+  await markMoved(db, merchantId, endpointId, movedAt);
 }
