@@ -40,7 +40,7 @@ import type {
   RecoveryWindow,
   WebhookEndpoint,
 } from './outgoing.ts';
-import { askForRecovery, beginRecovery, checkWindow } from './recover.ts';
+import { askForRecovery, beginRecovery, checkWindow, untilSoon } from './recover.ts';
 import { selectRecovery } from './recovery-store.ts';
 
 export interface DirectWebhooksOptions {
@@ -77,7 +77,9 @@ export class DirectWebhooks implements OutgoingWebhooks {
     await transaction(pool, async (tx) => {
       await insertEndpoint(tx, merchantId, endpointId, rest, sealed, now);
       await storeHeaders(tx, box, { merchantId, endpointId }, headers);
-      if (window !== null) await beginRecovery(tx, { merchantId, endpointId, window }, now);
+      if (window !== null) {
+        await beginRecovery(tx, { merchantId, endpointId, window: untilSoon(window, clock.now()) }, now);
+      }
     });
     if (window !== null) await askForRecovery(boss);
     return { id: endpointId, ...rest, headerNames: Object.keys(headers), createdAt: now, updatedAt: now };
@@ -191,7 +193,8 @@ export class DirectWebhooks implements OutgoingWebhooks {
       const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
       if (endpoint === null) return null;
       refuseDisabled(endpoint.disabled);
-      return beginRecovery(tx, { merchantId, endpointId, window }, clock.now());
+      const now = clock.now();
+      return beginRecovery(tx, { merchantId, endpointId, window: checkWindow(window, now) }, now);
     });
     if (begun !== null) await askForRecovery(boss);
     return begun;

@@ -26,8 +26,13 @@ const DAY_MS = 86_400_000;
  */
 const WAIT_SECONDS = 3;
 
+export interface CheckedWindow {
+  readonly since: Date;
+  readonly until: Date;
+}
+
 /** @throws RefusalError INVALID_REQUEST_BODY */
-export function checkWindow({ since, until }: RecoveryWindow, now: Date): { since: Date; until: Date } {
+export function checkWindow({ since, until }: RecoveryWindow, now: Date): CheckedWindow {
   if (since.getTime() < now.getTime() - KEPT_DAYS * DAY_MS) {
     refuse('INVALID_REQUEST_BODY', `since: wants a time within the last ${KEPT_DAYS} days; nothing older is kept.`);
   }
@@ -41,10 +46,18 @@ export function checkWindow({ since, until }: RecoveryWindow, now: Date): { sinc
   return { since, until: end };
 }
 
+/**
+ * The window of an endpoint that is new ends a little later than now: what was being handed over when the endpoint came to be
+ * went by it, and bears a later time than this.
+ */
+export function untilSoon({ since }: CheckedWindow, now: Date): CheckedWindow {
+  return { since, until: new Date(now.getTime() + WAIT_SECONDS * 1000) };
+}
+
 export interface RecoveryRequest {
   readonly merchantId: string;
   readonly endpointId: string;
-  readonly window: RecoveryWindow;
+  readonly window: CheckedWindow;
 }
 
 /** Leaves a recovery to be worked on. @throws RefusalError CONFLICT if one is under way for the endpoint */
@@ -53,7 +66,7 @@ export async function beginRecovery(
   { merchantId, endpointId, window }: RecoveryRequest,
   now: Date,
 ): Promise<Recovery> {
-  const recovery = { merchantId, recoveryId: newId('recovery'), endpointId, ...checkWindow(window, now) };
+  const recovery = { merchantId, recoveryId: newId('recovery'), endpointId, ...window };
   const begun = await insertRecovery(db, recovery, now, WAIT_SECONDS);
   return begun ?? refuse('CONFLICT', 'A recovery of this endpoint is under way. Wait until it is finished.');
 }

@@ -25,7 +25,7 @@ import type {
   RecoveryWindow,
   WebhookEndpoint,
 } from './outgoing.ts';
-import { askForRecovery, beginRecovery, checkWindow } from './recover.ts';
+import { askForRecovery, beginRecovery, checkWindow, untilSoon } from './recover.ts';
 import { selectRecovery } from './recovery-store.ts';
 import type { SvixAccount, SvixAnswer, SvixCall } from './svix.ts';
 import { listSvixAttempts } from './svix-attempts.ts';
@@ -69,7 +69,9 @@ export class SvixWebhooks implements OutgoingWebhooks {
     await storeHeaders(this.#db, box, { merchantId, endpointId: endpoint.id }, headers);
     await noteEndpoint(this.#db, merchantId, endpoint.id, input.disabled);
     if (window !== null) {
-      await beginRecovery(this.#db, { merchantId, endpointId: endpoint.id, window }, clock.now());
+      // Svix took its time to make the endpoint, and what it was sent meanwhile went by it.
+      const now = clock.now();
+      await beginRecovery(this.#db, { merchantId, endpointId: endpoint.id, window: untilSoon(window, now) }, now);
       await askForRecovery(boss);
     }
     return toEndpoint(endpoint, Object.keys(headers));
@@ -94,7 +96,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
     checkEndpoint(change, this.#options.allowPrivate);
     const { eventTypes, headers, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
-    const answer = await this.#call(merchantId, async (svix, application) => {
+    const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
       // First, since only the change of the endpoint itself makes the server look at them.
       if (headers !== undefined) await svix.endpoint.setHeaders(application, endpointId, { headers: { ...headers } });
       if (headers !== undefined) await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId }, headers);
@@ -108,7 +110,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    const answer = await this.#call(merchantId, async (svix, application) => {
+    const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
       await svix.endpoint.delete(application, endpointId);
       if (await hasCopy(this.#db, merchantId, endpointId))
         await deleteCopy(this.#single(svix, application, merchantId), endpointId);
@@ -123,21 +125,21 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async getHeaders(merchantId: string, endpointId: string): Promise<Readonly<Record<string, string | null>> | null> {
-    const answer = await this.#call(merchantId, (svix, application) =>
+    const answer = await this.#callOf(merchantId, endpointId, (svix, application) =>
       readHeaders(this.#single(svix, application, merchantId), endpointId),
     );
     return foundBySvix(answer);
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const answer = await this.#call(merchantId, (svix, application) =>
+    const answer = await this.#callOf(merchantId, endpointId, (svix, application) =>
       svix.endpoint.getSecret(application, endpointId),
     );
     return foundBySvix(answer)?.key ?? null;
   }
 
   async rotateSecret(merchantId: string, endpointId: string): Promise<string | null> {
-    const answer = await this.#call(merchantId, async (svix, application) => {
+    const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
       await svix.endpoint.rotateSecret(application, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
       return svix.endpoint.getSecret(application, endpointId);
     });
@@ -148,7 +150,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
 
   async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
     const context = { merchantId, endpointId, db: this.#db, now: this.#options.clock.now() };
-    const answer = await this.#call(merchantId, (svix, application) =>
+    const answer = await this.#callOf(merchantId, endpointId, (svix, application) =>
       listSvixAttempts({ svix, application, ...context }, query),
     );
     return foundBySvix(answer);
@@ -206,7 +208,8 @@ export class SvixWebhooks implements OutgoingWebhooks {
     const endpoint = await this.getEndpoint(merchantId, endpointId);
     if (endpoint === null) return null;
     refuseDisabled(endpoint.disabled);
-    const begun = await beginRecovery(this.#db, { merchantId, endpointId, window }, clock.now());
+    const now = clock.now();
+    const begun = await beginRecovery(this.#db, { merchantId, endpointId, window: checkWindow(window, now) }, now);
     await askForRecovery(boss);
     return begun;
   }
@@ -234,8 +237,19 @@ export class SvixWebhooks implements OutgoingWebhooks {
     return this.#options.account.call(merchantId, make);
   }
 
+  /**
+   * A call about an endpoint. Svix would find it by its uid as well, such as it has since it was moved there; but what we note of
+   * an endpoint, and its copy, go by its id, so nothing else names one.
+   */
+  async #callOf<T>(merchantId: string, endpointId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
+    if (!endpointId.startsWith('ep_')) return { ok: false, failure: { kind: 'notFound' } };
+    return this.#call(merchantId, make);
+  }
+
   async #find(merchantId: string, endpointId: string): Promise<SvixEndpoint | null> {
-    return foundBySvix(await this.#call(merchantId, (svix, application) => svix.endpoint.get(application, endpointId)));
+    return foundBySvix(
+      await this.#callOf(merchantId, endpointId, (svix, application) => svix.endpoint.get(application, endpointId)),
+    );
   }
 
   #single(svix: SvixClient, application: string, merchantId: string): SingleOptions {

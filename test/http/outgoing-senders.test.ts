@@ -340,6 +340,16 @@ describe.each(SENDERS)('with $name', ({ start }) => {
     expect(new Set(idsAt('late')).size).toBe(idsAt('late').length);
   });
 
+  it('a new endpoint is also sent what was handed over while it was made', async () => {
+    const late = await addEndpoint('made', { since: new Date(Date.now() - 1000).toISOString() });
+    const there = new Date();
+    const { rows } = await app.database.pool.query<{ until: Date }>(
+      'select until from webhook_recovery where endpoint_id = $1',
+      [late.id],
+    );
+    expect(rows[0]?.until.getTime()).toBeGreaterThan(there.getTime());
+  });
+
   it('what an endpoint missed and is kept is sent again, but nothing that it has received', async () => {
     const since = new Date(Date.now() - 1000).toISOString();
     const endpoint = await addEndpoint('missed', { event_types: ['wallet.balance.changed'] });

@@ -5,6 +5,7 @@ import { moveToSvix } from '../../src/announcements/move-to-svix.ts';
 import type { OutgoingWebhooks } from '../../src/announcements/outgoing.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { type ApplicationIdentity, identitiesFrom } from '../../src/announcements/svix-applications.ts';
+import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createLogger } from '../../src/log.ts';
 import { createBoss } from '../../src/queues.ts';
@@ -85,4 +86,17 @@ test('a move takes along the next time what is changed here while it moves', asy
   expect(await atSvix()).toEqual([expect.objectContaining({ description: SHOP.description })]);
   expect(await move()).toEqual({ 'shop.example': 'updated' });
   expect(await atSvix()).toEqual([expect.objectContaining({ description: 'Changed' })]);
+});
+test('a move gives an endpoint an id of Svix’s, which alone names it: what we note of it goes by that', async () => {
+  const shop = await embedded.createEndpoint(MERCHANT, SHOP);
+  await move();
+  const { pool } = database;
+  const shared = { pool, boss: { send: async () => null }, clock: systemClock, box: BOX, allowPrivate: false };
+  const webhooks = new SvixWebhooks({ account, ...shared });
+  expect(await webhooks.getEndpoint(MERCHANT, (await atSvix())[0]?.id ?? '')).toMatchObject({ url: SHOP.url });
+  const uid = `embedded-${shop.id}`;
+  expect(await account.client.endpoint.get(identity.uid, uid)).toMatchObject({ url: SHOP.url });
+  expect(await webhooks.getEndpoint(MERCHANT, uid)).toBeNull();
+  expect(await webhooks.recover(MERCHANT, uid, { since: new Date(Date.now() - 1000), until: null })).toBeNull();
+  expect(await webhooks.updateEndpoint(MERCHANT, uid, { headers: HEADERS })).toBeNull();
 });
