@@ -32,6 +32,9 @@ alter table webhook_message
   add constraint webhook_message_range check ((customer_id is null) = (last_seq is null)) not valid;
 create index webhook_message_by_wallet on webhook_message (merchant_id, customer_id, currency, last_seq)
   where customer_id is not null;
+-- Messages of the release before, until a recovery notes their entries.
+create index webhook_message_unnoted on webhook_message (merchant_id, created_at)
+  where customer_id is null and event_type = 'wallet.balance.changed' and not is_example;
 create index webhook_message_newest on webhook_message (merchant_id, created_at, message_id);
 
 -- What was handed to Svix, for thirty days: the open-source server's attempts name neither our id nor the event type.

@@ -12,6 +12,7 @@ import type { KeptPage, MissedSent, RecoverySender } from './recover.ts';
 import type { ClaimedRecovery } from './recovery-store.ts';
 
 const PAGE_SIZE = 200;
+const FILLED_AT_A_TIME = 1000;
 /** An endpoint that has more on its way gets no further page: its own news, and others' endpoints, are to come through. */
 const MAX_PENDING = 1000;
 const BUSY_SECONDS = 5;
@@ -41,7 +42,7 @@ export class DirectRecovery implements RecoverySender {
       return { kind: 'postponed', seconds: BUSY_SECONDS };
     }
     // Rows of an older release do not say it; once they do, the next phase knows of them.
-    while (place === null && (await fillRanges(db, merchantId, since, PAGE_SIZE)) === PAGE_SIZE);
+    while (place === null && (await fillRanges(db, merchantId, since, FILLED_AT_A_TIME)) === FILLED_AT_A_TIME);
     const after: KeptPlace | null = place === null ? null : placeText.parse(JSON.parse(place));
     const kept = await selectKept(db, merchantId, { since, until, eventTypes }, after, PAGE_SIZE);
     const ids = kept.map(({ messageId }) => messageId);
