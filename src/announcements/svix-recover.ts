@@ -67,7 +67,7 @@ export class SvixRecovery implements RecoverySender {
       const at = { svix, application, endpoint: endpointId };
       return { place: page.done ? null : page.iterator, resent: await this.#resendAll(at, ids) };
     });
-    return answer.ok ? { kind: 'done', ...answer.value } : postponed(answer.failure);
+    return answer.ok ? { kind: 'done', ...answer.value } : this.#postponed(recovery, answer.failure);
   }
 
   findKnown() {
@@ -97,7 +97,17 @@ export class SvixRecovery implements RecoverySender {
       const again = await this.#resendAll({ svix, application, endpoint: endpointId }, ofAll.map(idOf));
       return again + (await this.#resendAll(copy, alone.map(idOf)));
     });
-    return answer.ok ? { kind: 'done', resent: answer.value } : postponed(answer.failure);
+    return answer.ok ? { kind: 'done', resent: answer.value } : this.#postponed(recovery, answer.failure);
+  }
+
+  /** It goes on as long as Svix does not answer, so the log must say what it waits for. */
+  #postponed({ recoveryId, merchantId, endpointId }: ClaimedRecovery, failure: SvixFailure): Postponed {
+    const seconds = failure.kind === 'rateLimited' ? failure.retryAfterSeconds : AGAIN_SECONDS;
+    this.#options.logger.warn(
+      { recoveryId, merchantId, endpointId, failure: failure.kind, seconds },
+      'a recovery waits for Svix',
+    );
+    return { kind: 'postponed', seconds };
   }
 
   /** One that exists was made before a crash, or for another endpoint. */
@@ -155,10 +165,6 @@ interface SvixPlace {
   readonly svix: SingleOptions['svix'];
   readonly application: string;
   readonly endpoint: string;
-}
-
-function postponed(failure: SvixFailure): Postponed {
-  return { kind: 'postponed', seconds: failure.kind === 'rateLimited' ? failure.retryAfterSeconds : AGAIN_SECONDS };
 }
 
 type SvixMessage = Awaited<ReturnType<SvixPlace['svix']['message']['get']>>;

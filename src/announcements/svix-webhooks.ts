@@ -111,9 +111,10 @@ export class SvixWebhooks implements OutgoingWebhooks {
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
     const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
-      await svix.endpoint.delete(application, endpointId);
+      // Its copy first: while the endpoint is there, the same can be asked for again.
       if (await hasCopy(this.#db, merchantId, endpointId))
         await deleteCopy(this.#single(svix, application, merchantId), endpointId);
+      await svix.endpoint.delete(application, endpointId);
       return true;
     });
     const isDeleted = foundBySvix(answer) ?? false;

@@ -7,6 +7,7 @@ import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
 import type { Publisher } from '../../src/announcements/publisher.ts';
 import { SvixAccount } from '../../src/announcements/svix.ts';
 import { SvixPublisher } from '../../src/announcements/svix-publisher.ts';
+import { SvixRecovery } from '../../src/announcements/svix-recover.ts';
 import { singleUid } from '../../src/announcements/svix-single.ts';
 import { insertSent } from '../../src/announcements/svix-store.ts';
 import { SvixWebhooks } from '../../src/announcements/svix-webhooks.ts';
@@ -431,6 +432,9 @@ describe('the merchant’s endpoints', () => {
       refusal: { code: 'SERVICE_UNAVAILABLE' },
     });
     server.decide = () => null;
+    expect(await webhooks.deleteEndpoint(MERCHANT, other)).toBe(true);
+    expect(server.ofMerchant(MERCHANT)?.endpoints.size).toBe(0);
+    expect(single?.endpoints.size).toBe(0);
   });
 
   test('list no attempts while Svix does not answer', async () => {
@@ -514,6 +518,18 @@ describe('the merchant’s endpoints', () => {
     await webhooks.listEndpoints(MERCHANT);
     server.script('endpoint.create', answer);
     await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal });
+  });
+
+  test('say in the log what a recovery waits for', async () => {
+    const endpoint = await webhooksOf().createEndpoint(MERCHANT, ENDPOINT);
+    const recovering = new SvixRecovery({ pool: database.pool, account: account(), box: BOX, clock, logger });
+    const window = { since: new Date(now.getTime() - 60_000), until: now, createdAt: now, finishedAt: null };
+    const begun = { merchantId: MERCHANT, recoveryId: 'rcv_1', endpointId: endpoint.id, place: null, reason: null };
+    const recovery = { ...window, ...begun, state: 'running', phase: 'kept', resent: 0, rebuilt: 0 } as const;
+    server.script('message.list', { status: 500 });
+    expect(await recovering.sendKept(recovery, endpoint)).toEqual({ kind: 'postponed', seconds: 30 });
+    const msg = expect.stringContaining('waits for Svix');
+    expect(lines.at(-1)).toMatchObject({ recoveryId: 'rcv_1', failure: 'unavailable', msg });
   });
 
   test('cannot be made or linked to while Svix denies the application', async () => {
