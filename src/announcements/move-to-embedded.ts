@@ -28,8 +28,11 @@ export async function moveToEmbedded(
   const { pool, account, clock, isDryRun } = options;
   const { uid, plainUid: merchantId } = identity;
   const db = autocommit(pool);
-  // Without an application nothing was ever at Svix; what is here stays as it is.
-  if ((await findApplication(account.client, uid)) === null) return [];
+  // Without an application nothing is at Svix; what is here stays as it is.
+  if ((await findApplication(account.client, uid)) === null) {
+    if (!isDryRun) await forgetEndpointsBut(db, merchantId, []);
+    return [];
+  }
   const rows = new Map((await selectMovable(db, merchantId)).map((row) => [row.endpointId, row]));
   const known = await listAtSvix(account.client, uid);
   const steps: MoveStep[] = [];

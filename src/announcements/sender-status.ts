@@ -27,6 +27,7 @@ export interface SenderWatchOptions {
 
 /** What was found wrong is looked at again this often, until it is well. */
 const AGAIN_MS = 60_000;
+const CLOSE_WITHIN_MS = 1_000;
 
 /**
  * Checks the sender beside the service: a start waits for nothing of it, and nothing is held back by what it finds. What is
@@ -53,9 +54,10 @@ export class SenderWatch {
     this.#running = this.#run();
   }
 
+  /** Does not wait for a check under way, which may take as long as Svix does; it reads and writes nothing of ours after. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#running;
+    await Promise.race([this.#running, delay(CLOSE_WITHIN_MS, null, { ref: false })]);
   }
 
   /** One check, now. Never throws: a database that is away is told by /readyz itself. */
@@ -64,7 +66,10 @@ export class SenderWatch {
     const { sender } = this.#status;
     try {
       const db = autocommit(pool);
-      const problem = account === null ? null : await checkSvix(account, await readInstallationId(db));
+      // Once Svix was found well, only what lies on the other side is counted again.
+      const isWell = account === null || this.#status.state === 'ok';
+      const problem = isWell ? null : await checkSvix(account, await readInstallationId(db));
+      if (this.#closing.signal.aborted) return this.#status;
       const elsewhere = await countElsewhere(db, sender);
       this.#tell(problem, elsewhere.endpoints, elsewhere.merchants);
       const state = problem === null ? 'ok' : 'failed';

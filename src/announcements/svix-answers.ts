@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { isDatabaseError } from '../db/sqlstate.ts';
+import { InvariantError } from '../errors.ts';
+import { UnreadableSecretError } from '../secret-box.ts';
 import { parseRetryAfter } from './retry-schedule.ts';
 
 /**
@@ -47,6 +50,11 @@ export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
     default:
       return { kind: 'unavailable', reason: `Svix answered ${status}` };
   }
+}
+
+/** Whether an error is the database's, a secret's that does not open, or a broken promise of ours, and so none of Svix's. */
+export function isOurFailure(thrown: unknown): boolean {
+  return isDatabaseError(thrown) || thrown instanceof UnreadableSecretError || thrown instanceof InvariantError;
 }
 
 /** Whether an error is one that the SDK throws for an answer, or for none. */

@@ -31,18 +31,21 @@ export async function lookForDisabled(services: WatchServices, signal: AbortSign
   for (let looked = 0; looked < MAX_MERCHANTS && !signal.aborted; looked += MERCHANTS_AT_A_TIME) {
     const merchants = await takeMerchantsToLookAt(autocommit(services.pool), LOOK_SECONDS, MERCHANTS_AT_A_TIME);
     const counts = await Promise.all(merchants.map((merchantId) => lookAt(services, merchantId)));
-    for (const count of counts) found += count;
+    for (const count of counts) found += count ?? 0;
+    // Svix is away: each further merchant would wait for it as long.
+    if (counts.every((count) => count === null)) break;
     if (merchants.length < MERCHANTS_AT_A_TIME) break;
   }
   return found;
 }
 
-async function lookAt(services: WatchServices, merchantId: string): Promise<number> {
+/** @returns null if Svix does not answer */
+async function lookAt(services: WatchServices, merchantId: string): Promise<number | null> {
   const { pool, account, logger } = services;
   const answer = await account.call(merchantId, listAtSvix);
   if (!answer.ok) {
     logger.warn({ merchantId, failure: answer.failure.kind }, 'Svix’s endpoints could not be looked at');
-    return 0;
+    return null;
   }
   const enabledBefore = await selectEnabled(autocommit(pool), merchantId);
   let found = 0;

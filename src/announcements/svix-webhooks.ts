@@ -30,7 +30,7 @@ import { selectRecovery } from './recovery-store.ts';
 import type { SvixAccount, SvixAnswer, SvixCall } from './svix.ts';
 import { listSvixAttempts } from './svix-attempts.ts';
 import type { SvixClient } from './svix-client.ts';
-import { copyTypes, createAtSvix, listAtSvix, type SvixEndpoint, toEndpoint } from './svix-endpoints.ts';
+import { copyTypes, createAtSvix, forgetCached, listAtSvix, type SvixEndpoint, toEndpoint } from './svix-endpoints.ts';
 import { acceptedBySvix, foundBySvix, refuseFor, svixUnavailable } from './svix-refusals.ts';
 import { deleteCopy, readHeaders, refreshCopy, resendToOne, type SingleOptions, sendToOne } from './svix-single.ts';
 import { forgetEndpoint, hasCopy, insertSent, noteEndpoint, selectSent } from './svix-store.ts';
@@ -97,10 +97,13 @@ export class SvixWebhooks implements OutgoingWebhooks {
     const { eventTypes, headers, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
     const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
-      // First, since only the change of the endpoint itself makes the server look at them.
-      if (headers !== undefined) await svix.endpoint.setHeaders(application, endpointId, { headers: { ...headers } });
-      if (headers !== undefined) await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId }, headers);
+      // First, since Svix may refuse it, and then nothing is to be changed.
       const endpoint = await svix.endpoint.patch(application, endpointId, patch);
+      if (headers !== undefined) {
+        await svix.endpoint.setHeaders(application, endpointId, { headers: { ...headers } });
+        await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId }, headers);
+        await forgetCached(svix, application, endpointId, endpoint.disabled ?? false);
+      }
       await refreshCopy(this.#single(svix, application, merchantId), endpoint);
       return endpoint;
     });

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { OUTGOING_EVENTS, payloadJsonSchema } from './catalogue.ts';
-import { readSvixFailure, type SvixFailure } from './svix-answers.ts';
+import { isOurFailure, readSvixFailure, type SvixFailure } from './svix-answers.ts';
 import { type ApplicationIdentity, ensureApplication, type IdentityOf } from './svix-applications.ts';
 import { newSvixClient, type SvixClient, type SvixClientOptions } from './svix-client.ts';
 
@@ -75,6 +75,8 @@ export class SvixAccount {
       await remember(this.#applications, merchantId, () => ensureApplication(this.#client, identity));
       return { ok: true, value: await make(this.#client, identity.uid) };
     } catch (error) {
+      // What a call reads on the way may fail as well: the database, or a secret that does not open.
+      if (isOurFailure(error)) throw error;
       return { ok: false, failure: readSvixFailure(error, this.#clock.now()) };
     }
   }

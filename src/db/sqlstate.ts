@@ -67,3 +67,8 @@ const UNAVAILABLE_MESSAGES = [
 function hasCode(error: unknown, codes: readonly string[]): boolean {
   return error instanceof pg.DatabaseError && error.code !== undefined && codes.includes(error.code);
 }
+
+/** Whether Postgres itself answered with this error. */
+export function isDatabaseError(error: unknown): boolean {
+  return error instanceof pg.DatabaseError;
+}

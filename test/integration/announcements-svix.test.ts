@@ -15,6 +15,7 @@ import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/log.ts';
 import { Secret } from '../../src/secret.ts';
+import { UnreadableSecretError } from '../../src/secret-box.ts';
 import { NEWEST } from '../support/attempts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
@@ -282,6 +283,26 @@ describe('the merchant’s endpoints', () => {
     // A list that Svix refuses is no empty list.
     server.script('endpoint.list', answer);
     await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
+  });
+
+  test('keep their headers where Svix refuses the change that comes with new ones', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, headers: { 'x-team': 'payments' } });
+    server.script('endpoint.patch', {
+      status: 422,
+      body: '{"detail":[{"loc":["body","url"],"msg":"bad host","type":"x"}]}',
+    });
+    const change = { url: 'https://bad.example/', headers: { 'x-team': 'ops' } };
+    await expect(webhooks.updateEndpoint(MERCHANT, id, change)).rejects.toThrow('bad host');
+    expect(await webhooks.getHeaders(MERCHANT, id)).toEqual({ 'x-team': 'payments' });
+  });
+
+  test('whose headers cannot be read are no failure of Svix', async () => {
+    const svix = account();
+    const unreadable = () => Promise.reject(new UnreadableSecretError('the key is gone'));
+    await expect(svix.call(MERCHANT, unreadable)).rejects.toThrow('the key is gone');
+    const broken = () => database.pool.query('select 1 / 0');
+    await expect(svix.call(MERCHANT, broken)).rejects.toThrow('division by zero');
   });
 
   test('show and rotate their secret, the old one valid for a day', async () => {
