@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
@@ -11,6 +11,7 @@ const manifest = z
     dependencies: z.record(z.string(), z.string()),
     devDependencies: z.record(z.string(), z.string()),
     optionalDependencies: z.record(z.string(), z.string()),
+    engines: z.object({ node: z.string() }),
     allowScripts: z.record(z.string(), z.boolean()),
   })
   .parse(await readJson('package.json'));
@@ -28,6 +29,9 @@ const LOCKFILE = z.object({
   ),
 });
 const lockfile = LOCKFILE.parse(await readJson('package-lock.json'));
+
+/** The folders whose code runs in production. */
+const SOURCES = ['src', 'jobs'];
 
 /** Without the project itself, whose path is empty. */
 const packagesOf = ({ packages }: z.infer<typeof LOCKFILE>) =>
@@ -65,6 +69,24 @@ it('every version is exact', () => {
 it('every package is known by its digest', () => {
   expect(installed.length).toBeGreaterThan(100);
   expect(installed.filter(({ integrity = '' }) => !integrity.startsWith('sha512-'))).toEqual([]);
+});
+
+it('npm ci --omit=dev installs all that the service imports, and the Node that runs it wherever npm runs', async () => {
+  const isInstalled = (name: string) => lockfile.packages[`node_modules/${name}`]?.dev === false;
+  const imported = new Set<string>();
+  for (const folder of SOURCES) {
+    for (const file of await readdir(join(ROOT, folder), { recursive: true })) {
+      if (!file.endsWith('.ts')) continue;
+      const text = await readFile(join(ROOT, folder, file), 'utf8');
+      for (const [, name] of text.matchAll(/(?:from |import\()'((?:@[\w-]+\/)?[\w.-]+)[^']*'/g)) {
+        if (name !== undefined && !/^(?:node$|\.)/.test(name)) imported.add(name);
+      }
+    }
+  }
+  expect(imported.size).toBeGreaterThan(10);
+  expect([...imported, 'node'].filter((name) => !isInstalled(name))).toEqual([]);
+  expect(manifest.allowScripts).toMatchObject({ node: true });
+  expect(manifest.engines.node).toBe('>=20');
 });
 
 it('what the service runs on is under a permissive licence', () => {

@@ -1,10 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { urlOfScript } from './database-users.ts';
 import { eventually } from './wait.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
+
+/** Where processes run unless told otherwise: a folder without a .env or a DATA_DIR of whoever runs the tests. */
+const EMPTY = mkdtempSync(join(tmpdir(), 'chokin-empty-'));
+process.once('exit', () => rmSync(EMPTY, { recursive: true, force: true }));
 
 /** One of the service's own processes, run as a deployment would run it. */
 export interface ServiceProcess {
@@ -29,13 +35,20 @@ export function startProcess(
   script: string,
   environment: Record<string, string>,
   args: readonly string[] = [],
+  cwd: string = EMPTY,
 ): ServiceProcess {
   const { DATABASE_URL: url } = environment;
   const database = url === undefined ? {} : { DATABASE_URL: urlOfScript(script, url) };
-  const child = spawn(process.execPath, [join(ROOT, script), ...args], {
-    cwd: ROOT,
-    env: { PATH: process.env.PATH, ...environment, ...database },
-  });
+  const env = { PATH: process.env.PATH, ...environment, ...database };
+  return watch(script, spawn(process.execPath, [join(ROOT, script), ...args], { cwd, env }));
+}
+
+/** Runs a line as a process manager does: by a shell, in the checkout, with nothing but `environment`. */
+export function startLine(line: string, environment: Record<string, string>): ServiceProcess {
+  return watch(line, spawn('sh', ['-c', line], { cwd: ROOT, env: { PATH: process.env.PATH, ...environment } }));
+}
+
+function watch(name: string, child: ChildProcess): ServiceProcess {
   let text = '';
   let stdout = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -52,9 +65,9 @@ export function startProcess(
     stdout: () => stdout,
     printed: async (wanted, deadlineMs = 60_000) => {
       await eventually(
-        `${script} to print "${wanted}"`,
+        `${name} to print "${wanted}"`,
         () => {
-          if (child.exitCode !== null) throw new Error(`${script} exited with ${child.exitCode}:\n${text}`);
+          if (child.exitCode !== null) throw new Error(`${name} exited with ${child.exitCode}:\n${text}`);
           return text.includes(wanted);
         },
         deadlineMs,
