@@ -4,7 +4,7 @@ import { createNudger } from '../src/announcements/nudge.ts';
 import { retryRefusedAtStart } from '../src/announcements/retry-refused.ts';
 import { type Clock, systemClock } from '../src/clock.ts';
 import { runCommand } from '../src/command.ts';
-import { type Config, loadConfig } from '../src/config.ts';
+import { type Config, loadConfig, warnOfUnknownVariables } from '../src/config.ts';
 import { createPool, type Pool } from '../src/db/pool.ts';
 import { createMetricsApp } from '../src/http/metrics.ts';
 import { type HttpServer, listen } from '../src/http/server.ts';
@@ -157,6 +157,7 @@ async function main(): Promise<void> {
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'worker');
   endOnCrash(logger);
+  warnOfUnknownVariables(logger);
   const starting = startWorker({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
   // Asked to stop while it starts, it starts and then stops.
   onShutdown(async () => (await starting).close(), logger);

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util';
+import { ConfigError, VARIABLES } from './config.ts';
+import { ENV_FILE, fromFile } from './environment.ts';
 
 /** A command that takes `--help` and perhaps switches, as every `npm run` of this project does. */
 export interface Command<Switch extends string> {
@@ -46,5 +48,13 @@ export function explain(error: unknown): string {
   const hint = HINTS[code];
   // A host with several addresses fails with an error that has a code but no message.
   const message = error.message === '' ? `cannot connect (${code})` : error.message;
-  return hint === undefined ? message : `${message}\n${hint}`;
+  const text = hint === undefined ? message : `${message}\n${hint}`;
+  return error instanceof ConfigError ? text : withOrigins(text);
+}
+
+/** Whoever reads of a variable looks for it in the environment first. */
+function withOrigins(text: string): string {
+  const words = new Set(text.match(/[A-Z][A-Z_]+/g));
+  const names = fromFile(VARIABLES.filter((name) => words.has(name)));
+  return names.length === 0 ? text : `${text}\n(From the file ${ENV_FILE}: ${names.join(', ')}.)`;
 }

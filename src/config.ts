@@ -1,10 +1,14 @@
 import { z } from 'zod';
+import { unknownVariables } from './config-names.ts';
 import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './config-sources.ts';
+import { ENV_FILE, givenEnvironment, readEnvironment } from './environment.ts';
+import type { Logger } from './log.ts';
 import { parseRate, type Rate } from './money.ts';
+import { PROVIDER_NAMES } from './providers/names.ts';
 import { Secret } from './secret.ts';
 import { decodeEncryptionKey } from './secret-box.ts';
 
-/** The one reader of the environment. `.env.example` explains every variable to the operator. */
+/** What the environment and `.env` say, parsed. `.env.example` explains every variable to the operator. */
 
 const CURRENCY = z.string().regex(/^[A-Z]{3}$/, 'wants three-letter currency codes such as USD,INR');
 const FLAG = z.enum(['true', 'false'], 'wants true or false').transform((text) => text === 'true');
@@ -185,21 +189,37 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads the whole configuration from `environment` (empty values count as unset).
+ * Reads the whole configuration: from `given` alone if there is one, else from the environment of the process and `.env`. Empty
+ * values count as unset.
  * @throws {ConfigError} listing every problem at once
  */
-export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
-  const set = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
-  );
+export function loadConfig(given?: NodeJS.ProcessEnv): Config {
+  const { set, fromFile } = given === undefined ? readEnvironment() : givenEnvironment(given);
   const base = baseSchema.safeParse(set);
   const problems = base.success
     ? []
     : base.error.issues.map((issue) => `${String(issue.path[0] ?? '')}: ${issue.message}`);
   const sources = readSources(set, problems);
   if (base.success) problems.push(...crossProblems(base.data));
-  if (!base.success || problems.length > 0) throw new ConfigError(problems);
+  if (!base.success || problems.length > 0) {
+    const isFromFile = (problem: string) => fromFile.has(problem.slice(0, problem.indexOf(':')));
+    throw new ConfigError(problems.map((one) => (isFromFile(one) ? `${one}  (set in ${ENV_FILE})` : one)));
+  }
   return { ...base.data, ...sources };
+}
+
+/** Logs a warning that names each variable which looks like ours and is none, with the one that may have been meant. */
+export function warnOfUnknownVariables(logger: Logger): void {
+  const environment = readEnvironment();
+  const providers = PROVIDER_NAMES.map((provider) => provider.toUpperCase());
+  const known = [...VARIABLES, ...Object.values(SECRET_VARIABLES)];
+  for (const { name, nearest } of unknownVariables(environment, known, providers)) {
+    const where = environment.fromFile.has(name) ? ENV_FILE : 'environment';
+    logger.warn(
+      { variable: name, where, nearest },
+      `${name} is not a variable of Chokin and changes nothing. Is it ${nearest}?`,
+    );
+  }
 }
 
 function crossProblems(config: z.infer<typeof baseSchema>): string[] {
@@ -225,10 +245,8 @@ function crossProblems(config: z.infer<typeof baseSchema>): string[] {
 export const SECRET_VARIABLES = { webhook: 'CHOKIN_WEBHOOK_SECRET', api: 'CHOKIN_PROVIDER_API_KEY' } as const;
 
 /** A secret that was put into the environment for one command; null if it was not. */
-export function readCommandSecret(
-  purpose: keyof typeof SECRET_VARIABLES,
-  environment: NodeJS.ProcessEnv = process.env,
-): Secret | null {
-  const text = environment[SECRET_VARIABLES[purpose]];
-  return text === undefined || text === '' ? null : new Secret(text);
+export function readCommandSecret(purpose: keyof typeof SECRET_VARIABLES, given?: NodeJS.ProcessEnv): Secret | null {
+  const { set } = given === undefined ? readEnvironment() : givenEnvironment(given);
+  const text = set[SECRET_VARIABLES[purpose]];
+  return text === undefined ? null : new Secret(text);
 }

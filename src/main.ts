@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
 import { runCommand } from './command.ts';
-import { type Config, loadConfig } from './config.ts';
+import { type Config, loadConfig, warnOfUnknownVariables } from './config.ts';
 import { ensureEncryptionKey, writeDatabaseUrl } from './data-dir.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
@@ -24,6 +24,7 @@ async function main(): Promise<void> {
   let config = loadConfig();
   const logger = createLogger(config.LOG_LEVEL, 'chokin');
   endOnCrash(logger);
+  warnOfUnknownVariables(logger);
   // The database is closed last; web and worker together, since platforms give a process 30 seconds in all.
   let stopDatabase = async () => {};
   const open: (() => Promise<void>)[] = [];

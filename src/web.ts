@@ -2,7 +2,7 @@ import { createOutgoing } from './announcements/index.ts';
 import { createNudger } from './announcements/nudge.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { runCommand } from './command.ts';
-import { type Config, loadConfig } from './config.ts';
+import { type Config, loadConfig, warnOfUnknownVariables } from './config.ts';
 import { createPool } from './db/pool.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/server.ts';
@@ -120,6 +120,7 @@ async function main(): Promise<void> {
     throw new Error('DATABASE_URL: wants the database to work on (npm start brings its own)');
   const logger = createLogger(config.LOG_LEVEL, 'web');
   endOnCrash(logger);
+  warnOfUnknownVariables(logger);
   const starting = startWeb({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
   // Asked to stop while it starts, it starts and then stops.
   onShutdown(async () => (await starting).close(), logger);

@@ -57,7 +57,7 @@ describe('the shape of the program', () => {
       'src/http/a.ts:2  ledger tables',
     ],
     ['a ledger table written to', 'jobs/a.ts', "const q = 'insert into unannounced_wallet select 1';", 'ledger tables'],
-    ['the environment', 'src/money.ts', 'void process.env.PORT;', 'only src/config.ts reads the environment'],
+    ['the environment', 'src/money.ts', 'void process.env.PORT;', 'only src/environment.ts reads the environment'],
     ['the environment by another way', 'src/money.ts', "import { env } from 'node:process';", 'reads the environment'],
     ['the environment taken apart', 'src/money.ts', 'const { env } = process;', 'reads the environment'],
     ['the clock', 'src/money.ts', 'void new Date();', 'only src/clock.ts asks for the time of day'],

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { runCommand } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig, warnOfUnknownVariables } from '../config.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { installQueues } from '../queues.ts';
 import { installRoles } from './roles.ts';
@@ -99,7 +99,9 @@ async function main(): Promise<void> {
   const config = loadConfig();
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to migrate (npm start migrates its embedded one by itself)');
-  const applied = await migrate(config.DATABASE_URL.reveal(), createLogger(config.LOG_LEVEL, 'migrate'));
+  const logger = createLogger(config.LOG_LEVEL, 'migrate');
+  warnOfUnknownVariables(logger);
+  const applied = await migrate(config.DATABASE_URL.reveal(), logger);
   console.log(applied.length === 0 ? 'The database is up to date.' : `Applied ${applied.join(', ')}.`);
 }
 

@@ -1,7 +1,7 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { createTestDatabase } from '../support/database.ts';
 import { startProcess } from '../support/process.ts';
 import { STRIPE_SECRET, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
@@ -76,6 +76,44 @@ describe('npm start', () => {
     expect(await away.exited).toBe(1);
     expect(away.output()).toContain('ECONNREFUSED');
     expect(away.output()).toContain('Is Postgres running, and is DATABASE_URL right?');
+  });
+});
+
+describe('.env in the working folder', () => {
+  const inFolderWith = async (text: string) => {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-env-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    await writeFile(join(folder, '.env'), text);
+    return folder;
+  };
+
+  it('is named for each of its values that is not usable, and for none of the environment', async () => {
+    const folder = await inFolderWith('PORT=seventy\nMODE=production\nHOST=127.0.0.1\n');
+    const bad = startProcess('src/main.ts', { MODE: 'fast' }, [], folder);
+    expect(await bad.exited).toBe(1);
+    expect(bad.output()).toContain('PORT: wants a whole number from 0 to 65535  (set in .env)\n');
+    expect(bad.output()).toMatch(/MODE: wants test or live\n/);
+  });
+
+  it('is named where a value of it proves wrong later, also by npx chokin', async () => {
+    const folder = await inFolderWith('DATABASE_URL=postgres://nobody@127.0.0.1:1/chokin\n');
+    for (const [script, ...args] of [['src/db/migrate.ts'], ['src/cli/chokin.ts', 'merchants', 'list']] as const) {
+      const away = startProcess(script, {}, args, folder);
+      expect(await away.exited).toBe(1);
+      expect(away.output()).toContain('ECONNREFUSED');
+      expect(away.output()).toContain('(From the file .env: DATABASE_URL.)');
+    }
+  });
+
+  it('is looked through for names that were meant for Chokin, as the environment is', async () => {
+    const folder = await inFolderWith('DATABASE_URL=postgres://nobody@127.0.0.1:1/chokin\nAPI_KEY_OLD=sesame\n');
+    const away = startProcess('src/web.ts', { STRIPE_SECRET: 'whsec_sesame', PORT: '0' }, [], folder);
+    expect(await away.exited).toBe(1);
+    expect(away.output()).toContain(
+      'STRIPE_SECRET is not a variable of Chokin and changes nothing. Is it STRIPE_WEBHOOK_SECRET?',
+    );
+    expect(away.output()).toContain('API_KEY_OLD is not a variable of Chokin and changes nothing. Is it API_KEY?');
+    expect(away.output()).not.toContain('sesame');
   });
 });
 

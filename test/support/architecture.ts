@@ -39,7 +39,7 @@ const ROOM_OF_FILE: Readonly<Record<string, string>> = {
 /** Files and rooms of src that run jobs in their own process. */
 const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
 const ONLY_IN = {
-  environment: 'src/config.ts',
+  environment: 'src/environment.ts',
   clock: 'src/clock.ts',
   svix: 'src/announcements/svix-client.ts',
 } as const;

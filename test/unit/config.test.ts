@@ -1,7 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { inspect } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect, parseEnv } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig, SECRET_VARIABLES, VARIABLES } from '../../src/config.ts';
+import { unknownVariables } from '../../src/config-names.ts';
+import { readEnvironment } from '../../src/environment.ts';
 import { LISTABLE_PROVIDERS, PROVIDER_NAMES } from '../../src/providers/names.ts';
 import { secretOf } from '../support/admin.ts';
 
@@ -20,18 +24,101 @@ const KEY = 'k'.repeat(32);
 const BYTES = Buffer.alloc(32, 0xfb);
 
 describe('.env.example', () => {
-  it('explains every variable there is, with its default', () => {
-    const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
-    const pairs = [...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']): [string, string] => [
-      name,
-      value.replaceAll('"', ''),
-    ]);
+  const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+  const shown = [...text.matchAll(/^#([A-Z_]+)=(.+)$/gm)].map(([, name = '', value = '']): [string, string] => [
+    name,
+    value.replaceAll('"', ''),
+  ]);
+  const isPlaceholder = (value: string) => /^<.+>$/.test(value);
+
+  it('explains every variable there is', () => {
     // Only providers whose API can be listed have a key to it.
     const names = VARIABLES.filter((name) => !/^(PAYPAL|ADYEN|CASHFREE)_API_(KEY|URL)$/.test(name));
-    expect(pairs.map(([name]) => name).sort()).toEqual([...names, ...Object.values(SECRET_VARIABLES)].sort());
-    const { FX_RATES_USD: _rates, ...example } = loadConfig(Object.fromEntries(pairs));
-    const { FX_RATES_USD: _none, ...defaults } = loadConfig({});
-    expect(example).toEqual(defaults);
+    expect(shown.map(([name]) => name).sort()).toEqual([...names, ...Object.values(SECRET_VARIABLES)].sort());
+  });
+
+  it('changes nothing when it is copied', () => {
+    expect(parseEnv(text)).toEqual({});
+  });
+
+  it('shows defaults that are the defaults, and an example in brackets where there is none', () => {
+    const secrets = Object.fromEntries(
+      PROVIDER_NAMES.map((provider) => [`${provider.toUpperCase()}_WEBHOOK_SECRET`, secretOf(provider)]),
+    );
+    const defaults = loadConfig(secrets);
+    const plain = shown.filter(([, value]) => !isPlaceholder(value));
+    expect(loadConfig({ ...secrets, ...Object.fromEntries(plain) })).toEqual(defaults);
+    const withoutDefault = Object.entries(loadConfig({})).filter(([, value]) => value === undefined || isEmpty(value));
+    const names = withoutDefault.map(([name]) => name).filter((name) => name === name.toUpperCase());
+    const examples = shown.filter(([, value]) => isPlaceholder(value)).map(([name]) => name);
+    expect(examples).toEqual(expect.arrayContaining(names));
+  });
+});
+
+function isEmpty(value: unknown): boolean {
+  return (Array.isArray(value) && value.length === 0) || (value instanceof Map && value.size === 0);
+}
+
+describe('.env', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'chokin-env-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+  const file = () => join(folder, '.env');
+
+  it('gives what the environment does not, and says which values are its own', () => {
+    writeFileSync(file(), 'PORT=4000\nHOST=0.0.0.0\nAPI_KEY=from-the-file\nMODE=\nMERCHANT_NAME="Acme # 1"\n');
+    const environment = { PORT: '5000', API_KEY: '', MERCHANT_ID: 'bus_acme' };
+    const { set, fromFile } = readEnvironment(environment, file());
+    expect(set).toEqual({ PORT: '5000', HOST: '0.0.0.0', MERCHANT_NAME: 'Acme # 1', MERCHANT_ID: 'bus_acme' });
+    expect([...fromFile].sort()).toEqual(['HOST', 'MERCHANT_NAME']);
+    // Libraries look for theirs in the environment.
+    expect(environment).toMatchObject({ HOST: '0.0.0.0', PORT: '5000', API_KEY: '' });
+  });
+
+  it('may be missing, or be a folder as Python has it', () => {
+    expect(readEnvironment({ PORT: '1' }, file()).set).toEqual({ PORT: '1' });
+    expect(readEnvironment({ PORT: '1' }, folder).set).toEqual({ PORT: '1' });
+  });
+});
+
+describe('a variable that looks like ours and is none', () => {
+  const PROVIDERS = PROVIDER_NAMES.map((provider) => provider.toUpperCase());
+  const KNOWN = [...VARIABLES, ...Object.values(SECRET_VARIABLES)];
+  const unknown = (names: readonly string[], fromFile: readonly string[] = []) =>
+    unknownVariables(
+      { set: Object.fromEntries(names.map((name) => [name, 'x'])), fromFile: new Set(fromFile) },
+      KNOWN,
+      PROVIDERS,
+    );
+
+  it.each([
+    ['STRIPE_SECRET', 'STRIPE_WEBHOOK_SECRET'],
+    ['STRIPE_SECRET_KEY', 'STRIPE_API_KEY'],
+    ['STRIPE_WEBHOK_SECRET', 'STRIPE_WEBHOOK_SECRET'],
+    ['RAZORPAY_APIKEY', 'RAZORPAY_API_KEY'],
+    ['DODO_PURPOSE', 'DODO_DEFAULT_PURPOSE'],
+    ['DATABASE_URL_OLD', 'DATABASE_URL'],
+    ['DATABSE_URL', 'DATABASE_URL'],
+    ['WALLET_CURRENCY', 'WALLET_CURRENCIES'],
+    ['ENCRYPTION_KEYS', 'ENCRYPTION_KEY'],
+    ['admin_key', 'ADMIN_KEY'],
+  ])('%s is warned of, with %s as the nearest', (name, nearest) => {
+    expect(unknown([name])).toEqual([{ name, nearest }]);
+  });
+
+  it('is no variable of another program, but whatever comes close in .env', () => {
+    const others = ['PATH', 'HOME', 'HOSTNAME', 'HOSTTYPE', 'HOST_IP', 'PORT_RANGE', 'NODE_ENV', 'OTEL_TRACES_SAMPLER'];
+    const more = ['PGHOST', 'LC_ALL', 'npm_config_loglevel', 'API_KEY_OF_ANOTHER', 'CHOKIN_SERVICE_HOST', 'LOG_LEVELS'];
+    expect(unknown([...others, ...more])).toEqual([]);
+    const inFile = ['PORTS', 'API_KEY_OLD', 'MODUS', 'NODE_EXTRA_CA_CERTS'];
+    expect(unknown(inFile, inFile)).toEqual([
+      { name: 'API_KEY_OLD', nearest: 'API_KEY' },
+      { name: 'MODUS', nearest: 'MODE' },
+      { name: 'PORTS', nearest: 'PORT' },
+    ]);
+    expect(unknown(KNOWN)).toEqual([]);
   });
 });
 
