@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import { createOutgoing } from './announcements/index.ts';
 import { createNudger } from './announcements/nudge.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -57,18 +58,20 @@ const REQUESTS_PATIENCE_MS = 20_000;
 export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
   const { print = console.log, checkResponses = false, providers = PROVIDERS, metrics = createMetrics() } = options;
   const maxConnections = config.DATABASE_POOL_SIZE;
+  const entrance = createEntrance();
+  // First of all: where another process has the port, nothing may have been made that is shown once, such as a key.
+  const server = await listen(entrance.handle, { port: config.PORT, host: config.HOST });
   const pool = createPool({ databaseUrl, applicationName: 'chokin-web', maxConnections, logger });
   const boss = createBoss({ databaseUrl, applicationName: 'chokin-web-jobs', maxConnections: 2, works: false, logger });
   // What is open is closed in reverse order, also when a later step of the start fails.
   const open: (() => Promise<unknown>)[] = [() => pool.end()];
   const close = async () => {
+    await server.close(entrance.isOpen() ? REQUESTS_PATIENCE_MS : 0);
     for (const closeOne of open.splice(0).reverse()) await closeOne();
   };
   try {
     const tracing = options.tracing === undefined ? await startTracing(config, logger) : options.tracing;
     if (options.tracing === undefined) open.push(async () => tracing?.close());
-    const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
-    if (isApiKeyEnded) logger.warn('API_KEY was rotated or revoked by an operator: change it in the environment');
     await boss.start();
     open.push(() => boss.stop({ graceful: false }));
     const nudger = createNudger(boss, logger);
@@ -96,16 +99,44 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
       { ...shared, ledger, settings, sources, receiver, webhooks, senderStatus },
       { checkResponses },
     );
-    const server = await listen(app, { port: config.PORT, host: config.HOST });
-    open.push(() => server.close(REQUESTS_PATIENCE_MS));
+    // Last of all: nothing that can fail stands between the making of a key and its showing.
+    const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
+    if (isApiKeyEnded) logger.warn('API_KEY was rotated or revoked by an operator: change it in the environment');
+    entrance.open(app);
     logger.info({ port: server.port }, 'the web process is ready');
     print(`Listening ${server.url}  (API page: ${server.url}/docs)`);
     if (newApiKey !== null) print(`API key   ${newApiKey}\n          Keep it: it is shown this once.`);
+    else if (config.API_KEY === undefined) print(KEY_IS_KNOWN);
     return { url: server.url, port: server.port, newApiKey, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+const KEY_IS_KNOWN = `API key   one that was shown when it was made. To make another: npx chokin keys create --name mine --scopes read,write`;
+
+interface Entrance {
+  readonly handle: RequestListener;
+  open(app: RequestListener): void;
+  isOpen(): boolean;
+}
+
+/** Lets requests wait that come before the application is there. */
+function createEntrance(): Entrance {
+  const { promise, resolve } = Promise.withResolvers<RequestListener>();
+  let current: RequestListener | null = null;
+  return {
+    handle: (request, response) => {
+      if (current !== null) current(request, response);
+      else promise.then((app) => app(request, response));
+    },
+    open: (app) => {
+      current = app;
+      resolve(app);
+    },
+    isOpen: () => current !== null,
+  };
 }
 
 const HELP = `Usage: npm run web

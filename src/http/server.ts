@@ -1,6 +1,5 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Express } from 'express';
 
 export interface ListenOptions {
   /** 0 for any free port. */
@@ -29,7 +28,10 @@ const SILENCE_MS = 30_000;
  * for an idle connection, which is longer than the balancers in front of us keep theirs, and 30 s, twice at the most, in
  * which nothing of an answer is taken.
  */
-export async function listen(app: Express, { port, host, silenceMs = SILENCE_MS }: ListenOptions): Promise<HttpServer> {
+export async function listen(
+  app: RequestListener,
+  { port, host, silenceMs = SILENCE_MS }: ListenOptions,
+): Promise<HttpServer> {
   const timeouts = { headersTimeout: 10_000, requestTimeout: 20_000, keepAliveTimeout: 65_000 };
   // Node looks for connections past their time only this often, every 30 s unless told.
   const server = createServer({ ...timeouts, connectionsCheckingInterval: 2_000 }, app);

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config.ts';
+import { freePort } from '../../src/db/embedded.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { createLogger } from '../../src/log.ts';
 import { endApiKeyAt, revokeApiKey } from '../../src/merchants/api-key-store.ts';
@@ -180,6 +181,52 @@ describe('the default merchant', () => {
     web = await startWeb({ config, ...options });
     expect(web.newApiKey).toBeNull();
     expect(printed.join('\n')).not.toContain('ck_test_');
+    expect(printed.join('\n')).toContain('npx chokin keys create --name mine --scopes read,write');
+    await web.close();
+    printed.length = 0;
+    web = await startWeb({ config: loadConfig({ PORT: '0', API_KEY }), ...options });
+    expect(printed.join('\n')).not.toContain('API key');
+  });
+
+  it('gets no key where the port is taken, so that none is made which nobody saw', async () => {
+    const empty = await createTestDatabase();
+    onTestFinished(() => empty.drop());
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    onTestFinished(() => void taken.close());
+    const PORT = String((taken.address() as AddressInfo).port);
+    const printed: string[] = [];
+    const options = {
+      databaseUrl: empty.url,
+      logger,
+      clock: systemClock,
+      print: (line: string) => printed.push(line),
+    };
+    await expect(startWeb({ config: loadConfig({ PORT }), ...options })).rejects.toThrow('EADDRINUSE');
+    expect((await empty.pool.query('select 1 from api_key')).rowCount).toBe(0);
+    web = await startWeb({ config: loadConfig({ PORT: '0' }), ...options });
+    expect(printed.join('\n')).toContain(`API key   ${web.newApiKey}`);
+  });
+
+  it('is there before the first request is answered, however early it comes', async () => {
+    const blocker = await database.pool.connect();
+    await blocker.query('begin');
+    await blocker.query('lock table merchant');
+    const PORT = await freePort();
+    const options = { databaseUrl: database.url, logger, clock: systemClock, print: () => {} };
+    const starting = startWeb({ config: loadConfig({ PORT: String(PORT), API_KEY }), ...options });
+    const early = await eventually('the port to be bound', () =>
+      fetch(`http://127.0.0.1:${PORT}/healthz`, { signal: AbortSignal.timeout(50) }).then(
+        () => 'answered',
+        (error: unknown) => (error instanceof Error && error.name === 'TimeoutError' ? 'waits' : undefined),
+      ),
+    );
+    const headers = { authorization: `Bearer ${API_KEY}` };
+    const waiting = fetch(`http://127.0.0.1:${PORT}/customers`, { headers });
+    await blocker.query('rollback');
+    blocker.release();
+    web = await starting;
+    expect([early, (await waiting).status]).toEqual(['waits', 200]);
   });
 
   it('follows API_KEY, one default key at a time, also back again', async () => {

@@ -52,7 +52,8 @@ describe('npm start', () => {
 
     const second = startProcess('src/main.ts', environment);
     await second.printed('the worker is ready', 60_000);
-    expect(second.output()).not.toContain('API key');
+    expect(second.output()).not.toContain('ck_test_');
+    expect(second.output()).toContain('To make another: npx chokin keys create');
     const again = await call(wallets, undefined, headers, urlIn(second.output()));
     expect(again.answer.total_balance_usd).toBe(1200);
     expect(await second.end('SIGINT')).toBe(0);
