@@ -61,7 +61,8 @@ export async function locateDatabase(config: Config): Promise<{ config: Config; 
   return { config: { ...config, ENCRYPTION_KEY: keys }, databaseUrl };
 }
 
-async function readIfThere(file: string): Promise<string | null> {
+/** The text of a file; null if it is not there. */
+export async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

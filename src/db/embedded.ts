@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { type Account, canReach, serverAccount } from './server-account.ts';
 
 const execute = promisify(execFile);
 
@@ -78,26 +79,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   }
 }
 
-interface Account {
-  readonly uid: number;
-  readonly gid: number;
-  readonly name: string;
-}
-
 type Run = (program: string, args: readonly string[]) => Promise<unknown>;
-
-/** Postgres refuses to run as root, so root lends it an account: `postgres` if the machine has one, else `nobody`. */
-async function serverAccount(): Promise<Account | null> {
-  if (process.getuid?.() !== 0) return null;
-  const lines = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
-  for (const name of ['postgres', 'nobody']) {
-    const fields = lines.find((line) => line[0] === name);
-    if (fields) return { name, uid: Number(fields[2]), gid: Number(fields[3]) };
-  }
-  throw new Error(
-    'Postgres cannot run as root and this machine has neither a postgres nor a nobody account. Run as an ordinary user, or set DATABASE_URL to a Postgres of your own.',
-  );
-}
 
 /** The folder of the platform's binaries, or a copy of it where the server's account cannot read the checkout. */
 async function usableBinaries(account: Account | null): Promise<{ folder: string; remove(): Promise<void> }> {
@@ -118,15 +100,6 @@ async function usableBinaries(account: Account | null): Promise<{ folder: string
   await cp(native, copy, { recursive: true, verbatimSymlinks: true });
   await chmod(copy, 0o755);
   return { folder: join(copy, 'bin'), remove: () => rm(copy, { recursive: true, force: true }) };
-}
-
-/** Whether an account that owns nothing may pass every folder on the way to `path`. */
-async function canReach(path: string, account: Account): Promise<boolean> {
-  for (let folder = path; ; folder = dirname(folder)) {
-    const { mode, uid } = await stat(folder);
-    if (uid !== account.uid && (mode & 0o005) !== 0o005) return false;
-    if (folder === dirname(folder)) return true;
-  }
 }
 
 async function prepareFolder(dataDir: string, account: Account | null): Promise<void> {

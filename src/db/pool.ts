@@ -45,9 +45,13 @@ export function createPool(options: PoolOptions): Pool {
     },
   });
   // Without listeners of ours, a server that goes away while a connection is idle or checked out ends the process.
-  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection was lost'));
+  const lost = (which: string) => (error: Error) => {
+    // A pool that is closed does not wait until its connections are; npm start may stop the server meanwhile.
+    if (!pool.ending) logger.warn({ err: error }, `${which} database connection was lost`);
+  };
+  pool.on('error', lost('an idle'));
   pool.on('connect', (client) => {
-    client.on('error', (error) => logger.warn({ err: error }, 'a database connection was lost'));
+    client.on('error', lost('a'));
   });
   return pool;
 }

@@ -57,7 +57,58 @@ describe('npm start', () => {
     const again = await call(wallets, undefined, headers, urlIn(second.output()));
     expect(again.answer.total_balance_usd).toBe(1200);
     expect(await second.end('SIGINT')).toBe(0);
+    for (const one of [first, second]) expect(one.output()).not.toContain('connection was lost');
     await rm(folder, { recursive: true, force: true });
+  }, 120_000);
+
+  it('leaves the one alone that runs in the same folder, says where it is, and takes over from one that was killed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-start-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    await chmod(folder, 0o755);
+    const environment = { DATA_DIR: join(folder, 'data'), PORT: '0', API_KEY: 'k'.repeat(32) };
+    const first = startProcess('src/main.ts', environment);
+    onTestFinished(() => void first.child.kill('SIGKILL'));
+    await first.printed('the worker is ready');
+    const customers = (output: string) =>
+      fetch(`${urlIn(output)}/customers`, { headers: { authorization: `Bearer ${environment.API_KEY}` } });
+
+    const second = startProcess('src/main.ts', environment);
+    expect(await second.exited).toBe(1);
+    const running = `Chokin is already running at ${urlIn(first.output())}, process ${first.child.pid}, with its database in ${environment.DATA_DIR}.`;
+    expect(second.output()).toContain(running);
+    expect((await customers(first.output())).status).toBe(200);
+
+    expect(await first.end('SIGKILL')).toBe('SIGKILL');
+    const third = startProcess('src/main.ts', environment);
+    await third.printed('the worker is ready');
+    expect((await customers(third.output())).status).toBe(200);
+    expect(await third.end('SIGTERM')).toBe(0);
+  }, 120_000);
+
+  it('works in a folder that is private, also for root, who lends the database an account that cannot get in', async () => {
+    // As mkdtemp makes them: nobody else may enter.
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-private-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const isRoot = process.getuid?.() === 0;
+    const placeIn = (output: string) => /Starting the embedded Postgres in (\S+)/.exec(output)?.[1] ?? '';
+    const first = startProcess('src/main.ts', { PORT: '0' }, [], folder);
+    await first.printed('the worker is ready');
+    const place = placeIn(first.output());
+    onTestFinished(async () => {
+      if (isRoot) await rm(place, { recursive: true, force: true });
+    });
+    expect(place).toMatch(isRoot ? /^\/var\/lib\/chokin\/data-\w+$/ : /^\.data$/);
+    if (isRoot) expect(first.output()).toContain(`(${join(folder, '.data')} is private to root)`);
+    // Other commands find the database by the same folder as ever.
+    const list = startProcess('src/cli/chokin.ts', {}, ['merchants', 'list'], folder);
+    expect([await list.exited, list.output()]).toEqual([0, expect.stringContaining('bus_default')]);
+    expect(await first.end('SIGTERM')).toBe(0);
+
+    const second = startProcess('src/main.ts', { PORT: '0' }, [], folder);
+    await second.printed('the worker is ready');
+    expect(placeIn(second.output())).toBe(place);
+    expect(second.output()).not.toContain('ck_test_');
+    expect(await second.end('SIGTERM')).toBe(0);
   }, 120_000);
 
   it('stops with every problem of the configuration listed, and no secret shown', async () => {
