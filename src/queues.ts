@@ -1,5 +1,6 @@
 import { PgBoss, type Queue } from 'pg-boss';
 import { z } from 'zod';
+import { logErrorsOf } from './boss-errors.ts';
 import type { Queryable } from './db/transaction.ts';
 import type { Logger } from './log.ts';
 
@@ -163,7 +164,7 @@ export function createBoss({ databaseUrl, applicationName, maxConnections, works
     maintenanceIntervalSeconds: 300,
   });
   // Without a listener, an outage of the database would end the process.
-  boss.on('error', (error) => logger.warn({ err: error }, 'pg-boss reported an error'));
+  logErrorsOf(boss, logger);
   boss.on('warning', (warning) => logger.warn({ warning: warning.message }, 'pg-boss warned'));
   return boss;
 }
@@ -171,7 +172,7 @@ export function createBoss({ databaseUrl, applicationName, maxConnections, works
 /** Makes or updates the schema of pg-boss and every queue; run at release, by one process at a time. */
 export async function installQueues(databaseUrl: string, logger: Logger): Promise<void> {
   const boss = new PgBoss({ connectionString: databaseUrl, max: 2, supervise: false, schedule: false });
-  boss.on('error', (error) => logger.warn({ err: error }, 'pg-boss reported an error'));
+  logErrorsOf(boss, logger);
   await boss.start();
   try {
     for (const name of QUEUE_NAMES) {

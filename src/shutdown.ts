@@ -7,17 +7,32 @@ const PATIENCE_MS = 30_000;
 /** For the last lines of the log, where their reader is slow. */
 const LOG_PATIENCE_MS = 1_000;
 
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+export const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export type StopSignal = keyof typeof EXIT_CODES;
+
+/** npm passes a signal on to us that a terminal, or systemd, sent to it and to us. */
+const SAME_SIGNAL_MS = 1_000;
+
+/** Calls `stop` at the first SIGTERM or SIGINT. Another one, more than a second later, ends the process at once. */
+export function onStopSignal(stop: (signal: StopSignal) => void): void {
+  let firstMs: number | null = null;
+  const receive = (signal: StopSignal) => {
+    if (firstMs === null) {
+      firstMs = performance.now();
+      stop(signal);
+    } else if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(EXIT_CODES[signal]);
+  };
+  process.on('SIGTERM', receive);
+  process.on('SIGINT', receive);
+}
 
 /**
  * Runs `close` once, on the first SIGTERM or SIGINT, and then ends the process: with 0, or with 1 if closing failed or
- * took more than 30 s. A second signal ends it at once.
+ * took more than 30 s. Another signal, more than a second later, ends it at once.
  */
 export function onShutdown(close: () => Promise<void>, logger: Logger): void {
-  let isClosing = false;
-  const stop = (signal: keyof typeof EXIT_CODES) => {
-    if (isClosing) process.exit(EXIT_CODES[signal]);
-    isClosing = true;
+  onStopSignal((signal) => {
     logger.info({ signal }, 'stopping');
     const timer = setTimeout(() => {
       logger.error('stopping took too long');
@@ -34,9 +49,7 @@ export function onShutdown(close: () => Promise<void>, logger: Logger): void {
         leave(1);
       },
     );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  });
 }
 
 /**

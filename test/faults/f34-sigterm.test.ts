@@ -45,7 +45,7 @@ describe('SIGTERM to web', () => {
     await rig.expectAllWell();
   }, 120_000);
 
-  it('ends it at once when it comes again, and the merchant repeats what was cut off', async () => {
+  it('ends it at once when it comes again later, and the merchant repeats what was cut off', async () => {
     const rig = await FaultRig.start();
     onTestFinished(() => rig.close());
     const { traffic } = rig;
@@ -58,7 +58,11 @@ describe('SIGTERM to web', () => {
     await commits.areHeld;
     const exit = web.end('SIGTERM');
     await web.printed('stopping');
-    web.child.kill('SIGTERM');
+    // Within a second it counts as the same: npm passes on what was sent to both.
+    await eventually('another SIGTERM to end it', () => {
+      web.child.kill('SIGTERM');
+      return web.child.exitCode !== null;
+    });
     expect(await exit).toBe(143);
     expect((await cutOff).status).toBe(0);
     commits.letGo();

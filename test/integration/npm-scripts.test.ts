@@ -12,6 +12,8 @@ import { startLine } from '../support/process.ts';
 const PROCFILE = await readFile(join(ROOT, 'Procfile'), 'utf8');
 const lineOf = (process: string) => new RegExp(`^${process}: (.+)$`, 'm').exec(PROCFILE)?.[1] ?? '';
 
+const pidIn = (output: string) => Number(/"pid":(\d+)/.exec(output)?.[1]);
+
 let database: TestDatabase;
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -29,11 +31,21 @@ describe('SIGTERM to what a process manager started', { timeout: 90_000 }, () =>
     const started = startLine(line, { DATABASE_URL: isWorker ? database.workerUrl : database.webUrl, PORT: '0' });
     onTestFinished(() => void started.child.kill('SIGKILL'));
     await started.printed(isUp);
-    const servicePid = Number(/"pid":(\d+)/.exec(started.output())?.[1]);
+    const servicePid = pidIn(started.output());
     expect(() => process.kill(servicePid, 0)).not.toThrow();
     expect(await started.end('SIGTERM')).toBe(0);
     expect(started.output()).toContain('"msg":"stopped"');
     expect(() => process.kill(servicePid, 0)).toThrow('ESRCH');
+  });
+
+  it('counts once if it reaches Node twice, since npm passes on what a terminal or systemd sent to both', async () => {
+    const started = startLine('exec npm run web', { DATABASE_URL: database.webUrl, PORT: '0' });
+    onTestFinished(() => void started.child.kill('SIGKILL'));
+    await started.printed('Listening');
+    process.kill(pidIn(started.output()), 'SIGINT');
+    await started.printed('stopping');
+    expect(await started.end('SIGINT')).toBe(0);
+    expect(started.output()).toContain('"msg":"stopped"');
   });
 
   it("the Procfile's release migrates and ends", async () => {
