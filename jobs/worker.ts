@@ -149,7 +149,8 @@ const HELP = `Usage: npm run worker
 
 Runs the jobs: applies provider events, announces balance changes, delivers webhooks, checks for low balances, audits
 the books. Needs DATABASE_URL, migrated by npm run migrate. Any number of workers may run at once; Ctrl-C or SIGTERM
-lets the jobs under way finish first. .env.example lists every variable.`;
+lets the jobs under way finish first.
+.env.example lists every variable; they come from the environment or from .env in this folder.`;
 
 async function main(): Promise<void> {
   const config = loadConfig();

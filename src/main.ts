@@ -19,7 +19,8 @@ const HELP = `Usage: npm start
 
 Runs the whole service in one process: the database (an embedded Postgres in DATA_DIR, unless DATABASE_URL names
 yours), its migration, the HTTP API with the webhook receiver, and the worker. Prints its URL, and the API key
-when it made one. Ctrl-C or SIGTERM stops it cleanly. .env.example lists every variable.`;
+when it made one. Ctrl-C or SIGTERM stops it cleanly.
+.env.example lists every variable; they come from the environment or from .env in this folder.`;
 
 /** The composition root of the whole service, for development and small deployments. */
 async function main(): Promise<void> {

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { runCommand } from './command.ts';
 import { type Config, loadConfig, warnOfUnknownVariables } from './config.ts';
 import { createPool } from './db/pool.ts';
+import { ENV_FILE, fromFile } from './environment.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/server.ts';
 import { Receiver } from './inbox/receive.ts';
@@ -101,7 +102,10 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     );
     // Last of all: nothing that can fail stands between the making of a key and its showing.
     const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
-    if (isApiKeyEnded) logger.warn('API_KEY was rotated or revoked by an operator: change it in the environment');
+    if (isApiKeyEnded) {
+      const where = fromFile(['API_KEY']).length > 0 ? ENV_FILE : 'the environment';
+      logger.warn(`API_KEY was rotated or revoked by an operator: change it in ${where}`);
+    }
     entrance.open(app);
     logger.info({ port: server.port }, 'the web process is ready');
     print(`Listening ${server.url}  (API page: ${server.url}/docs)`);
@@ -143,7 +147,8 @@ const HELP = `Usage: npm run web
 
 Serves the HTTP API and the webhook receiver. Needs DATABASE_URL, migrated by npm run migrate, and a worker (npm run
 worker) beside it to apply what it receives. Prints its URL, and the API key when it made one. Ctrl-C or SIGTERM lets
-the requests under way finish first. .env.example lists every variable.`;
+the requests under way finish first.
+.env.example lists every variable; they come from the environment or from .env in this folder.`;
 
 async function main(): Promise<void> {
   const config = loadConfig();
