@@ -1,56 +1,136 @@
 #!/usr/bin/env node
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { explain } from '../command.ts';
-import { allowClosedPipes, printError } from './output.ts';
+import { RefusalError } from '../errors.ts';
+import { allowClosedPipes, note, printError } from './output.ts';
 
 const WRONG_USAGE = 2;
+
+const FIND_CUSTOMERS = '"npx chokin customers list" finds customers, by --email, --name or --id.';
 
 const HELP_FOOTER = `
 Every command takes --json, for scripts, and --help. They work on the database
 that DATABASE_URL names, or on that of the npm start that runs in this folder
 (DATA_DIR), by the same functions as the HTTP API.
 
+  chokin customers list --email ada@example.com
   chokin events list --status parked
   chokin wallets credit cus_… 12.50 USD --reason "Goodwill"
   chokin payments show pi_… --json`;
 
+interface Entrance {
+  readonly name: string;
+  /** A line for the list of commands, without a full stop. */
+  readonly summary: string;
+  /** Adds the commands of a group to it; or, if this is a command itself, adds that to the program. */
+  readonly group?: () => Promise<(group: Command) => void>;
+  readonly command?: () => Promise<(program: Command) => void>;
+}
+
 /** In the order of the help. */
-const GROUPS: readonly { readonly names: readonly string[]; load(): Promise<(program: Command) => void> }[] = [
-  { names: ['merchants'], load: async () => (await import('./merchants.ts')).addMerchantCommands },
-  { names: ['keys'], load: async () => (await import('./keys.ts')).addKeyCommands },
-  { names: ['sources'], load: async () => (await import('./sources.ts')).addSourceCommands },
-  { names: ['events'], load: async () => (await import('./events.ts')).addEventCommands },
-  { names: ['payments'], load: async () => (await import('./payments.ts')).addPaymentCommands },
-  { names: ['wallets'], load: async () => (await import('./wallets.ts')).addWalletCommands },
+const ENTRANCES: readonly Entrance[] = [
   {
-    names: ['reconcile', 'reconciliations'],
-    load: async () => (await import('./reconcile.ts')).addReconcileCommands,
+    name: 'merchants',
+    summary: 'Merchants: list, create, suspend, resume',
+    group: async () => (await import('./merchants.ts')).addMerchantCommands,
   },
-  { names: ['webhooks'], load: async () => (await import('./webhooks.ts')).addWebhookCommands },
-  { names: ['jobs'], load: async () => (await import('./jobs.ts')).addJobCommands },
-  { names: ['audit'], load: async () => (await import('./audit.ts')).addAuditCommand },
+  {
+    name: 'keys',
+    summary: "Merchants' API keys: list, create, rotate, revoke",
+    group: async () => (await import('./keys.ts')).addKeyCommands,
+  },
+  {
+    name: 'sources',
+    summary: 'Accounts at payment providers: list, show, create, set, …',
+    group: async () => (await import('./sources.ts')).addSourceCommands,
+  },
+  {
+    name: 'events',
+    summary: 'What payment providers sent: list, show, replay, dismiss',
+    group: async () => (await import('./events.ts')).addEventCommands,
+  },
+  {
+    name: 'payments',
+    summary: "Providers' payments: list, show what happened to one",
+    group: async () => (await import('./payments.ts')).addPaymentCommands,
+  },
+  {
+    name: 'customers',
+    summary: 'Customers: list and search, show',
+    group: async () => (await import('./customers.ts')).addCustomerCommands,
+  },
+  {
+    name: 'wallets',
+    summary: "Customers' wallets: show, entries, credit, debit",
+    group: async () => (await import('./wallets.ts')).addWalletCommands,
+  },
+  {
+    name: 'reconcile',
+    summary: 'Compare a source with its provider, and take in what no webhook told of',
+    command: async () => (await import('./reconcile.ts')).addReconcileCommand,
+  },
+  {
+    name: 'reconciliations',
+    summary: 'Comparisons with the providers: list',
+    group: async () => (await import('./reconcile.ts')).addReconciliationCommands,
+  },
+  {
+    name: 'webhooks',
+    summary: 'Outgoing webhooks: status, move, adopt',
+    group: async () => (await import('./webhooks.ts')).addWebhookCommands,
+  },
+  {
+    name: 'jobs',
+    summary: 'Jobs that wait, and those that were given up: list, dead, redrive',
+    group: async () => (await import('./jobs.ts')).addJobCommands,
+  },
+  { name: 'audit', summary: 'Prove the books', command: async () => (await import('./audit.ts')).addAuditCommand },
 ];
 
 /**
- * The command line, not yet run: the group of commands that is asked for, or all of them for the help and for what is
- * none of them. Some groups bring providers' SDKs, which take longer to load than all the rest.
+ * The command line, not yet run. Only what is asked for is loaded: of the others the help shows a line, and loading them
+ * all takes six times as long as the help itself.
  */
-async function buildProgram(asked: string | undefined): Promise<Command> {
+async function buildProgram(words: readonly string[]): Promise<Command> {
   const program = new Command('chokin')
     .description('Merchants, keys, payment providers, events and wallets of a Chokin')
+    .version(await readVersion(), '-v, --version', 'print the version')
     .addHelpText('after', HELP_FOOTER)
     .exitOverride()
-    .showHelpAfterError();
-  const meant = GROUPS.filter(({ names }) => asked !== undefined && names.includes(asked));
-  for (const { load } of meant.length === 0 ? GROUPS : meant) (await load())(program);
+    .configureOutput({ outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, ' ')}\n`) });
+  const asked = words.find((word) => word !== 'help' && !word.startsWith('-'));
+  for (const { name, summary, group, command } of ENTRANCES) {
+    if (name === asked && command !== undefined) {
+      (await command())(program);
+    } else {
+      const added = program.command(name).description(summary);
+      if (name === asked && group !== undefined) (await group())(added);
+    }
+  }
+  pointToHelp(program, 'chokin');
   return program;
+}
+
+async function readVersion(): Promise<string> {
+  const packageJson: unknown = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8'));
+  return typeof packageJson === 'object' && packageJson !== null && 'version' in packageJson
+    ? String(packageJson.version)
+    : 'unknown';
+}
+
+/** After a mistake the whole help would hide the line that says what was wrong. */
+function pointToHelp(command: Command, path: string): void {
+  command.showHelpAfterError(`See "${path} --help".`);
+  for (const sub of command.commands) pointToHelp(sub, `${path} ${sub.name()}`);
 }
 
 /** Runs what the arguments ask for. Exit codes: 0, 1 for a failure, 2 for wrong usage. */
 async function main(): Promise<void> {
   allowClosedPipes();
   try {
-    const program = await buildProgram(process.argv[2]);
+    const program = await buildProgram(process.argv.slice(2));
     await program.parseAsync();
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -58,6 +138,7 @@ async function main(): Promise<void> {
       process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE;
     } else {
       printError(explain(error));
+      if (error instanceof RefusalError && error.refusal.code === 'CUSTOMER_NOT_FOUND') note(FIND_CUSTOMERS);
       process.exitCode = 1;
     }
   }

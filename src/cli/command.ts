@@ -41,7 +41,7 @@ export interface Result {
   readonly isFailure?: boolean;
 }
 
-/** It was called in a way that makes no sense, which the schemas cannot see. It exits with 2 and shows the usage. */
+/** It was called in a way that makes no sense, which the schemas cannot see. It exits with 2. */
 export class UsageError extends Error {
   constructor(message: string) {
     super(message);
@@ -107,7 +107,7 @@ function declare(command: Command, parameter: Parameter): void {
   else command.addOption(new Option(flags, description).makeOptionMandatory(!schema.safeParse(undefined).success));
 }
 
-/** What was written, checked; a mistake ends the command with its usage. */
+/** What was written, checked; a mistake ends the command. */
 function read<Takes extends Parameters>(command: Command, parameters: Takes): InputOf<Takes> {
   const written: unknown[] = [...command.processedArgs];
   const options: Readonly<Record<string, unknown>> = command.opts();

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import type { Config } from '../config.ts';
 import { eventResponse } from '../http/events.ts';
 import { text } from '../http/fields.ts';
 import { dismissByHand, findEvent, replayByHand } from '../inbox/by-hand.ts';
-import { EVENT_STATES, listEvents } from '../inbox/events.ts';
-import { addMerchantCommand, takes } from './command.ts';
-import { properties, table, time } from './output.ts';
+import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
+import { commandsFor } from './advice.ts';
+import { addMerchantCommand, type Result, takes } from './command.ts';
+import { heading, printable, properties, table, time } from './output.ts';
 import { count, id } from './values.ts';
 
 const eventId = takes('<event-id>', 'evt_…', id);
@@ -13,9 +15,7 @@ const DEFAULT_LIMIT = 20;
 const STATUS_ERROR = { error: `wants one of ${EVENT_STATES.join(', ')}` };
 
 /** What providers sent, and what became of it. */
-export function addEventCommands(program: Command): void {
-  const group = program.command('events').description('What payment providers sent: list, show, replay, dismiss');
-
+export function addEventCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'list',
     summary: 'List events, newest first',
@@ -30,7 +30,9 @@ export function addEventCommands(program: Command): void {
     async run({ status, limit }, { db }, { merchantId }) {
       const page = { state: status ?? null, pageSize: limit, pageNumber: 0 };
       const items = (await listEvents(db, merchantId, page)).map(eventResponse);
-      return { json: { items }, text: eventTable(items) };
+      const parked = items.find((one) => one.status === 'parked');
+      const advice = parked === undefined ? '' : `\n\nnpx chokin events show ${parked.event_id} says what to do.`;
+      return { json: { items }, text: `${eventTable(items)}${advice}` };
     },
   });
 
@@ -38,8 +40,8 @@ export function addEventCommands(program: Command): void {
     name: 'show',
     summary: 'Show an event, and what to do about it',
     takes: { eventId },
-    async run(input, { db }, { merchantId }) {
-      return shown(eventResponse(await findEvent(db, merchantId, input.eventId)));
+    async run(input, { db, config }, { merchantId }) {
+      return shown(await findEvent(db, merchantId, input.eventId), otherMerchant(config, merchantId));
     },
   });
 
@@ -54,7 +56,8 @@ export function addEventCommands(program: Command): void {
     async run({ eventId: wanted, customer }, context, { merchantId }) {
       await findEvent(context.db, merchantId, wanted);
       const replay = { merchantId, eventId: wanted, customerId: customer ?? null };
-      return shown(eventResponse(await replayByHand(context.pool, await context.boss(), replay)));
+      const replayed = await replayByHand(context.pool, await context.boss(), replay);
+      return shown(replayed, otherMerchant(context.config, merchantId));
     },
   });
 
@@ -62,11 +65,17 @@ export function addEventCommands(program: Command): void {
     name: 'dismiss',
     summary: 'Set a parked event aside that was dealt with by hand',
     takes: { eventId, note: takes('--note <text>', 'what was done', text(500, 1).optional()) },
-    async run({ eventId: wanted, note }, { db, clock }, { merchantId }) {
+    async run({ eventId: wanted, note }, { db, clock, config }, { merchantId }) {
       const dismissal = { merchantId, eventId: wanted, note: note ?? null };
-      return shown(eventResponse(await dismissByHand(db, dismissal, clock.now())));
+      const dismissed = await dismissByHand(db, dismissal, clock.now());
+      return shown(dismissed, otherMerchant(config, merchantId));
     },
   });
+}
+
+/** What a command that follows has to add to be about the same merchant. */
+function otherMerchant({ MERCHANT_ID: usual }: Pick<Config, 'MERCHANT_ID'>, merchantId: string): string {
+  return merchantId === usual ? '' : ` --merchant ${merchantId}`;
 }
 
 type EventResponse = ReturnType<typeof eventResponse>;
@@ -86,23 +95,25 @@ export function eventTable(events: readonly EventResponse[]): string {
   );
 }
 
-function shown(one: EventResponse) {
-  return {
-    json: one,
-    text: properties({
-      event: one.event_id,
-      source: one.source_id,
-      type: one.type,
-      status: one.status,
-      reason: one.reason,
-      advice: one.advice,
-      detail: one.detail,
-      payment: one.payment_id,
-      customer: one.assigned_customer_id,
-      origin: one.origin,
-      received: time(one.received_at),
-      settled: time(one.settled_at),
-      replays: one.replays,
-    }),
-  };
+/** The event with the commands that bring it on; of another merchant than the usual one, they name that. */
+function shown(event: ProviderEvent, everywhere: string): Result {
+  const one = eventResponse(event);
+  const commands = commandsFor(event, everywhere);
+  const next = commands.length === 0 ? '' : `\n\n${heading('Next')}\n${commands.map(printable).join('\n')}`;
+  const facts = properties({
+    event: one.event_id,
+    source: one.source_id,
+    type: one.type,
+    status: one.status,
+    reason: one.reason,
+    advice: one.advice,
+    detail: one.detail,
+    payment: one.payment_id,
+    customer: one.assigned_customer_id,
+    origin: one.origin,
+    received: time(one.received_at),
+    settled: time(one.settled_at),
+    replays: one.replays,
+  });
+  return { json: { ...one, commands }, text: `${facts}${next}` };
 }

@@ -16,11 +16,7 @@ const queueName = z
   .refine((name): name is QueueName => name !== undefined, QUEUE_ERROR);
 
 /** The work of all merchants that waits, and what was given up of it. */
-export function addJobCommands(program: Command): void {
-  const group = program
-    .command('jobs')
-    .description('Jobs that wait, and those that were given up: list, dead, redrive');
-
+export function addJobCommands(group: Command): void {
   addCommand(group, {
     name: 'list',
     summary: 'Show how many jobs each queue holds',

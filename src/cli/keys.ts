@@ -16,12 +16,7 @@ const scopes = z
   .pipe(z.array(z.enum(SCOPES, { error: 'wants read, write or read,write' })));
 
 /** The keys by which merchants call the API. */
-export function addKeyCommands(program: Command): void {
-  const group = program
-    .command('keys')
-
-    .description("Merchants' API keys: list, create, rotate, revoke");
-
+export function addKeyCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'list',
     summary: 'List API keys, newest first',

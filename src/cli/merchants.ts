@@ -16,9 +16,7 @@ const merchantId = takes(
 const DEFAULT_LIMIT = 100;
 
 /** Who has customers, wallets and keys here. */
-export function addMerchantCommands(program: Command): void {
-  const group = program.command('merchants').description('Merchants: list, create, suspend, resume');
-
+export function addMerchantCommands(group: Command): void {
   addCommand(group, {
     name: 'list',
     summary: 'List merchants, oldest first',

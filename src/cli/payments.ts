@@ -1,18 +1,51 @@
 import type { Command } from 'commander';
+import { requireCustomer } from '../customers/store.ts';
 import { text } from '../http/fields.ts';
 import { describePayment, type PaymentResponse } from '../http/payments.ts';
 import { formatMinor } from '../money.ts';
+import { type ListedPayment, listPayments } from '../payments/list.ts';
+import type { Payment } from '../payments/payment.ts';
 import { addMerchantCommand, takes } from './command.ts';
 import { eventTable } from './events.ts';
-import { heading, properties, table } from './output.ts';
+import { alignRight, heading, properties, table, time } from './output.ts';
+import { moreAfter, pageOf, pageOptions } from './paging.ts';
+import { id, oneOf, past } from './values.ts';
 import { entryTable } from './wallets.ts';
 
-/** What happened to a payment. */
-export function addPaymentCommands(program: Command): void {
-  const group = program
-    .command('payments')
+const PAYMENT_STATES = ['unknown', 'pending', 'failed', 'succeeded'] as const satisfies readonly Payment['state'][];
+/** Enough for most questions, and little to read through for a rare state or customer. */
+const DEFAULT_DAYS = 30;
 
-    .description("Providers' payments: show what happened to one");
+/** What happened to payments. */
+export function addPaymentCommands(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'list',
+    summary: 'List payments, newest first',
+    details: `Without --since, those of the last ${DEFAULT_DAYS} days.`,
+    takes: {
+      state: takes('--state <state>', PAYMENT_STATES.join(', '), oneOf(PAYMENT_STATES).optional()),
+      customer: takes('--customer <id>', 'cus_…', text(300, 1).optional()),
+      source: takes('--source <id>', 'src_…, as "chokin sources list" shows it', id.optional()),
+      since: takes(
+        '--since <time>',
+        `first heard of from here on: 2026-11-01, or 3d (default: ${DEFAULT_DAYS}d)`,
+        past.prefault(`${DEFAULT_DAYS}d`),
+      ),
+      ...pageOptions,
+    },
+    async run({ state, customer, source, since, limit, page }, { db, clock }, { merchantId }) {
+      const found = await listPayments(db, merchantId, {
+        state: state ?? null,
+        customerId: customer ?? null,
+        sourceId: source ?? null,
+        since: since(clock.now()),
+        ...pageOf({ limit, page }),
+      });
+      if (found.length === 0 && customer !== undefined) await requireCustomer(db, merchantId, customer);
+      const more = moreAfter(found.length, limit, `--page ${page + 1}`);
+      return { json: { items: found.map(paymentSummary) }, text: `${paymentTable(found)}${more}` };
+    },
+  });
 
   addMerchantCommand(group, {
     name: 'show',
@@ -24,6 +57,44 @@ export function addPaymentCommands(program: Command): void {
       return { json: { items }, text: items.map(life).join('\n\n\n') };
     },
   });
+}
+
+function paymentSummary({ payment: one, provider, createdAt }: ListedPayment) {
+  return {
+    payment_id: one.paymentId,
+    source_id: one.sourceId,
+    business_id: one.merchantId,
+    provider,
+    status: one.state,
+    purpose: one.purpose,
+    customer_id: one.customerId,
+    currency: one.currency,
+    amount_paid: one.amountPaid,
+    credit_amount: one.creditAmount,
+    credited: one.postedCredit,
+    created_at: createdAt.toISOString(),
+  };
+}
+
+function paymentTable(payments: readonly ListedPayment[]): string {
+  const money = (amount: number | null, currency: string | null) =>
+    amount === null || currency === null ? '' : formatMinor(amount, currency);
+  const paid = alignRight(payments.map(({ payment: one }) => money(one.amountPaid, one.currency)));
+  const credited = alignRight(payments.map(({ payment: one }) => money(one.postedCredit, one.currency)));
+  return table(
+    ['payment', 'first heard of', 'source', 'state', 'purpose', 'paid', 'credited', 'customer'],
+    payments.map(({ payment: one, createdAt }, row) => [
+      one.paymentId,
+      time(createdAt.toISOString()),
+      one.sourceId,
+      one.state,
+      one.purpose,
+      paid[row] ?? '',
+      credited[row] ?? '',
+      one.customerId,
+    ]),
+    'No payments. --since reaches further back.',
+  );
 }
 
 function life(one: PaymentResponse): string {

@@ -20,10 +20,10 @@ const MAX_SHOWN = 50;
 const MAX_LISTED = 1_000;
 
 /** Compares with the providers, and shows what came of it. */
-export function addReconcileCommands(program: Command): void {
+export function addReconcileCommand(program: Command): void {
   addMerchantCommand(program, {
     name: 'reconcile',
-    summary: 'Compare a source with its provider and heal what no webhook told of',
+    summary: 'Compare a source with its provider, and take in what no webhook told of',
     details:
       'Shows how far it is, remembers its place after every page, and goes on there when it is run again. What was missing is applied by the worker, which has to run. Exits with 1 if something wants a person. Try --dry-run first where the account was in use before Chokin: what was paid then would be credited too.',
     takes: {
@@ -47,8 +47,10 @@ export function addReconcileCommands(program: Command): void {
       return result(context, await workThrough(await openServices(context), request));
     },
   });
+}
 
-  const group = program.command('reconciliations').description('Comparisons with the providers');
+/** What was compared before. */
+export function addReconciliationCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'list',
     summary: 'List comparisons, newest first',

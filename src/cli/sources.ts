@@ -12,6 +12,7 @@ import {
   removeWebhookSecret,
   sourcesOf,
 } from '../merchants/administration.ts';
+import { sourcesWithPayments } from '../payments/list.ts';
 import { PROVIDER_NAMES } from '../providers/names.ts';
 import type { Secret } from '../secret.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
@@ -61,25 +62,36 @@ const settings = {
 };
 
 /** Provider accounts, by which events come in. */
-export function addSourceCommands(program: Command): void {
-  const group = program
-    .command('sources')
-
-    .description('Accounts at payment providers: list, show, create, set, …');
+export function addSourceCommands(group: Command): void {
   addReadingCommands(group);
   addChangingCommands(group);
   addSwitchCommands(group);
   addSecretCommands(group);
 }
 
+const NO_SOURCES = `No sources. Set STRIPE_WEBHOOK_SECRET, or that of another provider, here and where the service runs; or store one:
+npx chokin sources create --provider stripe --name Main`;
+
+/** What makes a source known that payments came in by. */
+function whereToSet(missing: string): string {
+  const provider = PROVIDER_NAMES.find((name) => missing === `src_${name}`);
+  return provider === undefined
+    ? `${missing} is not configured any more.`
+    : `${missing} is a source of the environment: set ${provider.toUpperCase()}_WEBHOOK_SECRET here as where the service runs.`;
+}
+
 function addReadingCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'list',
     summary: 'List sources: those of the environment, then the others',
+    details:
+      'A source of the environment is known where its variables are set. One that payments came in by, but that is neither set here nor stored, is shown as not known here.',
     takes: {},
-    async run(_, { admin }, { merchantId }) {
+    async run(_, { admin, db }, { merchantId }) {
       const configured = admin.sources.configured(merchantId).map(configuredResponse);
       const items = [...configured, ...(await sourcesOf(admin, merchantId)).map(recordResponse)];
+      const known = new Set(items.map((one) => one.source_id));
+      const strangers = (await sourcesWithPayments(db, merchantId)).filter((id) => !known.has(id));
       const rows = items.map((one) => [
         one.source_id,
         one.provider,
@@ -90,8 +102,13 @@ function addReadingCommands(group: Command): void {
         one.secrets.map((secret) => `${secret.purpose} ${secret.hint}`).join(', '),
         one.enabled ? 'enabled' : 'disabled',
       ]);
+      const unknownRows = strangers.map((id) => [id, null, null, null, null, null, null, 'not known here']);
       const header = ['source', 'provider', 'name', 'purpose', 'metadata', 'refunds', 'secrets', 'state'];
-      return { json: { items }, text: table(header, rows, 'No sources.') };
+      const advice = strangers.length === 0 ? '' : `\n\n${strangers.map(whereToSet).join('\n')}`;
+      return {
+        json: { items, not_known_here: strangers },
+        text: `${table(header, [...rows, ...unknownRows], NO_SOURCES)}${advice}`,
+      };
     },
   });
 

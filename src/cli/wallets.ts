@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { refuseUnknownCustomer } from '../customers/store.ts';
+import { refuseUnknownCustomer, requireCustomer } from '../customers/store.ts';
 import { type Refusal, RefusalError } from '../errors.ts';
 import { entryResponse } from '../http/entry-shape.ts';
 import { currency, text } from '../http/fields.ts';
 import { publicRefusal, toPosting } from '../http/posting.ts';
 import { walletListResponse } from '../http/wallets.ts';
-import type { Entry } from '../ledger/entry.ts';
+import type { Entry, Wallet } from '../ledger/entry.ts';
 import { listEntries } from '../ledger/history.ts';
 import { readWallets } from '../ledger/store.ts';
 import { formatMinor } from '../money.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import { alignRight, note, properties, table, time } from './output.ts';
+import { limitOption, moreAfter } from './paging.ts';
 import { count, minorUnits } from './values.ts';
 
 const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
@@ -26,9 +27,7 @@ const EVERYTHING = {
 };
 
 /** Balances, and corrections by hand through the ledger's one door. */
-export function addWalletCommands(program: Command): void {
-  const group = program.command('wallets').description("Customers' wallets: show, credit, debit");
-
+export function addWalletCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'show',
     summary: "Show a customer's wallets",
@@ -40,18 +39,15 @@ export function addWalletCommands(program: Command): void {
       const wallets = await readWallets(db, [merchantId], [input.customerId]);
       if (wallets.length === 0) refuseUnknownCustomer(input.customerId);
       const list = walletListResponse(wallets, config.FX_RATES_USD);
-      const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
-      const held = table(
-        ['balance', 'entries', 'changed'],
-        wallets.map((one, row) => [balances[row] ?? '', one.version, time(one.updatedAt.toISOString())]),
-        'No wallets.',
-      );
+      const held = walletTable(wallets);
       if (input.entries === undefined) return { json: list, text: held };
       const page = { ...EVERYTHING, pageSize: input.entries, pageNumber: 0 };
       const entries = (await listEntries(db, merchantId, input.customerId, page)).map(entryResponse);
       return { json: { ...list, entries }, text: `${held}\n\n${entryTable(entries)}` };
     },
   });
+
+  addEntriesCommand(group);
 
   for (const direction of ['credit', 'debit'] as const) {
     addMerchantCommand(group, {
@@ -80,6 +76,38 @@ export function addWalletCommands(program: Command): void {
       },
     });
   }
+}
+
+function addEntriesCommand(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'entries',
+    summary: 'List the entries of a wallet, newest first',
+    takes: {
+      customerId,
+      currency: takes('<currency>', 'such as USD', currency),
+      limit: limitOption,
+      before: takes('--before <entry>', 'only entries before this number', count(1, 999_999_999).optional()),
+    },
+    async run(input, { db }, { merchantId }) {
+      const page = { currency: input.currency, beforeSeq: input.before ?? null, pageSize: input.limit, pageNumber: 0 };
+      const entries = (await listEntries(db, merchantId, input.customerId, { ...EVERYTHING, ...page })).map(
+        entryResponse,
+      );
+      if (entries.length === 0) await requireCustomer(db, merchantId, input.customerId);
+      // By the number of the last one shown, so that entries written meanwhile shift nothing.
+      const more = moreAfter(entries.length, input.limit, `--before ${entries.at(-1)?.seq}`);
+      return { json: { items: entries }, text: `${entryTable(entries)}${more}` };
+    },
+  });
+}
+
+export function walletTable(wallets: readonly Wallet[]): string {
+  const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
+  return table(
+    ['balance', 'entries', 'changed'],
+    wallets.map((one, row) => [balances[row] ?? '', one.version, time(one.updatedAt.toISOString())]),
+    'No wallets.',
+  );
 }
 
 type EntryResponse = ReturnType<typeof entryResponse>;

@@ -31,8 +31,7 @@ const merchant = takes(
 const dryRun = flag('--dry-run', 'only show what would be done');
 
 /** Who sends webhooks, and what of the merchants' endpoints lies where. */
-export function addWebhookCommands(program: Command): void {
-  const group = program.command('webhooks').description('Outgoing webhooks: status, move, adopt');
+export function addWebhookCommands(group: Command): void {
   addStatusCommand(group);
   addMoveCommand(group);
   addAdoptCommand(group);

@@ -159,6 +159,30 @@ export async function listCustomers(db: Queryable, merchantId: string, query: Cu
   return rows.map(toCustomer);
 }
 
+/**
+ * The customers that this id names: ours, or a provider's as any source of the merchant knows it. Sources are few, so
+ * their ids are found one after another along the primary key of the links.
+ */
+export async function findByAnyId(db: Queryable, merchantId: string, id: string): Promise<Customer[]> {
+  const { rows } = await db.query<CustomerRow>(
+    `with recursive known (source_id) as (
+       (select source_id from customer_link where merchant_id = $1 order by source_id limit 1)
+       union all
+       select (select l.source_id from customer_link l where l.merchant_id = $1 and l.source_id > known.source_id
+         order by l.source_id limit 1)
+       from known where known.source_id is not null),
+     meant (customer_id) as (
+       select $2::text
+       union
+       select l.customer_id from known
+       join customer_link l on l.merchant_id = $1 and l.source_id = known.source_id and l.provider_customer_id = $2)
+     select ${COLUMNS} from customer join meant using (customer_id)
+     where merchant_id = $1 order by created_at desc, customer_id desc`,
+    [merchantId, id],
+  );
+  return rows.map(toCustomer);
+}
+
 /** Which of these customers the merchant has. */
 export async function findCustomers(db: Queryable, merchantId: string, ids: readonly string[]): Promise<Set<string>> {
   if (ids.length === 0) return new Set();

@@ -150,4 +150,6 @@ const list = merchantRoute({
   },
 });
 
+export { toResponse as customerResponse };
+
 export const customerRoutes: readonly Route[] = [create, list, retrieve, update];

@@ -49,7 +49,7 @@ const OPEN_PAYMENTS = {
     on conflict do nothing`,
 };
 
-const PAYMENT_COLUMNS = `p.merchant_id, p.source_id, p.payment_id, p.state, p.purpose, p.customer_id, p.refunds, p.currency, p.amount_paid,
+export const PAYMENT_COLUMNS = `p.merchant_id, p.source_id, p.payment_id, p.state, p.purpose, p.customer_id, p.refunds, p.currency, p.amount_paid,
   p.credit_amount, p.waited_out, p.posted_credit, p.postings`;
 const PART_COLUMNS = `t.merchant_id, t.source_id, t.payment_id, t.kind, t.part_id, t.ordinal, t.state, t.amount, t.currency,
   t.posted_credit, t.posted_take, t.postings`;
@@ -150,7 +150,7 @@ export async function findPayments(db: Queryable, merchantId: string, paymentId:
   return [...assemble(payments, parts).values()];
 }
 
-interface PaymentRow {
+export interface PaymentRow {
   merchant_id: string;
   source_id: string;
   payment_id: string;
@@ -188,7 +188,8 @@ function assemble(payments: readonly PaymentRow[], parts: readonly PartRow[]): M
   return new Map(payments.map((row) => [keyOf(row), toPayment(row, partsByPayment.get(keyOf(row)) ?? [])]));
 }
 
-function toPayment(row: PaymentRow, parts: readonly PartRow[]): Payment {
+/** @param parts the payment's own, in their order */
+export function toPayment(row: PaymentRow, parts: readonly PartRow[]): Payment {
   return {
     merchantId: row.merchant_id,
     sourceId: row.source_id,

@@ -164,8 +164,11 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
       chokin(`events show ${event} --merchant bus_other`),
     ]);
     expect(shown.out).toMatch(/^reason +no_customer\nadvice +Neither metadata nor provider say/m);
+    expect(shown.out).toContain(`\nnpx chokin events replay ${event} --customer cus_…\n`);
     for (const ran of [unknown, others]) expect(ran).toMatchObject(failure('There is no such event.'));
-    expect(nobody).toMatchObject(failure('There is no customer cus_nobody.'));
+    expect(nobody).toMatchObject(
+      failure(/^error: There is no customer cus_nobody\.\n"npx chokin customers list" finds customers, .+\n$/),
+    );
 
     expect(await json(`events replay ${event} --customer cus_ada`)).toMatchObject({ status: 'pending', replays: 1 });
     await inbox.settled();
@@ -229,7 +232,9 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     ]);
     expect(JSON.parse(debit.out)).toMatchObject({ amount: 750, is_credit: false, after_balance: 1250 });
     expect(short).toMatchObject(failure('Insufficient balance: 0.00 USD is available, 0.01 USD required.'));
-    expect(nobody).toMatchObject(failure('There is no customer cus_nobody.'));
+    expect(nobody).toMatchObject(
+      failure(/^error: There is no customer cus_nobody\.\n"npx chokin customers list" finds customers, .+\n$/),
+    );
     expect(foreign).toMatchObject(failure(/^error: There are no wallets in EUR/));
 
     const [wallets, history, table, unknown] = await Promise.all([
@@ -247,7 +252,9 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     expect(table.out).toMatch(
       /^ +2 +20\S+ + -7\.50 USD +12\.50 USD +merchant_adjustment +\\u\{1b\}\]0;title\\u\{7\} \\u\{9b\}31m$/m,
     );
-    expect(unknown).toMatchObject(failure('There is no customer cus_nobody.'));
+    expect(unknown).toMatchObject(
+      failure(/^error: There is no customer cus_nobody\.\n"npx chokin customers list" finds customers, .+\n$/),
+    );
   });
 
   it('ends quietly at Ctrl-C and leaves nothing half done', async () => {

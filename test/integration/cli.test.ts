@@ -12,9 +12,11 @@ const GROUPS = [
   'sources',
   'events',
   'payments',
+  'customers',
   'wallets',
   'reconcile',
   'reconciliations',
+  'webhooks',
   'jobs',
   'audit',
 ];
@@ -30,13 +32,15 @@ beforeAll(async () => {
 
 afterAll(() => cli.close());
 
-describe('chokin', { timeout: 60_000 }, () => {
+describe('chokin', { timeout: 120_000 }, () => {
   it('explains itself and each group of commands, without a database', async () => {
     const help = (words: readonly string[]) => chokin([...words, '--help'], { DATABASE_URL: 'nonsense' });
     const [whole, ...groups] = await Promise.all([help([]), ...GROUPS.map((group) => help([group]))]);
     expect(whole).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^Usage: chokin /) });
     for (const [index, group] of GROUPS.entries()) {
-      expect(whole?.out).toContain(`\n  ${group}`);
+      // The line of a group in the whole help is what the group says of itself.
+      const [, line] = new RegExp(`^  ${group} +(.+)$`, 'm').exec(whole?.out ?? '') ?? [];
+      expect(groups[index]?.out, group).toContain(line);
       const usage = expect.stringMatching(new RegExp(`^Usage: chokin ${group} `));
       expect(groups[index]).toMatchObject({ code: 0, err: '', out: usage });
     }
@@ -49,12 +53,45 @@ describe('chokin', { timeout: 60_000 }, () => {
     expect(ran).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^Usage: chokin /) });
   });
 
-  it('answers wrong usage with the usage and exit code 2', async () => {
+  it('loads nothing to answer with the help but the help, so that it answers at once', async () => {
+    const modulesOf = async (words: string) => {
+      const file = join(cli.folder, `modules-${words.replaceAll(/\W/g, '')}`);
+      const preload = join(ROOT, 'test/support/note-modules.ts');
+      const ran = await chokin(words, { NODE_OPTIONS: `--import=${preload}`, MODULES_FILE: file });
+      expect(ran).toMatchObject({ code: 0, err: '' });
+      const own = (await readFile(file, 'utf8')).split('\n').filter((url) => url.startsWith('file:'));
+      const names = own.map(
+        (url) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? url.split('/chokin.ts')[0] ?? url,
+      );
+      return new Set(names.map((name) => name.replace(/^.*\/(src|package)/, '$1')));
+    };
+    const [help, version, wallets] = await Promise.all(['--help', '--version', 'wallets --help'].map(modulesOf));
+    const few = ['commander', 'src/cli', 'src/cli/output.ts', 'src/command.ts', 'src/errors.ts', 'src/table.ts'];
+    expect([...(help ?? [])].sort()).toEqual(few);
+    expect([...(version ?? [])].sort()).toEqual(few);
+    // A group brings what its commands need, but no provider's SDK for wallets.
+    expect(wallets).toContain('zod');
+    for (const slow of ['stripe', 'dodopayments', 'svix', 'undici', 'express']) expect(wallets).not.toContain(slow);
+  });
+
+  it('says its version, which is that of the package', async () => {
+    const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+    expect(await chokin('--version')).toEqual({ code: 0, out: `${version}\n`, err: '' });
+  });
+
+  it('shows the help to who asks for nothing yet', async () => {
+    const [nothing, group] = await Promise.all([chokin([]), chokin('wallets')]);
+    expect(nothing).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^Usage: chokin \[options\]/) });
+    expect(group).toMatchObject({ code: 2, out: '', err: expect.stringMatching(/^Usage: chokin wallets /) });
+  });
+
+  it('answers wrong usage with one line, the way to the help, and exit code 2', async () => {
     const post = 'wallets credit cus_ada';
     const wrong = [
-      ['', 'Usage: chokin '],
-      ['wallets', 'Usage: chokin wallets '],
-      ['event list', "error: unknown command 'event'"],
+      ['event list', "error: unknown command 'event' (Did you mean events?)"],
+      ['customers list --page 0', 'error: --page: wants a whole number from 1'],
+      ['customers list --limit 1000 --page 200', 'error: --page: reaches beyond 100000 items'],
+      ['payments list --state paid', 'error: --state: wants unknown, pending, failed or succeeded'],
       ['events list --status lost', 'error: --status: wants one of pending,'],
       ['events list --limit=1e3', 'error: --limit: wants a whole number from 1 to 1000'],
       ['jobs redrive everything', 'error: <queue>: wants one of apply-provider-event,'],
@@ -71,10 +108,10 @@ describe('chokin', { timeout: 60_000 }, () => {
       ['sources add-secret src_a', 'error: wants the webhook secret: --webhook-secret-stdin, or the variable CHOKIN_'],
       ['sources add-secret src_a --webhook-secret-stdin', 'error: --webhook-secret-stdin: standard input is empty'],
     ] as const;
-    const ran = await Promise.all(wrong.map(([words]) => chokin(words === '' ? [] : words)));
+    const ran = await Promise.all(wrong.map(([words]) => chokin(words)));
     for (const [index, [words, message]] of wrong.entries()) {
       expect(ran[index], words).toMatchObject({ code: 2, out: '', err: expect.stringContaining(message) });
-      expect(ran[index]?.err, words).toMatch(/^Usage: chokin /m);
+      expect(ran[index]?.err, words).toMatch(/^error: .+\nSee "chokin( \S+)* --help"\.\n$/);
     }
     expect(cli.printed()).not.toContain('whsec_misplaced');
   });

@@ -1,0 +1,60 @@
+import type { ProviderEvent } from '../inbox/events.ts';
+import type { ParkReason } from '../payments/fact.ts';
+import { LISTABLE_PROVIDERS } from '../providers/names.ts';
+
+/** What the advice about an event depends on. */
+export type AdvisedEvent = Pick<ProviderEvent, 'eventId' | 'sourceId' | 'provider' | 'state' | 'reason' | 'paymentId'>;
+
+/**
+ * The commands that mend what an event waits for, ready to be copied; `…` stands for what only a person knows. In the
+ * order in which they are to be run.
+ * @param everywhere added to each of them, such as ` --merchant bus_a`
+ */
+export function commandsFor(event: AdvisedEvent, everywhere: string): readonly string[] {
+  const { eventId, state, reason } = event;
+  const commands =
+    state === 'pending'
+      ? [`npx chokin events show ${eventId}`]
+      : state === 'waiting'
+        ? fetchPayment(event)
+        : reason === null
+          ? []
+          : COMMANDS[reason](event);
+  return commands.map((command) => `${command}${everywhere}`);
+}
+
+const replay = ({ eventId }: AdvisedEvent): string => `npx chokin events replay ${eventId}`;
+const dismiss = ({ eventId }: AdvisedEvent): string => `npx chokin events dismiss ${eventId} --note "…"`;
+
+function look({ paymentId }: AdvisedEvent): readonly string[] {
+  return paymentId === null ? [] : [`npx chokin payments show ${paymentId}`];
+}
+
+/** Where only a person can say how much is due to whom: look, correct the wallet, set the event aside. */
+function byHand(event: AdvisedEvent): readonly string[] {
+  return [...look(event), 'npx chokin wallets credit cus_… 12.50 USD --reason "…"', dismiss(event)];
+}
+
+/** Its payment, where the provider's API can be asked for it. */
+function fetchPayment({ provider, sourceId }: AdvisedEvent): readonly string[] {
+  const isListable = LISTABLE_PROVIDERS.some((name) => name === provider);
+  return isListable ? [`npx chokin reconcile --source ${sourceId} --since 30d --dry-run`] : [];
+}
+
+const COMMANDS: Readonly<Record<ParkReason, (event: AdvisedEvent) => readonly string[]>> = {
+  no_customer: (event) => ['npx chokin customers list --email …', `${replay(event)} --customer cus_…`],
+  unknown_customer: (event) => ['npx chokin customers list --email …', `${replay(event)} --customer cus_…`],
+  unsupported_currency: (event) => [replay(event)],
+  source_missing: (event) => ['npx chokin sources list', replay(event)],
+  apply_failed: (event) => [replay(event)],
+  unknown_payment: (event) => [...fetchPayment(event), dismiss(event)],
+  wrong_mode: (event) => [`npx chokin sources show ${event.sourceId}`, dismiss(event)],
+  unsupported_payload: (event) => [dismiss(event)],
+  malformed: byHand,
+  unknown_amount: byHand,
+  customer_mismatch: byHand,
+  invalid_metadata: byHand,
+  currency_mismatch: byHand,
+  balance_limit: byHand,
+  manual_correction: byHand,
+};

@@ -1,0 +1,69 @@
+import type { Command } from 'commander';
+import { type Customer, findByAnyId, getCustomer, listCustomers, refuseUnknownCustomer } from '../customers/store.ts';
+import { customerResponse } from '../http/customers.ts';
+import { text } from '../http/fields.ts';
+import { walletListResponse } from '../http/wallets.ts';
+import { readWallets } from '../ledger/store.ts';
+import { addMerchantCommand, takes, UsageError } from './command.ts';
+import { properties, table, time } from './output.ts';
+import { moreAfter, pageOf, pageOptions } from './paging.ts';
+import { walletTable } from './wallets.ts';
+
+/** Who has wallets. */
+export function addCustomerCommands(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'list',
+    summary: 'List or search customers, newest first',
+    takes: {
+      email: takes('--email <address>', 'the whole address, in any case', text(320, 1).optional()),
+      name: takes('--name <text>', 'part of the name, in any case', text(500, 1).optional()),
+      id: takes('--id <id>', "cus_…, or the provider's id of the customer", text(300, 1).optional()),
+      ...pageOptions,
+    },
+    async run({ email, name, id, limit, page }, { db }, { merchantId }) {
+      if (id !== undefined && (email ?? name) !== undefined) {
+        throw new UsageError('--id: names whom you mean, and wants no further filter');
+      }
+      const query = {
+        email: email ?? null,
+        name: name ?? null,
+        createdFrom: null,
+        createdTo: null,
+        ...pageOf({ limit, page }),
+      };
+      const found =
+        id === undefined ? await listCustomers(db, merchantId, query) : await findByAnyId(db, merchantId, id);
+      const footer = id === undefined ? moreAfter(found.length, limit, `--page ${page + 1}`) : '';
+      return { json: { items: found.map(customerResponse) }, text: `${customerTable(found)}${footer}` };
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'show',
+    summary: 'Show a customer and the wallets',
+    takes: { customerId: takes('<customer-id>', 'cus_…', text(300, 1)) },
+    async run({ customerId }, { db, config }, { merchantId }) {
+      const found = (await getCustomer(db, merchantId, customerId)) ?? refuseUnknownCustomer(customerId);
+      const wallets = await readWallets(db, [merchantId], [customerId]);
+      const one = customerResponse(found);
+      const facts = properties({
+        customer: one.customer_id,
+        name: one.name === '' ? null : one.name,
+        email: one.email === '' ? null : one.email,
+        phone: one.phone_number,
+        metadata: Object.keys(one.metadata).length === 0 ? null : JSON.stringify(one.metadata),
+        created: time(one.created_at),
+      });
+      const json = { ...one, wallets: walletListResponse(wallets, config.FX_RATES_USD) };
+      return { json, text: `${facts}\n\n${walletTable(wallets)}` };
+    },
+  });
+}
+
+function customerTable(customers: readonly Customer[]): string {
+  return table(
+    ['customer', 'name', 'email', 'created'],
+    customers.map((one) => [one.customerId, one.name, one.email, time(one.createdAt.toISOString())]),
+    'No customers.',
+  );
+}
