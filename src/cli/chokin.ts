@@ -15,6 +15,7 @@ Every command takes --json, for scripts, and --help. They work on the database
 that DATABASE_URL names, or on that of the npm start that runs in this folder
 (DATA_DIR), by the same functions as the HTTP API.
 
+  chokin simulate topup --provider stripe --customer cus_… --amount 12.50
   chokin customers list --email ada@example.com
   chokin events list --status parked
   chokin wallets credit cus_… 12.50 USD --reason "Goodwill"
@@ -65,6 +66,11 @@ const ENTRANCES: readonly Entrance[] = [
     name: 'wallets',
     summary: "Customers' wallets: show, entries, credit, debit",
     group: async () => (await import('./wallets.ts')).addWalletCommands,
+  },
+  {
+    name: 'simulate',
+    summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
+    group: async () => (await import('./simulate.ts')).addSimulateCommands,
   },
   {
     name: 'reconcile',

@@ -1,0 +1,89 @@
+import { refuse } from '../errors.ts';
+import type { Merchant } from '../merchants/merchant-store.ts';
+import type { Source } from '../merchants/sources.ts';
+import type { Purpose } from '../payments/payment.ts';
+import type { ProviderName } from '../providers/names.ts';
+import { SIMULATED_PROVIDERS, type SimulatedProvider } from '../providers/simulated-event.ts';
+import { UsageError } from './command.ts';
+import type { CliContext } from './context.ts';
+
+/** By which source simulated money comes in, and why it cannot where it cannot. */
+
+export type SimulatedSource = Source & { readonly provider: SimulatedProvider };
+
+/** Secrets of no account, for whoever has none. */
+const TRIAL_SECRETS: Readonly<Partial<Record<ProviderName, string>>> = {
+  stripe: 'whsec_trial',
+  dodo: `whsec_${Buffer.from('a secret for trying only').toString('base64')}`,
+  razorpay: 'trial-secret',
+};
+
+/**
+ * The source of `sourceId`, else that of the environment for the provider (Stripe unless given).
+ * @throws {RefusalError} that says what to set or to choose, if nothing can be simulated there; {UsageError}
+ */
+export async function findSimulatedSource(
+  { admin, db }: CliContext,
+  { merchantId, mode }: Merchant,
+  wanted: { readonly provider: ProviderName | undefined; readonly source: string | undefined },
+): Promise<SimulatedSource> {
+  if (mode === 'live') {
+    const advice = 'Simulated money is for test mode alone; "npx chokin merchants list" shows who is in it.';
+    refuse('FORBIDDEN', `${merchantId} is in live mode. ${advice}`);
+  }
+  const byName = wanted.provider ?? 'stripe';
+  const source =
+    wanted.source === undefined
+      ? (admin.sources.configured(merchantId).find(({ provider }) => provider === byName) ?? null)
+      : await admin.sources.find(db, merchantId, wanted.source);
+  const provider = source?.provider ?? byName;
+  if (wanted.provider !== undefined && wanted.provider !== provider) {
+    throw new UsageError(`--provider: ${wanted.source} is a source of ${provider}`);
+  }
+  if (!isSimulated({ provider })) return refuse('NOT_IMPLEMENTED', notSimulated(provider));
+  if (source === null || !isSimulated(source)) return refuse('NOT_FOUND', noSource(provider, wanted.source));
+  const { sourceId } = source;
+  // The environment of this shell may say so where the merchant's record does not yet.
+  if (source.mode === 'live')
+    refuse('FORBIDDEN', `${sourceId} is in live mode. Simulated money is for test mode alone.`);
+  if (!source.enabled) {
+    refuse('CONFLICT', `${sourceId} is disabled. Enable it first: npx chokin sources enable ${sourceId}`);
+  }
+  return source;
+}
+
+function isSimulated<One extends { readonly provider: ProviderName }>(
+  one: One,
+): one is One & { readonly provider: SimulatedProvider } {
+  return SIMULATED_PROVIDERS.some((name) => name === one.provider);
+}
+
+function notSimulated(provider: ProviderName): string {
+  const others = `What can be simulated is ${SIMULATED_PROVIDERS.join(', ')}.`;
+  return provider === 'paypal'
+    ? `Only PayPal can sign its events; send one by PayPal's webhook simulator. ${others}`
+    : `Payments of ${provider} are not simulated. ${others}`;
+}
+
+function noSource(provider: ProviderName, sourceId: string | undefined): string {
+  if (sourceId !== undefined && sourceId !== `src_${provider}`) {
+    return `There is no source ${sourceId}; "npx chokin sources list" shows them.`;
+  }
+  const secret = TRIAL_SECRETS[provider] ?? '…';
+  return [
+    `No source of ${provider} is known here. Set ${provider.toUpperCase()}_WEBHOOK_SECRET, to the same here and where the`,
+    `service runs, and start that again (without an account, ${secret} will do). Or store a source, and name it by --source:`,
+    `CHOKIN_WEBHOOK_SECRET=${secret} npx chokin sources create --provider ${provider} --name Trial`,
+  ].join('\n');
+}
+
+/** The purpose that the metadata has to name; null where the source's default is the same. */
+export function purposeFor({ provider, sourceId, metadata, defaultPurpose }: Source, purpose: Purpose): Purpose | null {
+  if (defaultPurpose === purpose) return null;
+  if (metadata === 'all') return purpose;
+  const cure =
+    sourceId === `src_${provider}`
+      ? `set ${provider.toUpperCase()}_DEFAULT_PURPOSE=${purpose}, here and where the service runs`
+      : `npx chokin sources set ${sourceId} --default-purpose ${purpose}`;
+  return refuse('CONFLICT', `At ${sourceId} every payment is for ${defaultPurpose}, whatever it says itself: ${cure}`);
+}

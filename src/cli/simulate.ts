@@ -1,0 +1,241 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import type { Config } from '../config.ts';
+import { requireCustomer } from '../customers/store.ts';
+import { refuse } from '../errors.ts';
+import { eventResponse } from '../http/events.ts';
+import { currency, text } from '../http/fields.ts';
+import { readWallets } from '../ledger/store.ts';
+import type { Merchant } from '../merchants/merchant-store.ts';
+import type { Source } from '../merchants/sources.ts';
+import { formatMinor } from '../money.ts';
+import type { Payment } from '../payments/payment.ts';
+import { findPayments } from '../payments/store.ts';
+import { minorFromInteger } from '../providers/currency.ts';
+import { PROVIDER_NAMES, type ProviderName } from '../providers/names.ts';
+import {
+  DISPUTE_OUTCOMES,
+  isSimulatedPaymentId,
+  newSimulatedPaymentId,
+  newSimulatedRefundId,
+  SIMULATED_PROVIDERS,
+  type SimulatedMoney,
+  simulatedDisputeId,
+  simulatedEvent,
+} from '../providers/simulated-event.ts';
+import { commandsFor } from './advice.ts';
+import { addMerchantCommand, type Result, takes, UsageError } from './command.ts';
+import type { CliContext } from './context.ts';
+import { heading, printable, properties } from './output.ts';
+import { followDelivery, sendDelivery } from './send-event.ts';
+import { findSimulatedSource, purposeFor, type SimulatedSource } from './simulate-source.ts';
+import { duration, id, minorUnits, oneOf } from './values.ts';
+
+const WHAT_IT_DOES =
+  'Posts an event to the running service, signed with the secret of the source as the provider signs; the worker applies it. In test mode alone.';
+
+const AMOUNT_ERROR = { error: 'wants an amount in the unit people write, such as 12.50' };
+const amountText = z.string(AMOUNT_ERROR);
+
+const where = {
+  provider: takes('--provider <name>', SIMULATED_PROVIDERS.join(', '), oneOf(PROVIDER_NAMES).optional()),
+  source: takes('--source <id>', 'src_…, a stored source instead of that of the environment', id.optional()),
+  url: takes(
+    '--url <url>',
+    'where the service runs (default: by HOST and PORT)',
+    z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
+  ),
+  wait: takes('--wait <time>', 'how long to wait until it is applied (default: 20s)', duration.prefault('20s')),
+};
+
+type Where = { readonly provider: ProviderName | undefined; readonly source: string | undefined } & Target;
+
+interface Target {
+  readonly url: string | undefined;
+  /** Seconds. */
+  readonly wait: number;
+}
+
+/** Money that arrives, or goes, without an account at any provider. */
+export function addSimulateCommands(group: Command): void {
+  for (const [purpose, summary] of [
+    ['topup', 'A customer pays, and the wallet is credited'],
+    ['order', 'A customer pays for an order, which leaves the wallet as it is until it is refunded'],
+  ] as const) {
+    addMerchantCommand(group, {
+      name: purpose,
+      summary,
+      details: WHAT_IT_DOES,
+      takes: {
+        customerId: takes('--customer <id>', 'cus_…', text(300, 1)),
+        amount: takes('--amount <amount>', 'in the unit people write, such as 12.50', amountText),
+        currency: takes('--currency <code>', 'default: the first of WALLET_CURRENCIES', currency.optional()),
+        ...where,
+      },
+      run: (input, context, merchant) => simulatePayment(purpose, input, context, merchant),
+    });
+  }
+  addUndoingCommands(group);
+}
+
+function addUndoingCommands(group: Command): void {
+  const undone = {
+    paymentId: takes('--payment <id>', 'of an earlier simulated payment, pi_…', text(200, 1)),
+    amount: takes('--amount <amount>', 'default: all that was paid', amountText.optional()),
+    ...where,
+  };
+  addMerchantCommand(group, {
+    name: 'refund',
+    summary: 'A simulated payment is refunded, whole or in part',
+    details: WHAT_IT_DOES,
+    takes: undone,
+    async run(input, context, merchant) {
+      const { source, money } = await simulatedPayment(input, context, merchant);
+      return deliver({ kind: 'refund', ...money, refundId: newSimulatedRefundId() }, source, input, context);
+    },
+  });
+  addMerchantCommand(group, {
+    name: 'dispute',
+    summary: 'A simulated payment is disputed: opened, lost or won',
+    details: `${WHAT_IT_DOES} Each payment has one dispute, which can be lost first and won later.`,
+    takes: {
+      ...undone,
+      outcome: takes(
+        '--outcome <outcome>',
+        `${DISPUTE_OUTCOMES.join(', ')} (default: lost)`,
+        oneOf(DISPUTE_OUTCOMES).default('lost'),
+      ),
+    },
+    async run(input, context, merchant) {
+      const { source, money } = await simulatedPayment(input, context, merchant);
+      const disputeId = simulatedDisputeId(money.paymentId);
+      return deliver({ kind: 'dispute', ...money, disputeId, state: input.outcome }, source, input, context);
+    },
+  });
+}
+
+async function simulatePayment(
+  purpose: 'topup' | 'order',
+  input: Where & { customerId: string; amount: string; currency: string | undefined },
+  context: CliContext,
+  merchant: Merchant,
+): Promise<Result> {
+  const source = await findSimulatedSource(context, merchant, input);
+  const { customerId } = input;
+  await requireCustomer(context.db, merchant.merchantId, customerId);
+  const wanted = input.currency ?? context.config.WALLET_CURRENCIES[0] ?? 'USD';
+  const money = {
+    paymentId: newSimulatedPaymentId(source.provider),
+    amountMinor: minorUnits(input.amount, wanted),
+    currency: wanted,
+    customerId,
+  };
+  return deliver({ kind: 'payment', ...money, purpose: purposeFor(source, purpose) }, source, input, context);
+}
+
+/** The payment to undo, with its source and its money, all of it unless an amount is given. */
+async function simulatedPayment(
+  input: Where & { paymentId: string; amount: string | undefined },
+  context: CliContext,
+  merchant: Merchant,
+) {
+  const { paymentId } = input;
+  if (!isSimulatedPaymentId(paymentId)) {
+    refuse(
+      'FORBIDDEN',
+      `${paymentId} was not simulated, so its provider has to undo it. "npx chokin simulate topup" makes one.`,
+    );
+  }
+  const found = await findPayments(context.db, merchant.merchantId, paymentId);
+  const payment: Payment = found[0] ?? refuse('NOT_FOUND', `Nothing was heard of ${paymentId} yet.`);
+  const { sourceId, customerId, currency: paidIn, amountPaid } = payment;
+  if (customerId === null || paidIn === null || amountPaid === null) {
+    return refuse('CONFLICT', `${paymentId} was not applied yet: npx chokin payments show ${paymentId}`);
+  }
+  if (input.source !== undefined && input.source !== sourceId) {
+    throw new UsageError(`--source: the payment came in by ${sourceId}`);
+  }
+  const source = await findSimulatedSource(context, merchant, { provider: input.provider, source: sourceId });
+  const amountMinor = input.amount === undefined ? amountPaid : minorUnits(input.amount, paidIn);
+  return { source, money: { paymentId, amountMinor, currency: paidIn, customerId } };
+}
+
+async function deliver(
+  money: SimulatedMoney,
+  source: SimulatedSource,
+  { url, wait }: Target,
+  { db, clock, config }: CliContext,
+): Promise<Result> {
+  const { merchantId, sourceId, provider } = source;
+  const { currency: moneyIn, customerId, paymentId } = money;
+  if (minorFromInteger(provider, moneyIn, money.amountMinor) !== money.amountMinor) {
+    refuse('NOT_IMPLEMENTED', `${provider} counts ${moneyIn} in another unit than wallets do, which is not simulated.`);
+  }
+  const [newest] = source.secrets;
+  const secret = newest ?? refuse('CONFLICT', `${sourceId} has no webhook secret.`);
+  const balance = async () => {
+    const wallets = await readWallets(db, [merchantId], [customerId]);
+    return wallets.find((wallet) => wallet.currency === moneyIn)?.balance ?? 0;
+  };
+  const before = await balance();
+  const { type, delivery } = simulatedEvent(provider, money, secret.reveal(), clock.now());
+  const address = webhookAddress(url, source, config);
+  await sendDelivery(address, source, delivery);
+  // Loaded only now: the adapters bring providers' SDKs.
+  const { PROVIDERS } = await import('../providers/index.ts');
+  const event = await followDelivery(db, source, PROVIDERS[provider].deliveryKey(delivery), wait * 1000);
+  if (event === null) {
+    return refuse(
+      'NOT_FOUND',
+      `The service at ${address} took the event, but works on another database than this command.`,
+    );
+  }
+  const after = await balance();
+  const body: unknown = JSON.parse(delivery.rawBody.toString());
+  const wallet = { customer_id: customerId, currency: moneyIn, before, after };
+  const sent = { url: address, type, payment_id: paymentId, body };
+  const everywhere = merchantId === config.MERCHANT_ID ? '' : ` --merchant ${merchantId}`;
+  const commands =
+    event.state === 'applied' ? afterwards(money).map((one) => `${one}${everywhere}`) : commandsFor(event, everywhere);
+  const shown = eventResponse(event);
+  const isLate = event.state === 'pending';
+  const facts = properties({
+    sent: `${type} to ${address}`,
+    payment: paymentId,
+    event: event.eventId,
+    status: isLate ? `not applied within ${wait} s: does a worker run?` : event.state,
+    reason: shown.reason,
+    advice: shown.advice,
+    detail: shown.detail,
+    wallet: `${formatMinor(before, moneyIn)} → ${formatMinor(after, moneyIn)}`,
+  });
+  const next = `${heading('Next')}\n${commands.map(printable).join('\n')}`;
+  return {
+    json: { sent, event: shown, wallet, commands },
+    text: `${JSON.stringify(body, null, 2).split('\n').map(printable).join('\n')}\n\n${facts}\n\n${next}`,
+    isFailure: event.state !== 'applied',
+  };
+}
+
+/** What a newcomer may want to try next. */
+function afterwards({ kind, paymentId, customerId, currency: moneyIn }: SimulatedMoney): readonly string[] {
+  const look = [`npx chokin payments show ${paymentId}`, `npx chokin wallets entries ${customerId} ${moneyIn}`];
+  return kind === 'payment' ? [...look, `npx chokin simulate refund --payment ${paymentId}`] : look;
+}
+
+function webhookAddress(
+  url: string | undefined,
+  { provider, sourceId }: Source,
+  { HOST: host, PORT: port }: Config,
+): string {
+  if (url === undefined && port === 0) throw new UsageError('--url: is wanted, since PORT=0 takes any port');
+  const base = url ?? `http://${reachable(host)}:${port}`;
+  return `${base.replace(/\/+$/, '')}/webhooks/${provider}/${sourceId}`;
+}
+
+/** Where a service that listens at `host` is reached from its own machine. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}

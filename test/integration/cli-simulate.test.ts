@@ -1,0 +1,185 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failure, startTestCli, type TestCli } from '../support/cli.ts';
+import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
+import { type ServiceProcess, startProcess } from '../support/process.ts';
+import { ENCRYPTION_KEY } from '../support/secrets.ts';
+import { STRIPE_SECRET } from '../support/signing.ts';
+
+/** One service as `npm start` runs it; the commands find it by PORT, as they find its database. */
+let cli: TestCli;
+let service: ServiceProcess;
+let given: Record<string, string>;
+
+beforeAll(async () => {
+  cli = await startTestCli();
+  await makeCustomers(cli.database.pool, ['ada', 'bob', 'cat', 'dan', 'eve']);
+  service = startProcess('src/main.ts', {
+    DATABASE_URL: cli.database.ownerUrl,
+    ENCRYPTION_KEY,
+    PORT: '0',
+    LOG_LEVEL: 'info',
+    STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
+  });
+  await service.printed('the worker is ready', 120_000);
+  const [, port = ''] = /Listening http:\/\/127\.0\.0\.1:(\d+)/.exec(service.output()) ?? [];
+  given = { PORT: port, STRIPE_WEBHOOK_SECRET: STRIPE_SECRET };
+}, 180_000);
+
+afterAll(async () => {
+  await service.end('SIGTERM');
+  await cli.close();
+});
+
+const simulate = (words: string, environment: Record<string, string> = {}) =>
+  cli.chokin(`simulate ${words}`, { ...given, ...environment });
+const simulated = (words: string, environment: Record<string, string> = {}) =>
+  cli.json(`simulate ${words} --wait 60s`, { ...given, ...environment });
+
+/** A server that takes whatever it is sent. */
+async function listening() {
+  const server = createServer((_, response) => response.end('{"received":true}')).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { server, url: `http://127.0.0.1:${port}` };
+}
+
+describe('chokin simulate', { timeout: 180_000 }, () => {
+  it('shows a newcomer money that arrives, by an event that is signed as Stripe signs', async () => {
+    const paid = await simulate('topup --provider stripe --customer cus_ada --amount 12.50 --wait 60s');
+    expect(paid).toMatchObject({ code: 0, err: '' });
+    // What was sent, where to, what became of it, the wallet before and after, and what to try next.
+    expect(paid.out).toMatch(/^\{\n {2}"id": "evt_simulated\w+",\n(.*\n)+ +"amount_received": 1250,/);
+    const address = `http://127.0.0.1:${given.PORT}/webhooks/stripe/src_stripe`;
+    expect(paid.out).toContain(`\nsent     payment_intent.succeeded to ${address}\n`);
+    expect(paid.out).toMatch(/^status {3}applied\nwallet {3}0\.00 USD → 12\.50 USD$/m);
+    const [, payment = ''] = /^npx chokin simulate refund --payment (pi_\w+)$/m.exec(paid.out) ?? [];
+    expect(paid.out).not.toContain(STRIPE_SECRET);
+
+    const refunded = await simulated(`refund --payment ${payment} --amount 2.50`);
+    expect(refunded.sent).toMatchObject({ type: 'refund.created', payment_id: payment });
+    expect(refunded.wallet).toEqual({ customer_id: 'cus_ada', currency: 'USD', before: 1250, after: 1000 });
+    const lost = await simulated(`dispute --payment ${payment}`);
+    expect(lost).toMatchObject({ event: { status: 'applied' }, wallet: { before: 1000, after: 0 } });
+    const won = await simulated(`dispute --payment ${payment} --outcome won`);
+    expect(won.wallet).toMatchObject({ before: 0, after: 1000 });
+    const life = await cli.json(`payments show ${payment}`);
+    expect(life.items).toMatchObject([{ refunds: [{ amount: 250 }], disputes: [{ status: 'won' }] }]);
+  });
+
+  it('pays for an order, which reaches the wallet when it is refunded', async () => {
+    const order = await simulated('order --customer cus_bob --amount 300 --currency INR');
+    expect(order.wallet).toEqual({ customer_id: 'cus_bob', currency: 'INR', before: 0, after: 0 });
+    const refund = await simulated(`refund --provider stripe --payment ${order.sent.payment_id}`);
+    expect(refund.wallet).toMatchObject({ currency: 'INR', before: 0, after: 30_000 });
+  });
+
+  it.each([
+    ['dodo', `whsec_${Buffer.from('a secret for trying only').toString('base64')}`, 'cus_cat'],
+    ['razorpay', 'trial-secret', 'cus_dan'],
+  ])('does the same for %s by a stored source, with no restart and no account', async (provider, secret, customer) => {
+    const { source_id: source } = await cli.json(`sources create --provider ${provider} --name Trial`, {
+      CHOKIN_WEBHOOK_SECRET: secret,
+    });
+    const paid = await simulated(`topup --source ${source} --customer ${customer} --amount 5`);
+    expect(paid).toMatchObject({ event: { status: 'applied', provider }, wallet: { before: 0, after: 500 } });
+    const { payment_id: payment } = paid.sent;
+    expect((await simulated(`refund --payment ${payment} --amount 1`)).wallet).toMatchObject({ after: 400 });
+    expect((await simulated(`dispute --payment ${payment} --amount 2`)).wallet).toMatchObject({ after: 200 });
+    // Payers may write metadata there, so it cannot say what a payment is for.
+    const order = await simulate(`order --source ${source} --customer ${customer} --amount 5`);
+    expect(order).toMatchObject(
+      failure(
+        new RegExp(`^error: At ${source} every payment is for topup.+: npx chokin sources set ${source} --default`),
+      ),
+    );
+    const foreign = await simulate(`topup --source ${source} --provider stripe --customer ${customer} --amount 5`);
+    expect(foreign).toMatchObject(
+      failure(`--provider: ${source} is a source of ${provider}\nSee "chokin simulate topup --help".`, 2),
+    );
+    await cli.json(`sources disable ${source}`);
+    const disabled = await simulate(`topup --source ${source} --customer ${customer} --amount 5`);
+    expect(disabled).toMatchObject(
+      failure(/^error: src_\w+ is disabled\. Enable it first: npx chokin sources enable src_/),
+    );
+  });
+
+  it('never makes money in live mode', async () => {
+    await cli.database.pool.query("insert into merchant (merchant_id, name, mode) values ('bus_live', 'Live', 'live')");
+    const topup = 'topup --customer cus_ada --amount 1';
+    const [merchant, shell] = await Promise.all([
+      simulate(`${topup} --merchant bus_live`, { MERCHANT_ID: 'bus_live' }),
+      simulate(topup, { MODE: 'live' }),
+    ]);
+    expect(merchant).toMatchObject(
+      failure(/^error: bus_live is in live mode\. Simulated money is for test mode alone/),
+    );
+    expect(shell).toMatchObject(failure('src_stripe is in live mode. Simulated money is for test mode alone.'));
+  });
+
+  it('says what to set or to start where nothing can arrive', async () => {
+    const topup = 'topup --customer cus_eve --amount 1';
+    const closed = await listening();
+    await new Promise((resolve) => closed.server.close(resolve));
+    const cases: [string, Record<string, string>, RegExp][] = [
+      [
+        topup,
+        { STRIPE_WEBHOOK_SECRET: '' },
+        /^error: No source of stripe is known here\. Set STRIPE_WEBHOOK_SECRET, .+\n.+\nCHOKIN_/,
+      ],
+      [`${topup} --provider paypal`, {}, /^error: Only PayPal can sign its events/],
+      [`${topup} --provider cashfree`, {}, /^error: Payments of cashfree are not simulated\. .+stripe, dodo, razorpay/],
+      [`${topup} --source src_nothing`, {}, /^error: There is no source src_nothing; "npx chokin sources list"/],
+      ['topup --customer cus_nobody --amount 1', {}, /^error: There is no customer cus_nobody\./],
+      [`${topup} --url ${closed.url}`, {}, /^error: No service answers at http:.+ \(\w+\)\. Is npm start running\?/],
+      [
+        topup,
+        { STRIPE_WEBHOOK_SECRET: 'whsec_another' },
+        /refused the signature\. Its STRIPE_WEBHOOK_SECRET is another than here/,
+      ],
+      [
+        `${topup} --provider razorpay`,
+        { RAZORPAY_WEBHOOK_SECRET: 'unknown-there' },
+        /has no such source\. Set RAZORPAY_WEBHOOK_SECRET where it runs/,
+      ],
+      [
+        'refund --payment pi_3PqRsLkdIwHu7ix01gdX8aVt',
+        {},
+        /^error: pi_\w+ was not simulated, so its provider has to undo it/,
+      ],
+      [`refund --payment pi_simulated${'0'.repeat(32)}`, {}, /^error: Nothing was heard of pi_simulated0+ yet/],
+    ];
+    for (const [words, environment, message] of cases) {
+      expect(await simulate(words, environment), words).toMatchObject(failure(message));
+    }
+    const nowhere = await simulate(topup, { PORT: '0' });
+    expect(nowhere).toMatchObject(failure(/^error: --url: is wanted, since PORT=0 takes any port/, 2));
+  });
+
+  it('notices a service that works on another database', async () => {
+    const other = await listening();
+    const ran = await simulate(`topup --customer cus_eve --amount 1 --url ${other.url}/`);
+    expect(ran).toMatchObject(failure(/^error: The service at .+ took the event, but works on another database/));
+    other.server.close();
+  });
+
+  it('waits no longer than it was told to, and asks for the worker', async () => {
+    const holder = await cli.database.pool.connect();
+    await holder.query('begin');
+    await holder.query("select 1 from wallet where customer_id = 'cus_eve' for update");
+    const late = await simulate('topup --customer cus_eve --amount 1 --wait 0s');
+    expect(late).toMatchObject({ code: 1, err: '' });
+    expect(late.out).toMatch(
+      /^status {3}not applied within 0 s: does a worker run\?\nwallet {3}0\.00 USD → 0\.00 USD$/m,
+    );
+    expect(late.out).toMatch(/\n\nNext\nnpx chokin events show evt_\w+\n$/);
+    await holder.query('rollback');
+    holder.release();
+  });
+
+  it('leaves books that agree', async () => {
+    await expectBooksToAgree(cli.database.pool);
+  });
+});
