@@ -1,4 +1,5 @@
 import { refuse } from '../errors.ts';
+import { sourcesOf } from '../merchants/administration.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/sources.ts';
 import type { Purpose } from '../payments/payment.ts';
@@ -41,7 +42,17 @@ export async function findSimulatedSource(
     throw new UsageError(`--provider: ${wanted.source} is a source of ${provider}`);
   }
   if (!isSimulated({ provider })) return refuse('NOT_IMPLEMENTED', notSimulated(provider));
-  if (source === null || !isSimulated(source)) return refuse('NOT_FOUND', noSource(provider, wanted.source));
+  if (source === null || !isSimulated(source)) {
+    const stored = (await sourcesOf(admin, merchantId)).filter((one) => one.provider === provider);
+    return refuse(
+      'NOT_FOUND',
+      noSource(
+        provider,
+        wanted.source,
+        stored.map((one) => one.sourceId),
+      ),
+    );
+  }
   const { sourceId } = source;
   // The environment of this shell may say so where the merchant's record does not yet.
   if (source.mode === 'live')
@@ -65,15 +76,19 @@ function notSimulated(provider: ProviderName): string {
     : `Payments of ${provider} are not simulated. ${others}`;
 }
 
-function noSource(provider: ProviderName, sourceId: string | undefined): string {
+function noSource(provider: ProviderName, sourceId: string | undefined, stored: readonly string[]): string {
   if (sourceId !== undefined && sourceId !== `src_${provider}`) {
     return `There is no source ${sourceId}; "npx chokin sources list" shows them.`;
   }
   const secret = TRIAL_SECRETS[provider] ?? '…';
+  const ofDatabase =
+    stored.length === 0
+      ? `Or store a source, and name it by --source:\nCHOKIN_WEBHOOK_SECRET=${secret} npx chokin sources create --provider ${provider} --name Trial`
+      : `Or name a stored one: ${stored.map((one) => `--source ${one}`).join(' or ')}`;
   return [
-    `No source of ${provider} is known here. Set ${provider.toUpperCase()}_WEBHOOK_SECRET, to the same here and where the`,
-    `service runs, and start that again (without an account, ${secret} will do). Or store a source, and name it by --source:`,
-    `CHOKIN_WEBHOOK_SECRET=${secret} npx chokin sources create --provider ${provider} --name Trial`,
+    `The environment here has no source of ${provider}. Set ${provider.toUpperCase()}_WEBHOOK_SECRET, to the same here and where the`,
+    `service runs, and start that again (without an account, ${secret} will do).`,
+    ofDatabase,
   ].join('\n');
 }
 

@@ -5,7 +5,6 @@ import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { ProviderApiError } from '../provider-apis/api.ts';
-import { PROVIDER_APIS } from '../provider-apis/index.ts';
 import type { ProviderName } from '../providers/names.ts';
 import type { Secret } from '../secret.ts';
 import type { SecretBox } from '../secret-box.ts';
@@ -252,6 +251,8 @@ async function storeApiAccess(
   apiKey: Secret,
   now: Date,
 ): Promise<void> {
+  // Loaded only now: the clients bring providers' SDKs, which would slow down every command of the terminal.
+  const { PROVIDER_APIS } = await import('../provider-apis/index.ts');
   const connect = PROVIDER_APIS[provider];
   if (connect === undefined) refuse('NOT_IMPLEMENTED', `The payments of ${provider} cannot be listed by its API.`);
   try {

@@ -86,6 +86,8 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     const paid = await simulated(`topup --source ${source} --customer ${customer} --amount 5`);
     expect(paid).toMatchObject({ event: { status: 'applied', provider }, wallet: { before: 0, after: 500 } });
     const { payment_id: payment } = paid.sent;
+    const unnamed = await simulate(`topup --provider ${provider} --customer ${customer} --amount 5`);
+    expect(unnamed).toMatchObject(failure(new RegExp(`\\nOr name a stored one: --source ${source}\\n$`)));
     expect((await simulated(`refund --payment ${payment} --amount 1`)).wallet).toMatchObject({ after: 400 });
     expect((await simulated(`dispute --payment ${payment} --amount 2`)).wallet).toMatchObject({ after: 200 });
     // Payers may write metadata there, so it cannot say what a payment is for.
@@ -127,7 +129,7 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
       [
         topup,
         { STRIPE_WEBHOOK_SECRET: '' },
-        /^error: No source of stripe is known here\. Set STRIPE_WEBHOOK_SECRET, .+\n.+\nCHOKIN_/,
+        /^error: The environment here has no source of stripe\. Set STRIPE_WEBHOOK_SECRET, .+\n.+\n.+\nCHOKIN_/,
       ],
       [`${topup} --provider paypal`, {}, /^error: Only PayPal can sign its events/],
       [`${topup} --provider cashfree`, {}, /^error: Payments of cashfree are not simulated\. .+stripe, dodo, razorpay/],
