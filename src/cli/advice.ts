@@ -27,7 +27,7 @@ const replay = ({ eventId }: AdvisedEvent): string => `npx chokin events replay 
 const dismiss = ({ eventId }: AdvisedEvent): string => `npx chokin events dismiss ${eventId} --note "…"`;
 
 function look({ paymentId }: AdvisedEvent): readonly string[] {
-  return paymentId === null ? [] : [`npx chokin payments show ${paymentId}`];
+  return paymentId === null ? [] : [`npx chokin payments show ${asWord(paymentId)}`];
 }
 
 /** Where only a person can say how much is due to whom: look, correct the wallet, set the event aside. */
@@ -58,3 +58,16 @@ const COMMANDS: Readonly<Record<ParkReason, (event: AdvisedEvent) => readonly st
   balance_limit: byHand,
   manual_correction: byHand,
 };
+
+/**
+ * A text as one word of a shell. Providers' ids are texts that came from outside, and whoever copies a command must not
+ * run what stands in one.
+ */
+export function asWord(text: string): string {
+  return /^[\w.:@%+=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** What a command that follows has to add to be about the same merchant. */
+export function otherMerchant({ MERCHANT_ID: usual }: { readonly MERCHANT_ID: string }, merchantId: string): string {
+  return merchantId === usual ? '' : ` --merchant ${merchantId}`;
+}

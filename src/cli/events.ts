@@ -1,13 +1,12 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import type { Config } from '../config.ts';
 import { eventResponse } from '../http/events.ts';
 import { text } from '../http/fields.ts';
 import { dismissByHand, findEvent, replayByHand } from '../inbox/by-hand.ts';
 import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
-import { commandsFor } from './advice.ts';
+import { commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
-import { heading, printable, properties, table, time } from './output.ts';
+import { nextCommands, properties, table, time } from './output.ts';
 import { count, id } from './values.ts';
 
 const eventId = takes('<event-id>', 'evt_…', id);
@@ -27,12 +26,15 @@ export function addEventCommands(group: Command): void {
         count(1, 1000).default(DEFAULT_LIMIT),
       ),
     },
-    async run({ status, limit }, { db }, { merchantId }) {
+    async run({ status, limit }, { db, config }, { merchantId }) {
       const page = { state: status ?? null, pageSize: limit, pageNumber: 0 };
       const items = (await listEvents(db, merchantId, page)).map(eventResponse);
       const parked = items.find((one) => one.status === 'parked');
-      const advice = parked === undefined ? '' : `\n\nnpx chokin events show ${parked.event_id} says what to do.`;
-      return { json: { items }, text: `${eventTable(items)}${advice}` };
+      const look = `npx chokin events show ${parked?.event_id}${otherMerchant(config, merchantId)}`;
+      return {
+        json: { items },
+        text: parked === undefined ? eventTable(items) : `${eventTable(items)}\n\n${look}  # says what to do`,
+      };
     },
   });
 
@@ -73,11 +75,6 @@ export function addEventCommands(group: Command): void {
   });
 }
 
-/** What a command that follows has to add to be about the same merchant. */
-function otherMerchant({ MERCHANT_ID: usual }: Pick<Config, 'MERCHANT_ID'>, merchantId: string): string {
-  return merchantId === usual ? '' : ` --merchant ${merchantId}`;
-}
-
 type EventResponse = ReturnType<typeof eventResponse>;
 
 export function eventTable(events: readonly EventResponse[]): string {
@@ -99,7 +96,6 @@ export function eventTable(events: readonly EventResponse[]): string {
 function shown(event: ProviderEvent, everywhere: string): Result {
   const one = eventResponse(event);
   const commands = commandsFor(event, everywhere);
-  const next = commands.length === 0 ? '' : `\n\n${heading('Next')}\n${commands.map(printable).join('\n')}`;
   const facts = properties({
     event: one.event_id,
     source: one.source_id,
@@ -115,5 +111,5 @@ function shown(event: ProviderEvent, everywhere: string): Result {
     settled: time(one.settled_at),
     replays: one.replays,
   });
-  return { json: { ...one, commands }, text: `${facts}${next}` };
+  return { json: { ...one, commands }, text: `${facts}${nextCommands(commands)}` };
 }

@@ -48,6 +48,11 @@ export function heading(text: string): string {
   return styleText('bold', text, { stream: process.stdout });
 }
 
+/** What stands below a result: the commands to go on with, one a line, ready to be copied; nothing if there are none. */
+export function nextCommands(commands: readonly string[]): string {
+  return commands.length === 0 ? '' : `\n\n${heading('Next')}\n${commands.map(printable).join('\n')}`;
+}
+
 /** To the second, which is what people compare. */
 export function time(iso: string | null): string | null {
   return iso === null ? null : iso.replace(/\.\d+Z$/, 'Z');

@@ -23,10 +23,10 @@ import {
   simulatedDisputeId,
   simulatedEvent,
 } from '../providers/simulated-event.ts';
-import { commandsFor } from './advice.ts';
+import { asWord, commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, type Result, takes, UsageError } from './command.ts';
 import type { CliContext } from './context.ts';
-import { heading, printable, properties } from './output.ts';
+import { nextCommands, printable, properties } from './output.ts';
 import { followDelivery, sendDelivery } from './send-event.ts';
 import { findSimulatedSource, purposeFor, type SimulatedSource } from './simulate-source.ts';
 import { duration, id, minorUnits, oneOf } from './values.ts';
@@ -194,7 +194,7 @@ async function deliver(
   const body: unknown = JSON.parse(delivery.rawBody.toString());
   const wallet = { customer_id: customerId, currency: moneyIn, before, after };
   const sent = { url: address, type, payment_id: paymentId, body };
-  const everywhere = merchantId === config.MERCHANT_ID ? '' : ` --merchant ${merchantId}`;
+  const everywhere = otherMerchant(config, merchantId);
   const commands =
     event.state === 'applied' ? afterwards(money).map((one) => `${one}${everywhere}`) : commandsFor(event, everywhere);
   const shown = eventResponse(event);
@@ -209,17 +209,16 @@ async function deliver(
     detail: shown.detail,
     wallet: `${formatMinor(before, moneyIn)} → ${formatMinor(after, moneyIn)}`,
   });
-  const next = `${heading('Next')}\n${commands.map(printable).join('\n')}`;
   return {
     json: { sent, event: shown, wallet, commands },
-    text: `${JSON.stringify(body, null, 2).split('\n').map(printable).join('\n')}\n\n${facts}\n\n${next}`,
+    text: `${JSON.stringify(body, null, 2).split('\n').map(printable).join('\n')}\n\n${facts}${nextCommands(commands)}`,
     isFailure: event.state !== 'applied',
   };
 }
 
 /** What a newcomer may want to try next. */
 function afterwards({ kind, paymentId, customerId, currency: moneyIn }: SimulatedMoney): readonly string[] {
-  const look = [`npx chokin payments show ${paymentId}`, `npx chokin wallets entries ${customerId} ${moneyIn}`];
+  const look = [`npx chokin payments show ${paymentId}`, `npx chokin wallets entries ${asWord(customerId)} ${moneyIn}`];
   return kind === 'payment' ? [...look, `npx chokin simulate refund --payment ${paymentId}`] : look;
 }
 

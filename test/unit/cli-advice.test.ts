@@ -35,6 +35,11 @@ describe('the commands that mend an event', () => {
     expect(commandsFor(event({ ...waiting, provider: 'paypal' }), '')).toEqual([]);
   });
 
+  it('hold what came from outside as one word, whatever a shell would make of it', () => {
+    const [look] = commandsFor(event({ reason: 'malformed', paymentId: "pi'; rm -rf ~ #" }), '');
+    expect(look).toBe("npx chokin payments show 'pi'\\''; rm -rf ~ #'");
+  });
+
   it('are none where there is nothing to do', () => {
     for (const state of ['applied', 'ignored', 'dismissed'] as const)
       expect(commandsFor(event({ state }), '')).toEqual([]);
