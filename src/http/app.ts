@@ -6,7 +6,9 @@ import { pinoHttp } from 'pino-http';
 import { refusal } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { docsRouter } from './docs.ts';
+import { dodoOnly } from './dodo.ts';
 import { NOWHERE, replyTo } from './failure.ts';
+import { homeRouter } from './home.ts';
 import { serveMetrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { ROUTES } from './routes.ts';
@@ -21,11 +23,15 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
   app.set('trust proxy', services.config.TRUST_PROXY);
   app.use(requestLog(services.logger));
   app.use('/docs', docsRouter());
+  app.use(homeRouter());
   app.use(securityHeaders);
   serve(app, ROUTES, services, options);
   serveDocument(app);
   serveMetrics(app, services);
-  app.use((_request, response) => send(response, replyTo(refusal('NOT_FOUND', NOWHERE))));
+  app.use((request, response) => {
+    const refused = dodoOnly(request.method, request.path) ?? refusal('NOT_FOUND', NOWHERE);
+    send(response, replyTo(refused));
+  });
   app.use(((error, request, response, _next) =>
     fail(services, request, response, error)) satisfies ErrorRequestHandler);
   return app;
@@ -83,7 +89,7 @@ function requestLog(logger: Logger) {
 function serveDocument(app: Express): void {
   let text: string | null = null;
   app.get('/openapi.json', (_request, response) => {
-    text ??= JSON.stringify(openApiDocument(ROUTES));
+    text ??= `${JSON.stringify(openApiDocument(ROUTES))}\n`;
     send(response, { status: 200, body: text, headers: { 'access-control-allow-origin': '*' } });
   });
 }

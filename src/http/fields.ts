@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { EVENT_TYPES } from '../ledger/entry.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
+import { isDodoSdk } from './dodo.ts';
 
 /**
  * The building blocks of request and response schemas. Every message completes the sentence "<field>: …". The lengths
@@ -98,7 +99,8 @@ export function queryInteger(minimum: number, maximum: number) {
 export const paging = {
   page_size: queryInteger(1, 100).default(10).meta({ description: 'Items a page; 10 unless given.' }),
   page_number: queryInteger(0, 1_000_000).optional().meta({
-    description: "From 0, which is also what none means; see the README for Dodo's SDKs, which count from 1.",
+    description:
+      "From 0, which is also what none means. To a request of Dodo's SDKs that leaves it out, pages 0 and 1 are answered at once, since their loops go on with page 2. Dodo's SDK for Python takes a 0 for a 1: leave it out there in a loop, or name every page yourself.",
   }),
 };
 
@@ -118,7 +120,7 @@ export function pageOf(
   headers: IncomingHttpHeaders,
 ): Page {
   if (pageNumber !== undefined) return { pageSize, pageNumber };
-  return { pageSize: headers['x-stainless-lang'] === undefined ? pageSize : 2 * pageSize, pageNumber: 0 };
+  return { pageSize: isDodoSdk(headers) ? 2 * pageSize : pageSize, pageNumber: 0 };
 }
 
 export function itemsOf<Item extends z.ZodType>(item: Item) {

@@ -4,6 +4,7 @@ import { refuse } from '../errors.ts';
 import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
 import type { PartState, PaymentPart } from '../payments/payment.ts';
+import { refuseDodoSdk } from './dodo.ts';
 import { entryResponse, entryShape } from './entry-shape.ts';
 import { eventResponse, eventShape } from './events.ts';
 import { idParams, itemsOf, minorUnits } from './fields.ts';
@@ -103,7 +104,9 @@ const retrieve = merchantRoute({
   summary: "The life of a provider's payment and every ledger entry it caused",
   params: idParams('payment_id'),
   response: { description: 'One item for each source that knows a payment of this id.', schema: itemsOf(payment) },
-  async handle({ services: { pool }, merchantId, params }) {
+  errors: ['NOT_SERVED_HERE'],
+  async handle({ services: { pool }, merchantId, params, headers }) {
+    refuseDodoSdk(headers, 'the life of a payment at Chokin');
     return { items: await describePayment(autocommit(pool), merchantId, params.payment_id) };
   },
 });

@@ -3,6 +3,7 @@ import { refusal, refuse } from '../errors.ts';
 import type { Caller } from '../merchants/api-keys.ts';
 import { Authenticator, isAdmin, requireScope } from './auth.ts';
 import { ClientGoneError, parseJson, readBody, requireJson } from './body.ts';
+import { dodoOnly } from './dodo.ts';
 import { failureOf, replyTo } from './failure.ts';
 import { createRateLimits, type RateLimits } from './rate-limit.ts';
 import type { Reply, Route } from './route.ts';
@@ -25,9 +26,11 @@ export function serve(app: Express, routes: readonly Route[], services: Services
       app[route.method](pattern, (request, response) => respond(route, services, gate, options, request, response));
     }
     const allow = ofPath.map((route) => route.method.toUpperCase()).join(', ');
-    app.all(pattern, (_request, response) => {
+    app.all(pattern, (request, response) => {
+      const elsewhere = dodoOnly(request.method, request.path);
+      if (elsewhere !== null) return send(response, replyTo(elsewhere));
       const refused = replyTo(refusal('METHOD_NOT_ALLOWED', `This address answers to ${allow} only.`));
-      send(response, { ...refused, headers: { ...refused.headers, allow } });
+      return send(response, { ...refused, headers: { ...refused.headers, allow } });
     });
   }
 }
@@ -119,7 +122,8 @@ export function send(response: Response, { status, body, headers }: Reply): void
     response.end();
     return;
   }
-  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  // The line end is for terminals, whose prompt would else follow the answer.
+  const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
   if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/json; charset=utf-8');
   response.setHeader('content-length', Buffer.byteLength(text));
   response.end(text);

@@ -18,7 +18,7 @@ import {
 
 /** Fault F19 over real HTTP: what is not exactly what the provider signed is refused, nothing of it is stored, nothing told. */
 
-const REFUSED = '{"code":"INVALID_SIGNATURE","message":"The signature is not valid."}';
+const REFUSED = '{"code":"INVALID_SIGNATURE","message":"The signature is not valid."}\n';
 
 let app: TestApp;
 let worker: Worker;
@@ -206,7 +206,9 @@ describe('a delivery that somebody sends again while its signature is good', () 
     const replay = async () => {
       const copies = Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? headers : { ...headers, ...one.uncovered }));
       const answers = await Promise.all(copies.map((copy) => deliver(one, body, copy)));
-      expect(answers.map(({ status, text }) => `${status} ${text}`)).toEqual(copies.map(() => '200 {"received":true}'));
+      expect(answers.map(({ status, text }) => `${status} ${text}`)).toEqual(
+        copies.map(() => '200 {"received":true}\n'),
+      );
     };
     await replay();
     await eventsToSettle(app);
