@@ -46,7 +46,9 @@ function toResponse(one: Customer): z.output<typeof customer> {
   };
 }
 
-const email = text(320, 3).regex(/^[^\s@]+@[^\s@]+$/, { error: 'wants an e-mail address' });
+const email = z
+  .email({ error: 'wants an e-mail address such as ada@example.com' })
+  .max(320, { error: 'wants 320 characters or fewer' });
 const name = text(500, 1);
 const phoneNumber = text(50, 1);
 const tag = 'Customers';

@@ -22,7 +22,7 @@ afterAll(() => app.close());
 const keysPath = (of = merchantId) => `/admin/merchants/${of}/api-keys`;
 const inSeconds = (seconds: number) => new Date(systemClock.now().getTime() + passedMs + seconds * 1000).toISOString();
 const asks = async (key: string) => (await app.call('GET', '/customers', undefined, bearer(key))).status;
-const newCustomer = (key: string) => app.call('POST', '/customers', { email: 'a@b.c', name: 'A' }, bearer(key));
+const newCustomer = (key: string) => app.call('POST', '/customers', { email: 'a@b.co', name: 'A' }, bearer(key));
 const listed = async (keyId: string): Promise<Answer['body']> =>
   (await operator.call('GET', keysPath())).body.items.find((one: { key_id: string }) => one.key_id === keyId);
 

@@ -111,7 +111,7 @@ describe('without its database', () => {
         ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
       });
     try {
-      const made = await call('/customers', { email: 'a@b.c', name: 'A' });
+      const made = await call('/customers', { email: 'a@b.co', name: 'A' });
       const { customer_id: id } = (await made.json()) as { customer_id: string };
       await proxy.cut();
       expect((await call('/healthz')).status).toBe(200);

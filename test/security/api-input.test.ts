@@ -158,13 +158,17 @@ describe('the body of a ledger entry', () => {
 
 describe('customers', () => {
   it.each<[string, unknown, string]>([
-    ['no name', { email: 'a@b.c' }, 'name:'],
-    ['an empty name', { email: 'a@b.c', name: '' }, 'name:'],
+    ['no name', { email: 'a@b.co' }, 'name:'],
+    ['an empty name', { email: 'a@b.co', name: '' }, 'name:'],
     ['no e-mail address', { name: 'A', email: 'nobody' }, 'email: wants an e-mail address'],
+    ['no domain', { name: 'A', email: 'ada@localhost' }, 'email: wants an e-mail address'],
+    ['a space', { name: 'A', email: 'ada @example.com' }, 'email: wants an e-mail address'],
+    ['two dots', { name: 'A', email: 'ada..l@example.com' }, 'email: wants an e-mail address'],
+    ['a long address', { name: 'A', email: `${'a'.repeat(310)}@example.com` }, 'email: wants 320 characters or fewer'],
     ['two addresses', { name: 'A', email: 'a@b.c x@y.z' }, 'email:'],
-    ['a long name', { email: 'a@b.c', name: 'n'.repeat(501) }, 'name: wants 1 to 500'],
-    ['a long number', { email: 'a@b.c', name: 'A', phone_number: '1'.repeat(51) }, 'phone_number:'],
-    ['an id of its own', { email: 'a@b.c', name: 'A', customer_id: 'mine' }, 'customer_id: is not a known field'],
+    ['a long name', { email: 'a@b.co', name: 'n'.repeat(501) }, 'name: wants 1 to 500'],
+    ['a long number', { email: 'a@b.co', name: 'A', phone_number: '1'.repeat(51) }, 'phone_number:'],
+    ['an id of its own', { email: 'a@b.co', name: 'A', customer_id: 'mine' }, 'customer_id: is not a known field'],
   ])('%s is refused', async (_, sent, message) => {
     for (const [method, path] of [
       ['POST', '/customers'],

@@ -267,6 +267,7 @@ function fittingText({ format, pattern, minLength = 0, maxLength = 400 }: JsonSc
       { weight: 1, arbitrary: fc.constantFrom(...MOMENTS) },
     );
   }
+  if (format === 'email') return fc.stringMatching(/^[A-Za-z0-9_+-]{1,20}@([a-z0-9]{1,10}\.){1,2}[a-z]{2,6}$/);
   if (pattern !== undefined) {
     return fc
       .stringMatching(new RegExp(pattern))
