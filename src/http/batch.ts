@@ -5,7 +5,16 @@ import { isUnavailable } from '../db/sqlstate.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { entryResponse, entryShape, walletResponse, walletShape } from './entry-shape.ts';
 import { text } from './fields.ts';
-import { isBlindRepeat, KEY_EXISTS, postingFields, publicRefusal, REPEATED_BLINDLY, toPosting } from './posting.ts';
+import {
+  headerKey,
+  idempotencyHeader,
+  isBlindRepeat,
+  KEY_EXISTS,
+  postingFields,
+  publicRefusal,
+  REPEATED_BLINDLY,
+  toPosting,
+} from './posting.ts';
 import { merchantRoute, type Route } from './route.ts';
 import type { Services } from './services.ts';
 import { validate } from './validate.ts';
@@ -33,6 +42,14 @@ const item = z
 
 type Item = z.output<typeof item>;
 
+/** Leaves room for the place of the entry, so that what is made of the key is no longer than a key may be. */
+const MAX_HEADER_KEY_LENGTH = 250;
+
+const BATCH_HEADER = idempotencyHeader(
+  MAX_HEADER_KEY_LENGTH,
+  'Gives a key to each entry that has none: `<this>/<its place, from 0>`. The same batch under the same header writes nothing twice.',
+);
+
 const ENTRIES_ERROR = `wants 1 to ${MAX_ENTRIES} entries`;
 
 const create = merchantRoute({
@@ -41,6 +58,7 @@ const create = merchantRoute({
   scope: 'write',
   tag: 'Wallets',
   summary: 'Credit or debit many wallets; every entry has its own key and its own outcome',
+  headers: BATCH_HEADER,
   body: z.strictObject({
     // Each entry is validated on its own, so that a mistake in one fails no other.
     entries: z
@@ -55,8 +73,12 @@ const create = merchantRoute({
       'One outcome for each entry, in the order of the request. Entries of one wallet are written in that order too.',
     schema: z.strictObject({ items: z.array(item) }),
   },
+  errors: ['INVALID_IDEMPOTENCY_KEY'],
   async handle({ services, merchantId, body, headers }) {
-    const items = await Promise.all(body.entries.map((entry) => postOne(services, merchantId, entry, headers)));
+    const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
+    const post = (entry: unknown, place: number) =>
+      postOne(services, merchantId, entry, { headers, spareKey: key === null ? null : `${key}/${place}` });
+    const items = await Promise.all(body.entries.map(post));
     return { items };
   },
 });
@@ -65,12 +87,12 @@ async function postOne(
   { ledger, logger }: Services,
   merchantId: string,
   entry: unknown,
-  headers: IncomingHttpHeaders,
+  { headers, spareKey }: { readonly headers: IncomingHttpHeaders; readonly spareKey: string | null },
 ): Promise<Item> {
   const parsed = validate(batchEntry, entry, 'INVALID_REQUEST_BODY');
   if (!parsed.ok) return refused(parsed.refusal);
   const { customer_id: customerId, ...body } = parsed.value;
-  const posting = toPosting(merchantId, customerId, body);
+  const posting = toPosting(merchantId, customerId, { ...body, idempotency_key: body.idempotency_key ?? spareKey });
   if (isBlindRepeat(posting, headers)) return refused(refusal('CONFLICT', REPEATED_BLINDLY));
   try {
     const outcome = await ledger.post(posting, headers.traceparent);

@@ -17,7 +17,16 @@ import {
   paging,
   queryInteger,
 } from './fields.ts';
-import { isBlindRepeat, KEY_EXISTS, postingFields, publicRefusal, REPEATED_BLINDLY, toPosting } from './posting.ts';
+import {
+  IDEMPOTENCY_HEADER,
+  isBlindRepeat,
+  KEY_EXISTS,
+  keyOfRequest,
+  postingFields,
+  publicRefusal,
+  REPEATED_BLINDLY,
+  toPosting,
+} from './posting.ts';
 import { merchantRoute, type Route } from './route.ts';
 
 const tag = 'Wallets';
@@ -31,6 +40,7 @@ const create = merchantRoute({
   tag,
   summary: 'Credit or debit a wallet',
   params: customerParams,
+  headers: IDEMPOTENCY_HEADER,
   body: z.strictObject(postingFields),
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
@@ -40,11 +50,13 @@ const create = merchantRoute({
     'CUSTOMER_NOT_FOUND',
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
+    'INVALID_IDEMPOTENCY_KEY',
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
   ],
   async handle({ services, merchantId, params, body, headers }) {
-    const posting = toPosting(merchantId, params.customer_id, body);
+    const idempotency_key = keyOfRequest(body.idempotency_key, headers);
+    const posting = toPosting(merchantId, params.customer_id, { ...body, idempotency_key });
     if (isBlindRepeat(posting, headers)) refuse('CONFLICT', REPEATED_BLINDLY);
     const outcome = await services.ledger.post(posting, headers.traceparent).catch((error: unknown) => {
       throw posting.idempotencyKey === null ? new KeylessError(error) : error;

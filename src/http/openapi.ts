@@ -70,7 +70,11 @@ function operation(route: Route, hoist: Hoist): Json {
     summary: route.summary,
     tags: [route.tag],
     ...securityOf(route),
-    parameters: [...parameters(route.params, 'path', hoist), ...parameters(route.query, 'query', hoist)],
+    parameters: [
+      ...parameters(route.params, 'path', hoist),
+      ...parameters(route.query, 'query', hoist),
+      ...parameters(z.object(route.headers), 'header', hoist),
+    ],
     ...requestBody(route, hoist),
     responses: { [status]: success, ...errorResponses(route) },
   };
@@ -86,7 +90,7 @@ function operationId({ method, path }: Route): string {
   return [method, ...words.filter((word) => word !== '')].join('_');
 }
 
-function parameters(schema: z.ZodType | null, place: 'path' | 'query', hoist: Hoist): Json[] {
+function parameters(schema: z.ZodType | null, place: 'path' | 'query' | 'header', hoist: Hoist): Json[] {
   if (schema === null) return [];
   const { properties, required } = objectSchema.parse(hoist(schema, 'input'));
   return Object.entries(properties).map(([name, { description, ...rest }]) => ({

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import type { Refusal } from '../errors.ts';
+import { type Refusal, refuse } from '../errors.ts';
 import type { Posting } from '../ledger/entry.ts';
 import type { Outcome } from '../ledger/post.ts';
 import { storedIdempotencyKey } from './entry-shape.ts';
@@ -20,6 +20,45 @@ export const postingFields = {
 };
 
 const postingBody = z.strictObject(postingFields);
+
+const MAX_KEY_LENGTH = 255;
+
+/** The header `Idempotency-Key` for the OpenAPI document. ASCII, since bytes beyond it are read in different ways on the way here. */
+export function idempotencyHeader(maxLength: number, description: string): Record<'Idempotency-Key', z.ZodType> {
+  const key = z.string().regex(/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/);
+  return { 'Idempotency-Key': key.max(maxLength).optional().meta({ description }) };
+}
+
+/** The header that does what `idempotency_key` does, for callers whose HTTP client or gateway sets it. */
+export const IDEMPOTENCY_HEADER = idempotencyHeader(
+  MAX_KEY_LENGTH,
+  'The same as `idempotency_key` in the body, for clients that set the header. ASCII; taken as it stands, quotes included. If both are given they must be equal.',
+);
+
+/**
+ * The key in the header `Idempotency-Key`, or null if there is none.
+ * @param maxLength in characters
+ * @throws {RefusalError} INVALID_IDEMPOTENCY_KEY
+ */
+export function headerKey(headers: IncomingHttpHeaders, maxLength = MAX_KEY_LENGTH): string | null {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return null;
+  if (typeof key === 'string' && key.length <= maxLength && /^[\x20-\x7e]+$/.test(key)) return key;
+  return refuse('INVALID_IDEMPOTENCY_KEY', `Idempotency-Key: wants 1 to ${maxLength} ASCII characters in the header.`);
+}
+
+/**
+ * The one key of a request.
+ * @throws {RefusalError} INVALID_IDEMPOTENCY_KEY if body and header name different ones: one of them would be ignored
+ */
+export function keyOfRequest(inBody: string | null | undefined, headers: IncomingHttpHeaders): string | null {
+  const inHeader = headerKey(headers);
+  if (inBody == null || inHeader === null || inBody === inHeader) return inBody ?? inHeader;
+  return refuse('INVALID_IDEMPOTENCY_KEY', KEYS_DIFFER);
+}
+
+const KEYS_DIFFER =
+  'Idempotency-Key: the header and idempotency_key in the body differ. Send one of them, or the same in both.';
 
 export function toPosting(merchantId: string, customerId: string, body: z.output<typeof postingBody>): Posting {
   return {

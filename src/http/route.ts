@@ -19,6 +19,8 @@ export interface Route {
   readonly summary: string;
   readonly params: z.ZodType | null;
   readonly query: z.ZodType | null;
+  /** Headers with a meaning of their own, for the document; the handler reads them. */
+  readonly headers: Readonly<Record<string, z.ZodType>>;
   readonly body: BodySpec | null;
   readonly response: ResponseSpec;
   /** What it may refuse with, besides what every route of its kind may. */
@@ -69,6 +71,7 @@ interface Spec<P extends z.ZodType, Q extends z.ZodType, R extends z.ZodType> {
   readonly summary: string;
   readonly params?: P;
   readonly query?: Q;
+  readonly headers?: Route['headers'];
   readonly response: ResponseSpec<R>;
   readonly errors?: readonly ErrorCode[];
 }
@@ -191,8 +194,8 @@ export function publicRoute<R extends z.ZodType, P extends z.ZodType = Nothing, 
 }
 
 function common<P extends z.ZodType, Q extends z.ZodType, R extends z.ZodType>(spec: Spec<P, Q, R>) {
-  const { method, path, tag, summary, params = null, query = null, response, errors = [] } = spec;
-  return { method, path, tag, summary, params, query, response, errors };
+  const { method, path, tag, summary, params = null, query = null, headers = {}, response, errors = [] } = spec;
+  return { method, path, tag, summary, params, query, headers, response, errors };
 }
 
 /** What a route does not declare, a request must not have. */

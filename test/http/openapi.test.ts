@@ -95,6 +95,25 @@ describe('the OpenAPI document', () => {
     });
   });
 
+  it('has the header Idempotency-Key wherever an API call moves money', () => {
+    const withHeader = operations().filter(({ operation }) =>
+      operation.parameters?.some((parameter) => parameter.in === 'header' && parameter.name === 'Idempotency-Key'),
+    );
+    expect(withHeader.map(({ method, path }) => `${method} ${path}`)).toEqual([
+      'post /customers/{customer_id}/wallets/ledger-entries',
+      'post /ledger-entries/batch',
+    ]);
+  });
+
+  it("says at every list how Dodo's SDKs count pages, and what Python's makes of page 0", () => {
+    const lists = operations().flatMap(({ operation }) =>
+      (operation.parameters ?? []).filter(({ name }) => name === 'page_number'),
+    );
+    expect(lists.length).toBeGreaterThan(4);
+    for (const list of lists)
+      expect(list).toMatchObject({ description: expect.stringMatching(/Python takes a 0 for a 1/) });
+  });
+
   it('asks for a key everywhere but where none is wanted', () => {
     const open = operations().filter(({ operation }) => operation.security?.length === 0);
     expect(open.map(({ path }) => path)).toEqual([

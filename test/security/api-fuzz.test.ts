@@ -276,6 +276,9 @@ const besides = fc.oneof(
   fc.constantFrom<Record<string, string>>(
     { 'x-stainless-retry-count': '1' },
     { 'x-stainless-lang': 'js' },
+    { 'idempotency-key': 'order 7' },
+    { 'idempotency-key': '\xe4' },
+    { 'idempotency-key': 'x'.repeat(300) },
     { 'x-request-id': "' \xff" },
     { 'x-forwarded-for': '::ffff:1.2.3.4, junk' },
     { 'x-http-method-override': 'DELETE' },
