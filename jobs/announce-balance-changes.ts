@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import { Announcer, type AnnouncerOptions } from '../src/announcements/announcer.ts';
+import { Announcer, type AnnouncerOptions } from '../src/outgoing/announcer.ts';
 
 /**
  * Tells merchants what changed: when a posting's job wakes it, and by itself when something is due. The job only carries the

@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
+import { BOUNDED_FETCH, QUEUES } from '../src/db/queues.ts';
 import { type ApplyJob, type ApplyResult, applyEvents } from '../src/inbox/apply.ts';
 import type { ApplyServices } from '../src/inbox/settle-facts.ts';
-import { BOUNDED_FETCH, QUEUES } from '../src/queues.ts';
 
 /** Turns stored provider events into wallet entries, a batch in a transaction. */
 export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServices): Promise<void> {

@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
-import { checkLowBalances, type ScanServices } from '../src/alerts/scan.ts';
-import type { Logger } from '../src/log.ts';
+import { checkLowBalances, type ScanServices } from '../src/ledger/low-balance/scan.ts';
+import type { Logger } from '../src/telemetry/log.ts';
 
 /** Runs the scheduled scan for low balances. */
 export async function workCheckLowBalances(boss: PgBoss, services: ScanServices, logger: Logger): Promise<void> {

@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
-import type { Outgoing } from '../src/announcements/index.ts';
-import { BOUNDED_FETCH, QUEUES } from '../src/queues.ts';
+import { BOUNDED_FETCH, QUEUES } from '../src/db/queues.ts';
+import type { Outgoing } from '../src/outgoing/index.ts';
 
 /** Tries deliveries of the embedded sender; each settles its own job, whatever becomes of the others of its batch. */
 export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 'deliver'>): Promise<void> {

@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import { QUEUES } from '../src/queues.ts';
+import { QUEUES } from '../src/db/queues.ts';
 import type { ReconcileServices } from '../src/reconciliation/reconcile.ts';
 import { startScheduledRuns, workOnRuns } from '../src/reconciliation/schedule.ts';
 

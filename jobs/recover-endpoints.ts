@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import type { Outgoing } from '../src/announcements/index.ts';
+import type { Outgoing } from '../src/outgoing/index.ts';
 
 /** Sends endpoints what they missed; what has to wait gets a job of its own for later. `shutdown` ends it after a page. */
 export async function workRecoverEndpoints(

@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
-import { requeueDeliveries } from '../src/announcements/direct-requeue.ts';
-import { requeueStranded, type StrandedServices } from '../src/inbox/stranded.ts';
+import { requeueStranded, type StrandedServices } from '../src/inbox/recover-stranded.ts';
+import { requeueDeliveries } from '../src/outgoing/embedded/requeue.ts';
 
 /** Finds stored events and deliveries that lost their job and enqueues them again. */
 export async function workRequeueStrandedEvents(boss: PgBoss, services: StrandedServices): Promise<void> {

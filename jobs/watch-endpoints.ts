@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import type { Outgoing } from '../src/announcements/index.ts';
+import type { Outgoing } from '../src/outgoing/index.ts';
 
 /** Looks for endpoints that the sender gave up on without telling us. */
 export async function workWatchEndpoints(

@@ -6,7 +6,7 @@ const PREFIXES = {
   customer: 'cus',
   event: 'evt',
   endpoint: 'ep',
-  // Not `msg`: see announcements/message-ids.ts.
+  // Not `msg`: see outgoing/message-ids.ts.
   message: 'whm',
   apiKey: 'key',
   attempt: 'atmpt',

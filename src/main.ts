@@ -1,18 +1,18 @@
 import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
-import { runCommand } from './command.ts';
-import { type Config, loadConfig, warnOfUnknownVariables } from './config.ts';
-import { ensureEncryptionKey, writeDatabaseUrl } from './data-dir.ts';
-import { lockData } from './data-lock.ts';
-import { databasePlace } from './db/database-place.ts';
+import { runCommand } from './commands/command.ts';
+import { migrate } from './commands/migrate.ts';
+import { endOnCrash, onShutdown } from './commands/shutdown.ts';
+import { ensureEncryptionKey, writeDatabaseUrl } from './config/data-dir.ts';
+import { lockData } from './config/data-lock.ts';
+import { databasePlace } from './config/database-place.ts';
+import { type Config, loadConfig, warnOfUnknownVariables } from './config/env.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
-import { migrate } from './db/migrate.ts';
 import { createServiceUsers } from './db/service-users.ts';
-import { createLogger, type Logger } from './log.ts';
-import { createMetrics } from './metrics.ts';
-import { endOnCrash, onShutdown } from './shutdown.ts';
-import { startTracing } from './tracing.ts';
+import { createLogger, type Logger } from './telemetry/log.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { startTracing } from './telemetry/tracing.ts';
 import { startWeb } from './web.ts';
 
 const HELP = `Usage: npm start

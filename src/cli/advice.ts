@@ -1,6 +1,6 @@
 import type { ProviderEvent } from '../inbox/events.ts';
 import type { ParkReason } from '../payments/fact.ts';
-import { LISTABLE_PROVIDERS } from '../providers/names.ts';
+import { LISTABLE_PROVIDERS } from '../providers/shared/names.ts';
 
 /** What the advice about an event depends on. */
 export type AdvisedEvent = Pick<ProviderEvent, 'eventId' | 'sourceId' | 'provider' | 'state' | 'reason' | 'paymentId'>;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { renderAudit } from '../ledger/audit-report.ts';
-import { runAudit } from '../ledger/audit-run.ts';
+import { renderAudit } from '../audit/report.ts';
+import { runAudit } from '../audit/run.ts';
 import { addCommand } from './command.ts';
 import { printable } from './output.ts';
 

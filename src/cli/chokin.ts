@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { explain } from '../command.ts';
+import { explain } from '../commands/command.ts';
 import { RefusalError } from '../errors.ts';
 import { allowClosedPipes, note, printError } from './output.ts';
 

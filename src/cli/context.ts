@@ -1,19 +1,19 @@
 import type { PgBoss } from 'pg-boss';
-import { createNudger, type Nudger } from '../announcements/nudge.ts';
 import { systemClock } from '../clock.ts';
-import { type Config, loadConfig } from '../config.ts';
-import { locateDatabase } from '../data-dir.ts';
+import { locateDatabase } from '../config/data-dir.ts';
+import { type Config, loadConfig } from '../config/env.ts';
+import { ledgerSettings } from '../config/ledger-settings.ts';
+import { SecretBox } from '../crypto/secret-box.ts';
 import { createPool, type Pool } from '../db/pool.ts';
+import { createBoss } from '../db/queues.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
-import { LedgerLanes } from '../ledger/lane.ts';
-import { createLogger, type Logger } from '../log.ts';
+import { LedgerLanes } from '../ledger/batches.ts';
 import type { AdminServices } from '../merchants/administration.ts';
 import { getMerchant, type Merchant } from '../merchants/merchant-store.ts';
 import { SourceDirectory } from '../merchants/sources.ts';
-import { createBoss } from '../queues.ts';
-import { SecretBox } from '../secret-box.ts';
-import { ledgerSettings } from '../settings.ts';
+import { createNudger, type Nudger } from '../outgoing/wake-announcer.ts';
+import { createLogger, type Logger } from '../telemetry/log.ts';
 
 /**
  * What a command works with. Everything is opened when it is first asked for and closed at the end, so that a command

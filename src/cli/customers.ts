@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { type Customer, findByAnyId, getCustomer, listCustomers, refuseUnknownCustomer } from '../customers/store.ts';
-import { customerResponse } from '../http/customers.ts';
-import { text } from '../http/fields.ts';
-import { walletListResponse } from '../http/wallets.ts';
+import { customerResponse } from '../http/routes/customers.ts';
+import { walletListResponse } from '../http/routes/wallets.ts';
 import { readWallets } from '../ledger/store.ts';
+import { text } from '../views/fields.ts';
 import { addMerchantCommand, takes, UsageError } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { moreAfter, pageOf, pageOptions } from './paging.ts';

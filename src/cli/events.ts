@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { eventResponse } from '../http/events.ts';
-import { text } from '../http/fields.ts';
-import { dismissByHand, findEvent, replayByHand } from '../inbox/by-hand.ts';
+import { eventResponse } from '../http/routes/events.ts';
 import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
+import { dismissByHand, findEvent, replayByHand } from '../inbox/manual.ts';
+import { text } from '../views/fields.ts';
 import { commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import { nextCommands, properties, table, time } from './output.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { redriveEvents } from '../inbox/redrive.ts';
-import { type DeadJob, deadJobs, deadLetterOf, QUEUE_NAMES, type QueueName, queueBacklogs } from '../queues.ts';
+import { type DeadJob, deadJobs, deadLetterOf, QUEUE_NAMES, type QueueName, queueBacklogs } from '../db/queues.ts';
+import { redriveEvents } from '../inbox/recover-dead.ts';
 import { addCommand, takes } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { count } from './values.ts';

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { keyResponse, newKeyResponse } from '../http/admin-api-keys.ts';
-import { text } from '../http/fields.ts';
+import { keyResponse, newKeyResponse } from '../http/admin/api-keys.ts';
 import { apiKeysOf, createApiKey, endApiKey, type NewApiKey, rotateApiKey } from '../merchants/administration.ts';
+import { text } from '../views/fields.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { duration, expiry, id } from './values.ts';

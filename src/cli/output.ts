@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import { formatTable } from '../table.ts';
+import { formatTable } from '../views/table.ts';
 
 /** The one place where the command line speaks: results to standard output, everything else to standard error. */
 

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import { requireCustomer } from '../customers/store.ts';
-import { text } from '../http/fields.ts';
-import { describePayment, type PaymentResponse } from '../http/payments.ts';
+import { describePayment, type PaymentResponse } from '../http/routes/payments.ts';
 import { formatMinor } from '../money.ts';
 import { type ListedPayment, listPayments } from '../payments/list.ts';
 import type { Payment } from '../payments/payment.ts';
+import { text } from '../views/fields.ts';
 import { addMerchantCommand, takes } from './command.ts';
 import { eventTable } from './events.ts';
 import { alignRight, heading, properties, table, time } from './output.ts';

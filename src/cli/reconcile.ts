@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { RefusalError } from '../errors.ts';
-import { itemResponse, runResponse } from '../http/reconciliation.ts';
-import { PROVIDER_NAMES } from '../providers/names.ts';
+import { itemResponse, runResponse } from '../http/routes/reconciliation.ts';
+import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { connectWith } from '../reconciliation/connect.ts';
 import { listItems } from '../reconciliation/item-store.ts';
 import { type Progress, type ReconcileServices, reconcile } from '../reconciliation/reconcile.ts';

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
-import { readCommandSecret, SECRET_VARIABLES } from '../config.ts';
-import { Secret } from '../secret.ts';
-import { API_KEY_PATTERN, API_KEY_WANTED } from '../webhook-secret.ts';
+import { readCommandSecret, SECRET_VARIABLES } from '../config/env.ts';
+import { Secret } from '../crypto/secret.ts';
+import { API_KEY_PATTERN, API_KEY_WANTED } from '../providers/secret-form.ts';
 import { UsageError } from './command.ts';
 
 /** Secrets come from standard input or the environment: every user of the machine can see a command's arguments. */

@@ -3,8 +3,8 @@ import { sourcesOf } from '../merchants/administration.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/sources.ts';
 import type { Purpose } from '../payments/payment.ts';
-import type { ProviderName } from '../providers/names.ts';
-import { SIMULATED_PROVIDERS, type SimulatedProvider } from '../providers/simulated-event.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
+import { SIMULATED_PROVIDERS, type SimulatedProvider } from '../providers/shared/simulated-event.ts';
 import { UsageError } from './command.ts';
 import type { CliContext } from './context.ts';
 

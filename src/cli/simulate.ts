@@ -1,18 +1,17 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/env.ts';
 import { requireCustomer } from '../customers/store.ts';
 import { refuse } from '../errors.ts';
-import { eventResponse } from '../http/events.ts';
-import { currency, text } from '../http/fields.ts';
+import { eventResponse } from '../http/routes/events.ts';
 import { readWallets } from '../ledger/store.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/sources.ts';
 import { formatMinor } from '../money.ts';
 import type { Payment } from '../payments/payment.ts';
 import { findPayments } from '../payments/store.ts';
-import { minorFromInteger } from '../providers/currency.ts';
-import { PROVIDER_NAMES, type ProviderName } from '../providers/names.ts';
+import { minorFromInteger } from '../providers/shared/currency.ts';
+import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 import {
   DISPUTE_OUTCOMES,
   isSimulatedPaymentId,
@@ -22,7 +21,8 @@ import {
   type SimulatedMoney,
   simulatedDisputeId,
   simulatedEvent,
-} from '../providers/simulated-event.ts';
+} from '../providers/shared/simulated-event.ts';
+import { currency, text } from '../views/fields.ts';
 import { asWord, commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, type Result, takes, UsageError } from './command.ts';
 import type { CliContext } from './context.ts';

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { SECRET_VARIABLES } from '../config.ts';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config-sources.ts';
-import { configuredResponse, recordResponse } from '../http/admin-source-shape.ts';
-import { findConfigured, requireRecord } from '../http/admin-sources.ts';
-import { text } from '../http/fields.ts';
+import { SECRET_VARIABLES } from '../config/env.ts';
+import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config/provider-env.ts';
+import type { Secret } from '../crypto/secret.ts';
+import { findConfigured, requireRecord } from '../http/admin/sources.ts';
 import {
   addWebhookSecret,
   changeSource,
@@ -13,8 +12,9 @@ import {
   sourcesOf,
 } from '../merchants/administration.ts';
 import { sourcesWithPayments } from '../payments/list.ts';
-import { PROVIDER_NAMES } from '../providers/names.ts';
-import type { Secret } from '../secret.ts';
+import { PROVIDER_NAMES } from '../providers/shared/names.ts';
+import { text } from '../views/fields.ts';
+import { configuredResponse, recordResponse } from '../views/source.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { readSecret, readWebhookSecret } from './secret-input.ts';

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { InvariantError } from '../errors.ts';
-import type { Logger } from '../log.ts';
+import type { Logger } from '../telemetry/log.ts';
 
 export type Pool = pg.Pool;
 

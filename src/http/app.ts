@@ -4,16 +4,16 @@ import express, { type ErrorRequestHandler, type Express } from 'express';
 import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import { refusal } from '../errors.ts';
-import type { Logger } from '../log.ts';
-import { docsRouter } from './docs.ts';
-import { dodoOnly } from './dodo.ts';
-import { NOWHERE, replyTo } from './failure.ts';
-import { homeRouter } from './home.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { docsRouter } from './kit/docs.ts';
+import { dodoOnly } from './kit/dodo.ts';
+import { NOWHERE, replyTo } from './kit/failure.ts';
+import { openApiDocument } from './kit/openapi.ts';
+import { fail, type ServeOptions, send, serve } from './kit/serve.ts';
+import type { Services } from './kit/services.ts';
 import { serveMetrics } from './metrics.ts';
-import { openApiDocument } from './openapi.ts';
+import { homeRouter } from './routes/home.ts';
 import { ROUTES } from './routes.ts';
-import { fail, type ServeOptions, send, serve } from './serve.ts';
-import type { Services } from './services.ts';
 
 /** The HTTP side as an Express application. It listens nowhere yet. */
 export function createApp(services: Services, options: ServeOptions = { checkResponses: false }): Express {

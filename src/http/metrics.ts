@@ -1,13 +1,13 @@
 import express, { type ErrorRequestHandler, type Express } from 'express';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/env.ts';
+import { equalInConstantTime } from '../crypto/signature.ts';
 import type { Pool } from '../db/pool.ts';
 import { refusal } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
-import { equalInConstantTime } from '../signature.ts';
-import { bearerKey } from './auth.ts';
-import { NOWHERE, replyTo } from './failure.ts';
-import { send } from './serve.ts';
-import { databaseAnswers } from './system.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { bearerKey } from './kit/auth.ts';
+import { NOWHERE, replyTo } from './kit/failure.ts';
+import { send } from './kit/serve.ts';
+import { databaseAnswers } from './routes/system.ts';
 
 export interface MetricsServices {
   readonly metrics: Metrics;

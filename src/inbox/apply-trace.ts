@@ -1,4 +1,4 @@
-import type { Span, Tracing } from '../tracing.ts';
+import type { Span, Tracing } from '../telemetry/tracing.ts';
 import type { LockedEvent } from './events.ts';
 import type { Work } from './settle-facts.ts';
 

@@ -1,10 +1,10 @@
+import { ClaimLostError, completeJobs } from '../db/queues.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/sources.ts';
 import type { Payment } from '../payments/payment.ts';
 import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';
-import { ClaimLostError, completeJobs } from '../queues.ts';
 import { ApplyTrace } from './apply-trace.ts';
 import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { noteOldNews } from './old-news.ts';

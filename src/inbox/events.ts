@@ -1,10 +1,10 @@
 import type { PgBoss } from 'pg-boss';
 import type { Pool } from '../db/pool.ts';
+import { bossDatabase } from '../db/queues.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, type Refusal, refusal } from '../errors.ts';
 import type { ParkReason } from '../payments/fact.ts';
 import type { PaymentKey } from '../payments/store.ts';
-import { bossDatabase } from '../queues.ts';
 
 export type EventState = 'pending' | 'applied' | 'ignored' | 'waiting' | 'parked' | 'dismissed';
 

@@ -1,17 +1,17 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
-import { Lane } from '../db/lane.ts';
+import { Lane } from '../db/batcher.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
-import type { Logger } from '../log.ts';
 import type { Source } from '../merchants/sources.ts';
-import type { Metrics } from '../metrics.ts';
 import { PROVIDERS } from '../providers/index.ts';
-import type { ProviderName } from '../providers/names.ts';
-import type { AnyProvider, Delivery } from '../providers/provider.ts';
-import type { Span, Tracing } from '../tracing.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
+import type { AnyProvider, Delivery } from '../providers/shared/provider.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Span, Tracing } from '../telemetry/tracing.ts';
 import { type NewEvent, storeEvents } from './store-events.ts';
 
 /** What became of a delivery. Only `refused` (a bad signature) stores nothing. */

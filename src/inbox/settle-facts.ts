@@ -1,24 +1,24 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
+import { resolveCustomers } from '../customers/resolve.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Tx } from '../db/transaction.ts';
 import { type ErrorCode, invariant, type Refusal } from '../errors.ts';
+import { tallyOutcomes } from '../ledger/count-outcomes.ts';
 import type { Posting } from '../ledger/entry.ts';
+import { noteTraces } from '../ledger/posting-traces.ts';
 import { type LedgerSettings, postBatch } from '../ledger/store.ts';
-import { tallyOutcomes } from '../ledger/tally.ts';
-import { noteTraces } from '../ledger/traces.ts';
-import type { Logger } from '../log.ts';
 import type { Source, Sources } from '../merchants/sources.ts';
-import type { Metrics, PostingTally } from '../metrics.ts';
+import { type CustomerResolution, evaluate, hasPostings, namedCustomer } from '../payments/decide.ts';
 import type { Fact, ParkReason, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { intentOf } from '../payments/intent.ts';
 import { type Payment, withoutPostings } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
 import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
-import type { Tracing } from '../tracing.ts';
-import { type CustomerResolution, evaluate, hasPostings, namedCustomer } from './evaluate.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics, PostingTally } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import type { LockedEvent, Verdict } from './events.ts';
-import { resolveCustomers } from './resolve-customers.ts';
 
 export interface ApplyServices {
   readonly pool: Pool;

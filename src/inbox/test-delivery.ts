@@ -3,7 +3,7 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import type { Source, Sources } from '../merchants/sources.ts';
-import { signedTestEvent } from '../providers/test-event.ts';
+import { signedTestEvent } from '../providers/shared/test-event.ts';
 import { getEvent, type ProviderEvent } from './events.ts';
 import type { Receiver } from './receive.ts';
 

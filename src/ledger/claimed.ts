@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/transaction.ts';
 import type { Entry, WalletAlert, WalletKey } from './entry.ts';
+import { type ClaimedWallet, keyColumns } from './outbox.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
-import { type ClaimedWallet, keyColumns } from './unannounced.ts';
 
 /** What claims are about: first how large it is, then the entries and alerts themselves. */
 

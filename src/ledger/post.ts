@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { invariant, type Refusal, refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import { type Entry, MAY_OVERDRAW, type Posting, type Wallet, type WalletAlert, walletKeyText } from './entry.ts';
-import { decideLowBalance, type LowBalanceRule, raise } from './low-balance.ts';
+import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule.ts';
 
 /**
  * What became of one posting.

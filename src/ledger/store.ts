@@ -1,7 +1,7 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { type Entry, type Posting, type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
-import type { LowBalanceRule } from './low-balance.ts';
+import type { LowBalanceRule } from './low-balance/rule.ts';
 import { idempotencyText, type Outcome, type PostResult, post } from './post.ts';
 import { ENTRY_COLUMNS, type EntryRow, toEntry, toWallet, WALLET_COLUMNS, type WalletRow } from './rows.ts';
 

@@ -1,14 +1,14 @@
 import type { Clock } from '../clock.ts';
-import { defaultMetadataRule } from '../config-sources.ts';
+import { defaultMetadataRule } from '../config/provider-env.ts';
+import type { Secret } from '../crypto/secret.ts';
+import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
-import { ProviderApiError } from '../provider-apis/api.ts';
-import type { ProviderName } from '../providers/names.ts';
-import type { Secret } from '../secret.ts';
-import type { SecretBox } from '../secret-box.ts';
-import { webhookSecretProblem } from '../webhook-secret.ts';
+import { webhookSecretProblem } from '../providers/secret-form.ts';
+import { ProviderApiError } from '../providers/shared/api.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
 import {
   type ApiKeyInput,
   type ApiKeyRecord,
@@ -252,7 +252,7 @@ async function storeApiAccess(
   now: Date,
 ): Promise<void> {
   // Loaded only now: the clients bring providers' SDKs, which would slow down every command of the terminal.
-  const { PROVIDER_APIS } = await import('../provider-apis/index.ts');
+  const { PROVIDER_APIS } = await import('../providers/apis.ts');
   const connect = PROVIDER_APIS[provider];
   if (connect === undefined) refuse('NOT_IMPLEMENTED', `The payments of ${provider} cannot be listed by its API.`);
   try {

@@ -1,7 +1,7 @@
+import { hintOf } from '../crypto/secret-box.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { newId } from '../ids.ts';
-import { hintOf } from '../secret-box.ts';
 import { hashApiKey, type Scope } from './api-keys.ts';
 
 /** A merchant's keys in the database: hashes, and what people need to tell them apart. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/env.ts';
 import type { Pool } from '../db/pool.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { storeApiKey } from './api-key-store.ts';

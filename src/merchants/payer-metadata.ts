@@ -1,8 +1,8 @@
-import { defaultMetadataRule, obeysPayers } from '../config-sources.ts';
+import { defaultMetadataRule, obeysPayers } from '../config/provider-env.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
-import type { Logger } from '../log.ts';
-import { PROVIDER_NAMES } from '../providers/names.ts';
+import { PROVIDER_NAMES } from '../providers/shared/names.ts';
+import type { Logger } from '../telemetry/log.ts';
 import { selectSourcesObeyingAll } from './source-store.ts';
 import type { SourceDirectory } from './sources.ts';
 

@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
-import type { SourceSettings } from '../config-sources.ts';
+import type { SourceSettings } from '../config/provider-env.ts';
+import { Secret } from '../crypto/secret.ts';
+import { hintOf, type SecretBox } from '../crypto/secret-box.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { newId } from '../ids.ts';
-import { PROVIDER_NAMES, type ProviderName } from '../providers/names.ts';
-import { Secret } from '../secret.ts';
-import { hintOf, type SecretBox } from '../secret-box.ts';
+import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 import type { Source } from './sources.ts';
 
 /** Provider accounts in the database, with their secrets encrypted. */

@@ -1,9 +1,9 @@
-import type { Config } from '../config.ts';
-import type { SourceSettings } from '../config-sources.ts';
+import type { Config } from '../config/env.ts';
+import type { SourceSettings } from '../config/provider-env.ts';
+import type { Secret } from '../crypto/secret.ts';
+import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Queryable } from '../db/transaction.ts';
-import type { ProviderName } from '../providers/names.ts';
-import type { Secret } from '../secret.ts';
-import type { SecretBox } from '../secret-box.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
 import { selectSource, selectSourcesWithApi } from './source-store.ts';
 
 /**

@@ -1,14 +1,14 @@
-import { adyen } from './adyen.ts';
-import { cashfree } from './cashfree.ts';
-import { dodo } from './dodo.ts';
-import { lemonsqueezy } from './lemonsqueezy.ts';
-import type { ProviderName } from './names.ts';
-import { paddle } from './paddle.ts';
-import { paypal } from './paypal.ts';
-import { polar } from './polar.ts';
-import type { AnyProvider } from './provider.ts';
-import { razorpay } from './razorpay.ts';
-import { stripe } from './stripe.ts';
+import { adyen } from './adyen/events.ts';
+import { cashfree } from './cashfree/events.ts';
+import { dodo } from './dodo/events.ts';
+import { lemonsqueezy } from './lemonsqueezy/events.ts';
+import { paddle } from './paddle/events.ts';
+import { paypal } from './paypal/events.ts';
+import { polar } from './polar/events.ts';
+import { razorpay } from './razorpay/events.ts';
+import type { ProviderName } from './shared/names.ts';
+import type { AnyProvider } from './shared/provider.ts';
+import { stripe } from './stripe/events.ts';
 
 /** The adapter of every provider. */
 export const PROVIDERS = {

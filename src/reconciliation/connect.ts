@@ -1,7 +1,7 @@
-import type { Config } from '../config.ts';
+import type { Config } from '../config/env.ts';
 import type { Source } from '../merchants/sources.ts';
-import type { ProviderApi } from '../provider-apis/api.ts';
-import { PROVIDER_APIS } from '../provider-apis/index.ts';
+import { PROVIDER_APIS } from '../providers/apis.ts';
+import type { ProviderApi } from '../providers/shared/api.ts';
 
 /** Connects to the provider's API of a source; null where the source has no API key or Chokin cannot list its provider's payments. */
 export function connectWith({ apiUrls }: Pick<Config, 'apiUrls'>): (source: Source) => ProviderApi | null {

@@ -1,7 +1,7 @@
 import type { Source } from '../merchants/sources.ts';
 import type { Fact } from '../payments/fact.ts';
-import type { Listed } from '../provider-apis/api.ts';
 import { PROVIDERS } from '../providers/index.ts';
+import type { Listed } from '../providers/shared/api.ts';
 
 /** An object as its provider's adapter reads it. */
 export interface Reading {

@@ -1,5 +1,5 @@
-import type { ListedKind } from '../provider-apis/api.ts';
-import type { ProviderName } from '../providers/names.ts';
+import type { ListedKind } from '../providers/shared/api.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
 
 /**
  * What a run does, in this order: it lists what the provider has, kind by kind; asks again for what is unfinished here,

@@ -1,7 +1,7 @@
+import { UnreadableSecretError } from '../crypto/secret-box.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError } from '../errors.ts';
 import type { Source } from '../merchants/sources.ts';
-import { UnreadableSecretError } from '../secret-box.ts';
 import { type ReconcileServices, reconcile } from './reconcile.ts';
 import type { Run } from './run.ts';
 import { knowSource, sinceOf } from './source-state.ts';

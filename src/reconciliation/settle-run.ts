@@ -1,9 +1,9 @@
-import { outgoingMessage } from '../announcements/catalogue.ts';
-import { messageIdFrom } from '../announcements/message-ids.ts';
-import type { OutgoingMessage } from '../announcements/outgoing.ts';
-import { leaveMessages } from '../announcements/unsent.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
+import { outgoingMessage } from '../outgoing/catalogue.ts';
+import { messageIdFrom } from '../outgoing/message-ids.ts';
+import type { OutgoingMessage } from '../outgoing/outgoing.ts';
+import { leaveMessages } from '../outgoing/unsent.ts';
 import { type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
 import { type SettledItem, settleItems } from './item-store.ts';
 import type { ReconcileServices } from './reconcile.ts';

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { ProviderName } from '../providers/names.ts';
+import type { ProviderName } from '../providers/shared/names.ts';
 import type { Outcome, Phase, RequestedBy, Run } from './run.ts';
 
 /** Runs in the database. `item-store.ts` has what they found. */

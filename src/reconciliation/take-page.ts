@@ -6,7 +6,7 @@ import type { Source } from '../merchants/sources.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { confirmPayments, type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
-import type { Listed, ProviderApi } from '../provider-apis/api.ts';
+import type { Listed, ProviderApi } from '../providers/shared/api.ts';
 import { type Comparison, compare } from './compare.ts';
 import { type EventInHand, eventsByKeys, eventsInHand, insertItems, takenPayments } from './item-store.ts';
 import { type Reading, read } from './reading.ts';

@@ -5,10 +5,10 @@ import Stripe from 'stripe';
 import { z } from 'zod';
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/env.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { STRIPE_SECRET } from '../support/signing.ts';
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { announce } from '../../src/announcements/announce.ts';
-import { DirectPublisher } from '../../src/announcements/direct-publisher.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
+import { createBoss } from '../../src/db/queues.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss } from '../../src/queues.ts';
+import { announce } from '../../src/outgoing/announce.ts';
+import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';

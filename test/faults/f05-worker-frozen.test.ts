@@ -16,7 +16,7 @@ import { eventually } from '../support/wait.ts';
  */
 const QUEUE = 'apply-provider-event';
 const EVENTS = 12;
-/** A heartbeat of 10 s that is looked for every 5 s (src/queues.ts), and the first retry. */
+/** A heartbeat of 10 s that is looked for every 5 s (src/db/queues.ts), and the first retry. */
 const TAKEN_OVER_MS = 30_000;
 
 interface Point {

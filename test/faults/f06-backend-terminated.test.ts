@@ -13,7 +13,7 @@ import { eventually } from '../support/wait.ts';
  * is lost to its pool or used again, and all is well by itself.
  */
 const POOL_SIZE = 4;
-/** An event that was hit in three rounds one after another waits so long for its next try (src/queues.ts). */
+/** An event that was hit in three rounds one after another waits so long for its next try (src/db/queues.ts). */
 const BACK_OFF_MS = 16_000;
 
 it('every session of web and worker is ended under traffic: 503 for a moment, and well again', async ({

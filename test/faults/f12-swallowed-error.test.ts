@@ -1,9 +1,9 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bossDatabase, createBoss } from '../../src/db/queues.ts';
 import { type Tx, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
-import { createLogger } from '../../src/log.ts';
-import { bossDatabase, createBoss } from '../../src/queues.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 

@@ -13,7 +13,7 @@ import { stripeDispute, stripePayment, stripeRefund } from '../support/signing.t
 /**
  * F15: providers tell of a payment in any order, and tell everything again. Every order of six events of a payment, and
  * random ones of more, end in the state that they have in order; signed, received and applied as a worker does it. That
- * the pure core bears any order is tested in test/property/settle.test.ts.
+ * the pure core bears any order is tested in test/payments/settle.property.test.ts.
  */
 
 let database: TestDatabase;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
-import { loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss } from '../../src/queues.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { createBoss } from '../../src/db/queues.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { type Debit, newDebit, type TrafficEvent } from '../support/fault-traffic.ts';

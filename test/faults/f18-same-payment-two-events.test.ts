@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Worker } from '../../jobs/worker.ts';
-import type { ProviderName } from '../../src/providers/names.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
 import {
   ADAPTERS,
   ALL_SOURCES,

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listen } from '../../src/http/server.ts';
+import { listen } from '../../src/http/kit/server.ts';
 import { RawSocket } from '../security/raw-socket.ts';
 import { ALL_SOURCES, SIGNED_PROVIDERS, signed } from '../security/signed-providers.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

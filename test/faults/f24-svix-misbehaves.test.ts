@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { announce } from '../../src/announcements/announce.ts';
+import { announce } from '../../src/outgoing/announce.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { newDebit } from '../support/fault-traffic.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { freePort } from '../../src/db/embedded.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss, deadLetterOf } from '../../src/queues.ts';
+import { createBoss, deadLetterOf } from '../../src/db/queues.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
 import { readAlerts } from '../support/ops-files.ts';

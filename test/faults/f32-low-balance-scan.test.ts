@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
+import { createBoss } from '../../src/db/queues.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss } from '../../src/queues.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { newDebit } from '../support/fault-traffic.ts';
 import { makeCustomers, posting, SETTINGS } from '../support/ledger.ts';

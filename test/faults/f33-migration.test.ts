@@ -2,9 +2,9 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/commands/migrate.ts';
 import { autocommit } from '../../src/db/transaction.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { ROOT } from '../support/cli.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { FaultRig } from '../support/fault-rig.ts';
@@ -43,7 +43,7 @@ describe('a migration of an empty database', () => {
     let kills = 0;
     for (let k = 2; ; k += 5) {
       const killed = Promise.withResolvers<void>();
-      const process = startProcess('src/db/migrate.ts', { DATABASE_URL: through(database) });
+      const process = startProcess('src/commands/migrate.ts', { DATABASE_URL: through(database) });
       const armed = proxy.arm(k, {
         when: k % 2 === 0 ? 'before' : 'after',
         connection: 'cut',
@@ -71,7 +71,7 @@ describe('a migration of an empty database', () => {
   it('by several processes at once is done by one of them, and the others find nothing to do', async () => {
     const database = await newDatabase();
     const processes = Array.from({ length: 3 }, () =>
-      startProcess('src/db/migrate.ts', { DATABASE_URL: database.ownerUrl }),
+      startProcess('src/commands/migrate.ts', { DATABASE_URL: database.ownerUrl }),
     );
     expect(await Promise.all(processes.map((process) => process.exited))).toEqual([0, 0, 0]);
     const outputs = processes.map((process) => process.output().trim()).sort();

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { bearer, type Operator, operatorOf, startSecondWeb } from '../support/admin.ts';
 import { type Answer, API_KEY, startTestApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/wait.ts';

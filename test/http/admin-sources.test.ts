@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLogger } from '../../src/log.ts';
-import { PROVIDER_NAMES } from '../../src/providers/names.ts';
+import { PROVIDER_NAMES } from '../../src/providers/shared/names.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { bearer, type Operator, operatorOf, secretOf, sourcesPath } from '../support/admin.ts';
 import { type Answer, startTestApp, type TestApp } from '../support/app.ts';
 import { DODO_SECRET, STRIPE_SECRET } from '../support/signing.ts';

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DODO_ONLY } from '../../src/http/dodo.ts';
+import { DODO_ONLY } from '../../src/http/kit/dodo.ts';
 import { ROUTES } from '../../src/http/routes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { ROOT } from '../support/cli.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { OUTGOING_EVENT_TYPES } from '../../src/announcements/catalogue.ts';
 import { ROUTES } from '../../src/http/routes.ts';
+import { OUTGOING_EVENT_TYPES } from '../../src/outgoing/catalogue.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 
 type Json = Record<string, unknown>;

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Worker } from '../../jobs/worker.ts';
-import { createOutgoing } from '../../src/announcements/index.ts';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss } from '../../src/queues.ts';
-import { SecretBox } from '../../src/secret-box.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { SecretBox } from '../../src/crypto/secret-box.ts';
+import { createBoss } from '../../src/db/queues.ts';
+import { createOutgoing } from '../../src/outgoing/index.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestWorker } from '../support/admin.ts';
 import { type Answer, startTestApp, type TestApp } from '../support/app.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PROVIDERS } from '../../src/providers/index.ts';
-import { paypalProvider } from '../../src/providers/paypal.ts';
+import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import {
   PAYPAL_CERTIFICATE_URL,

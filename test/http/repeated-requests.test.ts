@@ -1,7 +1,7 @@
 import DodoPayments from 'dodopayments';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LaneFullError } from '../../src/db/lane.ts';
-import { failureOf, KeylessError } from '../../src/http/failure.ts';
+import { LaneFullError } from '../../src/db/batcher.ts';
+import { failureOf, KeylessError } from '../../src/http/kit/failure.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 

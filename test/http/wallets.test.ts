@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
-import { usdTotal } from '../../src/http/usd-total.ts';
-import { createLogger } from '../../src/log.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { usdTotal } from '../../src/ledger/usd-total.ts';
 import { parseRate } from '../../src/money.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb, type Web } from '../../src/web.ts';
 import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';

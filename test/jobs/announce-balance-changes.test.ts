@@ -1,12 +1,12 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { workAnnounceBalanceChanges } from '../../jobs/announce-balance-changes.ts';
-import type { Announcer } from '../../src/announcements/announcer.ts';
-import { createNudger } from '../../src/announcements/nudge.ts';
-import type { OutgoingMessage } from '../../src/announcements/outgoing.ts';
-import type { Publisher, SendResult } from '../../src/announcements/publisher.ts';
-import { createLogger } from '../../src/log.ts';
-import { createBoss } from '../../src/queues.ts';
+import { createBoss } from '../../src/db/queues.ts';
+import type { Announcer } from '../../src/outgoing/announcer.ts';
+import type { OutgoingMessage } from '../../src/outgoing/outgoing.ts';
+import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';
+import { createNudger } from '../../src/outgoing/wake-announcer.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers } from '../support/ledger.ts';
 import { eventually } from '../support/wait.ts';

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deadLetterOf } from '../../src/db/queues.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { invariant } from '../../src/errors.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import { getEvent } from '../../src/inbox/events.ts';
+import { requeueStranded } from '../../src/inbox/recover-stranded.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
-import { requeueStranded } from '../../src/inbox/stranded.ts';
 import type { Sources } from '../../src/merchants/sources.ts';
-import { deadLetterOf } from '../../src/queues.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkLowBalances } from '../../src/alerts/scan.ts';
 import { transaction } from '../../src/db/transaction.ts';
+import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
 import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';

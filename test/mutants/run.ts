@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { formatTable } from '../../src/table.ts';
+import { formatTable } from '../../src/views/table.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 
 const HELP = `Usage: npm run mutants [-- --only <text>]

@@ -1,4 +1,4 @@
-import type { ListedKind } from '../../src/provider-apis/api.ts';
+import type { ListedKind } from '../../src/providers/shared/api.ts';
 import type { SeededName } from '../support/seeded-doubles.ts';
 
 /** A provider whose OpenAPI description is published, but in no package: a developer downloads it and names the file. */

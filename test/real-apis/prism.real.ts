@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Listed, type ListedKind, type ProviderApi, ProviderApiError } from '../../src/provider-apis/api.ts';
-import { PROVIDER_APIS } from '../../src/provider-apis/index.ts';
-import { Secret } from '../../src/secret.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { PROVIDER_APIS } from '../../src/providers/apis.ts';
+import { type Listed, type ListedKind, type ProviderApi, ProviderApiError } from '../../src/providers/shared/api.ts';
 import { RecordingProxy } from '../support/recording-proxy.ts';
 import { SEEDED, SEEDED_AT } from '../support/seeded-doubles.ts';
 import { DESCRIBED, type Described } from './described.ts';

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startWorker, type Worker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/log.ts';
-import type { ListedKind } from '../../src/provider-apis/api.ts';
-import { connectStripe } from '../../src/provider-apis/stripe.ts';
-import { Secret } from '../../src/secret.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import type { ListedKind } from '../../src/providers/shared/api.ts';
+import { connectStripe } from '../../src/providers/stripe/api.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { API_KEYS } from '../support/provider-api-server.ts';

@@ -1,8 +1,8 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { OUTGOING_EVENT_TYPES } from '../../src/announcements/catalogue.ts';
 import { ROUTES } from '../../src/http/routes.ts';
+import { OUTGOING_EVENT_TYPES } from '../../src/outgoing/catalogue.ts';
 import { bearer, eventsToSettle, type Operator, operatorOf, type Shop, startTestWorker } from '../support/admin.ts';
 import { ADMIN_KEY, type Answer, startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';

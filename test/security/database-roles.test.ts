@@ -7,7 +7,7 @@ import { RUNTIME_ROLES, TABLE_GRANTS } from '../../src/db/grants.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { isUsed, normalised, privilegesOf, sourceTexts } from '../support/database-privileges.ts';
 import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Route } from '../../src/http/route.ts';
+import type { Route } from '../../src/http/kit/route.ts';
 import { ROUTES } from '../../src/http/routes.ts';
 import { eventsToSettle, type Operator, operatorOf, type Shop, startTestWorker } from '../support/admin.ts';
 import { type Answer, startTestApp, type TestApp } from '../support/app.ts';

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { SecretBox } from '../../src/crypto/secret-box.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { listEvents } from '../../src/inbox/events.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
-import type { ProviderName } from '../../src/providers/names.ts';
-import { SecretBox } from '../../src/secret-box.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
 import { secretOf } from '../support/admin.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox } from '../support/inbox.ts';

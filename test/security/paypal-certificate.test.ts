@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { paypalProvider } from '../../src/providers/paypal.ts';
-import { type CertificateOptions, checkChain, PaypalCertificates } from '../../src/providers/paypal-certificate.ts';
+import { type CertificateOptions, checkChain, PaypalCertificates } from '../../src/providers/paypal/certificate.ts';
+import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import {
   PAYPAL_CERTIFICATE_URL,
   PAYPAL_WEBHOOK_ID,

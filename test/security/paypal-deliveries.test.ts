@@ -1,13 +1,13 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { createBoss } from '../../src/db/queues.ts';
 import { Receiver } from '../../src/inbox/receive.ts';
-import { createLogger } from '../../src/log.ts';
 import type { Source } from '../../src/merchants/sources.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
-import { paypalProvider } from '../../src/providers/paypal.ts';
-import { createBoss } from '../../src/queues.ts';
-import { Secret } from '../../src/secret.ts';
+import { paypalProvider } from '../../src/providers/paypal/events.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
 import {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PROVIDERS } from '../../src/providers/index.ts';
-import type { ProviderName } from '../../src/providers/names.ts';
-import type { AnyProvider, Delivery } from '../../src/providers/provider.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
+import type { AnyProvider, Delivery } from '../../src/providers/shared/provider.ts';
 import type { SignedHeaders } from '../support/signing.ts';
 
 /** What every provider's verification must accept and refuse, whatever its scheme. */

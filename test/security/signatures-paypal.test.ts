@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { paypalProvider } from '../../src/providers/paypal.ts';
+import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import {
   PAYPAL_WEBHOOK_ID,
   paypalCapture,

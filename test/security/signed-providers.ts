@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { PROVIDERS } from '../../src/providers/index.ts';
-import type { ProviderName } from '../../src/providers/names.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
 import {
   DODO_SECRET,
   dodoPayment,

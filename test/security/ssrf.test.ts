@@ -1,9 +1,9 @@
 import type { LookupAddress, lookup as systemLookup } from 'node:dns';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { guardedConnector, isPublicAddress, publicLookup } from '../../src/announcements/addresses.ts';
-import { DirectSender } from '../../src/announcements/direct-send.ts';
-import { checkEndpoint } from '../../src/announcements/endpoint-rules.ts';
 import { systemClock } from '../../src/clock.ts';
+import { guardedConnector, isPublicAddress, publicLookup } from '../../src/outgoing/embedded/addresses.ts';
+import { DirectSender } from '../../src/outgoing/embedded/send.ts';
+import { checkEndpoint } from '../../src/outgoing/endpoint-rules.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /** Aims at endpoint URLs that reach into our own network: by literal address, by name, by redirect, by a name that changes. */

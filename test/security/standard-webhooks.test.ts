@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { Webhook as SvixWebhook } from 'svix';
 import { describe, expect, it } from 'vitest';
-import { isStandardWebhooksSecret, sign, verify } from '../../src/standard-webhooks.ts';
+import { isStandardWebhooksSecret, sign, verify } from '../../src/crypto/standard-webhooks.ts';
 
 const NOW = new Date(1_793_200_000_900);
 const NOW_SECONDS = 1_793_200_000;

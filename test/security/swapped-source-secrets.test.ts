@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import { UnreadableSecretError } from '../../src/crypto/secret-box.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
-import { UnreadableSecretError } from '../../src/secret-box.ts';
 import { operatorOf } from '../support/admin.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { BOX } from '../support/secrets.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { audit } from '../../src/audit/checks.ts';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
-import { audit } from '../../src/ledger/audit.ts';
 import type { SvixServer } from '../support/svix-server.ts';
 import type { Traffic } from './traffic.ts';
 

@@ -1,11 +1,11 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { migrate } from '../../src/commands/migrate.ts';
 import { type EmbeddedPostgres, freePort, startEmbeddedPostgres } from '../../src/db/embedded.ts';
-import { migrate } from '../../src/db/migrate.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { createServiceUsers, type ServiceUrls } from '../../src/db/service-users.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
 import { SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';

@@ -1,8 +1,8 @@
 import { startWorker, type Worker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/log.ts';
-import type { ProviderName } from '../../src/providers/names.ts';
+import { loadConfig } from '../../src/config/env.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb, type Web } from '../../src/web.ts';
 import { ADMIN_KEY, type Answer, API_KEY, type TestApp } from './app.ts';
 import { testSource } from './inbox.ts';

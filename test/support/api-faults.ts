@@ -1,4 +1,4 @@
-import type { ProviderApiError } from '../../src/provider-apis/api.ts';
+import type { ProviderApiError } from '../../src/providers/shared/api.ts';
 import { type CannedAnswer, INFLATING, type Misbehaviour } from './faulty-api.ts';
 
 /** One way in which a provider's API misbehaves, and what our clients make of it. */

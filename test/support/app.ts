@@ -1,11 +1,11 @@
 import DodoPayments from 'dodopayments';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/env.ts';
 import { autocommit } from '../../src/db/transaction.ts';
-import { createLogger, type Logger } from '../../src/log.ts';
 import { storeApiKey } from '../../src/merchants/api-key-store.ts';
 import { newApiKey, type Scope } from '../../src/merchants/api-keys.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
+import { createLogger, type Logger } from '../../src/telemetry/log.ts';
 import { startWeb, type WebOptions } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { ENCRYPTION_KEY } from './secrets.ts';

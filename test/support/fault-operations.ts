@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { laneOf } from '../../src/ledger/lane.ts';
+import { laneOf } from '../../src/ledger/batches.ts';
 import type { FaultRig } from './fault-rig.ts';
 import { type Debit, newDebit, paymentEvent, type TrafficEvent } from './fault-traffic.ts';
 import type { ProxiedStatement, UnderFault } from './statement-proxy.ts';

@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/env.ts';
 import { freePort } from '../../src/db/embedded.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { FaultTraffic } from './fault-traffic.ts';

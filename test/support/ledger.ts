@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
+import { audit } from '../../src/audit/checks.ts';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { audit } from '../../src/ledger/audit.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
-import type { LowBalanceRule } from '../../src/ledger/low-balance.ts';
+import type { LowBalanceRule } from '../../src/ledger/low-balance/rule.ts';
 import { type LedgerSettings, openWallets } from '../../src/ledger/store.ts';
 
 export const MERCHANT = 'bus_default';

@@ -4,7 +4,7 @@ import { type JsonObject, providerFixture, within } from './provider-fixtures.ts
 /**
  * How the APIs of Stripe, Dodo and Razorpay show, list and retrieve objects. Each rule names its source; README.md beside
  * this file says what is only believed. The objects are the documented payloads of the providers' webhooks, and the types
- * of their packages judge them (test/integration/doubles-by-sdk-types).
+ * of their packages judge them (test/providers/doubles-by-sdk-types).
  */
 
 export type Kind = 'payment' | 'refund' | 'dispute';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { ProviderName } from '../../src/providers/names.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
 
 export type JsonObject = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
-import { Secret } from '../../src/secret.ts';
-import { SecretBox } from '../../src/secret-box.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { SecretBox } from '../../src/crypto/secret-box.ts';
 
 /** 32 bytes, in base64. */
 export const ENCRYPTION_KEY = Buffer.alloc(32, 'a key for tests').toString('base64');

@@ -1,7 +1,7 @@
 import { createHash, createHmac, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { paypalProvider } from '../../src/providers/paypal.ts';
+import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import { type JsonObject, providerFixture, within } from './provider-fixtures.ts';
 import type { SignedHeaders } from './signing.ts';
 

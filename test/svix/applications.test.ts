@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { adopt } from '../../src/announcements/adopt.ts';
-import { SvixAccount } from '../../src/announcements/svix.ts';
-import { applicationIdentity } from '../../src/announcements/svix-applications.ts';
 import { systemClock } from '../../src/clock.ts';
-import { Secret } from '../../src/secret.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { SvixAccount } from '../../src/outgoing/svix/account.ts';
+import { adopt } from '../../src/outgoing/svix/adopt.ts';
+import { applicationIdentity } from '../../src/outgoing/svix/applications.ts';
 import { type SvixUnderTest, svixesUnderTest } from '../support/svix/under-test.ts';
 
 /** Whose application is whose, where two installations share one token. */

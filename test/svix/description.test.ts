@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { SvixAccount } from '../../src/announcements/svix.ts';
 import { systemClock } from '../../src/clock.ts';
-import { Secret } from '../../src/secret.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { SvixAccount } from '../../src/outgoing/svix/account.ts';
 import { CONTRACT, type OperationContract } from '../support/svix/contract.ts';
 import { differencesFrom } from '../support/svix/description.ts';
 import { svixIdentityOf } from '../support/svix-announcer.ts';

@@ -18,7 +18,7 @@ The server must be on this machine and allowed to call it: SVIX_WHITELIST_SUBNET
 SVIX_RETRY_SCHEDULE='[1,2,3]' it tries again soon. Without the two settings, nothing is tested and the command exits 0.`;
 
 /** Suites over every sender of webhooks, of which Svix is one. */
-const ELSEWHERE = ['test/http/outgoing-senders.test.ts', 'test/integration/recovery.test.ts'];
+const ELSEWHERE = ['test/http/outgoing-senders.test.ts', 'test/outgoing/recovery.test.ts'];
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const BIN = join(ROOT, 'node_modules', '.bin');

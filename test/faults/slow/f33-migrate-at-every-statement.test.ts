@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { migrate } from '../../../src/db/migrate.ts';
+import { migrate } from '../../../src/commands/migrate.ts';
 import { autocommit } from '../../../src/db/transaction.ts';
-import { createLogger } from '../../../src/log.ts';
+import { createLogger } from '../../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { dumpSchema } from '../../support/schema-dump.ts';
 import { atEveryStatement, StatementProxy } from '../../support/statement-proxy.ts';

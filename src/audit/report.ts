@@ -1,0 +1,47 @@
+import { formatMinor } from '../money.ts';
+import { formatTable } from '../views/table.ts';
+import type { AuditReport } from './checks.ts';
+
+/** The report for people: balances, trial balance, and what disagrees. */
+export function renderAudit({ balances, trialBalance, disagreements }: AuditReport): string {
+  const held = balances.map((row) => [
+    row.merchantId,
+    row.currency,
+    row.wallets,
+    row.entries,
+    formatMinor(row.balance, row.currency),
+  ]);
+  const given = trialBalance.map((row) => [
+    row.merchantId,
+    row.currency,
+    row.account,
+    formatMinor(-row.credit, row.currency),
+    formatMinor(row.debit, row.currency),
+    formatMinor(row.debit - row.credit, row.currency),
+  ]);
+  const wallets = balances.map((row) => [
+    row.merchantId,
+    row.currency,
+    'wallets',
+    '',
+    '',
+    formatMinor(row.balance, row.currency),
+  ]);
+  const parts = [
+    'Wallets',
+    formatTable(['merchant', 'currency', 'wallets', 'entries', 'balance'], held),
+    '',
+    'Trial balance (sums to zero by merchant and currency)',
+    formatTable(
+      ['merchant', 'currency', 'account', 'gave', 'took back', 'net'],
+      [...given, ...wallets].sort((a, b) => `${a[0]} ${a[1]}`.localeCompare(`${b[0]} ${b[1]}`)),
+    ),
+    '',
+  ];
+  if (disagreements.length === 0) return [...parts, 'The books agree.'].join('\n');
+  const wrong = formatTable(
+    ['rule', 'where', 'what'],
+    disagreements.map((one) => [one.rule, one.subject, one.detail]),
+  );
+  return [...parts, `${disagreements.length} disagreements`, wrong].join('\n');
+}

@@ -1,0 +1,36 @@
+import { audit } from '../audit/checks.ts';
+import { renderAudit } from '../audit/report.ts';
+import { locateDatabase } from '../config/data-dir.ts';
+import { loadConfig } from '../config/env.ts';
+import { createPool } from '../db/pool.ts';
+import { autocommit } from '../db/transaction.ts';
+import { createLogger } from '../telemetry/log.ts';
+import { runCommand } from './command.ts';
+
+const HELP = `Usage: npm run audit [-- --json]
+
+Recomputes every balance of the database that DATABASE_URL names (or that npm start runs here) from its entries, checks the invariants of
+src/ledger/README.md, prints the books and every disagreement, and exits 1 if there is one.
+
+  --json   print the report as JSON`;
+
+async function main(switches: ReadonlySet<string>): Promise<void> {
+  const { config, databaseUrl } = await locateDatabase(loadConfig());
+  const logger = createLogger(config.LOG_LEVEL, 'audit');
+  const pool = createPool({
+    databaseUrl,
+    applicationName: 'chokin-audit',
+    maxConnections: 1,
+    logger,
+    statementTimeoutMs: 0,
+  });
+  try {
+    const report = await audit(autocommit(pool));
+    console.log(switches.has('json') ? JSON.stringify(report, null, 2) : renderAudit(report));
+    if (report.disagreements.length > 0) process.exitCode = 1;
+  } finally {
+    await pool.end();
+  }
+}
+
+if (import.meta.main) runCommand({ help: HELP, switches: ['json'], run: main });

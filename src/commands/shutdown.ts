@@ -1,0 +1,74 @@
+import type { Logger } from '../telemetry/log.ts';
+import { standardOutput } from '../telemetry/log-sink.ts';
+
+/** Platforms send SIGKILL after 30 seconds; a process that has not stopped by itself then has lost control of how. */
+const PATIENCE_MS = 30_000;
+
+/** For the last lines of the log, where their reader is slow. */
+const LOG_PATIENCE_MS = 1_000;
+
+export const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export type StopSignal = keyof typeof EXIT_CODES;
+
+/** npm passes a signal on to us that a terminal, or systemd, sent to it and to us. */
+const SAME_SIGNAL_MS = 1_000;
+
+/** Calls `stop` at the first SIGTERM or SIGINT. Another one, more than a second later, ends the process at once. */
+export function onStopSignal(stop: (signal: StopSignal) => void): void {
+  let firstMs: number | null = null;
+  const receive = (signal: StopSignal) => {
+    if (firstMs === null) {
+      firstMs = performance.now();
+      stop(signal);
+    } else if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(EXIT_CODES[signal]);
+  };
+  process.on('SIGTERM', receive);
+  process.on('SIGINT', receive);
+}
+
+/**
+ * Runs `close` once, on the first SIGTERM or SIGINT, and then ends the process: with 0, or with 1 if closing failed or
+ * took more than 30 s. Another signal, more than a second later, ends it at once.
+ */
+export function onShutdown(close: () => Promise<void>, logger: Logger): void {
+  onStopSignal((signal) => {
+    logger.info({ signal }, 'stopping');
+    const timer = setTimeout(() => {
+      logger.error('stopping took too long');
+      process.exit(1);
+    }, PATIENCE_MS);
+    timer.unref();
+    close().then(
+      () => {
+        logger.info('stopped');
+        leave(0);
+      },
+      (error: unknown) => {
+        logger.error({ err: error }, 'stopping failed');
+        leave(1);
+      },
+    );
+  });
+}
+
+/**
+ * An exception that nothing caught, or a rejection that nothing handled, ends the process with 1 after one line in the log:
+ * nobody knows what state it is in, and every state that counts is in the database. Left to Node, it would be printed
+ * whole, with the values that Postgres quotes.
+ */
+export function endOnCrash(logger: Logger): void {
+  let isLeaving = false;
+  process.on('uncaughtException', (error, origin) => {
+    if (isLeaving) return;
+    isLeaving = true;
+    logger.fatal({ err: error, origin }, 'an error that nothing caught ends the process');
+    leave(1);
+  });
+}
+
+function leave(code: number): void {
+  standardOutput()
+    .flush(LOG_PATIENCE_MS)
+    .then(() => process.exit(code));
+}

@@ -1,0 +1,252 @@
+import { z } from 'zod';
+import { Secret } from '../crypto/secret.ts';
+import { decodeEncryptionKey } from '../crypto/secret-box.ts';
+import { parseRate, type Rate } from '../money.ts';
+import { PROVIDER_NAMES } from '../providers/shared/names.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { ENV_FILE, givenEnvironment, readEnvironment } from './environment.ts';
+import { unknownVariables } from './names.ts';
+import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './provider-env.ts';
+
+/** What the environment and `.env` say, parsed. `.env.example` explains every variable to the operator. */
+
+const CURRENCY = z.string().regex(/^[A-Z]{3}$/, 'wants three-letter currency codes such as USD,INR');
+const FLAG = z.enum(['true', 'false'], 'wants true or false').transform((text) => text === 'true');
+
+function wholeNumber(minimum: number, maximum: number) {
+  const message = `wants a whole number from ${minimum} to ${maximum}`;
+  return z
+    .string()
+    .regex(/^\d+$/, message)
+    .transform(Number)
+    .refine((n) => n >= minimum && n <= maximum, message);
+}
+
+/** `USD:1000,INR:50000` as a map; each value is read by `parseValue`, which returns null for a bad one. */
+function perCurrency<T>(parseValue: (text: string) => T | null, example: string) {
+  return z.string().transform((text, context) => {
+    const map = new Map<string, T>();
+    for (const pair of text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '')) {
+      const [currency = '', value = '', ...rest] = pair.split(':');
+      const parsed = parseValue(value);
+      if (!CURRENCY.safeParse(currency).success || parsed === null || rest.length > 0 || map.has(currency)) {
+        context.addIssue({ code: 'custom', message: `wants pairs such as ${example}, each currency once` });
+        return z.NEVER;
+      }
+      map.set(currency, parsed);
+    }
+    return map;
+  });
+}
+
+const parseMinor = (text: string): number | null =>
+  /^\d{1,15}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null;
+
+const encryptionKeys = z.string().transform((text, context) => {
+  const keys = text.split(',').map((part) => part.trim());
+  if (keys.every((key) => decodeEncryptionKey(key) !== null)) return keys.map((key) => new Secret(key));
+  context.addIssue({
+    code: 'custom',
+    message:
+      'wants 32 random bytes in base64 (openssl rand -base64 32), the newest first of several separated by commas',
+  });
+  return z.NEVER;
+});
+
+/** A text that is sent as `Authorization: Bearer …`. */
+function bearer(minimum: number) {
+  return z
+    .string()
+    .min(minimum, `wants ${minimum} characters or more`)
+    .max(256, 'wants 256 characters or fewer')
+    .regex(/^[\x21-\x7e]+$/, 'wants printable characters without spaces')
+    .transform((text) => new Secret(text));
+}
+/** Svix's own pages show its address with the path of the API, which the client adds by itself. */
+function withoutApiPath(url: string): string {
+  return url
+    .replace(/\/+$/, '')
+    .replace(/\/api\/v1$/, '')
+    .replace(/\/+$/, '');
+}
+
+const httpUrl = z.url({ protocol: /^https?$/, error: 'wants an http or https URL' });
+
+/** `authorization=Bearer%20abc,x-team=payments`: OpenTelemetry's form, whose values are percent-encoded. */
+const headerPairs = z.string().transform((text, context) => {
+  const headers = new Map<string, Secret>();
+  for (const pair of text.split(',').map((part) => part.trim())) {
+    const [, name, value] = /^([\w!#$%&'*+.^`|~-]+)\s*=\s*([\x21-\x7e ]*)$/.exec(pair) ?? [];
+    const decoded = value === undefined ? null : percentDecoded(value);
+    if (name === undefined || decoded === null) {
+      context.addIssue({ code: 'custom', message: 'wants pairs such as authorization=Bearer%20abc,x-team=payments' });
+      return z.NEVER;
+    }
+    headers.set(name, new Secret(decoded));
+  }
+  return headers;
+});
+
+function percentDecoded(text: string): string | null {
+  try {
+    const decoded = decodeURIComponent(text);
+    return /^[\x20-\x7e]*$/.test(decoded) ? decoded : null;
+  } catch {
+    return null;
+  }
+}
+
+const BASE_SCHEMA = {
+  PORT: wholeNumber(0, 65535).default(3000),
+  HOST: z.string().min(1, 'wants an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'wants a URL such as postgres://user:password@host:5432/chokin' })
+    .transform((text) => new Secret(text))
+    .optional(),
+  DATABASE_POOL_SIZE: wholeNumber(4, 200).default(12),
+  DATA_DIR: z.string().min(1, 'wants a folder').default('.data'),
+  LOG_LEVEL: z
+    .enum(
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      'wants trace, debug, info, warn, error, fatal or silent',
+    )
+    .default('info'),
+  METRICS_TOKEN: bearer(16).optional(),
+  WORKER_METRICS_PORT: wholeNumber(0, 65535).optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: headerPairs.default(new Map()),
+  OTEL_SERVICE_NAME: z.string().min(1, 'wants a name').max(200, 'wants 200 characters or fewer').default('chokin'),
+  API_KEY: bearer(32).optional(),
+  ADMIN_KEY: bearer(32).optional(),
+  ENCRYPTION_KEY: encryptionKeys.default([]),
+  MODE: z.enum(['test', 'live'], 'wants test or live').default('test'),
+  MERCHANT_ID: z
+    .string()
+    .regex(/^(?!\.+$)[A-Za-z0-9._-]{1,64}$/, 'wants letters, digits, dots, dashes and underscores, 64 at most')
+    .default('bus_default'),
+  MERCHANT_NAME: z
+    .string()
+    .min(1, 'wants a name')
+    .max(200, 'wants 200 characters or fewer')
+    .default('Default merchant'),
+  WALLET_CURRENCIES: z
+    .string()
+    .default('USD,INR')
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .pipe(
+      z
+        .array(CURRENCY)
+        .min(1)
+        .refine((list) => new Set(list).size === list.length, 'wants each currency once'),
+    ),
+  FX_RATES_USD: perCurrency<Rate>(parseRate, 'INR:0.0119').prefault(''),
+  LOW_BALANCE_THRESHOLDS: perCurrency(parseMinor, 'USD:1000,INR:50000').prefault('USD:1000,INR:50000'),
+  LOW_BALANCE_CRON: z
+    .string()
+    .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
+    .default('*/5 * * * *'),
+  LOW_BALANCE_MARGIN_PERCENT: wholeNumber(0, 1000).default(10),
+  LOW_BALANCE_MIN_INTERVAL_SECONDS: wholeNumber(0, 31_536_000).default(3600),
+  LOW_BALANCE_REMINDER_SECONDS: wholeNumber(0, 31_536_000).default(0),
+  AUDIT_CRON: z
+    .string()
+    .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
+    .default('17 3 * * *'),
+  RECONCILE_CRON: z
+    .string()
+    .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
+    .default('41 */6 * * *'),
+  RECONCILE_LOOKBACK_HOURS: wholeNumber(1, 24 * 90).default(72),
+  UNKNOWN_PAYMENT_WAIT_SECONDS: wholeNumber(0, 604_800).default(900),
+  RATE_LIMIT_PER_MINUTE: wholeNumber(0, 100_000_000).default(60_000),
+  SVIX_TOKEN: z
+    .string()
+    .min(1, 'wants a token')
+    .transform((text) => new Secret(text))
+    .optional(),
+  SVIX_SERVER_URL: httpUrl.transform(withoutApiPath).optional(),
+  ALLOW_PRIVATE_ENDPOINTS: FLAG.default(false),
+  TRUST_PROXY: wholeNumber(0, 10).default(0),
+};
+
+const baseSchema = z.object(BASE_SCHEMA);
+
+/** The name of every variable that the service reads. */
+export const VARIABLES: readonly string[] = [...Object.keys(BASE_SCHEMA), ...SOURCE_VARIABLES];
+
+export type Config = z.infer<typeof baseSchema> & SourcesConfig;
+
+/** Everything wrong with the environment, each problem with its variable's name. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(`The configuration is not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+/**
+ * Reads the whole configuration: from `given` alone if there is one, else from the environment of the process and `.env`. Empty
+ * values count as unset.
+ * @throws {ConfigError} listing every problem at once
+ */
+export function loadConfig(given?: NodeJS.ProcessEnv): Config {
+  const { set, fromFile } = given === undefined ? readEnvironment() : givenEnvironment(given);
+  const base = baseSchema.safeParse(set);
+  const problems = base.success
+    ? []
+    : base.error.issues.map((issue) => `${String(issue.path[0] ?? '')}: ${issue.message}`);
+  const sources = readSources(set, problems);
+  if (base.success) problems.push(...crossProblems(base.data));
+  if (!base.success || problems.length > 0) {
+    const isFromFile = (problem: string) => fromFile.has(problem.slice(0, problem.indexOf(':')));
+    throw new ConfigError(problems.map((one) => (isFromFile(one) ? `${one}  (set in ${ENV_FILE})` : one)));
+  }
+  return { ...base.data, ...sources };
+}
+
+/** Logs a warning that names each variable which looks like ours and is none, with the one that may have been meant. */
+export function warnOfUnknownVariables(logger: Logger): void {
+  const environment = readEnvironment();
+  const providers = PROVIDER_NAMES.map((provider) => provider.toUpperCase());
+  const known = [...VARIABLES, ...Object.values(SECRET_VARIABLES)];
+  for (const { name, nearest } of unknownVariables(environment, known, providers)) {
+    const where = environment.fromFile.has(name) ? ENV_FILE : 'environment';
+    logger.warn(
+      { variable: name, where, nearest },
+      `${name} is not a variable of Chokin and changes nothing. Is it ${nearest}?`,
+    );
+  }
+}
+
+function crossProblems(config: z.infer<typeof baseSchema>): string[] {
+  const problems: string[] = [];
+  const currencies = new Set(config.WALLET_CURRENCIES);
+  const thresholdCurrencies = config.LOW_BALANCE_THRESHOLDS.keys();
+  for (const currency of thresholdCurrencies) {
+    // The default names USD and INR; only a currency the operator named beyond the wallets is a mistake.
+    if (!currencies.has(currency) && !['USD', 'INR'].includes(currency)) {
+      problems.push(`LOW_BALANCE_THRESHOLDS: ${currency} is not one of WALLET_CURRENCIES`);
+    }
+  }
+  if (config.SVIX_SERVER_URL !== undefined && config.SVIX_TOKEN === undefined) {
+    problems.push('SVIX_SERVER_URL: wants SVIX_TOKEN as well');
+  }
+  if (config.ADMIN_KEY !== undefined && config.ADMIN_KEY.reveal() === config.API_KEY?.reveal()) {
+    problems.push('ADMIN_KEY: wants another key than API_KEY');
+  }
+  return problems;
+}
+
+/** Where the command line takes secrets from, since every user of a machine sees the arguments of its commands. */
+export const SECRET_VARIABLES = { webhook: 'CHOKIN_WEBHOOK_SECRET', api: 'CHOKIN_PROVIDER_API_KEY' } as const;
+
+/** A secret that was put into the environment for one command; null if it was not. */
+export function readCommandSecret(purpose: keyof typeof SECRET_VARIABLES, given?: NodeJS.ProcessEnv): Secret | null {
+  const { set } = given === undefined ? readEnvironment() : givenEnvironment(given);
+  const text = set[SECRET_VARIABLES[purpose]];
+  return text === undefined ? null : new Secret(text);
+}

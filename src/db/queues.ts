@@ -1,0 +1,294 @@
+import { PgBoss, type Queue } from 'pg-boss';
+import { z } from 'zod';
+import type { Logger } from '../telemetry/log.ts';
+import { logErrorsOf } from './boss-errors.ts';
+import type { Queryable } from './transaction.ts';
+
+/**
+ * Every queue in one table. Payloads hold ids only, never personal data or secrets: the rows they name are the truth, so
+ * a lost job can be made again from them. pg-boss runs a job at least once; what a job does must bear repetition.
+ *
+ * A heartbeat bounds how long the jobs of a killed worker wait for another; `expireInSeconds` bounds a handler that hangs.
+ * Retention is long where a job stands for money (pg-boss deletes queued jobs older than `retentionSeconds`).
+ */
+const DAY_SECONDS = 86_400;
+
+interface QueueDefinition<Payload extends z.ZodType> {
+  readonly payload: Payload;
+  readonly options: Omit<Queue, 'name' | 'deadLetter'>;
+}
+
+function define<Payload extends z.ZodType>(
+  payload: Payload,
+  options: QueueDefinition<Payload>['options'],
+): QueueDefinition<Payload> {
+  return { payload, options };
+}
+
+const nothing = z.strictObject({});
+
+/** For jobs that find their work in the database, whoever made them and however many. */
+const LOOKS_AT_STATE = {
+  policy: 'short',
+  retryLimit: 2,
+  retryDelay: 30,
+  heartbeatSeconds: 30,
+  retentionSeconds: DAY_SECONDS,
+  deleteAfterSeconds: DAY_SECONDS,
+} as const;
+
+export const QUEUES = {
+  /** One provider event to apply. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
+  'apply-provider-event': define(z.strictObject({ eventId: z.string() }), {
+    notify: true,
+    retryLimit: 12,
+    retryDelay: 2,
+    retryBackoff: true,
+    retryDelayMax: 900,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: 90 * DAY_SECONDS,
+    // A finished job says nothing that its event does not; the fewer there are, the faster the queue.
+    deleteAfterSeconds: 600,
+  }),
+  /** "There is something to announce now." At most one is queued, none for later; the work lists in the database say what. */
+  'announce-balance-changes': define(nothing, {
+    policy: 'short',
+    notify: true,
+    retryLimit: 2,
+    retryDelay: 1,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 3600,
+  }),
+  /** One message to one endpoint. The sender schedules each next try itself; retries here are for our own failures. */
+  'deliver-webhook': define(z.strictObject({ merchantId: z.string(), messageId: z.string(), endpointId: z.string() }), {
+    notify: true,
+    retryLimit: 10,
+    retryDelay: 5,
+    retryBackoff: true,
+    retryDelayMax: 900,
+    expireInSeconds: 60,
+    heartbeatSeconds: 10,
+    retentionSeconds: 14 * DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
+  'check-low-balances': define(nothing, {
+    policy: 'short',
+    retryLimit: 3,
+    retryDelay: 10,
+    expireInSeconds: 600,
+    heartbeatSeconds: 30,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: DAY_SECONDS,
+  }),
+  'requeue-stranded-events': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 300 }),
+  /** Works on every reconciliation under way; each remembers its place, so a run that is cut short is only put off. */
+  'reconcile-payments': define(z.strictObject({ isScheduled: z.boolean().default(false) }), {
+    policy: 'short',
+    retryLimit: 3,
+    retryDelay: 30,
+    retryBackoff: true,
+    expireInSeconds: 6 * 3600,
+    heartbeatSeconds: 30,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 7 * DAY_SECONDS,
+  }),
+  /** Works on every recovery of an endpoint; each remembers its place. */
+  'recover-endpoints': define(nothing, { ...LOOKS_AT_STATE, notify: true, expireInSeconds: 3600 }),
+  /** Looks for endpoints that Svix gave up on. */
+  'watch-endpoints': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
+  'audit-books': define(nothing, {
+    policy: 'short',
+    retryLimit: 1,
+    retryDelay: 60,
+    expireInSeconds: 3600,
+    heartbeatSeconds: 60,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 30 * DAY_SECONDS,
+  }),
+} as const;
+
+export type QueueName = keyof typeof QUEUES;
+
+export type QueuePayload<Name extends QueueName> = z.infer<(typeof QUEUES)[Name]['payload']>;
+
+export const QUEUE_NAMES = Object.keys(QUEUES).filter((name): name is QueueName => name in QUEUES);
+
+/** Where the jobs of a queue go whose retries are used up, to be looked at and redriven. Kept for 90 days. */
+export function deadLetterOf(name: QueueName): string {
+  return `${name}.dead`;
+}
+
+/**
+ * For the workers of busy queues. Our jobs have no groups, so this limits nothing; but it makes pg-boss claim jobs by a
+ * statement whose plan stands when the statistics of its table are old. The plain one then compares every job in the
+ * table with every job claimed: 737 ms for a claim of 186 jobs was seen, with 13,500 finished ones around.
+ */
+export const BOUNDED_FETCH = { groupConcurrency: 1_000 } as const;
+
+export interface BossOptions {
+  readonly databaseUrl: string;
+  readonly applicationName: string;
+  readonly maxConnections: number;
+  /** True in the worker, which maintains queues, keeps the schedule and listens; false where jobs are only made. */
+  readonly works: boolean;
+  readonly logger: Logger;
+}
+
+/** Handed on to pg: a statement that a silent network swallowed must not hold up its queue for ever. */
+const BOUNDS = { query_timeout: 20_000, keepAlive: true } as const;
+
+/**
+ * A pg-boss that expects its schema to exist (`npm run migrate` made it). Not started.
+ * The monitor looks every 5 s for jobs whose worker died: together with the 10 s heartbeat, another worker takes over
+ * within about 15 s.
+ */
+export function createBoss({ databaseUrl, applicationName, maxConnections, works, logger }: BossOptions): PgBoss {
+  const boss = new PgBoss({
+    connectionString: databaseUrl,
+    application_name: applicationName,
+    max: maxConnections,
+    connectionTimeoutMillis: 5_000,
+    ...BOUNDS,
+    // For the reason given in db/pool.ts; here it is the fetch of jobs that would scan and sort the whole queue.
+    options: '-c enable_seqscan=off',
+    migrate: false,
+    createSchema: false,
+    supervise: works,
+    schedule: works,
+    useListenNotify: works,
+    superviseIntervalSeconds: 5,
+    monitorIntervalSeconds: 5,
+    maintenanceIntervalSeconds: 300,
+  });
+  // Without a listener, an outage of the database would end the process.
+  logErrorsOf(boss, logger);
+  boss.on('warning', (warning) => logger.warn({ warning: warning.message }, 'pg-boss warned'));
+  return boss;
+}
+
+/** Makes or updates the schema of pg-boss and every queue; run at release, by one process at a time. */
+export async function installQueues(databaseUrl: string, logger: Logger): Promise<void> {
+  const boss = new PgBoss({ connectionString: databaseUrl, max: 2, supervise: false, schedule: false });
+  logErrorsOf(boss, logger);
+  await boss.start();
+  try {
+    for (const name of QUEUE_NAMES) {
+      const deadLetter = deadLetterOf(name);
+      const kept = { retentionSeconds: 90 * DAY_SECONDS, deleteAfterSeconds: 90 * DAY_SECONDS };
+      await boss.createQueue(deadLetter, kept);
+      const { policy, ...changeable } = { policy: 'standard' as const, ...QUEUES[name].options };
+      await boss.createQueue(name, { ...changeable, policy, deadLetter });
+      await boss.updateQueue(name, { ...changeable, deadLetter });
+    }
+    // The first release scheduled it; by now the announcer looks by itself.
+    await boss.unschedule('announce-balance-changes');
+  } finally {
+    await boss.stop({ graceful: false });
+  }
+}
+
+/** Lets pg-boss run its statements inside our transaction, so that jobs and rows commit together. */
+export function bossDatabase(tx: Queryable): {
+  executeSql(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+} {
+  return { executeSql: (text, values = []) => tx.query(text, values) };
+}
+
+/** The job was given to another worker meanwhile; its run counts, and ours must leave no trace. */
+export class ClaimLostError extends Error {
+  constructor() {
+    super('the job belongs to another worker now');
+    this.name = 'ClaimLostError';
+  }
+}
+
+const settled = z.object({ affected: z.int() });
+
+/**
+ * Completes jobs in the transaction that did their work, so that work and completion happen together or not at all.
+ * `retryCount` fences the claim: a run that outlived its expiry, or whose process was frozen, cannot commit.
+ * @throws {ClaimLostError} if any of the jobs is not this run's any more; let it undo the transaction
+ */
+export async function completeJobs(
+  boss: PgBoss,
+  tx: Queryable,
+  name: QueueName,
+  jobs: readonly { id: string; retryCount: number }[],
+): Promise<void> {
+  const claims = jobs.map(({ id, retryCount }) => ({ id, retryCount }));
+  // pg-boss does not declare what its answer holds.
+  const { affected } = settled.parse(await boss.complete(name, claims, null, { db: bossDatabase(tx) }));
+  if (affected !== jobs.length) throw new ClaimLostError();
+}
+
+/** The jobs of a queue that wait. */
+export interface QueueBacklog {
+  readonly name: QueueName;
+  /** Due now and not taken up. */
+  readonly due: number;
+  /** Given up, until somebody redrives them. */
+  readonly dead: number;
+}
+
+/** What every queue holds. Counts stop at 10,000: by then the number is no news. */
+export async function queueBacklogs(db: Queryable): Promise<readonly QueueBacklog[]> {
+  const { rows } = await db.query<{ name: string; due: number; dead: number }>(QUEUE_BACKLOGS, [
+    QUEUE_NAMES,
+    QUEUE_NAMES.map(deadLetterOf),
+  ]);
+  const found = new Map(rows.map((row) => [row.name, row]));
+  return QUEUE_NAMES.map((name) => ({ name, due: found.get(name)?.due ?? 0, dead: found.get(name)?.dead ?? 0 }));
+}
+
+const QUEUE_BACKLOGS = `
+  select q.name, d.due, g.dead
+  from unnest($1::text[], $2::text[]) as q (name, dead_name)
+  cross join lateral (
+    select count(*) as due from (
+      select 1 from pgboss.job j
+      where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now() limit 10000) one) d
+  cross join lateral (
+    select count(*) as dead from (
+      select 1 from pgboss.job j
+      where j.name = q.dead_name and j.state < 'active' and not j.blocked limit 10000) one) g`;
+
+/** A job that was given up. */
+export interface DeadJob {
+  readonly id: string;
+  /** The ids of what it was about. */
+  readonly data: unknown;
+  readonly since: Date;
+  readonly retries: number;
+  /** How its last try ended. */
+  readonly error: string | null;
+}
+
+/** The dead-lettered jobs of a queue, the oldest first. */
+export async function deadJobs(db: Queryable, name: QueueName, limit: number): Promise<readonly DeadJob[]> {
+  const { rows } = await db.query<DeadJobRow>(
+    `select id, data, created_on, coalesce(source_retry_count, 0)::integer as retries,
+       left(coalesce(source_output ->> 'error', concat_ws(': ', source_output ->> 'name', source_output ->> 'message'), ''), 200) as error
+     from pgboss.job
+     where name = $1 and state < 'active'
+     order by created_on limit $2`,
+    [deadLetterOf(name), limit],
+  );
+  return rows.map((row) => ({
+    id: row.id,
+    data: row.data,
+    since: row.created_on,
+    retries: row.retries,
+    error: row.error || null,
+  }));
+}
+
+interface DeadJobRow {
+  id: string;
+  data: unknown;
+  created_on: Date;
+  retries: number;
+  error: string;
+}

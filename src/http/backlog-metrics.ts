@@ -1,0 +1,147 @@
+import { lastAudit } from '../audit/run.ts';
+import type { Pool } from '../db/pool.ts';
+import { type QueueBacklog, queueBacklogs } from '../db/queues.ts';
+import { autocommit } from '../db/transaction.ts';
+import { eventBacklog } from '../inbox/backlog.ts';
+import { announcementBacklog } from '../ledger/outbox.ts';
+import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
+import { type ReconciliationBacklog, reconciliationBacklog } from '../reconciliation/backlog.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+/** Anybody may ask for the metrics, so the database is asked at most this often on their account. */
+const CACHE_MS = 5_000;
+
+interface Backlog extends ReconciliationBacklog, DeliveryBacklog {
+  readonly parkedEvents: number;
+  readonly waitingEvents: number;
+  readonly oldestPendingEventSeconds: number;
+  readonly unannouncedWallets: number;
+  readonly oldestUnannouncedSeconds: number;
+  readonly queues: readonly QueueBacklog[];
+  /** Null before the first audit. */
+  readonly auditDisagreements: number | null;
+  readonly auditAgeSeconds: number | null;
+}
+
+type Figure = readonly [name: string, help: string, pick: (backlog: Backlog) => number | null];
+
+/** Whatever may be stuck, and how long: every figure that is read from the database, by its name. */
+const FIGURES: readonly Figure[] = [
+  ['chokin_events_parked', 'Provider events that want a person.', (now) => now.parkedEvents],
+  ['chokin_events_waiting', 'Early refunds and disputes that wait for their payment.', (now) => now.waitingEvents],
+  [
+    'chokin_event_pending_oldest_seconds',
+    'Age of the oldest event not applied yet; 0 if there is none.',
+    (now) => now.oldestPendingEventSeconds,
+  ],
+  [
+    'chokin_wallets_unannounced',
+    'Wallets with something the merchant was not told yet.',
+    (now) => now.unannouncedWallets,
+  ],
+  [
+    'chokin_wallet_unannounced_oldest_seconds',
+    'How long the longest of them has waited.',
+    (now) => now.oldestUnannouncedSeconds,
+  ],
+  [
+    'chokin_messages_unsent',
+    'Messages to merchants that belong to no wallet and were not handed over yet.',
+    (now) => now.unsentMessages,
+  ],
+  [
+    'chokin_message_unsent_oldest_seconds',
+    'How long the longest of them has waited.',
+    (now) => now.oldestUnsentSeconds,
+  ],
+  [
+    'chokin_deliveries_pending',
+    'Deliveries of the embedded sender to come, those that wait for their next try too.',
+    (now) => now.pendingDeliveries,
+  ],
+  [
+    'chokin_deliveries_failed',
+    'Deliveries of the embedded sender that were given up; they can be asked for again.',
+    (now) => now.failedDeliveries,
+  ],
+  [
+    'chokin_delivery_overdue_oldest_seconds',
+    'How late the most overdue try of the embedded sender is; 0 if none is.',
+    (now) => now.overdueSeconds,
+  ],
+  [
+    'chokin_audit_disagreements',
+    'What the last audit of the books found; anything but 0 is an alarm.',
+    (now) => now.auditDisagreements,
+  ],
+  ['chokin_audit_age_seconds', 'How long ago the last audit was.', (now) => now.auditAgeSeconds],
+  [
+    'chokin_reconciliation_healed',
+    'Payments, refunds and disputes without a webhook that comparing with the providers has healed, in the last 7 days.',
+    (now) => now.healed,
+  ],
+  [
+    'chokin_reconciliation_unresolved',
+    'What the last comparison of each source left for a person: what differs, and payments the provider does not know.',
+    (now) => now.unreconciled,
+  ],
+  [
+    'chokin_reconciliation_failed',
+    'Sources whose last comparison with the provider failed, such as for a wrong API key.',
+    (now) => now.failedSources,
+  ],
+  [
+    'chokin_reconciliation_age_seconds',
+    'How long ago the source that has waited longest was last compared to the end.',
+    (now) => now.reconciliationAgeSeconds,
+  ],
+];
+
+/** Adds the figures that answer "is money stuck, and do the books agree?" to the metrics. */
+export function watchOperations(metrics: Metrics, pool: Pool): void {
+  let cached: { readonly at: number; readonly backlog: Promise<Backlog> } | null = null;
+  /** Null if the database does not answer: that is shown as such, and must not take the other figures with it. */
+  const read = (): Promise<Backlog | null> => {
+    if (cached === null || performance.now() - cached.at > CACHE_MS)
+      cached = { at: performance.now(), backlog: readBacklog(pool) };
+    return cached.backlog.catch(() => null);
+  };
+  for (const [name, help, pick] of FIGURES) {
+    metrics.watch(name, help, async () => {
+      const backlog = await read();
+      return (backlog === null ? null : pick(backlog)) ?? Number.NaN;
+    });
+  }
+  const perQueue = async (pick: (queue: QueueBacklog) => number) =>
+    new Map((await read())?.queues.map((queue) => [queue.name, pick(queue)]));
+  metrics.watchEach('chokin_jobs_due', 'Jobs that are due and were not taken up yet, by queue.', 'queue', () =>
+    perQueue((queue) => queue.due),
+  );
+  metrics.watchEach('chokin_jobs_dead', 'Jobs that were given up and wait for somebody to redrive them.', 'queue', () =>
+    perQueue((queue) => queue.dead),
+  );
+  metrics.watch('chokin_database_answers', 'Whether the figures could be read: 1, or 0.', async () =>
+    (await read()) === null ? 0 : 1,
+  );
+}
+
+async function readBacklog(pool: Pool): Promise<Backlog> {
+  const db = autocommit(pool);
+  const [events, announcements, deliveries, queues, audit, reconciliation] = await Promise.all([
+    eventBacklog(db),
+    announcementBacklog(db),
+    deliveryBacklog(db),
+    queueBacklogs(db),
+    lastAudit(db),
+    reconciliationBacklog(db),
+  ]);
+  return {
+    ...events,
+    ...announcements,
+    ...deliveries,
+    ...reconciliation,
+    queues,
+    auditDisagreements: audit?.disagreements ?? null,
+    auditAgeSeconds: audit?.ageSeconds ?? null,
+  };
+}

@@ -1,0 +1,53 @@
+import type { z } from 'zod';
+import { ERROR_STATUS, type ErrorCode, type Refusal, refusal } from '../../errors.ts';
+
+export type Validated<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
+
+/** Enough to mend a request by; a body of a thousand mistakes is not answered with a thousand lines. */
+const MAX_ISSUES = 5;
+
+/** Parses what came from outside; a mistake becomes a refusal whose message names each field and what it wants. */
+export function validate<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  code: ErrorCode,
+): Validated<z.output<Schema>> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return { ok: true, value: parsed.data };
+  const special = parsed.error.issues.map(codeOf).find((found) => found !== null);
+  const lines = parsed.error.issues.flatMap(describe);
+  return { ok: false, refusal: refusal(special ?? code, `${lines.slice(0, MAX_ISSUES).join('; ')}.`) };
+}
+
+/** A refinement may name a code of its own. */
+function codeOf(issue: z.core.$ZodIssue): ErrorCode | null {
+  if (issue.code !== 'custom') return null;
+  const code: unknown = issue.params?.errorCode;
+  return typeof code === 'string' && isErrorCode(code) ? code : null;
+}
+
+function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(ERROR_STATUS, text);
+}
+
+function describe(issue: z.core.$ZodIssue): string[] {
+  const at = pathText(issue.path);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => `${at === '' ? '' : `${at}.`}${key.slice(0, 100)}: is not a known field`);
+  }
+  if (issue.code === 'invalid_key') return [`${at}: ${issue.issues[0]?.message ?? issue.message}`];
+  if (issue.code === 'invalid_union') {
+    // The branch that fits the value's type knows better what is wrong with it.
+    const closest = issue.errors.find((errors) => errors.every((error) => error.code !== 'invalid_type'))?.[0];
+    return [`${at}: ${closest?.message ?? issue.message}`];
+  }
+  return [`${at === '' ? 'body' : at}: ${issue.message}`];
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, index) =>
+      typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${String(part).slice(0, 100)}`,
+    )
+    .join('');
+}

@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs';
+import { type Response, Router } from 'express';
+import helmet from 'helmet';
+import { send } from '../kit/serve.ts';
+
+const LINKS = [
+  { name: 'api', href: '/docs', text: 'The API, with an example of every request and answer' },
+  { name: 'openapi', href: '/openapi.json', text: 'The same as an OpenAPI document' },
+  { name: 'documentation', href: '/readme', text: 'The documentation (README)' },
+  { name: 'health', href: '/healthz', text: 'Whether the service lives' },
+] as const;
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Chokin</title>
+  <link rel="icon" href="/docs/favicon-32x32.png">
+</head>
+<body>
+  <h1>Chokin</h1>
+  <p>Wallets for a merchant's customers. This is the service itself; it is used through its API.</p>
+  <ul>
+${LINKS.map(({ href, text }) => `    <li><a href="${href}">${text}</a></li>`).join('\n')}
+  </ul>
+</body>
+</html>
+`;
+
+const INDEX = { name: 'Chokin', ...Object.fromEntries(LINKS.map(({ name, href }) => [name, href])) };
+
+/** No script, no style, no frame: there is nothing on these pages but words and links. */
+const policy = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { defaultSrc: ["'none'"], imgSrc: ["'self'"], baseUri: ["'none'"], frameAncestors: ["'none'"] },
+  },
+});
+
+/**
+ * What the bare address answers: a page for people, the same links as JSON for whoever does not ask for HTML first, as browsers do.
+ * `/readme` is the README of this very release; it is plain text, so that a browser shows it.
+ */
+export function homeRouter(): Router {
+  const router = Router();
+  router.get('/', policy, (request, response) => {
+    response.setHeader('vary', 'accept');
+    if (request.accepts(['json', 'html']) === 'html') return sendText(response, 'text/html', PAGE);
+    return send(response, { status: 200, body: INDEX });
+  });
+  let readme: string | null = null;
+  router.get('/readme', policy, (_request, response) => {
+    readme ??= readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+    sendText(response, 'text/plain', readme);
+  });
+  return router;
+}
+
+function sendText(response: Response, type: string, body: string): void {
+  send(response, { status: 200, body, headers: { 'content-type': `${type}; charset=utf-8` } });
+}

@@ -1,0 +1,138 @@
+import { z } from 'zod';
+import { requireCustomer } from '../../customers/store.ts';
+import { autocommit } from '../../db/transaction.ts';
+import { RefusalError, refuse } from '../../errors.ts';
+import { parseEntryId } from '../../ledger/entry.ts';
+import { getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
+import { entryResponse, entryShape, walletResponse, walletShape } from '../../views/entry.ts';
+import {
+  currency,
+  customerParams,
+  eventType,
+  idParams,
+  itemsOf,
+  moment,
+  pageOf,
+  paging,
+  queryInteger,
+} from '../../views/fields.ts';
+import { KeylessError } from '../kit/failure.ts';
+import { merchantRoute, type Route } from '../kit/route.ts';
+import {
+  IDEMPOTENCY_HEADER,
+  isBlindRepeat,
+  KEY_EXISTS,
+  keyOfRequest,
+  postingFields,
+  publicRefusal,
+  REPEATED_BLINDLY,
+  toPosting,
+} from './posting.ts';
+
+const tag = 'Wallets';
+const path = '/customers/{customer_id}/wallets/ledger-entries';
+const MAX_SEQ = Number.MAX_SAFE_INTEGER;
+
+const create = merchantRoute({
+  method: 'post',
+  path,
+  scope: 'write',
+  tag,
+  summary: 'Credit or debit a wallet',
+  params: customerParams,
+  headers: IDEMPOTENCY_HEADER,
+  body: z.strictObject(postingFields),
+  response: { description: 'The wallet after the entry.', schema: walletShape },
+  errors: [
+    'CONFLICT',
+    'INSUFFICIENT_WALLET_FUNDS',
+    'BALANCE_LIMIT_EXCEEDED',
+    'CUSTOMER_NOT_FOUND',
+    'IDEMPOTENCY_KEY_EXISTS',
+    'IDEMPOTENCY_KEY_REUSED',
+    'INVALID_IDEMPOTENCY_KEY',
+    'UNSUPPORTED_CURRENCY',
+    'MAXIMUM_KEYS_REACHED',
+  ],
+  async handle({ services, merchantId, params, body, headers }) {
+    const idempotency_key = keyOfRequest(body.idempotency_key, headers);
+    const posting = toPosting(merchantId, params.customer_id, { ...body, idempotency_key });
+    if (isBlindRepeat(posting, headers)) refuse('CONFLICT', REPEATED_BLINDLY);
+    const outcome = await services.ledger.post(posting, headers.traceparent).catch((error: unknown) => {
+      throw posting.idempotencyKey === null ? new KeylessError(error) : error;
+    });
+    if (outcome.kind === 'refused') throw new RefusalError(publicRefusal(outcome));
+    if (outcome.kind === 'repeated') {
+      return refuse('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { entry: entryResponse(outcome.entry) });
+    }
+    return walletResponse(outcome.wallet);
+  },
+});
+
+const list = merchantRoute({
+  method: 'get',
+  path,
+  scope: 'read',
+  tag,
+  summary: "List a customer's ledger entries, newest first",
+  params: customerParams,
+  query: z
+    .strictObject({
+      ...paging,
+      currency: currency.optional(),
+      event_type: eventType.optional(),
+      created_at_gte: moment.optional(),
+      created_at_lte: moment.optional(),
+      before_seq: queryInteger(1, MAX_SEQ).optional().meta({
+        description: 'Only entries before this `seq`: pages that new entries do not shift. Wants `currency`.',
+      }),
+      after_seq: queryInteger(0, MAX_SEQ)
+        .optional()
+        .meta({ description: 'Only entries after this `seq`. Wants `currency`.' }),
+    })
+    .refine((query) => query.currency !== undefined || (query.before_seq ?? query.after_seq) === undefined, {
+      path: ['currency'],
+      error: 'is wanted with before_seq and after_seq, since every wallet counts its own entries',
+    })
+    .refine((query) => (query.page_number ?? 0) * query.page_size <= MAX_OFFSET, {
+      path: ['page_number'],
+      error: `reaches beyond ${MAX_OFFSET} entries; use currency and before_seq with the seq of the last entry you have`,
+    }),
+  response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
+  errors: ['CUSTOMER_NOT_FOUND'],
+  async handle({ services, merchantId, params: { customer_id: customerId }, query, headers }) {
+    const db = autocommit(services.pool);
+    const entries = await listEntries(db, merchantId, customerId, {
+      currency: query.currency ?? null,
+      eventType: query.event_type ?? null,
+      createdFrom: query.created_at_gte ?? null,
+      createdTo: query.created_at_lte ?? null,
+      afterSeq: query.after_seq ?? null,
+      beforeSeq: query.before_seq ?? null,
+      ...pageOf(query, headers),
+    });
+    if (entries.length === 0) await requireCustomer(db, merchantId, customerId);
+    return { items: entries.map(entryResponse) };
+  },
+});
+
+const retrieve = merchantRoute({
+  method: 'get',
+  path: `${path}/{entry_id}`,
+  scope: 'read',
+  tag,
+  summary: 'Retrieve one ledger entry',
+  params: customerParams.extend(idParams('entry_id').shape),
+  response: { description: 'The entry.', schema: entryShape },
+  async handle({ services, merchantId, params: { customer_id: customerId, entry_id: id } }) {
+    const key = parseEntryId(id, customerId);
+    const entry =
+      key === null
+        ? null
+        : await getEntry(autocommit(services.pool), { merchantId, customerId, currency: key.currency }, key.seq);
+    return entryResponse(entry ?? refuse('NOT_FOUND', 'The customer has no such ledger entry.'));
+  },
+});
+
+/** Before the routes of `wallets.ts`, whose `{currency}` would match too. */
+export const ledgerEntryRoutes: readonly Route[] = [create, list, retrieve];

@@ -1,0 +1,66 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { deadLetterOf } from '../db/queues.ts';
+import { transaction } from '../db/transaction.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { enqueue, saveVerdicts } from './events.ts';
+import { park } from './settle-facts.ts';
+
+/** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
+const GRACE_SECONDS = 60;
+const MAX_PER_RUN = 500;
+
+export interface StrandedServices {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly waitSeconds: number;
+}
+
+/**
+ * Makes new jobs for events that should be applied and have none: the inbox is the truth and the queue only its work
+ * list, so a lost or expired job loses nothing. An event whose job was given up without a word (its worker died on it
+ * again and again) is parked instead, for a person to see.
+ * @returns how many events were enqueued again and how many parked
+ */
+export async function requeueStranded(services: StrandedServices): Promise<{ enqueued: number; parked: number }> {
+  const { pool, boss, clock, logger, waitSeconds } = services;
+  const now = clock.now();
+  const result = await transaction(pool, async (tx) => {
+    const { rows } = await tx.query<{ event_id: string; buried: boolean }>(FIND_STRANDED, [
+      now.toISOString(),
+      GRACE_SECONDS,
+      waitSeconds + GRACE_SECONDS,
+      deadLetterOf('apply-provider-event'),
+      MAX_PER_RUN,
+    ]);
+    const idsOf = (buried: boolean) => rows.filter((row) => row.buried === buried).map((row) => row.event_id);
+    const [lost, dead] = [idsOf(false), idsOf(true)];
+    await enqueue(boss, tx, lost);
+    const verdict = { ...park('apply_failed', 'its job was given up; the log says why'), paymentId: null };
+    await saveVerdicts(
+      tx,
+      dead.map((eventId) => ({ ...verdict, eventId })),
+      now,
+    );
+    return { enqueued: lost.length, parked: dead.length };
+  });
+  if (result.enqueued + result.parked > 0) logger.warn(result, 'events had lost their jobs');
+  return result;
+}
+
+/** Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. */
+const FIND_STRANDED = `
+  select e.event_id, d.id is not null as buried
+  from provider_event e
+  left join pgboss.job j on j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')
+    and j.data ->> 'eventId' = e.event_id
+  left join pgboss.job d on d.name = $4 and d.state = 'created' and d.data ->> 'eventId' = e.event_id
+  where ((e.state = 'pending' and e.received_at < $1::timestamptz - make_interval(secs => $2))
+      or (e.state = 'waiting' and e.waiting_since < $1::timestamptz - make_interval(secs => $3)))
+    and j.id is null
+  order by e.received_at
+  limit $5
+  for update of e skip locked`;

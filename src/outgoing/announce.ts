@@ -1,0 +1,248 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from '../db/pool.ts';
+import { autocommit } from '../db/transaction.ts';
+import { releaseUnannounced, renewUnannounced, unannouncedDueInSeconds } from '../ledger/outbox.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
+import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
+import type { Announcement } from './messages.ts';
+import { countFitting, type Part } from './parts.ts';
+import type { Publisher } from './publisher.ts';
+import { Marks, tellWallet } from './tell.ts';
+import { sendUnsent } from './unsent.ts';
+
+export interface AnnounceOptions {
+  readonly pool: Pool;
+  readonly publisher: Publisher;
+  readonly logger: Logger;
+  /** Ends the work early, after the wallets under way. */
+  readonly signal?: AbortSignal;
+  /** No new wallet is begun after this long. */
+  readonly maxSeconds: number;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
+}
+
+export interface AnnounceResult {
+  /** Wallets of which everything claimed was said, or a part. A wallet with a long backlog counts once a part. */
+  wallets: number;
+  messages: number;
+  deferred: number;
+  failed: number;
+  /** True if the time was up, or the work was ended early, before the list was. */
+  unfinished: boolean;
+  /** When there is something to say again, as far as is known; null if nothing waits. */
+  retryAfterSeconds: number | null;
+}
+
+/** Wallets claimed at a time, unless the publisher takes more at once: few enough to be tried within their lease. */
+const MIN_PAGE_SIZE = 100;
+const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
+/**
+ * After a claim that found few, the next waits this long: a busy ledger is then told of in some batches a second, instead
+ * of in hundreds of tiny ones that compete with the postings for the disk.
+ */
+const GATHER_MS = 150;
+/** While wallets are under way, an empty list is looked at again this often: one that hangs must not hold up new ones. */
+const IDLE_MS = 250;
+
+/**
+ * Says everything there is to say: claims due wallets and publishes the messages of each in order, several wallets at a
+ * time, until none is due, the time is up or the sender is paused. A wallet that fails is tried again later with
+ * back-off and holds up no other.
+ * @throws if the database cannot be reached
+ */
+export function announce(options: AnnounceOptions): Promise<AnnounceResult> {
+  return new Run(options).run();
+}
+
+/**
+ * One run. Wallets go through it in this order: claimed and sized, read as the memory allows, handed over (as many at once as
+ * the publisher takes), marked. Each step goes on while the others do, so that the publisher never waits for the database.
+ */
+class Run {
+  readonly #options: AnnounceOptions;
+  readonly #deadline: number;
+  readonly #pageSize: number;
+  readonly #marks: Marks;
+  readonly #result: AnnounceResult = {
+    wallets: 0,
+    messages: 0,
+    deferred: 0,
+    failed: 0,
+    unfinished: false,
+    retryAfterSeconds: null,
+  };
+  /** Claimed, in order: first those to be read, then those that are. */
+  #unread: Part[] = [];
+  #ready: { readonly part: Part; readonly announcement: Announcement }[] = [];
+  /** All that is leased. */
+  readonly #held = new Set<Part>();
+  #loadedBytes = 0;
+  #handingOver = 0;
+  readonly #underWay = new Set<Promise<void>>();
+  #fetching: Promise<void> | null = null;
+  #nextClaimMs = 0;
+  /** Nothing was due at the last look, and no wallet has come to an end since, which may have more to say. */
+  #isExhausted = false;
+  readonly #errors: unknown[] = [];
+  #changed = Promise.withResolvers<void>();
+
+  constructor(options: AnnounceOptions) {
+    this.#options = options;
+    this.#deadline = performance.now() + options.maxSeconds * 1000;
+    this.#pageSize = Math.max(MIN_PAGE_SIZE, options.publisher.concurrency);
+    this.#marks = new Marks(options, this.#pageSize);
+  }
+
+  async run(): Promise<AnnounceResult> {
+    const { pool, publisher } = this.#options;
+    const renewal = setInterval(() => {
+      const claims = [...this.#held].map(({ claim }) => claim);
+      // One that fails costs nothing: a wallet that another claims as well is told of under the same ids.
+      renewUnannounced(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
+    }, RENEW_MS);
+    try {
+      if (publisher.pausedForSeconds() === 0) this.#track(this.#sendUnsent());
+      while (this.#goesOn()) {
+        this.#startAll();
+        if (this.#handingOver === 0) this.#marks.hurry();
+        this.#fetchIfShort();
+        if (this.#isDone()) break;
+        await this.#changed.promise;
+        this.#changed = Promise.withResolvers();
+      }
+    } finally {
+      await this.#fetching;
+      await Promise.all(this.#underWay);
+      clearInterval(renewal);
+      await releaseUnannounced(
+        autocommit(pool),
+        [...this.#held].map(({ claim }) => claim),
+      );
+    }
+    if (this.#errors.length > 0) throw this.#errors[0];
+    await this.#noteWhenDue();
+    return this.#result;
+  }
+
+  #goesOn(): boolean {
+    const { publisher, signal } = this.#options;
+    if (this.#errors.length > 0 || publisher.pausedForSeconds() > 0) return false;
+    if (signal?.aborted !== true && performance.now() <= this.#deadline) return true;
+    this.#result.unfinished = true;
+    return false;
+  }
+
+  #isDone(): boolean {
+    const isIdle = this.#fetching === null && this.#underWay.size === 0;
+    return isIdle && this.#isExhausted && this.#unread.length === 0 && this.#ready.length === 0;
+  }
+
+  /** Hands over as many wallets as the publisher takes. Those that wait to be marked are bounded as well. */
+  #startAll(): void {
+    const { concurrency } = this.#options.publisher;
+    while (this.#handingOver < concurrency && this.#underWay.size < concurrency + this.#pageSize) {
+      const next = this.#ready.shift();
+      if (next === undefined) return;
+      this.#track(this.#tell(next.part, next.announcement));
+    }
+  }
+
+  async #tell(part: Part, announcement: Announcement): Promise<void> {
+    this.#handingOver += 1;
+    let isHandedOver = false;
+    const onHandedOver = () => {
+      if (isHandedOver) return;
+      isHandedOver = true;
+      this.#handingOver -= 1;
+      this.#changed.resolve();
+    };
+    try {
+      const told = await tellWallet(this.#options, this.#marks, { announcement, claim: part.claim, onHandedOver });
+      if (told.kind === 'sent') {
+        this.#result.wallets += 1;
+        this.#result.messages += told.messages;
+      } else this.#result[told.kind] += 1;
+    } finally {
+      this.#held.delete(part);
+      this.#loadedBytes -= part.bytes;
+      this.#isExhausted = false;
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    const one: Promise<void> = work
+      .catch((error: unknown) => void this.#errors.push(error))
+      .finally(() => {
+        this.#underWay.delete(one);
+        this.#changed.resolve();
+      });
+    this.#underWay.add(one);
+  }
+
+  /** Reads on, or claims more, before the publisher has nothing to do. */
+  #fetchIfShort(): void {
+    if (
+      this.#fetching !== null ||
+      this.#ready.length >= Math.max(this.#options.publisher.concurrency, this.#pageSize / 2)
+    )
+      return;
+    const fits = countFitting(this.#unread, this.#loadedBytes);
+    if (this.#unread.length > 0 && fits === 0) return;
+    if (this.#unread.length === 0 && this.#isExhausted && this.#underWay.size === 0) return;
+    this.#fetching = (fits > 0 ? this.#read(fits) : this.#claim())
+      .catch((error: unknown) => void this.#errors.push(error))
+      .finally(() => {
+        this.#fetching = null;
+        this.#changed.resolve();
+      });
+  }
+
+  async #read(count: number): Promise<void> {
+    const parts = this.#unread.splice(0, count);
+    for (const { bytes } of parts) this.#loadedBytes += bytes;
+    const announcements = await readParts(autocommit(this.#options.pool), parts);
+    for (const [index, announcement] of announcements.entries()) {
+      const part = parts[index];
+      if (part !== undefined) this.#ready.push({ part, announcement });
+    }
+  }
+
+  async #claim(): Promise<void> {
+    const paceMs = this.#nextClaimMs - performance.now();
+    if (paceMs > 0) await delay(paceMs);
+    this.#isExhausted = true;
+    const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize) : [];
+    for (const part of parts) this.#held.add(part);
+    this.#unread = [...parts];
+    if (parts.length > 0) this.#isExhausted = false;
+    const waitMs = parts.length === 0 ? IDLE_MS : parts.length < this.#pageSize / 2 ? GATHER_MS : 0;
+    this.#nextClaimMs = performance.now() + waitMs;
+  }
+
+  async #sendUnsent(): Promise<void> {
+    const { pool, publisher } = this.#options;
+    const unsent = await sendUnsent(pool, publisher);
+    this.#result.messages += unsent.messages;
+    this.#result.deferred += unsent.deferred;
+    this.#result.failed += unsent.failed;
+    this.#result.unfinished ||= unsent.unfinished;
+    this.#noteRetry(unsent.retryAfterSeconds);
+  }
+
+  async #noteWhenDue(): Promise<void> {
+    const { pool, publisher } = this.#options;
+    const dueInSeconds = await unannouncedDueInSeconds(autocommit(pool));
+    if (dueInSeconds !== null) this.#noteRetry(Math.max(1, Math.ceil(dueInSeconds)));
+    const pausedSeconds = publisher.pausedForSeconds();
+    if (pausedSeconds > 0)
+      this.#result.retryAfterSeconds = Math.max(this.#result.retryAfterSeconds ?? 0, pausedSeconds);
+  }
+
+  #noteRetry(seconds: number | null): void {
+    const { retryAfterSeconds: known } = this.#result;
+    if (seconds !== null) this.#result.retryAfterSeconds = Math.min(known ?? seconds, seconds);
+  }
+}

@@ -1,0 +1,48 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../../clock.ts';
+import { bossDatabase } from '../../db/queues.ts';
+import type { Tx } from '../../db/transaction.ts';
+import type { OutgoingMessage } from '../outgoing.ts';
+import type { Publisher, SendResult } from '../publisher.ts';
+import { type DeliveryKey, insertMessages } from './delivery-store.ts';
+
+/** Publishes by leaving messages and delivery jobs in the transaction that marks the wallet as announced. */
+export class DirectPublisher implements Publisher {
+  /** Nothing is sent yet, so a whole claim's wallets go together, into one transaction. */
+  readonly concurrency = 500;
+  readonly #boss: Pick<PgBoss, 'insert'>;
+  readonly #clock: Clock;
+
+  constructor(boss: Pick<PgBoss, 'insert'>, clock: Clock) {
+    this.#boss = boss;
+    this.#clock = clock;
+  }
+
+  pausedForSeconds(): number {
+    return 0;
+  }
+
+  send(): Promise<SendResult> {
+    return Promise.resolve({ kind: 'sent' });
+  }
+
+  async record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void> {
+    await insertDeliveryJobs(this.#boss, tx, await insertMessages(tx, messages, this.#clock.now()));
+  }
+}
+
+/** Adds the jobs that deliver, in the caller's transaction; due now, or `at` a time. */
+export async function insertDeliveryJobs(
+  boss: Pick<PgBoss, 'insert'>,
+  tx: Tx,
+  deliveries: readonly DeliveryKey[],
+  at?: Date,
+): Promise<void> {
+  if (deliveries.length === 0) return;
+  const startAfter = at === undefined ? {} : { startAfter: at };
+  const jobs = deliveries.map(({ merchantId, messageId, endpointId }) => ({
+    data: { merchantId, messageId, endpointId },
+    ...startAfter,
+  }));
+  await boss.insert('deliver-webhook', jobs, { db: bossDatabase(tx) });
+}

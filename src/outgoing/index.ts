@@ -1,0 +1,83 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/env.ts';
+import type { SecretBox } from '../crypto/secret-box.ts';
+import type { Pool } from '../db/pool.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
+import { type DeliveryJob, deliverWebhook } from './embedded/deliver.ts';
+import type { DeliveryKey } from './embedded/delivery-store.ts';
+import { DirectWebhooks } from './embedded/endpoints.ts';
+import { DirectPublisher } from './embedded/publisher.ts';
+import { DirectRecovery } from './embedded/recovery.ts';
+import { DirectSender } from './embedded/send.ts';
+import type { OutgoingWebhooks } from './outgoing.ts';
+import type { Publisher } from './publisher.ts';
+import { workOnRecoveries } from './recovery/recover.ts';
+import { SenderWatch } from './sender-status.ts';
+import { SvixAccount } from './svix/account.ts';
+import { identitiesFrom } from './svix/applications.ts';
+import { SvixPublisher } from './svix/publisher.ts';
+import { SvixRecovery } from './svix/recovery.ts';
+import { lookForDisabled, pruneSent } from './svix/watch.ts';
+import { SvixWebhooks } from './svix/webhooks.ts';
+
+export interface OutgoingOptions {
+  readonly config: Pick<Config, 'SVIX_TOKEN' | 'SVIX_SERVER_URL' | 'ALLOW_PRIVATE_ENDPOINTS'>;
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly box: SecretBox;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
+}
+
+/** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
+export interface Outgoing {
+  readonly webhooks: OutgoingWebhooks;
+  /** Checks the sender once it is started. */
+  readonly watch: SenderWatch;
+  readonly publisher: Publisher;
+  /** One try of the embedded sender. With Svix it still serves what was queued before the change to Svix. */
+  deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
+  /** Works on recoveries that are due. @returns seconds until one is due again; null if none is left */
+  recover(signal: AbortSignal): Promise<number | null>;
+  /** Looks for endpoints that Svix gave up on, and forgets what is no longer kept. */
+  lookAfterEndpoints(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createOutgoing(options: OutgoingOptions): Outgoing {
+  const { config, pool, boss, clock, logger, box, metrics, tracing = null } = options;
+  const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
+  const sender = new DirectSender({ clock, allowPrivate });
+  const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
+  const server = serverUrl === undefined ? {} : { serverUrl };
+  const account =
+    token === undefined ? null : new SvixAccount({ token, ...server, clock, identityOf: identitiesFrom(pool) });
+  const webhooks =
+    account === null
+      ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })
+      : new SvixWebhooks({ account, pool, boss, clock, allowPrivate, box });
+  const recoverySender =
+    account === null ? new DirectRecovery(pool, boss, clock) : new SvixRecovery({ pool, account, box, clock, logger });
+  const watch = new SenderWatch({ pool, logger, account });
+  return {
+    webhooks,
+    watch,
+    publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger, tracing),
+    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, metrics, tracing }, job, key),
+    recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
+    lookAfterEndpoints: async (signal) => {
+      if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);
+      await pruneSent(pool, clock.now(), signal);
+    },
+    close: async () => {
+      await watch.close();
+      await webhooks.close();
+      await sender.close();
+    },
+  };
+}

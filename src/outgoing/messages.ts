@@ -1,0 +1,138 @@
+import { invariant } from '../errors.ts';
+import type { ClaimedEntry } from '../ledger/claimed.ts';
+import type { WalletAlert, WalletKey } from '../ledger/entry.ts';
+import { entryView } from '../ledger/entry-view.ts';
+import type { ClaimedWallet } from '../ledger/outbox.ts';
+import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
+import { messageIdFrom } from './message-ids.ts';
+import type { OutgoingMessage } from './outgoing.ts';
+
+/** What is told of a wallet at a time, a claim or a part of one: every entry and alert of its ranges, in order. */
+export interface Announcement extends ClaimedWallet {
+  readonly entries: readonly ClaimedEntry[];
+  readonly alerts: readonly WalletAlert[];
+}
+
+/** Svix advises payloads of at most 40 kB; the envelope and the wallet's state take less than the difference. */
+const MAX_ENTRIES_BYTES = 38_000;
+/**
+ * No message is larger, whoever delivers. Svix documents that it takes payloads of up to about 350 kB (a self-hosted one up to 2
+ * MB), and many receivers take 256 KiB. The rest is for the envelope, the wallet's state, and Svix's own fields.
+ */
+const MAX_MESSAGE_BYTES = 256 * 1024;
+export const MAX_ENTRY_BYTES = MAX_MESSAGE_BYTES - 8 * 1024;
+
+/**
+ * Everything a claim has to say, in the order to say it: the wallet's creation, its entries, its alerts. It depends on the
+ * claim alone, not on the time or on newer entries, so that a repeat after a crash has the same ids and the same bytes.
+ */
+export function buildMessages(announcement: Announcement): readonly OutgoingMessage[] {
+  const { entries, alerts, fromVersion, toVersion, fromAlertSeq, toAlertSeq } = announcement;
+  const isWhole = entries.every((entry, index) => entry.seq === Math.max(fromVersion, 0) + index + 1);
+  invariant(isWhole && entries.length === Math.max(toVersion, 0) - Math.max(fromVersion, 0), 'a claim lacks entries');
+  invariant(alerts.length === toAlertSeq - fromAlertSeq, 'a claim lacks alerts');
+  return [
+    ...(fromVersion < 0 ? [createdMessage(announcement)] : []),
+    ...changedMessages(announcement, entries),
+    ...alerts.map(alertMessage),
+  ];
+}
+
+/** Tells of consecutive entries of a wallet, in as few messages as there is room for. The same entries give the same ids. */
+export function changedMessages(wallet: WalletKey, entries: readonly ClaimedEntry[]): readonly OutgoingMessage[] {
+  return inChunks(entries.map(entryData)).map((chunk) => changedMessage(wallet, chunk));
+}
+
+/**
+ * The entries up to the last boundary between two messages: what a part of a claim tells, so that the messages behind it are
+ * cut at the same entries as if the claim were told at once. Entries that make one message are all of them.
+ */
+export function wholeMessages(entries: readonly ClaimedEntry[]): readonly ClaimedEntry[] {
+  const chunks = inChunks(entries.map(entryData));
+  return chunks.length < 2 ? entries : entries.slice(0, entries.length - (chunks.at(-1)?.length ?? 0));
+}
+
+type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
+
+/** An entry as it is told: without its metadata if with it no message could hold it. */
+function entryData({ metadataOmitted = false, ...entry }: ClaimedEntry): EntryData {
+  const view = entryView(entry);
+  if (view.metadata === null && !metadataOmitted) return view;
+  const isTooLarge = metadataOmitted || Buffer.byteLength(JSON.stringify(view)) > MAX_ENTRY_BYTES;
+  return isTooLarge ? { ...view, metadata: null, metadata_omitted: true } : view;
+}
+
+/** At least one entry a message and as many as fit; almost always all of them. */
+function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[])[] {
+  const chunks: EntryData[][] = [];
+  let room = 0;
+  for (const entry of entries) {
+    const bytes = Buffer.byteLength(JSON.stringify(entry)) + 1;
+    const chunk = chunks.at(-1);
+    if (chunk === undefined || bytes > room) {
+      chunks.push([entry]);
+      room = MAX_ENTRIES_BYTES - bytes;
+    } else {
+      chunk.push(entry);
+      room -= bytes;
+    }
+  }
+  return chunks;
+}
+
+function createdMessage(wallet: ClaimedWallet): OutgoingMessage {
+  const messageId = messageIdOf(wallet, 'wallet.created', 0, 0, wallet.createdAt);
+  const data = { customer_id: wallet.customerId, currency: wallet.currency, balance: 0, version: 0 };
+  return outgoingMessage('wallet.created', { merchantId: wallet.merchantId, messageId, at: wallet.createdAt }, data);
+}
+
+function changedMessage(wallet: WalletKey, entries: readonly EntryData[]): OutgoingMessage {
+  const first = entries[0];
+  const last = entries.at(-1);
+  invariant(first !== undefined && last !== undefined, 'a change without entries');
+  const at = new Date(last.created_at);
+  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.seq, last.seq, at);
+  return outgoingMessage(
+    'wallet.balance.changed',
+    { merchantId: wallet.merchantId, messageId, at },
+    {
+      customer_id: wallet.customerId,
+      currency: wallet.currency,
+      balance: last.after_balance,
+      version: last.seq,
+      previous_version: first.seq - 1,
+      entries: [...entries],
+    },
+  );
+}
+
+const ALERT_TYPES = {
+  low: 'wallet.balance.low',
+  recovered: 'wallet.balance.recovered',
+  depleted: 'wallet.balance.depleted',
+} as const;
+
+function alertMessage(alert: WalletAlert): OutgoingMessage {
+  const type = ALERT_TYPES[alert.kind];
+  const messageId = messageIdOf(alert, type, alert.alertSeq, alert.alertSeq, alert.createdAt);
+  return outgoingMessage(
+    type,
+    { merchantId: alert.merchantId, messageId, at: alert.createdAt },
+    {
+      customer_id: alert.customerId,
+      currency: alert.currency,
+      balance: alert.balance,
+      version: alert.version,
+      threshold: alert.threshold,
+      reminder: alert.reminder,
+    },
+  );
+}
+
+/**
+ * The time is part of it because a database that was restored from a backup gives the same versions to other entries, and
+ * whoever has seen an id drops what comes under it again.
+ */
+function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number, at: Date): string {
+  return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to, at.toISOString()]);
+}

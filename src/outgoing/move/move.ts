@@ -1,0 +1,103 @@
+import type { Clock } from '../../clock.ts';
+import { type SecretBox, UnreadableSecretError } from '../../crypto/secret-box.ts';
+import type { Pool } from '../../db/pool.ts';
+import { autocommit } from '../../db/transaction.ts';
+import { selectHeaders } from '../header-store.ts';
+import type { EndpointHeaders, EndpointInput } from '../outgoing.ts';
+import type { SvixAccount } from '../svix/account.ts';
+import { findApplication } from '../svix/applications.ts';
+import type { SvixClient } from '../svix/client.ts';
+import { listAtSvix, type SvixEndpoint } from '../svix/endpoints.ts';
+
+/**
+ * What both directions of a move share. A move copies settings alone (address, description, event types, headers, secret, and
+ * whether the endpoint is disabled), so messages under way finish where they are; to do it again changes what has changed
+ * since and nothing else. Which sender sends is none of its business: that is the configuration's.
+ */
+export interface MoveOptions {
+  readonly pool: Pool;
+  readonly account: SvixAccount;
+  readonly box: SecretBox;
+  readonly clock: Clock;
+  /** Whether the embedded sender may call private addresses. */
+  readonly allowPrivate: boolean;
+  /** Only says what would be done. */
+  readonly isDryRun: boolean;
+  /** To Svix: takes what is here for the newest, also of endpoints that were moved there before. */
+  readonly isAgain: boolean;
+}
+
+/** What became, or would become, of one endpoint on the side that it is moved to. */
+export interface MoveStep {
+  /** `disabled`: it was deleted on the other side. `skipped`: see `problem`. */
+  readonly action: 'created' | 'updated' | 'unchanged' | 'disabled' | 'skipped';
+  readonly url: string;
+  /** Its id with the embedded sender; null for one that Svix alone knows. */
+  readonly endpointId: string | null;
+  /** Null while it is not there. */
+  readonly svixEndpointId: string | null;
+  readonly problem: string | null;
+}
+
+/** Svix refuses uids that begin with `ep_`, as its own ids and ours do. */
+const UID_PREFIX = 'embedded-';
+/** On an endpoint at Svix whose settings the embedded sender has taken over since. */
+export const MOVED_AWAY = { chokin_moved: 'embedded' };
+
+/** The uid at Svix of an endpoint that came from the embedded sender. */
+export function uidAtSvix(endpointId: string): string {
+  return UID_PREFIX + endpointId;
+}
+
+/** What an endpoint at Svix is called here: by its former id if it came from here, else as Svix calls it. */
+export function embeddedIdOf({ id, uid }: SvixEndpoint): string {
+  return uid?.startsWith(UID_PREFIX) === true ? uid.slice(UID_PREFIX.length) : id;
+}
+
+export function isMovedAway({ metadata }: SvixEndpoint): boolean {
+  return metadata.chokin_moved === MOVED_AWAY.chokin_moved;
+}
+
+/** Every endpoint of an application; none where there is no application. */
+export async function listIfThere(svix: SvixClient, application: string): Promise<readonly SvixEndpoint[]> {
+  return (await findApplication(svix, application)) === null ? [] : listAtSvix(svix, application);
+}
+
+/** All that is copied, but for the secret. */
+export interface MovedSettings extends EndpointInput {
+  readonly headers: EndpointHeaders;
+}
+
+/** Whether two endpoints are the same to the merchant. */
+export function areSame(one: MovedSettings, other: MovedSettings): boolean {
+  return textOf(one) === textOf(other);
+}
+
+function textOf({ url, description, eventTypes, disabled, headers }: MovedSettings): string {
+  const types = eventTypes === null ? null : [...eventTypes].sort();
+  const pairs = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([url, description, types, disabled, pairs]);
+}
+
+/** What is sealed, or null if it cannot be read: that keeps no other endpoint from being moved. */
+export function openOrNull(box: SecretBox, sealed: string, place: string): string | null {
+  try {
+    return box.open(sealed, place);
+  } catch (error) {
+    if (error instanceof UnreadableSecretError) return null;
+    throw error;
+  }
+}
+
+/** The headers of an endpoint as we keep them; null if they cannot be read. */
+export async function headersOrNull(
+  { pool, box, merchantId }: Pick<MoveOptions, 'pool' | 'box'> & { readonly merchantId: string },
+  endpointId: string,
+): Promise<EndpointHeaders | null> {
+  try {
+    return await selectHeaders(autocommit(pool), box, merchantId, endpointId);
+  } catch (error) {
+    if (error instanceof UnreadableSecretError) return null;
+    throw error;
+  }
+}

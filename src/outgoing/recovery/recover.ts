@@ -1,0 +1,161 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../../clock.ts';
+import type { Pool } from '../../db/pool.ts';
+import { autocommit, type Queryable, transaction } from '../../db/transaction.ts';
+import { refuse } from '../../errors.ts';
+import { newId } from '../../ids.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { OutgoingMessage, Recovery, RecoveryWindow, WebhookEndpoint } from '../outgoing.ts';
+import { type FindKnown, missedPage } from './missed-entries.ts';
+import {
+  type ClaimedRecovery,
+  claimRecovery,
+  endRecovery,
+  insertRecovery,
+  nextRecoverySeconds,
+  postponeRecovery,
+  savePage,
+} from './store.ts';
+
+/** Messages are kept as long, and so is what was handed to Svix. */
+const KEPT_DAYS = 30;
+const DAY_MS = 86_400_000;
+/**
+ * Messages that are being handed over while the endpoint is made may go by it. Their transactions are over well before
+ * this, so that the recovery finds what they left.
+ */
+const WAIT_SECONDS = 3;
+
+export interface CheckedWindow {
+  readonly since: Date;
+  readonly until: Date;
+}
+
+/** @throws RefusalError INVALID_REQUEST_BODY */
+export function checkWindow({ since, until }: RecoveryWindow, now: Date): CheckedWindow {
+  if (since.getTime() < now.getTime() - KEPT_DAYS * DAY_MS) {
+    refuse('INVALID_REQUEST_BODY', `since: wants a time within the last ${KEPT_DAYS} days; nothing older is kept.`);
+  }
+  const end = until === null || until > now ? now : until;
+  if (since >= end) {
+    refuse(
+      'INVALID_REQUEST_BODY',
+      `${until === null ? 'since: wants a time in the past' : 'until: wants a time after since'}.`,
+    );
+  }
+  return { since, until: end };
+}
+
+/**
+ * The window of an endpoint that is new ends a little later than now: what was being handed over when the endpoint came to be
+ * went by it, and bears a later time than this.
+ */
+export function untilSoon({ since }: CheckedWindow, now: Date): CheckedWindow {
+  return { since, until: new Date(now.getTime() + WAIT_SECONDS * 1000) };
+}
+
+export interface RecoveryRequest {
+  readonly merchantId: string;
+  readonly endpointId: string;
+  readonly window: CheckedWindow;
+}
+
+/** Leaves a recovery to be worked on. @throws RefusalError CONFLICT if one is under way for the endpoint */
+export async function beginRecovery(
+  db: Queryable,
+  { merchantId, endpointId, window }: RecoveryRequest,
+  now: Date,
+): Promise<Recovery> {
+  const recovery = { merchantId, recoveryId: newId('recovery'), endpointId, ...window };
+  const begun = await insertRecovery(db, recovery, now, WAIT_SECONDS);
+  return begun ?? refuse('CONFLICT', 'A recovery of this endpoint is under way. Wait until it is finished.');
+}
+
+/** Asks for a worker, after the commit; the schedule makes up for a job that is lost. */
+export async function askForRecovery(boss: Pick<PgBoss, 'send'>): Promise<void> {
+  await boss.send('recover-endpoints', {}, { startAfter: WAIT_SECONDS, singletonKey: 'asked' });
+}
+
+/** The sender cannot go on now. */
+export interface Postponed {
+  readonly kind: 'postponed';
+  readonly seconds: number;
+}
+
+/** How many kept messages of a page were sent; `place` is where the next page begins, null if this was the last. */
+export type KeptPage = { readonly kind: 'done'; readonly place: string | null; readonly resent: number } | Postponed;
+
+/** How many of the messages that existed already were sent. */
+export type MissedSent = { readonly kind: 'done'; readonly resent: number } | Postponed;
+
+/**
+ * What a sender knows how to do for a recovery. Everything may be repeated after a crash, and none of it sends a message
+ * that the endpoint has received already.
+ */
+export interface RecoverySender {
+  endpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null>;
+  /** Sends a page of the kept messages of the window that the endpoint subscribes to. */
+  sendKept(recovery: ClaimedRecovery, endpoint: WebhookEndpoint): Promise<KeptPage>;
+  findKnown(merchantId: string): FindKnown;
+  /** Sends messages to this endpoint alone: kept ones by their ids, and new ones. */
+  sendMissed(
+    recovery: ClaimedRecovery,
+    endpoint: WebhookEndpoint,
+    messages: { readonly known: readonly string[]; readonly made: readonly OutgoingMessage[] },
+  ): Promise<MissedSent>;
+}
+
+export interface RecoverServices {
+  readonly pool: Pool;
+  readonly recoverySender: RecoverySender;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** After a failure of our own, or of the sender, that says no time itself. */
+const AGAIN_SECONDS = 30;
+
+/**
+ * Works on every recovery that is due, a page of each in turn.
+ * @returns seconds until one is due again; null if none is left
+ */
+export async function workOnRecoveries(services: RecoverServices, signal: AbortSignal): Promise<number | null> {
+  const db = autocommit(services.pool);
+  while (!signal.aborted) {
+    const recovery = await claimRecovery(db);
+    if (recovery === null) break;
+    try {
+      await workOnPage(services, recovery);
+    } catch (error) {
+      services.logger.error({ err: error, recoveryId: recovery.recoveryId }, 'a page of a recovery went wrong');
+      await postponeRecovery(db, recovery, AGAIN_SECONDS);
+    }
+  }
+  return nextRecoverySeconds(db);
+}
+
+async function workOnPage(services: RecoverServices, recovery: ClaimedRecovery): Promise<void> {
+  const { pool, recoverySender: sender, clock } = services;
+  const db = autocommit(pool);
+  const endpoint = await sender.endpoint(recovery.merchantId, recovery.endpointId);
+  if (endpoint === null) return endRecovery(db, recovery, 'the endpoint was removed', clock.now());
+  if (endpoint.disabled) return endRecovery(db, recovery, 'the endpoint is disabled', clock.now());
+  if (recovery.phase === 'kept') {
+    const page = await sender.sendKept(recovery, endpoint);
+    if (page.kind === 'postponed') return postponeRecovery(db, recovery, page.seconds);
+    const phase = page.place === null ? 'missing' : 'kept';
+    const done = { phase, place: page.place, resent: page.resent, rebuilt: 0 } as const;
+    return transaction(pool, (tx) => savePage(tx, recovery, done));
+  }
+  const wantsChanges = endpoint.eventTypes?.includes('wallet.balance.changed') ?? true;
+  if (!wantsChanges) return endRecovery(db, recovery, null, clock.now());
+  const missed = await missedPage(db, recovery, sender.findKnown(recovery.merchantId));
+  const sent = await sender.sendMissed(recovery, endpoint, missed);
+  if (sent.kind === 'postponed') return postponeRecovery(db, recovery, sent.seconds);
+  const { place, made } = missed;
+  await transaction(pool, async (tx) => {
+    const page = { phase: 'missing', place, resent: sent.resent, rebuilt: made.length } as const;
+    await savePage(tx, recovery, page);
+    if (place === null) await endRecovery(tx, recovery, null, clock.now());
+  });
+}

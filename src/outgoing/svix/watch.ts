@@ -1,0 +1,96 @@
+import type { Clock } from '../../clock.ts';
+import type { Pool } from '../../db/pool.ts';
+import { autocommit, transaction } from '../../db/transaction.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import { disabledMessage } from '../endpoint-disabled.ts';
+import { leaveMessages } from '../unsent.ts';
+import type { SvixAccount } from './account.ts';
+import { listAtSvix } from './endpoints.ts';
+import { deleteSentBefore, noteDisabled, noteEndpoint, selectEnabled, takeMerchantsToLookAt } from './store.ts';
+
+/**
+ * Finds endpoints that Svix gave up on, and tells their merchants. Svix itself tells by an operational webhook, for which the
+ * open-source server needs a listener of its own and the cloud a subscription; looking needs neither.
+ */
+export interface WatchServices {
+  readonly pool: Pool;
+  readonly account: SvixAccount;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A merchant is not looked at more often. */
+const LOOK_SECONDS = 240;
+const MERCHANTS_AT_A_TIME = 8;
+/** What one run looks at; the next goes on with those that were looked at the longest ago. */
+const MAX_MERCHANTS = 2000;
+
+/** @returns how many endpoints were found disabled */
+export async function lookForDisabled(services: WatchServices, signal: AbortSignal): Promise<number> {
+  let found = 0;
+  for (let looked = 0; looked < MAX_MERCHANTS && !signal.aborted; looked += MERCHANTS_AT_A_TIME) {
+    const merchants = await takeMerchantsToLookAt(autocommit(services.pool), LOOK_SECONDS, MERCHANTS_AT_A_TIME);
+    const counts = await Promise.all(merchants.map((merchantId) => lookAt(services, merchantId)));
+    for (const count of counts) found += count ?? 0;
+    // Svix is away: each further merchant would wait for it as long.
+    if (counts.every((count) => count === null)) break;
+    if (merchants.length < MERCHANTS_AT_A_TIME) break;
+  }
+  return found;
+}
+
+/** @returns null if Svix does not answer */
+async function lookAt(services: WatchServices, merchantId: string): Promise<number | null> {
+  const { pool, account, logger } = services;
+  const answer = await account.call(merchantId, listAtSvix);
+  if (!answer.ok) {
+    logger.warn({ merchantId, failure: answer.failure.kind }, 'Svix’s endpoints could not be looked at');
+    return null;
+  }
+  const enabledBefore = await selectEnabled(autocommit(pool), merchantId);
+  let found = 0;
+  for (const { id, description, disabled = false } of answer.value) {
+    const isKnown = enabledBefore.has(id);
+    if (!disabled) {
+      if (!isKnown) await noteEndpoint(autocommit(pool), merchantId, id, false);
+    } else if (isKnown && (await giveUp(services, { merchantId, endpointId: id, description }))) found += 1;
+  }
+  return found;
+}
+
+/** A merchant who disables an endpoint in Svix's portal is told nothing, unless its last attempt failed as well. */
+async function giveUp(
+  { pool, account, clock, logger }: WatchServices,
+  endpoint: { readonly merchantId: string; readonly endpointId: string; readonly description: string },
+): Promise<boolean> {
+  const { merchantId, endpointId } = endpoint;
+  const answer = await account.call(merchantId, (svix, application) =>
+    svix.messageAttempt.listByEndpoint(application, endpointId, { limit: 1, withContent: false }),
+  );
+  if (!answer.ok) return false;
+  const hasFailed = answer.value.data[0]?.statusText === 'fail';
+  return transaction(pool, async (tx) => {
+    const isNews = await noteDisabled(tx, merchantId, endpointId);
+    if (!isNews || !hasFailed) return false;
+    logger.warn({ merchantId, endpointId }, 'Svix disabled an endpoint that only failed');
+    const now = clock.now();
+    await leaveMessages(tx, [disabledMessage({ ...endpoint, failingSince: null }, now)], now);
+    return true;
+  });
+}
+
+const KEPT_MS = 30 * 86_400_000;
+const PRUNED_AT_A_TIME = 5000;
+const MAX_PRUNED = 200_000;
+
+/** Forgets what was handed to Svix more than thirty days ago. */
+export async function pruneSent(pool: Pool, now: Date, signal: AbortSignal): Promise<number> {
+  const before = new Date(now.getTime() - KEPT_MS);
+  let pruned = 0;
+  while (pruned < MAX_PRUNED && !signal.aborted) {
+    const some = await deleteSentBefore(autocommit(pool), before, PRUNED_AT_A_TIME);
+    pruned += some;
+    if (some < PRUNED_AT_A_TIME) break;
+  }
+  return pruned;
+}

@@ -1,0 +1,177 @@
+import { z } from 'zod';
+import { singleHeader } from '../../crypto/signature.ts';
+import { verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
+import { invariant } from '../../errors.ts';
+import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import { minorFromInteger } from '../shared/currency.ts';
+import {
+  currencyCode,
+  lenientEmail,
+  lenientIsoTime,
+  lenientName,
+  minorAmount,
+  NO_CUSTOMER,
+  optionalId,
+  providerId,
+} from '../shared/fields.ts';
+import { walletMetadata } from '../shared/metadata.ts';
+import { ignore, interpretBody, park, type Reader, reader, tell, withAmount } from '../shared/outcome.ts';
+import type { Provider } from '../shared/provider.ts';
+
+/*
+ * Dodo Payments signs with Standard Webhooks and renders a body when it is delivered, not when the event happened.
+ *
+ * | event                                 | fact                                                                         |
+ * |---------------------------------------|------------------------------------------------------------------------------|
+ * | payment.succeeded                     | payment succeeded, of `total_amount` (tax included, the customer's currency); |
+ * |                                       | of 0 if it only changed the payment method (`is_update_payment_method`)      |
+ * | payment.failed, .cancelled            | payment failed                                                               |
+ * | payment.processing                    | payment pending                                                              |
+ * | refund.succeeded, .failed             | refund, by `status` (review → pending), else by the event. A null `amount`   |
+ * |                                       | is all that is left if not `is_partial`, and parked if it is                 |
+ * | dispute.opened, .challenged           | dispute open                                                                 |
+ * | dispute.lost, .accepted, .expired     | dispute lost                                                                 |
+ * | dispute.won, .cancelled               | dispute won                                                                  |
+ * | subscription.*, credit.*, dunning.* … | ignored: a renewal's money comes as its own payment.succeeded                |
+ *
+ * All fields lie in `data`: `payment_id`, `refund_id`, `dispute_id`, `currency`, `customer`, `metadata` (a refund's is its
+ * own). A disputed amount is a text of minor units. A dispute's customer is not read: it is its payment's.
+ */
+
+const CUSTOMER = z
+  .object({ customer_id: optionalId, email: lenientEmail, name: lenientName })
+  .nullish()
+  .transform((customer): ProviderCustomer => {
+    return customer ? { id: customer.customer_id, email: customer.email, name: customer.name } : NO_CUSTOMER;
+  });
+
+const event = <Fields extends z.ZodRawShape>(fields: Fields) =>
+  z.object({ timestamp: lenientIsoTime, data: z.object(fields) });
+
+const PAYMENT_FIELDS = {
+  payment_id: providerId,
+  currency: currencyCode,
+  customer: CUSTOMER,
+  metadata: walletMetadata,
+};
+
+const PAYMENT = event(PAYMENT_FIELDS);
+
+const PAID = event({
+  ...PAYMENT_FIELDS,
+  total_amount: minorAmount,
+  is_update_payment_method: z.boolean().nullish(),
+  status: z.string().nullish(),
+});
+
+function paymentFact(
+  { timestamp, data }: z.infer<typeof PAYMENT>,
+  state: PaymentFact['state'],
+  amountMinor: number | null,
+): PaymentFact {
+  const { payment_id: paymentId, currency, customer, metadata } = data;
+  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt: timestamp };
+}
+
+const readPaid = reader(PAID, (paid) => {
+  // `total_amount` is what was asked for; how much of it was captured, the event does not say.
+  if (paid.data.status?.startsWith('partially_captured'))
+    return park('unknown_amount', 'data.status: partially captured');
+  const { currency, total_amount, is_update_payment_method } = paid.data;
+  const amount = minorFromInteger('dodo', currency, is_update_payment_method === true ? 0 : total_amount);
+  return withAmount('data.total_amount', amount, (amountMinor) => tell(paymentFact(paid, 'succeeded', amountMinor)));
+});
+
+const readPayment = (state: 'failed' | 'pending') =>
+  reader(PAYMENT, (payment) => tell(paymentFact(payment, state, null)));
+
+const REFUND_STATES = {
+  succeeded: 'succeeded',
+  failed: 'failed',
+  pending: 'pending',
+  review: 'pending',
+} as const satisfies Record<string, RefundFact['state']>;
+
+const REFUND = event({
+  payment_id: providerId,
+  refund_id: providerId,
+  amount: minorAmount.nullish(),
+  currency: currencyCode.nullish(),
+  is_partial: z.boolean().nullish(),
+  status: z.enum(['succeeded', 'failed', 'pending', 'review']).nullish(),
+  customer: CUSTOMER,
+  metadata: walletMetadata,
+});
+
+const readRefund = (byEvent: 'succeeded' | 'failed') =>
+  reader(REFUND, ({ timestamp: occurredAt, data }) => {
+    const state = data.status ? REFUND_STATES[data.status] : byEvent;
+    const amount = data.amount ?? null;
+    // Refunds that are pending or failed move nothing, so theirs need not be known.
+    if (state === 'succeeded' && amount === null && data.is_partial !== false) {
+      return park('unknown_amount', 'data.amount: is null, and the refund is not said to be of the whole payment');
+    }
+    const { payment_id: paymentId, refund_id: refundId, customer, metadata } = data;
+    const currency = data.currency ?? null;
+    const tellOf = (amountMinor: number | null) =>
+      tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+    // One that names no currency is in its payment's, and Dodo counts every currency as we do.
+    if (amount === null || currency === null) return tellOf(amount);
+    return withAmount('data.amount', minorFromInteger('dodo', currency, amount), tellOf);
+  });
+
+/**
+ * Digits in a text, as documented; the plain number is let through too, being the same thing. A fraction would mean
+ * major units, and to convert it would be to guess.
+ */
+const DISPUTED_AMOUNT = z.union(
+  [z.string().regex(/^\d{1,16}$/), minorAmount],
+  'wants a whole number of minor units as text',
+);
+
+const DISPUTE = event({
+  payment_id: providerId,
+  dispute_id: providerId,
+  amount: DISPUTED_AMOUNT,
+  currency: currencyCode,
+});
+
+const readDispute = (state: DisputeFact['state']) =>
+  reader(DISPUTE, ({ timestamp, data }) => {
+    const { payment_id: paymentId, dispute_id: disputeId, amount, currency } = data;
+    return withAmount('data.amount', minorFromInteger('dodo', currency, amount), (amountMinor) =>
+      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt: timestamp }),
+    );
+  });
+
+const READERS: ReadonlyMap<string, Reader> = new Map([
+  ['payment.succeeded', readPaid],
+  ['payment.failed', readPayment('failed')],
+  ['payment.cancelled', readPayment('failed')],
+  ['payment.processing', readPayment('pending')],
+  ['refund.succeeded', readRefund('succeeded')],
+  ['refund.failed', readRefund('failed')],
+  ['dispute.opened', readDispute('open')],
+  ['dispute.challenged', readDispute('open')],
+  ['dispute.lost', readDispute('lost')],
+  ['dispute.accepted', readDispute('lost')],
+  ['dispute.expired', readDispute('lost')],
+  ['dispute.won', readDispute('won')],
+  ['dispute.cancelled', readDispute('won')],
+]);
+
+export const dodo: Provider = {
+  name: 'dodo',
+  verify: ({ headers, rawBody }, secrets, now) => verifyStandardWebhook(headers, rawBody, secrets, now),
+  /** The `webhook-id`: the same over all retries of an event, and covered by the signature. */
+  deliveryKey({ headers }) {
+    const messageId = singleHeader(headers, 'webhook-id');
+    invariant(messageId !== null, 'a verified delivery without its webhook-id');
+    return messageId;
+  },
+  interpret: (rawBody) =>
+    interpretBody(rawBody, 'type', (eventType, body) => {
+      const read = READERS.get(eventType);
+      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+    }),
+};

@@ -1,0 +1,130 @@
+import { z } from 'zod';
+import { type SignatureCheck, singleHeader } from '../../crypto/signature.ts';
+import { verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
+import { invariant } from '../../errors.ts';
+import type { ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import { minorFromInteger } from '../shared/currency.ts';
+import {
+  currencyCode,
+  lenientEmail,
+  lenientIsoTime,
+  lenientName,
+  minorAmount,
+  optionalId,
+  providerId,
+} from '../shared/fields.ts';
+import { walletMetadata } from '../shared/metadata.ts';
+import { ignore, interpretBody, park, type Reader, reader, tell } from '../shared/outcome.ts';
+import type { Delivery, Provider } from '../shared/provider.ts';
+
+/*
+ * Polar signs with Standard Webhooks, under the text of the secret.
+ *
+ * | event                               | fact                                                                          |
+ * |-------------------------------------|-------------------------------------------------------------------------------|
+ * | order.paid                          | payment succeeded, of `due_amount`: what was charged, tax included, after the |
+ * |                                     | customer's balance at Polar was applied                                       |
+ * | refund.created, .updated            | refund, by `status`: pending; succeeded; failed, canceled → failed. Its money |
+ * |                                     | is `amount`, which is without tax, and `tax_amount`                           |
+ * | order.created, .updated, .refunded  | ignored: not paid yet, or the same money again, cumulatively                  |
+ * | checkout.*, subscription.* …        | ignored: a renewal's money comes as its own order.paid                        |
+ *
+ * All fields lie in `data`: the payment's id is `id` of an order and `order_id` of a refund. An order has the metadata of
+ * its checkout, a refund its own. All that may be refunded of an order is its `due_amount`, so a full refund is exact.
+ * Polar has no event of a failed payment and none of disputes, which it settles by refunds.
+ */
+
+/**
+ * Polar's servers sign with the UTF-8 bytes of the secret, while their documentation once called it base64, as Standard
+ * Webhooks has it. Like Polar's own package, this accepts both readings.
+ */
+function verify({ headers, rawBody }: Delivery, secrets: readonly string[], now: Date): SignatureCheck {
+  const readings = secrets.flatMap((secret) => [
+    secret.trim() === '' ? '' : Buffer.from(secret, 'utf8').toString('base64'),
+    secret,
+  ]);
+  const check = verifyStandardWebhook(headers, rawBody, readings, now);
+  return check.ok ? { ok: true, secretIndex: Math.floor(check.secretIndex / 2) } : check;
+}
+
+const event = <Fields extends z.ZodRawShape>(fields: Fields) =>
+  z.object({ timestamp: lenientIsoTime, data: z.object(fields) });
+
+const ORDER = event({
+  id: providerId,
+  due_amount: minorAmount,
+  currency: currencyCode,
+  customer_id: optionalId,
+  customer: z.object({ email: lenientEmail, name: lenientName }).nullish(),
+  metadata: walletMetadata,
+});
+
+const readPaid = reader(ORDER, ({ timestamp: occurredAt, data }) => {
+  const { id: paymentId, currency, metadata } = data;
+  const amountMinor = minorFromInteger('polar', currency, data.due_amount);
+  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.due_amount: ${amountMinor.detail}`);
+  const customer: ProviderCustomer = {
+    id: data.customer_id,
+    email: data.customer?.email ?? null,
+    name: data.customer?.name ?? null,
+  };
+  return tell({
+    kind: 'payment',
+    paymentId,
+    state: 'succeeded',
+    amountMinor,
+    currency,
+    customer,
+    metadata,
+    occurredAt,
+  });
+});
+
+const REFUND_STATES = {
+  pending: 'pending',
+  succeeded: 'succeeded',
+  failed: 'failed',
+  canceled: 'failed',
+} as const satisfies Record<string, RefundFact['state']>;
+
+const REFUND = event({
+  id: providerId,
+  order_id: providerId,
+  amount: minorAmount,
+  tax_amount: minorAmount,
+  currency: currencyCode,
+  status: z.enum(['pending', 'succeeded', 'failed', 'canceled']),
+  customer_id: optionalId,
+  metadata: walletMetadata,
+});
+
+const readRefund = reader(REFUND, ({ timestamp: occurredAt, data }) => {
+  const { id: refundId, order_id: paymentId, currency, metadata } = data;
+  const amountMinor = minorFromInteger('polar', currency, data.amount + data.tax_amount);
+  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.amount: ${amountMinor.detail}`);
+  const state = REFUND_STATES[data.status];
+  const customer: ProviderCustomer = { id: data.customer_id, email: null, name: null };
+  return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+});
+
+const READERS: ReadonlyMap<string, Reader> = new Map([
+  ['order.paid', readPaid],
+  ['refund.created', readRefund],
+  ['refund.updated', readRefund],
+]);
+
+export const polar: Provider = {
+  name: 'polar',
+  verify,
+  /** The `webhook-id`: the same over all retries of an event, and covered by the signature. */
+  deliveryKey({ headers }) {
+    const messageId = singleHeader(headers, 'webhook-id');
+    invariant(messageId !== null, 'a verified delivery without its webhook-id');
+    return messageId;
+  },
+  interpret: (rawBody) =>
+    interpretBody(rawBody, 'type', (eventType, body) => {
+      const read = READERS.get(eventType);
+      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+    }),
+};

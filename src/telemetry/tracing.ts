@@ -1,0 +1,146 @@
+import type { Attributes, Context, Span as SdkSpan, SpanContext } from '@opentelemetry/api';
+import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
+import type { Config } from '../config/env.ts';
+import type { Logger } from './log.ts';
+
+/**
+ * Traces, from a delivery or a debit to the announcement it causes. Off, which is null, unless an OTLP endpoint is configured:
+ * then OpenTelemetry's SDK is not even loaded, and `tracing?.start(…)` evaluates none of its arguments.
+ *
+ * Where a trace goes on in another process or after a wait, its `traceparent` is stored with what is waited for. Spans say
+ * which provider, type, id, outcome and how many; never an amount, an address, a body or a secret.
+ */
+export interface Tracing {
+  /** Begins a span; it has to be ended. */
+  start(name: string, options?: SpanOptions): Span;
+  /** Sends what was collected; gives up after 3 s. Nothing can be traced afterwards. */
+  close(): Promise<void>;
+}
+
+export interface SpanOptions {
+  /** `server` and `consumer` begin work that somebody asked for, `client` and `producer` ask for it. */
+  readonly kind?: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+  /** The `traceparent` of what caused it; without one, or with one that is none, it begins a trace of its own. */
+  readonly parent?: string | null | undefined;
+  /** `traceparent`s of other traces that it belongs to as well. */
+  readonly links?: readonly string[];
+  readonly attributes?: Attributes;
+}
+
+export interface Span {
+  /** By which others go on with this span's trace: W3C Trace Context, version 00. */
+  readonly traceParent: string;
+  /** Adds what became known on the way. */
+  note(attributes: Attributes): void;
+  /** Ends it; with an error, or the name of a failure, as failed. */
+  end(attributes?: Attributes, error?: unknown): void;
+}
+
+/** https://www.w3.org/TR/trace-context/#traceparent-header; ids of zeros alone are invalid. */
+const TRACE_PARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
+
+type TracingConfig = Pick<
+  Config,
+  | 'OTEL_EXPORTER_OTLP_ENDPOINT'
+  | 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'
+  | 'OTEL_EXPORTER_OTLP_HEADERS'
+  | 'OTEL_SERVICE_NAME'
+>;
+
+/** What a stop waits for; what is not sent by then is lost, since nobody's money depends on it. */
+const CLOSE_WITHIN_MS = 3_000;
+/** A collector that answers at all answers within this; spans beyond the queue's 2,048 are dropped meanwhile. */
+const EXPORT_TIMEOUT_MS = 5_000;
+const WARN_EVERY_MS = 60_000;
+
+/** Loads the SDK and begins to collect, if the configuration names a collector; else null. */
+export async function startTracing(config: TracingConfig, logger: Logger): Promise<Tracing | null> {
+  const url = tracesUrl(config);
+  if (url === null) return null;
+  const [api, sdk, { OTLPTraceExporter }, { defaultResource, resourceFromAttributes }] = await Promise.all([
+    import('@opentelemetry/api'),
+    import('@opentelemetry/sdk-trace-base'),
+    import('@opentelemetry/exporter-trace-otlp-http'),
+    import('@opentelemetry/resources'),
+  ]);
+  const headers = Object.fromEntries([...config.OTEL_EXPORTER_OTLP_HEADERS].map(([name, one]) => [name, one.reveal()]));
+  const exporter = new OTLPTraceExporter({ url, headers, timeoutMillis: EXPORT_TIMEOUT_MS });
+  const provider = new sdk.BasicTracerProvider({
+    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': config.OTEL_SERVICE_NAME })),
+    spanProcessors: [new sdk.BatchSpanProcessor(withWarnings(exporter, logger))],
+  });
+  const tracer = provider.getTracer('chokin');
+  return {
+    start: (name, { kind = 'internal', parent, links = [], attributes = {} } = {}) => {
+      const parentContext = parse(parent);
+      const context: Context =
+        parentContext === null ? api.ROOT_CONTEXT : api.trace.setSpanContext(api.ROOT_CONTEXT, parentContext);
+      const linked = links.map(parse).filter((one) => one !== null);
+      const options = {
+        kind: api.SpanKind[KINDS[kind]],
+        attributes,
+        links: linked.map((one) => ({ context: one })),
+      };
+      return toSpan(tracer.startSpan(name, options, context), api.SpanStatusCode.ERROR);
+    },
+    close: async () => {
+      const { promise: late, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, CLOSE_WITHIN_MS);
+      await Promise.race([provider.shutdown().catch(() => {}), late]);
+      clearTimeout(timer);
+    },
+  };
+}
+
+const KINDS = {
+  internal: 'INTERNAL',
+  server: 'SERVER',
+  client: 'CLIENT',
+  producer: 'PRODUCER',
+  consumer: 'CONSUMER',
+} as const;
+
+function tracesUrl(config: TracingConfig): string | null {
+  const { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: exact, OTEL_EXPORTER_OTLP_ENDPOINT: base } = config;
+  return exact ?? (base === undefined ? null : `${base.replace(/\/$/, '')}/v1/traces`);
+}
+
+/** What a `traceparent` says; null if it is none, as a stranger's header may well be. */
+function parse(traceParent: string | null | undefined): SpanContext | null {
+  const [, traceId, spanId, flags] = TRACE_PARENT.exec(traceParent ?? '') ?? [];
+  if (traceId === undefined || spanId === undefined || flags === undefined) return null;
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
+}
+
+function toSpan(span: SdkSpan, errorCode: number): Span {
+  const { traceId, spanId, traceFlags } = span.spanContext();
+  return {
+    traceParent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`,
+    note: (attributes) => void span.setAttributes(attributes),
+    end: (attributes = {}, error) => {
+      span.setAttributes(attributes);
+      // The type alone: messages may quote what people wrote.
+      if (error !== undefined) span.setAttribute('error.type', error instanceof Error ? error.name : String(error));
+      if (error !== undefined) span.setStatus({ code: errorCode });
+      span.end();
+    },
+  };
+}
+
+/** Says now and then that traces do not arrive; the service itself goes on as if there were none. */
+function withWarnings(exporter: SpanExporter, logger: Logger): SpanExporter {
+  let warnedMs = Number.NEGATIVE_INFINITY;
+  return {
+    export: (spans, done) =>
+      exporter.export(spans, (result) => {
+        if (result.error !== undefined && performance.now() - warnedMs > WARN_EVERY_MS) {
+          warnedMs = performance.now();
+          const { name, message } = result.error;
+          logger.warn({ spans: spans.length, reason: `${name}: ${message}`.slice(0, 200) }, 'traces could not be sent');
+        }
+        done(result);
+      }),
+    forceFlush: async () => exporter.forceFlush?.(),
+    shutdown: () => exporter.shutdown(),
+  };
+}

@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { readAlerts, readDashboard, readRunbook, selectorsIn, seriesIn } from './support/ops-files.ts';
+import { parsePlainYaml } from './support/plain-yaml.ts';
+
+describe('the dashboard', () => {
+  it('can be imported: every panel has an id and a place of its own, and reads the Prometheus that is chosen', async () => {
+    const { panels, templating } = await readDashboard();
+    expect(templating.list).toMatchObject([{ name: 'datasource', type: 'datasource' }, { name: 'job' }]);
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+    const taken = new Set<string>();
+    for (const { type, title, targets, datasource, gridPos } of panels) {
+      expect(gridPos.x + gridPos.w, title).toBeLessThanOrEqual(24);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x += 1) {
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y += 1) {
+          expect(taken.has(`${x},${y}`), title).toBe(false);
+          taken.add(`${x},${y}`);
+        }
+      }
+      if (type === 'row') continue;
+      expect(datasource, title).toBeDefined();
+      expect(targets.length, title).toBeGreaterThan(0);
+      expect(new Set(targets.map(({ refId }) => refId)).size, title).toBe(targets.length);
+      for (const { expr } of targets) expect(expr, title).toContain('job=~"$job"');
+    }
+    const rows = panels.filter(({ type }) => type === 'row').map(({ title }) => title);
+    expect(rows).toEqual([
+      'Is money stuck?',
+      'Traffic',
+      'Lanes and database',
+      'Announcements',
+      'Audit and reconciliation',
+      'Processes',
+    ]);
+  });
+});
+
+describe('the alert rules', () => {
+  it('have names of their own, and the runbook says what each means', async () => {
+    const alerts = await readAlerts();
+    expect(new Set(alerts.map(({ alert }) => alert)).size).toBe(alerts.length);
+    const runbook = await readRunbook();
+    for (const { alert, annotations } of alerts) {
+      const [file, anchor = ''] = annotations.runbook_url.split('#');
+      expect(file).toBe('README.md');
+      expect(runbook.get(anchor), `#${anchor}`).toContain(`**${alert}**`);
+    }
+  });
+
+  it('are explained nowhere without being there', async () => {
+    const names = new Set((await readAlerts()).map(({ alert }) => alert));
+    const text = [...(await readRunbook()).values()].join('\n');
+    for (const [, name = ''] of text.matchAll(/\*\*(Chokin[A-Z]\w+)\*\*/g)) expect(names).toContain(name);
+  });
+});
+
+describe('what reads them', () => {
+  it('finds the series in an expression, and no function, keyword, label or duration', () => {
+    const expression =
+      'histogram_quantile(0.99, sum by (le, lane) (rate(a_bucket{job=~"x",lane!="by"}[5m]))) > 1 and max(b offset 1d) - c == 0';
+    expect(selectorsIn(expression)).toEqual([
+      { metric: 'a_bucket', labels: ['job', 'lane'] },
+      { metric: 'b', labels: [] },
+      { metric: 'c', labels: [] },
+    ]);
+  });
+
+  it('finds the series in a Prometheus text, those without a sample too', () => {
+    const text = '# TYPE a counter\n# TYPE b histogram\nb_bucket{le="1",lane="x"} 2\nb_sum{lane="x"} 2\n';
+    expect([...seriesIn(text)].map(([name, labels]) => [name, [...labels]])).toEqual([
+      ['a', []],
+      ['b_bucket', ['le', 'lane']],
+      ['b_sum', ['lane']],
+      ['b_count', []],
+    ]);
+  });
+
+  it('reads plain YAML', () => {
+    const text =
+      '# comment\na:\n  - b: x y\n    c: "q: \\" #"\n  - b: >-\n      one\n      two\n    d:\n      e: max(f) > 0\ng: 5m\n';
+    expect(parsePlainYaml(text)).toEqual({
+      a: [
+        { b: 'x y', c: 'q: " #' },
+        { b: 'one two', d: { e: 'max(f) > 0' } },
+      ],
+      g: '5m',
+    });
+  });
+
+  it.each([
+    ['a tab', 'a:\n\tb: c'],
+    ['a key twice', 'a: b\na: c'],
+    ['a comment behind a value', 'a: b # c'],
+    ['a mapping in a line', 'a: {b: c}'],
+    ['a colon in a plain text', 'a: b: c'],
+    ['a key without a value', 'a:\nb: c'],
+    ['a line without a key', 'a: b\nc'],
+    ['a list of texts', 'a:\n  - b'],
+    ['a single-quoted text', "a: 'b'"],
+    ['another indentation', 'a: b\n  c: d'],
+    ['an alias', 'a: *b'],
+    ['spaces at the end', 'a: b '],
+  ])('refuses %s, which readers of YAML take in different ways', (_, text) => {
+    expect(() => parsePlainYaml(text)).toThrow(/^line \d+: /);
+  });
+});

@@ -1,0 +1,230 @@
+import { describe, expect, test } from 'vitest';
+import type { Entry, WalletAlert } from '../../src/ledger/entry.ts';
+import {
+  exampleMessage,
+  isOutgoingEventType,
+  OUTGOING_EVENT_TYPES,
+  OUTGOING_EVENTS,
+  payloadJsonSchema,
+} from '../../src/outgoing/catalogue.ts';
+import { settle } from '../../src/outgoing/embedded/deliver.ts';
+import { nextTryInSeconds, parseRetryAfter } from '../../src/outgoing/embedded/retry-schedule.ts';
+import { type Announcement, buildMessages } from '../../src/outgoing/messages.ts';
+import { readSvixFailure } from '../../src/outgoing/svix/answers.ts';
+
+const NOW = new Date('2026-02-01T00:00:00.000Z');
+const KEY = { merchantId: 'bus_1', customerId: 'cus_1', currency: 'USD' };
+
+function entry(seq: number, overrides: Partial<Entry> = {}): Entry {
+  return {
+    ...KEY,
+    seq,
+    amountMinor: 10,
+    isCredit: true,
+    eventType: 'payment',
+    beforeBalance: (seq - 1) * 10,
+    afterBalance: seq * 10,
+    reason: null,
+    referenceObjectId: 'pay_1',
+    metadata: { plan: 'pro' },
+    idempotencyKey: null,
+    fingerprint: null,
+    createdAt: new Date(NOW.getTime() + seq),
+    ...overrides,
+  };
+}
+
+function alert(alertSeq: number, kind: WalletAlert['kind']): WalletAlert {
+  return { ...KEY, alertSeq, kind, reminder: false, balance: 5, threshold: 100, version: 2, createdAt: NOW };
+}
+
+function announcement(overrides: Partial<Announcement> = {}): Announcement {
+  const claim = {
+    fromVersion: -1,
+    toVersion: 2,
+    fromAlertSeq: 0,
+    toAlertSeq: 3,
+    attempts: 0,
+    createdAt: NOW,
+    traceParent: null,
+  };
+  const alerts = [alert(1, 'low'), alert(2, 'depleted'), alert(3, 'recovered')];
+  return { ...KEY, ...claim, entries: [entry(1), entry(2)], alerts, ...overrides };
+}
+
+describe('the catalogue', () => {
+  test.each(OUTGOING_EVENTS)(
+    '$type has an example that fits its schema, and JSON Schemas for Svix and OpenAPI',
+    (event) => {
+      expect(event.schema.parse(event.example)).toEqual(event.example);
+      for (const target of ['draft-7', 'draft-2020-12'] as const) {
+        const schema = payloadJsonSchema(event, target);
+        expect(schema).toMatchObject({ type: 'object', description: event.description, examples: [event.example] });
+        const about = event.type === 'endpoint.disabled' ? 'endpoint_id' : 'customer_id';
+        expect(schema.properties).toHaveProperty(`data.properties.${about}`);
+      }
+      const sent = exampleMessage(event.type, { merchantId: 'bus_1', messageId: 'msg_1', at: NOW });
+      const { data } = event.example;
+      const envelope = { id: 'msg_1', type: event.type, business_id: 'bus_1', timestamp: NOW.toISOString() };
+      expect(JSON.parse(sent.payload)).toEqual({ ...envelope, data });
+    },
+  );
+
+  test('names the event types of the design, in names that Svix accepts', () => {
+    expect(OUTGOING_EVENT_TYPES).toEqual([
+      'wallet.created',
+      'wallet.balance.changed',
+      'wallet.balance.low',
+      'wallet.balance.recovered',
+      'wallet.balance.depleted',
+      'payment.reconciled',
+      'endpoint.disabled',
+    ]);
+    for (const type of OUTGOING_EVENT_TYPES) expect(type).toMatch(/^[A-Za-z0-9._-]+$/);
+    expect(isOutgoingEventType('toString')).toBe(false);
+  });
+});
+
+describe('messages of a claim', () => {
+  test('are created, changed and the alerts, in that order, and fit their schemas', () => {
+    const messages = buildMessages(announcement());
+    expect(messages.map(({ eventType }) => eventType)).toEqual([
+      'wallet.created',
+      'wallet.balance.changed',
+      'wallet.balance.low',
+      'wallet.balance.depleted',
+      'wallet.balance.recovered',
+    ]);
+    for (const { eventType, payload, messageId, merchantId } of messages) {
+      const event = OUTGOING_EVENTS.find(({ type }) => type === eventType);
+      const parsed = JSON.parse(payload);
+      expect(event?.schema.parse(parsed)).toEqual(parsed);
+      expect(parsed).toMatchObject({ id: messageId, business_id: merchantId, type: eventType });
+      expect(messageId).toMatch(/^whm_[0-9a-hjkmnp-tv-z]{26}$/);
+    }
+    expect(JSON.parse(messages[1]?.payload ?? '')).toMatchObject({
+      timestamp: '2026-02-01T00:00:00.002Z',
+      data: {
+        customer_id: 'cus_1',
+        currency: 'USD',
+        balance: 20,
+        version: 2,
+        previous_version: 0,
+        entries: [
+          { id: 'ent_cus_1_USD_1', seq: 1, amount: 10, is_credit: true, event_type: 'payment', after_balance: 10 },
+          { id: 'ent_cus_1_USD_2', seq: 2, before_balance: 10, metadata: { plan: 'pro' } },
+        ],
+      },
+    });
+  });
+
+  test('are the same bytes every time, and have other ids for anything else', () => {
+    expect(buildMessages(announcement())).toEqual(buildMessages(announcement()));
+    const ids = [
+      announcement(),
+      announcement({ customerId: 'cus_2' }),
+      announcement({ merchantId: 'bus_2' }),
+      announcement({ currency: 'INR' }),
+      announcement({ fromVersion: 2, toVersion: 3, entries: [entry(3)] }),
+    ].map((one) => buildMessages(one).find(({ eventType }) => eventType === 'wallet.balance.changed')?.messageId);
+    expect(new Set(ids).size).toBe(5);
+  });
+
+  test('stay below 40 kB: a bulky backlog is split, in order and without a gap', () => {
+    const metadata = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`k${index}`, 'ü'.repeat(100)]));
+    const entries = Array.from({ length: 20 }, (_, index) => entry(index + 1, { metadata }));
+    const messages = buildMessages(announcement({ fromVersion: 0, toVersion: 20, entries, alerts: [], toAlertSeq: 0 }));
+    expect(messages.length).toBeGreaterThan(4);
+    for (const { payload } of messages) expect(Buffer.byteLength(payload)).toBeLessThan(40_000);
+    const data = messages.map(({ payload }) => JSON.parse(payload).data);
+    expect(data.map((one) => one.previous_version)).toEqual([0, ...data.slice(0, -1).map((one) => one.version)]);
+    expect(data.flatMap((one) => one.entries.map((each: { seq: number }) => each.seq))).toEqual(
+      entries.map(({ seq }) => seq),
+    );
+  });
+
+  test.each([
+    ['an entry is missing', { entries: [entry(2)] }],
+    ['the entries are not in order', { entries: [entry(2), entry(1)] }],
+    ['an alert is missing', { alerts: [alert(1, 'low')] }],
+  ])('are not made when %s', (_, overrides) => {
+    expect(() => buildMessages(announcement(overrides))).toThrow('Invariant broken: a claim lacks');
+  });
+});
+
+describe('the retry schedule', () => {
+  const failed = { overloaded: false, retryAfterSeconds: null };
+
+  test('is Svix’s: eight tries, then none', () => {
+    const steps = [1, 2, 3, 4, 5, 6, 7, 8].map((attempts) => nextTryInSeconds({ attempts, ...failed }, 0.5));
+    expect(steps).toEqual([5, 300, 1800, 7200, 18_000, 36_000, 36_000, null]);
+  });
+
+  test.each([
+    ['20 % earlier at most', { attempts: 2, ...failed }, 0, 240],
+    ['20 % later at most', { attempts: 2, ...failed }, 0.999_999, 360],
+    ['a minute after a timeout or a 429', { attempts: 1, ...failed, overloaded: true }, 0.5, 60],
+    ['when the receiver wishes', { attempts: 2, ...failed, retryAfterSeconds: 500 }, 0.5, 500],
+    ['no later than twice the step', { attempts: 2, ...failed, retryAfterSeconds: 100_000 }, 0.5, 600],
+    ['no earlier than the step', { attempts: 2, ...failed, retryAfterSeconds: 1 }, 0.5, 300],
+  ])('tries again %s', (_, failure, random, seconds) => {
+    expect(nextTryInSeconds(failure, random)).toBeCloseTo(seconds, 2);
+  });
+
+  test.each([
+    [undefined, null],
+    ['120', 120],
+    ['Sun, 01 Feb 2026 00:02:00 GMT', 120],
+    ['Sat, 31 Jan 2026 00:00:00 GMT', 0],
+    ['soon', null],
+  ])('reads Retry-After %s as %s', (header, seconds) => {
+    expect(parseRetryAfter(header, NOW)).toBe(seconds);
+  });
+
+  test.each([
+    [200, false, 'delivered'],
+    [204, false, 'delivered'],
+    [302, false, 'pending'],
+    [410, false, 'pending'],
+    [429, false, 'pending'],
+    [null, true, 'pending'],
+  ])('an answer of %s (timed out: %s) leaves the delivery %s', (statusCode, timedOut, state) => {
+    const settled = settle({ attempts: 0 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5);
+    const nextInSeconds = state === 'delivered' ? null : statusCode === 429 || timedOut ? 60 : 5;
+    expect(settled).toEqual({ state, attempts: 1, nextInSeconds });
+    if (state !== 'delivered') {
+      expect(settle({ attempts: 7 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5).state).toBe('failed');
+    }
+  });
+});
+
+describe('failures of Svix', () => {
+  const answered = (code: number, body: unknown = {}, headers = {}) =>
+    Object.assign(new Error(), { code, body, headers });
+  const reset = new TypeError('fetch failed', { cause: Object.assign(new Error(), { code: 'ECONNRESET' }) });
+
+  test.each([
+    [answered(409), { kind: 'conflict' }],
+    [answered(404), { kind: 'notFound' }],
+    [answered(401), { kind: 'unauthorized', status: 401 }],
+    [answered(403), { kind: 'unauthorized', status: 403 }],
+    [answered(429, {}, { 'retry-after': '7' }), { kind: 'rateLimited', retryAfterSeconds: 7 }],
+    [answered(429, {}, { 'retry-after': '99999' }), { kind: 'rateLimited', retryAfterSeconds: 900 }],
+    [answered(429), { kind: 'rateLimited', retryAfterSeconds: 5 }],
+    [answered(400, { detail: 'bad' }), { kind: 'refused', status: 400, detail: 'bad' }],
+    [answered(413, 'too large'), { kind: 'refused', status: 413, detail: 'no reason given' }],
+    [
+      answered(422, { detail: [{ loc: ['body', 'url'], msg: 'not a url' }] }),
+      { kind: 'refused', status: 422, detail: 'url: not a url' },
+    ],
+    [answered(500, 'x'), { kind: 'unavailable', reason: 'Svix answered 500' }],
+    [answered(402), { kind: 'unavailable', reason: 'Svix answered 402' }],
+    [new SyntaxError('<html>'), { kind: 'unavailable', reason: 'Svix answered with something that is not JSON' }],
+    [new DOMException('', 'TimeoutError'), { kind: 'unavailable', reason: 'Svix did not answer in time' }],
+    [reset, { kind: 'unavailable', reason: 'Svix could not be reached (ECONNRESET)' }],
+    [new TypeError('fetch failed'), { kind: 'unavailable', reason: 'Svix could not be reached' }],
+    ['odd', { kind: 'unavailable', reason: 'Svix could not be called' }],
+  ])('%s', (thrown, failure) => {
+    expect(readSvixFailure(thrown, NOW)).toEqual(failure);
+  });
+});

@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { announce } from '../../src/outgoing/announce.ts';
+import { outgoingMessage } from '../../src/outgoing/catalogue.ts';
+import type { OutgoingMessage } from '../../src/outgoing/outgoing.ts';
+import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';
+import { leaveMessages, sendUnsent } from '../../src/outgoing/unsent.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+
+const NOW = new Date('2026-11-01T00:00:00Z');
+let database: TestDatabase;
+let sent: string[];
+let recorded: string[];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await makeCustomers(database.pool, []);
+});
+afterAll(() => database.drop());
+beforeEach(async () => {
+  [sent, recorded] = [[], []];
+  await database.pool.query('delete from unsent_message');
+});
+
+function publisher(answer: (messageId: string) => SendResult = () => ({ kind: 'sent' })): Publisher {
+  return {
+    concurrency: 4,
+    pausedForSeconds: () => 0,
+    send: async ([message]) => {
+      const result = answer(message?.messageId ?? '');
+      if (result.kind === 'sent') sent.push(message?.messageId ?? '');
+      return result;
+    },
+    record: async (_tx, messages) => {
+      recorded.push(...messages.map((message) => message.messageId));
+    },
+  };
+}
+
+const message = (messageId: string): OutgoingMessage =>
+  outgoingMessage(
+    'payment.reconciled',
+    { merchantId: MERCHANT, messageId, at: NOW },
+    {
+      payment_id: 'pi_1',
+      source_id: 'src_stripe',
+      provider: 'stripe',
+      customer_id: 'cus_1',
+      purpose: 'topup',
+      currency: 'USD',
+      amount_paid: 1,
+      credited: 1,
+      healed: [{ kind: 'payment', id: 'pi_1' }],
+      reconciliation_id: 'rec_1',
+    },
+  );
+
+const leave = (...ids: string[]) => transaction(database.pool, (tx) => leaveMessages(tx, ids.map(message), NOW));
+const left = async () =>
+  (await database.pool.query('select message_id, attempts, last_error from unsent_message order by 1')).rows;
+const makeDue = () => database.pool.query('update unsent_message set retry_at = null, claimed_until = null');
+
+describe('messages that belong to no wallet', () => {
+  it('are sent once each by the announcer, however often they are left', async () => {
+    await leave('msg_a', 'msg_b');
+    await leave('msg_b');
+    const logger = createLogger('silent', 'test');
+    const result = await announce({ pool: database.pool, publisher: publisher(), logger, maxSeconds: 5 });
+    expect(result).toMatchObject({ messages: 2, failed: 0, unfinished: false });
+    expect(sent.sort()).toEqual(['msg_a', 'msg_b']);
+    expect(recorded.sort()).toEqual(sent);
+    expect(await left()).toEqual([]);
+  });
+
+  it('are not there if the transaction that left them fails', async () => {
+    const failing = transaction(database.pool, async (tx) => {
+      await leaveMessages(tx, [message('msg_never')], NOW);
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 0 });
+  });
+
+  it('are tried again later, each by itself, and wait longer each time', async () => {
+    await leave('msg_bad', 'msg_good', 'msg_later');
+    const answer = (messageId: string): SendResult => {
+      if (messageId === 'msg_bad') return { kind: 'failed', permanent: false, reason: 'away' };
+      return messageId === 'msg_later' ? { kind: 'deferred', retryAfterSeconds: 7, reason: 'busy' } : { kind: 'sent' };
+    };
+    const first = await sendUnsent(database.pool, publisher(answer));
+    expect(first).toEqual({ messages: 1, deferred: 1, failed: 1, unfinished: false, retryAfterSeconds: 2 });
+    expect(await left()).toEqual([
+      { message_id: 'msg_bad', attempts: 1, last_error: 'away' },
+      { message_id: 'msg_later', attempts: 0, last_error: 'busy' },
+    ]);
+    // Not due yet.
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 0 });
+    await makeDue();
+    expect(await sendUnsent(database.pool, publisher(answer))).toMatchObject({ failed: 1, retryAfterSeconds: 4 });
+    await makeDue();
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 2 });
+    expect(await left()).toEqual([]);
+  });
+
+  it('are recorded once when a lease ends while they are being sent', async () => {
+    await leave('msg_slow');
+    const slow = publisher();
+    const twice: Publisher = {
+      ...slow,
+      send: async (messages) => {
+        await makeDue();
+        await sendUnsent(database.pool, slow);
+        return slow.send(messages);
+      },
+    };
+    await sendUnsent(database.pool, twice);
+    expect(sent).toEqual(['msg_slow', 'msg_slow']);
+    expect(recorded).toEqual(['msg_slow']);
+  });
+
+  it('leave the wallets room: sixteen at a time, and then the announcer comes again', async () => {
+    await leave(...Array.from({ length: 20 }, (_, index) => `msg_${index}`));
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 16, unfinished: true });
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 4, unfinished: false });
+  });
+});
