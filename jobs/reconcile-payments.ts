@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { QUEUES } from '../src/db/queues.ts';
-import type { ReconcileServices } from '../src/reconciliation/reconcile.ts';
 import { startScheduledRuns, workOnRuns } from '../src/reconciliation/schedule.ts';
+import type { ReconcileServices } from '../src/reconciliation/services.ts';
 
 export interface ReconcileJobServices extends ReconcileServices {
   readonly lookbackHours: number;

@@ -13,6 +13,7 @@ import { SourceDirectory } from '../src/merchants/sources.ts';
 import { createOutgoing } from '../src/outgoing/index.ts';
 import { retryRefusedAtStart } from '../src/outgoing/retry-refused.ts';
 import { createNudger } from '../src/outgoing/wake-announcer.ts';
+import { PROVIDER_NAMES } from '../src/providers/shared/names.ts';
 import { connectWith } from '../src/reconciliation/connect.ts';
 import { createLogger, type Logger } from '../src/telemetry/log.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
@@ -47,7 +48,7 @@ export interface Worker {
 
 /** Starts every job of the service. The database must be migrated. */
 export async function startWorker({ config, databaseUrl, logger, clock, ...options }: WorkerOptions): Promise<Worker> {
-  const { metrics = createMetrics() } = options;
+  const { metrics = createMetrics(PROVIDER_NAMES) } = options;
   const tracing = options.tracing === undefined ? await startTracing(config, logger) : options.tracing;
   const maxConnections = config.DATABASE_POOL_SIZE;
   const pool = createPool({ databaseUrl, applicationName: 'chokin-worker', maxConnections, logger });

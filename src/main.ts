@@ -10,6 +10,7 @@ import { databasePlace } from './config/database-place.ts';
 import { type Config, loadConfig, warnOfUnknownVariables } from './config/env.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { createServiceUsers } from './db/service-users.ts';
+import { PROVIDER_NAMES } from './providers/shared/names.ts';
 import { createLogger, type Logger } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { startTracing } from './telemetry/tracing.ts';
@@ -65,7 +66,7 @@ async function start(given: Config, logger: Logger, opened: Opened): Promise<voi
   const urls = isOurs ? await createServiceUsers(databaseUrl) : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
   const tracing = await startTracing(config, logger);
   opened.add('next', async () => tracing?.close());
-  const shared = { logger, clock: systemClock, metrics: createMetrics(), tracing };
+  const shared = { logger, clock: systemClock, metrics: createMetrics(PROVIDER_NAMES), tracing };
   const web = await startWeb({ config, databaseUrl: urls.chokin_web, ...shared });
   // Web and worker are closed together, since platforms give a process 30 seconds in all.
   opened.add('next', () => web.close());

@@ -19,7 +19,7 @@ import { SourceDirectory } from './merchants/sources.ts';
 import { createOutgoing } from './outgoing/index.ts';
 import { createNudger } from './outgoing/wake-announcer.ts';
 import { PROVIDERS } from './providers/index.ts';
-import type { ProviderName } from './providers/shared/names.ts';
+import { PROVIDER_NAMES, type ProviderName } from './providers/shared/names.ts';
 import type { AnyProvider } from './providers/shared/provider.ts';
 import { connectWith } from './reconciliation/connect.ts';
 import { createLogger, type Logger } from './telemetry/log.ts';
@@ -57,7 +57,12 @@ const REQUESTS_PATIENCE_MS = 20_000;
 
 /** Starts the HTTP side: the API and the webhook receiver. The database must be migrated. */
 export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
-  const { print = console.log, checkResponses = false, providers = PROVIDERS, metrics = createMetrics() } = options;
+  const {
+    print = console.log,
+    checkResponses = false,
+    providers = PROVIDERS,
+    metrics = createMetrics(PROVIDER_NAMES),
+  } = options;
   const maxConnections = config.DATABASE_POOL_SIZE;
   const entrance = createEntrance();
   // First of all: where another process has the port, nothing may have been made that is shown once, such as a key.

@@ -59,9 +59,10 @@ describe('the shape of the program', () => {
       'a ledger table elsewhere',
       'src/http/a.ts',
       'const q = `select 1\n  from wallet w`;',
-      'src/http/a.ts:2  ledger tables',
+      'src/http/a.ts:2  tables: "from wallet" outside src/ledger',
     ],
-    ['a ledger table written to', 'jobs/a.ts', "const q = 'insert into unannounced_wallet select 1';", 'ledger tables'],
+    ['a table written to elsewhere', 'jobs/a.ts', "const q = 'insert into unannounced_wallet select 1';", 'src/ledger'],
+    ["a neighbour's table", 'src/outgoing/a.ts', "const q = 'update payment set state = 1';", 'outside src/payments'],
     [
       'the environment',
       'src/money.ts',
@@ -99,6 +100,12 @@ describe('the shape of the program', () => {
     ['svix where it belongs', 'src/outgoing/svix/client.ts', "import { Svix } from 'svix';"],
     ['standardwebhooks anywhere', 'src/http/a.ts', "import { Webhook } from 'standardwebhooks';"],
     ['a ledger table in the ledger', 'src/ledger/a.ts', "const q = 'select 1 from wallet';"],
+    [
+      'every table for the audit',
+      'src/audit/a.ts',
+      "const q = 'select 1 from entry join payment using (merchant_id)';",
+    ],
+    ['a table in prose', 'src/http/a.ts', "const text = 'the refund came from customer Ada';"],
     ['a ledger table in a comment', 'src/http/a.ts', '// reads from wallet'],
     ['another table of a like name', 'src/http/a.ts', "const q = 'select 1 from wallets';"],
     ['a given date', 'src/money.ts', 'void new Date(0); void performance.now();'],
@@ -114,12 +121,28 @@ describe('the shape of the program', () => {
   it('finds a circle of rooms in one layer', () => {
     const sources = new Map([
       ['src/payments/a.ts', "import { b } from '../customers/b.ts';"],
-      ['src/customers/b.ts', "import { a } from '../payments/a.ts';"],
-      ['src/merchants/d.ts', "import { a } from '../payments/a.ts';"],
+      ['src/customers/b.ts', ''],
+      ['src/customers/c.ts', "import { d } from '../payments/d.ts';"],
+      ['src/payments/d.ts', ''],
+      ['src/merchants/e.ts', "import { a } from '../payments/a.ts';"],
     ]);
     expect(checkSources(sources).map(renderViolation)).toEqual([
       'src/payments/a.ts:1  arrows: payments and customers import in a circle',
-      'src/customers/b.ts:1  arrows: customers and payments import in a circle',
+      'src/customers/c.ts:1  arrows: customers and payments import in a circle',
+    ]);
+  });
+
+  it('finds a circle of files', () => {
+    const sources = new Map([
+      ['src/ledger/a.ts', "import type { B } from './b.ts';"],
+      ['src/ledger/b.ts', "import { c } from './c.ts';"],
+      ['src/ledger/c.ts', "import { a } from './a.ts';"],
+      ['src/ledger/d.ts', "import { a } from './a.ts';"],
+    ]);
+    expect(checkSources(sources).map(renderViolation)).toEqual([
+      'src/ledger/a.ts:1  circles: src/ledger/b.ts imports it in turn',
+      'src/ledger/b.ts:1  circles: src/ledger/c.ts imports it in turn',
+      'src/ledger/c.ts:1  circles: src/ledger/a.ts imports it in turn',
     ]);
   });
 });

@@ -3,7 +3,7 @@ import type { Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { ProviderEvent } from '../inbox/events.ts';
 import { findDelivery } from '../inbox/find-delivery.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import type { Delivery } from '../providers/shared/provider.ts';
 
 /** Sends an event to the running service as a provider would, and follows it until it is applied. */

@@ -1,8 +1,8 @@
 import { refuse } from '../errors.ts';
 import { sourcesOf } from '../merchants/administration.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
-import type { Source } from '../merchants/sources.ts';
-import type { Purpose } from '../payments/payment.ts';
+import type { Source } from '../merchants/source.ts';
+import type { Purpose } from '../payments/purpose.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
 import { SIMULATED_PROVIDERS, type SimulatedProvider } from '../providers/shared/simulated-event.ts';
 import { UsageError } from './command.ts';

@@ -6,7 +6,7 @@ import { refuse } from '../errors.ts';
 import { eventResponse } from '../http/routes/events.ts';
 import { readWallets } from '../ledger/store.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import { formatMinor } from '../money.ts';
 import type { Payment } from '../payments/payment.ts';
 import { findPayments } from '../payments/store.ts';

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { SECRET_VARIABLES } from '../config/env.ts';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config/provider-env.ts';
 import type { Secret } from '../crypto/secret.ts';
 import { findConfigured, requireRecord } from '../http/admin/sources.ts';
 import {
@@ -12,6 +11,7 @@ import {
   sourcesOf,
 } from '../merchants/administration.ts';
 import { sourcesWithPayments } from '../payments/list.ts';
+import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { text } from '../views/fields.ts';
 import { configuredResponse, recordResponse } from '../views/source.ts';

@@ -1,58 +1,17 @@
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
+import {
+  CUSTOMER_LINK_RULES,
+  METADATA_RULES,
+  PURPOSES,
+  REFUND_POLICIES,
+  type SourceRules,
+} from '../payments/purpose.ts';
 import { API_KEY_PATTERN, API_KEY_WANTED, webhookSecretProblem } from '../providers/secret-form.ts';
+import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
 import { LISTABLE_PROVIDERS, PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 
 /** The environment's part for each provider: `STRIPE_WEBHOOK_SECRET`, `STRIPE_REFUNDS` and so on. */
-
-/** What a payment is for whose metadata has no `wallet_purpose`. */
-export const PURPOSES = ['topup', 'order', 'none'] as const;
-/**
- * Which `wallet_…` metadata of a payment is obeyed: `all` of it, or `customer`: `wallet_customer_id` alone, where payers
- * can write metadata themselves and could so grant themselves credit.
- */
-export const METADATA_RULES = ['all', 'customer'] as const;
-
-export type MetadataRule = (typeof METADATA_RULES)[number];
-
-/** Where nobody but the holder of the merchant's secret key writes what a payment carries. */
-const WRITTEN_BY_THE_MERCHANT: ReadonlySet<ProviderName> = new Set(['stripe']);
-
-/**
- * The metadata rule of a source that was given none; every way to make a source asks here. It is `all` only where the
- * provider keeps payers from writing metadata, else `customer`.
- *
- * | provider     | who can write it                                                     | source, as of November 2026              |
- * |--------------|----------------------------------------------------------------------|------------------------------------------|
- * | stripe       | the merchant: a publishable key does not even read metadata          | docs.stripe.com/metadata                 |
- * | dodo         | the payer: `metadata_…` in the address of a static payment link      | docs.dodopayments.com, integration guide |
- * | razorpay     | the payer: `notes` are an option of Checkout in the browser          | razorpay.com/docs, checkout parameters   |
- * | paddle       | the payer: `customData` of Paddle.js, even while a checkout is open  | developer.paddle.com, custom data        |
- * | lemonsqueezy | the payer: `checkout[custom][…]` in the address of a checkout        | docs.lemonsqueezy.com, passing custom data |
- * | paypal       | the payer: `custom_id`, where the browser makes the order            | types of @paypal/paypal-js, createOrder  |
- * | polar        | the payer some of it: names in the address of a checkout link        | polar.sh/docs, checkout links            |
- * | adyen        | the merchant's server, but one text that shops fill from the browser | docs.adyen.com, `reference` of a payment |
- * | cashfree     | the merchant's server, and nothing checks what it passes on          | docs.cashfree.com, additional order data |
- *
- * The last two and most of Polar's are written with a secret key. But a shop's reference or tags often come from a form,
- * and a default must be safe for that shop as well.
- */
-export function defaultMetadataRule(provider: ProviderName): MetadataRule {
-  return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'customer';
-}
-
-/** Whether a source obeys amounts and purposes that a payer may have written. */
-export function obeysPayers({ provider, metadata }: Pick<SourceSettings, 'provider' | 'metadata'>): boolean {
-  return metadata === 'all' && defaultMetadataRule(provider) !== 'all';
-}
-
-/** What a refund does; `auto` follows the payment's purpose. */
-export const REFUND_POLICIES = ['auto', 'credit', 'reverse', 'ignore'] as const;
-/**
- * Whose a payment is that names no customer: `create`: the customer linked with the provider's, made if there is none;
- * `linked`: only one that is linked already; `named`: nobody's, it must be named.
- */
-export const CUSTOMER_LINK_RULES = ['create', 'linked', 'named'] as const;
 
 const LISTABLE: ReadonlySet<ProviderName> = new Set(LISTABLE_PROVIDERS);
 
@@ -88,13 +47,9 @@ export const SOURCE_VARIABLES: readonly string[] = PROVIDER_NAMES.flatMap((provi
 );
 
 /** One provider account of the default merchant, as the environment gives it. */
-export interface SourceSettings {
+export interface SourceSettings extends SourceRules {
   readonly provider: ProviderName;
   readonly secrets: readonly Secret[];
-  readonly defaultPurpose: (typeof PURPOSES)[number];
-  readonly metadata: MetadataRule;
-  readonly refunds: (typeof REFUND_POLICIES)[number];
-  readonly customerLinkRule: (typeof CUSTOMER_LINK_RULES)[number];
   /** For reconciliation; null if the provider's API is not to be asked. */
   readonly apiKey: Secret | null;
 }

@@ -1,15 +1,15 @@
 import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import type { Source } from '../merchants/sources.ts';
 import type { CustomerResolution } from '../payments/decide.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
+import type { CustomerLinkRule } from '../payments/purpose.ts';
 import { createCustomers, findCustomers, findLinks, linkCustomers } from './store.ts';
 
 /** Someone an event says money belongs to. */
 export interface Wanted {
   readonly merchantId: string;
   readonly sourceId: string;
-  readonly rule: Source['customerLinkRule'];
+  readonly rule: CustomerLinkRule;
   /** The customer a person or the payment's metadata names; it must exist. */
   readonly namedCustomerId: string | null;
   readonly provider: ProviderCustomer;

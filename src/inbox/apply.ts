@@ -1,7 +1,7 @@
 import { ClaimLostError, completeJobs } from '../db/queues.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import type { Payment } from '../payments/payment.ts';
 import { paymentKeyText, savePayments } from '../payments/store.ts';
 import { PROVIDERS } from '../providers/index.ts';

@@ -5,7 +5,7 @@ import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
 import type { AnyProvider, Delivery } from '../providers/shared/provider.ts';

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.ts';
-import { defaultMetadataRule } from '../config/provider-env.ts';
 import type { Secret } from '../crypto/secret.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
@@ -8,6 +7,7 @@ import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { webhookSecretProblem } from '../providers/secret-form.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
+import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
 import {
   type ApiKeyInput,

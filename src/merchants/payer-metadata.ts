@@ -1,6 +1,6 @@
-import { defaultMetadataRule, obeysPayers } from '../config/provider-env.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
+import { defaultMetadataRule, obeysPayers } from '../providers/shared/metadata-rule.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { selectSourcesObeyingAll } from './source-store.ts';

@@ -6,7 +6,7 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import { type Refusal, refusal } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
-import type { Source } from './sources.ts';
+import type { Source } from './source.ts';
 
 /** Provider accounts in the database, with their secrets encrypted. */
 

@@ -1,23 +1,10 @@
 import type { Config } from '../config/env.ts';
-import type { SourceSettings } from '../config/provider-env.ts';
 import type { Secret } from '../crypto/secret.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
+import type { Source } from './source.ts';
 import { selectSource, selectSourcesWithApi } from './source-store.ts';
-
-/**
- * One provider account of one merchant: what its events are verified with and what they mean. To read `secrets` or `apiKey`
- * throws an UnreadableSecretError where the database's cannot be opened.
- */
-export interface Source extends SourceSettings {
-  readonly merchantId: string;
-  readonly sourceId: string;
-  readonly provider: ProviderName;
-  readonly mode: 'test' | 'live';
-  /** False: its deliveries are turned away. What was received before is applied all the same. */
-  readonly enabled: boolean;
-}
 
 /** Finds the source that an event came in by. */
 export interface Sources {

@@ -1,27 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { releaseUnannounced, renewUnannounced, unannouncedDueInSeconds } from '../ledger/outbox.ts';
-import type { Logger } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import type { Tracing } from '../telemetry/tracing.ts';
 import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
 import type { Announcement } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
-import type { Publisher } from './publisher.ts';
-import { Marks, tellWallet } from './tell.ts';
+import { Marks, type TellOptions, tellWallet } from './tell.ts';
 import { sendUnsent } from './unsent.ts';
 
-export interface AnnounceOptions {
-  readonly pool: Pool;
-  readonly publisher: Publisher;
-  readonly logger: Logger;
+export interface AnnounceOptions extends TellOptions {
   /** Ends the work early, after the wallets under way. */
   readonly signal?: AbortSignal;
   /** No new wallet is begun after this long. */
   readonly maxSeconds: number;
-  readonly metrics?: Metrics;
-  readonly tracing?: Tracing | null;
 }
 
 export interface AnnounceResult {

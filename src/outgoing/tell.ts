@@ -1,14 +1,22 @@
 import { Lane } from '../db/batcher.ts';
+import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
-import type { ClaimedWallet } from '../ledger/outbox.ts';
-import { markAnnounced, type Postponement, postponeUnannounced } from '../ledger/outbox.ts';
+import { type ClaimedWallet, markAnnounced, type Postponement, postponeUnannounced } from '../ledger/outbox.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { Span, Tracing } from '../telemetry/tracing.ts';
-import type { AnnounceOptions } from './announce.ts';
 import { type Announcement, buildMessages } from './messages.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { inGroups } from './parts.ts';
-import { failedUnexpectedly, type SendResult, secondsUntilRetry } from './publisher.ts';
+import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
+
+export interface TellOptions {
+  readonly pool: Pool;
+  readonly publisher: Publisher;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  readonly tracing?: Tracing | null;
+}
 
 /** Messages of one statement: their texts are copied twice on the way to the database, and each may go to fifty endpoints. */
 const MAX_RECORDED = { bytes: 2 * 1024 * 1024, count: 500 };
@@ -34,7 +42,7 @@ export class Marks {
   readonly #lane: Lane<Said, undefined>;
   #gathering: PromiseWithResolvers<void> | null = null;
 
-  constructor({ pool, publisher }: AnnounceOptions, maxBatch: number) {
+  constructor({ pool, publisher }: TellOptions, maxBatch: number) {
     this.#lane = new Lane({
       maxBatch,
       maxWaiting: Number.POSITIVE_INFINITY,
@@ -86,7 +94,7 @@ export interface Telling {
  * Hands one wallet's messages over and marks it as told of; else it is tried again later.
  * @throws if the database cannot be reached
  */
-export async function tellWallet(options: AnnounceOptions, marks: Marks, telling: Telling): Promise<Told> {
+export async function tellWallet(options: TellOptions, marks: Marks, telling: Telling): Promise<Told> {
   const { pool, logger, metrics, tracing = null } = options;
   const { announcement, claim } = telling;
   const span = startSpan(tracing, announcement);
@@ -100,7 +108,7 @@ export async function tellWallet(options: AnnounceOptions, marks: Marks, telling
 }
 
 async function handOver(
-  { publisher, logger }: AnnounceOptions,
+  { publisher, logger }: TellOptions,
   marks: Marks,
   { announcement, onHandedOver }: Telling,
   span: Span | null,

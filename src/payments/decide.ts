@@ -1,7 +1,6 @@
 import { invariant } from '../errors.ts';
-import type { Source } from '../merchants/sources.ts';
 import type { Fact, ParkReason, WalletMetadata } from './fact.ts';
-import { intentOf } from './intent.ts';
+import { type IntentRules, intentOf } from './intent.ts';
 import { type Payment, record } from './payment.ts';
 import { type DuePosting, isForeign, postingsDue, settle } from './settle.ts';
 
@@ -13,7 +12,7 @@ export type CustomerResolution =
 export interface EvaluateInput {
   readonly payment: Payment;
   readonly fact: Fact;
-  readonly source: Source;
+  readonly source: IntentRules;
   readonly customer: CustomerResolution;
   readonly currencies: ReadonlySet<string>;
   /** The customer was chosen by a person at a replay. */

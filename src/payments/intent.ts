@@ -1,17 +1,14 @@
 import { isMinorAmount } from '../money.ts';
 import type { PaymentFact, WalletMetadata } from './fact.ts';
-import type { Payment, PaymentIntent, Purpose } from './payment.ts';
+import type { Payment, PaymentIntent } from './payment.ts';
+import { PURPOSES, type SourceRules } from './purpose.ts';
 
 const OBEYS_CUSTOMER_ALONE =
   'its source obeys wallet_customer_id alone, since a payer may have written wallet_purpose or wallet_credit_amount; if ' +
   'only your server can, set metadata of the source to all and replay; else decide by hand what was paid for, and dismiss it';
-const PURPOSES: readonly Purpose[] = ['topup', 'order', 'none'];
 
 /** What a source makes of its payments' metadata. */
-export interface IntentRules {
-  readonly defaultPurpose: Purpose;
-  readonly metadata: 'all' | 'customer';
-}
+export type IntentRules = Pick<SourceRules, 'defaultPurpose' | 'metadata'>;
 
 /**
  * What a payment that succeeded is for. The first news of its success decides, by the rules of that day: a repeat or a

@@ -1,5 +1,6 @@
 import { invariant } from '../errors.ts';
 import type { DisputeFact, Fact, PaymentFact, RefundFact } from './fact.ts';
+import type { Purpose, RefundPolicy } from './purpose.ts';
 
 /**
  * The life of one payment: everything its events said, whatever the order they came in, and what the wallet has
@@ -28,11 +29,6 @@ export interface Payment {
   /** Refunds and disputes in the order in which they settled; what is pending or open keeps its place until it settles. */
   readonly parts: readonly PaymentPart[];
 }
-
-export type Purpose = 'topup' | 'order' | 'none';
-
-/** What refunds do to a wallet; `auto` follows the purpose of the payment. */
-export type RefundPolicy = 'auto' | 'credit' | 'reverse' | 'ignore';
 
 export interface PaymentPart {
   readonly kind: 'refund' | 'dispute';

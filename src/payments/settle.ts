@@ -1,6 +1,7 @@
 import type { EventType } from '../ledger/entry.ts';
 import { proportionMinor } from '../money.ts';
-import type { Payment, PaymentPart, Purpose, RefundPolicy } from './payment.ts';
+import type { Payment, PaymentPart } from './payment.ts';
+import type { Purpose, RefundPolicy } from './purpose.ts';
 
 /** What the wallet should have received from a payment, by what caused it. All amounts are zero or more. */
 export interface Target {

@@ -1,5 +1,6 @@
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { PartState, Payment, PaymentPart, Purpose, RefundPolicy } from './payment.ts';
+import type { PartState, Payment, PaymentPart } from './payment.ts';
+import type { Purpose, RefundPolicy } from './purpose.ts';
 
 export interface PaymentKey {
   readonly merchantId: string;

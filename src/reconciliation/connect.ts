@@ -1,5 +1,5 @@
 import type { Config } from '../config/env.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import { PROVIDER_APIS } from '../providers/apis.ts';
 import type { ProviderApi } from '../providers/shared/api.ts';
 

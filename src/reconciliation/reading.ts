@@ -1,4 +1,4 @@
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import { PROVIDERS } from '../providers/index.ts';
 import type { Listed } from '../providers/shared/api.ts';

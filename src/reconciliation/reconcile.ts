@@ -1,33 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { PgBoss } from 'pg-boss';
-import type { Clock } from '../clock.ts';
 import { UnreadableSecretError } from '../crypto/secret-box.ts';
-import type { Pool } from '../db/pool.ts';
 import { isUnavailable } from '../db/sqlstate.ts';
 import { autocommit } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import type { Source, SourceDirectory } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import { type Listed, type ProviderApi, ProviderApiError } from '../providers/shared/api.ts';
-import type { Logger } from '../telemetry/log.ts';
 import { type Ours, unconfirmed, unfinished } from './open-items.ts';
 import type { Phase, Run } from './run.ts';
+import type { ReconcileServices } from './services.ts';
 import { settleRun } from './settle-run.ts';
 import { endRun, getRun, lease, noteProblem, type RunKey, release } from './store.ts';
 import { LeaseLostError, type PageToTake, takePage, type Work } from './take-page.ts';
-
-export interface ReconcileServices {
-  readonly pool: Pool;
-  readonly boss: PgBoss;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly sources: SourceDirectory;
-  /** Null for a provider whose payments cannot be listed. */
-  readonly connect: (source: Source) => ProviderApi | null;
-  /** Called after a commit that left something to announce. */
-  readonly onPosted: () => void;
-}
 
 export interface ReconcileOptions {
   /** Ends the work after the page at hand; the run goes on from there when somebody takes it up again. */

@@ -1,9 +1,10 @@
 import { UnreadableSecretError } from '../crypto/secret-box.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError } from '../errors.ts';
-import type { Source } from '../merchants/sources.ts';
-import { type ReconcileServices, reconcile } from './reconcile.ts';
+import type { Source } from '../merchants/source.ts';
+import { reconcile } from './reconcile.ts';
 import type { Run } from './run.ts';
+import type { ReconcileServices } from './services.ts';
 import { knowSource, sinceOf } from './source-state.ts';
 import { latestUntil, startRun } from './start.ts';
 import { deleteOldRuns, type RunKey, runningRuns } from './store.ts';

@@ -6,8 +6,8 @@ import type { OutgoingMessage } from '../outgoing/outgoing.ts';
 import { leaveMessages } from '../outgoing/unsent.ts';
 import { type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
 import { type SettledItem, settleItems } from './item-store.ts';
-import type { ReconcileServices } from './reconcile.ts';
 import type { Run } from './run.ts';
+import type { ReconcileServices } from './services.ts';
 
 /**
  * Says of what was missing and is applied by now that it is healed, and leaves a message for each payment, in one

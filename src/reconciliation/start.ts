@@ -1,10 +1,10 @@
 import { autocommit } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import { type ListedKind, ProviderApiError } from '../providers/shared/api.ts';
-import type { ReconcileServices } from './reconcile.ts';
 import type { RequestedBy, Run } from './run.ts';
+import type { ReconcileServices } from './services.ts';
 import { getRun, insertRun, runningRun } from './store.ts';
 
 export type StartServices = Pick<ReconcileServices, 'pool' | 'clock' | 'sources' | 'connect'>;

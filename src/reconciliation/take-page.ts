@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
 import { type NewEvent, storeEvents } from '../inbox/store-events.ts';
-import type { Source } from '../merchants/sources.ts';
+import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { confirmPayments, type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
@@ -10,8 +10,8 @@ import type { Listed, ProviderApi } from '../providers/shared/api.ts';
 import { type Comparison, compare } from './compare.ts';
 import { type EventInHand, eventsByKeys, eventsInHand, insertItems, takenPayments } from './item-store.ts';
 import { type Reading, read } from './reading.ts';
-import type { ReconcileServices } from './reconcile.ts';
 import type { Item, Phase, Run } from './run.ts';
+import type { ReconcileServices } from './services.ts';
 import { advance } from './store.ts';
 
 /** A run that is being worked on, under a lease. */

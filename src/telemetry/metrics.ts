@@ -1,5 +1,4 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 
 /** What became of a provider's delivery. `unavailable`: it could not be stored now, and the provider was told to come again. */
 export const RECEIPTS = ['stored', 'ignored', 'duplicate', 'refused', 'unavailable'] as const;
@@ -30,7 +29,7 @@ export interface Metrics {
   observeBatch(lane: string, size: number, waitedSeconds: number): void;
   /** How long the database took to make a lane's transaction durable. */
   observeCommit(lane: string, seconds: number): void;
-  countDelivery(provider: ProviderName, outcome: (typeof RECEIPTS)[number]): void;
+  countDelivery(provider: string, outcome: (typeof RECEIPTS)[number]): void;
   /** An event was looked at. `reason` is why it is parked, empty for other states; both from closed lists. */
   countEvent(provider: string, state: string, reason: string): void;
   /** To apply an event failed by an error of our own; it is retried, or was the last time and is parked. */
@@ -45,10 +44,11 @@ export interface Metrics {
   watchEach(name: string, help: string, label: string, read: () => Promise<ReadonlyMap<string, number>>): void;
 }
 
-export function createMetrics(): Metrics {
+/** @param providers by whose names deliveries are counted, so that each is there as 0 before the first */
+export function createMetrics(providers: readonly string[] = []): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  return { registry, ...latencies(registry), ...counts(registry), ...watches(registry) };
+  return { registry, ...latencies(registry), ...counts(registry, providers), ...watches(registry) };
 }
 
 type Latencies = Pick<Metrics, 'observeRequest' | 'observeBatch' | 'observeCommit'>;
@@ -99,7 +99,7 @@ type Counts = Pick<
   'countDelivery' | 'countEvent' | 'countEventFailure' | 'countPostings' | 'countAnnouncement' | 'countAttempt'
 >;
 
-function counts(registry: Registry): Counts {
+function counts(registry: Registry, providers: readonly string[]): Counts {
   const registers = [registry];
   const deliveries = new Counter({
     name: 'chokin_provider_deliveries_total',
@@ -138,7 +138,7 @@ function counts(registry: Registry): Counts {
     registers,
   });
   // A counter that appears with its first event hides that event from rate(): what is known beforehand begins at zero.
-  for (const provider of PROVIDER_NAMES) for (const outcome of RECEIPTS) deliveries.inc({ provider, outcome }, 0);
+  for (const provider of providers) for (const outcome of RECEIPTS) deliveries.inc({ provider, outcome }, 0);
   for (const outcome of FAILURES) failures.inc({ outcome }, 0);
   for (const outcome of ANNOUNCEMENTS) announcements.inc({ outcome }, 0);
   for (const outcome of ATTEMPTS) attempts.inc({ outcome }, 0);

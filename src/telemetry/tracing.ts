@@ -1,6 +1,6 @@
 import type { Attributes, Context, Span as SdkSpan, SpanContext } from '@opentelemetry/api';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base';
-import type { Config } from '../config/env.ts';
+import type { Secret } from '../crypto/secret.ts';
 import type { Logger } from './log.ts';
 
 /**
@@ -39,13 +39,13 @@ export interface Span {
 /** https://www.w3.org/TR/trace-context/#traceparent-header; ids of zeros alone are invalid. */
 const TRACE_PARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-type TracingConfig = Pick<
-  Config,
-  | 'OTEL_EXPORTER_OTLP_ENDPOINT'
-  | 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'
-  | 'OTEL_EXPORTER_OTLP_HEADERS'
-  | 'OTEL_SERVICE_NAME'
->;
+/** The part of the configuration that says where traces go, under its variables' names. */
+export interface TracingConfig {
+  readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string | undefined;
+  readonly OTEL_EXPORTER_OTLP_TRACES_ENDPOINT?: string | undefined;
+  readonly OTEL_EXPORTER_OTLP_HEADERS: ReadonlyMap<string, Secret>;
+  readonly OTEL_SERVICE_NAME: string;
+}
 
 /** What a stop waits for; what is not sent by then is lost, since nobody's money depends on it. */
 const CLOSE_WITHIN_MS = 3_000;

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../config/provider-env.ts';
 import { hintOf } from '../crypto/secret-box.ts';
+import type { Source } from '../merchants/source.ts';
 import type { SourceRecord } from '../merchants/source-store.ts';
-import type { Source } from '../merchants/sources.ts';
+import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { timestamp } from './fields.ts';
 

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
+import { PROVIDER_NAMES } from '../../src/providers/shared/names.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { startWeb } from '../../src/web.ts';
@@ -44,7 +45,7 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
       WORKER_METRICS_PORT: '0',
       METRICS_TOKEN: TOKEN,
     });
-    const shared = { config, logger, clock: systemClock, metrics: createMetrics() };
+    const shared = { config, logger, clock: systemClock, metrics: createMetrics(PROVIDER_NAMES) };
     const web = await startWeb({ ...shared, databaseUrl: database.webUrl, print: () => {} });
     const worker = await startWorker({ ...shared, databaseUrl: database.workerUrl });
     closing.push(

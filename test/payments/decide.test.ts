@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Source } from '../../src/merchants/sources.ts';
+import type { Source } from '../../src/merchants/source.ts';
 import { type CustomerResolution, type Evaluation, evaluate, namedCustomer } from '../../src/payments/decide.ts';
 import type { Fact } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Source } from '../../src/merchants/sources.ts';
+import type { Source } from '../../src/merchants/source.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import { type Evaluation, evaluate } from '../../src/payments/decide.ts';
 import type { Fact } from '../../src/payments/fact.ts';
-import { type Payment, type PaymentIntent, type RefundPolicy, withoutPostings } from '../../src/payments/payment.ts';
+import { type Payment, type PaymentIntent, withoutPostings } from '../../src/payments/payment.ts';
+import type { RefundPolicy } from '../../src/payments/purpose.ts';
 import { type DuePosting, postedKeys, postingsDue, settle } from '../../src/payments/settle.ts';
 import { disputeFact, type Happening, newPayment, paymentFact, refundFact, step } from '../support/payments.ts';
 

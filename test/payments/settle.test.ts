@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Purpose, RefundPolicy } from '../../src/payments/payment.ts';
+import type { Purpose, RefundPolicy } from '../../src/payments/purpose.ts';
 import { postedKeys } from '../../src/payments/settle.ts';
 import { entriesText, happenings, play } from '../support/payments.ts';
 

@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createBoss } from '../../src/db/queues.ts';
 import { Receiver } from '../../src/inbox/receive.ts';
-import type { Source } from '../../src/merchants/sources.ts';
+import type { Source } from '../../src/merchants/source.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import { createLogger } from '../../src/telemetry/log.ts';

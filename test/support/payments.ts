@@ -1,6 +1,7 @@
 import { invariant } from '../../src/errors.ts';
 import type { DisputeFact, Fact, PaymentFact, ProviderCustomer, RefundFact } from '../../src/payments/fact.ts';
-import { type Payment, type PaymentIntent, type RefundPolicy, record } from '../../src/payments/payment.ts';
+import { type Payment, type PaymentIntent, record } from '../../src/payments/payment.ts';
+import type { RefundPolicy } from '../../src/payments/purpose.ts';
 import { type DuePosting, postingsDue, settle } from '../../src/payments/settle.ts';
 
 export const PAYMENT_ID = 'p';

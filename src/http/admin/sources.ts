@@ -1,11 +1,4 @@
 import { z } from 'zod';
-import {
-  CUSTOMER_LINK_RULES,
-  defaultMetadataRule,
-  METADATA_RULES,
-  PURPOSES,
-  REFUND_POLICIES,
-} from '../../config/provider-env.ts';
 import { Secret } from '../../crypto/secret.ts';
 import { refuse } from '../../errors.ts';
 import { EVENT_STATES } from '../../inbox/events.ts';
@@ -18,9 +11,11 @@ import {
   removeWebhookSecret,
   sourcesOf,
 } from '../../merchants/administration.ts';
+import type { Source } from '../../merchants/source.ts';
 import type { SourceKey } from '../../merchants/source-store.ts';
-import type { Source } from '../../merchants/sources.ts';
+import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../../payments/purpose.ts';
 import { API_KEY_PATTERN, API_KEY_WANTED } from '../../providers/secret-form.ts';
+import { defaultMetadataRule } from '../../providers/shared/metadata-rule.ts';
 import { PROVIDER_NAMES } from '../../providers/shared/names.ts';
 import { itemsOf, plainIdParams, text } from '../../views/fields.ts';
 import { configuredResponse, recordResponse, sourceShape } from '../../views/source.ts';

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
-import type { Source } from '../../merchants/sources.ts';
+import type { Source } from '../../merchants/source.ts';
 import { PROVIDER_NAMES } from '../../providers/shared/names.ts';
 import { text } from '../../views/fields.ts';
 import { publicRoute, type Route } from '../kit/route.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hmacSha256 } from '../../crypto/signature.ts';
 import { sign as signStandardWebhook } from '../../crypto/standard-webhooks.ts';
-import type { Purpose } from '../../payments/payment.ts';
+import type { Purpose } from '../../payments/purpose.ts';
 import type { Delivery } from './provider.ts';
 
 /*

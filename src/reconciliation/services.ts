@@ -1,0 +1,20 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import type { Source } from '../merchants/source.ts';
+import type { SourceDirectory } from '../merchants/sources.ts';
+import type { ProviderApi } from '../providers/shared/api.ts';
+import type { Logger } from '../telemetry/log.ts';
+
+/** What comparing with a provider works with. */
+export interface ReconcileServices {
+  readonly pool: Pool;
+  readonly boss: PgBoss;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sources: SourceDirectory;
+  /** Null for a provider whose payments cannot be listed. */
+  readonly connect: (source: Source) => ProviderApi | null;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
+}
