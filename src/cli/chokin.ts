@@ -2,7 +2,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { explain } from '../commands/command.ts';
 import { RefusalError } from '../errors.ts';
 import { allowClosedPipes, note, printError } from './output.ts';
 
@@ -143,6 +142,8 @@ async function main(): Promise<void> {
       // It has said already what was wrong, or shown the help it was asked for.
       process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE;
     } else {
+      // Loaded now, since it brings the whole configuration, and help is to come at once.
+      const { explain } = await import('../commands/explain.ts');
       printError(explain(error));
       if (error instanceof RefusalError && error.refusal.code === 'CUSTOMER_NOT_FOUND') note(FIND_CUSTOMERS);
       process.exitCode = 1;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { explain } from '../../src/commands/command.ts';
+import { explain } from '../../src/commands/explain.ts';
 import { findWrongs, notYet } from './checks.ts';
 import { drawPlan, type Plan, Random } from './plan.ts';
 import { Traffic } from './traffic.ts';

@@ -1,0 +1,34 @@
+import { ConfigError, VARIABLES } from '../config/env.ts';
+import { ENV_FILE, fromFile } from '../config/environment.ts';
+
+const NO_DATABASE = 'Is Postgres running, and is DATABASE_URL right? (Without one: is npm start running?)';
+const HINTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: NO_DATABASE,
+  ENOTFOUND: NO_DATABASE,
+  ETIMEDOUT: NO_DATABASE,
+  EADDRINUSE: 'Another process has this port. Set PORT to a free one, or to 0 for any.',
+  EACCES: 'Set HOST and PORT to an address this account may listen on, and DATA_DIR to a folder it may write to.',
+  '28P01': 'The password in DATABASE_URL is not the one the server knows.',
+  '3D000': 'Create the database that DATABASE_URL names first.',
+  '42P01': 'The tables are missing or old. Run npm run migrate first.',
+  '42501':
+    'The user in DATABASE_URL may not do this. Run npm run migrate as the owner, and see the users of the database in the README.',
+};
+
+/** The message for a person at a terminal: what went wrong and, where it is known, what to do. */
+export function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const hint = HINTS[code];
+  // A host with several addresses fails with an error that has a code but no message.
+  const message = error.message === '' ? `cannot connect (${code})` : error.message;
+  const text = hint === undefined ? message : `${message}\n${hint}`;
+  return error instanceof ConfigError ? text : withOrigins(text);
+}
+
+/** Whoever reads of a variable looks for it in the environment first. */
+function withOrigins(text: string): string {
+  const words = new Set(text.match(/[A-Z][A-Z_]+/g));
+  const names = fromFile(VARIABLES.filter((name) => words.has(name)));
+  return names.length === 0 ? text : `${text}\n(From the file ${ENV_FILE}: ${names.join(', ')}.)`;
+}
