@@ -125,7 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'obey amounts and purposes that payers can write',
-    file: 'src/config/provider-env.ts',
+    file: 'src/providers/shared/metadata-rule.ts',
     find: "return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'customer';",
     replace: "return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'all';",
     tests: ['test/security/payer-metadata.test.ts'],
