@@ -62,7 +62,7 @@ class Opened {
 async function start(given: Config, logger: Logger, opened: Opened): Promise<void> {
   const { config, databaseUrl, isOurs, announce } = await openDatabase(given, opened);
   await migrate(databaseUrl, logger);
-  // The embedded database is ours to make users in; in another, both work as the user who migrates (see the README).
+  // The embedded database is ours to make users in; in another, both work as the user who migrates (docs/operating.md).
   const urls = isOurs ? await createServiceUsers(databaseUrl) : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
   const tracing = await startTracing(config, logger);
   opened.add('next', async () => tracing?.close());

@@ -41,7 +41,7 @@ describe('the alert rules', () => {
     const runbook = await readRunbook();
     for (const { alert, annotations } of alerts) {
       const [file, anchor = ''] = annotations.runbook_url.split('#');
-      expect(file).toBe('README.md');
+      expect(file).toBe('docs/runbook.md');
       expect(runbook.get(anchor), `#${anchor}`).toContain(`**${alert}**`);
     }
   });

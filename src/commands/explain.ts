@@ -12,7 +12,7 @@ const HINTS: Readonly<Record<string, string>> = {
   '3D000': 'Create the database that DATABASE_URL names first.',
   '42P01': 'The tables are missing or old. Run npm run migrate first.',
   '42501':
-    'The user in DATABASE_URL may not do this. Run npm run migrate as the owner, and see the users of the database in the README.',
+    'The user in DATABASE_URL may not do this. Run npm run migrate as the owner, and see "The users of the database" in docs/operating.md.',
 };
 
 /** The message for a person at a terminal: what went wrong and, where it is known, what to do. */

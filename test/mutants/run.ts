@@ -26,6 +26,7 @@ const COPIED = [
   'vitest.config.ts',
   '.env.example',
   'README.md',
+  'docs',
   'ops',
 ];
 

@@ -7,7 +7,7 @@ import { findStripeMock } from './find-stripe-mock.ts';
 
 const HELP = `Usage: npm run test:stripe-mock | test:prism
 
-Runs reconciliation against what providers publish of their APIs; see "Against the real thing" in the README.
+Runs reconciliation against what providers publish of their APIs; see "Against the real thing" in docs/faults.md.
 Ends with 0 where there is nothing to run against, and says what to install.`;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -76,7 +76,7 @@ it('an owner without the right to make roles is told the SQL for an administrato
   for (const sql of asked) await here.query(sql);
   expect(await leftOut(url)).toEqual([]);
 
-  // The user of the web process, as the README has an administrator make it; its settings want the administrator too.
+  // The user of the web process, as docs/operating.md has an administrator make it; its settings want the administrator too.
   await here.query("create role web_1 login password 'web_1' in role chokin_web");
   const settings = await leftOut(url);
   expect(settings).toHaveLength(4);
@@ -90,7 +90,7 @@ it('an owner without the right to make roles is told the SQL for an administrato
   await here.query("create role worker_1 login password 'worker_1' in role chokin_worker");
   const wrong = startProcess('src/web.ts', { DATABASE_URL: urlOf('worker_1', 'plain'), PORT: '0' });
   expect(await wrong.exited).toBe(1);
-  expect(wrong.output()).toContain('see the users of the database in the README');
+  expect(wrong.output()).toContain('docs/operating.md');
   for (const sql of ['drop owned by chokin_web, chokin_worker', 'drop role chokin_web, chokin_worker, web_1, worker_1'])
     await here.query(sql);
   await here.end();

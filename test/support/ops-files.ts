@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ROOT } from './cli.ts';
@@ -54,11 +54,9 @@ export async function readExpressions(): Promise<readonly string[]> {
   return [...panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)), ...alerts.map(({ expr }) => expr)];
 }
 
-/** The text under each heading of the README, by the anchor that the heading has. */
+/** The text under each heading of the runbook, by the anchor that the heading has. */
 export async function readRunbook(): Promise<ReadonlyMap<string, string>> {
-  const names = (await readdir(ROOT)).filter((name) => /^README.*\.md$/.test(name));
-  const texts = await Promise.all(names.map((name) => readFile(join(ROOT, name), 'utf8')));
-  const sections = texts.join('\n').split(/^#{2,4} /m);
+  const sections = (await readFile(join(ROOT, 'docs/runbook.md'), 'utf8')).split(/^#{2,4} /m);
   return new Map(
     sections.map((section) => {
       const [heading = ''] = section.split('\n', 1);

@@ -4,7 +4,7 @@ import helmet from 'helmet';
 import { send } from '../kit/serve.ts';
 
 const LINKS = [
-  { name: 'api', href: '/docs', text: 'The API, with an example of every request and answer' },
+  { name: 'api', href: '/docs', text: 'The API, to be read and tried out' },
   { name: 'openapi', href: '/openapi.json', text: 'The same as an OpenAPI document' },
   { name: 'documentation', href: '/readme', text: 'The documentation (README)' },
   { name: 'health', href: '/healthz', text: 'Whether the service lives' },
