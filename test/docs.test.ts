@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { ERROR_STATUS } from '../src/errors.ts';
 import { ended, ROOT } from './support/cli.ts';
 
 /** What can be checked of the documentation by a machine: links lead somewhere, and commands are there. */
@@ -10,6 +11,8 @@ import { ended, ROOT } from './support/cli.ts';
 const names = [
   'README.md',
   'SECURITY.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
   ...(await readdir(join(ROOT, 'docs'), { recursive: true }))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
@@ -48,6 +51,12 @@ describe('the documentation', () => {
     for (const { name } of pages.filter((page) => page.name.startsWith('docs/') && page.name !== 'docs/index.md')) {
       expect(index).toContain(name.startsWith('docs/decisions/') ? 'decisions/' : `(${name.slice('docs/'.length)})`);
     }
+  });
+
+  it('has cause and cure of every error', async () => {
+    const api = await readFile(join(ROOT, 'docs/api.md'), 'utf8');
+    const rows = [...api.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| ([^|]+) \| ([^|]+) \|$/gm)];
+    expect(Object.fromEntries(rows.map(([, code = '', status]) => [code, Number(status)]))).toEqual(ERROR_STATUS);
   });
 
   it('names only scripts that package.json has', async () => {
