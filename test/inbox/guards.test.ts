@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { deadLetterOf } from '../../src/db/queues.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import { dismissEvent, eventsOfPayment, getEvent, replayEvent } from '../../src/inbox/events.ts';
+import { findDelivery } from '../../src/inbox/find-delivery.ts';
+import { redriveEvents } from '../../src/inbox/recover-dead.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -148,4 +152,22 @@ describe('the entries of one payment', () => {
     const events = await eventsOfPayment(autocommit(database.pool), key);
     expect(events.map(({ state }) => state)).toEqual(['applied', 'applied']);
   });
+});
+
+describe('an event that was received', () => {
+  it('is found by the key of its delivery, at its own source alone', async () => {
+    const body = stripePaymentSucceeded({ paymentId: 'pi_found', customer: null, metadata: {} });
+    const eventId = await tell(body);
+    const { id: deliveryKey } = z.object({ id: z.string() }).parse(JSON.parse(body));
+    const db = autocommit(database.pool);
+    const at = { merchantId: MERCHANT, sourceId: stripe.sourceId };
+    expect(await findDelivery(db, at, deliveryKey)).toMatchObject({ eventId });
+    expect(await findDelivery(db, { ...at, sourceId: secondAccount.sourceId }, deliveryKey)).toBeNull();
+  });
+});
+
+it('a job that was given up and names no event leaves the queue of the dead, and nothing is applied', async () => {
+  await inbox.boss.insert(deadLetterOf('apply-provider-event'), [{ data: {} }]);
+  expect(await redriveEvents(database.pool, inbox.boss, 10)).toEqual({ redriven: 0, settled: 1 });
+  expect(await redriveEvents(database.pool, inbox.boss, 10)).toEqual({ redriven: 0, settled: 0 });
 });

@@ -285,6 +285,21 @@ describe('the merchant’s endpoints', () => {
     await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
   });
 
+  test('that Svix shows without its optional fields are enabled', async () => {
+    const webhooks = webhooksOf();
+    const { id } = await webhooks.createEndpoint(MERCHANT, ENDPOINT);
+    const at = new Date().toISOString();
+    const bare = { id, url: ENDPOINT.url, description: '', metadata: {}, createdAt: at, updatedAt: at };
+    const answer = { status: 200, body: JSON.stringify(bare) };
+    await publisherOf().send([message('whm_bare')]);
+    server.script('endpoint.get', answer, answer);
+    expect(await webhooks.resend(MERCHANT, id, 'whm_bare')).toBe(true);
+    expect(await webhooks.sendTest(MERCHANT, id, 'wallet.created')).toMatch(/^whm_/);
+    server.script('endpoint.patch', answer);
+    const changed = await webhooks.updateEndpoint(MERCHANT, id, { headers: { 'x-team': 'ops' } });
+    expect(changed).toMatchObject({ disabled: false, eventTypes: null, headerNames: ['x-team'] });
+  });
+
   test('keep their headers where Svix refuses the change that comes with new ones', async () => {
     const webhooks = webhooksOf();
     const { id } = await webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, headers: { 'x-team': 'payments' } });

@@ -65,6 +65,11 @@ describe.each(svixesUnderTest())('at $name', ({ start }) => {
     });
   });
 
+  it('the applications of a merchant without a name that can be shown are named by its id', async () => {
+    await urlsOf(accountOf(ONE, '\u0007'));
+    expect(await accountOf(ONE).client.application.get(identity(ONE).uid)).toMatchObject({ name: MERCHANT });
+  });
+
   describe('an application of the first release', () => {
     it('is left alone: nobody knows whose it is', async () => {
       await plainApplication();

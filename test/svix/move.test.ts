@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
+import { SecretBox } from '../../src/crypto/secret-box.ts';
 import { createBoss } from '../../src/db/queues.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import type { MoveOptions, MoveStep } from '../../src/outgoing/move/move.ts';
@@ -47,6 +48,7 @@ describe.each(svixesUnderTest())('with $name', ({ start }) => {
   });
   beforeEach(async () => {
     await database.pool.query('delete from webhook_endpoint');
+    await database.pool.query('delete from svix_endpoint');
     const { uid } = identity;
     await account.client.application.delete(uid).catch(() => {});
   });
@@ -155,6 +157,34 @@ describe.each(svixesUnderTest())('with $name', ({ start }) => {
     });
   });
 
+  it('in a dry run touches nothing that is there already, nor what was deleted here', async () => {
+    const shop = await embedded.createEndpoint(MERCHANT, SHOP);
+    const paused = await embedded.createEndpoint(MERCHANT, PAUSED);
+    await move(moveToSvix);
+    await move(moveToEmbedded);
+    await embedded.updateEndpoint(MERCHANT, shop.id, { description: 'Renamed here' });
+    await embedded.deleteEndpoint(MERCHANT, paused.id);
+    const before = await atSvix();
+    const would = { 'shop.example': 'updated', 'paused.example': 'disabled' };
+    expect(await move(moveToSvix, { isDryRun: true })).toEqual(would);
+    expect(await atSvix()).toEqual(before);
+    expect(await move(moveToSvix)).toEqual(would);
+  });
+
+  it('skips an endpoint whose headers cannot be read, and stops at an error that is nobody’s secret', async () => {
+    const shop = await embedded.createEndpoint(MERCHANT, { ...SHOP, headers: HEADERS });
+    const { pool } = database;
+    await pool.query("update webhook_endpoint_headers set sealed = 'v1.00000000.AAAA' where endpoint_id = $1", [
+      shop.id,
+    ]);
+    expect(await move(moveToSvix)).toEqual({ 'shop.example': 'skipped' });
+    const broken = new SecretBox([]);
+    broken.open = () => {
+      throw new Error('out of memory');
+    };
+    await expect(move(moveToSvix, { box: broken })).rejects.toThrow('out of memory');
+  });
+
   describe('moving back', () => {
     it('takes along what was made and changed at Svix, under the ids that merchants know', async () => {
       const shop = await embedded.createEndpoint(MERCHANT, SHOP);
@@ -178,6 +208,33 @@ describe.each(svixesUnderTest())('with $name', ({ start }) => {
       ]);
       expect(await embedded.getSecret(MERCHANT, made.id)).toBe(await secretAtSvix(made.id));
       expect(await move(moveToEmbedded)).toEqual({});
+    });
+
+    it('finds nothing where there is no application, and forgets what was known of one', async () => {
+      const { pool } = database;
+      await pool.query("insert into svix_endpoint (merchant_id, endpoint_id, disabled) values ($1, 'ep_gone', false)", [
+        MERCHANT,
+      ]);
+      expect(await move(moveToEmbedded, { isDryRun: true })).toEqual({});
+      expect((await pool.query('select 1 from svix_endpoint')).rowCount).toBe(1);
+      expect(await move(moveToEmbedded)).toEqual({});
+      expect((await pool.query('select 1 from svix_endpoint')).rowCount).toBe(0);
+    });
+
+    it('skips an endpoint with a header that was set in the portal, whose value nobody is shown', async () => {
+      await embedded.createEndpoint(MERCHANT, SHOP);
+      await move(moveToSvix);
+      const headers = { authorization: 'Bearer of-the-portal' };
+      await account.client.endpoint.setHeaders(identity.uid, await idAtSvix(SHOP.url), { headers });
+      expect(await move(moveToEmbedded)).toEqual({ 'shop.example': 'skipped' });
+    });
+
+    it('in a dry run says what would be disabled, and disables nothing', async () => {
+      await embedded.createEndpoint(MERCHANT, SHOP);
+      await move(moveToSvix);
+      await account.client.endpoint.delete(identity.uid, await idAtSvix(SHOP.url));
+      expect(await move(moveToEmbedded, { isDryRun: true })).toEqual({ 'shop.example': 'disabled' });
+      expect(await embedded.listEndpoints(MERCHANT)).toMatchObject([SHOP]);
     });
 
     it('disables what was deleted at Svix meanwhile', async () => {
