@@ -201,10 +201,7 @@ function read(event: LockedEvent, source: Source | null): Pick<Work, 'source' | 
   }
 }
 
-/**
- * Wakes what waited for the payments now heard of, and sets the alarm for what waits from now on. A payment that is parked has
- * been heard of as well: its refund is parked beside it, instead of waiting for what came.
- */
+/** Wakes what waited for the payments now applied, and sets the alarm for what waits from now on. */
 async function followUp(
   { boss, waitSeconds }: ApplyServices,
   tx: Tx,
@@ -212,8 +209,8 @@ async function followUp(
   { before }: Settled,
   now: Date,
 ): Promise<void> {
-  const settled = works.filter((work) => work.verdict.state === 'applied' || work.verdict.state === 'parked');
-  const keys = settled.flatMap((work) =>
+  const applied = works.filter((work) => work.verdict.state === 'applied');
+  const keys = applied.flatMap((work) =>
     work.facts
       .filter((fact) => fact.kind === 'payment')
       .map((fact) => ({ ...sourceKey(work), paymentId: fact.paymentId })),
@@ -229,7 +226,7 @@ async function followUp(
     const text = paymentKeyText(key);
     return waitedFor.has(text) || wasHeardOf(before.get(text));
   });
-  const except = settled.map((work) => work.event.eventId);
+  const except = applied.map((work) => work.event.eventId);
   const woken = new Set(await wakeEvents(tx, heardOf, except));
   await enqueue(boss, tx, [...woken]);
   const asleep = waiting.map((work) => work.event.eventId).filter((eventId) => !woken.has(eventId));

@@ -175,19 +175,6 @@ describe('the job that applies events', () => {
     await inbox.boss.deleteAllJobs(QUEUE);
   });
 
-  it('parks a refund beside its parked payment, also where it stands before it in one batch', async () => {
-    const refund = await deliver(
-      stripeRefund({ paymentId: 'pi_nobody', amount: 40, currency: 'usd', status: 'succeeded' }),
-    );
-    const paid = await deliver(stripePaymentSucceeded({ paymentId: 'pi_nobody', customer: null, metadata: {} }));
-    await applyEvents(services, await fetchJobs());
-    await applyEvents(services, await fetchJobs());
-    expect(await event(paid)).toMatchObject({ state: 'parked', reason: 'no_customer' });
-    expect(await event(refund)).toMatchObject({ state: 'parked', reason: 'no_customer' });
-    expect(await fetchJobs()).toEqual([]);
-    await inbox.boss.deleteAllJobs(QUEUE);
-  });
-
   it('finds a waiting event whose alarm was lost, once its wait is over', async () => {
     const eventId = await deliver(stripeRefund({ paymentId: 'pi_never', amount: 5 }));
     await applyEvents(services, await fetchJobs());
