@@ -69,7 +69,7 @@ export class Announcer {
 }
 
 /** How long until a wallet or a message is due: 0 if one is now, null if none is going to be. */
-export async function announcementsDueInSeconds(pool: Pool): Promise<number | null> {
+async function announcementsDueInSeconds(pool: Pool): Promise<number | null> {
   const db = autocommit(pool);
   const dues = [await unannouncedDueInSeconds(db), await unsentDueInSeconds(db)].filter((due) => due !== null);
   return dues.length === 0 ? null : Math.min(...dues);

@@ -36,7 +36,7 @@ export async function retryRefusedAtStart({ pool, logger, onDue, signal }: Retry
 }
 
 /** Makes due what was refused: wallets, and messages that belong to none. */
-export async function retryRefused(pool: Pool): Promise<void> {
+async function retryRefused(pool: Pool): Promise<void> {
   const db = autocommit(pool);
   await retryRefusedWallets(db, REFUSED_SECONDS);
   await db.query('update unsent_message set retry_at = null where retry_at > now() + make_interval(secs => $1)', [

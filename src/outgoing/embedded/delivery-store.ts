@@ -74,7 +74,7 @@ export async function insertMessages(
 }
 
 /** The entries that messages tell of, as four columns: customer, currency, first and last seq. */
-export function rangeColumns(
+function rangeColumns(
   messages: readonly OutgoingMessage[],
 ): [(string | null)[], (string | null)[], (number | null)[], (number | null)[]] {
   return [
