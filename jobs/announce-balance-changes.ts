@@ -2,8 +2,8 @@ import type { PgBoss } from 'pg-boss';
 import { Announcer, type AnnouncerOptions } from '../src/outgoing/announcer.ts';
 
 /**
- * Tells merchants what changed: when a posting's job wakes it, and by itself when something is due. The job only carries the
- * wake-up to some worker; what there is to say is in the work lists.
+ * Tells merchants what changed: when a posting's job wakes it, and by itself when something is due. The job is only the wake-up;
+ * what there is to tell is in the work lists.
  */
 export async function workAnnounceBalanceChanges(boss: PgBoss, options: AnnouncerOptions): Promise<Announcer> {
   const announcer = new Announcer(options);

@@ -1,15 +1,17 @@
 import type { PgBoss } from 'pg-boss';
 import { BOUNDED_FETCH, QUEUES } from '../src/db/queues.ts';
-import { type ApplyJob, type ApplyResult, applyEvents } from '../src/inbox/apply.ts';
+import { applyEvents } from '../src/inbox/apply.ts';
+import type { ApplyJob, ApplyResult } from '../src/inbox/apply-jobs.ts';
 import type { ApplyServices } from '../src/inbox/settle-facts.ts';
 
-/** Turns stored provider events into wallet entries, a batch in a transaction. */
+/** Turns stored provider events into wallet entries, one batch in each transaction. */
 export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServices): Promise<void> {
   const { payload } = QUEUES['apply-provider-event'];
   await boss.work(
     'apply-provider-event',
     {
-      // One transaction a batch: a hundred events cost little more than one, and a poison one is found soon.
+      // A batch is one transaction: a hundred events cost little more than one, and an event that fails is soon found. Those of
+      // large bodies are of fewer events (src/inbox/apply-jobs.ts).
       batchSize: 250,
       localConcurrency: 2,
       burstWhenBatchFull: true,
@@ -17,17 +19,17 @@ export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServic
       perJobResults: true,
       includeMetadata: true,
       pollingIntervalSeconds: 2,
-      // Nothing announces a retry that falls due: it waits for the next look.
+      // No notification comes when a retry becomes due, so the queue is looked at this often.
       notifyPollingIntervalSeconds: 2,
     },
     async (jobs) => {
       const claims: ApplyJob[] = [];
       const unreadable: ApplyResult[] = [];
-      for (const { id, retryCount, retryLimit, data } of jobs) {
+      for (const { id, retryCount, retryLimit, priority, data } of jobs) {
         const read = payload.safeParse(data);
-        if (read.success) claims.push({ id, retryCount, retryLimit, ...read.data });
+        if (read.success) claims.push({ id, retryCount, retryLimit, priority, ...read.data });
         else {
-          // Another release made it, which may be the one that reads it, too. Its neighbours are not to fail with it.
+          // Another release made the job, and may still read it. The other jobs of the batch must not fail with it.
           services.logger.error({ jobId: id, retryCount }, 'a job of apply-provider-event cannot be read');
           unreadable.push({ id, status: 'failed', output: { error: 'unreadable payload' } });
         }

@@ -2,19 +2,20 @@ import type { PgBoss } from 'pg-boss';
 import { BOUNDED_FETCH, QUEUES } from '../src/db/queues.ts';
 import type { Outgoing } from '../src/outgoing/index.ts';
 
-/** Tries deliveries of the embedded sender; each settles its own job, whatever becomes of the others of its batch. */
+/** Tries deliveries of the embedded sender. Each completes or fails its own job, independent of the others of its batch. */
 export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 'deliver'>): Promise<void> {
   const { payload } = QUEUES['deliver-webhook'];
   await boss.work(
     'deliver-webhook',
     {
-      // Mostly waiting for other people's servers: many at once cost little, and a slow one holds up one of four loops.
-      batchSize: 16,
-      localConcurrency: 4,
+      // A delivery mostly waits for the receiver, so many at once cost little. A batch ends with its slowest delivery: they are small,
+      // and there are far more of them than a merchant's failing endpoints may hold up (src/outgoing/embedded/slots.ts).
+      batchSize: 4,
+      localConcurrency: 16,
       burstWhenBatchFull: true,
       ...BOUNDED_FETCH,
       pollingIntervalSeconds: 2,
-      // A notification tells of a job that is made, not of a retry that becomes due: those are found by looking.
+      // A notification comes when a job is made, not when a retry becomes due, so the queue is looked at this often.
       notifyPollingIntervalSeconds: 2,
     },
     async (jobs) => {

@@ -5,14 +5,14 @@ import type { ReconcileServices } from '../src/reconciliation/services.ts';
 
 export interface ReconcileJobServices extends ReconcileServices {
   readonly lookbackHours: number;
-  /** The process's shutdown: the page at hand is finished, and the next worker goes on from there. */
+  /** Aborted when the process stops: the present page is finished, and the next worker continues after it. */
   readonly signal: AbortSignal;
 }
 
-/** What is not finished, because a provider does not answer or an event waits, is taken up again after this. */
+/** The wait before a run is continued that stopped because a provider does not answer or an event waits. */
 const AGAIN_SECONDS = 5;
 
-/** Compares with the providers: begins the runs of the schedule, and works on every run that is under way. */
+/** Reconciles with the providers: begins the runs of the schedule, and works on every run that is under way. */
 export async function workReconcilePayments(boss: PgBoss, services: ReconcileJobServices): Promise<void> {
   const { payload } = QUEUES['reconcile-payments'];
   await boss.work('reconcile-payments', { batchSize: 1, pollingIntervalSeconds: 2 }, async ([job]) => {

@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import type { Outgoing } from '../src/outgoing/index.ts';
 
-/** Sends endpoints what they missed; what has to wait gets a job of its own for later. `shutdown` ends it after a page. */
+/** Sends endpoints what they missed. A recovery that must wait gets another job for later. `shutdown` ends the work after a page. */
 export async function workRecoverEndpoints(
   boss: PgBoss,
   outgoing: Pick<Outgoing, 'recover'>,

@@ -1,64 +1,119 @@
 /**
- * The closed list of what may go wrong in a way a caller can cause or mend, with the HTTP status of each.
- * Nothing else in the code names a status for a failure. The wallet codes and the body `{code, message}`
- * are Dodo Payments' own, so that a client written for Dodo reads ours.
+ * The closed list of what may be refused, by its domain code, with the facts that belong to each. Rules return these as
+ * values, services throw them in a {@link RefusalError}; `views/refusals.ts` has the words and the HTTP status of each.
  */
-export const ERROR_STATUS = {
-  INVALID_QUERY_PARAMS: 400,
-  INSUFFICIENT_WALLET_FUNDS: 400,
-  BALANCE_LIMIT_EXCEEDED: 400,
-  INVALID_IDEMPOTENCY_KEY: 400,
-  UNAUTHORIZED: 401,
-  INVALID_SIGNATURE: 401,
-  FORBIDDEN: 403,
-  NOT_FOUND: 404,
-  CUSTOMER_NOT_FOUND: 404,
-  NOT_SERVED_HERE: 404,
-  METHOD_NOT_ALLOWED: 405,
-  IDEMPOTENCY_KEY_EXISTS: 409,
-  CONFLICT: 409,
-  BODY_TOO_LARGE: 413,
-  UNSUPPORTED_MEDIA_TYPE: 415,
-  INVALID_REQUEST_BODY: 422,
-  UNSUPPORTED_CURRENCY: 422,
-  MAXIMUM_KEYS_REACHED: 422,
-  IDEMPOTENCY_KEY_REUSED: 422,
-  TOO_MANY_REQUESTS: 429,
-  INTERNAL_SERVER_ERROR: 500,
-  NOT_IMPLEMENTED: 501,
-  SERVICE_UNAVAILABLE: 503,
-} as const satisfies Record<string, number>;
+interface RefusalFacts {
+  // The ledger
+  UNSUPPORTED_CURRENCY: { readonly currency: string; readonly supported: readonly string[] };
+  CUSTOMER_NOT_FOUND: { readonly customerId: string };
+  /** In minor units. The shortfall is more than `required - available` where a debt has to be repaid first. */
+  INSUFFICIENT_WALLET_FUNDS: {
+    readonly currency: string;
+    readonly available: number;
+    readonly required: number;
+    readonly shortfall: number;
+  };
+  /** In minor units. */
+  BALANCE_LIMIT_EXCEEDED: { readonly most: number };
+  IDEMPOTENCY_KEY_REUSED: { readonly idempotencyKey: string | null };
 
-export type ErrorCode = keyof typeof ERROR_STATUS;
+  // What is not there
+  NO_SUCH_MERCHANT: NoFacts;
+  NO_SUCH_API_KEY: NoFacts;
+  NO_SUCH_SOURCE: NoFacts;
+  NO_SUCH_WEBHOOK_SECRET: NoFacts;
+  NO_SUCH_EVENT: NoFacts;
+  NO_SUCH_PAYMENT: NoFacts;
+  NO_SUCH_LINK: NoFacts;
+  NO_SUCH_PAYMENT_TOKEN: NoFacts;
+  PAYMENT_TOKEN_LIMIT: { readonly most: number };
+  /** The payment has no customer yet, so it cannot be given to another one. */
+  PAYMENT_OF_NOBODY: NoFacts;
+  /** The payment is not that customer's any more from whom it was to be taken. */
+  PAYMENT_OF_ANOTHER: { readonly customerId: string };
+  /** What was handled by hand of the payment is not known: an event has no amount, or may be another one told twice. */
+  HANDLED_AMOUNT_UNKNOWN: NoFacts;
 
-/** A failure that may happen, as a value. `details` become further fields of the HTTP error body. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly details?: Readonly<Record<string, unknown>>;
+  /** A value that no schema can judge alone. `wants` completes the sentence "<field>: …". */
+  INVALID_FIELD: { readonly field: string; readonly wants: string };
+
+  // Merchants, keys and sources
+  MERCHANT_EXISTS: NoFacts;
+  API_KEY_LIMIT: { readonly most: number };
+  API_KEY_ROTATED_BEFORE: NoFacts;
+  API_KEY_OVER: NoFacts;
+  MODE_DIFFERS: { readonly mode: 'test' | 'live' };
+  SOURCE_OF_ENVIRONMENT: { readonly provider: string };
+  SOURCE_DISABLED: NoFacts;
+  /** `into`: the source that has its payments now. */
+  SOURCE_ADOPTED: { readonly into: string };
+  /** The first payments that moved money at both of two sources, of which one is to adopt the other; `isAll`: there are no more. */
+  PAYMENTS_AT_BOTH: { readonly paymentIds: readonly string[]; readonly isAll: boolean };
+  WEBHOOK_SECRET_LIMIT: { readonly most: number };
+  ONLY_WEBHOOK_SECRET: NoFacts;
+  ENCRYPTION_KEY_MISSING: NoFacts;
+  /**
+   * Two sources of one account would each credit all of its payments. `sourceId`: the other source; null if it is another
+   * merchant's, whose ids are not shown.
+   */
+  ACCOUNT_OF_ANOTHER_SOURCE: { readonly sourceId: string | null };
+  PROVIDER_KEY_MISSING: NoFacts;
+  PROVIDER_KEY_UNUSABLE: { readonly problem: string };
+  PROVIDER_NOT_LISTABLE: { readonly provider: string };
+
+  // Events
+  EVENT_NOT_REPLAYABLE: { readonly state: string };
+  EVENT_NOT_DISMISSIBLE: { readonly state: string };
+  EVENT_BODY_REMOVED: { readonly removedAt: Date };
+  EVENT_HANDLED_BY_HAND: NoFacts;
+  SIGNATURE_UNCHECKABLE: NoFacts;
+  TEST_EVENT_UNSIGNABLE: NoFacts;
+
+  // Outgoing webhooks
+  ENDPOINT_LIMIT: { readonly most: number };
+  ENDPOINT_DISABLED: NoFacts;
+  ENDPOINT_NOT_SUBSCRIBED: { readonly eventType: string };
+  /** `freeAt`: when the oldest of the old secrets ends, if that is known. */
+  SECRET_ROTATED_TOO_OFTEN: { readonly most: number; readonly freeAt: Date | null };
+  PORTAL_NEEDS_SVIX: NoFacts;
+  PORTAL_NOT_IN_SVIX: NoFacts;
+  RECOVERY_UNDER_WAY: NoFacts;
+  MESSAGE_FORGOTTEN: NoFacts;
+  SVIX_REFUSES: { readonly detail: string };
+  SVIX_HAS_IT: NoFacts;
+  SVIX_BUSY: { readonly retryAfterSeconds: number };
+  /** `problem`: a sentence on who can mend it; null where nothing is known. */
+  SVIX_UNAVAILABLE: { readonly problem: string | null };
+  APPLICATION_OF_ANOTHER: { readonly uid: string };
+  APPLICATION_IN_USE: { readonly uid: string; readonly urls: readonly string[] };
 }
 
-export function refusal(code: ErrorCode, message: string, details?: Record<string, unknown>): Refusal {
-  return details === undefined ? { code, message } : { code, message, details };
-}
+type NoFacts = unknown;
 
-/** Carries a refusal out of a place that cannot return it, such as a middleware or a request handler. */
+export type RefusalCode = keyof RefusalFacts;
+
+/** A refusal as a value: its code and its facts. */
+export type Refusal<Code extends RefusalCode = RefusalCode> = {
+  [One in Code]: { readonly code: One } & RefusalFacts[One];
+}[Code];
+
+/** Carries a refusal out of a service. */
 export class RefusalError extends Error {
   readonly refusal: Refusal;
 
   constructor(refused: Refusal) {
-    super(refused.message);
+    super(`refused: ${refused.code}`);
     this.name = 'RefusalError';
     this.refusal = refused;
   }
 }
 
 /** Throws a {@link RefusalError}; a function so that it can stand in an expression. */
-export function refuse(code: ErrorCode, message: string, details?: Record<string, unknown>): never {
-  throw new RefusalError(refusal(code, message, details));
+export function refuse(refused: Refusal): never {
+  throw new RefusalError(refused);
 }
 
-/** What must never happen: a mistake in this program, or books that disagree with themselves. */
+/** Something that must never happen: a mistake in this program, or books that contradict themselves. */
 export class InvariantError extends Error {
   constructor(message: string) {
     super(`Invariant broken: ${message}`);
@@ -67,8 +122,8 @@ export class InvariantError extends Error {
 }
 
 /**
- * Stops the work at hand when `condition` does not hold. It stays on in production: with other people's
- * money, an operation that fails loudly is better than one that goes on with wrong numbers.
+ * Ends the present operation if `condition` does not hold. It stays on in production: with other people's
+ * money, an operation that fails is better than one that continues with wrong numbers.
  * @throws {InvariantError}
  */
 export function invariant(condition: unknown, message: string): asserts condition {

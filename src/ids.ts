@@ -1,6 +1,6 @@
 import { typeidUnboxed } from 'typeid-js';
 
-/** The prefix says what an id names; the rest is a UUIDv7, so ids sort by time. Dodo's prefixes where Dodo has one. */
+/** The prefix says what an id names; the rest is a UUIDv7, so ids sort by time. Prefixes are Dodo's if Dodo has one. */
 const PREFIXES = {
   merchant: 'bus',
   customer: 'cus',

@@ -10,10 +10,8 @@ import { databasePlace } from './config/database-place.ts';
 import { type Config, loadConfig, warnOfUnknownVariables } from './config/env.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { createServiceUsers } from './db/service-users.ts';
-import { PROVIDER_NAMES } from './providers/shared/names.ts';
+import { startTelemetry } from './runtime.ts';
 import { createLogger, type Logger } from './telemetry/log.ts';
-import { createMetrics } from './telemetry/metrics.ts';
-import { startTracing } from './telemetry/tracing.ts';
 import { startWeb } from './web.ts';
 
 const HELP = `Usage: npm start
@@ -31,7 +29,7 @@ async function main(): Promise<void> {
   warnOfUnknownVariables(logger);
   const opened = new Opened();
   const starting = start(config, logger, opened);
-  // Asked to stop while it starts, it starts and then stops: half of a database server cannot be stopped.
+  // A process that is asked to stop during its start first finishes it, since a half-started database server cannot be stopped.
   onShutdown(async () => {
     await starting.catch(() => {});
     await opened.close();
@@ -44,11 +42,11 @@ async function main(): Promise<void> {
   }
 }
 
-/** What is to be closed, in the order of its opening. */
+/** What was opened and must be closed, in the order of its opening. */
 class Opened {
   readonly #stages: (() => Promise<unknown>)[][] = [];
 
-  /** Of one stage are those that may be closed at the same time. */
+  /** Things of the same stage are closed at the same time. */
   add(stage: 'next' | 'same', close: () => Promise<unknown>): void {
     if (stage === 'same') this.#stages.at(-1)?.push(close);
     else this.#stages.push([close]);
@@ -60,13 +58,16 @@ class Opened {
 }
 
 async function start(given: Config, logger: Logger, opened: Opened): Promise<void> {
-  const { config, databaseUrl, isOurs, announce } = await openDatabase(given, opened);
-  await migrate(databaseUrl, logger);
-  // The embedded database is ours to make users in; in another, both work as the user who migrates (docs/operating.md).
-  const urls = isOurs ? await createServiceUsers(databaseUrl) : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
-  const tracing = await startTracing(config, logger);
-  opened.add('next', async () => tracing?.close());
-  const shared = { logger, clock: systemClock, metrics: createMetrics(PROVIDER_NAMES), tracing };
+  const { config, databaseUrl, isEmbedded, announce } = await openDatabase(given, opened);
+  // No other process works on the embedded database.
+  await migrate(databaseUrl, logger, isEmbedded ? { closeRelease: 'once' } : {});
+  // In the embedded database each part has a user of its own; in any other, both use the one who migrates (docs/operating.md).
+  const urls = isEmbedded
+    ? await createServiceUsers(databaseUrl)
+    : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
+  const telemetry = await startTelemetry(config, logger);
+  opened.add('next', () => telemetry.tracing.close());
+  const shared = { logger, clock: systemClock, telemetry };
   const web = await startWeb({ config, databaseUrl: urls.chokin_web, ...shared });
   // Web and worker are closed together, since platforms give a process 30 seconds in all.
   opened.add('next', () => web.close());
@@ -76,37 +77,36 @@ async function start(given: Config, logger: Logger, opened: Opened): Promise<voi
 }
 
 interface OpenDatabase {
-  /** With the key of the embedded database, where that is used. */
+  /** The configuration, with the encryption key of the embedded database if that is used. */
   readonly config: Config;
   readonly databaseUrl: string;
-  /** It is the embedded one. */
-  readonly isOurs: boolean;
-  /** Tells whoever tries to start a second one in the same folder where this one listens. */
+  readonly isEmbedded: boolean;
+  /** Notes where this process listens, which a second start in the same folder prints. */
   announce(url: string): void;
 }
 
 /** The database that DATABASE_URL names, or the embedded one, started. */
 async function openDatabase(config: Config, opened: Opened): Promise<OpenDatabase> {
   const given = config.DATABASE_URL?.reveal();
-  if (given !== undefined) return { config, databaseUrl: given, isOurs: false, announce: () => {} };
+  if (given !== undefined) return { config, databaseUrl: given, isEmbedded: false, announce: () => {} };
   const { folder, reason } = await databasePlace(config.DATA_DIR);
   const lock = await lockData(folder);
   opened.add('next', () => lock.release());
   console.log(`Starting the embedded Postgres in ${folder}${reason === null ? '' : ` (${reason})`} …`);
   const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') });
   opened.add('next', () => postgres.stop());
-  // It holds the superuser's password, which must not end up in a log.
+  // The URL holds the superuser's password, which must not get into a log, so it goes to a file.
   const urlFile = await writeDatabaseUrl(config.DATA_DIR, postgres.databaseUrl);
   console.log(`Its URL is in ${urlFile}, where npx chokin and npm run audit look for it.`);
   return {
     config: await withLocalKey(config),
     databaseUrl: postgres.databaseUrl,
-    isOurs: true,
+    isEmbedded: true,
     announce: (url) => lock.announce(url),
   };
 }
 
-/** The embedded database has an encryption key of its own, which opens what it sealed also after another was configured. */
+/** Adds the embedded database's own encryption key, so that secrets sealed with it open also after another key was configured. */
 async function withLocalKey(config: Config): Promise<Config> {
   return { ...config, ENCRYPTION_KEY: [...config.ENCRYPTION_KEY, await ensureEncryptionKey(config.DATA_DIR)] };
 }

@@ -11,7 +11,7 @@ export function isMinorAmount(value: unknown): value is number {
   return Number.isSafeInteger(value) && !Object.is(value, -0);
 }
 
-/** True for an upper-case ISO 4217 code by its form. Whether it has a wallet is the configuration's word. */
+/** True for the form of an ISO 4217 code in upper case. Whether there are wallets of it is decided by the configuration. */
 export function isCurrencyCode(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Z]{3}$/.test(value);
 }
@@ -43,6 +43,11 @@ export function parseRate(text: string): Rate | null {
   return numerator === 0n ? null : { numerator, denominator: 10n ** BigInt(fraction.length) };
 }
 
+/** Whether `amount` is more than `rate` times `base`, exactly. */
+export function exceeds(amount: number, base: number, { numerator, denominator }: Rate): boolean {
+  return BigInt(amount) * denominator > BigInt(base) * numerator;
+}
+
 /** `amount * rate`, rounded once, half to even (the rule that does not drift over many amounts). */
 export function convertMinor(amount: number, rate: Rate): bigint {
   invariant(isMinorAmount(amount), `a conversion of a bad amount: ${amount}`);
@@ -57,8 +62,8 @@ export function convertMinor(amount: number, rate: Rate): bigint {
 }
 
 /**
- * The currencies whose minor unit is not a hundredth, by ISO 4217. Not from `Intl`, which follows custom instead of the
- * standard: it gives the Pakistani rupee no decimals, and would so make a hundred of it out of one.
+ * The currencies whose minor unit is not a hundredth, by ISO 4217. `Intl` is not used, since it follows custom instead of the
+ * standard: it gives the Pakistani rupee no decimals, which would make one rupee a hundred.
  */
 const DECIMALS: ReadonlyMap<string, number> = new Map([
   ...[
@@ -73,6 +78,7 @@ const DECIMALS: ReadonlyMap<string, number> = new Map([
     'PYG',
     'RWF',
     'UGX',
+    'UYI',
     'VND',
     'VUV',
     'XAF',
@@ -80,6 +86,7 @@ const DECIMALS: ReadonlyMap<string, number> = new Map([
     'XPF',
   ].map((currency) => [currency, 0] as const),
   ...['BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND'].map((currency) => [currency, 3] as const),
+  ...['CLF', 'UYW'].map((currency) => [currency, 4] as const),
 ]);
 
 /** How many decimals a currency's minor unit has; amounts themselves are always in that unit and need no decimals. */

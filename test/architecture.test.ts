@@ -1,6 +1,8 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { checkArchitecture, checkSources, renderViolation } from './support/architecture.ts';
+import { checkArchitecture, checkSources, LAYERS, renderViolation } from './support/architecture.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -41,6 +43,7 @@ describe('the shape of the program', () => {
     ['http from reconciliation', 'src/reconciliation/a.ts', "import { b } from '../http/b.ts';", 'which is http'],
     ['reconciliation from the inbox', 'src/inbox/a.ts', "import { b } from '../reconciliation/b.ts';", 'inbox may not'],
     ['the command line from http', 'src/http/a.ts', "import { b } from '../cli/b.ts';", 'http does not import cli'],
+    ['http from the command line', 'src/cli/a.ts', "import { b } from '../http/b.ts';", 'cli does not import http'],
     ['a root from a room', 'src/http/a.ts', "import { b } from '../main.ts';", 'which is roots'],
     [
       'a room nobody planned',
@@ -83,6 +86,13 @@ describe('the shape of the program', () => {
       'src/money.ts:2  length: a function of 71 lines',
     ],
     ['a long file', 'src/money.ts', lines(301), 'a file of 301 lines'],
+    [
+      'four parameters',
+      'src/money.ts',
+      'function f(a: 1, b: 2, c: 3, d: 4) {}',
+      'src/money.ts:1  parameters: 4 parameters; 3 are the most',
+    ],
+    ['four parameters of a method', 'src/money.ts', 'interface I { f(a: 1, b: 2, c: 3, d: 4): void }', '4 parameters'],
     ['unfinished work', 'src/money.ts', '// TO' + 'DO later', 'unfinished'],
   ])('refuses %s', (_, file, text, message) => {
     const violations = check(file, text);
@@ -92,7 +102,7 @@ describe('the shape of the program', () => {
 
   it.each([
     ['the main program may import jobs', 'src/main.ts', "import { b } from '../jobs/worker.ts';"],
-    ['the command line above http', 'src/cli/a.ts', "import { b } from '../http/b.ts';"],
+    ['views for the command line', 'src/cli/a.ts', "import { b } from '../views/b.ts';"],
     ['the command line speaks through its output', 'src/cli/output.ts', "console.log('');"],
     ["providers' APIs for reconciliation", 'src/reconciliation/a.ts', "import { b } from '../providers/dodo/api.ts';"],
     ['a neighbour of the same layer', 'src/merchants/a.ts', "import { b } from '../outgoing/b.ts';"],
@@ -114,6 +124,8 @@ describe('the shape of the program', () => {
     ['the console of a file that is run', 'src/db/a.ts', "if (import.meta.main) console.log('');"],
     ['a function of 70 lines', 'src/money.ts', `const f = () => {\n${lines(68)}};`],
     ['a file of 300 lines', 'src/money.ts', lines(300)],
+    ['three parameters', 'src/money.ts', 'const f = (a: 1, b: 2, c: 3) => a;'],
+    ['the four parameters of a handler of Express', 'src/money.ts', 'app.use(((a, b, c, d) => {}) satisfies Handler);'],
   ])('allows %s', (_, file, text) => {
     expect(check(file, text)).toEqual([]);
   });
@@ -144,5 +156,65 @@ describe('the shape of the program', () => {
       'src/ledger/b.ts:1  circles: src/ledger/c.ts imports it in turn',
       'src/ledger/c.ts:1  circles: src/ledger/a.ts imports it in turn',
     ]);
+  });
+
+  it('finds a name that two files export', () => {
+    const sources = new Map([
+      ['src/ledger/a.ts', "export type Work = 1;\nexport const settle = 1;\nexport { one as two } from './b.ts';"],
+      ['src/ledger/b.ts', 'export const Kind = [1];\nexport type Kind = 1;\nconst one = 1;\nexport { one };'],
+      ['src/inbox/c.ts', '\nexport interface Work {}\nexport async function settle() {}'],
+      ['src/inbox/d.ts', 'const Kind = 1;\nexport class two {}\nexport { Kind as one };'],
+    ]);
+    expect(checkSources(sources).map(renderViolation)).toEqual([
+      'src/inbox/c.ts:2  names: Work means something else in src/ledger/a.ts',
+      'src/inbox/c.ts:3  names: settle means something else in src/ledger/a.ts',
+      'src/inbox/d.ts:3  names: one means something else in src/ledger/b.ts',
+    ]);
+  });
+});
+
+describe('docs/architecture.md', async () => {
+  const page = await readFile(join(ROOT, 'docs/architecture.md'), 'utf8');
+  const folders = async (folder: string) =>
+    (await readdir(join(ROOT, folder), { withFileTypes: true }))
+      .filter((one) => one.isDirectory())
+      .map(({ name }) => name);
+
+  it('has a row for every room, and for every room within one', async () => {
+    const rooms = await folders('src');
+    // Each provider has a folder, and they are alike.
+    const within = (
+      await Promise.all(rooms.map(async (room) => (await folders(`src/${room}`)).map((one) => `${room}/${one}`)))
+    )
+      .flat()
+      .filter((name) => !name.startsWith('providers/') || name === 'providers/shared');
+    const rows = [...page.matchAll(/^\| `([a-z/-]+)` \| .+ \| `.+` ?.* \|$/gm)].map(([, room = '']) => room);
+    const wanted = [...new Set([...LAYERS.flat(), ...rooms, ...within])];
+    expect(rows.toSorted()).toEqual(wanted.toSorted());
+  });
+
+  it('draws the layers in their order', () => {
+    const [, drawing = ''] = /```mermaid\n([\s\S]+?)```/.exec(page) ?? [];
+    const drawn = [...drawing.matchAll(/\w+\["([^"]+)"\]/g)].map(([, label = '']) => label);
+    const labels: Readonly<Record<string, string>> = {
+      vocabulary: 'clock · errors · ids · money',
+      roots: 'main · web · jobs/worker',
+    };
+    expect(drawn.toReversed()).toEqual(LAYERS.map((rooms) => labels[rooms.join()] ?? rooms.join(' · ')));
+    // Each arrow leads to the next layer.
+    expect(drawing.match(/-->/g)).toHaveLength(LAYERS.length - 1);
+  });
+
+  it('names no file that is not there', async () => {
+    const named = [...page.matchAll(/`((?:[a-z-]+\/)*[a-z-]+\.ts)`/g)].map(([, name = '']) => name);
+    expect(named.length).toBeGreaterThan(70);
+    const there = [
+      ...(await readdir(join(ROOT, 'src'), { recursive: true })),
+      ...(await readdir(join(ROOT, 'jobs'))).map((name) => `jobs/${name}`),
+    ];
+    // A name without a folder stands for the file of that name in every provider's folder.
+    const isThere = (name: string) =>
+      there.includes(name) || (!name.includes('/') && there.includes(`providers/stripe/${name}`));
+    expect(named.filter((name) => !isThere(name))).toEqual([]);
   });
 });

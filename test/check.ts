@@ -1,16 +1,24 @@
 import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { openApiDocument } from '../src/http/kit/openapi.ts';
+import { ROUTES } from '../src/http/routes.ts';
 import { checkArchitecture, renderViolation } from './support/architecture.ts';
 
 const HELP = `Usage: npm run check
 
-Checks types (tsc), lint and format (biome), and the shape of the program (test/support/architecture.ts), one after the
-other. Writes nothing; prints the output of what failed; exits 1 if anything did. \`npm run format\` mends the format.`;
+Checks types (tsc), that no file, export or dependency is dead (knip), the shape of the program
+(test/support/architecture.ts), the API document (redocly), and lint and format (biome), one after the other. Changes nothing;
+prints the output of what failed; exits 1 if anything did. \`npm run format\` mends the format.`;
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const BIN = join(ROOT, 'node_modules', '.bin');
+
+/** Redocly would tell its makers of its use, and look for a newer version. */
+const QUIET = { REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' };
 
 interface CheckResult {
   readonly passed: boolean;
@@ -21,7 +29,7 @@ interface CheckResult {
 function runTool(name: string, args: readonly string[]): Promise<CheckResult> {
   const { promise, resolve } = Promise.withResolvers<CheckResult>();
   const path = `${BIN}${delimiter}${process.env.PATH ?? ''}`;
-  const child = spawn(join(BIN, name), args, { cwd: ROOT, env: { ...process.env, PATH: path } });
+  const child = spawn(join(BIN, name), args, { cwd: ROOT, env: { ...process.env, ...QUIET, PATH: path } });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -35,13 +43,27 @@ async function checkShape(): Promise<CheckResult> {
   return { passed: violations.length === 0, output: violations.map(renderViolation).join('\n') };
 }
 
+/** Lints the API document as the service gives it out with its default currencies, by the rules of redocly.yaml. */
+async function lintApiDocument(): Promise<CheckResult> {
+  const folder = await mkdtemp(join(tmpdir(), 'chokin-openapi-'));
+  try {
+    const file = join(folder, 'openapi.json');
+    await writeFile(file, JSON.stringify(openApiDocument(ROUTES, ['USD', 'INR']), null, 2));
+    return await runTool('redocly', ['lint', file, '--config', join(ROOT, 'redocly.yaml')]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
 const CHECKS: readonly { readonly name: string; readonly run: () => Promise<CheckResult> }[] = [
   { name: 'types', run: () => runTool('tsc', ['--noEmit']) },
+  { name: 'nothing dead', run: () => runTool('knip', ['--no-progress']) },
+  { name: 'architecture', run: checkShape },
+  { name: 'API document', run: lintApiDocument },
   {
     name: 'lint and format',
     run: () => runTool('biome', ['check', '--error-on-warnings', '--max-diagnostics=200', '.']),
   },
-  { name: 'architecture', run: checkShape },
 ];
 
 async function main(): Promise<void> {

@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ERROR_STATUS } from '../src/errors.ts';
+import { ERROR_STATUS } from '../src/views/refusals.ts';
 import { ended, ROOT } from './support/cli.ts';
 
 /** What can be checked of the documentation by a machine: links lead somewhere, and commands are there. */
@@ -57,6 +57,14 @@ describe('the documentation', () => {
     const api = await readFile(join(ROOT, 'docs/api.md'), 'utf8');
     const rows = [...api.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| ([^|]+) \| ([^|]+) \|$/gm)];
     expect(Object.fromEntries(rows.map(([, code = '', status]) => [code, Number(status)]))).toEqual(ERROR_STATUS);
+  });
+
+  it('invents another secret on each page, since whoever reads on in the same folder has the sources of the page before', () => {
+    const secrets = pages.flatMap(({ text }) =>
+      [...text.matchAll(/CHOKIN_WEBHOOK_SECRET=(\w+)/g)].map(([, secret]) => secret),
+    );
+    expect(secrets.length).toBeGreaterThan(1);
+    expect(new Set(secrets).size).toBe(secrets.length);
   });
 
   it('names only scripts that package.json has', async () => {

@@ -26,8 +26,8 @@ describe('the dashboard', () => {
     expect(rows).toEqual([
       'Is money stuck?',
       'Traffic',
-      'Lanes and database',
-      'Announcements',
+      'Batchers and database',
+      'Wallets announced',
       'Audit and reconciliation',
       'Processes',
     ]);

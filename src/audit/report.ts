@@ -2,8 +2,8 @@ import { formatMinor } from '../money.ts';
 import { formatTable } from '../views/table.ts';
 import type { AuditReport } from './checks.ts';
 
-/** The report for people: balances, trial balance, and what disagrees. */
-export function renderAudit({ balances, trialBalance, disagreements }: AuditReport): string {
+/** The report for people, as text: balances, trial balance and disagreements. */
+export function renderAudit({ balances, trialBalance, disagreements, judgedByFacts }: AuditReport): string {
   const held = balances.map((row) => [
     row.merchantId,
     row.currency,
@@ -38,6 +38,11 @@ export function renderAudit({ balances, trialBalance, disagreements }: AuditRepo
     ),
     '',
   ];
+  if (judgedByFacts > 0)
+    parts.push(
+      `${judgedByFacts} payments have events whose bodies are gone: they were judged by the facts that are kept, and are not provable from bodies.`,
+      '',
+    );
   if (disagreements.length === 0) return [...parts, 'The books agree.'].join('\n');
   const wrong = formatTable(
     ['rule', 'where', 'what'],

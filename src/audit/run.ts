@@ -1,29 +1,89 @@
 import type { Clock } from '../clock.ts';
+import { bigint, float, integer, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
+import { statement } from '../db/statement.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { type AuditReport, audit } from './checks.ts';
+import { type AuditReport, type AuditSettings, audit } from './checks.ts';
 
-/** Audits the books, keeps the result for the metric, and raises an alarm in the log for every disagreement. */
-export async function runAudit(pool: Pool, clock: Clock, logger: Logger): Promise<AuditReport> {
+export interface AuditServices extends AuditSettings {
+  /** It must have no statement timeout, since an audit reads every entry. */
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Audits the books, stores the result for the metric, and logs an error for every disagreement. */
+export async function runAudit({ pool, clock, logger, rule, bodiesSince }: AuditServices): Promise<AuditReport> {
   const startedAt = performance.now();
-  const report = await audit(autocommit(pool));
+  const report = await audit(autocommit(pool), { rule, bodiesSince: bodiesSince ?? null });
   const durationMs = Math.round(performance.now() - startedAt);
   const { disagreements } = report;
-  await pool.query('insert into audit_run (disagreements, duration_ms, finished_at) values ($1, $2, $3)', [
-    disagreements.length,
-    durationMs,
-    clock.now(),
-  ]);
+  await INSERT_RUN.run(autocommit(pool), { disagreements: disagreements.length, durationMs, finishedAt: clock.now() });
   for (const { rule, subject, detail } of disagreements) logger.error({ rule, subject, detail }, 'the books disagree');
   if (disagreements.length === 0) logger.info({ durationMs }, 'the books agree');
   return report;
 }
 
+/**
+ * Since when a payment must have changed for a nightly audit to read its events' bodies again: two days, so that one night may
+ * be missed. On Sundays null, which means all payments.
+ */
+export function nightlyBodiesSince(now: Date): Date | null {
+  return now.getUTCDay() === 0 ? null : new Date(now.getTime() - 2 * 86_400_000);
+}
+
 /** What the last audit found and how long ago, or null if there was none yet. */
 export async function lastAudit(db: Queryable): Promise<{ disagreements: number; ageSeconds: number } | null> {
-  const { rows } = await db.query<{ disagreements: number; age_seconds: number }>(
-    'select disagreements, extract(epoch from now() - finished_at)::float8 as age_seconds from audit_run order by run_id desc limit 1',
-  );
-  return rows[0] === undefined ? null : { disagreements: rows[0].disagreements, ageSeconds: rows[0].age_seconds };
+  return LAST_RUN.first(db);
 }
+
+interface Oldest {
+  readonly before: Date;
+  /** At most so many. */
+  readonly limit: number;
+}
+
+/** Whence runs come that ended before a time, but for the newest of all. */
+const runsBefore = ({ before, limit }: Readonly<Record<keyof Oldest, string>>) => `
+  from audit_run
+  where finished_at < ${before} and run_id < (select max(run_id) from audit_run)
+  order by run_id limit ${limit}`;
+
+/** Deletes results of audits that ended before a time, the oldest first. @returns how many */
+export async function forgetAuditRuns(db: Queryable, { before, limit }: Oldest): Promise<number> {
+  return FORGET_RUNS.run(db, { before, limit });
+}
+
+const FORGET_RUNS = statement({
+  params: { before: timestamptz, limit: bigint },
+  text: (p) => `
+    with old as (select run_id ${runsBefore(p)})
+    delete from audit_run r using old where r.run_id = old.run_id`,
+});
+
+/** How many {@link forgetAuditRuns} would delete. */
+export async function countAuditRuns(db: Queryable, { before, limit }: Oldest): Promise<number> {
+  return (await COUNT_RUNS.one(db, { before, limit })).count;
+}
+
+const COUNT_RUNS = statement({
+  params: { before: timestamptz, limit: bigint },
+  row: { count: bigint },
+  text: (p) => `select count(*) from (select 1 ${runsBefore(p)}) r`,
+});
+
+const INSERT_RUN = statement({
+  params: { disagreements: integer, durationMs: integer, finishedAt: timestamptz },
+  text: ({ disagreements, durationMs, finishedAt }) => `
+    insert into audit_run (disagreements, duration_ms, finished_at)
+    values (${disagreements}, ${durationMs}, ${finishedAt})`,
+});
+
+const LAST_RUN = statement({
+  params: {},
+  row: { disagreements: integer, ageSeconds: float },
+  text: () => `
+    select disagreements, extract(epoch from now() - finished_at)::float8 as age_seconds
+    from audit_run order by run_id desc limit 1`,
+});

@@ -31,7 +31,7 @@ function look({ paymentId }: AdvisedEvent): readonly string[] {
 }
 
 /** Where only a person can say how much is due to whom: look, correct the wallet, set the event aside. */
-function byHand(event: AdvisedEvent): readonly string[] {
+function correctWallet(event: AdvisedEvent): readonly string[] {
   return [...look(event), 'npx chokin wallets credit cus_… 12.50 USD --reason "…"', dismiss(event)];
 }
 
@@ -42,21 +42,37 @@ function fetchPayment({ provider, sourceId }: AdvisedEvent): readonly string[] {
 }
 
 const COMMANDS: Readonly<Record<ParkReason, (event: AdvisedEvent) => readonly string[]>> = {
+  named_late: (event) => [
+    ...look(event),
+    `npx chokin payments reassign ${event.paymentId === null ? '…' : asWord(event.paymentId)} cus_… --reason "…"`,
+    dismiss(event),
+  ],
   no_customer: (event) => ['npx chokin customers list --email …', `${replay(event)} --customer cus_…`],
   unknown_customer: (event) => ['npx chokin customers list --email …', `${replay(event)} --customer cus_…`],
   unsupported_currency: (event) => [replay(event)],
+  foreign_account: (event) => [`npx chokin sources set ${event.sourceId} --accounts …`, replay(event)],
+  known_at_another_source: (event) => [dismiss(event)],
   source_missing: (event) => ['npx chokin sources list', replay(event)],
   apply_failed: (event) => [replay(event)],
   unknown_payment: (event) => [...fetchPayment(event), dismiss(event)],
   wrong_mode: (event) => [`npx chokin sources show ${event.sourceId}`, dismiss(event)],
   unsupported_payload: (event) => [dismiss(event)],
-  malformed: byHand,
-  unknown_amount: byHand,
-  customer_mismatch: byHand,
-  invalid_metadata: byHand,
-  currency_mismatch: byHand,
-  balance_limit: byHand,
-  manual_correction: byHand,
+  unknown_currency: correctWallet,
+  currency_changed: correctWallet,
+  contradictory: correctWallet,
+  overcaptured: (event) => [...look(event), replay(event)],
+  order_not_completed: (event) => [...look(event), dismiss(event)],
+  malformed: correctWallet,
+  unknown_amount: correctWallet,
+  customer_mismatch: correctWallet,
+  invalid_metadata: correctWallet,
+  bad_token: (event) => [...look(event), `${replay(event)} --customer cus_…`],
+  token_used: (event) => [...look(event), `${replay(event)} --customer cus_…`],
+  bonus_too_large: (event) => [...look(event), replay(event)],
+  currency_mismatch: correctWallet,
+  balance_limit: correctWallet,
+  handled_by_hand: correctWallet,
+  manual_correction: correctWallet,
 };
 
 /**

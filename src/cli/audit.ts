@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { renderAudit } from '../audit/report.ts';
 import { runAudit } from '../audit/run.ts';
+import { ledgerSettings } from '../config/ledger-settings.ts';
 import { addCommand } from './command.ts';
 import { printable } from './output.ts';
 
@@ -13,7 +14,12 @@ export function addAuditCommand(program: Command): void {
       'Recomputes every balance from its entries, and exits with 1 if anything disagrees. The metrics show the result.',
     takes: {},
     async run(_, context) {
-      const report = await runAudit(context.scanPool(), context.clock, context.logger);
+      const report = await runAudit({
+        pool: context.scanPool(),
+        clock: context.clock,
+        logger: context.logger,
+        rule: ledgerSettings(context.config).rule,
+      });
       const disagreements = report.disagreements.map(({ rule, subject, detail }) => ({
         rule,
         subject: printable(subject),

@@ -48,18 +48,28 @@ const ENTRANCES: readonly Entrance[] = [
   },
   {
     name: 'events',
-    summary: 'What payment providers sent: list, show, replay, dismiss',
+    summary: 'What payment providers sent: list, show, replay, dismiss, resolve',
     group: async () => (await import('./events.ts')).addEventCommands,
   },
   {
     name: 'payments',
-    summary: "Providers' payments: list, show what happened to one",
+    summary: "Providers' payments: list, show what happened to one, reassign",
     group: async () => (await import('./payments.ts')).addPaymentCommands,
   },
   {
+    name: 'tokens',
+    summary: 'Tokens that say what a payment is for: create, revoke',
+    group: async () => (await import('./tokens.ts')).addTokenCommands,
+  },
+  {
     name: 'customers',
-    summary: 'Customers: list and search, show',
+    summary: 'Customers: list and search, show, anonymise',
     group: async () => (await import('./customers.ts')).addCustomerCommands,
+  },
+  {
+    name: 'links',
+    summary: "Which provider's customer is which of ours: list, set, remove",
+    group: async () => (await import('./links.ts')).addLinkCommands,
   },
   {
     name: 'wallets',
@@ -90,6 +100,16 @@ const ENTRANCES: readonly Entrance[] = [
     name: 'jobs',
     summary: 'Jobs that wait, and those that were given up: list, dead, redrive',
     group: async () => (await import('./jobs.ts')).addJobCommands,
+  },
+  {
+    name: 'verify',
+    summary: 'Prove that a wallet still has the history that a head stands for',
+    command: async () => (await import('./verify.ts')).addVerifyCommand,
+  },
+  {
+    name: 'retention',
+    summary: 'Forget what is older than the settings say, or show what would be forgotten',
+    command: async () => (await import('./retention.ts')).addRetentionCommand,
   },
   { name: 'audit', summary: 'Prove the books', command: async () => (await import('./audit.ts')).addAuditCommand },
 ];
@@ -152,5 +172,5 @@ async function main(): Promise<void> {
 }
 
 await main();
-// A request to a provider that hangs would keep the process, although nobody waits for its answer any more.
+// Exits at once: a hanging request to a provider would keep the process alive, although its answer is not needed.
 process.stdout.write('', () => process.exit());

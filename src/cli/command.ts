@@ -49,6 +49,7 @@ export class UsageError extends Error {
   }
 }
 
+/** A parameter of a command: its flags as commander writes them, its help, and the schema that parses it. */
 export function takes<Schema extends z.ZodType>(flags: string, description: string, schema: Schema): Parameter<Schema> {
   return { flags, description, schema };
 }
@@ -58,6 +59,10 @@ export function flag(flags: string, description: string) {
   return takes(flags, description, z.boolean().default(false));
 }
 
+/**
+ * Adds a command that reads its parameters, runs, and prints text or, with `--json`, JSON. Exits with 1 if the
+ * result is a failure, with 2 on wrong use.
+ */
 export function addCommand<Takes extends Parameters>(group: Command, spec: CommandSpec<Takes>): void {
   const command = group.command(spec.name).summary(spec.summary);
   command.description(spec.details === undefined ? `${spec.summary}.` : `${spec.summary}. ${spec.details}`);

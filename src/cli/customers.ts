@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { type Customer, findByAnyId, getCustomer, listCustomers, refuseUnknownCustomer } from '../customers/store.ts';
-import { customerResponse } from '../http/routes/customers.ts';
-import { walletListResponse } from '../http/routes/wallets.ts';
 import { readWallets } from '../ledger/store.ts';
+import { customerResponse } from '../views/customer.ts';
+import { erasureResponse } from '../views/erasure.ts';
 import { text } from '../views/fields.ts';
-import { addMerchantCommand, takes, UsageError } from './command.ts';
+import { walletListResponse } from '../views/wallet.ts';
+import { addMerchantCommand, flag, takes, UsageError } from './command.ts';
 import { properties, table, time } from './output.ts';
-import { moreAfter, pageOf, pageOptions } from './paging.ts';
+import { moreAfter, pageOptions, toPage } from './paging.ts';
 import { walletTable } from './wallets.ts';
 
 /** Who has wallets. */
@@ -29,7 +30,7 @@ export function addCustomerCommands(group: Command): void {
         name: name ?? null,
         createdFrom: null,
         createdTo: null,
-        ...pageOf({ limit, page }),
+        ...toPage({ limit, page }),
       };
       const found =
         id === undefined ? await listCustomers(db, merchantId, query) : await findByAnyId(db, merchantId, id);
@@ -44,7 +45,7 @@ export function addCustomerCommands(group: Command): void {
     takes: { customerId: takes('<customer-id>', 'cus_…', text(300, 1)) },
     async run({ customerId }, { db, config }, { merchantId }) {
       const found = (await getCustomer(db, merchantId, customerId)) ?? refuseUnknownCustomer(customerId);
-      const wallets = await readWallets(db, [merchantId], [customerId]);
+      const wallets = await readWallets(db, merchantId, [customerId]);
       const one = customerResponse(found);
       const facts = properties({
         customer: one.customer_id,
@@ -56,6 +57,38 @@ export function addCustomerCommands(group: Command): void {
       });
       const json = { ...one, wallets: walletListResponse(wallets, config.FX_RATES_USD) };
       return { json, text: `${facts}\n\n${walletTable(wallets)}` };
+    },
+  });
+
+  addAnonymiseCommand(group);
+}
+
+/** Erasing what is known of somebody. */
+function addAnonymiseCommand(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'anonymise',
+    summary: "Erase a customer's personal data, and keep the books",
+    details:
+      'Name, addresses, metadata, links, bodies of events and messages. Wallets, entries and payments stay. Run again, it erases what has come since; what is in dispute a worker erases once that has ended.',
+    takes: {
+      customerId: takes('<customer-id>', 'cus_…', text(300, 1)),
+      reasons: flag('--reasons', 'the reasons and metadata of entries too'),
+    },
+    async run({ customerId, reasons }, { pool, clock }, { merchantId }) {
+      // It reads events, for which it loads every provider and its SDK: no other command of this group does.
+      const { anonymiseCustomer } = await import('../retention/anonymise.ts');
+      const erasure = await anonymiseCustomer({ pool, clock }, { merchantId, customerId, withTexts: reasons });
+      const json = erasureResponse(erasure);
+      const facts = properties({
+        customer: json.customer_id,
+        anonymised: time(json.anonymised_at),
+        finished: json.finished_at === null ? null : time(json.finished_at),
+        'entries changed': json.entries,
+        'events emptied': json.events,
+        'messages deleted': json.messages,
+        'kept for now': json.kept === 0 ? null : json.kept,
+      });
+      return { json, text: facts };
     },
   });
 }

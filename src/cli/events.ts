@@ -1,16 +1,20 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { eventResponse } from '../http/routes/events.ts';
+import { dismissEvent, resolveEvent } from '../inbox/dismiss.ts';
 import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
-import { dismissByHand, findEvent, replayByHand } from '../inbox/manual.ts';
+import { findEvent, replayOnRequest } from '../inbox/manual.ts';
+import { MAX_AMOUNT_MINOR } from '../money.ts';
+import { eventResponse } from '../views/event.ts';
 import { text } from '../views/fields.ts';
 import { commandsFor, otherMerchant } from './advice.ts';
-import { addMerchantCommand, type Result, takes } from './command.ts';
+import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
+import { giveUp } from './give-up.ts';
 import { nextCommands, properties, table, time } from './output.ts';
 import { count, id } from './values.ts';
 
 const eventId = takes('<event-id>', 'evt_…', id);
 const DEFAULT_LIMIT = 20;
+const HANDLED_AMOUNT = 'what was credited or debited by hand, in minor units; 0: nothing was owed';
 const STATUS_ERROR = { error: `wants one of ${EVENT_STATES.join(', ')}` };
 
 /** What providers sent, and what became of it. */
@@ -54,29 +58,58 @@ export function addEventCommands(group: Command): void {
     takes: {
       eventId,
       customer: takes('--customer <id>', 'whose payment it is, where the event does not say', text(300, 1).optional()),
+      link: flag('--link', "and the payments after it, too: links that customer with the provider's"),
+      reopen: flag('--reopen', 'also one that was dismissed: what was handled by hand stays'),
     },
-    async run({ eventId: wanted, customer }, context, { merchantId }) {
+    async run({ eventId: wanted, customer, link, reopen: reopens }, context, { merchantId }) {
+      if (link && customer === undefined) throw new UsageError('--link: wants --customer, too');
       await findEvent(context.db, merchantId, wanted);
-      const replay = { merchantId, eventId: wanted, customerId: customer ?? null };
-      const replayed = await replayByHand(context.pool, await context.boss(), replay);
+      const replay = { merchantId, eventId: wanted, customerId: customer ?? null, link, reopens };
+      const replayed = await replayOnRequest(context.pool, await context.boss(), replay);
       return shown(replayed, otherMerchant(context.config, merchantId));
     },
   });
 
+  addHandlingCommands(group);
+}
+
+/** What people handle by hand. */
+function addHandlingCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'dismiss',
-    summary: 'Set a parked event aside that was dealt with by hand',
-    takes: { eventId, note: takes('--note <text>', 'what was done', text(500, 1).optional()) },
-    async run({ eventId: wanted, note }, { db, clock, config }, { merchantId }) {
-      const dismissal = { merchantId, eventId: wanted, note: note ?? null };
-      const dismissed = await dismissByHand(db, dismissal, clock.now());
-      return shown(dismissed, otherMerchant(config, merchantId));
+    summary: 'Set a parked event aside that was handled by hand',
+    details: 'What it tells never posts from then on, whatever comes later.',
+    takes: {
+      eventId,
+      note: takes('--note <text>', 'what was done', text(500, 1).optional()),
+      amount: takes('--amount <minor>', HANDLED_AMOUNT, count(0, MAX_AMOUNT_MINOR).optional()),
+    },
+    async run({ eventId: wanted, note, amount }, context, { merchantId }) {
+      const handling = { merchantId, eventId: wanted, note: note ?? null, amountMinor: amount ?? null, entryId: null };
+      return shown(await dismissEvent(context, handling), otherMerchant(context.config, merchantId));
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'resolve',
+    summary: 'Say how an event was handled by hand: which entry, or how much',
+    takes: {
+      eventId,
+      entry: takes('--entry <id>', 'the entry that did it', text(400, 1).optional()),
+      amount: takes('--amount <minor>', HANDLED_AMOUNT, count(0, MAX_AMOUNT_MINOR).optional()),
+      note: takes('--note <text>', 'what was done', text(500, 1)),
+    },
+    async run({ eventId: wanted, entry, amount, note }, context, { merchantId }) {
+      if ((entry === undefined) === (amount === undefined)) return giveUp('Say either --entry or --amount.');
+      const handling = { merchantId, eventId: wanted, note, amountMinor: amount ?? null, entryId: entry ?? null };
+      return shown(await resolveEvent(context, handling), otherMerchant(context.config, merchantId));
     },
   });
 }
 
 type EventResponse = ReturnType<typeof eventResponse>;
 
+/** Provider events as a table for the terminal. */
 export function eventTable(events: readonly EventResponse[]): string {
   return table(
     ['event', 'received', 'source', 'type', 'status', 'payment'],
@@ -85,7 +118,7 @@ export function eventTable(events: readonly EventResponse[]): string {
       time(one.received_at),
       one.source_id,
       one.type,
-      one.reason === null ? one.status : `${one.status}: ${one.reason}`,
+      [one.status, one.reason ?? one.effect].filter((word) => word !== null).join(': '),
       one.payment_id,
     ]),
     'No events.',
@@ -104,6 +137,7 @@ function shown(event: ProviderEvent, everywhere: string): Result {
     reason: one.reason,
     advice: one.advice,
     detail: one.detail,
+    effect: one.effect,
     payment: one.payment_id,
     customer: one.assigned_customer_id,
     origin: one.origin,

@@ -70,7 +70,7 @@ export function addJobCommands(group: Command): void {
         text: properties({
           queue,
           'put back': result.redriven,
-          'dealt with already': result.settled === 0 ? null : result.settled,
+          'handled already': result.settled === 0 ? null : result.settled,
         }),
       };
     },

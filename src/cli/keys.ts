@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { keyResponse, newKeyResponse } from '../http/admin/api-keys.ts';
 import { apiKeysOf, createApiKey, endApiKey, type NewApiKey, rotateApiKey } from '../merchants/administration.ts';
+import { keyResponse, newKeyResponse } from '../views/api-key.ts';
 import { text } from '../views/fields.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import { properties, table, time } from './output.ts';
@@ -60,7 +60,7 @@ export function addKeyCommands(group: Command): void {
       grace: takes('--grace <span>', 'how long the old one goes on (default: 24h)', duration.prefault('24h')),
     },
     async run(input, { admin }, { merchantId }) {
-      return shownOnce(await rotateApiKey(admin, merchantId, input.keyId, input.grace));
+      return shownOnce(await rotateApiKey(admin, { merchantId, keyId: input.keyId }, input.grace));
     },
   });
 
@@ -69,7 +69,7 @@ export function addKeyCommands(group: Command): void {
     summary: 'End a key now; it takes effect within ten seconds',
     takes: { keyId },
     async run(input, { admin, clock }, { merchantId }) {
-      const json = keyResponse(await endApiKey(admin, merchantId, input.keyId));
+      const json = keyResponse(await endApiKey(admin, { merchantId, keyId: input.keyId }));
       return { json, text: describe(json, clock.now().toISOString()) };
     },
   });

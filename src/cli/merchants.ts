@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { merchantResponse } from '../http/admin/merchants.ts';
 import { createMerchant, suspendMerchant } from '../merchants/administration.ts';
 import { listMerchants } from '../merchants/merchant-store.ts';
 import { text } from '../views/fields.ts';
+import { merchantResponse } from '../views/merchant.ts';
 import { addCommand, takes } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { count, oneOf } from './values.ts';

@@ -19,7 +19,7 @@ export function printable(text: string): string {
 
 export type Cell = string | number | null;
 
-/** Rows as columns, made safe to show; long texts are cut, since a list is for finding one's way. */
+/** Rows as aligned columns, made safe to show. Long texts are cut: a list is an overview. */
 export function table(header: readonly string[], rows: readonly (readonly Cell[])[], nothing: string): string {
   if (rows.length === 0) return nothing;
   const text = formatTable(
@@ -58,10 +58,12 @@ export function time(iso: string | null): string | null {
   return iso === null ? null : iso.replace(/\.\d+Z$/, 'Z');
 }
 
+/** Writes a line of the result to standard output. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** Writes the result as JSON. Characters that could control a terminal are escaped. */
 export function printJson(value: unknown): void {
   const text = JSON.stringify(value, null, 2);
   print(text.replaceAll(UNSAFE_IN_JSON, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`));
@@ -73,14 +75,14 @@ export function note(text: string): void {
   process.stderr.write(`${text.split('\n').map(printable).join('\n')}\n`);
 }
 
-/** Where nobody looks on, a line of progress this often is enough. */
+/** How often progress is written where the output is not a terminal. */
 const PROGRESS_MS = 5_000;
 /** Some terminals do not say how wide they are. */
 const MIN_COLUMNS = 40;
 let progressAtMs = Number.NEGATIVE_INFINITY;
 let isProgressShown = false;
 
-/** Long work's progress: one line that is written anew on a terminal; else a line now and then. Null clears it. */
+/** Shows progress: on a terminal one line that is overwritten, else a line now and then. Null clears the line. */
 export function progressLine(text: string | null): void {
   const now = performance.now();
   if (process.stderr.isTTY) {
@@ -94,12 +96,13 @@ export function progressLine(text: string | null): void {
   }
 }
 
+/** Writes an error to standard error. */
 export function printError(message: string): void {
   process.stderr.write(styleText('red', 'error: ', { stream: process.stderr }));
   note(message);
 }
 
-/** Whoever reads may stop reading (`| head`): that is no failure, and the work goes on to its end. */
+/** A reader may stop reading (`| head`). That is no failure, and the command goes on to its end. */
 export function allowClosedPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {

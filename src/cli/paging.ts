@@ -5,7 +5,7 @@ import { count } from './values.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 1000;
-/** Everything before a page is read to be skipped. */
+/** How far into a list a page may begin: the database reads everything before it to skip it. */
 const MAX_SKIPPED = 100_000;
 
 export const limitOption = takes(
@@ -20,7 +20,7 @@ export const pageOptions = {
 };
 
 /** The page as lists are asked for it. @throws {UsageError} if all that lies before it would take long to skip */
-export function pageOf({ limit, page }: { limit: number; page: number }): { pageSize: number; pageNumber: number } {
+export function toPage({ limit, page }: { limit: number; page: number }): { pageSize: number; pageNumber: number } {
   if ((page - 1) * limit > MAX_SKIPPED) {
     throw new UsageError(`--page: reaches beyond ${MAX_SKIPPED} items; narrow the list instead`);
   }

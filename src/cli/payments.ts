@@ -1,14 +1,15 @@
 import type { Command } from 'commander';
+import { reassignPayment } from '../customers/reassign.ts';
 import { requireCustomer } from '../customers/store.ts';
-import { describePayment, type PaymentResponse } from '../http/routes/payments.ts';
 import { formatMinor } from '../money.ts';
 import { type ListedPayment, listPayments } from '../payments/list.ts';
 import type { Payment } from '../payments/payment.ts';
 import { text } from '../views/fields.ts';
-import { addMerchantCommand, takes } from './command.ts';
+import { describePayment, type PaymentResponse } from '../views/payment.ts';
+import { addMerchantCommand, flag, takes } from './command.ts';
 import { eventTable } from './events.ts';
 import { alignRight, heading, properties, table, time } from './output.ts';
-import { moreAfter, pageOf, pageOptions } from './paging.ts';
+import { moreAfter, pageOptions, toPage } from './paging.ts';
 import { id, oneOf, past } from './values.ts';
 import { entryTable } from './wallets.ts';
 
@@ -39,7 +40,7 @@ export function addPaymentCommands(group: Command): void {
         customerId: customer ?? null,
         sourceId: source ?? null,
         since: since(clock.now()),
-        ...pageOf({ limit, page }),
+        ...toPage({ limit, page }),
       });
       if (found.length === 0 && customer !== undefined) await requireCustomer(db, merchantId, customer);
       const more = moreAfter(found.length, limit, `--page ${page + 1}`);
@@ -53,6 +54,33 @@ export function addPaymentCommands(group: Command): void {
     details: 'One for each source that knows a payment of this id.',
     takes: { paymentId: takes('<payment-id>', "the provider's id, such as pi_…", text(300, 1)) },
     async run({ paymentId }, { db }, { merchantId }) {
+      const items = await describePayment(db, merchantId, paymentId);
+      return { json: { items }, text: items.map(life).join('\n\n\n') };
+    },
+  });
+
+  addMerchantCommand(group, {
+    name: 'reassign',
+    summary: 'Give a payment to another customer, with what it left in the wallet',
+    details: 'What the provider tells of it from now on is posted there, too. Links stay: see "chokin links".',
+    takes: {
+      paymentId: takes('<payment-id>', "the provider's id, such as pi_…", text(300, 1)),
+      customerId: takes('<customer-id>', 'cus_…, whose it is from now on', text(300, 1)),
+      from: takes('--from <customer-id>', 'cus_…: only if it is still that one’s', text(300, 1).optional()),
+      reason: takes('--reason <text>', 'both entries say it', text(500, 1)),
+      source: takes('--source <id>', 'src_…, where two sources know a payment of this id', id.optional()),
+      force: flag('--force', 'leave a wallet in debt that has spent the money'),
+    },
+    async run({ paymentId, customerId, from, reason, source, force }, context, { merchantId }) {
+      const { pool, settings, clock, db } = context;
+      const waker = await context.waker();
+      await reassignPayment(
+        { pool, settings, clock, onPosted: () => waker.wake() },
+        {
+          ...{ merchantId, paymentId, customerId, fromCustomerId: from ?? null, reason },
+          ...{ sourceId: source ?? null, force, actor: 'cli' },
+        },
+      );
       const items = await describePayment(db, merchantId, paymentId);
       return { json: { items }, text: items.map(life).join('\n\n\n') };
     },
@@ -119,11 +147,21 @@ function life(one: PaymentResponse): string {
     credited: money(one.credited),
   });
   const refunds = one.refunds.map((refund) => part(refund.refund_id, refund));
+  const moved = (id: string, { status, amount, currency }: Pick<Part, 'status' | 'amount' | 'currency'>) => [
+    id,
+    status,
+    money(amount, currency ?? one.currency),
+  ];
+  const captures = one.captures.map((capture) => moved(capture.capture_id, capture));
+  const reinstatements = one.reinstatements.map((back) => moved(back.reinstatement_id, back));
   const disputes = one.disputes.map((dispute) => part(dispute.dispute_id, dispute));
   return [
     facts,
     ...(refunds.length === 0 ? [] : ['', table(['refund', ...columns], refunds, '')]),
     ...(disputes.length === 0 ? [] : ['', table(['dispute', ...columns], disputes, '')]),
+    ...(captures.length === 0 ? [] : ['', table(['capture', 'status', 'amount'], captures, '')]),
+    ...(reinstatements.length === 0 ? [] : ['', table(['reinstatement', 'status', 'amount'], reinstatements, '')]),
+    ...one.moves.map((each) => `moved from ${each.from_customer_id} to ${each.to_customer_id}: ${each.reason}`),
     '',
     heading('Entries'),
     entryTable(one.entries),

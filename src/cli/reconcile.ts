@@ -1,15 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { RefusalError } from '../errors.ts';
-import { itemResponse, runResponse } from '../http/routes/reconciliation.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { connectWith } from '../reconciliation/connect.ts';
 import { listItems } from '../reconciliation/item-store.ts';
-import { type Progress, reconcile } from '../reconciliation/reconcile.ts';
+import { type Progress, type ReconcileOptions, reconcile, settleSecondsFor } from '../reconciliation/reconcile.ts';
 import type { Run } from '../reconciliation/run.ts';
 import type { ReconcileServices } from '../reconciliation/services.ts';
 import { latestUntil, type RunRequest, startRun } from '../reconciliation/start.ts';
 import { listRuns } from '../reconciliation/store.ts';
+import { itemResponse, runResponse } from '../views/reconciliation.ts';
 import { addMerchantCommand, flag, type Result, takes } from './command.ts';
 import type { CliContext } from './context.ts';
 import { note, progressLine, properties, table, time } from './output.ts';
@@ -45,7 +45,10 @@ export function addReconcileCommand(program: Command): void {
         requestedBy: 'cli',
         isDryRun,
       };
-      return result(context, await workThrough(await openServices(context), request));
+      return result(
+        context,
+        await workThrough(await openServices(context), request, settleSecondsFor(context.config.NAMING_WAIT_SECONDS)),
+      );
     },
   });
 }
@@ -76,8 +79,8 @@ export function addReconciliationCommands(group: Command): void {
 }
 
 /** Works until the window asked for is compared, first on what an earlier call left unfinished. */
-async function workThrough(services: ReconcileServices, request: RunRequest): Promise<Run> {
-  const stopping = stopOnSignals();
+async function workThrough(services: ReconcileServices, request: RunRequest, settleSeconds: number): Promise<Run> {
+  const options = { signal: stopOnSignals(), settleSeconds, onProgress: showProgress };
   for (;;) {
     const started = await startRun(services, request).catch((error: unknown) => {
       adviseOnSource(error, request.sourceId);
@@ -88,20 +91,20 @@ async function workThrough(services: ReconcileServices, request: RunRequest): Pr
     if (!isWanted) {
       note(`Going on with ${started.runId} first, which is under way (since ${started.since.toISOString()}).`);
     }
-    const run = await workOn(services, started, stopping);
+    const run = await workOn(services, started, options);
     if (isWanted || run.state !== 'finished') return run;
   }
 }
 
-/** Of what was interrupted a while ago, the rest is what was asked for; it need not be done anew for some minutes more. */
+/** Whether an interrupted run covers what is wanted: it may end some minutes earlier, so that it is continued and not begun again. */
 function covers(until: Date, wanted: Date): boolean {
   return until.getTime() >= wanted.getTime() - RESUMED_MS;
 }
 
-/** A source of the environment is known where its variables are set, and to nobody else. */
+/** Only a process that has a source's variables in its environment knows that source. */
 function adviseOnSource(error: unknown, sourceId: string): void {
   const provider = PROVIDER_NAMES.find((name) => sourceId === `src_${name}`);
-  const isMissing = error instanceof RefusalError && error.refusal.code === 'NOT_FOUND';
+  const isMissing = error instanceof RefusalError && error.refusal.code === 'NO_SUCH_SOURCE';
   if (provider === undefined || !isMissing) return;
   const variable = provider.toUpperCase();
   note(
@@ -110,9 +113,14 @@ function adviseOnSource(error: unknown, sourceId: string): void {
 }
 
 /** Until it has ended, does not get on, or the user stops it. While another process has it, waits for that one. */
-async function workOn(services: ReconcileServices, { merchantId, runId }: Run, signal: AbortSignal): Promise<Run> {
+async function workOn(
+  services: ReconcileServices,
+  { merchantId, runId }: Run,
+  options: ReconcileOptions,
+): Promise<Run> {
+  const { signal } = options;
   for (;;) {
-    const run = await reconcile(services, { merchantId, runId }, { signal, onProgress: showProgress });
+    const run = await reconcile(services, { merchantId, runId }, options);
     const isBusy = run.state === 'running' && run.problem === null && !signal.aborted;
     if (!isBusy) {
       progressLine(null);
@@ -128,8 +136,8 @@ async function workOn(services: ReconcileServices, { merchantId, runId }: Run, s
 async function openServices(context: CliContext): Promise<ReconcileServices> {
   const { config, pool, clock, logger, admin } = context;
   const boss = await context.boss();
-  const nudger = await context.nudger();
-  const onPosted = () => nudger.nudge();
+  const waker = await context.waker();
+  const onPosted = () => waker.wake();
   return { pool, boss, clock, logger, sources: admin.sources, connect: connectWith(config), onPosted };
 }
 
@@ -162,11 +170,8 @@ function showProgress({ run, waiting }: Progress): void {
 }
 
 async function result(context: CliContext, run: Run): Promise<Result> {
-  const items = await listItems(context.db, run, { pageSize: MAX_LISTED, pageNumber: 0 }, [
-    'differing',
-    'unknown',
-    'missing',
-  ]);
+  const outcomes = ['differing', 'unknown', 'missing'] as const;
+  const items = await listItems(context.db, run, { pageSize: MAX_LISTED, pageNumber: 0, outcomes });
   const { healed, missing, differing, unknown } = run.outcomes;
   const counts = table(
     ['outcome', 'count', 'what it means'],

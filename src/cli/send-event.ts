@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Queryable } from '../db/transaction.ts';
-import { refuse } from '../errors.ts';
 import type { ProviderEvent } from '../inbox/events.ts';
 import { findDelivery } from '../inbox/find-delivery.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Delivery } from '../providers/shared/provider.ts';
+import { giveUp } from './give-up.ts';
 
 /** Sends an event to the running service as a provider would, and follows it until it is applied. */
 
@@ -13,7 +13,7 @@ const LOOK_EVERY_MS = 100;
 
 /**
  * Posts the delivery to the webhook route of its source.
- * @throws {RefusalError} with what to do, if nobody answers there or the service does not take it
+ * @throws {GivenUpError} that says what to do, if nobody answers there or the service does not take it
  */
 export async function sendDelivery(url: string, source: Source, { rawBody, headers }: Delivery): Promise<void> {
   const response = await fetch(url, {
@@ -23,10 +23,7 @@ export async function sendDelivery(url: string, source: Source, { rawBody, heade
     redirect: 'error',
     signal: AbortSignal.timeout(ANSWER_MS),
   }).catch((error: unknown) =>
-    refuse(
-      'SERVICE_UNAVAILABLE',
-      `No service answers at ${url} (${reasonOf(error)}). Is npm start running? PORT, HOST or --url says where.`,
-    ),
+    giveUp(`No service answers at ${url} (${reasonOf(error)}). Is npm start running? PORT, HOST or --url says where.`),
   );
   // Read to its end, or the connection would stay open.
   await response.arrayBuffer();
@@ -46,13 +43,13 @@ function refuseAnswer(url: string, status: number, { provider, sourceId }: Sourc
     const cure = isOfEnvironment
       ? `Set ${variable} where it runs, to what it is here, and start it again.`
       : 'Is it on another database than this command?';
-    refuse('NOT_FOUND', `The service at ${url} has no such source. ${cure}`);
+    giveUp(`The service at ${url} has no such source. ${cure}`);
   }
   if (status === 401) {
     const cure = isOfEnvironment ? `Its ${variable} is another than here.` : 'Was its secret changed just now?';
-    refuse('INVALID_SIGNATURE', `The service at ${url} refused the signature. ${cure}`);
+    giveUp(`The service at ${url} refused the signature. ${cure}`);
   }
-  return refuse('SERVICE_UNAVAILABLE', `The service at ${url} answered ${status}; its log says why.`);
+  return giveUp(`The service at ${url} answered ${status}; its log says why.`);
 }
 
 /**
@@ -62,8 +59,7 @@ function refuseAnswer(url: string, status: number, { provider, sourceId }: Sourc
 export async function followDelivery(
   db: Queryable,
   source: Source,
-  deliveryKey: string,
-  waitMs: number,
+  { deliveryKey, waitMs }: { readonly deliveryKey: string; readonly waitMs: number },
 ): Promise<ProviderEvent | null> {
   const deadline = performance.now() + waitMs;
   for (;;) {

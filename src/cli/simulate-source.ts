@@ -1,4 +1,3 @@
-import { refuse } from '../errors.ts';
 import { sourcesOf } from '../merchants/administration.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/source.ts';
@@ -7,21 +6,28 @@ import type { ProviderName } from '../providers/shared/names.ts';
 import { SIMULATED_PROVIDERS, type SimulatedProvider } from '../providers/shared/simulated-event.ts';
 import { UsageError } from './command.ts';
 import type { CliContext } from './context.ts';
+import { giveUp } from './give-up.ts';
 
 /** By which source simulated money comes in, and why it cannot where it cannot. */
 
 export type SimulatedSource = Source & { readonly provider: SimulatedProvider };
 
-/** Secrets of no account, for whoever has none. */
-const TRIAL_SECRETS: Readonly<Partial<Record<ProviderName, string>>> = {
+/** Made-up webhook secrets, for people who have no account at the provider. */
+const TRIAL_SECRETS: Readonly<Record<SimulatedProvider, string>> = {
   stripe: 'whsec_trial',
   dodo: `whsec_${Buffer.from('a secret for trying only').toString('base64')}`,
   razorpay: 'trial-secret',
+  paddle: 'pdl_ntfset_trial',
+  polar: 'polar_whs_trial',
+  lemonsqueezy: 'trial-secret',
+  adyen: Buffer.from('a secret that is for trying only').toString('hex'),
+  cashfree: 'trial-secret',
 };
 
 /**
  * The source of `sourceId`, else that of the environment for the provider (Stripe unless given).
- * @throws {RefusalError} that says what to set or to choose, if nothing can be simulated there; {UsageError}
+ * @throws {GivenUpError} that says what to set or to choose, if nothing can be simulated there
+ * @throws {UsageError} if it was asked for wrongly
  */
 export async function findSimulatedSource(
   { admin, db }: CliContext,
@@ -30,7 +36,7 @@ export async function findSimulatedSource(
 ): Promise<SimulatedSource> {
   if (mode === 'live') {
     const advice = 'Simulated money is for test mode alone; "npx chokin merchants list" shows who is in it.';
-    refuse('FORBIDDEN', `${merchantId} is in live mode. ${advice}`);
+    giveUp(`${merchantId} is in live mode. ${advice}`);
   }
   const byName = wanted.provider ?? 'stripe';
   const source =
@@ -41,13 +47,13 @@ export async function findSimulatedSource(
   if (wanted.provider !== undefined && wanted.provider !== provider) {
     throw new UsageError(`--provider: ${wanted.source} is a source of ${provider}`);
   }
-  if (!isSimulated({ provider })) return refuse('NOT_IMPLEMENTED', notSimulated(provider));
+  const asked = { provider };
+  if (!isSimulated(asked)) return giveUp(NOT_SIMULATED);
   if (source === null || !isSimulated(source)) {
     const stored = (await sourcesOf(admin, merchantId)).filter((one) => one.provider === provider);
-    return refuse(
-      'NOT_FOUND',
+    return giveUp(
       noSource(
-        provider,
+        asked.provider,
         wanted.source,
         stored.map((one) => one.sourceId),
       ),
@@ -55,10 +61,9 @@ export async function findSimulatedSource(
   }
   const { sourceId } = source;
   // The environment of this shell may say so where the merchant's record does not yet.
-  if (source.mode === 'live')
-    refuse('FORBIDDEN', `${sourceId} is in live mode. Simulated money is for test mode alone.`);
+  if (source.mode === 'live') giveUp(`${sourceId} is in live mode. Simulated money is for test mode alone.`);
   if (!source.enabled) {
-    refuse('CONFLICT', `${sourceId} is disabled. Enable it first: npx chokin sources enable ${sourceId}`);
+    giveUp(`${sourceId} is disabled. Enable it first: npx chokin sources enable ${sourceId}`);
   }
   return source;
 }
@@ -69,18 +74,13 @@ function isSimulated<One extends { readonly provider: ProviderName }>(
   return SIMULATED_PROVIDERS.some((name) => name === one.provider);
 }
 
-function notSimulated(provider: ProviderName): string {
-  const others = `What can be simulated is ${SIMULATED_PROVIDERS.join(', ')}.`;
-  return provider === 'paypal'
-    ? `Only PayPal can sign its events; send one by PayPal's webhook simulator. ${others}`
-    : `Payments of ${provider} are not simulated. ${others}`;
-}
+const NOT_SIMULATED = `Only PayPal can sign its events; send one by PayPal's webhook simulator. What can be simulated is ${SIMULATED_PROVIDERS.join(', ')}.`;
 
-function noSource(provider: ProviderName, sourceId: string | undefined, stored: readonly string[]): string {
+function noSource(provider: SimulatedProvider, sourceId: string | undefined, stored: readonly string[]): string {
   if (sourceId !== undefined && sourceId !== `src_${provider}`) {
     return `There is no source ${sourceId}; "npx chokin sources list" shows them.`;
   }
-  const secret = TRIAL_SECRETS[provider] ?? '…';
+  const secret = TRIAL_SECRETS[provider];
   const ofDatabase =
     stored.length === 0
       ? `Or store a source, and name it by --source:\nCHOKIN_WEBHOOK_SECRET=${secret} npx chokin sources create --provider ${provider} --name Trial`
@@ -100,5 +100,5 @@ export function purposeFor({ provider, sourceId, metadata, defaultPurpose }: Sou
     sourceId === `src_${provider}`
       ? `set ${provider.toUpperCase()}_DEFAULT_PURPOSE=${purpose}, here and where the service runs`
       : `npx chokin sources set ${sourceId} --default-purpose ${purpose}`;
-  return refuse('CONFLICT', `At ${sourceId} every payment is for ${defaultPurpose}, whatever it says itself: ${cure}`);
+  return giveUp(`At ${sourceId} every payment is for ${defaultPurpose}, whatever it says itself: ${cure}`);
 }

@@ -2,34 +2,33 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import type { Config } from '../config/env.ts';
 import { requireCustomer } from '../customers/store.ts';
-import { refuse } from '../errors.ts';
-import { eventResponse } from '../http/routes/events.ts';
 import { readWallets } from '../ledger/store.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/source.ts';
 import { formatMinor } from '../money.ts';
+import { findPayments } from '../payments/lookups.ts';
 import type { Payment } from '../payments/payment.ts';
-import { findPayments } from '../payments/store.ts';
 import { minorFromInteger } from '../providers/shared/currency.ts';
 import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 import {
-  DISPUTE_OUTCOMES,
   isSimulatedPaymentId,
   newSimulatedPaymentId,
   newSimulatedRefundId,
   SIMULATED_PROVIDERS,
-  type SimulatedMoney,
   simulatedDisputeId,
   simulatedEvent,
 } from '../providers/shared/simulated-event.ts';
+import { DISPUTE_OUTCOMES, type SimulatedMoney } from '../providers/shared/simulated-money.ts';
+import { eventResponse } from '../views/event.ts';
 import { currency, text } from '../views/fields.ts';
 import { asWord, commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, type Result, takes, UsageError } from './command.ts';
 import type { CliContext } from './context.ts';
+import { giveUp } from './give-up.ts';
 import { nextCommands, printable, properties } from './output.ts';
 import { followDelivery, sendDelivery } from './send-event.ts';
 import { findSimulatedSource, purposeFor, type SimulatedSource } from './simulate-source.ts';
-import { duration, id, minorUnits, oneOf } from './values.ts';
+import { duration, id, oneOf, parseAmount } from './values.ts';
 
 const WHAT_IT_DOES =
   'Posts an event to the running service, signed with the secret of the source as the provider signs; the worker applies it. In test mode alone.';
@@ -72,7 +71,7 @@ export function addSimulateCommands(group: Command): void {
         currency: takes('--currency <code>', 'default: the first of WALLET_CURRENCIES', currency.optional()),
         ...where,
       },
-      run: (input, context, merchant) => simulatePayment(purpose, input, context, merchant),
+      run: (input, context, merchant) => simulatePayment({ ...input, purpose }, context, merchant),
     });
   }
   addUndoingCommands(group);
@@ -80,7 +79,7 @@ export function addSimulateCommands(group: Command): void {
 
 function addUndoingCommands(group: Command): void {
   const undone = {
-    paymentId: takes('--payment <id>', 'of an earlier simulated payment, pi_…', text(200, 1)),
+    paymentId: takes('--payment <id>', 'of an earlier simulated payment, such as pi_…', text(200, 1)),
     amount: takes('--amount <amount>', 'default: all that was paid', amountText.optional()),
     ...where,
   };
@@ -90,8 +89,10 @@ function addUndoingCommands(group: Command): void {
     details: WHAT_IT_DOES,
     takes: undone,
     async run(input, context, merchant) {
-      const { source, money } = await simulatedPayment(input, context, merchant);
-      return deliver({ kind: 'refund', ...money, refundId: newSimulatedRefundId() }, source, input, context);
+      const { payment, source, money } = await simulatedPayment(input, context, merchant);
+      const refundedMinor = refundedOf(payment) + money.amountMinor;
+      const refund = { refundId: newSimulatedRefundId(), paidMinor: payment.amountPaid ?? 0, refundedMinor };
+      return deliver({ source, money: { kind: 'refund', ...money, ...refund } }, input, context);
     },
   });
   addMerchantCommand(group, {
@@ -109,14 +110,13 @@ function addUndoingCommands(group: Command): void {
     async run(input, context, merchant) {
       const { source, money } = await simulatedPayment(input, context, merchant);
       const disputeId = simulatedDisputeId(money.paymentId);
-      return deliver({ kind: 'dispute', ...money, disputeId, state: input.outcome }, source, input, context);
+      return deliver({ source, money: { kind: 'dispute', ...money, disputeId, state: input.outcome } }, input, context);
     },
   });
 }
 
 async function simulatePayment(
-  purpose: 'topup' | 'order',
-  input: Where & { customerId: string; amount: string; currency: string | undefined },
+  input: Where & { purpose: 'topup' | 'order'; customerId: string; amount: string; currency: string | undefined },
   context: CliContext,
   merchant: Merchant,
 ): Promise<Result> {
@@ -126,11 +126,12 @@ async function simulatePayment(
   const wanted = input.currency ?? context.config.WALLET_CURRENCIES[0] ?? 'USD';
   const money = {
     paymentId: newSimulatedPaymentId(source.provider),
-    amountMinor: minorUnits(input.amount, wanted),
+    amountMinor: parseAmount(input.amount, wanted),
     currency: wanted,
     customerId,
   };
-  return deliver({ kind: 'payment', ...money, purpose: purposeFor(source, purpose) }, source, input, context);
+  const payment = { kind: 'payment', ...money, purpose: purposeFor(source, input.purpose) } as const;
+  return deliver({ source, money: payment }, input, context);
 }
 
 /** The payment to undo, with its source and its money, all of it unless an amount is given. */
@@ -141,54 +142,58 @@ async function simulatedPayment(
 ) {
   const { paymentId } = input;
   if (!isSimulatedPaymentId(paymentId)) {
-    refuse(
-      'FORBIDDEN',
-      `${paymentId} was not simulated, so its provider has to undo it. "npx chokin simulate topup" makes one.`,
-    );
+    giveUp(`${paymentId} was not simulated, so its provider has to undo it. "npx chokin simulate topup" makes one.`);
   }
   const found = await findPayments(context.db, merchant.merchantId, paymentId);
-  const payment: Payment = found[0] ?? refuse('NOT_FOUND', `Nothing was heard of ${paymentId} yet.`);
+  const payment: Payment = found[0] ?? giveUp(`Nothing was heard of ${paymentId} yet.`);
   const { sourceId, customerId, currency: paidIn, amountPaid } = payment;
   if (customerId === null || paidIn === null || amountPaid === null) {
-    return refuse('CONFLICT', `${paymentId} was not applied yet: npx chokin payments show ${paymentId}`);
+    return giveUp(`${paymentId} was not applied yet: npx chokin payments show ${paymentId}`);
   }
   if (input.source !== undefined && input.source !== sourceId) {
     throw new UsageError(`--source: the payment came in by ${sourceId}`);
   }
   const source = await findSimulatedSource(context, merchant, { provider: input.provider, source: sourceId });
-  const amountMinor = input.amount === undefined ? amountPaid : minorUnits(input.amount, paidIn);
-  return { source, money: { paymentId, amountMinor, currency: paidIn, customerId } };
+  const amountMinor = input.amount === undefined ? amountPaid : parseAmount(input.amount, paidIn);
+  return { payment, source, money: { paymentId, amountMinor, currency: paidIn, customerId } };
+}
+
+/** What was refunded of it so far. */
+function refundedOf({ parts }: Payment): number {
+  const refunds = parts.filter(({ kind, state }) => kind === 'refund' && state === 'succeeded');
+  return refunds.reduce((sum, { amountMinor }) => sum + (amountMinor ?? 0), 0);
 }
 
 async function deliver(
-  money: SimulatedMoney,
-  source: SimulatedSource,
+  { source, money }: { readonly source: SimulatedSource; readonly money: SimulatedMoney },
   { url, wait }: Target,
   { db, clock, config }: CliContext,
 ): Promise<Result> {
   const { merchantId, sourceId, provider } = source;
   const { currency: moneyIn, customerId, paymentId } = money;
   if (minorFromInteger(provider, moneyIn, money.amountMinor) !== money.amountMinor) {
-    refuse('NOT_IMPLEMENTED', `${provider} counts ${moneyIn} in another unit than wallets do, which is not simulated.`);
+    giveUp(`${provider} counts ${moneyIn} in another unit than wallets do, which is not simulated.`);
   }
   const [newest] = source.secrets;
-  const secret = newest ?? refuse('CONFLICT', `${sourceId} has no webhook secret.`);
+  const secret = newest ?? giveUp(`${sourceId} has no webhook secret.`);
   const balance = async () => {
-    const wallets = await readWallets(db, [merchantId], [customerId]);
+    const wallets = await readWallets(db, merchantId, [customerId]);
     return wallets.find((wallet) => wallet.currency === moneyIn)?.balance ?? 0;
   };
   const before = await balance();
-  const { type, delivery } = simulatedEvent(provider, money, secret.reveal(), clock.now());
+  const { type, delivery } =
+    simulatedEvent(provider, money, { secret: secret.reveal(), now: clock.now() }) ??
+    giveUp(`${provider} tells nothing of disputes; simulate a refund instead.`);
   const address = webhookAddress(url, source, config);
   await sendDelivery(address, source, delivery);
   // Loaded only now: the adapters bring providers' SDKs.
   const { PROVIDERS } = await import('../providers/index.ts');
-  const event = await followDelivery(db, source, PROVIDERS[provider].deliveryKey(delivery), wait * 1000);
+  const event = await followDelivery(db, source, {
+    deliveryKey: PROVIDERS[provider].deliveryKey(delivery),
+    waitMs: wait * 1000,
+  });
   if (event === null) {
-    return refuse(
-      'NOT_FOUND',
-      `The service at ${address} took the event, but works on another database than this command.`,
-    );
+    return giveUp(`The service at ${address} took the event, but works on another database than this command.`);
   }
   const after = await balance();
   const body: unknown = JSON.parse(delivery.rawBody.toString());

@@ -1,20 +1,23 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { SECRET_VARIABLES } from '../config/env.ts';
 import type { Secret } from '../crypto/secret.ts';
-import { findConfigured, requireRecord } from '../http/admin/sources.ts';
 import {
   addWebhookSecret,
   changeSource,
   createSource,
   findSource,
   removeWebhookSecret,
+  sourceAccounts,
   sourcesOf,
 } from '../merchants/administration.ts';
+import { findingsOf } from '../merchants/source-findings.ts';
 import { sourcesWithPayments } from '../payments/list.ts';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
+import { CAPTURE_RULES, CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { text } from '../views/fields.ts';
-import { configuredResponse, recordResponse } from '../views/source.ts';
+import { configuredResponse, findingResponse, findingText, recordResponse } from '../views/source.ts';
+import { addAdoptSourceCommand } from './adopt.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
 import { properties, table, time } from './output.ts';
 import { readSecret, readWebhookSecret } from './secret-input.ts';
@@ -59,7 +62,22 @@ const settings = {
     'whose a payment is that does not say: create (at first), linked or named',
     oneOf(CUSTOMER_LINK_RULES).optional(),
   ),
+  capture: takes(
+    '--capture <rule>',
+    'whether an authorisation is the money: automatic (at first), or manual, where only captures are (Adyen)',
+    oneOf(CAPTURE_RULES).optional(),
+  ),
 };
+
+const accounts = takes(
+  '--accounts <names>',
+  "the provider's own names of the accounts it answers for, with commas between them; none are learnt from events then",
+  z
+    .string()
+    .transform((list) => list.split(',').map((one) => one.trim()))
+    .pipe(z.array(text(200, 1)).max(100))
+    .optional(),
+);
 
 /** Provider accounts, by which events come in. */
 export function addSourceCommands(group: Command): void {
@@ -67,6 +85,7 @@ export function addSourceCommands(group: Command): void {
   addChangingCommands(group);
   addSwitchCommands(group);
   addSecretCommands(group);
+  addAdoptSourceCommand(group);
 }
 
 const NO_SOURCES = `No sources. Set STRIPE_WEBHOOK_SECRET, or that of another provider, here and where the service runs; or store one:
@@ -88,7 +107,10 @@ function addReadingCommands(group: Command): void {
       'A source of the environment is known where its variables are set. One that payments came in by, but that is neither set here nor stored, is shown as not known here.',
     takes: {},
     async run(_, { admin, db }, { merchantId }) {
-      const configured = admin.sources.configured(merchantId).map(configuredResponse);
+      const accounts = await sourceAccounts(admin, merchantId);
+      const configured = admin.sources
+        .configured(merchantId)
+        .map((one) => configuredResponse(one, accounts.get(one.sourceId) ?? []));
       const items = [...configured, ...(await sourcesOf(admin, merchantId)).map(recordResponse)];
       const known = new Set(items.map((one) => one.source_id));
       const strangers = (await sourcesWithPayments(db, merchantId)).filter((id) => !known.has(id));
@@ -100,13 +122,16 @@ function addReadingCommands(group: Command): void {
         one.metadata,
         one.refunds,
         one.secrets.map((secret) => `${secret.purpose} ${secret.hint}`).join(', '),
+        one.accounts.join(', '),
         one.enabled ? 'enabled' : 'disabled',
       ]);
-      const unknownRows = strangers.map((id) => [id, null, null, null, null, null, null, 'not known here']);
-      const header = ['source', 'provider', 'name', 'purpose', 'metadata', 'refunds', 'secrets', 'state'];
-      const advice = strangers.length === 0 ? '' : `\n\n${strangers.map(whereToSet).join('\n')}`;
+      const unknownRows = strangers.map((id) => [id, null, null, null, null, null, null, null, 'not known here']);
+      const header = ['source', 'provider', 'name', 'purpose', 'metadata', 'refunds', 'secrets', 'accounts', 'state'];
+      const findings = await findingsOf(admin, merchantId);
+      const lines = [...strangers.map(whereToSet), ...findings.map(findingText)];
+      const advice = lines.length === 0 ? '' : `\n\n${lines.join('\n')}`;
       return {
-        json: { items, not_known_here: strangers },
+        json: { items, not_known_here: strangers, findings: findings.map(findingResponse) },
         text: `${table(header, [...rows, ...unknownRows], NO_SOURCES)}${advice}`,
       };
     },
@@ -118,8 +143,10 @@ function addReadingCommands(group: Command): void {
     takes: { sourceId },
     async run(input, { admin }, { merchantId }) {
       const key = { merchantId, sourceId: input.sourceId };
-      const configured = findConfigured(admin, key);
-      return shown(configured === null ? recordResponse(await findSource(admin, key)) : configuredResponse(configured));
+      const configured = admin.sources.findConfigured(key);
+      if (configured === null) return shown(recordResponse(await findSource(admin, key)));
+      const accounts = await sourceAccounts(admin, merchantId);
+      return shown(configuredResponse(configured, accounts.get(input.sourceId) ?? []));
     },
   });
 }
@@ -133,6 +160,7 @@ function addChangingCommands(group: Command): void {
       provider: takes('--provider <name>', PROVIDER_NAMES.join(', '), oneOf(PROVIDER_NAMES)),
       name: takes('--name <text>', 'what people call it', text(200, 1)),
       ...settings,
+      accounts,
       webhookSecretStdin,
       apiKeyStdin,
       apiKeyEnv,
@@ -150,8 +178,10 @@ function addChangingCommands(group: Command): void {
         metadata: input.metadata ?? null,
         refunds: input.refunds ?? 'auto',
         customerLinkRule: input.customers ?? 'create',
+        capture: input.capture ?? 'automatic',
         webhookSecret: await readWebhookSecret(input.webhookSecretStdin),
         apiKey: await readApiKey(input),
+        accounts: input.accounts ?? [],
       };
       return shown(recordResponse(await createSource(admin, merchantId, source)));
     },
@@ -165,6 +195,7 @@ function addChangingCommands(group: Command): void {
       sourceId,
       name: takes('--name <text>', 'what people call it', text(200, 1).optional()),
       ...settings,
+      accounts,
       apiKeyStdin,
       apiKeyEnv,
       removeApiKey: flag('--remove-api-key', "forget the key of the provider's API"),
@@ -177,7 +208,7 @@ function addChangingCommands(group: Command): void {
       const apiKey = removeApiKey ? null : ((await readApiKey(input)) ?? undefined);
       const change = definedOnly({ ...rest, customerLinkRule: customers, apiKey });
       if (Object.keys(change).length === 0) throw new UsageError('there is nothing to change');
-      const key = requireRecord(admin, { merchantId: merchant.merchantId, sourceId: wanted });
+      const key = admin.sources.requireStored({ merchantId: merchant.merchantId, sourceId: wanted });
       return shown(recordResponse(await changeSource(admin, key, change)));
     },
   });
@@ -193,7 +224,7 @@ function addSwitchCommands(group: Command): void {
       summary,
       takes: { sourceId },
       async run(input, { admin }, { merchantId }) {
-        const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+        const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
         return shown(recordResponse(await changeSource(admin, key, { enabled })));
       },
     });
@@ -208,7 +239,7 @@ function addSecretCommands(group: Command): void {
     takes: { sourceId, webhookSecretStdin },
     async run(input, { admin }, { merchantId }) {
       const secret = await readWebhookSecret(input.webhookSecretStdin);
-      const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+      const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
       return shown(recordResponse(await addWebhookSecret(admin, key, secret)));
     },
   });
@@ -218,7 +249,7 @@ function addSecretCommands(group: Command): void {
     summary: 'Remove a webhook secret that the provider no longer signs with',
     takes: { sourceId, secretId: takes('<secret-id>', 'sec_…, as "sources show" lists them', id) },
     async run(input, { admin }, { merchantId }) {
-      const key = requireRecord(admin, { merchantId, sourceId: input.sourceId });
+      const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
       return shown(recordResponse(await removeWebhookSecret(admin, key, input.secretId)));
     },
   });
@@ -235,6 +266,8 @@ function shown(one: ReturnType<typeof recordResponse>): Result {
     metadata: one.metadata,
     refunds: one.refunds,
     customers: one.customer_link_rule,
+    accounts: one.accounts.join(', ') || null,
+    capture: one.capture,
     webhooks: `POST https://…${one.webhook_path}`,
     changed: time(one.updated_at),
   });

@@ -49,11 +49,11 @@ export function oneOf<const Values extends readonly [string, ...string[]]>(value
   return z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
 }
 
-/** An id of ours. */
+/** An id that Chokin made, such as `evt_…`. */
 export const id = z.string().regex(/^[A-Za-z0-9_-]{1,200}$/, 'wants an id');
 
 /** `12.50` USD as 1250, never by way of a float. @throws {UsageError} */
-export function minorUnits(text: string, currency: string): number {
+export function parseAmount(text: string, currency: string): number {
   const digits = decimals(currency);
   const example = digits === 0 ? '12' : `12.${'5'.padEnd(digits, '0')}`;
   const [, whole = '', fraction = ''] = /^(\d{1,16})(?:\.(\d+))?$/.exec(text) ?? [];

@@ -2,19 +2,20 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { refuseUnknownCustomer, requireCustomer } from '../customers/store.ts';
-import { type Refusal, RefusalError } from '../errors.ts';
-import { publicRefusal, toPosting } from '../http/routes/posting.ts';
-import { walletListResponse } from '../http/routes/wallets.ts';
+import { type Refusal, refuse } from '../errors.ts';
 import type { Entry, Wallet } from '../ledger/entry.ts';
 import { listEntries } from '../ledger/history.ts';
 import { readWallets } from '../ledger/store.ts';
 import { formatMinor } from '../money.ts';
 import { entryResponse } from '../views/entry.ts';
 import { currency, text } from '../views/fields.ts';
+import { toPosting } from '../views/posting.ts';
+import { walletListResponse } from '../views/wallet.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
+import { giveUp } from './give-up.ts';
 import { alignRight, note, properties, table, time } from './output.ts';
 import { limitOption, moreAfter } from './paging.ts';
-import { count, minorUnits } from './values.ts';
+import { count, parseAmount } from './values.ts';
 
 const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
 const EVERYTHING = {
@@ -36,13 +37,13 @@ export function addWalletCommands(group: Command): void {
       entries: takes('--entries <count>', 'the last so many entries as well', count(1, 1000).optional()),
     },
     async run(input, { db, config }, { merchantId }) {
-      const wallets = await readWallets(db, [merchantId], [input.customerId]);
+      const wallets = await readWallets(db, merchantId, [input.customerId]);
       if (wallets.length === 0) refuseUnknownCustomer(input.customerId);
       const list = walletListResponse(wallets, config.FX_RATES_USD);
       const held = walletTable(wallets);
       if (input.entries === undefined) return { json: list, text: held };
       const page = { ...EVERYTHING, pageSize: input.entries, pageNumber: 0 };
-      const entries = (await listEntries(db, merchantId, input.customerId, page)).map(entryResponse);
+      const entries = (await listEntries(db, { merchantId, customerId: input.customerId }, page)).map(entryResponse);
       return { json: { ...list, entries }, text: `${held}\n\n${entryTable(entries)}` };
     },
   });
@@ -62,15 +63,18 @@ export function addWalletCommands(group: Command): void {
         key: takes('--key <text>', 'the idempotency key (default: a new one, which is shown)', text(255, 1).optional()),
       },
       async run({ key: chosenKey, ...input }, context, { merchantId }) {
-        const amount = minorUnits(input.amount, input.currency);
+        const amount = parseAmount(input.amount, input.currency);
         const key = chosenKey ?? `cli_${randomUUID()}`;
         const { currency: wanted, reason } = input;
         const body = { amount, currency: wanted, entry_type: direction, reason, idempotency_key: key };
         const ledger = await context.ledger();
-        // Said before, since afterwards may be too late: whoever does not learn the outcome needs it to ask again.
+        // Printed before the request: if its outcome is lost, the key is needed to repeat it safely.
         if (chosenKey === undefined) note(`Idempotency key: ${key} (repeat with --key if in doubt)`);
         const outcome = await ledger.post(toPosting(merchantId, input.customerId, body));
-        if (outcome.kind === 'refused') throw new RefusalError(inMajorUnits(publicRefusal(outcome), wanted));
+        if (outcome.kind === 'refused') {
+          const { refusal } = outcome;
+          return refusal.code === 'INSUFFICIENT_WALLET_FUNDS' ? giveUp(shortage(refusal)) : refuse(refusal);
+        }
         if (outcome.kind === 'repeated') note('This was done before under the same key, and is not done again.');
         return posted(outcome.entry);
       },
@@ -90,9 +94,8 @@ function addEntriesCommand(group: Command): void {
     },
     async run(input, { db }, { merchantId }) {
       const page = { currency: input.currency, beforeSeq: input.before ?? null, pageSize: input.limit, pageNumber: 0 };
-      const entries = (await listEntries(db, merchantId, input.customerId, { ...EVERYTHING, ...page })).map(
-        entryResponse,
-      );
+      const key = { merchantId, customerId: input.customerId };
+      const entries = (await listEntries(db, key, { ...EVERYTHING, ...page })).map(entryResponse);
       if (entries.length === 0) await requireCustomer(db, merchantId, input.customerId);
       // By the number of the last one shown, so that entries written meanwhile shift nothing.
       const more = moreAfter(entries.length, input.limit, `--before ${entries.at(-1)?.seq}`);
@@ -101,6 +104,7 @@ function addEntriesCommand(group: Command): void {
   });
 }
 
+/** Wallets as a table for the terminal; amounts are in the currency's major unit. */
 export function walletTable(wallets: readonly Wallet[]): string {
   const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
   return table(
@@ -112,6 +116,7 @@ export function walletTable(wallets: readonly Wallet[]): string {
 
 type EntryResponse = ReturnType<typeof entryResponse>;
 
+/** Entries as a table for the terminal; amounts are in the currency's major unit. */
 export function entryTable(entries: readonly EntryResponse[]): string {
   const signed = (one: EntryResponse) => `${one.is_credit ? '+' : '-'}${formatMinor(one.amount, one.currency)}`;
   const changes = alignRight(entries.map(signed));
@@ -143,15 +148,7 @@ function posted(entry: Entry): Result {
   return { json, text: lines };
 }
 
-const shortage = z.object({ available: z.number(), required: z.number() });
-
-/** The ledger speaks of minor units, as the API does; whoever wrote 12.50 wants to read 12.50. */
-function inMajorUnits(refused: Refusal, wanted: string): Refusal {
-  if (refused.code !== 'INSUFFICIENT_WALLET_FUNDS') return refused;
-  const { available, required } = shortage.parse(refused.details);
-  const holds = formatMinor(available, wanted);
-  return {
-    ...refused,
-    message: `Insufficient balance: ${holds} is available, ${formatMinor(required, wanted)} required.`,
-  };
+/** Words a refusal in major units, as amounts are typed here; the API uses minor units. */
+function shortage({ currency: wanted, available, required }: Refusal<'INSUFFICIENT_WALLET_FUNDS'>): string {
+  return `Insufficient balance: ${formatMinor(available, wanted)} is available, ${formatMinor(required, wanted)} required.`;
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { SecretBox } from '../crypto/secret-box.ts';
 import { readInstallationId } from '../db/installation.ts';
-import { RefusalError, refusal, refuse } from '../errors.ts';
+import { RefusalError } from '../errors.ts';
 import { listMerchants } from '../merchants/merchant-store.ts';
 import { countElsewhere, type EndpointsElsewhere } from '../outgoing/endpoints-elsewhere.ts';
 import type { MoveStep } from '../outgoing/move/move.ts';
@@ -15,8 +15,10 @@ import { isSvixError, readSvixFailure } from '../outgoing/svix/answers.ts';
 import { type ApplicationIdentity, identitiesFrom } from '../outgoing/svix/applications.ts';
 import { checkSvix } from '../outgoing/svix/check.ts';
 import { describeSvixFailure } from '../outgoing/svix/failures.ts';
+import { publicRefusal } from '../views/refusals.ts';
 import { addCommand, flag, takes } from './command.ts';
 import type { CliContext } from './context.ts';
+import { giveUp } from './give-up.ts';
 import { printError, progressLine, properties, table } from './output.ts';
 import { oneOf } from './values.ts';
 
@@ -30,7 +32,7 @@ const merchant = takes(
 );
 const dryRun = flag('--dry-run', 'only show what would be done');
 
-/** Who sends webhooks, and what of the merchants' endpoints lies where. */
+/** Which sender delivers webhooks, and where each merchant's endpoints are kept. */
 export function addWebhookCommands(group: Command): void {
   addStatusCommand(group);
   addMoveCommand(group);
@@ -149,7 +151,7 @@ async function adoptOrSay(
     return await adopt(account, identity, isDryRun);
   } catch (error) {
     if (!(error instanceof RefusalError)) throw error;
-    printError(error.refusal.message);
+    printError(publicRefusal(error.refusal).message);
     return { outcome: 'refused', endpoints: [] };
   }
 }
@@ -177,7 +179,8 @@ async function forMerchants<T>(
     try {
       results.push({ merchantId: id, result: await work(await identityOf(id)) });
     } catch (error) {
-      throw svixRefusal(error, context, where);
+      if (isSvixError(error)) giveUp(describeSvixFailure(readSvixFailure(error, context.clock.now()), where));
+      throw error;
     }
   }
   progressLine(null);
@@ -207,15 +210,7 @@ function svixAccount({ config, clock, pool }: CliContext): SvixAccount | null {
 
 function requireSvix(context: CliContext): SvixAccount {
   const account = svixAccount(context);
-  return account ?? refuse('CONFLICT', 'This reads and writes Svix: set SVIX_TOKEN (and SVIX_SERVER_URL) for it.');
-}
-
-/** What Svix's client threw, in words that say who can mend it; other errors as they are. */
-function svixRefusal(error: unknown, { clock }: CliContext, where: string): unknown {
-  if (!isSvixError(error)) return error;
-  return new RefusalError(
-    refusal('SERVICE_UNAVAILABLE', describeSvixFailure(readSvixFailure(error, clock.now()), where)),
-  );
+  return account ?? giveUp('This reads and writes Svix: set SVIX_TOKEN (and SVIX_SERVER_URL) for it.');
 }
 
 function stepResponse(merchantId: string, step: MoveStep) {

@@ -1,9 +1,10 @@
 import { audit } from '../audit/checks.ts';
 import { renderAudit } from '../audit/report.ts';
+import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
-import { createPool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
+import { Runtime } from '../runtime.ts';
 import { createLogger } from '../telemetry/log.ts';
 import { runCommand } from './command.ts';
 
@@ -17,19 +18,20 @@ src/ledger/README.md, prints the books and every disagreement, and exits 1 if th
 async function main(switches: ReadonlySet<string>): Promise<void> {
   const { config, databaseUrl } = await locateDatabase(loadConfig());
   const logger = createLogger(config.LOG_LEVEL, 'audit');
-  const pool = createPool({
+  const runtime = new Runtime({
+    config,
     databaseUrl,
-    applicationName: 'chokin-audit',
-    maxConnections: 1,
     logger,
-    statementTimeoutMs: 0,
+    clock: systemClock,
+    name: 'chokin-audit',
+    maxConnections: 1,
   });
   try {
-    const report = await audit(autocommit(pool));
+    const report = await audit(autocommit(runtime.scanPool()), runtime.settings);
     console.log(switches.has('json') ? JSON.stringify(report, null, 2) : renderAudit(report));
     if (report.disagreements.length > 0) process.exitCode = 1;
   } finally {
-    await pool.end();
+    await runtime.close();
   }
 }
 

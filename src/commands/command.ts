@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util';
 import { explain } from './explain.ts';
 
-/** A command that takes `--help` and perhaps switches, as every `npm run` of this project does. */
+/** A command of `npm run`: it takes `--help` and perhaps switches. */
 export interface Command<Switch extends string> {
   readonly help: string;
   readonly switches?: readonly Switch[];
   run(switches: ReadonlySet<string>): Promise<void>;
 }
 
-/** Runs a command of this process: help to the output, a failure as one message to the error output with exit code 1. */
+/** Runs a command. Help goes to standard output; a failure is one message on standard error, with exit code 1. */
 export function runCommand<Switch extends string>({ help, switches = [], run }: Command<Switch>): void {
   start().catch((error: unknown) => {
     console.error(explain(error));

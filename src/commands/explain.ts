@@ -1,5 +1,7 @@
 import { ConfigError, VARIABLES } from '../config/env.ts';
 import { ENV_FILE, fromFile } from '../config/environment.ts';
+import { RefusalError } from '../errors.ts';
+import { publicRefusal } from '../views/refusals.ts';
 
 const NO_DATABASE = 'Is Postgres running, and is DATABASE_URL right? (Without one: is npm start running?)';
 const HINTS: Readonly<Record<string, string>> = {
@@ -15,8 +17,9 @@ const HINTS: Readonly<Record<string, string>> = {
     'The user in DATABASE_URL may not do this. Run npm run migrate as the owner, and see "The users of the database" in docs/operating.md.',
 };
 
-/** The message for a person at a terminal: what went wrong and, where it is known, what to do. */
+/** The message for a person at a terminal: what went wrong and, if it is known, what to do. */
 export function explain(error: unknown): string {
+  if (error instanceof RefusalError) return withOrigins(publicRefusal(error.refusal).message);
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const hint = HINTS[code];
@@ -26,7 +29,7 @@ export function explain(error: unknown): string {
   return error instanceof ConfigError ? text : withOrigins(text);
 }
 
-/** Whoever reads of a variable looks for it in the environment first. */
+/** Adds which variables of the message come from the `.env` file, since people look in the environment first. */
 function withOrigins(text: string): string {
   const words = new Set(text.match(/[A-Z][A-Z_]+/g));
   const names = fromFile(VARIABLES.filter((name) => words.has(name)));

@@ -3,21 +3,22 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
+import { closeRelease } from '../db/installation.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
+import { Tx } from '../db/transaction.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { runCommand } from './command.ts';
 
 const MIGRATIONS_DIR = join(import.meta.dirname, '../../migrations');
 
-/** Any number, the same in every release: it makes migrators of one database take turns. */
+/** The number of the lock by which migrations of one database take turns. It may be any, but must be the same in every release. */
 const MIGRATE_LOCK = 6_301_873_202;
 
 /**
- * A migration needs a table for itself for a moment, and whoever comes after it queues behind it: if it waited for a long
- * audit to end, the whole service would. So it gives way before a posting's own patience (3 s, pool.ts) is over, and
- * comes back a little later.
+ * A migration locks a table for a moment. While it waits for this lock, all later statements wait behind it: if it waited for a
+ * long audit, so would the whole service. So it gives up before a posting does (3 s, pool.ts), and tries again a little later.
  */
 const LOCK_TIMEOUT_MS = 2_000;
 const RETRY_AFTER_MS = 3_000;
@@ -26,37 +27,82 @@ const MAX_ATTEMPTS = 100;
 export interface MigrateOptions {
   /** The folder of the SQL files; that of this release unless given. */
   readonly dir?: string;
+  /** Notes that no process of an older release runs any more. `again`: also if it was noted before; `once`: only if it was not. */
+  readonly closeRelease?: 'again' | 'once';
 }
 
 /**
- * Brings the database to this release's schema: our tables by the numbered SQL files, then the queues, then the roles of
- * web and worker. Safe to run again, also after it was killed at any point, and from several processes at once: they take
- * turns, and the later ones find nothing to do.
+ * Brings the database to this release's schema: our tables by the numbered SQL files, then the queues, then the roles of web
+ * and worker. It may be run again, also after it was killed at any point. Several processes may run it at once: they take turns,
+ * and the later ones find nothing to do.
  * @returns the names of the migrations that were new
  */
 export async function migrate(
   databaseUrl: string,
   logger: Logger,
-  { dir = MIGRATIONS_DIR }: MigrateOptions = {},
+  { dir = MIGRATIONS_DIR, closeRelease: when }: MigrateOptions = {},
 ): Promise<string[]> {
   const client = new pg.Client({
     connectionString: databaseUrl,
     application_name: 'chokin-migrate',
     connectionTimeoutMillis: 10_000,
   });
-  // Lost while the queues are made, by connections of their own; the next statement fails of it.
+  // The connection may be lost while pg-boss makes the queues through others; then the next statement fails.
   client.on('error', (error) => logger.warn({ err: error }, 'the database connection was lost'));
   await client.connect();
   try {
-    await client.query('select pg_advisory_lock($1)', [MIGRATE_LOCK]);
+    await awaitTurn(client);
     await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
     const applied = await runMigrations(client, dir, logger);
     await installQueues(databaseUrl, logger);
     const sql = await installRoles(client);
     if (sql.length > 0) logger.warn({ sql }, LEFT_OUT);
+    if (when !== undefined) await closeRelease(new Tx(client), when);
+    await buildIndexes(client, logger);
     return applied;
   } finally {
     await client.end();
+  }
+}
+
+/**
+ * Waits until no other migration runs. By asking again and again: a statement that waits would be waited for by another
+ * migration that builds an index, and both would wait for ever.
+ */
+async function awaitTurn(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [MIGRATE_LOCK]);
+    if (rows[0]?.taken === true) return;
+    await delay(TURN_MS);
+  }
+}
+
+const TURN_MS = 100;
+
+/**
+ * Indexes of tables that may be large. A migration would hold up every write while it builds one; these are built while others write,
+ * outside of any transaction. Until one is there, what uses it is slow and right.
+ */
+const INDEXES: Readonly<Record<string, string>> = {
+  // What retention looks for. Few rows change their place in it: one when it is settled, and one when it is forgotten.
+  provider_event_to_forget: `provider_event (merchant_id, state, settled_at, event_id)
+    where state in ('applied', 'ignored') and body_removed_at is null`,
+  wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
+};
+
+/** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
+async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
+  for (const [name, definition] of Object.entries(INDEXES)) {
+    const { rows } = await client.query<{ valid: boolean }>(
+      'select indisvalid as valid from pg_index where indexrelid = to_regclass($1)',
+      [`public.${name}`],
+    );
+    if (rows[0]?.valid === true) continue;
+    // It waits for transactions that are under way, and keeps nobody from anything meanwhile.
+    await client.query('set lock_timeout = 0');
+    if (rows.length > 0) await client.query(`drop index concurrently public.${name}`);
+    logger.info({ index: name }, 'an index is being built');
+    await client.query(`create index concurrently ${name} on public.${definition}`);
   }
 }
 
@@ -71,7 +117,7 @@ async function runMigrations(client: pg.Client, dir: string, logger: Logger): Pr
         dbClient: client,
         dir,
         direction: 'up',
-        // One at a time, each in its own transaction, so that only the one that was held up is repeated.
+        // One migration at a time, each in its own transaction, so that only one that had to give up is repeated.
         count: 1,
         migrationsTable: 'schema_migration',
         checkOrder: true,
@@ -81,7 +127,7 @@ async function runMigrations(client: pg.Client, dir: string, logger: Logger): Pr
       if (next === undefined) return applied;
       applied.push(next.name);
     } catch (error) {
-      // Tables that it takes one after another may be taken the other way round by the service: a deadlock.
+      // Deadlocks count too: the service may lock the same tables in the opposite order.
       if (!(isHeldUp(error) || isRaceLost(error)) || attempt >= MAX_ATTEMPTS) throw error;
       logger.info('the service is busy with a table that is to change; trying again');
       await client.query('rollback');
@@ -93,16 +139,23 @@ async function runMigrations(client: pg.Client, dir: string, logger: Logger): Pr
 const HELP = `Usage: npm run migrate
 
 Brings the database that DATABASE_URL names to this release's schema and queues. Run it once at each
-release, before the new web and worker processes start (the Procfile does). Running it again is harmless.`;
+release, before the new web and worker processes start (the Procfile does). Running it again is harmless.
 
-async function main(): Promise<void> {
+  --close-release   note as well that the last process of the release before has ended: from now on the audit
+                    takes an entry without a hash for a forgery. Without it, that begins a week after the migration.`;
+
+async function main(switches: ReadonlySet<string>): Promise<void> {
   const config = loadConfig();
   if (config.DATABASE_URL === undefined)
     throw new Error('DATABASE_URL: wants the database to migrate (npm start migrates its embedded one by itself)');
   const logger = createLogger(config.LOG_LEVEL, 'migrate');
   warnOfUnknownVariables(logger);
-  const applied = await migrate(config.DATABASE_URL.reveal(), logger);
+  const applied = await migrate(
+    config.DATABASE_URL.reveal(),
+    logger,
+    switches.has('close-release') ? { closeRelease: 'again' } : {},
+  );
   console.log(applied.length === 0 ? 'The database is up to date.' : `Applied ${applied.join(', ')}.`);
 }
 
-if (import.meta.main) runCommand({ help: HELP, run: main });
+if (import.meta.main) runCommand({ help: HELP, switches: ['close-release'], run: main });

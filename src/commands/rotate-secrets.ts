@@ -1,9 +1,9 @@
+import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
-import { SecretBox } from '../crypto/secret-box.ts';
-import { createPool } from '../db/pool.ts';
-import { resealSourceSecrets } from '../merchants/reencrypt.ts';
-import { resealEndpointSecrets } from '../outgoing/embedded/reencrypt.ts';
+import { reencryptSourceSecrets } from '../merchants/reencrypt.ts';
+import { reencryptEndpointSecrets } from '../outgoing/embedded/reencrypt.ts';
+import { Runtime } from '../runtime.ts';
 import { createLogger } from '../telemetry/log.ts';
 import { runCommand } from './command.ts';
 
@@ -16,24 +16,25 @@ cannot be read with any of the keys; it stays as it is.`;
 
 async function main(): Promise<void> {
   const { config, databaseUrl } = await locateDatabase(loadConfig());
-  const box = new SecretBox(config.ENCRYPTION_KEY);
+  const logger = createLogger(config.LOG_LEVEL, 'rotate-secrets');
+  const name = 'chokin-rotate-secrets';
+  const runtime = new Runtime({ config, databaseUrl, logger, clock: systemClock, name, maxConnections: 1 });
+  const { box } = runtime;
   if (!box.canSeal) {
     throw new Error('ENCRYPTION_KEY: wants the key to encrypt with, 32 random bytes (openssl rand -base64 32)');
   }
-  const logger = createLogger(config.LOG_LEVEL, 'rotate-secrets');
-  const pool = createPool({ databaseUrl, applicationName: 'chokin-rotate-secrets', maxConnections: 1, logger });
   try {
     const results = {
-      'source secrets': await resealSourceSecrets(pool, box),
-      'endpoint secrets': await resealEndpointSecrets(pool, box),
+      'source secrets': await reencryptSourceSecrets(runtime.pool, box),
+      'endpoint secrets': await reencryptEndpointSecrets(runtime.pool, box),
     };
-    for (const [what, { current, resealed, unreadable }] of Object.entries(results)) {
-      console.log(`${what}: ${resealed} encrypted anew, ${current} already were, ${unreadable.length} unreadable`);
+    for (const [what, { current, reencrypted, unreadable }] of Object.entries(results)) {
+      console.log(`${what}: ${reencrypted} encrypted anew, ${current} already were, ${unreadable.length} unreadable`);
       for (const problem of unreadable) console.log(`  ${problem}`);
       if (unreadable.length > 0) process.exitCode = 1;
     }
   } finally {
-    await pool.end();
+    await runtime.close();
   }
 }
 

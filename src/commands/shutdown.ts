@@ -1,17 +1,17 @@
 import type { Logger } from '../telemetry/log.ts';
 import { standardOutput } from '../telemetry/log-sink.ts';
 
-/** Platforms send SIGKILL after 30 seconds; a process that has not stopped by itself then has lost control of how. */
+/** Platforms send SIGKILL after 30 s, so a process ends by itself before that can happen. */
 const PATIENCE_MS = 30_000;
 
-/** For the last lines of the log, where their reader is slow. */
+/** How long to wait for a slow reader of the log to take the last lines. */
 const LOG_PATIENCE_MS = 1_000;
 
 export const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export type StopSignal = keyof typeof EXIT_CODES;
 
-/** npm passes a signal on to us that a terminal, or systemd, sent to it and to us. */
+/** A terminal or systemd signals both npm and this process, and npm passes its signal on: one request to stop arrives twice. */
 const SAME_SIGNAL_MS = 1_000;
 
 /** Calls `stop` at the first SIGTERM or SIGINT. Another one, more than a second later, ends the process at once. */
@@ -53,9 +53,9 @@ export function onShutdown(close: () => Promise<void>, logger: Logger): void {
 }
 
 /**
- * An exception that nothing caught, or a rejection that nothing handled, ends the process with 1 after one line in the log:
- * nobody knows what state it is in, and every state that counts is in the database. Left to Node, it would be printed
- * whole, with the values that Postgres quotes.
+ * Ends the process with 1 after an exception that nothing caught or a rejection that nothing handled: its state in memory is
+ * unknown, and all that matters is in the database. The error is one line in the log. Node itself would print the whole error,
+ * with values of rows that Postgres quotes.
  */
 export function endOnCrash(logger: Logger): void {
   let isLeaving = false;

@@ -20,12 +20,12 @@ export async function writeDatabaseUrl(dataDir: string, databaseUrl: string): Pr
 }
 
 /** The URL that {@link writeDatabaseUrl} left, or null. */
-export async function readDatabaseUrl(dataDir: string): Promise<string | null> {
+async function readDatabaseUrl(dataDir: string): Promise<string | null> {
   return (await readIfThere(join(dataDir, URL_FILE)))?.trim() ?? null;
 }
 
 /** The key that belongs to the embedded database, or null if none was made. */
-export async function readEncryptionKey(dataDir: string): Promise<Secret | null> {
+async function readEncryptionKey(dataDir: string): Promise<Secret | null> {
   const text = (await readIfThere(join(dataDir, KEY_FILE)))?.trim();
   return text === undefined || text === '' ? null : new Secret(text);
 }
@@ -46,7 +46,7 @@ export async function ensureEncryptionKey(dataDir: string): Promise<Secret> {
 /**
  * Where a command finds its database and the key to its secrets: in the environment, or else in the DATA_DIR of a running
  * `npm start`.
- * @throws an error that says what to set, if neither has them
+ * @throws {Error} that says what to set, if neither has them
  */
 export async function locateDatabase(config: Config): Promise<{ config: Config; databaseUrl: string }> {
   if (config.DATABASE_URL !== undefined) return { config, databaseUrl: config.DATABASE_URL.reveal() };
@@ -61,7 +61,7 @@ export async function locateDatabase(config: Config): Promise<{ config: Config; 
   return { config: { ...config, ENCRYPTION_KEY: keys }, databaseUrl };
 }
 
-/** The text of a file; null if it is not there. */
+/** The text of a file; null if it is not there. @throws {Error} if it is there and cannot be read */
 export async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');

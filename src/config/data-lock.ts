@@ -8,7 +8,7 @@ import { z } from 'zod';
 
 /** One `npm start` at a time has a data folder. */
 export interface DataLock {
-  /** Where the holder listens, for whoever tries to start a second one. */
+  /** The URL at which the holder listens, which a second start in the same folder prints. */
   announce(url: string): void;
   release(): Promise<void>;
 }
@@ -42,6 +42,7 @@ export class AlreadyRunningError extends Error {
  * the process, however that ends, so a lock never outlives its holder, and no other process that was given the same
  * number is taken for it.
  * @throws {AlreadyRunningError} if another process has it
+ * @throws {Error} that says what to set, if no socket can be made for it
  */
 export async function lockData(folder: string): Promise<DataLock> {
   await mkdir(folder, { recursive: true });
@@ -74,7 +75,7 @@ async function lockAt(path: string, folder: string): Promise<DataLock | null> {
     await delay(OTHERS_MS);
   }
   if (problem !== null) return null;
-  // If it is not ours any more, it is not closed either: that would remove the other's.
+  // A lock that was lost is not closed: that would remove the socket of the process that has it now.
   const { holder } = await ask(path);
   if (holder?.token !== self.token) throw new AlreadyRunningError(folder, holder);
   return {

@@ -19,7 +19,7 @@ export interface DatabasePlace {
 /**
  * Where the embedded database of `dataDir` lies: there, or, if we are root and the account that runs Postgres for us cannot reach it
  * (a checkout in /root), in a folder of its own in /var/lib/chokin, which `dataDir` remembers. Makes what is missing.
- * @throws an error that says what to set, if there is a cluster out of reach, or nowhere to put one
+ * @throws {Error} that says what to set, if there is a cluster out of reach, or nowhere to put one
  */
 export async function databasePlace(dataDir: string): Promise<DatabasePlace> {
   await mkdir(dataDir, { recursive: true });

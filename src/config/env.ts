@@ -10,6 +10,7 @@ import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './provider-en
 
 /** What the environment and `.env` say, parsed. `.env.example` explains every variable to the operator. */
 
+const MEBIBYTE = 1024 * 1024;
 const CURRENCY = z.string().regex(/^[A-Z]{3}$/, 'wants three-letter currency codes such as USD,INR');
 const FLAG = z.enum(['true', 'false'], 'wants true or false').transform((text) => text === 'true');
 
@@ -20,6 +21,15 @@ function wholeNumber(minimum: number, maximum: number) {
     .regex(/^\d+$/, message)
     .transform(Number)
     .refine((n) => n >= minimum && n <= maximum, message);
+}
+
+/** A number of days; 0 stands for ever. */
+function daysOrEver(minimum: number) {
+  const maximum = 36_500;
+  return wholeNumber(0, maximum).refine(
+    (days) => days === 0 || days >= minimum,
+    `wants a whole number from ${minimum} to ${maximum}, or 0 for ever`,
+  );
 }
 
 /** `USD:1000,INR:50000` as a map; each value is read by `parseValue`, which returns null for a bad one. */
@@ -44,6 +54,14 @@ function perCurrency<T>(parseValue: (text: string) => T | null, example: string)
 
 const parseMinor = (text: string): number | null =>
   /^\d{1,15}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null;
+
+/** At least 1: a payment may always grant what was paid. */
+const ratio = z.string().transform((text, context) => {
+  const rate = parseRate(text);
+  if (rate !== null && rate.numerator >= rate.denominator) return rate;
+  context.addIssue({ code: 'custom', message: 'wants a decimal of at least 1, such as 1.5' });
+  return z.NEVER;
+});
 
 const encryptionKeys = z.string().transform((text, context) => {
   const keys = text.split(',').map((part) => part.trim());
@@ -102,6 +120,7 @@ function percentDecoded(text: string): string | null {
 const BASE_SCHEMA = {
   PORT: wholeNumber(0, 65535).default(3000),
   HOST: z.string().min(1, 'wants an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
+  HEALTH_PORT: wholeNumber(0, 65535).optional(),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'wants a URL such as postgres://user:password@host:5432/chokin' })
     .transform((text) => new Secret(text))
@@ -161,8 +180,20 @@ const BASE_SCHEMA = {
     .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
     .default('41 */6 * * *'),
   RECONCILE_LOOKBACK_HOURS: wholeNumber(1, 24 * 90).default(72),
+  RETENTION_CRON: z
+    .string()
+    .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')
+    .default('35 * * * *'),
+  RETENTION_EVENT_BODY_DAYS: daysOrEver(7).default(90),
+  RETENTION_IGNORED_EVENT_DAYS: daysOrEver(1).default(14),
+  // A recovery reaches back 30 days, and would make again what is gone by then.
+  RETENTION_MESSAGE_DAYS: daysOrEver(30).default(30),
+  RETENTION_HISTORY_DAYS: daysOrEver(90).default(365),
+  MAX_BONUS_RATIO: ratio.prefault('2'),
   UNKNOWN_PAYMENT_WAIT_SECONDS: wholeNumber(0, 604_800).default(900),
+  NAMING_WAIT_SECONDS: wholeNumber(0, 604_800).default(60),
   RATE_LIMIT_PER_MINUTE: wholeNumber(0, 100_000_000).default(60_000),
+  MAX_BODY_BYTES_IN_FLIGHT: wholeNumber(16 * MEBIBYTE, 1024 * MEBIBYTE).default(64 * MEBIBYTE),
   SVIX_TOKEN: z
     .string()
     .min(1, 'wants a token')
@@ -208,7 +239,7 @@ export function loadConfig(given?: NodeJS.ProcessEnv): Config {
   return { ...base.data, ...sources };
 }
 
-/** Logs a warning that names each variable which looks like ours and is none, with the one that may have been meant. */
+/** Logs a warning that names each variable that looks like one of Chokin's but is not, with the one that may have been meant. */
 export function warnOfUnknownVariables(logger: Logger): void {
   const environment = readEnvironment();
   const providers = PROVIDER_NAMES.map((provider) => provider.toUpperCase());
@@ -234,6 +265,9 @@ function crossProblems(config: z.infer<typeof baseSchema>): string[] {
   }
   if (config.SVIX_SERVER_URL !== undefined && config.SVIX_TOKEN === undefined) {
     problems.push('SVIX_SERVER_URL: wants SVIX_TOKEN as well');
+  }
+  if (config.HEALTH_PORT !== undefined && config.HEALTH_PORT !== 0 && config.HEALTH_PORT === config.PORT) {
+    problems.push('HEALTH_PORT: wants another port than PORT');
   }
   if (config.ADMIN_KEY !== undefined && config.ADMIN_KEY.reveal() === config.API_KEY?.reveal()) {
     problems.push('ADMIN_KEY: wants another key than API_KEY');

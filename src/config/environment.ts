@@ -53,7 +53,7 @@ function readIfThere(file: string): NodeJS.Dict<string> {
     return parseEnv(readFileSync(file, 'utf8'));
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // Some keep a folder of that name, for Python.
+    // Python users may keep a folder of this name (a virtual environment); that is no mistake.
     if (code === 'ENOENT' || code === 'EISDIR') return {};
     throw new Error(`${file}: cannot be read (${String(code)}). Let this account read it, or remove it.`, {
       cause: error,

@@ -1,20 +1,20 @@
-/** A variable that looks like one of ours and is none. */
+/** A variable that looks like one of Chokin's but is not. */
 export interface UnknownVariable {
   readonly name: string;
-  /** The one of ours that comes closest. */
+  /** Chokin's variable with the nearest name. */
   readonly nearest: string;
 }
 
 /** So short or so common that other programs have variables which begin with them. */
 const COMMON = /^(?:PORT|HOST|MODE|API_KEY|DATA_DIR|LOG_LEVEL|OTEL_.*|CHOKIN_.*)$/;
-/** Whatever begins so is meant for us, or so close to it that a word about it does no harm. */
-const OUR_PREFIXES = /^(?:WALLET|LOW_BALANCE|RECONCILE|MERCHANT|FX_RATES|SVIX|WEBHOOK)_/;
+/** A variable that begins so is almost certainly meant for Chokin. */
+const CHOKIN_PREFIXES = /^(?:WALLET|LOW_BALANCE|RECONCILE|MERCHANT|FX_RATES|SVIX|WEBHOOK)_/;
 /** Letters that may be wrong, missing or too many in a slip of the hand. */
 const SLIP = 2;
 
 /**
- * Names among `set` that somebody will have meant for us: another variable of a provider (`STRIPE_SECRET`), one of ours with
- * something behind it (`DATABASE_URL_OLD`), and slips (`DATABSE_URL`). Whatever stands in .env (`fromFile`) is for us, so there names that are
+ * Names among `set` that somebody will have meant for Chokin: another variable of a provider (`STRIPE_SECRET`), a known one with
+ * something behind it (`DATABASE_URL_OLD`), and slips (`DATABSE_URL`). Whatever stands in .env (`fromFile`) is for Chokin, so there names that are
  * common elsewhere count too.
  * @param known every name that is read
  * @param providers as they begin the names of their variables: `STRIPE`
@@ -24,12 +24,12 @@ export function unknownVariables(
   known: readonly string[],
   providers: readonly string[],
 ): readonly UnknownVariable[] {
-  const ours = new Set(known);
+  const knownNames = new Set(known);
   return Object.keys(set)
-    .filter((name) => /^[A-Za-z]\w*$/.test(name) && !ours.has(name) && !name.startsWith('OTEL_'))
+    .filter((name) => /^[A-Za-z]\w*$/.test(name) && !knownNames.has(name) && !name.startsWith('OTEL_'))
     .map((name) => ({ name, nearest: nearestOf(name, known) }))
     .filter(({ name, nearest }) => {
-      if (OUR_PREFIXES.test(name) || providers.some((provider) => name.startsWith(`${provider}_`))) return true;
+      if (CHOKIN_PREFIXES.test(name) || providers.some((provider) => name.startsWith(`${provider}_`))) return true;
       const isCommon = (one: string) => COMMON.test(one) && !fromFile.has(name);
       return (
         known.some((one) => name.startsWith(`${one}_`) && !isCommon(one)) ||
@@ -48,7 +48,7 @@ function nearestOf(name: string, known: readonly string[]): string {
     const others = new Set(one.split('_'));
     return { one, shared: words.intersection(others).size / words.union(others).size, letters: distance(upper, one) };
   });
-  // A slip within a word shares fewer words than another name does, and is the likelier.
+  // A name with a misspelt word has fewer whole words in common than other names, but is the likelier one.
   const slip = scored.filter(({ letters }) => letters <= SLIP).sort((a, b) => a.letters - b.letters)[0];
   const best = slip ?? scored.sort((a, b) => b.shared - a.shared || a.letters - b.letters)[0];
   return best?.one ?? '';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
 import {
+  CAPTURE_RULES,
   CUSTOMER_LINK_RULES,
   METADATA_RULES,
   PURPOSES,
@@ -22,6 +23,16 @@ const secretList = z.string().transform((text) =>
     .filter((part) => part !== ''),
 );
 
+const accountList = secretList.pipe(
+  z.array(z.string().max(200, 'wants accounts of at most 200 characters')).min(1, 'wants an account').max(100),
+);
+
+/** Where an event of another account than the source's own may come in by it, or cannot name it itself. */
+const ACCOUNT_VARIABLE: Partial<Record<ProviderName, 'ACCOUNT' | 'ACCOUNTS'>> = {
+  stripe: 'ACCOUNT',
+  adyen: 'ACCOUNTS',
+};
+
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}`);
 
@@ -31,11 +42,14 @@ const SCHEMA = {
   METADATA: oneOf(METADATA_RULES).optional(),
   REFUNDS: oneOf(REFUND_POLICIES).default('auto'),
   CUSTOMERS: oneOf(CUSTOMER_LINK_RULES).default('create'),
+  CAPTURE: z.enum(CAPTURE_RULES, 'wants automatic or manual').default('automatic'),
   API_KEY: z
     .string()
     .regex(API_KEY_PATTERN, API_KEY_WANTED)
     .transform((text) => new Secret(text))
     .optional(),
+  ACCOUNT: accountList.optional(),
+  ACCOUNTS: accountList.optional(),
   API_URL: z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
 };
 
@@ -43,7 +57,9 @@ const schema = z.object(SCHEMA);
 
 /** The names of all these variables. */
 export const SOURCE_VARIABLES: readonly string[] = PROVIDER_NAMES.flatMap((provider) =>
-  Object.keys(SCHEMA).map((name) => `${provider.toUpperCase()}_${name}`),
+  Object.keys(SCHEMA)
+    .filter((name) => !/^ACCOUNTS?$/.test(name) || ACCOUNT_VARIABLE[provider] === name)
+    .map((name) => `${provider.toUpperCase()}_${name}`),
 );
 
 /** One provider account of the default merchant, as the environment gives it. */
@@ -58,12 +74,15 @@ export interface SourcesConfig {
   readonly sources: readonly SourceSettings[];
   /** Other addresses of the providers' APIs than their own, for all sources. */
   readonly apiUrls: ReadonlyMap<ProviderName, string>;
+  /** The accounts that a provider's source answers for, where the environment names them; else they are learnt. */
+  readonly accounts: ReadonlyMap<ProviderName, readonly string[]>;
 }
 
 /** Reads every provider's variables. @returns what is usable; `problems` gets a line for each that is not */
 export function readSources(set: Readonly<Record<string, string | undefined>>, problems: string[]): SourcesConfig {
   const sources: SourceSettings[] = [];
   const apiUrls = new Map<ProviderName, string>();
+  const accounts = new Map<ProviderName, readonly string[]>();
   for (const provider of PROVIDER_NAMES) {
     const prefix = `${provider.toUpperCase()}_`;
     const parsed = schema.safeParse(Object.fromEntries(Object.keys(SCHEMA).map((key) => [key, set[prefix + key]])));
@@ -86,6 +105,8 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
       problems.push(`${prefix}WEBHOOK_SECRET: ${wrong ?? 'wants a secret, or several separated by commas'}`);
       continue;
     }
+    const named = parsed.data[ACCOUNT_VARIABLE[provider] ?? 'ACCOUNT'];
+    if (named !== undefined) accounts.set(provider, named);
     sources.push({
       provider,
       secrets: secrets.map((secret) => new Secret(secret)),
@@ -93,8 +114,9 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
       metadata: parsed.data.METADATA ?? defaultMetadataRule(provider),
       refunds: parsed.data.REFUNDS,
       customerLinkRule: parsed.data.CUSTOMERS,
+      capture: parsed.data.CAPTURE,
       apiKey: apiKey ?? null,
     });
   }
-  return { sources, apiUrls };
+  return { sources, apiUrls, accounts };
 }

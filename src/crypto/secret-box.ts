@@ -1,5 +1,5 @@
-import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
-import type { Secret } from './secret.ts';
+import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync, randomBytes } from 'node:crypto';
+import { Secret } from './secret.ts';
 
 const ALGORITHM = 'aes-256-gcm';
 export const ENCRYPTION_KEY_BYTES = 32;
@@ -18,21 +18,27 @@ export class UnreadableSecretError extends Error {
 interface Key {
   readonly id: string;
   readonly bytes: Buffer;
+  /** A separate key for hashes, so that a hash tells nothing of a sealed text. */
+  readonly hashKey: Buffer;
 }
 
 /**
  * Encrypts the secrets that the database keeps, by AES-256-GCM with a random 96-bit nonce each (NIST SP 800-38D, 8.2.2).
- * A sealed text carries the id of its key, so that old keys can stand beside the newest until everything is sealed anew.
+ * A sealed text carries the id of its key, so that old keys can be kept beside the newest until everything is encrypted again.
  */
 export class SecretBox {
   readonly #keys: readonly Key[];
 
-  /** @param keys base64 or hexadecimal, 32 bytes each; the first seals, all of them open */
+  /**
+   * @param keys base64 or hexadecimal, 32 bytes each. The first one seals; each of them opens.
+   * @throws {Error} if one is not 32 bytes
+   */
   constructor(keys: readonly Secret[]) {
     this.#keys = keys.map((key) => {
       const bytes = decodeEncryptionKey(key.reveal());
       if (bytes === null) throw new Error('an encryption key is not 32 bytes');
-      return { id: hash('sha256', bytes, 'hex').slice(0, 8), bytes };
+      const hashKey = Buffer.from(hkdfSync('sha256', bytes, '', 'chokin secret hash', ENCRYPTION_KEY_BYTES));
+      return { id: hash('sha256', bytes, 'hex').slice(0, 8), bytes, hashKey };
     });
   }
 
@@ -43,7 +49,7 @@ export class SecretBox {
 
   /**
    * @param place what the secret belongs to: a sealed text copied to another place does not open there
-   * @throws if there is no key
+   * @throws {Error} if there is no key
    */
   seal(text: string, place: string): string {
     const [key] = this.#keys;
@@ -55,7 +61,7 @@ export class SecretBox {
     return `v1.${key.id}.${Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]).toString('base64url')}`;
   }
 
-  /** As it is where there is no key yet; `npm run rotate-secrets` seals it once there is one. */
+  /** Seals the text if there is a key, else returns it as it is; `npm run rotate-secrets` seals it later. */
   sealIfPossible(text: string, place: string): string {
     return this.canSeal ? this.seal(text, place) : text;
   }
@@ -84,11 +90,37 @@ export class SecretBox {
     }
   }
 
-  /** Whether it was sealed with the newest key. */
+  /** The same, where an answer for each of several is wanted: the secret, or why it cannot be read. */
+  tryToOpen(stored: string, place: string): Secret | UnreadableSecretError {
+    try {
+      return new Secret(this.open(stored, place));
+    } catch (error) {
+      if (error instanceof UnreadableSecretError) return error;
+      throw error;
+    }
+  }
+
+  /**
+   * HMAC-SHA256 of a secret under each key, the newest first. Two secrets are equal if they have a hash in common. So equal
+   * secrets are found without opening all of them, and a stolen table does not show whether it holds a secret that is known.
+   */
+  keyedHashes(text: string): readonly Buffer[] {
+    return this.#keys.map(({ hashKey }) => createHmac('sha256', hashKey).update(text).digest());
+  }
+
+  /** Whether the text was sealed with the newest key. */
   isCurrent(stored: string): boolean {
     const keyId = SEALED.exec(stored)?.[1];
     return keyId !== undefined && keyId === this.#keys[0]?.id;
   }
+}
+
+/** Those that could be opened, so that one that cannot does not silence the others. @throws {UnreadableSecretError} if none could */
+export function secretsAmong(opened: readonly (Secret | UnreadableSecretError)[]): readonly Secret[] {
+  const secrets = opened.filter((one) => one instanceof Secret);
+  const problem = opened.find((one) => one instanceof UnreadableSecretError);
+  if (secrets.length === 0 && problem !== undefined) throw problem;
+  return secrets;
 }
 
 /** The bytes of a key in base64 or hexadecimal, or null if it is not 32 bytes. */
@@ -100,32 +132,33 @@ export function decodeEncryptionKey(text: string): Buffer | null {
   return isWhole && bytes.length === ENCRYPTION_KEY_BYTES ? bytes : null;
 }
 
-/** How a secret ends, by which a person tells one from another; nothing of one that is short. */
+/** The last four characters of a secret, by which a person recognises it; empty if it has fewer than 16. */
 export function hintOf(secret: string): string {
   return secret.length >= 16 ? `…${secret.slice(-4)}` : '…';
 }
 
-/** What sealing anew came to. */
-export interface Resealed {
+/** How many secrets were encrypted again under the newest key. */
+export interface Reencrypted {
   /** Already sealed with the newest key. */
   readonly current: number;
-  readonly resealed: number;
-  /** Which could not be read, and why; they stay as they are. */
+  readonly reencrypted: number;
+  /** A line for each secret that cannot be read, with the reason; these stay as they are. */
   readonly unreadable: readonly string[];
 }
 
-/** Each text sealed with the newest key, where it can be read and is not already. */
-export function reseal(
+/** Encrypts every text under the newest key, unless that key sealed it already or it cannot be read. */
+export function reencrypt(
   box: SecretBox,
   secrets: readonly { readonly stored: string; readonly place: string; readonly name: string }[],
-): { readonly texts: readonly string[]; readonly result: Resealed } {
+): { readonly texts: readonly string[]; readonly result: Reencrypted } {
   const unreadable: string[] = [];
-  let resealed = 0;
+  let reencrypted = 0;
   const texts = secrets.map(({ stored, place, name }) => {
-    if (box.isCurrent(stored)) return stored;
     try {
-      const sealed = box.seal(box.open(stored, place), place);
-      resealed += 1;
+      const opened = box.open(stored, place);
+      if (box.isCurrent(stored)) return stored;
+      const sealed = box.seal(opened, place);
+      reencrypted += 1;
       return sealed;
     } catch (error) {
       if (!(error instanceof UnreadableSecretError)) throw error;
@@ -133,5 +166,5 @@ export function reseal(
       return stored;
     }
   });
-  return { texts, result: { current: secrets.length - resealed - unreadable.length, resealed, unreadable } };
+  return { texts, result: { current: secrets.length - reencrypted - unreadable.length, reencrypted, unreadable } };
 }

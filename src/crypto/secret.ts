@@ -1,6 +1,7 @@
+import { hash, timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
 
-/** A text that prints as stars wherever it is printed by accident; `reveal` is the one deliberate way to read it. */
+/** A text that is printed as stars, so that no log shows it by accident. Only `reveal` gives the text itself. */
 export class Secret {
   readonly #text: string;
 
@@ -10,6 +11,11 @@ export class Secret {
 
   reveal(): string {
     return this.#text;
+  }
+
+  /** Whether both hold the same text. The time that it takes does not depend on either. */
+  equals(other: Secret): boolean {
+    return timingSafeEqual(hash('sha256', this.#text, 'buffer'), hash('sha256', other.#text, 'buffer'));
   }
 
   toString(): string {

@@ -1,18 +1,22 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** What every webhook signature scheme shares: HMAC over the bytes received, compared in constant time, within a time window. */
+/** What the signature schemes of webhooks share: HMAC over the received bytes, a comparison in constant time, a time window. */
 
 /** How far a signed timestamp may lie from now, in either direction; the window of Stripe and of Standard Webhooks. */
 export const TOLERANCE_SECONDS = 300;
 
+/** Of a SHA-256 in hexadecimal. */
+const HEX_LENGTH = 64;
+
 /** Request headers with lower-case names. */
 export type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Which of several secrets matched, or why none did. The reason quotes neither header nor body, so it may be logged. */
+/** Which of several secrets matched, or why none did. The reason may be logged, since it quotes neither header nor body. */
 export type SignatureCheck =
   | { readonly ok: true; readonly secretIndex: number }
   | { readonly ok: false; readonly reason: string };
 
+/** The result of a check that failed for this reason. */
 export function refused(reason: string): SignatureCheck {
   return { ok: false, reason };
 }
@@ -23,27 +27,35 @@ export function singleHeader(headers: RequestHeaders, name: string): string | nu
   return typeof value === 'string' && value !== '' ? value : null;
 }
 
+/** What is wrong with a header that should hold one HMAC-SHA256 in hexadecimal, whatever was signed; null if nothing is. */
+export function hexSignatureProblem(headers: RequestHeaders, name: string): string | null {
+  const signature = singleHeader(headers, name);
+  if (signature === null) return `the ${name} header is missing or repeated`;
+  return signature.length === HEX_LENGTH ? null : `the ${name} header is malformed`;
+}
+
 /**
- * HMAC-SHA256 of `prefix` and `body`. The body goes in as bytes: decoding it to text first would give different bodies
- * one signature.
+ * HMAC-SHA256 of the parts, one after the other. Pass a body as the received bytes: different bytes can decode to the same
+ * text, and would then have the same signature.
  */
 export function hmacSha256(
   key: string | Buffer,
-  prefix: string,
-  body: string | Buffer,
+  parts: readonly (string | Buffer)[],
   encoding: 'hex' | 'base64',
 ): string {
-  return createHmac('sha256', key).update(prefix).update(body).digest(encoding);
+  const hmac = createHmac('sha256', key);
+  for (const part of parts) hmac.update(part);
+  return hmac.digest(encoding);
 }
 
-/** Whether two texts are the same, in a time that depends on the length of `given` alone. */
+/** Whether two texts are equal, in a time that depends only on the length of `given`. */
 export function equalInConstantTime(given: string, expected: string): boolean {
   const givenBytes = Buffer.from(given);
   const expectedBytes = Buffer.from(expected);
   return givenBytes.length === expectedBytes.length && timingSafeEqual(givenBytes, expectedBytes);
 }
 
-/** Unix seconds written as digits and nothing else; null for any other text, which lenient parsers read half of. */
+/** Unix seconds, written as 1 to 12 digits; null for any other text. `parseInt` would read `12abc` as 12. */
 export function parseTimestamp(text: string): number | null {
   return /^\d{1,12}$/.test(text) ? Number(text) : null;
 }
@@ -57,7 +69,7 @@ export function timestampProblem(timestampSeconds: number, now: Date): string | 
 }
 
 /**
- * Tries every secret, also after one has matched, so that the time taken does not tell which. Blank secrets never match.
+ * Tries every secret, also after one has matched, so that the time does not show which one it was. Blank secrets never match.
  * @param isSignedWith must not throw
  */
 export function checkSecrets(secrets: readonly string[], isSignedWith: (secret: string) => boolean): SignatureCheck {

@@ -1,107 +1,176 @@
+import { array, text } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
 import type { Tx } from '../db/transaction.ts';
-import { invariant } from '../errors.ts';
+import { newId } from '../ids.ts';
+import type { WalletOpening } from '../ledger/store.ts';
 import type { CustomerResolution } from '../payments/decide.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
 import type { CustomerLinkRule } from '../payments/purpose.ts';
-import { createCustomers, findCustomers, findLinks, linkCustomers } from './store.ts';
+import { type CustomerLink, findLinks, givesWay, saveLinks } from './links.ts';
+import { createCustomers, findCustomers } from './store.ts';
 
 /** Someone an event says money belongs to. */
 export interface Wanted {
   readonly merchantId: string;
   readonly sourceId: string;
+  /** Null where a name is told of no payment. */
+  readonly paymentId: string | null;
   readonly rule: CustomerLinkRule;
   /** The customer a person or the payment's metadata names; it must exist. */
   readonly namedCustomerId: string | null;
+  /** What a link says of where it comes from, if that name may be learnt; null where a payer may have written it. */
+  readonly teaches: 'payment' | 'order' | 'subscription' | 'replay' | null;
+  /** The provider's time of the payment. */
+  readonly at: Date | null;
   readonly provider: ProviderCustomer;
 }
 
+type NewLink = Omit<CustomerLink, 'createdAt'>;
+type KnownLink = Pick<CustomerLink, 'customerId' | 'cause' | 'namedAt'>;
+
 /**
- * Finds whose money it is, in this order: the customer named, else the one linked with the provider's customer, else a
- * new customer made from the provider's. Who is named is linked with the provider's customer for the next time. Without
- * a name and a provider's customer id nobody is guessed: e-mail addresses in payments are typed by payers and verified
- * by no one. A source whose rule is `linked` makes no customers, one whose rule is `named` looks at no links either.
- * @returns one resolution for each `wanted`, in order
+ * Says which customer the money of each event of a batch belongs to: the customer who is named, else the one linked with the
+ * provider's customer, else a new one made from the provider's. Without a name and without a provider's customer id it
+ * guesses nobody: payers type e-mail addresses, and nobody verifies them. A source whose rule is `linked` makes no customers,
+ * one whose rule is `named` looks at no links either.
+ *
+ * What an event teaches holds for the events after it. Only applied events teach, but for a name that came too late:
+ * {@link save} writes the new customers and links.
  */
-export async function resolveCustomers(
-  tx: Tx,
-  wanted: readonly Wanted[],
-  currencies: ReadonlySet<string>,
-  now: Date,
-): Promise<CustomerResolution[]> {
-  const byMerchant = Map.groupBy(wanted, (one) => one.merchantId);
-  const resolutions = new Map<Wanted, CustomerResolution>();
-  for (const [merchantId, ofMerchant] of byMerchant) {
-    const named = ofMerchant.flatMap((one) =>
-      one.namedCustomerId === null ? [] : [{ one, customerId: one.namedCustomerId }],
-    );
-    const existing = await findCustomers(
-      tx,
-      merchantId,
-      named.map(({ customerId }) => customerId),
-    );
-    for (const { one, customerId } of named) {
-      resolutions.set(one, existing.has(customerId) ? { customerId } : { problem: 'unknown_customer' });
+export class Whose {
+  readonly #customers: ReadonlySet<string>;
+  readonly #links: Map<string, KnownLink>;
+  /** New ids for the provider's customers that are linked with nobody. */
+  readonly #strangers = new Map<string, string>();
+  readonly #made = new Map<string, { readonly wanted: Wanted; readonly customerId: string }>();
+  readonly #learnt = new Map<string, NewLink>();
+
+  private constructor(customers: ReadonlySet<string>, links: Map<string, KnownLink>) {
+    this.#customers = customers;
+    this.#links = links;
+  }
+
+  /** Reads what has to be known to answer for all of these. */
+  static async read(tx: Tx, wanted: readonly Wanted[]): Promise<Whose> {
+    const customers = new Set<string>();
+    const links = new Map<string, KnownLink>();
+    for (const [merchantId, own] of byKey(wanted, (one) => one.merchantId)) {
+      const named = own.flatMap(({ namedCustomerId }) => namedCustomerId ?? []);
+      for (const found of await findCustomers(tx, merchantId, named)) customers.add(keyOf(merchantId, found));
+      // In one order for every worker, so that two that meet the same people cannot deadlock.
+      for (const [, ofSource] of byKey(own, (one) => one.sourceId)) await readLinks(tx, ofSource, links);
     }
-    // In one order for every worker, so that two that link the same people cannot deadlock.
-    const bySource = [...Map.groupBy(ofMerchant, (one) => one.sourceId)].sort(([a], [b]) => (a < b ? -1 : 1));
-    for (const [sourceId, ofSource] of bySource) {
-      const known = ofSource.flatMap((one) => {
-        const resolution = resolutions.get(one);
-        const isFound =
-          one.rule !== 'named' && one.provider.id !== null && resolution !== undefined && 'customerId' in resolution;
-        return isFound ? [{ providerCustomerId: one.provider.id, customerId: resolution.customerId }] : [];
-      });
-      await linkCustomers(tx, merchantId, sourceId, known);
-      const unnamed = ofSource.filter((one) => one.namedCustomerId === null);
-      const links = await linkAll(tx, merchantId, sourceId, unnamed, currencies, now);
-      for (const one of unnamed) {
-        const customerId = one.provider.id === null ? undefined : links.get(one.provider.id);
-        resolutions.set(one, customerId === undefined ? { problem: 'no_customer' } : { customerId });
-      }
+    return new Whose(customers, links);
+  }
+
+  find(wanted: Wanted): CustomerResolution {
+    const { merchantId, namedCustomerId, rule, provider } = wanted;
+    if (namedCustomerId !== null) {
+      const isThere = this.#customers.has(keyOf(merchantId, namedCustomerId));
+      return isThere ? { customerId: namedCustomerId } : { problem: 'unknown_customer' };
+    }
+    if (rule === 'named' || provider.id === null) return { problem: 'no_customer' };
+    const key = personKey(wanted);
+    const linked = this.#links.get(key);
+    if (linked !== undefined) return { customerId: linked.customerId, isGuess: linked.cause === 'created' };
+    if (rule !== 'create') return { problem: 'no_customer' };
+    const customerId = this.#strangers.get(key) ?? newId('customer');
+    this.#strangers.set(key, customerId);
+    return { customerId, isGuess: true };
+  }
+
+  /**
+   * The money went to this customer, whom `find` answered.
+   * @param isPaid whether the payment has succeeded; else its name teaches nothing yet
+   * @returns whether that was news
+   */
+  learn(wanted: Wanted, customerId: string, isPaid: boolean): boolean {
+    const { namedCustomerId, teaches, rule, provider } = wanted;
+    if (provider.id === null || rule === 'named') return false;
+    const key = personKey(wanted);
+    const isNew = this.#strangers.get(key) === customerId;
+    if (isNew && !this.#made.has(customerId)) this.#made.set(customerId, { wanted, customerId });
+    const cause = isNew ? 'created' : namedCustomerId === null || !isPaid ? null : teaches;
+    return cause !== null && this.#link(wanted, customerId, cause);
+  }
+
+  /**
+   * The name came too late for its payment, but not for those to come: it moves a link that only says that somebody had to
+   * be made of the provider's customer.
+   */
+  learnLate(wanted: Wanted, customerId: string): void {
+    const { teaches } = wanted;
+    if (teaches !== null && this.#links.get(personKey(wanted))?.cause === 'created') {
+      this.#link(wanted, customerId, teaches);
     }
   }
-  return wanted.map((one) => {
-    const resolution = resolutions.get(one);
-    invariant(resolution !== undefined, 'a wanted customer was not looked for');
-    return resolution;
-  });
+
+  #link(wanted: Wanted, customerId: string, cause: NewLink['cause']): boolean {
+    const { merchantId, sourceId, paymentId, at, provider } = wanted;
+    if (provider.id === null) return false;
+    const key = personKey(wanted);
+    const to: KnownLink = { customerId, cause, namedAt: cause === 'created' ? null : at };
+    const link = this.#links.get(key);
+    if (link !== undefined && !givesWay(link, to)) return false;
+    this.#links.set(key, to);
+    this.#learnt.set(key, { ...to, merchantId, sourceId, providerCustomerId: provider.id, paymentId });
+    return link?.customerId !== customerId || link.cause !== cause;
+  }
+
+  /** Makes the new customers and writes what was learnt; before anything is posted for them. */
+  async save(tx: Tx, opening: WalletOpening): Promise<void> {
+    for (const [merchantId, made] of byKey([...this.#made.values()], (one) => one.wanted.merchantId)) {
+      const inputs = made.map(({ wanted: { provider }, customerId }) => {
+        return { customerId, email: provider.email ?? '', name: provider.name ?? '' };
+      });
+      await createCustomers(tx, { merchantId, inputs }, opening);
+    }
+    for (const [, own] of byKey([...this.#learnt.values()], (one) => keyOf(one.merchantId, one.sourceId))) {
+      const [source] = own;
+      const links = own.map((one) => ({ ...one, createdAt: opening.now }));
+      if (source !== undefined) await saveLinks(tx, source, links);
+    }
+  }
 }
 
-/** The customers linked with the provider's, making and linking those that are not. */
-async function linkAll(
-  tx: Tx,
-  merchantId: string,
-  sourceId: string,
-  wanted: readonly Wanted[],
-  currencies: ReadonlySet<string>,
-  now: Date,
-): Promise<Map<string, string>> {
-  const asking = wanted.filter((one) => one.rule !== 'named');
-  const people = new Map(asking.flatMap((one) => (one.provider.id === null ? [] : [[one.provider.id, one.provider]])));
-  const links = await findLinks(tx, merchantId, sourceId, [...people.keys()]);
-  const welcome = new Set(asking.flatMap((one) => (one.rule === 'create' ? [one.provider.id] : [])));
-  const strangers = [...people].filter(([id]) => welcome.has(id) && !links.has(id));
-  if (strangers.length === 0) return links;
+/** Reads the links of one source's customers; waits for other workers that may be making the same ones. */
+async function readLinks(tx: Tx, wanted: readonly Wanted[], links: Map<string, KnownLink>): Promise<void> {
+  const [first] = wanted;
+  if (first === undefined) return;
+  const asking = wanted.filter((one) => one.rule !== 'named' && one.provider.id !== null);
+  const people = new Map(asking.map((one) => [one.provider.id ?? '', personKey(one)]));
+  const read = async (ids: readonly string[]) => {
+    for (const link of await findLinks(tx, first, ids)) links.set(people.get(link.providerCustomerId) ?? '', link);
+  };
+  await read([...people.keys()]);
+  const strangers = new Set(
+    asking.flatMap((one) => {
+      const mayBeMade = one.namedCustomerId === null && one.rule === 'create' && !links.has(personKey(one));
+      return mayBeMade ? [one.provider.id ?? ''] : [];
+    }),
+  );
+  if (strangers.size === 0) return;
   // Two workers that meet the same stranger at once take turns, so that one customer is made, not two.
-  await tx.query(
-    `select pg_advisory_xact_lock(hashtextextended(key, 0)) from (select key from unnest($1::text[]) as key order by key offset 0) as sorted`,
-    [strangers.map(([id]) => `${merchantId} ${sourceId} ${id}`)],
-  );
-  const meanwhile = await findLinks(
-    tx,
-    merchantId,
-    sourceId,
-    strangers.map(([id]) => id),
-  );
-  const missing = strangers.filter(([id]) => !meanwhile.has(id));
-  const inputs = missing.map(([, person]) => ({ email: person.email ?? '', name: person.name ?? '' }));
-  const made = await createCustomers(tx, merchantId, inputs, currencies, now);
-  const pairs = missing.map(([providerCustomerId], index) => {
-    const customerId = made[index];
-    invariant(customerId !== undefined, 'a customer was not made');
-    meanwhile.set(providerCustomerId, customerId);
-    return { providerCustomerId, customerId };
-  });
-  await linkCustomers(tx, merchantId, sourceId, pairs);
-  return new Map([...links, ...meanwhile]);
+  const { merchantId, sourceId } = first;
+  await TAKE_TURNS.run(tx, { keys: [...strangers].map((id) => `${merchantId} ${sourceId} ${id}`) });
+  await read([...strangers]);
 }
+
+function byKey<One>(all: readonly One[], key: (one: One) => string): [string, One[]][] {
+  return [...Map.groupBy(all, key)].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function keyOf(...ids: readonly string[]): string {
+  return ids.join('\0');
+}
+
+function personKey({ merchantId, sourceId, provider }: Wanted): string {
+  return keyOf(merchantId, sourceId, provider.id ?? '');
+}
+
+const TAKE_TURNS = statement({
+  params: { keys: array(text) },
+  text: ({ keys }) => `
+    select pg_advisory_xact_lock(hashtextextended(key, 0))
+    from (select key from unnest(${keys}::text[]) as key order by key offset 0) as sorted`,
+});

@@ -1,7 +1,8 @@
 import { invariant } from '../errors.ts';
+import { type Amount, FairQueue, type FairQueueLimits, type Queued } from './fair-queue.ts';
 import { isHeldUp, isOutage } from './sqlstate.ts';
 
-export interface LaneOptions<Item, Result> {
+export interface BatcherOptions<Item, Result> {
   /**
    * Does the work of a whole batch atomically and returns one result for each item, in order.
    * @param isHurried the batch was waited for before, in vain: what still is not free should not be waited for as long
@@ -12,23 +13,34 @@ export interface LaneOptions<Item, Result> {
    * wait for as long, one after another, and everybody behind them. Without this, every item is its own.
    */
   readonly rowOf?: (item: Item) => string;
-  /** The most items of one flush. */
-  readonly maxBatch: number;
-  /** The most items that may wait; beyond it {@link LaneFullError}, so that a stalled database cannot eat the memory. */
-  readonly maxWaiting: number;
+  /** Whose an item is. Batches are filled in turn from every owner, so that none waits for the length of another's line. */
+  readonly ownerOf: (item: Item) => string;
+  /** About how many bytes an item holds; 0 unless given. */
+  readonly bytesOf?: (item: Item) => number;
+  /** The most of one flush; a single item is flushed whatever its size. */
+  readonly maxBatch: Amount;
+  /** The most that may wait; beyond it {@link BatcherFullError}, so that a stalled database cannot eat the memory. */
+  readonly maxWaiting: FairQueueLimits;
+  /** Who has a share of what may wait; merchants unless given. */
+  readonly sharedBy?: ShareHolder;
   /** Told the size of every batch, and how long its first item has waited; for metrics. */
   readonly onFlush?: (size: number, waitedSeconds: number) => void;
 }
 
-/** More work waits than the lane may hold. The caller should answer that it is busy. */
-export class LaneFullError extends Error {
-  constructor() {
-    super('too much work is waiting');
-    this.name = 'LaneFullError';
+type ShareHolder = 'merchant' | 'source';
+
+/** More work of one merchant, or one source, waits than its share. Nothing of it was done; everybody else is still served. */
+export class BatcherFullError extends Error {
+  readonly sharedBy: ShareHolder;
+
+  constructor(sharedBy: ShareHolder) {
+    super(`too much work of one ${sharedBy} is waiting`);
+    this.name = 'BatcherFullError';
+    this.sharedBy = sharedBy;
   }
 }
 
-interface Waiting<Item, Result> {
+interface Waiting<Item, Result> extends Queued {
   readonly item: Item;
   readonly sinceMs: number;
   readonly resolve: (result: Result) => void;
@@ -39,7 +51,7 @@ interface Waiting<Item, Result> {
 const OUTAGE_PATIENCE_MS = 1_000;
 
 /**
- * Turns concurrent callers into batches without a timer: an item that finds the lane idle is flushed at once, alone; items
+ * Turns concurrent callers into batches without a timer: an item that finds the batcher idle is flushed at once, alone; items
  * that arrive while a flush is under way leave together with the next. So an idle system pays no latency, and a busy
  * one commits many items in one transaction.
  *
@@ -47,13 +59,14 @@ const OUTAGE_PATIENCE_MS = 1_000;
  * database is away, which is nobody's fault, all of them fail at once, and so does what has waited behind them for long.
  * `flush` must bear repetition: a batch may have been committed although it seemed to fail.
  */
-export class Lane<Item, Result> {
-  readonly #options: LaneOptions<Item, Result>;
-  #waiting: Waiting<Item, Result>[] = [];
+export class Batcher<Item, Result> {
+  readonly #options: BatcherOptions<Item, Result>;
+  readonly #waiting: FairQueue<Waiting<Item, Result>>;
   #running: Promise<void> | null = null;
 
-  constructor(options: LaneOptions<Item, Result>) {
+  constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options;
+    this.#waiting = new FairQueue(options.maxWaiting);
   }
 
   /** How many items wait for a flush. */
@@ -61,12 +74,23 @@ export class Lane<Item, Result> {
     return this.#waiting.length;
   }
 
-  /** Resolves with the item's result once its batch is durable. */
+  /** Whether an item of this owner may be submitted now. */
+  hasRoom(owner: string): boolean {
+    return this.#waiting.hasRoom(owner);
+  }
+
+  /**
+   * Resolves with the item's result once its batch is durable.
+   * @throws {BatcherFullError} if its owner has its share waiting
+   * @throws {unknown} what `flush` throws for this item
+   */
   submit(item: Item): Promise<Result> {
-    if (this.#waiting.length >= this.#options.maxWaiting) return Promise.reject(new LaneFullError());
+    const { ownerOf, bytesOf, sharedBy = 'merchant' } = this.#options;
+    const [owner, bytes] = [ownerOf(item), bytesOf?.(item) ?? 0];
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, sinceMs: performance.now(), resolve, reject });
-      this.#running ??= this.#run();
+      if (this.#waiting.add({ item, owner, bytes, sinceMs: performance.now(), resolve, reject })) {
+        this.#running ??= this.#run();
+      } else reject(new BatcherFullError(sharedBy));
     });
   }
 
@@ -79,22 +103,21 @@ export class Lane<Item, Result> {
     // Items submitted in the same turn of the event loop (one batch request, say) leave together.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, this.#options.maxBatch);
-      this.#options.onFlush?.(batch.length, (performance.now() - (batch[0]?.sinceMs ?? 0)) / 1000);
+      const batch = this.#waiting.take(this.#options.maxBatch);
+      if (this.#options.onFlush !== undefined) this.#options.onFlush(batch.length, secondsSinceFirst(batch));
       const outage = await this.#flush(batch, false);
       if (outage !== null) this.#failOverdue(outage);
     }
     this.#running = null;
   }
 
-  /** Who waited while a batch timed out would wait as long again for the next one to find the same. */
+  /** Fails the items that waited while a batch timed out: in the next batch they would only time out again. */
   #failOverdue(outage: unknown): void {
     const overdueSince = performance.now() - OUTAGE_PATIENCE_MS;
-    const overdue = this.#waiting.findIndex(({ sinceMs }) => sinceMs > overdueSince);
-    for (const { reject } of this.#waiting.splice(0, overdue === -1 ? this.#waiting.length : overdue)) reject(outage);
+    for (const { reject } of this.#waiting.takeWhile(({ sinceMs }) => sinceMs <= overdueSince)) reject(outage);
   }
 
-  /** @returns the outage that made it fail, or null; the items know of every failure anyway */
+  /** @returns the outage that made it fail, else null; each item is told of its own failure */
   async #flush(batch: readonly Waiting<Item, Result>[], isHurried: boolean): Promise<unknown> {
     try {
       const items = batch.map(({ item }) => item);
@@ -120,7 +143,7 @@ export class Lane<Item, Result> {
     return null;
   }
 
-  /** How a failed batch is tried again: by row, then by item; not at all where that would help nobody. */
+  /** The parts in which a failed batch is tried again: by row, then by item; none if that cannot help. */
   #partsOf(batch: readonly Waiting<Item, Result>[], error: unknown): (readonly Waiting<Item, Result>[])[] {
     if (batch.length === 1 || isOutage(error)) return [];
     const { rowOf } = this.#options;
@@ -128,4 +151,10 @@ export class Lane<Item, Result> {
     if (rows.length > 1) return rows;
     return rows.length === 1 && isHeldUp(error) ? [] : batch.map((one) => [one]);
   }
+}
+
+/** The first of a fair batch need not be the one that came first. */
+function secondsSinceFirst(batch: readonly { readonly sinceMs: number }[]): number {
+  const firstMs = batch.reduce((first, { sinceMs }) => Math.min(first, sinceMs), Number.POSITIVE_INFINITY);
+  return (performance.now() - firstMs) / 1000;
 }

@@ -168,7 +168,7 @@ async function ensureDatabase(url: string): Promise<void> {
   }
 }
 
-/** A TCP port of this machine that nobody uses now. */
+/** A TCP port of this machine that is free now. */
 export function freePort(): Promise<number> {
   return new Promise((resolvePort, reject) => {
     const server = createServer().once('error', reject);

@@ -15,8 +15,9 @@ export interface TableGrants {
 }
 
 // What was received never changes, only what became of it does.
-const REPLAY = 'update (state, reason, detail, settled_at, replays, assigned_customer_id)';
-const VERDICT = 'update (state, reason, detail, settled_at, payment_id, waiting_since)';
+const REPLAY = 'update (state, reason, detail, settled_at, replays, assigned_customer_id, assigned_link, is_closed)';
+const VERDICT = 'update (state, reason, detail, effect, settled_at, payment_id, waiting_since, source_id, is_closed)';
+const TOKEN_USE = 'update (used_source_id, used_payment_id, used_at, series_id, is_followed)';
 // Which entries a message tells of is noted later where it was not known.
 const ENTRIES = 'update (customer_id, currency, first_seq, last_seq)';
 
@@ -26,30 +27,41 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.merchant',            'select, insert, update',           'select'],
   ['public.api_key',             'select, insert, update',           ''],
   ['public.source',              'select, insert, update',           'select'],
-  ['public.source_secret',       'select, insert, delete',           'select'],
+  ['public.source_secret',       'select, insert, delete, update (keyed_hash)', 'select'],
+  ['public.source_account',      'select, insert, delete, update (is_shared)', 'select, insert, update, delete'],
+  ['public.source_adoption',     'select',                           'select, insert, update, delete'],
   ['public.customer',            'select, insert, update',           'select, insert'],
-  ['public.customer_link',       '',                                 'select, insert'],
+  ['public.customer_link',       'select, insert, update, delete',   'select, insert, update, delete'],
+
+  ['public.erased_link',         'select, insert, update',           'select, update'],
+  ['public.customer_erasure',    'select, insert, update',           'select, update'],
 
   // History is written once. The triggers say so again, to the owner too.
   ['public.entry',               'select, insert',                   'select, insert'],
+  ['public.erasure',             'select',                           'select'],
   ['public.wallet_alert',        'insert',                           'select, insert'],
   ['public.wallet',              'select, insert, update',           'select, insert, update'],
   ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
-  ['public.audit_run',           'select',                           'insert'],
+  ['public.audit_run',           'select',                           'select, insert, delete'],
 
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],
-  ['public.payment',             'select',                           'select, insert, update'],
+  ['public.payment',             'select, update (customer_id, moves, updated_at)', 'select, insert, update, delete'],
+  ['public.payment_move',        'select, insert',                   'select'],
   ['public.payment_part',        'select',                           'select, insert, update'],
+  ['public.payment_movement',    'select',                           'select, insert, update'],
+  ['public.payment_group',       'select, insert, update (payment_ids)', 'select, insert, update, delete'],
+  ['public.payment_token',       'select, insert, update (revoked_at)', `select, delete, ${TOKEN_USE}`],
+  ['public.handled_movement',    'select, insert, update',           'select, insert, update'],
   ['public.reconciliation',      'select, insert',                   'select, insert, update, delete'],
   ['public.reconciliation_item', 'select',                           'select, insert, update, delete'],
-  ['public.reconciliation_source', '',                               'select, insert, update'],
+  ['public.reconciliation_source', '',                               'select, insert, update, delete'],
 
   ['public.webhook_endpoint',    'select, insert, update, delete',   'select, update'],
   ['public.webhook_older_secret', 'select, insert, delete',          'select'],
   ['public.webhook_endpoint_headers', 'select, insert, update, delete', 'select'],
-  ['public.webhook_recovery',    'select, insert',                   'select, update'],
-  ['public.webhook_message',     'select, insert',                   `select, insert, ${ENTRIES}`],
-  ['public.webhook_delivery',    'select, insert, update',           'select, insert, update'],
+  ['public.webhook_recovery',    'select, insert',                   'select, update, delete'],
+  ['public.webhook_message',     'select, insert, delete, update (trace_parent)',       `select, insert, delete, ${ENTRIES}`],
+  ['public.webhook_delivery',    'select, insert, update, delete',   'select, insert, update, delete'],
   ['public.webhook_attempt',     'select',                           'insert'],
   ['public.svix_message',        `select, insert, ${ENTRIES}`,       `select, insert, delete, ${ENTRIES}`],
   ['public.svix_merchant',       'insert',                           'select, insert, update'],
@@ -65,9 +77,11 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['pgboss.schedule',            '',                                 'select, insert, update'],
 
   ['public.installation',        'select',                           'select'],
+  ['public.rate_limit',          'select, insert, update, delete',   ''],
+  // The audit asks of which release the database is.
+  ['public.schema_migration',    'select',                           'select'],
 
   // What migrations and features of pg-boss that we do not use keep for themselves.
-  ['public.schema_migration',    '',                                 ''],
   ['pgboss.bam',                 '',                                 ''],
   ['pgboss.queue_stats',         '',                                 ''],
   ['pgboss.subscription',        '',                                 ''],
@@ -79,14 +93,34 @@ export const TABLE_GRANTS: readonly TableGrants[] = GRANTS.map(([table, web, wor
   privileges: { chokin_web: web, chokin_worker: worker },
 }));
 
+/** Functions that run as the owner, and do the little that no grant can allow alone; nobody else may call them. */
+export const FUNCTION_GRANTS: readonly {
+  /** With the types of its parameters. */
+  readonly name: string;
+  readonly roles: readonly RuntimeRole[];
+}[] = [
+  { name: 'public.take_bodies_away(text, text[], bytea[], jsonb[])', roles: ['chokin_web', 'chokin_worker'] },
+  {
+    name: 'public.erase_entry_texts(text, text, text, bigint[], bytea[], bytea[])',
+    roles: ['chokin_web', 'chokin_worker'],
+  },
+  { name: 'public.forget_ignored_events(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
+  { name: 'public.forget_old_alerts(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
+];
+
 /** Everything a role is granted, as SQL; repeating it changes nothing. What it was granted before is taken back first. */
 export function grantStatements(role: RuntimeRole): readonly string[] {
   const tables = TABLE_GRANTS.map(({ table }) => table).join(', ');
+  const functions = FUNCTION_GRANTS.map(({ name }) => name).join(', ');
   return [
     `revoke all on ${tables} from ${role}`,
+    `revoke all on function ${functions} from ${role}`,
     `grant usage on schema public, pgboss to ${role}`,
     ...TABLE_GRANTS.filter(({ privileges }) => privileges[role] !== '').map(
       ({ table, privileges }) => `grant ${privileges[role]} on ${table} to ${role}`,
+    ),
+    ...FUNCTION_GRANTS.filter(({ roles }) => roles.includes(role)).map(
+      ({ name }) => `grant execute on function ${name} to ${role}`,
     ),
   ];
 }

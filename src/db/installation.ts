@@ -1,10 +1,29 @@
-import { invariant } from '../errors.ts';
+import { boolean, text } from './codec.ts';
+import { statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
 
 /** The id that this database got at its first migration (`ins_` and 32 hexadecimal digits); it never changes. */
 export async function readInstallationId(db: Queryable): Promise<string> {
-  const { rows } = await db.query<{ installation_id: string }>('select installation_id from installation');
-  const [row] = rows;
-  invariant(row !== undefined, 'the database has no installation id');
-  return row.installation_id;
+  return (await READ_ID.one(db)).installationId;
 }
+
+const READ_ID = statement({
+  params: {},
+  row: { installationId: text },
+  text: () => 'select installation_id from installation',
+});
+
+/**
+ * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
+ * (`once`) unless that was noted before.
+ */
+export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
+  await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
+}
+
+const CLOSE_RELEASE = statement({
+  params: { isAgain: boolean },
+  text: ({ isAgain }) => `
+    update installation
+    set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end`,
+});

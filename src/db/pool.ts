@@ -13,10 +13,11 @@ export interface PoolOptions {
   readonly statementTimeoutMs?: number;
 }
 
-const INT8 = pg.types.builtins.INT8;
+const { INT8, TIMESTAMPTZ } = pg.types.builtins;
+const parseTimestamp = pg.types.getTypeParser(TIMESTAMPTZ);
 
 /**
- * A connection pool in which nothing waits for ever and `bigint` arrives as a number.
+ * A connection pool in which nothing waits for ever, `bigint` arrives as a number, and what cannot be read throws.
  * The bounds: 5 s for a connection (a provider gives up after 5 to 15), 15 s a statement (the slowest we run is a page
  * of a scan), 3 s for a lock (a batch holds its wallets for milliseconds), 10 s idle inside a transaction (a worker
  * that froze must not hold wallets).
@@ -40,11 +41,13 @@ export function createPool(options: PoolOptions): Pool {
     // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
     ...(isForScans ? {} : { options: '-c enable_seqscan=off' }),
     types: {
-      getTypeParser: (id: number, format?: 'text' | 'binary') =>
-        id === INT8 ? parseInt8 : pg.types.getTypeParser(id, format),
+      getTypeParser: (id: number, format?: 'text' | 'binary') => {
+        if (id === INT8) return parseInt8;
+        return id === TIMESTAMPTZ ? readTimestamp : pg.types.getTypeParser(id, format);
+      },
     },
   });
-  // Without listeners of ours, a server that goes away while a connection is idle or checked out ends the process.
+  // Without these listeners, a server that goes away while a connection is idle or checked out ends the process.
   const lost = (which: string) => (error: Error) => {
     // A pool that is closed does not wait until its connections are; npm start may stop the server meanwhile.
     if (!pool.ending) logger.warn({ err: error }, `${which} database connection was lost`);
@@ -60,5 +63,13 @@ export function createPool(options: PoolOptions): Pool {
 function parseInt8(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value)) throw new InvariantError(`the database returned ${text}, beyond exact integers`);
+  return value;
+}
+
+/** Under another `datestyle` the driver would take a time that it cannot read for null: an expired key would be valid for ever. */
+function readTimestamp(text: string): unknown {
+  const value: unknown = parseTimestamp(text);
+  if (value === null)
+    throw new InvariantError(`the database wrote the time ${text}, which is not ISO 8601; see datestyle`);
   return value;
 }

@@ -2,6 +2,8 @@ import { PgBoss, type Queue } from 'pg-boss';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/log.ts';
 import { logErrorsOf } from './boss-errors.ts';
+import { bigint, integer, json, nullable, text, timestamptz, uuid } from './codec.ts';
+import { rowsOf, statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
 
 /**
@@ -27,7 +29,7 @@ function define<Payload extends z.ZodType>(
 
 const nothing = z.strictObject({});
 
-/** For jobs that find their work in the database, whoever made them and however many. */
+/** For jobs that look for their work in the database, so that it does not matter who made them, or how many there are. */
 const LOOKS_AT_STATE = {
   policy: 'short',
   retryLimit: 2,
@@ -99,6 +101,21 @@ export const QUEUES = {
   'recover-endpoints': define(nothing, { ...LOOKS_AT_STATE, notify: true, expireInSeconds: 3600 }),
   /** Looks for endpoints that Svix gave up on. */
   'watch-endpoints': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
+  /** Deletes tokens that ended unused long ago. */
+  'delete-old-tokens': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
+  /** Forgets what is older than the settings say; each batch looks for what is left. */
+  retain: define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),
+  /** One source takes over from another, in one transaction: a job that is cut off has done nothing. */
+  'adopt-source': define(z.strictObject({ merchantId: z.string(), from: z.string(), into: z.string() }), {
+    notify: true,
+    retryLimit: 5,
+    retryDelay: 10,
+    retryBackoff: true,
+    expireInSeconds: 6 * 3600,
+    heartbeatSeconds: 30,
+    retentionSeconds: 7 * DAY_SECONDS,
+    deleteAfterSeconds: 7 * DAY_SECONDS,
+  }),
   'audit-books': define(nothing, {
     policy: 'short',
     retryLimit: 1,
@@ -111,8 +128,6 @@ export const QUEUES = {
 } as const;
 
 export type QueueName = keyof typeof QUEUES;
-
-export type QueuePayload<Name extends QueueName> = z.infer<(typeof QUEUES)[Name]['payload']>;
 
 export const QUEUE_NAMES = Object.keys(QUEUES).filter((name): name is QueueName => name in QUEUES);
 
@@ -137,7 +152,7 @@ export interface BossOptions {
   readonly logger: Logger;
 }
 
-/** Handed on to pg: a statement that a silent network swallowed must not hold up its queue for ever. */
+/** Passed on to pg: without a bound, a statement whose answer is lost would block its queue for ever. */
 const BOUNDS = { query_timeout: 20_000, keepAlive: true } as const;
 
 /**
@@ -197,7 +212,7 @@ export function bossDatabase(tx: Queryable): {
   return { executeSql: (text, values = []) => tx.query(text, values) };
 }
 
-/** The job was given to another worker meanwhile; its run counts, and ours must leave no trace. */
+/** The job was given to another worker meanwhile. That worker's run counts, so this one must be rolled back. */
 export class ClaimLostError extends Error {
   constructor() {
     super('the job belongs to another worker now');
@@ -215,8 +230,7 @@ const settled = z.object({ affected: z.int() });
 export async function completeJobs(
   boss: PgBoss,
   tx: Queryable,
-  name: QueueName,
-  jobs: readonly { id: string; retryCount: number }[],
+  { name, jobs }: { readonly name: QueueName; readonly jobs: readonly { id: string; retryCount: number }[] },
 ): Promise<void> {
   const claims = jobs.map(({ id, retryCount }) => ({ id, retryCount }));
   // pg-boss does not declare what its answer holds.
@@ -233,27 +247,28 @@ export interface QueueBacklog {
   readonly dead: number;
 }
 
-/** What every queue holds. Counts stop at 10,000: by then the number is no news. */
+/** What every queue holds. Counts stop at 10,000, beyond which nobody needs the exact number. */
 export async function queueBacklogs(db: Queryable): Promise<readonly QueueBacklog[]> {
-  const { rows } = await db.query<{ name: string; due: number; dead: number }>(QUEUE_BACKLOGS, [
-    QUEUE_NAMES,
-    QUEUE_NAMES.map(deadLetterOf),
-  ]);
-  const found = new Map(rows.map((row) => [row.name, row]));
+  const queues = QUEUE_NAMES.map((name) => ({ name, deadName: deadLetterOf(name) }));
+  const found = new Map((await QUEUE_BACKLOGS.all(db, { queues })).map((one) => [one.name, one]));
   return QUEUE_NAMES.map((name) => ({ name, due: found.get(name)?.due ?? 0, dead: found.get(name)?.dead ?? 0 }));
 }
 
-const QUEUE_BACKLOGS = `
-  select q.name, d.due, g.dead
-  from unnest($1::text[], $2::text[]) as q (name, dead_name)
-  cross join lateral (
-    select count(*) as due from (
-      select 1 from pgboss.job j
-      where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now() limit 10000) one) d
-  cross join lateral (
-    select count(*) as dead from (
-      select 1 from pgboss.job j
-      where j.name = q.dead_name and j.state < 'active' and not j.blocked limit 10000) one) g`;
+const QUEUE_BACKLOGS = statement({
+  params: { queues: rowsOf({ name: text, deadName: text }) },
+  row: { name: text, due: bigint, dead: bigint },
+  text: ({ queues }) => `
+    select q.name, d.due, g.dead
+    from ${queues('q')}
+    cross join lateral (
+      select count(*) as due from (
+        select 1 from pgboss.job j
+        where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now() limit 10000) one) d
+    cross join lateral (
+      select count(*) as dead from (
+        select 1 from pgboss.job j
+        where j.name = q.dead_name and j.state < 'active' and not j.blocked limit 10000) one) g`,
+});
 
 /** A job that was given up. */
 export interface DeadJob {
@@ -268,27 +283,17 @@ export interface DeadJob {
 
 /** The dead-lettered jobs of a queue, the oldest first. */
 export async function deadJobs(db: Queryable, name: QueueName, limit: number): Promise<readonly DeadJob[]> {
-  const { rows } = await db.query<DeadJobRow>(
-    `select id, data, created_on, coalesce(source_retry_count, 0)::integer as retries,
-       left(coalesce(source_output ->> 'error', concat_ws(': ', source_output ->> 'name', source_output ->> 'message'), ''), 200) as error
-     from pgboss.job
-     where name = $1 and state < 'active'
-     order by created_on limit $2`,
-    [deadLetterOf(name), limit],
-  );
-  return rows.map((row) => ({
-    id: row.id,
-    data: row.data,
-    since: row.created_on,
-    retries: row.retries,
-    error: row.error || null,
-  }));
+  const found = await DEAD_JOBS.all(db, { queue: deadLetterOf(name), limit });
+  return found.map(({ error, ...job }) => ({ ...job, error: error || null }));
 }
 
-interface DeadJobRow {
-  id: string;
-  data: unknown;
-  created_on: Date;
-  retries: number;
-  error: string;
-}
+const DEAD_JOBS = statement({
+  params: { queue: text, limit: bigint },
+  row: { id: uuid, data: nullable(json<unknown>()), since: timestamptz, retries: integer, error: text },
+  text: ({ queue, limit }) => `
+    select id, data, created_on as since, coalesce(source_retry_count, 0)::integer as retries,
+      left(coalesce(source_output ->> 'error', concat_ws(': ', source_output ->> 'name', source_output ->> 'message'), ''), 200) as error
+    from pgboss.job
+    where name = ${queue} and state < 'active'
+    order by created_on limit ${limit}`,
+});

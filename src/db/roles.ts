@@ -14,7 +14,7 @@ const DEFAULTS: Readonly<Record<string, string>> = {
 };
 
 const INSUFFICIENT_PRIVILEGE = '42501';
-/** Somebody else made it meanwhile: seen before its commit as a duplicate key. */
+/** Another process made the role at the same moment; Postgres reports that as a duplicate key. */
 const ALREADY_THERE = ['42710', '23505'];
 /** "tuple concurrently updated": the server has no other code for it. */
 const INTERNAL_ERROR = 'XX000';
@@ -103,7 +103,7 @@ async function mayAnybodyCreate(client: pg.ClientBase): Promise<boolean> {
   return rowCount !== 0;
 }
 
-/** A migration of another database of the cluster may change the same role at the same moment; it does not do so long. */
+/** A migration of another database of the cluster may change the same role at the same moment. That takes a moment only, so trying again helps. */
 const MAX_ATTEMPTS = 10;
 
 /** @returns false where the user has no right to; any other error is thrown */

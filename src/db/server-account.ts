@@ -8,7 +8,11 @@ export interface Account {
   readonly name: string;
 }
 
-/** Postgres refuses to run as root, so root lends it an account: `postgres` if the machine has one, else `nobody`. */
+/**
+ * Postgres refuses to run as root, so root lends it an account: `postgres` if the machine has one, else `nobody`.
+ * @returns null if we are not root
+ * @throws {Error} that says what to do, if there is neither account
+ */
 export async function serverAccount(): Promise<Account | null> {
   if (process.getuid?.() !== 0) return null;
   const lines = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));

@@ -7,31 +7,34 @@ import { setDefaults, tryTo } from './roles.ts';
 export type ServiceUrls = Readonly<Record<RuntimeRole, string>>;
 
 /**
- * Makes the users under which web and worker run on a database that is ours alone: the embedded one. Their passwords are
+ * Makes the users under which web and worker run on the embedded database, which nobody else uses. Their passwords are
  * new at every call and kept nowhere. The database must be migrated, since that makes the roles.
  */
 export async function createServiceUsers(ownerUrl: string): Promise<ServiceUrls> {
   const [web, worker] = RUNTIME_ROLES;
   return {
-    [web]: await createUser(ownerUrl, `${web}_login`, [web]),
-    [worker]: await createUser(ownerUrl, `${worker}_login`, [worker]),
+    [web]: await createUser(ownerUrl, { name: `${web}_login`, roles: [web] }),
+    [worker]: await createUser(ownerUrl, { name: `${worker}_login`, roles: [worker] }),
   };
 }
 
-/** Makes a user, or gives the one that is there this password, and returns the URL that logs in as it. */
-export async function createUser(
-  ownerUrl: string,
-  name: string,
-  roles: readonly RuntimeRole[],
-  password: string = randomBytes(24).toString('hex'),
-): Promise<string> {
+/** A user of the database; a password is made if none is given. */
+export interface ServiceUser {
+  readonly name: string;
+  readonly roles: readonly RuntimeRole[];
+  readonly password?: string;
+}
+
+/** Makes a user, or changes the password of the one that is there, and returns the URL that logs in as it. */
+export async function createUser(ownerUrl: string, user: ServiceUser): Promise<string> {
+  const { name, roles, password = randomBytes(24).toString('hex') } = user;
   const client = new pg.Client({ connectionString: ownerUrl });
   await client.connect();
   try {
-    const user = pg.escapeIdentifier(name);
-    await tryTo(client, `create role ${user}`);
-    await client.query(`alter role ${user} login password ${pg.escapeLiteral(password)}`);
-    await client.query(`grant ${roles.join(', ')} to ${user}`);
+    const role = pg.escapeIdentifier(name);
+    await tryTo(client, `create role ${role}`);
+    await client.query(`alter role ${role} login password ${pg.escapeLiteral(password)}`);
+    await client.query(`grant ${roles.join(', ')} to ${role}`);
     await setDefaults(client);
     const url = new URL(ownerUrl);
     url.username = name;

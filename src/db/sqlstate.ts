@@ -30,7 +30,7 @@ export class OutcomeUnknownError extends Error {
   }
 }
 
-/** The connection did not answer a statement in time; it will not answer another one, so nobody should ask it. */
+/** The connection did not answer a statement in time. It will not answer another one either, so none should be sent. */
 export function isUnanswered(error: unknown): boolean {
   if (error instanceof OutcomeUnknownError) return true;
   return error instanceof Error && error.message === 'Query read timeout';

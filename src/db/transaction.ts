@@ -5,26 +5,47 @@ import { isRaceLost, isUnanswered, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
-  query<Row extends pg.QueryResultRow>(statement: Statement, values?: readonly unknown[]): Promise<pg.QueryResult<Row>>;
+  query<Row extends pg.QueryResultRow>(statement: SqlText, values?: readonly unknown[]): Promise<pg.QueryResult<Row>>;
+  /** The same, with each row as an array of values in the order of its columns, which is quicker to make and to read. */
+  queryArrays(statement: SqlText, values: readonly unknown[]): Promise<RowArrays>;
+}
+
+export interface RowArrays {
+  readonly rows: readonly (readonly unknown[])[];
+  readonly rowCount: number | null;
 }
 
 /** SQL text, or text with a name under which the connection keeps its plan (for the hot statements). */
-export type Statement = string | { readonly name: string; readonly text: string };
+export type SqlText = string | { readonly name: string; readonly text: string };
 
 /** An open transaction. A function that takes a `Tx` is atomic with its caller; one that takes a pool is not. */
 export class Tx implements Queryable {
-  readonly #client: pg.PoolClient;
+  readonly #client: pg.ClientBase;
   #savepoints = 0;
 
-  constructor(client: pg.PoolClient) {
+  constructor(client: pg.ClientBase) {
     this.#client = client;
   }
 
   query<Row extends pg.QueryResultRow>(
-    statement: Statement,
+    statement: SqlText,
     values: readonly unknown[] = [],
   ): Promise<pg.QueryResult<Row>> {
     return run(this.#client, statement, values);
+  }
+
+  queryArrays(statement: SqlText, values: readonly unknown[]): Promise<RowArrays> {
+    return runForArrays(this.#client, statement, values);
+  }
+
+  /** Until the end of the transaction, a lock that is not free in this time makes its statement fail. */
+  async setLockTimeout(milliseconds: number): Promise<void> {
+    await this.#client.query(`set local lock_timeout = ${milliseconds}`);
+  }
+
+  /** Until the end of the transaction, no statement is given up for taking long; locks may be waited for up to a minute. */
+  async takeTime(): Promise<void> {
+    await this.#client.query("set local statement_timeout = 0; set local lock_timeout = '60s'");
   }
 
   /** Runs `work` so that its failure undoes `work` alone; the error is rethrown and the transaction goes on. */
@@ -45,16 +66,28 @@ export class Tx implements Queryable {
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: Pool): Queryable {
-  return { query: (statement, values = []) => run(pool, statement, values) };
+  return {
+    query: (statement, values = []) => run(pool, statement, values),
+    queryArrays: (statement, values) => runForArrays(pool, statement, values),
+  };
 }
 
 function run<Row extends pg.QueryResultRow>(
-  target: pg.Pool | pg.PoolClient,
-  statement: Statement,
+  target: pg.Pool | pg.ClientBase,
+  statement: SqlText,
   values: readonly unknown[],
 ): Promise<pg.QueryResult<Row>> {
   const config = typeof statement === 'string' ? { text: statement } : { name: statement.name, text: statement.text };
   return target.query<Row>({ ...config, values: [...values] }).catch(withoutValues);
+}
+
+function runForArrays(
+  target: pg.Pool | pg.ClientBase,
+  statement: SqlText,
+  values: readonly unknown[],
+): Promise<RowArrays> {
+  const config = typeof statement === 'string' ? { text: statement } : statement;
+  return target.query({ ...config, values: [...values], rowMode: 'array' }).catch(withoutValues);
 }
 
 /** Postgres quotes rows and values in these parts of an error, which would travel with it into the jobs' output. */
@@ -64,16 +97,16 @@ function withoutValues(error: unknown): never {
   throw error;
 }
 
-/** A race lost this often in a row is no accident any more. */
+/** A transaction that loses this many races in a row has another problem, so its error is thrown. */
 const MAX_ATTEMPTS = 5;
 
 /**
  * Runs `work` in one READ COMMITTED transaction and returns its result once it is durable. The only BEGIN and COMMIT of
  * the program. A transaction that lost a race (40001, 40P01) runs again from the start, so `work` must have no effect
  * but through its `Tx`.
- * @throws whatever `work` throws, after a rollback; an error if the server answered COMMIT with a rollback, as it does
- * after a statement's error was swallowed. If the connection is lost during COMMIT the outcome is unknown to us, so
- * every caller must be able to repeat its work.
+ * @throws {unknown} whatever `work` throws, after a rollback
+ * @throws {Error} if the server answered COMMIT with a rollback, as it does after a statement's error was swallowed
+ * @throws {OutcomeUnknownError} if the connection is lost during COMMIT, so every caller must be able to repeat its work
  * @param onCommit told how long a successful COMMIT took; for metrics
  */
 export async function transaction<T>(

@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import express, { type ErrorRequestHandler, type Express } from 'express';
 import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
-import { refusal } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { docsRouter } from './kit/docs.ts';
 import { dodoOnly } from './kit/dodo.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
+import { faultOf, finalStatus, HUNG_UP } from './kit/limited.ts';
 import { openApiDocument } from './kit/openapi.ts';
 import { fail, type ServeOptions, send, serve } from './kit/serve.ts';
 import type { Services } from './kit/services.ts';
@@ -25,30 +25,30 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
   app.use('/docs', docsRouter());
   app.use(homeRouter());
   app.use(securityHeaders);
-  serve(app, ROUTES, services, options);
-  serveDocument(app);
+  serve(app, services, { ...options, routes: ROUTES });
+  serveDocument(app, services);
   serveMetrics(app, services);
   app.use((request, response) => {
-    const refused = dodoOnly(request.method, request.path) ?? refusal('NOT_FOUND', NOWHERE);
+    const refused = dodoOnly(request.method, request.path) ?? { code: 'NOT_FOUND', message: NOWHERE };
     send(response, replyTo(refused));
   });
   app.use(((error, request, response, _next) =>
-    fail(services, request, response, error)) satisfies ErrorRequestHandler);
+    fail(services, { request, response }, error)) satisfies ErrorRequestHandler);
   return app;
 }
 
-/** Answers are data: a browser must not run, frame or guess anything. */
+/** Answers are data: a browser must not run them, show them in a frame or guess their type. */
 const securityHeaders = helmet({
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
 });
 
-/** An id from a proxy in front of us is kept, if it is one; anything else could be made to break a log. */
+/** The form of a request id that is taken over from a proxy. Any other text could break the lines of a log. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** A part of a path that may be logged: an id of ours or a provider's, and not an e-mail address or a telephone number. */
+/** A part of a path that may be logged: it can be an id, but not an e-mail address or a telephone number. */
 const PLAIN_PART = /^[A-Za-z0-9._-]{0,100}$/;
 
-/** The path without its query and without what is no id: callers put names and addresses there, by mistake or not. */
+/** The path without its query and without parts that are no ids, since callers may put names and addresses there. */
 function loggedPath(url: string): string {
   const [path = ''] = url.split('?', 1);
   return path
@@ -58,8 +58,8 @@ function loggedPath(url: string): string {
 }
 
 /**
- * Gives every request an id and logs what did not go well: the method, the path as far as it is fit for it, the status.
- * Successes are logged at `debug`, so that they cost nothing unless asked for.
+ * Gives every request an id and logs those that fail: method, status, and the parts of the path that may be logged. Successes
+ * are logged at `debug` only, so that they cost nothing by default.
  */
 function requestLog(logger: Logger) {
   return pinoHttp<IncomingMessage, ServerResponse>({
@@ -77,19 +77,22 @@ function requestLog(logger: Logger) {
       return id;
     },
     customLogLevel: (_request, response) => {
-      if (response.statusCode >= 500) return 'warn';
-      return response.statusCode >= 400 ? 'info' : 'debug';
+      const status = finalStatus(response);
+      // What a limit or a client's end of the line does is counted instead: anybody can do it any number of times.
+      if (status === HUNG_UP || faultOf(response, status) === 'limit') return 'debug';
+      if (status >= 500) return 'warn';
+      return status >= 400 ? 'info' : 'debug';
     },
     customSuccessMessage: () => 'request answered',
     customErrorMessage: () => 'request answered',
-    customErrorObject: (_request, response, _error, value) => ({ res: response, responseTime: value.responseTime }),
+    customErrorObject: (...[, response, , value]) => ({ res: response, responseTime: value.responseTime }),
   });
 }
 
-function serveDocument(app: Express): void {
+function serveDocument(app: Express, { settings }: Services): void {
   let text: string | null = null;
   app.get('/openapi.json', (_request, response) => {
-    text ??= `${JSON.stringify(openApiDocument(ROUTES))}\n`;
+    text ??= `${JSON.stringify(openApiDocument(ROUTES, settings.currencies))}\n`;
     send(response, { status: 200, body: text, headers: { 'access-control-allow-origin': '*' } });
   });
 }

@@ -3,20 +3,20 @@ import type { Pool } from '../db/pool.ts';
 import { type QueueBacklog, queueBacklogs } from '../db/queues.ts';
 import { autocommit } from '../db/transaction.ts';
 import { eventBacklog } from '../inbox/backlog.ts';
-import { announcementBacklog } from '../ledger/outbox.ts';
+import { outboxBacklog } from '../ledger/outbox.ts';
 import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
 import { type ReconciliationBacklog, reconciliationBacklog } from '../reconciliation/backlog.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
-/** Anybody may ask for the metrics, so the database is asked at most this often on their account. */
+/** Anybody may ask for the metrics, so figures are read from the database at most this often. */
 const CACHE_MS = 5_000;
 
 interface Backlog extends ReconciliationBacklog, DeliveryBacklog {
   readonly parkedEvents: number;
   readonly waitingEvents: number;
   readonly oldestPendingEventSeconds: number;
-  readonly unannouncedWallets: number;
-  readonly oldestUnannouncedSeconds: number;
+  readonly walletsInOutbox: number;
+  readonly oldestInOutboxSeconds: number;
   readonly queues: readonly QueueBacklog[];
   /** Null before the first audit. */
   readonly auditDisagreements: number | null;
@@ -25,7 +25,7 @@ interface Backlog extends ReconciliationBacklog, DeliveryBacklog {
 
 type Figure = readonly [name: string, help: string, pick: (backlog: Backlog) => number | null];
 
-/** Whatever may be stuck, and how long: every figure that is read from the database, by its name. */
+/** Every figure that is read from the database, by its name: what may be stuck, and for how long. */
 const FIGURES: readonly Figure[] = [
   ['chokin_events_parked', 'Provider events that want a person.', (now) => now.parkedEvents],
   ['chokin_events_waiting', 'Early refunds and disputes that wait for their payment.', (now) => now.waitingEvents],
@@ -34,15 +34,11 @@ const FIGURES: readonly Figure[] = [
     'Age of the oldest event not applied yet; 0 if there is none.',
     (now) => now.oldestPendingEventSeconds,
   ],
-  [
-    'chokin_wallets_unannounced',
-    'Wallets with something the merchant was not told yet.',
-    (now) => now.unannouncedWallets,
-  ],
+  ['chokin_wallets_unannounced', 'Wallets with something the merchant was not told yet.', (now) => now.walletsInOutbox],
   [
     'chokin_wallet_unannounced_oldest_seconds',
     'How long the longest of them has waited.',
-    (now) => now.oldestUnannouncedSeconds,
+    (now) => now.oldestInOutboxSeconds,
   ],
   [
     'chokin_messages_unsent',
@@ -100,7 +96,7 @@ const FIGURES: readonly Figure[] = [
 /** Adds the figures that answer "is money stuck, and do the books agree?" to the metrics. */
 export function watchOperations(metrics: Metrics, pool: Pool): void {
   let cached: { readonly at: number; readonly backlog: Promise<Backlog> } | null = null;
-  /** Null if the database does not answer: that is shown as such, and must not take the other figures with it. */
+  /** Null if the database does not answer. A figure shows this, and the figures from memory are still served. */
   const read = (): Promise<Backlog | null> => {
     if (cached === null || performance.now() - cached.at > CACHE_MS)
       cached = { at: performance.now(), backlog: readBacklog(pool) };
@@ -114,12 +110,10 @@ export function watchOperations(metrics: Metrics, pool: Pool): void {
   }
   const perQueue = async (pick: (queue: QueueBacklog) => number) =>
     new Map((await read())?.queues.map((queue) => [queue.name, pick(queue)]));
-  metrics.watchEach('chokin_jobs_due', 'Jobs that are due and were not taken up yet, by queue.', 'queue', () =>
-    perQueue((queue) => queue.due),
-  );
-  metrics.watchEach('chokin_jobs_dead', 'Jobs that were given up and wait for somebody to redrive them.', 'queue', () =>
-    perQueue((queue) => queue.dead),
-  );
+  const due = { name: 'chokin_jobs_due', help: 'Jobs that are due and were not taken up yet, by queue.' };
+  metrics.watchEach({ ...due, label: 'queue' }, () => perQueue((queue) => queue.due));
+  const dead = { name: 'chokin_jobs_dead', help: 'Jobs that were given up and wait for somebody to redrive them.' };
+  metrics.watchEach({ ...dead, label: 'queue' }, () => perQueue((queue) => queue.dead));
   metrics.watch('chokin_database_answers', 'Whether the figures could be read: 1, or 0.', async () =>
     (await read()) === null ? 0 : 1,
   );
@@ -127,9 +121,9 @@ export function watchOperations(metrics: Metrics, pool: Pool): void {
 
 async function readBacklog(pool: Pool): Promise<Backlog> {
   const db = autocommit(pool);
-  const [events, announcements, deliveries, queues, audit, reconciliation] = await Promise.all([
+  const [events, outbox, deliveries, queues, audit, reconciliation] = await Promise.all([
     eventBacklog(db),
-    announcementBacklog(db),
+    outboxBacklog(db),
     deliveryBacklog(db),
     queueBacklogs(db),
     lastAudit(db),
@@ -137,7 +131,7 @@ async function readBacklog(pool: Pool): Promise<Backlog> {
   ]);
   return {
     ...events,
-    ...announcements,
+    ...outbox,
     ...deliveries,
     ...reconciliation,
     queues,

@@ -2,7 +2,6 @@ import express, { type ErrorRequestHandler, type Express } from 'express';
 import type { Config } from '../config/env.ts';
 import { equalInConstantTime } from '../crypto/signature.ts';
 import type { Pool } from '../db/pool.ts';
-import { refusal } from '../errors.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { bearerKey } from './kit/auth.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
@@ -19,7 +18,10 @@ export function serveMetrics(app: Express, { metrics, config }: MetricsServices)
   const token = config.METRICS_TOKEN?.reveal();
   app.get('/metrics', async (request, response) => {
     if (token !== undefined && !equalInConstantTime(bearerKey(request.headers.authorization) ?? '', token)) {
-      send(response, replyTo(refusal('UNAUTHORIZED', 'This wants METRICS_TOKEN, as "Authorization: Bearer <token>".')));
+      send(
+        response,
+        replyTo({ code: 'UNAUTHORIZED', message: 'This wants METRICS_TOKEN, as "Authorization: Bearer <token>".' }),
+      );
       return;
     }
     const body = await metrics.registry.metrics();
@@ -27,7 +29,7 @@ export function serveMetrics(app: Express, { metrics, config }: MetricsServices)
   });
 }
 
-/** What a process without an API shows of itself: its metrics, and whether it and its database are well. */
+/** The HTTP side of a process without an API: its metrics, and whether it and its database are well. */
 export function createMetricsApp(services: MetricsServices & { readonly pool: Pool }): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -37,14 +39,14 @@ export function createMetricsApp(services: MetricsServices & { readonly pool: Po
   app.get('/readyz', async (_request, response) => {
     const reply = (await databaseAnswers(services.pool))
       ? { status: 200, body: { status: 'ok' } }
-      : replyTo(refusal('SERVICE_UNAVAILABLE', 'The database does not answer.'));
+      : replyTo({ code: 'SERVICE_UNAVAILABLE', message: 'The database does not answer.' });
     send(response, reply);
   });
-  app.use((_request, response) => send(response, replyTo(refusal('NOT_FOUND', NOWHERE))));
-  // Express would show a stack to whoever asks.
+  app.use((_request, response) => send(response, replyTo({ code: 'NOT_FOUND', message: NOWHERE })));
+  // Without this, Express would answer with a stack trace.
   app.use(((_error, _request, response, _next) => {
     if (response.headersSent) response.destroy();
-    else send(response, replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')));
+    else send(response, replyTo({ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side.' }));
   }) satisfies ErrorRequestHandler);
   return app;
 }

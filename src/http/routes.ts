@@ -1,3 +1,4 @@
+import { adminAdoptionRoutes } from './admin/adopt.ts';
 import { adminApiKeyRoutes } from './admin/api-keys.ts';
 import { adminMerchantRoutes } from './admin/merchants.ts';
 import { adminSourceRoutes } from './admin/sources.ts';
@@ -6,6 +7,8 @@ import { batchRoutes } from './routes/batch.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
 import { ledgerEntryRoutes } from './routes/ledger-entries.ts';
+import { linkRoutes } from './routes/links.ts';
+import { paymentMetadataRoutes } from './routes/payment-metadata.ts';
 import { paymentRoutes } from './routes/payments.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { systemRoutes } from './routes/system.ts';
@@ -14,13 +17,15 @@ import { webhookEndpointRoutes } from './routes/webhook-endpoints.ts';
 import { webhookMessageRoutes } from './routes/webhook-messages.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 
-/** Every route there is. Express looks from the top, so the busy ones come first, and fixed paths before patterns. */
+/** Every route. Express searches from the top, so busy routes come first, and fixed paths before patterns. */
 export const ROUTES: readonly Route[] = [
   ...webhookRoutes,
   ...ledgerEntryRoutes,
   ...walletRoutes,
   ...batchRoutes,
   ...customerRoutes,
+  ...linkRoutes,
+  ...paymentMetadataRoutes,
   ...paymentRoutes,
   ...eventRoutes,
   ...reconciliationRoutes,
@@ -29,5 +34,6 @@ export const ROUTES: readonly Route[] = [
   ...adminMerchantRoutes,
   ...adminApiKeyRoutes,
   ...adminSourceRoutes,
+  ...adminAdoptionRoutes,
   ...systemRoutes,
 ];

@@ -1,10 +1,11 @@
 import type { Span, Tracing } from '../telemetry/tracing.ts';
 import type { LockedEvent } from './events.ts';
-import type { Work } from './settle-facts.ts';
+import type { EventWork } from './settle-facts.ts';
 
 /**
  * The spans of one batch of events: each event's goes on with the trace of its delivery, and that of the batch, where there
- * are several, is linked with all of them. A transaction that runs again goes on with the same spans.
+ * are several, is linked with all of them. A transaction that runs again goes on with the same spans. Where traces are off,
+ * there are no spans.
  */
 export class ApplyTrace {
   readonly #tracing: Tracing;
@@ -16,8 +17,9 @@ export class ApplyTrace {
   }
 
   begin(events: readonly LockedEvent[]): void {
+    if (!this.#tracing.isOn) return;
     if (events.length > 1) this.#batch ??= this.#beginBatch(events);
-    const links = this.#batch === null ? [] : [this.#batch.traceParent];
+    const links = [this.#batch?.traceParent ?? []].flat();
     for (const { eventId, provider, eventType, traceParent } of events) {
       if (this.#spans.has(eventId)) continue;
       const attributes = {
@@ -39,7 +41,7 @@ export class ApplyTrace {
   }
 
   /** The batch was committed. */
-  applied(works: readonly Work[]): void {
+  applied(works: readonly EventWork[]): void {
     for (const { event, verdict } of works) {
       const reason = verdict.reason === null ? {} : { 'chokin.reason': verdict.reason };
       this.#spans.get(event.eventId)?.end({ 'chokin.outcome': verdict.state, ...reason });

@@ -2,38 +2,42 @@ import { ClaimLostError, completeJobs } from '../db/queues.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/source.ts';
-import type { Payment } from '../payments/payment.ts';
-import { paymentKeyText, savePayments } from '../payments/store.ts';
-import { PROVIDERS } from '../providers/index.ts';
+import { savePayments } from '../payments/store.ts';
+import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
+import { UNOBSERVED } from '../telemetry/observe.ts';
+import { holdForeignEvents, learnAccounts } from './accounts.ts';
+import { bringHome } from './adopted-events.ts';
+import { type ApplyJob, type ApplyResult, firstThatFit, putBack } from './apply-jobs.ts';
 import { ApplyTrace } from './apply-trace.ts';
-import { enqueue, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
-import { noteOldNews } from './old-news.ts';
-import { type ApplyServices, park, type Settled, settleFacts, sourceKey, type Work } from './settle-facts.ts';
-
-/** A fetched job: the event to apply, and the claim under which it may be completed. */
-export interface ApplyJob {
-  readonly id: string;
-  readonly retryCount: number;
-  readonly retryLimit: number;
-  readonly eventId: string;
-}
-
-export interface ApplyResult {
-  readonly id: string;
-  readonly status: 'completed' | 'failed' | 'deadletter';
-  readonly output?: { readonly error: string };
-}
+import { adviseManualCapture } from './capture-advice.ts';
+import { enqueue } from './enqueue.ts';
+import { type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
+import { joinGroups, namesGroup, saveGroupNames } from './groups.ts';
+import { accountsIn, readStored } from './kept-facts.ts';
+import { withDecisionTimes } from './reread.ts';
+import {
+  type ApplyServices,
+  type ApplyTransaction,
+  type EventWork,
+  parkEvent,
+  type Settled,
+  settleFacts,
+  sourceKey,
+} from './settle-facts.ts';
 
 /**
  * Applies events: records their facts, posts what is due, says what became of each event and completes the jobs, all in
- * one transaction. If a batch fails, each event is tried in a transaction of its own, so that a poison event fails by
- * itself; once its retries are used up it is parked, and its job dead-lettered.
- * @throws if the database is away; pg-boss then retries every job
+ * one transaction; what would make that too large goes back to the queue at once. If a batch fails, each event is tried in a
+ * transaction of its own, so that a poison event fails by itself; once its retries are used up it is parked, and its job
+ * dead-lettered.
+ * @throws {Error} if the database is away; pg-boss then retries every job
  */
 export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
   const run: Run = { services, lockTimeoutMs: null };
   const fresh = jobs.filter((job) => job.retryCount === 0);
-  const results = fresh.length === 0 ? [] : [...(await applyBatch(run, fresh))];
+  const { batch, left } = await firstThatFit(services, fresh);
+  const results = [...(await putBack(services, left))];
+  if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
   for (const job of jobs) if (job.retryCount > 0) results.push(...(await applyBatch(run, [job])));
   return results;
@@ -41,13 +45,14 @@ export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJ
 
 interface Run {
   readonly services: ApplyServices;
-  /** Null for what the connection says. */
+  /** Null to keep the limit of the connection. */
   lockTimeoutMs: number | null;
 }
 
 /**
- * Somebody holds a wallet for long, and this run has waited for it once. A batch may be full of events of that wallet:
- * if each waited anew, the others would be late and the jobs expire. They come again by themselves.
+ * The lock timeout after this run has once waited in vain for a wallet that another transaction holds. The batch may be full
+ * of events of that wallet: if each of them waited as long again, the other events would be late and the jobs would expire.
+ * What fails by it is tried again by its own job.
  */
 const HURRIED_LOCK_TIMEOUT_MS = 50;
 
@@ -77,30 +82,32 @@ async function applyAlone(run: Run, job: ApplyJob): Promise<ApplyResult> {
   }
 }
 
-/** One transaction, and what is told of it once it is committed. */
+/** One transaction; metrics, traces and the announcer hear of it only once it is committed. */
 async function applyAll(run: Run, jobs: readonly ApplyJob[], mode: 'together' | 'alone'): Promise<void> {
   const { services, lockTimeoutMs } = run;
-  const { pool, metrics, tracing } = services;
-  const trace = tracing ? new ApplyTrace(tracing) : null;
-  const onCommit = (seconds: number) => metrics?.observeCommit('apply', seconds);
+  const { pool, observe = UNOBSERVED } = services;
+  const { metrics } = observe;
+  const trace = new ApplyTrace(observe.tracing);
+  const onCommit = (seconds: number) => metrics.observeCommit('apply', seconds);
   const apply = async (tx: Tx) => {
-    if (lockTimeoutMs !== null) await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
-    return applyInTransaction(services, tx, jobs, mode, trace);
+    if (lockTimeoutMs !== null) await tx.setLockTimeout(lockTimeoutMs);
+    return applyInTransaction({ services, tx, now: services.clock.now() }, { jobs, mode, trace });
   };
   try {
-    const { works, tallies } = await transaction(pool, apply, onCommit);
+    const { works, postingCounts } = await transaction(pool, apply, onCommit);
     services.onPosted();
-    trace?.applied(works);
-    for (const { event, verdict } of works) metrics?.countEvent(event.provider, verdict.state, verdict.reason ?? '');
-    metrics?.countPostings('event', tallies);
+    adviseManualCapture(services, works);
+    trace.applied(works);
+    for (const { event, verdict } of works) metrics.countEvent(event.provider, verdict.state, verdict.reason ?? '');
+    metrics.countPostings('event', postingCounts);
   } catch (error) {
-    trace?.failed(error);
+    trace.failed(error);
     throw error;
   }
 }
 
 async function fail(
-  { pool, clock, logger, metrics }: ApplyServices,
+  { pool, clock, logger, observe: { metrics } = UNOBSERVED }: ApplyServices,
   job: ApplyJob,
   error: unknown,
 ): Promise<ApplyResult> {
@@ -108,7 +115,7 @@ async function fail(
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
   const output = { error: `${name}${code}` };
   if (error instanceof ClaimLostError || job.retryCount < job.retryLimit) {
-    metrics?.countEventFailure('retried');
+    metrics.countEventFailure('retried');
     logger.warn(
       { err: error, eventId: job.eventId, retryCount: job.retryCount },
       'an event could not be applied and is retried',
@@ -116,50 +123,58 @@ async function fail(
     return { id: job.id, status: 'failed', output };
   }
   logger.error({ err: error, eventId: job.eventId }, 'an event failed again and again and is parked');
-  const verdict = { ...park('apply_failed', output.error), eventId: job.eventId, paymentId: null };
+  const verdict = { ...parkEvent('apply_failed', output.error), eventId: job.eventId, paymentId: null };
   await transaction(pool, (tx) => saveVerdicts(tx, [verdict], clock.now()));
-  metrics?.countEventFailure('parked');
+  metrics.countEventFailure('parked');
   return { id: job.id, status: 'deadletter', output };
 }
 
+/** How long events are put off whose source is being adopted by another one at this moment. */
+const ADOPTION_WAIT_MS = 2_000;
+
+interface Asked {
+  readonly jobs: readonly ApplyJob[];
+  readonly mode: 'together' | 'alone';
+  readonly trace: ApplyTrace;
+}
+
 async function applyInTransaction(
-  services: ApplyServices,
-  tx: Tx,
-  jobs: readonly ApplyJob[],
-  mode: 'together' | 'alone',
-  trace: ApplyTrace | null,
-): Promise<{ readonly works: readonly Work[]; readonly tallies: Settled['tallies'] }> {
-  const now = services.clock.now();
+  batch: ApplyTransaction,
+  { jobs, mode, trace }: Asked,
+): Promise<{ readonly works: readonly EventWork[]; readonly postingCounts: Settled['postingCounts'] }> {
+  const { services, tx, now } = batch;
   const events = await lockEvents(
     tx,
     jobs.map((job) => job.eventId),
   );
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
-  const open = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
+  const unsettled = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
+  const { events: open, later } = await bringHome(tx, unsettled, now);
+  await enqueue(services.boss, tx, { eventIds: later, startAfter: new Date(now.getTime() + ADOPTION_WAIT_MS) });
   const sources = await findSources(services, tx, open);
-  trace?.begin(open);
-  const works = open.map(
-    (event): Work => ({
+  trace.begin(open);
+  const read = open.map(
+    (event): EventWork => ({
       event,
-      ...read(event, sources.get(event.sourceId) ?? null),
-      traceParent: trace?.traceParent(event.eventId) ?? null,
+      ...readEvent(event, sources.get(event.sourceId) ?? null),
+      traceParent: trace.traceParent(event.eventId),
     }),
   );
-  const settled = await settleFacts(services, tx, works, mode, now);
-  noteOldNews(works, settled);
+  const held = await holdForeignEvents(tx, read, now);
+  const { works } = held;
+  await joinGroups(tx, works, now);
+  const settled = await settleFacts(batch, works, mode);
+  await saveGroupNames(tx, works);
+  await learnAccounts(tx, held, now);
   await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
     tx,
-    works.map(({ event, facts, verdict }) => ({
-      ...verdict,
-      eventId: event.eventId,
-      paymentId: facts[0]?.paymentId ?? null,
-    })),
+    works.map(({ event, paymentId, verdict }) => ({ ...verdict, eventId: event.eventId, paymentId })),
     now,
   );
-  await followUp(services, tx, works, settled, now);
-  await completeJobs(services.boss, tx, 'apply-provider-event', jobs);
-  return { works, tallies: settled.tallies };
+  await followUp(batch, works, settled);
+  await completeJobs(services.boss, tx, { name: 'apply-provider-event', jobs });
+  return { works, postingCounts: settled.postingCounts };
 }
 
 /** The sources of a batch's events by id; ids of sources are unique over all merchants. */
@@ -177,44 +192,40 @@ async function findSources(
   return found;
 }
 
-function read(event: LockedEvent, source: Source | null): Pick<Work, 'source' | 'facts' | 'verdict'> {
-  if (source === null) return { source, facts: [], verdict: park('source_missing', event.sourceId) };
-  const interpretation = PROVIDERS[source.provider].interpret(event.body);
-  const base = { source };
+type Reading = Pick<EventWork, 'source' | 'facts' | 'naming' | 'ties' | 'accounts' | 'paymentId' | 'verdict'>;
+
+function readEvent(event: LockedEvent, source: Source | null): Reading {
+  const nothing = { source, facts: [], naming: null, ties: [], accounts: [], paymentId: null };
+  if (source === null) return { ...nothing, verdict: parkEvent('source_missing', event.sourceId) };
+  const interpretation = readStored(source.provider, event);
+  const facts = interpretation.kind === 'facts' ? withDecisionTimes(event, interpretation.facts) : [];
+  const paymentId = facts[0]?.paymentId ?? null;
   if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
-    return {
-      ...base,
-      facts: [],
-      verdict: park(
-        'wrong_mode',
-        `the event is ${interpretation.livemode ? 'live' : 'test'}, the source is ${source.mode}`,
-      ),
-    };
+    const detail = `the event is ${interpretation.livemode ? 'live' : 'test'}, the source is ${source.mode}`;
+    return { ...nothing, paymentId, verdict: parkEvent('wrong_mode', detail) };
   }
   switch (interpretation.kind) {
     case 'ignored':
-      return { ...base, facts: [], verdict: { state: 'ignored', reason: null, detail: interpretation.reason } };
+      return { ...nothing, verdict: { state: 'ignored', reason: null, detail: interpretation.reason, effect: null } };
     case 'parked':
-      return { ...base, facts: [], verdict: park(interpretation.reason, interpretation.detail) };
-    case 'facts':
-      return { ...base, facts: interpretation.facts, verdict: { state: 'applied', reason: null, detail: null } };
+      return { ...nothing, verdict: parkEvent(interpretation.reason, interpretation.detail) };
+    case 'facts': {
+      const accounts = accountsIn(source.provider, event);
+      const verdict = { state: 'applied', reason: null, detail: null, effect: event.effect ?? 'none' } as const;
+      const { naming = null, ties = [] } = interpretation;
+      return { source, facts, naming, ties, accounts, paymentId, verdict };
+    }
   }
 }
 
-/** Wakes what waited for the payments now applied, and sets the alarm for what waits from now on. */
+/** Wakes what waited for the payments now applied or named, and sets the alarm for what waits from now on. */
 async function followUp(
-  { boss, waitSeconds }: ApplyServices,
-  tx: Tx,
-  works: readonly Work[],
-  { before }: Settled,
-  now: Date,
+  { services, tx, now }: ApplyTransaction,
+  works: readonly EventWork[],
+  { opened }: Settled,
 ): Promise<void> {
-  const applied = works.filter((work) => work.verdict.state === 'applied');
-  const keys = applied.flatMap((work) =>
-    work.facts
-      .filter((fact) => fact.kind === 'payment')
-      .map((fact) => ({ ...sourceKey(work), paymentId: fact.paymentId })),
-  );
+  const { boss } = services;
+  const news = works.filter((work) => work.verdict.state === 'applied' || namesGroup(work));
   const waiting = works.filter((work) => work.verdict.state === 'waiting');
   // A refund may stand before its payment in this very batch, which had not been heard of then.
   const waitedFor = new Set(
@@ -222,18 +233,41 @@ async function followUp(
       work.facts.map((fact) => paymentKeyText({ ...sourceKey(work), paymentId: fact.paymentId })),
     ),
   );
-  const heardOf = keys.filter((key) => {
-    const text = paymentKeyText(key);
-    return waitedFor.has(text) || wasHeardOf(before.get(text));
-  });
-  const except = applied.map((work) => work.event.eventId);
+  const heardOf = news.flatMap((work) => awaitedIds(work, waitedFor, opened));
+  const except = news.map((work) => work.event.eventId);
   const woken = new Set(await wakeEvents(tx, heardOf, except));
-  await enqueue(boss, tx, [...woken]);
-  const asleep = waiting.map((work) => work.event.eventId).filter((eventId) => !woken.has(eventId));
-  await enqueue(boss, tx, asleep, new Date(now.getTime() + waitSeconds * 1000));
+  await enqueue(boss, tx, { eventIds: [...woken] });
+  const asleep = Map.groupBy(
+    waiting.filter(({ event }) => !woken.has(event.eventId)),
+    (work) => waitOf(services, work),
+  );
+  for (const [seconds, own] of asleep) {
+    const eventIds = own.map(({ event }) => event.eventId);
+    await enqueue(boss, tx, { eventIds, startAfter: new Date(now.getTime() + seconds * 1000) });
+  }
 }
 
-/** Most payments are news; only what was heard of before can have events that wait for it. */
-function wasHeardOf(payment: Payment | undefined): boolean {
-  return payment !== undefined && (payment.state !== 'unknown' || payment.parts.length > 0);
+/** A payment waits for its name, everything else for its payment. */
+function waitOf({ waitSeconds, namingWaitSeconds }: ApplyServices, { facts }: EventWork): number {
+  return facts.some(({ kind }) => kind === 'payment') ? namingWaitSeconds : waitSeconds;
+}
+
+/**
+ * What other events may be waiting for and is there now. What is of a group waits under the group's id. Nothing can wait for a
+ * payment that this batch is the first to hear of, as most payments are.
+ */
+function awaitedIds(
+  work: EventWork,
+  waitedFor: ReadonlySet<string>,
+  opened: ReadonlySet<string>,
+): readonly PaymentKey[] {
+  const groups = work.ties.map(({ groupId }) => ({ ...sourceKey(work), paymentId: groupId }));
+  const payments = work.facts.flatMap((fact): PaymentKey[] => {
+    // Events that name a refund where the payment's id should be wait under the refund's id.
+    if (fact.kind === 'refund') return [{ ...sourceKey(work), paymentId: fact.refundId }];
+    const key = { ...sourceKey(work), paymentId: fact.paymentId };
+    const text = paymentKeyText(key);
+    return fact.kind !== 'dispute' && (waitedFor.has(text) || !opened.has(text)) ? [key] : [];
+  });
+  return [...groups, ...payments];
 }

@@ -1,10 +1,17 @@
 import type { PgBoss } from 'pg-boss';
+import { ofEachMerchant } from '../db/by-merchant.ts';
+import { array, bigint, boolean, bytea, integer, json, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
-import { bossDatabase } from '../db/queues.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, pick, table } from '../db/table.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import { invariant, type Refusal, refusal } from '../errors.ts';
+import { refuse } from '../errors.ts';
 import type { ParkReason } from '../payments/fact.ts';
-import type { PaymentKey } from '../payments/store.ts';
+import { reopenHandled } from '../payments/handled-store.ts';
+import type { PaymentKey } from '../payments/tables.ts';
+import type { EventEffect } from './effect.ts';
+import { enqueue } from './enqueue.ts';
+import type { KeptFacts, StoredBody } from './kept-facts.ts';
 
 export type EventState = 'pending' | 'applied' | 'ignored' | 'waiting' | 'parked' | 'dismissed';
 
@@ -22,13 +29,19 @@ export interface ProviderEvent {
   readonly detail: string | null;
   readonly paymentId: string | null;
   readonly assignedCustomerId: string | null;
+  /** Whether that customer is linked with the provider's, so that later payments are found as well. */
+  readonly assignedLink: boolean;
   readonly receivedAt: Date;
   readonly settledAt: Date | null;
-  /** When it began to wait for its payment; null if it never had to. */
+  /** When it began to wait, for its payment or for the name of its customer; null if it never had to. */
   readonly waitingSince: Date | null;
   readonly replays: number;
   /** reconciliation: read from the provider's API, because its webhook never arrived. */
   readonly origin: 'webhook' | 'reconciliation';
+  /** What it did so far; null if no facts were read of it, or by a release that did not note what they did. */
+  readonly effect: EventEffect | null;
+  /** When its body was taken away, since it was old or its customer's data were erased; null while it is there. */
+  readonly bodyRemovedAt: Date | null;
 }
 
 /** What became of an event that was looked at. */
@@ -36,48 +49,33 @@ export interface Verdict {
   readonly state: EventState;
   readonly reason: ParkReason | null;
   readonly detail: string | null;
+  /** What it did, now and before; null if it told no facts this time. */
+  readonly effect: EventEffect | null;
 }
 
-interface EventRow {
-  event_id: string;
-  merchant_id: string;
-  source_id: string;
-  provider: string;
-  event_type: string;
-  state: EventState;
-  reason: ParkReason | null;
-  detail: string | null;
-  payment_id: string | null;
-  assigned_customer_id: string | null;
-  received_at: Date;
-  settled_at: Date | null;
-  waiting_since: Date | null;
-  replays: number;
-  origin: 'webhook' | 'reconciliation';
-}
-
-const COLUMNS = `event_id, merchant_id, source_id, provider, event_type, state, reason, detail, payment_id, assigned_customer_id,
-  received_at, settled_at, waiting_since, replays, origin`;
-
-function toEvent(row: EventRow): ProviderEvent {
-  return {
-    eventId: row.event_id,
-    merchantId: row.merchant_id,
-    sourceId: row.source_id,
-    provider: row.provider,
-    eventType: row.event_type,
-    state: row.state,
-    reason: row.reason,
-    detail: row.detail,
-    paymentId: row.payment_id,
-    assignedCustomerId: row.assigned_customer_id,
-    receivedAt: row.received_at,
-    settledAt: row.settled_at,
-    waitingSince: row.waiting_since,
-    replays: row.replays,
-    origin: row.origin,
-  };
-}
+export const EVENT = table('provider_event', {
+  eventId: text,
+  merchantId: text,
+  sourceId: text,
+  provider: text,
+  eventType: text,
+  state: oneOf<EventState>(),
+  reason: nullable(oneOf<ParkReason>()),
+  detail: nullable(text),
+  paymentId: nullable(text),
+  assignedCustomerId: nullable(text),
+  assignedLink: boolean,
+  receivedAt: timestamptz,
+  settledAt: nullable(timestamptz),
+  waitingSince: nullable(timestamptz),
+  replays: integer,
+  origin: oneOf<ProviderEvent['origin']>(),
+  effect: nullable(oneOf<EventEffect>()),
+  bodyRemovedAt: nullable(timestamptz),
+});
+/** Columns that are read only to apply the event, since the body is large. */
+export const BODY = { body: bytea, facts: nullable(json<KeptFacts>()), traceParent: nullable(text) };
+const COLUMNS = columns(EVENT.shape);
 
 export interface EventQuery {
   readonly state: EventState | null;
@@ -87,107 +85,118 @@ export interface EventQuery {
 }
 
 /** A page of the merchant's events, newest first. */
-export async function listEvents(
-  db: Queryable,
-  merchantId: string,
-  { state, pageSize, pageNumber }: EventQuery,
-): Promise<ProviderEvent[]> {
-  const { rows } = await db.query<EventRow>(
-    `select ${COLUMNS} from provider_event
-     where merchant_id = $1 and ($2::text is null or state = $2)
-     order by received_at desc, event_id desc limit $3 offset $4`,
-    [merchantId, state, pageSize, pageSize * pageNumber],
-  );
-  return rows.map(toEvent);
+export function listEvents(db: Queryable, merchantId: string, query: EventQuery): Promise<ProviderEvent[]> {
+  const { state, pageSize, pageNumber } = query;
+  return LIST_EVENTS.all(db, { merchantId, state, pageSize, offset: pageSize * pageNumber });
 }
 
+const LIST_EVENTS = statement({
+  params: { merchantId: text, state: nullable(text), pageSize: bigint, offset: bigint },
+  row: EVENT.shape,
+  text: ({ merchantId, state, pageSize, offset }) => `
+    select ${COLUMNS} from provider_event
+    where merchant_id = ${merchantId} and (${state}::text is null or state = ${state})
+    order by received_at desc, event_id desc limit ${pageSize} offset ${offset}`,
+});
+
 export async function getEvent(db: Queryable, merchantId: string, eventId: string): Promise<ProviderEvent | null> {
-  const { rows } = await db.query<EventRow>(
-    `select ${COLUMNS} from provider_event where merchant_id = $1 and event_id = $2`,
-    [merchantId, eventId],
-  );
-  return rows[0] === undefined ? null : toEvent(rows[0]);
+  return GET_EVENT.first(db, { merchantId, eventId });
 }
+
+const EVENT_KEY = { merchantId: text, eventId: text };
+
+const GET_EVENT = statement({
+  params: EVENT_KEY,
+  row: EVENT.shape,
+  text: ({ merchantId, eventId }) =>
+    `select ${COLUMNS} from provider_event where merchant_id = ${merchantId} and event_id = ${eventId}`,
+});
 
 /** Every event about a payment, oldest first. */
 export async function eventsOfPayment(
   db: Queryable,
   { merchantId, sourceId, paymentId }: PaymentKey,
 ): Promise<ProviderEvent[]> {
-  const { rows } = await db.query<EventRow>(
-    `select ${COLUMNS} from provider_event where merchant_id = $1 and source_id = $2 and payment_id = $3 order by received_at, event_id`,
-    [merchantId, sourceId, paymentId],
-  );
-  return rows.map(toEvent);
+  return EVENTS_OF_PAYMENT.all(db, { merchantId, sourceId, paymentId });
 }
+
+const EVENTS_OF_PAYMENT = statement({
+  params: { merchantId: text, sourceId: text, paymentId: text },
+  row: EVENT.shape,
+  text: ({ merchantId, sourceId, paymentId }) => `
+    select ${COLUMNS} from provider_event
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = ${paymentId} order by received_at, event_id`,
+});
 
 export interface Replay {
   readonly merchantId: string;
   readonly eventId: string;
   /** Whose payment it is, where the event itself does not say. */
   readonly customerId: string | null;
+  /** Whether that customer is linked with the provider's, so that later payments are found as well. */
+  readonly link?: boolean;
+  /** Also one that was handled by hand, so that it may post after all. */
+  readonly reopens?: boolean;
 }
 
 /**
- * Applies a parked event again, once its cause is mended, or a waiting one before its time. Replaying cannot credit twice: the ledger's keys follow the
- * payment, not the event.
- * @returns the event as it now waits to be applied, null if there is no such event, or why it cannot be replayed
+ * Applies a parked event again, once its cause is mended, or a waiting one before its time. Replaying cannot credit twice:
+ * the ledger's keys are made of the payment, not of the event.
+ * @returns the event as it now waits to be applied
+ * @throws {RefusalError} NO_SUCH_EVENT, EVENT_BODY_REMOVED, EVENT_NOT_REPLAYABLE, EVENT_HANDLED_BY_HAND
  */
-export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Promise<ProviderEvent | Refusal | null> {
+export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Promise<ProviderEvent> {
   return transaction(pool, async (tx) => {
-    const { rows } = await tx.query<EventRow>(
-      `select ${COLUMNS} from provider_event where merchant_id = $1 and event_id = $2 for update`,
-      [replay.merchantId, replay.eventId],
-    );
-    const row = rows[0];
-    if (row === undefined) return null;
-    if (row.state !== 'parked' && row.state !== 'waiting' && row.state !== 'dismissed')
-      return refusal(
-        'CONFLICT',
-        `Only a parked, waiting or dismissed event can be replayed; this one is ${row.state}.`,
-      );
-    const { rows: updated } = await tx.query<EventRow>(
-      `update provider_event
-       set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1,
-         assigned_customer_id = coalesce($2, assigned_customer_id)
-       where event_id = $1 returning ${COLUMNS}`,
-      [replay.eventId, replay.customerId],
-    );
-    await enqueue(boss, tx, [replay.eventId]);
-    const [replayed] = updated;
-    invariant(replayed !== undefined, 'a locked event was not there to be updated');
-    return toEvent(replayed);
+    const { merchantId, eventId, customerId, link = false } = replay;
+    const event = await LOCK_EVENT.first(tx, { merchantId, eventId });
+    if (event === null) return refuse({ code: 'NO_SUCH_EVENT' });
+    if (event.bodyRemovedAt !== null) refuse({ code: 'EVENT_BODY_REMOVED', removedAt: event.bodyRemovedAt });
+    if (event.state !== 'parked' && event.state !== 'waiting' && event.state !== 'dismissed')
+      refuse({ code: 'EVENT_NOT_REPLAYABLE', state: event.state });
+    if (event.state === 'dismissed' && !replay.reopens) refuse({ code: 'EVENT_HANDLED_BY_HAND' });
+    await reopenHandled(tx, merchantId, eventId);
+    const replayed = await REPLAY.one(tx, { merchantId, eventId, customerId, link });
+    await enqueue(boss, tx, { eventIds: [eventId] });
+    return replayed;
   });
 }
 
-/** Enqueues the application of events in the transaction that stored or changed them. */
-export async function enqueue(boss: PgBoss, tx: Tx, eventIds: readonly string[], startAfter?: Date): Promise<void> {
-  if (eventIds.length === 0) return;
-  const when = startAfter === undefined ? {} : { startAfter };
-  await boss.insert(
-    'apply-provider-event',
-    eventIds.map((eventId) => ({ data: { eventId }, ...when })),
-    { db: bossDatabase(tx) },
-  );
-}
+const LOCK_EVENT = statement({
+  params: EVENT_KEY,
+  row: EVENT.shape,
+  text: ({ merchantId, eventId }) =>
+    `select ${COLUMNS} from provider_event where merchant_id = ${merchantId} and event_id = ${eventId} for update`,
+});
+
+const REPLAY = statement({
+  params: { ...EVENT_KEY, customerId: nullable(text), link: boolean },
+  row: EVENT.shape,
+  text: ({ merchantId, eventId, customerId, link }) => `
+    update provider_event
+    set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1, is_closed = false,
+      assigned_customer_id = coalesce(${customerId}, assigned_customer_id),
+      assigned_link = case when ${customerId}::text is null then assigned_link else ${link} end
+    where merchant_id = ${merchantId} and event_id = ${eventId} returning ${COLUMNS}`,
+});
 
 /** An event with its body, locked for the transaction that applies it. */
-export interface LockedEvent extends ProviderEvent {
-  readonly body: Buffer;
+export interface LockedEvent extends ProviderEvent, StoredBody {
   /** Of its delivery's trace, if traces were collected. */
   readonly traceParent: string | null;
 }
 
 export async function lockEvents(tx: Tx, eventIds: readonly string[]): Promise<LockedEvent[]> {
-  const { rows } = await tx.query<EventRow & { body: Buffer; trace_parent: string | null }>(
-    {
-      name: 'lock-events',
-      text: `select ${COLUMNS}, body, trace_parent from provider_event where event_id = any ($1) order by event_id for update`,
-    },
-    [eventIds],
-  );
-  return rows.map((row) => ({ ...toEvent(row), body: row.body, traceParent: row.trace_parent }));
+  return LOCK_EVENTS.all(tx, { eventIds });
 }
+
+const LOCK_EVENTS = statement({
+  name: 'lock-events',
+  acrossMerchants: 'a job names its event alone',
+  params: { eventIds: array(text) },
+  row: { ...EVENT.shape, ...BODY },
+  text: ({ eventIds }) =>
+    `select ${COLUMNS}, ${columns(BODY)} from provider_event where event_id = any (${eventIds}) order by event_id for update`,
+});
 
 export async function saveVerdicts(
   tx: Tx,
@@ -195,92 +204,80 @@ export async function saveVerdicts(
   now: Date,
 ): Promise<void> {
   if (verdicts.length === 0) return;
-  await tx.query(SAVE_VERDICTS, [
-    verdicts.map((verdict) => verdict.eventId),
-    verdicts.map((verdict) => verdict.state),
-    verdicts.map((verdict) => verdict.reason),
-    verdicts.map((verdict) => verdict.detail?.slice(0, 2000) ?? null),
-    verdicts.map((verdict) => verdict.paymentId),
-    now.toISOString(),
-  ]);
+  const short = verdicts.map((verdict) => ({ ...verdict, detail: verdict.detail?.slice(0, 2000) ?? null }));
+  await SAVE_VERDICTS.run(tx, { verdicts: short, now });
 }
 
-const SAVE_VERDICTS = {
+const SAVE_VERDICTS = statement({
   name: 'save-verdicts',
-  text: `
+  acrossMerchants: 'a job names its event alone',
+  params: {
+    verdicts: rowsOf(pick(EVENT.shape, 'eventId', 'state', 'reason', 'detail', 'paymentId', 'effect')),
+    now: timestamptz,
+  },
+  text: ({ verdicts, now }) => `
     update provider_event e
-    set state = n.state, reason = n.reason, detail = n.detail, payment_id = coalesce(n.payment_id, e.payment_id),
-      settled_at = case when n.state in ('pending', 'waiting') then null else $6::timestamptz end,
-      waiting_since = case when n.state = 'waiting' then coalesce(e.waiting_since, $6) else e.waiting_since end
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as n (event_id, state, reason, detail, payment_id)
+    set state = n.state, reason = n.reason, detail = n.detail, effect = coalesce(n.effect, e.effect),
+      payment_id = coalesce(n.payment_id, e.payment_id),
+      settled_at = case when n.state in ('pending', 'waiting') then null else ${now}::timestamptz end,
+      waiting_since = case when n.state = 'waiting' then coalesce(e.waiting_since, ${now}) else e.waiting_since end
+    from ${verdicts('n')}
     where e.event_id = n.event_id`,
-};
+});
 
 /**
- * Takes up the events of these payments that waited for what is known now: early refunds and disputes, and events parked
- * because the payment or its customer was unknown.
- * One that another transaction holds is being applied just now; it locks its payment after us and finds it paid.
- * @returns their ids; they are pending again and want to be enqueued
+ * Makes the events of these payments pending again that waited for what is known now: early refunds and disputes, payments
+ * that waited for a name, and events parked because the payment or its customer was unknown.
+ * Skips events that another transaction has locked: that transaction is applying them, and will see these payments.
+ * @returns the ids of the events, which the caller has to enqueue
  */
 export async function wakeEvents(
   tx: Tx,
   payments: readonly PaymentKey[],
   except: readonly string[],
 ): Promise<string[]> {
-  if (payments.length === 0) return [];
-  const { rows } = await tx.query<{ event_id: string }>(WAKE_EVENTS, [
-    payments.map((payment) => payment.merchantId),
-    payments.map((payment) => payment.sourceId),
-    payments.map((payment) => payment.paymentId),
-    except,
-  ]);
-  return rows.map((row) => row.event_id);
+  const woken = await ofEachMerchant(payments, (merchantId, own) =>
+    WAKE_EVENTS.all(tx, { merchantId, payments: own, except }),
+  );
+  return woken.map(({ eventId }) => eventId);
 }
 
-const WAKE_EVENTS = {
+const WAKE_EVENTS = statement({
   name: 'wake-events',
-  text: `
+  params: { merchantId: text, payments: rowsOf({ sourceId: text, paymentId: text }), except: array(text) },
+  row: { eventId: text },
+  text: ({ merchantId, payments, except }) => `
     with asleep as (
       select e.event_id
       from provider_event e
-      join unnest($1::text[], $2::text[], $3::text[]) as p (merchant_id, source_id, payment_id)
-        using (merchant_id, source_id, payment_id)
+      join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
       where e.state in ('waiting', 'parked')
-        and (e.state = 'waiting' or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount'))
-        and e.event_id <> all ($4)
+        and (e.state = 'waiting' or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount', 'overcaptured'))
+        and e.event_id <> all (${except})
       for update of e skip locked)
     update provider_event e
     set state = 'pending', reason = null, detail = null, settled_at = null
     from asleep where e.event_id = asleep.event_id
     returning e.event_id`,
-};
+});
 
-export interface Dismissal {
-  readonly merchantId: string;
-  readonly eventId: string;
-  /** What was done instead; null to say nothing. */
-  readonly note: string | null;
-}
-
-/**
- * Sets a parked event aside that somebody has dealt with by hand. Why it was parked stays in its detail, before the note.
- * @returns the event as it is now, null if there is no such event, or why it cannot be dismissed
- */
-export async function dismissEvent(
-  db: Queryable,
-  { merchantId, eventId, note }: Dismissal,
+/** Sets an event aside. Why it was parked stays in its detail, before the note. It must be locked. */
+export async function saveDismissal(
+  tx: Tx,
+  { merchantId, eventId, note }: { merchantId: string; eventId: string; note: string | null },
   now: Date,
-): Promise<ProviderEvent | Refusal | null> {
-  const { rows } = await db.query<EventRow>(
-    `update provider_event
-     set state = 'dismissed', reason = null, detail = left(concat_ws(': ', reason, coalesce($3, detail)), 2000), settled_at = $4
-     where merchant_id = $1 and event_id = $2 and state = 'parked'
-     returning ${COLUMNS}`,
-    [merchantId, eventId, note, now.toISOString()],
-  );
-  if (rows[0] !== undefined) return toEvent(rows[0]);
-  const event = await getEvent(db, merchantId, eventId);
-  return event === null
-    ? null
-    : refusal('CONFLICT', `Only a parked event can be dismissed; this one is ${event.state}.`);
+): Promise<ProviderEvent> {
+  return DISMISS.one(tx, { merchantId, eventId, note, now });
 }
+
+const DISMISS = statement({
+  params: { ...EVENT_KEY, note: nullable(text), now: timestamptz },
+  row: EVENT.shape,
+  text: ({ merchantId, eventId, note, now }) => `
+    update provider_event
+    set state = 'dismissed', reason = null, settled_at = ${now}, is_closed = true,
+      detail = left(case when state = 'dismissed' then concat_ws('; ', detail, ${note}::text)
+        else concat_ws(': ', reason, coalesce(${note}::text, detail)) end, 2000)
+    where merchant_id = ${merchantId} and event_id = ${eventId}
+    returning ${COLUMNS}`,
+});

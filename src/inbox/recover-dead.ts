@@ -1,13 +1,15 @@
 import type { PgBoss } from 'pg-boss';
+import { array, bigint, nullable, text, uuid } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { bossDatabase, deadLetterOf } from '../db/queues.ts';
+import { statement } from '../db/statement.ts';
 import { transaction } from '../db/transaction.ts';
-import { enqueue } from './events.ts';
+import { enqueue } from './enqueue.ts';
 
 export interface Redriven {
   /** Events that will be applied again. */
   readonly redriven: number;
-  /** Jobs that were taken away alone, because their events have been dealt with. */
+  /** Jobs that were taken away alone, because their events have been handled. */
   readonly settled: number;
 }
 
@@ -18,36 +20,39 @@ export interface Redriven {
 export function redriveEvents(pool: Pool, boss: PgBoss, limit: number): Promise<Redriven> {
   const dead = deadLetterOf('apply-provider-event');
   return transaction(pool, async (tx) => {
-    const { rows } = await tx.query<{ id: string; event_id: string | null }>(LOCK_DEAD, [dead, limit]);
-    if (rows.length === 0) return { redriven: 0, settled: 0 };
-    const { rows: events } = await tx.query<{ event_id: string }>(MAKE_PENDING, [
-      rows.flatMap((row) => row.event_id ?? []),
-    ]);
-    await enqueue(
-      boss,
-      tx,
-      events.map((event) => event.event_id),
-    );
+    const jobs = await LOCK_DEAD.all(tx, { queue: dead, limit });
+    if (jobs.length === 0) return { redriven: 0, settled: 0 };
+    const events = await MAKE_PENDING.all(tx, { eventIds: jobs.flatMap(({ eventId }) => eventId ?? []) });
+    await enqueue(boss, tx, { eventIds: events.map(({ eventId }) => eventId) });
     await boss.deleteJob(
       dead,
-      rows.map((row) => row.id),
+      jobs.map(({ id }) => id),
       { db: bossDatabase(tx) },
     );
-    return { redriven: events.length, settled: rows.length - events.length };
+    return { redriven: events.length, settled: jobs.length - events.length };
   });
 }
 
-const LOCK_DEAD = `
-  select id, data ->> 'eventId' as event_id
-  from pgboss.job
-  where name = $1 and state < 'active'
-  order by created_on
-  limit $2
-  for update skip locked`;
+const LOCK_DEAD = statement({
+  params: { queue: text, limit: bigint },
+  row: { id: uuid, eventId: nullable(text) },
+  text: ({ queue, limit }) => `
+    select id, data ->> 'eventId' as event_id
+    from pgboss.job
+    where name = ${queue} and state < 'active'
+    order by created_on
+    limit ${limit}
+    for update skip locked`,
+});
 
-/** Those parked for another reason want something else than another try. */
-const MAKE_PENDING = `
-  update provider_event
-  set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1
-  where event_id = any ($1) and (state = 'pending' or (state = 'parked' and reason = 'apply_failed'))
-  returning event_id`;
+/** Events parked for another reason are left alone: another try would not help them. */
+const MAKE_PENDING = statement({
+  acrossMerchants: 'a job names its event alone',
+  params: { eventIds: array(text) },
+  row: { eventId: text },
+  text: ({ eventIds }) => `
+    update provider_event
+    set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1
+    where event_id = any (${eventIds}) and (state = 'pending' or (state = 'parked' and reason = 'apply_failed'))
+    returning event_id`,
+});

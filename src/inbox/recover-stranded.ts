@@ -1,11 +1,14 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
+import { bigint, boolean, float, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { deadLetterOf } from '../db/queues.ts';
+import { statement } from '../db/statement.ts';
 import { transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { enqueue, saveVerdicts } from './events.ts';
-import { park } from './settle-facts.ts';
+import { enqueue } from './enqueue.ts';
+import { saveVerdicts } from './events.ts';
+import { parkEvent } from './settle-facts.ts';
 
 /** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
 const GRACE_SECONDS = 60;
@@ -29,17 +32,17 @@ export async function requeueStranded(services: StrandedServices): Promise<{ enq
   const { pool, boss, clock, logger, waitSeconds } = services;
   const now = clock.now();
   const result = await transaction(pool, async (tx) => {
-    const { rows } = await tx.query<{ event_id: string; buried: boolean }>(FIND_STRANDED, [
-      now.toISOString(),
-      GRACE_SECONDS,
-      waitSeconds + GRACE_SECONDS,
-      deadLetterOf('apply-provider-event'),
-      MAX_PER_RUN,
-    ]);
-    const idsOf = (buried: boolean) => rows.filter((row) => row.buried === buried).map((row) => row.event_id);
+    const found = await FIND_STRANDED.all(tx, {
+      now,
+      pendingSeconds: GRACE_SECONDS,
+      waitingSeconds: waitSeconds + GRACE_SECONDS,
+      deadQueue: deadLetterOf('apply-provider-event'),
+      limit: MAX_PER_RUN,
+    });
+    const idsOf = (buried: boolean) => found.filter((one) => one.buried === buried).map(({ eventId }) => eventId);
     const [lost, dead] = [idsOf(false), idsOf(true)];
-    await enqueue(boss, tx, lost);
-    const verdict = { ...park('apply_failed', 'its job was given up; the log says why'), paymentId: null };
+    await enqueue(boss, tx, { eventIds: lost });
+    const verdict = { ...parkEvent('apply_failed', 'its job was given up; the log says why'), paymentId: null };
     await saveVerdicts(
       tx,
       dead.map((eventId) => ({ ...verdict, eventId })),
@@ -52,15 +55,20 @@ export async function requeueStranded(services: StrandedServices): Promise<{ enq
 }
 
 /** Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. */
-const FIND_STRANDED = `
-  select e.event_id, d.id is not null as buried
-  from provider_event e
-  left join pgboss.job j on j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')
-    and j.data ->> 'eventId' = e.event_id
-  left join pgboss.job d on d.name = $4 and d.state = 'created' and d.data ->> 'eventId' = e.event_id
-  where ((e.state = 'pending' and e.received_at < $1::timestamptz - make_interval(secs => $2))
-      or (e.state = 'waiting' and e.waiting_since < $1::timestamptz - make_interval(secs => $3)))
-    and j.id is null
-  order by e.received_at
-  limit $5
-  for update of e skip locked`;
+const FIND_STRANDED = statement({
+  acrossMerchants: 'the sweep is over all of them',
+  params: { now: timestamptz, pendingSeconds: float, waitingSeconds: float, deadQueue: text, limit: bigint },
+  row: { eventId: text, buried: boolean },
+  text: (p) => `
+    select e.event_id, d.id is not null as buried
+    from provider_event e
+    left join pgboss.job j on j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')
+      and j.data ->> 'eventId' = e.event_id
+    left join pgboss.job d on d.name = ${p.deadQueue} and d.state = 'created' and d.data ->> 'eventId' = e.event_id
+    where ((e.state = 'pending' and e.received_at < ${p.now}::timestamptz - make_interval(secs => ${p.pendingSeconds}))
+        or (e.state = 'waiting' and e.waiting_since < ${p.now}::timestamptz - make_interval(secs => ${p.waitingSeconds})))
+      and j.id is null
+    order by e.received_at
+    limit ${p.limit}
+    for update of e skip locked`,
+});

@@ -1,25 +1,33 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
-import { resolveCustomers } from '../customers/resolve.ts';
+import { type Wanted, Whose } from '../customers/resolve.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Tx } from '../db/transaction.ts';
-import { type ErrorCode, invariant, type Refusal } from '../errors.ts';
-import { tallyOutcomes } from '../ledger/count-outcomes.ts';
+import { invariant } from '../errors.ts';
+import { countPostings } from '../ledger/count-postings.ts';
 import type { Posting } from '../ledger/entry.ts';
 import { noteTraces } from '../ledger/posting-traces.ts';
 import { type LedgerSettings, postBatch } from '../ledger/store.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
-import { type CustomerResolution, evaluate, hasPostings, namedCustomer } from '../payments/decide.ts';
-import type { Fact, ParkReason, PaymentFact, RefundFact } from '../payments/fact.ts';
-import { intentOf } from '../payments/intent.ts';
-import { type Payment, withoutPostings } from '../payments/payment.ts';
+import type { Rate } from '../money.ts';
+import { decide } from '../payments/decide.ts';
+import type { Fact, Naming, ParkReason, Tie } from '../payments/fact.ts';
+import type { Payment } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
-import { lockPayments, type PaymentKey, paymentKeyText } from '../payments/store.ts';
+import { lockPayments } from '../payments/store.ts';
+import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Metrics, PostingTally } from '../telemetry/metrics.ts';
-import type { Tracing } from '../telemetry/tracing.ts';
+import type { PostingCount } from '../telemetry/metrics.ts';
+import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
+import { closeDismissedBefore } from './dismiss.ts';
+import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
+import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
+import { PostingRefused, reasonOf } from './refused-posting.ts';
+import { withFormerRead } from './reread.ts';
+import { carriedToken, Tokens } from './tokens.ts';
+import { wantedBy, wantedByNaming } from './wanted.ts';
 
 export interface ApplyServices {
   readonly pool: Pool;
@@ -28,54 +36,63 @@ export interface ApplyServices {
   readonly settings: LedgerSettings;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** How many times what was paid a top-up may grant. */
+  readonly maxBonusRatio: Rate;
   /** How long an early refund waits for its payment. */
   readonly waitSeconds: number;
+  /** How long a payment that names nobody waits for its order or subscription to name somebody; 0 for not at all. */
+  readonly namingWaitSeconds: number;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
-  readonly metrics?: Metrics;
-  readonly tracing?: Tracing | null;
+  readonly observe?: Observe;
 }
 
 /** An event being applied: what its body says, and what has been decided about it so far. */
-export interface Work {
+export interface EventWork {
   readonly event: LockedEvent;
   /** Null if it is not configured any more; then there are no facts either. */
   readonly source: Source | null;
-  readonly facts: readonly Fact[];
-  /** Of the span in which it is applied, if traces are collected. */
+  facts: readonly Fact[];
+  /** Whom it names of a group of payments. */
+  readonly naming: Naming | null;
+  /** Which payments it says are of a group. */
+  readonly ties: readonly Tie[];
+  /** The accounts at the provider that its body names. */
+  readonly accounts: readonly string[];
+  /** The payment that its body names, be it applied or not. */
+  paymentId: string | null;
+  /** The span in which it is applied, if traces are collected. */
   readonly traceParent: string | null;
   verdict: Verdict;
 }
 
-/** The ledger refused a posting; everything posted with it is undone. */
-class PostingRefused extends Error {
-  readonly refusal: Refusal;
-
-  constructor(refused: Refusal) {
-    super(refused.code);
-    this.name = 'PostingRefused';
-    this.refusal = refused;
-  }
-}
-
-export function park(reason: ParkReason, detail: string | null): Verdict {
-  return { state: 'parked', reason, detail };
+export function parkEvent(reason: ParkReason, detail: string | null): Verdict {
+  return { state: 'parked', reason, detail, effect: null };
 }
 
 /** The source an event came in by, as the first half of a payment's key. */
-export function sourceKey({ event }: Work): { merchantId: string; sourceId: string } {
+export function sourceKey({ event }: EventWork): { merchantId: string; sourceId: string } {
   return { merchantId: event.merchantId, sourceId: event.sourceId };
 }
 
 interface Step {
-  readonly work: Work;
+  readonly work: EventWork;
   readonly source: Source;
   readonly fact: Fact;
   readonly key: PaymentKey;
 }
 
+/** Whom each step asks for, and who answers. */
+interface Asking {
+  readonly wanted: readonly (Wanted | null)[];
+  /** Whom each event names without a payment. */
+  readonly named: ReadonlyMap<EventWork, Wanted | null>;
+  readonly whose: Whose;
+  readonly tokens: Tokens;
+}
+
 interface Due {
-  readonly work: Work;
+  readonly work: EventWork;
   readonly payment: Payment;
   readonly posting: DuePosting;
 }
@@ -84,129 +101,182 @@ interface Due {
 export interface Settled {
   readonly before: ReadonlyMap<string, Payment>;
   readonly after: ReadonlyMap<string, Payment>;
-  readonly tallies: readonly PostingTally[];
+  /** Those that nothing was heard of before, by their keys. */
+  readonly opened: ReadonlySet<string>;
+  readonly postingCounts: readonly PostingCount[];
 }
 
-/** Evaluates every fact in order and posts what is due in one batch. */
+/** The transaction that a batch of events is applied in. */
+export interface ApplyTransaction {
+  readonly services: ApplyServices;
+  readonly tx: Tx;
+  readonly now: Date;
+}
+
+/** Decides every fact in order and posts what is due in one batch. */
 export async function settleFacts(
-  services: ApplyServices,
-  tx: Tx,
-  works: readonly Work[],
+  batch: ApplyTransaction,
+  works: readonly EventWork[],
   mode: 'together' | 'alone',
-  now: Date,
 ): Promise<Settled> {
+  const { tx, now } = batch;
+  for (const work of works) work.facts = await withPaymentsOfRefunds(tx, sourceKey(work), work.facts);
   const steps = works.flatMap((work) => {
     const { source, facts } = work;
     invariant(source !== null || facts.length === 0, 'facts without a source');
     if (source === null) return [];
     return facts.map((fact): Step => ({ work, source, fact, key: { ...sourceKey(work), paymentId: fact.paymentId } }));
   });
-  const before = await lockPayments(
+  const keys = [...new Map(steps.map(({ key }) => [paymentKeyText(key), key])).values()];
+  const locked = await lockPayments(
     tx,
-    steps.map(({ source, key }) => ({ ...key, provider: source.provider, refunds: source.refunds })),
+    steps.map(({ source: { provider, refunds, capture }, key }) => ({ ...key, provider, refunds, capture })),
     now,
   );
-  const customers = await findWhose(services, tx, steps, before, now);
-  const { payments, due } = evaluateAll(services, steps, before, customers, now);
+  await closeDismissedBefore(tx, { sources: batch.services.sources, payments: keys }, now);
+  const { opened } = locked;
+  const before = await withFormerRead(tx, await locked.read(), steps);
+  const tokens = await Tokens.lock(
+    tx,
+    steps.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
+  );
+  const wanted = steps.map(({ work, source, fact, key }) => {
+    const payment = paymentAt(before, key);
+    const carried = carriedToken(tokens, work, { fact, payment });
+    const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
+    return wantedBy(work.event, { source, fact, payment, carried, waitIsOver });
+  });
+  const named = new Map(works.map((work) => [work, wantedByNaming(work)]));
+  const whose = await Whose.read(
+    tx,
+    [...wanted, ...named.values()].filter((one) => one !== null),
+  );
+  const { payments: after, due } = decideAll(batch, works, { steps, before, wanted, named, whose, tokens });
   try {
-    // Alone behind its savepoint, an event whose posting is refused can still record its facts.
-    const post = () => postDue(services, tx, due, now);
-    const tallies = await (mode === 'alone' ? tx.savepoint(post) : post());
-    return { before, after: payments, tallies };
+    // If the posting of a lone event is refused, the savepoint undoes what it taught, and the event can still be parked.
+    const post = async () => {
+      await whose.save(tx, { currencies: batch.services.settings.currencies, now });
+      return postDue(batch, due);
+    };
+    const postingCounts = await (mode === 'alone' ? tx.savepoint(post) : post());
+    await tokens.save(tx, now);
+    return { before, after, opened, postingCounts };
   } catch (error) {
     const [work] = works;
     if (!(error instanceof PostingRefused) || mode === 'together' || work === undefined) throw error;
-    work.verdict = park(PARK_REASON_OF[error.refusal.code] ?? 'apply_failed', error.refusal.message);
-    const undone = [...payments].map(([keyText, payment]): [string, Payment] => [
-      keyText,
-      withoutPostings(payment, before.get(keyText) ?? payment),
-    ]);
-    return { before, after: new Map(undone), tallies: [] };
+    work.verdict = { ...parkEvent(...reasonOf(error.refusal)), effect: work.event.effect ?? 'none' };
+    return { before, after: untaught(work, before), opened, postingCounts: [] };
   }
 }
 
-/** Runs the facts through `evaluate`, each on the payment as the ones before it left it. */
-function evaluateAll(
-  services: ApplyServices,
-  steps: readonly Step[],
-  before: ReadonlyMap<string, Payment>,
-  customers: readonly CustomerResolution[],
-  now: Date,
+/** The payments as they were: an event that is parked or waits teaches them nothing but that they were heard of. */
+function untaught(work: EventWork, before: ReadonlyMap<string, Payment>): Map<string, Payment> {
+  const heardOf = new Set(
+    work.facts
+      .filter((fact) => fact.kind === 'payment')
+      .map(({ paymentId }) => paymentKeyText({ ...sourceKey(work), paymentId })),
+  );
+  return new Map(
+    [...before].map(([key, payment]) => [key, heardOf.has(key) ? { ...payment, heardOf: true } : payment]),
+  );
+}
+
+/**
+ * Runs the facts through `decide`, each on the payment as the ones before it left it. The facts of one event belong
+ * together: if one of them cannot be applied now, the others do nothing either.
+ */
+function decideAll(
+  batch: ApplyTransaction,
+  works: readonly EventWork[],
+  { steps, before, ...asking }: Pick<Settled, 'before'> & Asking & { readonly steps: readonly Step[] },
 ): { payments: Map<string, Payment>; due: Due[] } {
-  const payments = new Map(before);
+  const { tokens, whose, named } = asking;
+  const stepsOf = Map.groupBy([...steps.entries()], ([, { work }]) => work);
+  let payments = new Map(before);
   const due: Due[] = [];
-  for (const [index, { work, source, fact, key }] of steps.entries()) {
-    const payment = payments.get(paymentKeyText(key));
-    const customer = customers[index];
-    invariant(payment !== undefined && customer !== undefined, 'a fact without its payment');
-    const waitIsOver = hasWaited(services, work, now);
-    const evaluation = evaluate({
+  for (const work of works) {
+    const asked = named.get(work) ?? null;
+    const name = asked === null ? null : whose.find(asked);
+    if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
+    const own = stepsOf.get(work) ?? [];
+    if (own.length === 0 && asked === null) continue;
+    const { life, ownDue, found, late } = decideWork(batch, { work, own, payments }, asking);
+    if (work.verdict.state === 'applied') {
+      // The name first: the link that its payments teach says which payment it comes from.
+      if (asked !== null && name !== null && 'customerId' in name && whose.learn(asked, name.customerId, true))
+        work.verdict = { ...work.verdict, effect: bothEffects(work.verdict.effect ?? 'none', 'recorded') };
+      due.push(...ownDue);
+      for (const learn of found) learn();
+      for (const [, { fact, key }] of own) tokens.note(fact, paymentAt(life, key));
+      payments = life;
+    } else {
+      if (work.verdict.reason === 'named_late') for (const learn of late) learn();
+      work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
+      payments = untaught(work, payments);
+    }
+  }
+  return { payments, due };
+}
+
+interface Own {
+  readonly work: EventWork;
+  readonly own: readonly (readonly [index: number, step: Step])[];
+  readonly payments: ReadonlyMap<string, Payment>;
+}
+
+/** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
+function decideWork({ services, now }: ApplyTransaction, { work, own, payments }: Own, asking: Omit<Asking, 'named'>) {
+  const { wanted, whose, tokens } = asking;
+  const life = new Map(payments);
+  const ownDue: Due[] = [];
+  const found: (() => void)[] = [];
+  const late: (() => void)[] = [];
+  for (const [index, { source, fact, key }] of own) {
+    const payment = paymentAt(life, key);
+    const asked = wanted[index] ?? null;
+    const customer = asked === null ? ({ problem: 'no_customer' } as const) : whose.find(asked);
+    const decision = decide({
       payment,
       fact,
       source,
       customer,
       isAssigned: work.event.assignedCustomerId !== null,
+      carried: carriedToken(tokens, work, { fact, payment }),
       currencies: services.settings.currencies,
-      waitIsOver,
+      maxBonusRatio: services.maxBonusRatio,
+      waitIsOver: hasWaited(services.waitSeconds, work, now),
+      namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
-    payments.set(paymentKeyText(key), evaluation.payment);
-    due.push(...evaluation.due.map((posting) => ({ work, payment: evaluation.payment, posting })));
+    life.set(paymentKeyText(key), decision.payment);
+    ownDue.push(...decision.due.map((posting) => ({ work, payment: decision.payment, posting })));
+    const { customerId, state: paymentState } = decision.payment;
+    if (asked !== null && 'customerId' in customer) {
+      late.push(() => whose.learnLate(asked, customer.customerId));
+      const isCertain = paymentState === 'succeeded' || (fact.kind === 'payment' && fact.named !== undefined);
+      if (customer.customerId === customerId) found.push(() => whose.learn(asked, customer.customerId, isCertain));
+    }
     // Of several facts in one event, the first that cannot be applied speaks for the event.
-    if (work.verdict.state === 'applied') work.verdict = { reason: null, detail: null, ...evaluation.verdict };
+    const { state, effect } = work.verdict;
+    const verdict = state === 'applied' ? { reason: null, detail: null, ...decision.verdict } : work.verdict;
+    const did = effectOf(payment, decision.payment, decision.due);
+    work.verdict = { ...verdict, effect: bothEffects(effect ?? 'none', did) };
   }
-  return { payments, due };
+  return { life, ownDue, found, late };
 }
 
-/** The wait begins when the event is first looked at: after a backlog, its payment may stand right behind it. */
-function hasWaited({ waitSeconds }: ApplyServices, { event }: Work, now: Date): boolean {
-  return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= waitSeconds * 1000;
+/** The wait begins when the event is first looked at: after a backlog, what it waits for may stand right behind it. */
+function hasWaited(seconds: number, { event }: EventWork, now: Date): boolean {
+  return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= seconds * 1000;
 }
 
-async function postDue(
-  { settings, tracing }: ApplyServices,
-  tx: Tx,
-  due: readonly Due[],
-  now: Date,
-): Promise<readonly PostingTally[]> {
+async function postDue({ services, tx, now }: ApplyTransaction, due: readonly Due[]): Promise<readonly PostingCount[]> {
+  const { settings, observe: { tracing } = UNOBSERVED } = services;
   const postings = due.map(toPosting);
-  const outcomes = await postBatch(tx, postings, settings, now);
+  const outcomes = await postBatch(tx, postings, { ...settings, now });
   for (const outcome of outcomes) if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
   const traceParents = due.map(({ work }) => work.traceParent);
-  if (tracing) await noteTraces(tx, postings, outcomes, traceParents);
-  return tallyOutcomes(postings, outcomes);
-}
-
-/** Finds whose money each fact is about, for those that need to know. */
-async function findWhose(
-  services: ApplyServices,
-  tx: Tx,
-  steps: readonly Step[],
-  payments: ReadonlyMap<string, Payment>,
-  now: Date,
-): Promise<CustomerResolution[]> {
-  const wanted = steps.map(({ work, source, fact, key }) => {
-    const payment = payments.get(paymentKeyText(key));
-    const assigned = work.event.assignedCustomerId;
-    invariant(payment !== undefined, 'a fact without its payment');
-    const isKnown = payment.customerId !== null && (assigned === null || hasPostings(payment));
-    const waitIsOver = hasWaited(services, work, now);
-    if (isKnown || fact.kind === 'dispute' || !needsCustomer(payment, source, fact, waitIsOver)) return null;
-    const namedCustomerId = assigned ?? namedCustomer(fact);
-    const { merchantId, sourceId } = key;
-    return { merchantId, sourceId, rule: source.customerLinkRule, namedCustomerId, provider: fact.customer };
-  });
-  const asked = wanted.filter((one) => one !== null);
-  const resolved = await resolveCustomers(tx, asked, services.settings.currencies, now);
-  const answers = new Map(asked.map((one, index) => [one, resolved[index]]));
-  return wanted.map((one) => (one === null ? undefined : answers.get(one)) ?? { problem: 'no_customer' });
-}
-
-/** Customers are made only for money that is theirs: not for failed, free or unrelated payments, nor for refunds that wait. */
-function needsCustomer(payment: Payment, source: Source, fact: RefundFact | PaymentFact, waitIsOver: boolean): boolean {
-  if (fact.state !== 'succeeded') return false;
-  if (fact.kind === 'refund') return waitIsOver;
-  const intent = intentOf(payment, fact, source);
-  return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;
+  if (tracing.isOn) await noteTraces(tx, outcomes, traceParents);
+  return countPostings(postings, outcomes);
 }
 
 function toPosting({ payment, posting, work }: Due): Posting {
@@ -221,13 +291,6 @@ function toPosting({ payment, posting, work }: Due): Posting {
     reason: `${work.event.provider} payment ${payment.paymentId}`,
     referenceObjectId: posting.referenceObjectId,
     metadata: null,
-    // The source is part of the key: two accounts may use one payment id for two payments.
-    idempotencyKey: `${payment.sourceId}:${posting.key}`,
+    idempotencyKey: posting.key,
   };
 }
-
-const PARK_REASON_OF: Partial<Record<ErrorCode, ParkReason>> = {
-  UNSUPPORTED_CURRENCY: 'unsupported_currency',
-  CUSTOMER_NOT_FOUND: 'unknown_customer',
-  BALANCE_LIMIT_EXCEEDED: 'balance_limit',
-};

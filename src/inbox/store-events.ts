@@ -1,6 +1,10 @@
 import type { PgBoss } from 'pg-boss';
+import { ofEachMerchant } from '../db/by-merchant.ts';
+import { bytea, nullable, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, table } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
-import { enqueue } from './events.ts';
+import { enqueue } from './enqueue.ts';
 
 /** An event to be taken in. */
 export interface NewEvent {
@@ -15,9 +19,9 @@ export interface NewEvent {
   readonly state: 'pending' | 'ignored';
   readonly detail: string | null;
   readonly receivedAt: Date;
-  /** By which way it came. */
+  /** Whether the provider sent it, or reconciliation read it from the provider's API. */
   readonly origin: 'webhook' | 'reconciliation';
-  /** By which its application goes on with the trace of its delivery. */
+  /** The span of its delivery, so that applying it goes on with the same trace. */
   readonly traceParent?: string | null;
 }
 
@@ -27,43 +31,41 @@ export interface NewEvent {
  * @returns the ids of those stored; the others were there already, under the same delivery key
  */
 export async function storeEvents(boss: PgBoss, tx: Tx, events: readonly NewEvent[]): Promise<ReadonlySet<string>> {
-  if (events.length === 0) return new Set();
-  const { rows } = await tx.query<{ event_id: string }>(STORE_EVENTS, [
-    events.map((event) => event.eventId),
-    events.map((event) => event.merchantId),
-    events.map((event) => event.sourceId),
-    events.map((event) => event.provider),
-    events.map((event) => event.deliveryKey),
-    events.map((event) => event.eventType.slice(0, 200)),
-    events.map((event) => event.body),
-    events.map((event) => event.state),
-    events.map((event) => event.detail),
-    events.map((event) => event.receivedAt.toISOString()),
-    events.map((event) => event.origin),
-    events.map((event) => event.traceParent ?? null),
-  ]);
-  const stored = new Set(rows.map((row) => row.event_id));
+  const rows = events.map((event) => ({
+    ...event,
+    eventType: event.eventType.slice(0, 200),
+    traceParent: event.traceParent ?? null,
+  }));
+  const ids = await ofEachMerchant(rows, (merchantId, own) => STORE_EVENTS.all(tx, { merchantId, events: own }));
+  const stored = new Set(ids.map(({ eventId }) => eventId));
   const pending = events.filter((event) => event.state === 'pending' && stored.has(event.eventId));
-  await enqueue(
-    boss,
-    tx,
-    pending.map((event) => event.eventId),
-  );
+  await enqueue(boss, tx, { eventIds: pending.map((event) => event.eventId) });
   return stored;
 }
 
-const STORE_EVENTS = {
+const NEW_EVENT = table('provider_event', {
+  eventId: text,
+  sourceId: text,
+  provider: text,
+  deliveryKey: text,
+  eventType: text,
+  body: bytea,
+  state: text,
+  detail: nullable(text),
+  receivedAt: timestamptz,
+  origin: text,
+  traceParent: nullable(text),
+});
+
+const STORE_EVENTS = statement({
   name: 'store-events',
-  text: `
-    insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail,
-      received_at, settled_at, origin, trace_parent)
-    select event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at,
-      case when state = 'ignored' then received_at end, origin, trace_parent
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::text[], $12::text[])
-      as n (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, detail, received_at, origin,
-        trace_parent)
-    order by merchant_id, source_id, delivery_key
+  params: { merchantId: text, events: rowsOf(NEW_EVENT.shape) },
+  row: { eventId: text },
+  text: ({ merchantId, events }) => `
+    insert into provider_event (merchant_id, ${columns(NEW_EVENT.shape)}, settled_at)
+    select ${merchantId}, ${columns(NEW_EVENT.shape, 'n')}, case when n.state = 'ignored' then n.received_at end
+    from ${events('n')}
+    order by n.source_id, n.delivery_key
     on conflict (merchant_id, source_id, delivery_key) do nothing
     returning event_id`,
-};
+});

@@ -18,21 +18,20 @@ export interface TestDeliveryServices {
 /**
  * Delivers a harmless event to a source by the way that its provider's events come in, signed with its newest secret.
  * @returns the event as it was stored
- * @throws {RefusalError} NOT_FOUND; CONFLICT for a disabled source; NOT_IMPLEMENTED where only the provider can sign
+ * @throws {RefusalError} NO_SUCH_SOURCE, SOURCE_DISABLED; TEST_EVENT_UNSIGNABLE where only the provider can sign
  */
 export async function deliverTestEvent(
   { pool, clock, sources, receiver }: TestDeliveryServices,
   { merchantId, sourceId }: Pick<Source, 'merchantId' | 'sourceId'>,
 ): Promise<ProviderEvent> {
   const db = autocommit(pool);
-  const source = (await sources.find(db, merchantId, sourceId)) ?? refuse('NOT_FOUND', 'There is no such source.');
-  if (!source.enabled)
-    refuse('CONFLICT', 'This source is disabled, so its deliveries are turned away. Enable it first.');
+  const source = (await sources.find(db, merchantId, sourceId)) ?? refuse({ code: 'NO_SUCH_SOURCE' });
+  if (!source.enabled) refuse({ code: 'SOURCE_DISABLED' });
   const [newest] = source.secrets;
   invariant(newest !== undefined, 'a source without a webhook secret');
   const delivery =
-    signedTestEvent(source.provider, source.mode, newest.reveal(), clock.now()) ??
-    refuse('NOT_IMPLEMENTED', "Only PayPal can sign its events. Send one by PayPal's webhook simulator.");
+    signedTestEvent(source.provider, { mode: source.mode, secret: newest.reveal(), now: clock.now() }) ??
+    refuse({ code: 'TEST_EVENT_UNSIGNABLE' });
   const receipt = await receiver.receive(source, delivery);
   invariant(receipt.kind === 'stored', `a test delivery was ${receipt.kind}`);
   const event = await getEvent(db, merchantId, receipt.eventId);

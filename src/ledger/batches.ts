@@ -1,65 +1,71 @@
 import type { Clock } from '../clock.ts';
-import { Lane } from '../db/batcher.ts';
+import { Batcher } from '../db/batcher.ts';
+import { ofEachMerchant } from '../db/by-merchant.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import type { Tracing } from '../telemetry/tracing.ts';
-import { tallyOutcomes } from './count-outcomes.ts';
-import { type Posting, type Wallet, walletKeyText } from './entry.ts';
-import type { Outcome } from './post.ts';
+import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
+import { countPostings } from './count-postings.ts';
+import { type CustomerKey, type Posting, type Wallet, walletKeyText } from './entry.ts';
+import type { PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
 import { type LedgerSettings, postBatch, readWallets } from './store.ts';
 
-export interface LedgerLanesOptions {
+export interface LedgerBatchesOptions {
   readonly pool: Pool;
   readonly settings: LedgerSettings;
   readonly clock: Clock;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
-  readonly metrics?: Metrics;
-  readonly tracing?: Tracing | null;
+  readonly observe?: Observe;
 }
 
-/** Postings of one transaction: past about 500, a batch gets slower faster than it gets larger. */
-const MAX_BATCH = 500;
-/** At some thousands of postings a second this is seconds of waiting, which is when a caller should be told to come back. */
-const MAX_WAITING = 10_000;
+const MB = 1024 * 1024;
+/** Postings of one transaction: past about 500, a batch gets slower faster than it gets larger. Metadata may be 75 kB each. */
+const MAX_BATCH = { items: 500, bytes: 4 * MB };
+/**
+ * Of each batcher. At some thousands of postings a second a merchant's share is a second or two of waiting, which is when it should
+ * be told to come back; what others have waiting delays nobody.
+ */
+const MAX_WAITING = { total: { items: 20_000, bytes: 32 * MB }, each: { items: 5_000, bytes: 8 * MB } };
+/** What an entry without metadata takes while it waits, with its promise. */
+const POSTING_BYTES = 500;
 /** Two, so that one batch is decided while the other commits; in one run each, four reached 2.1× of the baseline, two 2.9×. */
-const POSTING_LANES = 2;
+const POSTING_BATCHERS = 2;
 /** A wallet that was not free in 3 s (db/pool.ts) is held by somebody who does not commit; everybody else of the batch waits. */
 const HURRIED_LOCK_TIMEOUT_MS = 250;
 
 /**
- * The ledger for concurrent callers. Postings of one customer always take the same lane, so lanes do not wait for each
- * other's locks; reads of balances are coalesced in a lane of their own.
+ * The ledger for concurrent callers. Postings of one customer always take the same batcher, so batchers do not wait for each
+ * other's locks; reads of balances are coalesced in a batcher of their own.
  */
-export class LedgerLanes {
-  readonly #postings: readonly Lane<Posting, Outcome>[];
-  readonly #reads: Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>;
-  readonly #traces: PostingTraces | null;
+export class LedgerBatches {
+  readonly #postings: readonly Batcher<Posting, PostingResult>[];
+  readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
+  readonly #traces: PostingTraces;
 
-  constructor({ pool, settings, clock, onPosted, metrics, tracing = null }: LedgerLanesOptions) {
-    const traces = tracing === null ? null : new PostingTraces(tracing);
+  constructor({ pool, settings, clock, onPosted, observe = UNOBSERVED }: LedgerBatchesOptions) {
+    const { metrics } = observe;
+    const traces = new PostingTraces(observe.tracing);
     this.#traces = traces;
-    const onCommit = (seconds: number) => metrics?.observeCommit('ledger', seconds);
+    const onCommit = (seconds: number) => metrics.observeCommit('ledger', seconds);
     const flush = async (postings: readonly Posting[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
-        if (isHurried) await tx.query(`set local lock_timeout = ${HURRIED_LOCK_TIMEOUT_MS}`);
-        const outcomes = await postBatch(tx, postings, settings, clock.now());
-        await traces?.note(tx, postings, outcomes);
+        if (isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
+        const outcomes = await postBatch(tx, postings, { ...settings, now: clock.now() });
+        await traces.note(tx, postings, outcomes);
         return outcomes;
       };
       const outcomes = await transaction(pool, post, onCommit);
       if (outcomes.some((outcome) => outcome.kind === 'created')) onPosted();
-      metrics?.countPostings('api', tallyOutcomes(postings, outcomes));
+      metrics.countPostings('api', countPostings(postings, outcomes));
       return outcomes;
     };
-    const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING };
-    const onFlush = (size: number, waitedSeconds: number) => metrics?.observeBatch('ledger', size, waitedSeconds);
-    const lane = () => new Lane({ ...limits, flush, onFlush, rowOf: walletKeyText });
-    this.#postings = Array.from({ length: POSTING_LANES }, lane);
-    this.#reads = new Lane<{ merchantId: string; customerId: string }, readonly Wallet[]>({
+    const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING, ownerOf: merchantOf };
+    const onFlush = (size: number, waitedSeconds: number) => metrics.observeBatch('ledger', size, waitedSeconds);
+    const batcher = () => new Batcher({ ...limits, flush, onFlush, rowOf: walletKeyText, bytesOf: bytesOfPosting });
+    this.#postings = Array.from({ length: POSTING_BATCHERS }, batcher);
+    this.#reads = new Batcher<CustomerKey, readonly Wallet[]>({
       ...limits,
       flush: (keys) => readCoalesced(pool, keys),
     });
@@ -68,51 +74,63 @@ export class LedgerLanes {
   /**
    * Posts one entry and resolves with its outcome once it is durable.
    * @param traceParent the caller's W3C `traceparent`, if it sent one
+   * @throws {BatcherFullError} if too many wait already
+   * @throws {unknown} what the database throws, after which only the posting's idempotency key
+   *   tells whether the entry was written
    */
-  post(posting: Posting, traceParent?: string | string[]): Promise<Outcome> {
-    if (this.#traces === null) return this.#submit(posting);
+  post(posting: Posting, traceParent?: string | string[]): Promise<PostingResult> {
     return this.#traces.follow(posting, traceParent, (one) => this.#submit(one));
   }
 
-  /** The wallets of a customer by currency; empty if there is no such customer. */
+  /** The wallets of a customer by currency; empty if there is no such customer. @throws {BatcherFullError} if too many wait */
   wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
     return this.#reads.submit({ merchantId, customerId });
   }
 
-  #submit(posting: Posting): Promise<Outcome> {
-    const lane = this.#postings[laneOf(posting.customerId)];
-    invariant(lane !== undefined, 'a customer without a lane');
-    return lane.submit(posting);
+  #submit(posting: Posting): Promise<PostingResult> {
+    const batcher = this.#postings[batcherOf(posting.customerId)];
+    invariant(batcher !== undefined, 'a customer without a batcher');
+    return batcher.submit(posting);
+  }
+
+  /** Whether a merchant may have more postings waiting: else each would be answered with BatcherFullError. */
+  hasRoom(merchantId: string): boolean {
+    return this.#postings.every((batcher) => batcher.hasRoom(merchantId));
   }
 
   /** How many postings wait for a transaction. */
   get depth(): number {
-    return this.#postings.reduce((sum, lane) => sum + lane.depth, 0);
+    return this.#postings.reduce((sum, batcher) => sum + batcher.depth, 0);
   }
 
   /** Resolves when every posting submitted so far is settled. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#postings.map((lane) => lane.drain()), this.#reads.drain()]);
+    await Promise.all([...this.#postings.map((batcher) => batcher.drain()), this.#reads.drain()]);
   }
 }
 
-/** Which lane a customer's postings take: 0 or 1, the same in every process. */
-export function laneOf(customerId: string): number {
+/** Which batcher a customer's postings take: 0 or 1, the same in every process. */
+export function batcherOf(customerId: string): number {
   let hash = 0;
   for (let index = 0; index < customerId.length; index += 1) hash = (hash * 31 + customerId.charCodeAt(index)) >>> 0;
-  return hash % POSTING_LANES;
+  return hash % POSTING_BATCHERS;
 }
 
-async function readCoalesced(
-  pool: Pool,
-  keys: readonly { merchantId: string; customerId: string }[],
-): Promise<readonly (readonly Wallet[])[]> {
-  const unique = new Map(keys.map((key) => [`${key.merchantId}\0${key.customerId}`, key]));
-  const wanted = [...unique.values()];
-  const wallets = await readWallets(
-    autocommit(pool),
-    wanted.map((key) => key.merchantId),
-    wanted.map((key) => key.customerId),
+const merchantOf = ({ merchantId }: { readonly merchantId: string }): string => merchantId;
+
+/** About what a posting holds while it waits: texts take up to two bytes a character. */
+function bytesOfPosting({ reason, metadata }: Posting): number {
+  let characters = reason?.length ?? 0;
+  for (const name in metadata) {
+    const value = metadata[name];
+    characters += name.length + (typeof value === 'string' ? value.length : 8);
+  }
+  return POSTING_BYTES + 2 * characters;
+}
+
+async function readCoalesced(pool: Pool, keys: readonly CustomerKey[]): Promise<readonly (readonly Wallet[])[]> {
+  const wallets = await ofEachMerchant(keys, (merchantId, own) =>
+    readWallets(autocommit(pool), merchantId, [...new Set(own.map(({ customerId }) => customerId))]),
   );
   const byCustomer = Map.groupBy(wallets, (wallet) => `${wallet.merchantId}\0${wallet.customerId}`);
   return keys.map((key) => byCustomer.get(`${key.merchantId}\0${key.customerId}`) ?? []);

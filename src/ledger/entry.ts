@@ -34,9 +34,12 @@ export const MAY_OVERDRAW: ReadonlySet<EventType> = new Set<EventType>([
   'dispute',
 ]);
 
-export interface WalletKey {
+export interface CustomerKey {
   readonly merchantId: string;
   readonly customerId: string;
+}
+
+export interface WalletKey extends CustomerKey {
   readonly currency: string;
 }
 
@@ -51,13 +54,24 @@ export interface AlertState {
   readonly lowThreshold: number | null;
   /** The wallet has reached its threshold or been spent from: only then can it be low. */
   readonly alertsArmed: boolean;
+  /** Set while a low balance was told of and not yet its recovery. */
   readonly lowSince: Date | null;
+  /** Set while the last word was that nothing is left. */
   readonly depletedSince: Date | null;
   readonly lowAlertedAt: Date | null;
+  readonly depletedAlertedAt: Date | null;
   readonly alertSeq: number;
 }
 
-export interface Wallet extends WalletKey, AlertState {
+/** How far a wallet's chain of hashes goes (see hash-chain.ts). */
+export interface ChainState {
+  /** The hash of entry `headVersion`, in hexadecimal; null if none has one yet. */
+  readonly head: string | null;
+  /** Behind the wallet's version while a process that knows of no chain has written the newest entry. */
+  readonly headVersion: number;
+}
+
+export interface Wallet extends WalletKey, AlertState, ChainState {
   readonly balance: number;
   readonly version: number;
   readonly createdAt: Date;
@@ -80,6 +94,8 @@ export interface Entry extends WalletKey {
   /** SHA-256 of the request made under the key, hexadecimal; null exactly when the key is. */
   readonly fingerprint: string | null;
   readonly createdAt: Date;
+  /** Binds the entry to all before it (see hash-chain.ts), hexadecimal; null in entries of releases that knew of none. */
+  readonly hash: string | null;
 }
 
 /** A request to write one entry. */

@@ -1,6 +1,9 @@
+import { bigint, hex, nullable, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
-import type { Entry, EventType, WalletKey } from './entry.ts';
-import { ENTRY_COLUMNS, type EntryRow, toEntry } from './rows.ts';
+import type { CustomerKey, Entry, EventType, WalletKey } from './entry.ts';
+import { ENTRY, WALLET_KEY } from './tables.ts';
 
 /** Reads of the past. Entries never change, so none of this takes a lock. */
 
@@ -24,64 +27,65 @@ export interface HistoryQuery {
 /** A page of a customer's entries, newest first; empty also where there is no such customer. */
 export async function listEntries(
   db: Queryable,
-  merchantId: string,
-  customerId: string,
+  { merchantId, customerId }: CustomerKey,
   query: HistoryQuery,
 ): Promise<Entry[]> {
-  const offset = query.pageSize * query.pageNumber;
-  const { rows } = await db.query<EntryRow>(LIST_ENTRIES, [
-    merchantId,
-    customerId,
-    query.currency,
-    query.eventType,
-    query.createdFrom?.toISOString() ?? null,
-    query.createdTo?.toISOString() ?? null,
-    query.afterSeq,
-    query.beforeSeq,
-    query.pageSize,
-    offset,
-  ]);
-  return rows.map(toEntry);
+  return LIST_ENTRIES.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
 }
 
 /**
  * Each wallet is read backwards along its primary key, as far as the page can reach; the wallets' pages are then merged. The
  * cursor is a range even where there is none, so that a plan made for every cursor still begins at it.
  */
-const LIST_ENTRIES = {
+const LIST_ENTRIES = statement({
   name: 'list-entries',
-  text: `
-    select e.*
+  params: {
+    merchantId: text,
+    customerId: text,
+    currency: nullable(text),
+    eventType: nullable(text),
+    createdFrom: nullable(timestamptz),
+    createdTo: nullable(timestamptz),
+    afterSeq: nullable(bigint),
+    beforeSeq: nullable(bigint),
+    pageSize: bigint,
+    offset: bigint,
+  },
+  row: ENTRY.shape,
+  text: (p) => `
+    select ${columns(ENTRY.shape, 'e')}
     from wallet w
     cross join lateral (
-      select ${ENTRY_COLUMNS} from entry e
+      select * from entry e
       where e.merchant_id = w.merchant_id and e.customer_id = w.customer_id and e.currency = w.currency
-        and ($4::text is null or e.event_type = $4)
-        and ($5::timestamptz is null or e.created_at >= $5)
-        and ($6::timestamptz is null or e.created_at <= $6)
-        and e.seq > coalesce($7::bigint, 0) and e.seq < coalesce($8::bigint, 9223372036854775807)
+        and (${p.eventType}::text is null or e.event_type = ${p.eventType})
+        and (${p.createdFrom}::timestamptz is null or e.created_at >= ${p.createdFrom})
+        and (${p.createdTo}::timestamptz is null or e.created_at <= ${p.createdTo})
+        and e.seq > coalesce(${p.afterSeq}::bigint, 0) and e.seq < coalesce(${p.beforeSeq}::bigint, 9223372036854775807)
       order by e.seq desc
-      limit $9::bigint + $10::bigint) e
-    where w.merchant_id = $1 and w.customer_id = $2 and ($3::text is null or w.currency = $3)
+      limit ${p.pageSize}::bigint + ${p.offset}::bigint) e
+    where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
+      and (${p.currency}::text is null or w.currency = ${p.currency})
     order by e.created_at desc, e.currency, e.seq desc
-    limit $9 offset $10`,
-};
+    limit ${p.pageSize} offset ${p.offset}`,
+});
 
-export async function getEntry(
-  db: Queryable,
-  { merchantId, customerId, currency }: WalletKey,
-  seq: number,
-): Promise<Entry | null> {
-  const { rows } = await db.query<EntryRow>(
-    `select ${ENTRY_COLUMNS} from entry e where merchant_id = $1 and customer_id = $2 and currency = $3 and seq = $4`,
-    [merchantId, customerId, currency, seq],
-  );
-  return rows[0] === undefined ? null : toEntry(rows[0]);
+export async function getEntry(db: Queryable, key: WalletKey, seq: number): Promise<Entry | null> {
+  return GET_ENTRY.first(db, { ...key, seq });
 }
 
-/** What a wallet held at a moment, and how many entries it had. */
+const GET_ENTRY = statement({
+  params: { ...WALLET_KEY, seq: bigint },
+  row: ENTRY.shape,
+  text: ({ merchantId, customerId, currency, seq }) => `
+    select ${columns(ENTRY.shape, 'e')} from entry e
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency} and seq = ${seq}`,
+});
+
+/** What a wallet held at a moment, how many entries it had, and the hash of the newest of them. */
 export interface PastBalance {
   readonly balance: number;
+  readonly head: string | null;
   readonly version: number;
 }
 
@@ -90,34 +94,30 @@ export interface PastBalance {
  * decreases as `seq` grows (`post` sees to it), so the entry is found by bisection: some 20 look-ups in a million entries.
  * @returns null if there is no such wallet
  */
-export async function balanceAt(
-  db: Queryable,
-  { merchantId, customerId, currency }: WalletKey,
-  at: Date,
-): Promise<PastBalance | null> {
-  const { rows } = await db.query<{ version: number; balance: number }>(BALANCE_AT, [
-    merchantId,
-    customerId,
-    currency,
-    at.toISOString(),
-  ]);
-  return rows[0] ?? null;
+export async function balanceAt(db: Queryable, key: WalletKey, at: Date): Promise<PastBalance | null> {
+  return BALANCE_AT.first(db, { ...key, at });
 }
 
 /** `low` is a seq known to be at or before the moment (0 is), every seq above `high` is known to be after it. */
-const BALANCE_AT = {
+const BALANCE_AT = statement({
   name: 'balance-at',
-  text: `
+  params: { ...WALLET_KEY, at: timestamptz },
+  row: { version: bigint, balance: bigint, head: nullable(hex) },
+  text: (p) => `
     with recursive bisection (low, high) as (
-      select 0::bigint, version from wallet where merchant_id = $1 and customer_id = $2 and currency = $3
+      select 0::bigint, version from wallet
+      where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency}
       union all
-      select case when e.created_at <= $4 then middle else low end, case when e.created_at <= $4 then high else middle - 1 end
+      select case when e.created_at <= ${p.at} then middle else low end,
+        case when e.created_at <= ${p.at} then high else middle - 1 end
       from bisection
       cross join lateral (select (low + high + 1) / 2 as middle) m
-      join entry e on e.merchant_id = $1 and e.customer_id = $2 and e.currency = $3 and e.seq = middle
+      join entry e on e.merchant_id = ${p.merchantId} and e.customer_id = ${p.customerId} and e.currency = ${p.currency}
+        and e.seq = middle
       where low < high)
-    select low as version, coalesce(e.after_balance, 0) as balance
+    select low as version, coalesce(e.after_balance, 0) as balance, e.hash as head
     from bisection
-    left join entry e on e.merchant_id = $1 and e.customer_id = $2 and e.currency = $3 and e.seq = low
+    left join entry e on e.merchant_id = ${p.merchantId} and e.customer_id = ${p.customerId} and e.currency = ${p.currency}
+      and e.seq = low
     where low = high`,
-};
+});

@@ -1,6 +1,10 @@
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
+import { bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, matches, omit, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { invariant } from '../errors.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
+import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /**
  * The work list of wallets with something to tell their merchant. A claim fixes what is going to be said: the entries
@@ -28,43 +32,64 @@ export interface ClaimedWallet extends WalletKey {
 const MAX_CLAIMED = 100;
 
 /** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
-export async function claimUnannounced(tx: Tx, limit: number, leaseSeconds: number): Promise<readonly ClaimedWallet[]> {
-  const { rows: due } = await tx.query<KeyRow>(LOCK_DUE, [limit]);
-  if (due.length === 0) return [];
+export async function claimOutbox(tx: Tx, limit: number, leaseSeconds: number): Promise<readonly ClaimedWallet[]> {
+  const due = await LOCK_DUE.all(tx, { limit });
   // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
-  const { rows } = await tx.query<ClaimRow>(FIX_CLAIMS, [...keyColumns(due.map(toKey)), leaseSeconds, MAX_CLAIMED]);
-  return rows.map(toClaim);
+  return ofEachMerchant(due, (merchantId, keys) =>
+    FIX_CLAIMS.all(tx, { merchantId, keys, leaseSeconds, maxClaimed: MAX_CLAIMED }),
+  );
 }
 
-const LOCK_DUE = `
-  select merchant_id, customer_id, currency
-  from unannounced_wallet
-  where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
-  order by since
-  limit $1
-  for update skip locked`;
+const LOCK_DUE = statement({
+  name: 'lock-due',
+  acrossMerchants: 'whoever has waited longest is next',
+  params: { limit: bigint },
+  row: WALLET_KEY,
+  text: ({ limit }) => `
+    select ${columns(WALLET_KEY)}
+    from unannounced_wallet
+    where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
+    order by since
+    limit ${limit}
+    for update skip locked`,
+});
+
+const CLAIM = {
+  ...WALLET_KEY,
+  fromVersion: bigint,
+  toVersion: present(bigint),
+  fromAlertSeq: bigint,
+  toAlertSeq: present(bigint),
+  attempts: integer,
+  createdAt: timestamptz,
+  traceParent: nullable(text),
+};
 
 /** Alerts wait until the entry that raised them is part of a claim. */
-const FIX_CLAIMS = `
-  with due as (
-    select u.merchant_id, u.customer_id, u.currency, w.announced_version, w.announced_alert_seq, w.created_at,
-      coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + $5)) as to_version
-    from unannounced_wallet u
-    join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency)
-      using (merchant_id, customer_id, currency)
-    join wallet w using (merchant_id, customer_id, currency))
-  update unannounced_wallet u
-  set claimed_until = now() + make_interval(secs => $4), retry_at = null, claimed_version = d.to_version,
-    claimed_alert_seq = coalesce(u.claimed_alert_seq, (
-      select coalesce(max(a.alert_seq), d.announced_alert_seq)
-      from wallet_alert a
-      where a.merchant_id = d.merchant_id and a.customer_id = d.customer_id and a.currency = d.currency
-        and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + $5
-        and a.version <= d.to_version))
-  from due d
-  where u.merchant_id = d.merchant_id and u.customer_id = d.customer_id and u.currency = d.currency
-  returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
-    d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`;
+const FIX_CLAIMS = statement({
+  name: 'fix-claims',
+  params: { merchantId: text, keys: rowsOf(OWN_KEY), leaseSeconds: float, maxClaimed: bigint },
+  row: CLAIM,
+  text: ({ merchantId, keys, leaseSeconds, maxClaimed }) => `
+    with due as (
+      select u.merchant_id, u.customer_id, u.currency, w.announced_version, w.announced_alert_seq, w.created_at,
+        coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + ${maxClaimed})) as to_version
+      from unannounced_wallet u
+      join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
+      join wallet w using (merchant_id, customer_id, currency))
+    update unannounced_wallet u
+    set claimed_until = now() + make_interval(secs => ${leaseSeconds}), retry_at = null, claimed_version = d.to_version,
+      claimed_alert_seq = coalesce(u.claimed_alert_seq, (
+        select coalesce(max(a.alert_seq), d.announced_alert_seq)
+        from wallet_alert a
+        where a.merchant_id = d.merchant_id and a.customer_id = d.customer_id and a.currency = d.currency
+          and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + ${maxClaimed}
+          and a.version <= d.to_version))
+    from due d
+    where ${matches(WALLET_KEY, 'u', 'd')}
+    returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
+      d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`,
+});
 
 /**
  * Marks claims as said, and takes their wallets off the list unless they have more to say; then they queue up again behind
@@ -74,62 +99,59 @@ const FIX_CLAIMS = `
  * @returns for each claim whether it was marked now; false if somebody else has done so already, and nothing is changed
  */
 export async function markAnnounced(tx: Tx, claims: readonly ClaimedWallet[]): Promise<readonly boolean[]> {
-  const keys = keyColumns(claims);
-  await tx.query(LOCK_CLAIMED, keys);
-  const { rows } = await tx.query<KeyRow & { said_all: boolean }>(MARK_SAID, [
-    ...keys,
-    claims.map((claim) => claim.toVersion),
-    claims.map((claim) => claim.toAlertSeq),
-    claims.map((claim) => claim.fromVersion),
-    claims.map((claim) => claim.fromAlertSeq),
-  ]);
-  const [done, more] = [rows.filter((row) => row.said_all), rows.filter((row) => !row.said_all)];
-  if (done.length > 0) await tx.query(TAKE_OFF, keyColumns(done.map(toKey)));
-  if (more.length > 0) await tx.query(LET_CLAIM_AGAIN, keyColumns(more.map(toKey)));
-  const marked = new Set(rows.map(toKey).map(walletKeyText));
-  return claims.map((claim) => marked.has(walletKeyText(claim)));
+  const marked = await ofEachMerchant(claims, async (merchantId, own) => {
+    await LOCK_CLAIMED.run(tx, { merchantId, keys: own });
+    const marked = await MARK_ANNOUNCED.all(tx, { merchantId, claims: own });
+    const [done, more] = [marked.filter((one) => one.announcedAll), marked.filter((one) => !one.announcedAll)];
+    if (done.length > 0) await TAKE_OFF.run(tx, { merchantId, keys: done });
+    if (more.length > 0) await LET_CLAIM_AGAIN.run(tx, { merchantId, keys: more });
+    return marked;
+  });
+  const texts = new Set(marked.map(walletKeyText));
+  return claims.map((claim) => texts.has(walletKeyText(claim)));
 }
 
-const OF_KEYS = 'unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency)';
-
-const LOCK_CLAIMED = {
+const LOCK_CLAIMED = statement({
   name: 'lock-claimed',
-  text: `
-    select 1 from wallet w join ${OF_KEYS} using (merchant_id, customer_id, currency)
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  text: ({ merchantId, keys }) => `
+    select 1 from wallet w join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
     order by w.merchant_id, w.customer_id, w.currency
     for update of w`,
-};
+});
 
-const MARK_SAID = {
-  name: 'mark-said',
-  text: `
+const MARK_ANNOUNCED = statement({
+  name: 'mark-announced',
+  params: { merchantId: text, claims: rowsOf(omit(CLAIM, 'merchantId', 'attempts', 'createdAt', 'traceParent')) },
+  row: { ...WALLET_KEY, announcedAll: boolean },
+  text: ({ merchantId, claims }) => `
     update wallet w
     set announced_version = n.to_version, announced_alert_seq = n.to_alert_seq
-    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-      as n (merchant_id, customer_id, currency, to_version, to_alert_seq, from_version, from_alert_seq)
-    where w.merchant_id = n.merchant_id and w.customer_id = n.customer_id and w.currency = n.currency
+    from ${claims('n', { merchantId })}
+    where ${matches(WALLET_KEY, 'w', 'n')}
       and w.announced_version = n.from_version and w.announced_alert_seq = n.from_alert_seq
-    returning w.merchant_id, w.customer_id, w.currency,
-      w.version = w.announced_version and w.alert_seq = w.announced_alert_seq as said_all`,
-};
+    returning ${columns(WALLET_KEY, 'w')}, w.version = w.announced_version and w.alert_seq = w.announced_alert_seq as announced_all`,
+});
 
-const TAKE_OFF = {
+const TAKE_OFF = statement({
   name: 'take-off-list',
-  text: `
-    delete from unannounced_wallet u using ${OF_KEYS}
-    where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency`,
-};
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  text: ({ merchantId, keys }) => `
+    delete from unannounced_wallet u using ${keys('k', { merchantId })}
+    where ${matches(WALLET_KEY, 'u', 'k')}`,
+});
 
-const LET_CLAIM_AGAIN = {
+const LET_CLAIM_AGAIN = statement({
   name: 'let-claim-again',
-  text: `
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  text: ({ merchantId, keys }) => `
     update unannounced_wallet u
     set claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
       claimed_alert_seq = case when w.announced_version < u.claimed_version then u.claimed_alert_seq end,
       claimed_until = null, retry_at = null, attempts = 0, last_error = null, since = now()
-    from ${OF_KEYS} join wallet w using (merchant_id, customer_id, currency)
-    where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency`,
-};
+    from ${keys('k', { merchantId })} join wallet w using (merchant_id, customer_id, currency)
+    where ${matches(WALLET_KEY, 'u', 'k')}`,
+});
 
 export interface Postponement {
   readonly afterSeconds: number;
@@ -140,110 +162,88 @@ export interface Postponement {
 }
 
 /** Gives a claim's lease back, to be tried again later; what it is going to say stays fixed. */
-export async function postponeUnannounced(
+export async function postponeOutbox(
   db: Queryable,
   claim: ClaimedWallet,
   { afterSeconds, failed, reason }: Postponement,
 ): Promise<void> {
-  await db.query(
-    `update unannounced_wallet
-     set claimed_until = null, retry_at = now() + make_interval(secs => $6), attempts = attempts + $7, last_error = $8
-     where merchant_id = $1 and customer_id = $2 and currency = $3 and claimed_version = $4 and claimed_alert_seq = $5`,
-    [
-      claim.merchantId,
-      claim.customerId,
-      claim.currency,
-      claim.toVersion,
-      claim.toAlertSeq,
-      afterSeconds,
-      failed ? 1 : 0,
-      reason.slice(0, 500),
-    ],
-  );
+  await POSTPONE.run(db, { ...claim, afterSeconds, failures: failed ? 1 : 0, reason: reason.slice(0, 500) });
 }
 
+const POSTPONE = statement({
+  params: {
+    ...pick(CLAIM, 'merchantId', 'customerId', 'currency', 'toVersion', 'toAlertSeq'),
+    afterSeconds: float,
+    failures: integer,
+    reason: text,
+  },
+  text: (p) => `
+    update unannounced_wallet
+    set claimed_until = null, retry_at = now() + make_interval(secs => ${p.afterSeconds}), attempts = attempts + ${p.failures},
+      last_error = ${p.reason}
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency}
+      and claimed_version = ${p.toVersion} and claimed_alert_seq = ${p.toAlertSeq}`,
+});
+
 /** Gives back the leases of claims that were not tried. */
-export function releaseUnannounced(db: Queryable, claims: readonly ClaimedWallet[]): Promise<void> {
+export function releaseOutbox(db: Queryable, claims: readonly ClaimedWallet[]): Promise<void> {
   return setLeases(db, claims, null);
 }
 
 /** Keeps the leases of claims that are still worked on. */
-export function renewUnannounced(db: Queryable, claims: readonly ClaimedWallet[], seconds: number): Promise<void> {
+export function renewOutbox(db: Queryable, claims: readonly ClaimedWallet[], seconds: number): Promise<void> {
   return setLeases(db, claims, seconds);
 }
 
 async function setLeases(db: Queryable, claims: readonly ClaimedWallet[], seconds: number | null): Promise<void> {
-  if (claims.length === 0) return;
-  await db.query(
-    `update unannounced_wallet u
-     set claimed_until = now() + make_interval(secs => $6)
-     from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-       as k (merchant_id, customer_id, currency, to_version, to_alert_seq)
-     where u.merchant_id = k.merchant_id and u.customer_id = k.customer_id and u.currency = k.currency
-       and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq and u.claimed_until is not null`,
-    [...keyColumns(claims), claims.map((claim) => claim.toVersion), claims.map((claim) => claim.toAlertSeq), seconds],
-  );
+  await eachMerchant(claims, (merchantId, own) => SET_LEASES.run(db, { merchantId, claims: own, seconds }));
 }
+
+const SET_LEASES = statement({
+  params: {
+    merchantId: text,
+    claims: rowsOf(pick(CLAIM, 'customerId', 'currency', 'toVersion', 'toAlertSeq')),
+    seconds: nullable(float),
+  },
+  text: ({ merchantId, claims, seconds }) => `
+    update unannounced_wallet u
+    set claimed_until = now() + make_interval(secs => ${seconds})
+    from ${claims('k', { merchantId })}
+    where ${matches(WALLET_KEY, 'u', 'k')}
+      and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq and u.claimed_until is not null`,
+});
 
 /**
  * How long until the next wallet is due: 0 if one is now, null if none is going to be. Counts what was put off, and what is
  * leased: whoever has it may be dead.
  */
-export async function unannouncedDueInSeconds(db: Queryable): Promise<number | null> {
-  const { rows } = await db.query<{ seconds: number | null }>(
-    `select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
-     from unannounced_wallet`,
-  );
-  return rows[0]?.seconds ?? null;
+export async function outboxDueInSeconds(db: Queryable): Promise<number | null> {
+  return (await DUE_IN.one(db)).seconds;
 }
 
-interface KeyRow {
-  merchant_id: string;
-  customer_id: string;
-  currency: string;
-}
-
-interface ClaimRow extends KeyRow {
-  from_version: number;
-  to_version: number;
-  from_alert_seq: number;
-  to_alert_seq: number;
-  attempts: number;
-  created_at: Date;
-  trace_parent: string | null;
-}
-
-function toKey(row: KeyRow): WalletKey {
-  return { merchantId: row.merchant_id, customerId: row.customer_id, currency: row.currency };
-}
-
-function toClaim(row: ClaimRow): ClaimedWallet {
-  return {
-    ...toKey(row),
-    fromVersion: row.from_version,
-    toVersion: row.to_version,
-    fromAlertSeq: row.from_alert_seq,
-    toAlertSeq: row.to_alert_seq,
-    attempts: row.attempts,
-    createdAt: row.created_at,
-    traceParent: row.trace_parent,
-  };
-}
-
-/** Keys as the three arrays that `unnest` takes. */
-export function keyColumns(keys: readonly WalletKey[]): [string[], string[], string[]] {
-  return [keys.map((key) => key.merchantId), keys.map((key) => key.customerId), keys.map((key) => key.currency)];
-}
+const DUE_IN = statement({
+  acrossMerchants: 'the announcer sleeps until any wallet is due',
+  params: {},
+  row: { seconds: nullable(float) },
+  text: () => `
+    select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+    from unannounced_wallet`,
+});
 
 /** How many wallets wait to be announced (counted up to 10,000), and how long the first of them has. */
-export async function announcementBacklog(
+export async function outboxBacklog(
   db: Queryable,
-): Promise<{ unannouncedWallets: number; oldestUnannouncedSeconds: number }> {
-  const { rows } = await db.query<{ wallets: number; seconds: number }>(`
+): Promise<{ walletsInOutbox: number; oldestInOutboxSeconds: number }> {
+  const { wallets, seconds } = await BACKLOG.one(db);
+  return { walletsInOutbox: wallets, oldestInOutboxSeconds: Math.max(seconds, 0) };
+}
+
+const BACKLOG = statement({
+  acrossMerchants: 'a metric of the service',
+  params: {},
+  row: { wallets: bigint, seconds: float },
+  text: () => `
     select
       (select count(*) from (select 1 from unannounced_wallet limit 10000) u) as wallets,
-      (select coalesce(extract(epoch from now() - min(since)), 0)::float8 from unannounced_wallet) as seconds`);
-  const [row] = rows;
-  invariant(row !== undefined, 'a count without a row');
-  return { unannouncedWallets: row.wallets, oldestUnannouncedSeconds: Math.max(row.seconds, 0) };
-}
+      (select coalesce(extract(epoch from now() - min(since)), 0)::float8 from unannounced_wallet) as seconds`,
+});

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { invariant, type Refusal, refusal } from '../errors.ts';
+import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import { type Entry, MAY_OVERDRAW, type Posting, type Wallet, type WalletAlert, walletKeyText } from './entry.ts';
+import { headOf, nextHash, startOfChain } from './hash-chain.ts';
 import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule.ts';
 
 /**
@@ -9,10 +10,18 @@ import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule
  * `created`: the entry was written. `repeated`: the same request was made before under the same key; here is its entry.
  * `refused`: nothing was written; the refusal says why.
  */
-export type Outcome =
+export type PostingResult =
   | { readonly kind: 'created'; readonly entry: Entry; readonly wallet: Wallet }
   | { readonly kind: 'repeated'; readonly entry: Entry; readonly wallet: Wallet | null }
-  | { readonly kind: 'refused'; readonly refusal: Refusal };
+  | { readonly kind: 'refused'; readonly refusal: PostingRefusal };
+
+export type PostingRefusal = Refusal<
+  | 'UNSUPPORTED_CURRENCY'
+  | 'CUSTOMER_NOT_FOUND'
+  | 'INSUFFICIENT_WALLET_FUNDS'
+  | 'BALANCE_LIMIT_EXCEEDED'
+  | 'IDEMPOTENCY_KEY_REUSED'
+>;
 
 export interface PostInput {
   /** The locked state of every wallet the postings touch, by {@link walletKeyText}; a wallet that does not exist is absent. */
@@ -24,13 +33,13 @@ export interface PostInput {
   readonly now: Date;
 }
 
-export interface PostResult {
+export interface PostedBatch {
   /** The wallets that changed, in their new state. */
   readonly wallets: readonly Wallet[];
   readonly entries: readonly Entry[];
   readonly alerts: readonly WalletAlert[];
   /** One for each posting, in the same order. */
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly PostingResult[];
 }
 
 /**
@@ -39,14 +48,15 @@ export interface PostResult {
  *
  * Precedence of outcomes, first match wins: key known (repeated, or reused with other input) · unsupported currency ·
  * unknown customer · insufficient balance · balance limit · created.
+ * @throws {InvariantError} for an amount that is no whole number of minor units above 0
  */
-export function post(postings: readonly Posting[], input: PostInput): PostResult {
+export function post(postings: readonly Posting[], input: PostInput): PostedBatch {
   const wallets = new Map(input.wallets);
   const known = new Map(input.known);
   const changed = new Set<string>();
   const entries: Entry[] = [];
   const alerts: WalletAlert[] = [];
-  const outcomes = postings.map((posting): Outcome => {
+  const outcomes = postings.map((posting): PostingResult => {
     const walletText = walletKeyText(posting);
     const wallet = wallets.get(walletText) ?? null;
     const before = posting.idempotencyKey === null ? undefined : known.get(idempotencyText(posting));
@@ -84,45 +94,38 @@ export function fingerprint(posting: Posting): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-function decideRepeat(posting: Posting, entry: Entry, wallet: Wallet | null): Outcome {
+function decideRepeat(posting: Posting, entry: Entry, wallet: Wallet | null): PostingResult {
   if (entry.fingerprint === fingerprint(posting)) return { kind: 'repeated', entry, wallet };
-  const message = `The idempotency key ${posting.idempotencyKey} was used before with other input. Use a new key for a new request.`;
-  return { kind: 'refused', refusal: refusal('IDEMPOTENCY_KEY_REUSED', message) };
+  const { idempotencyKey } = posting;
+  return { kind: 'refused', refusal: { code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey } };
 }
 
-function decideRefusal(posting: Posting, wallet: Wallet | null, currencies: ReadonlySet<string>): Refusal | null {
-  const { amountMinor, currency, isCredit, eventType } = posting;
+function decideRefusal(
+  posting: Posting,
+  wallet: Wallet | null,
+  currencies: ReadonlySet<string>,
+): PostingRefusal | null {
+  const { amountMinor, currency, isCredit, eventType, customerId } = posting;
   invariant(isMinorAmount(amountMinor) && amountMinor > 0, `a posting of ${amountMinor}`);
-  if (!currencies.has(currency)) {
-    return refusal(
-      'UNSUPPORTED_CURRENCY',
-      `There are no wallets in ${currency}. Supported: ${[...currencies].join(', ')}.`,
-    );
-  }
-  if (wallet === null) return refusal('CUSTOMER_NOT_FOUND', `There is no customer ${posting.customerId}.`);
+  if (!currencies.has(currency)) return { code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] };
+  if (wallet === null) return { code: 'CUSTOMER_NOT_FOUND', customerId };
   const after = isCredit ? wallet.balance + amountMinor : wallet.balance - amountMinor;
   if (after < 0 && !isCredit && !MAY_OVERDRAW.has(eventType)) {
-    const available = Math.max(wallet.balance, 0);
-    const message = `Insufficient balance: the wallet holds ${available} ${currency} in minor units, ${amountMinor} are required.`;
-    return refusal('INSUFFICIENT_WALLET_FUNDS', message, {
-      available,
+    return {
+      code: 'INSUFFICIENT_WALLET_FUNDS',
+      currency,
+      available: Math.max(wallet.balance, 0),
       required: amountMinor,
       // A debt is repaid first, so it is missing too.
       shortfall: Math.min(amountMinor - wallet.balance, MAX_AMOUNT_MINOR),
-    });
+    };
   }
-  if (Math.abs(after) > MAX_AMOUNT_MINOR) {
-    return refusal(
-      'BALANCE_LIMIT_EXCEEDED',
-      `The balance would pass ${MAX_AMOUNT_MINOR} minor units, the most a wallet can hold.`,
-    );
-  }
-  return null;
+  return Math.abs(after) > MAX_AMOUNT_MINOR ? { code: 'BALANCE_LIMIT_EXCEEDED', most: MAX_AMOUNT_MINOR } : null;
 }
 
 function makeEntry(posting: Posting, wallet: Wallet, now: Date): Entry {
   const afterBalance = posting.isCredit ? wallet.balance + posting.amountMinor : wallet.balance - posting.amountMinor;
-  return {
+  const entry = {
     ...posting,
     seq: wallet.version + 1,
     beforeBalance: wallet.balance,
@@ -131,6 +134,7 @@ function makeEntry(posting: Posting, wallet: Wallet, now: Date): Entry {
     // Clocks of processes differ; within a wallet, a later entry is never dated before an earlier one.
     createdAt: now < wallet.updatedAt ? wallet.updatedAt : now,
   };
+  return { ...entry, hash: nextHash(headOf(wallet) ?? startOfChain(wallet), entry) };
 }
 
 function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: Wallet; alerts: WalletAlert[] } {
@@ -140,6 +144,7 @@ function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: 
   );
   const { afterBalance: balance, seq: version, createdAt: updatedAt } = entry;
   const now = { balance, isDebit: !entry.isCredit, now: updatedAt };
-  const decision = decideLowBalance(rule, wallet.currency, wallet, now);
-  return raise({ ...wallet, balance, version, updatedAt }, decision, updatedAt);
+  const decision = decideLowBalance(rule, wallet, now);
+  const chain = { head: entry.hash, headVersion: version };
+  return raise({ ...wallet, balance, version, updatedAt, ...chain }, decision, updatedAt);
 }

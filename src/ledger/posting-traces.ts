@@ -1,9 +1,14 @@
+import { eachMerchant } from '../db/by-merchant.ts';
+import { text } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { matches } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { type Posting, type WalletKey, walletKeyText } from './entry.ts';
-import type { Outcome } from './post.ts';
+import type { PostingResult } from './post.ts';
+import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
-/** Follows postings of concurrent callers through the batches that they share, where traces are collected. */
+/** Follows postings of concurrent callers through the batches that they share. Where traces are off, it does nothing. */
 export class PostingTraces {
   readonly #tracing: Tracing;
   readonly #traceParents = new WeakMap<Posting, string>();
@@ -13,17 +18,25 @@ export class PostingTraces {
   }
 
   /** Does the posting in a span of its own, which goes on with the caller's trace if it named one. */
-  async follow(
+  follow(
     posting: Posting,
     parent: string | string[] | undefined,
-    submit: (posting: Posting) => Promise<Outcome>,
-  ): Promise<Outcome> {
+    submit: (posting: Posting) => Promise<PostingResult>,
+  ): Promise<PostingResult> {
+    return this.#tracing.isOn ? this.#follow(posting, parent, submit) : submit(posting);
+  }
+
+  async #follow(
+    posting: Posting,
+    parent: string | string[] | undefined,
+    submit: (posting: Posting) => Promise<PostingResult>,
+  ): Promise<PostingResult> {
     const span = this.#tracing.start('post entry', {
       kind: 'server',
       parent: typeof parent === 'string' ? parent : null,
       attributes: { 'chokin.direction': posting.isCredit ? 'credit' : 'debit' },
     });
-    this.#traceParents.set(posting, span.traceParent);
+    if (span.traceParent !== null) this.#traceParents.set(posting, span.traceParent);
     try {
       const outcome = await submit(posting);
       const code = outcome.kind === 'refused' ? { 'chokin.code': outcome.refusal.code } : {};
@@ -35,11 +48,11 @@ export class PostingTraces {
     }
   }
 
-  /** For the announcements of a batch; see {@link noteTraces}. */
-  note(tx: Tx, postings: readonly Posting[], outcomes: readonly Outcome[]): Promise<void> {
-    return noteTraces(
+  /** For the messages about a batch; see {@link noteTraces}. */
+  async note(tx: Tx, postings: readonly Posting[], outcomes: readonly PostingResult[]): Promise<void> {
+    if (!this.#tracing.isOn) return;
+    await noteTraces(
       tx,
-      postings,
       outcomes,
       postings.map((posting) => this.#traceParents.get(posting) ?? null),
     );
@@ -47,40 +60,33 @@ export class PostingTraces {
 }
 
 /**
- * Notes on the work list by which trace each wallet's news came, so that its announcement goes on with it. Of several
+ * Notes on the work list by which trace each wallet's news came, so that the message goes on with it. Of several
  * traces the first counts, which has waited longest, until the announcer has taken it up. To be called after the batch is
  * written and before it is committed, while its wallets are locked.
- * @param traceParents of each posting, in order; null where it has none
+ * @param traceParents of each outcome's posting, in order; null where it has none
  */
 export async function noteTraces(
   tx: Tx,
-  postings: readonly Posting[],
-  outcomes: readonly Outcome[],
+  outcomes: readonly PostingResult[],
   traceParents: readonly (string | null)[],
 ): Promise<void> {
-  const traced = new Map<string, { readonly key: WalletKey; readonly traceParent: string }>();
-  for (const [index, posting] of postings.entries()) {
+  const traced = new Map<string, WalletKey & { readonly traceParent: string }>();
+  for (const [index, outcome] of outcomes.entries()) {
     const traceParent = traceParents[index] ?? null;
-    if (traceParent === null || outcomes[index]?.kind !== 'created') continue;
-    const text = walletKeyText(posting);
-    if (!traced.has(text)) traced.set(text, { key: posting, traceParent });
+    if (traceParent === null || outcome.kind !== 'created') continue;
+    const wallet = walletKeyText(outcome.wallet);
+    if (!traced.has(wallet)) traced.set(wallet, { ...outcome.wallet, traceParent });
   }
-  if (traced.size === 0) return;
-  const rows = [...traced.values()];
-  await tx.query(NOTE_TRACES, [
-    rows.map(({ key }) => key.merchantId),
-    rows.map(({ key }) => key.customerId),
-    rows.map(({ key }) => key.currency),
-    rows.map(({ traceParent }) => traceParent),
-  ]);
+  await eachMerchant([...traced.values()], (merchantId, traces) => NOTE_TRACES.run(tx, { merchantId, traces }));
 }
 
-const NOTE_TRACES = {
+const NOTE_TRACES = statement({
   name: 'note-traces',
-  text: `
+  params: { merchantId: text, traces: rowsOf({ ...OWN_KEY, traceParent: text }) },
+  text: ({ merchantId, traces }) => `
     update unannounced_wallet u
     set trace_parent = n.trace_parent
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (merchant_id, customer_id, currency, trace_parent)
-    where u.merchant_id = n.merchant_id and u.customer_id = n.customer_id and u.currency = n.currency
+    from ${traces('n', { merchantId })}
+    where ${matches(WALLET_KEY, 'u', 'n')}
       and (u.trace_parent is null or u.claimed_version is not null)`,
-};
+});

@@ -1,9 +1,21 @@
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
+import { bigint, integer, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { assignments, columns, matches, omit, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import { type Entry, type Posting, type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
+import {
+  type CustomerKey,
+  type Entry,
+  type Posting,
+  type Wallet,
+  type WalletAlert,
+  type WalletKey,
+  walletKeyText,
+} from './entry.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
-import { idempotencyText, type Outcome, type PostResult, post } from './post.ts';
-import { ENTRY_COLUMNS, type EntryRow, toEntry, toWallet, WALLET_COLUMNS, type WalletRow } from './rows.ts';
+import { idempotencyText, type PostedBatch, type PostingResult, post } from './post.ts';
+import { ENTRY, OWN_KEY, WALLET, WALLET_ALERT, WALLET_KEY } from './tables.ts';
 
 /** What the ledger must know besides its rows. */
 export interface LedgerSettings {
@@ -12,37 +24,44 @@ export interface LedgerSettings {
   readonly rule: LowBalanceRule;
 }
 
+/** In which currencies wallets are opened, and when. */
+export type WalletOpening = Pick<LedgerMoment, 'currencies' | 'now'>;
+
+/** What the ledger must know to write: its settings, and the time that its rows will bear. */
+export interface LedgerMoment extends LedgerSettings {
+  readonly now: Date;
+}
+
 /**
  * The one door to the ledger: decides and writes a batch of postings in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
- * Four statements a batch, however large: lock, look up keys, write, and one more where a wallet has to be made first.
+ * Three statements a merchant, however large the batch: lock, look up keys, write; and two more where a wallet has to be made first.
  * @returns one outcome for each posting, in order
- * @throws a unique violation if another transaction wrote one of the idempotency keys under another wallet meanwhile;
- * trying again finds that entry
+ * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
+ *   meanwhile; trying again finds that entry
+ * @throws {InvariantError} for an amount that is no whole number of minor units above 0
  */
 export async function postBatch(
   tx: Tx,
   postings: readonly Posting[],
-  settings: LedgerSettings,
-  now: Date,
-): Promise<readonly Outcome[]> {
+  moment: LedgerMoment,
+): Promise<readonly PostingResult[]> {
   if (postings.length === 0) return [];
-  const wallets = await lockWallets(tx, postings, settings, now);
+  const wallets = await lockWallets(tx, postings, moment);
   const known = await findByKeys(tx, postings);
-  const result = post(postings, { wallets, known, currencies: settings.currencies, rule: settings.rule, now });
+  const result = post(postings, { ...moment, wallets, known });
   await write(tx, result);
   return result.outcomes;
 }
 
-/** Locks every wallet the keys name that exists, making the rows of a newly configured currency on the way. */
+/** Locks every wallet the keys name that exists, merchant by merchant, making the rows of a newly configured currency on the way. */
 export async function lockWallets(
   tx: Tx,
   keys: readonly WalletKey[],
-  settings: LedgerSettings,
-  now: Date,
+  { currencies, now }: WalletOpening,
 ): Promise<Map<string, Wallet>> {
   const unique = new Map(
-    keys.filter(({ currency }) => settings.currencies.has(currency)).map((key) => [walletKeyText(key), key]),
+    keys.filter(({ currency }) => currencies.has(currency)).map((key) => [walletKeyText(key), key]),
   );
   const wallets = await selectForUpdate(tx, [...unique.values()]);
   const missing = [...unique].filter(([text]) => !wallets.has(text)).map(([, key]) => key);
@@ -52,49 +71,42 @@ export async function lockWallets(
 }
 
 async function selectForUpdate(tx: Tx, keys: readonly WalletKey[]): Promise<Map<string, Wallet>> {
-  if (keys.length === 0) return new Map();
-  const { rows } = await tx.query<WalletRow>(LOCK_WALLETS, [
-    keys.map((key) => key.merchantId),
-    keys.map((key) => key.customerId),
-    keys.map((key) => key.currency),
-  ]);
-  return new Map(rows.map(toWallet).map((wallet) => [walletKeyText(wallet), wallet]));
+  const wallets = await ofEachMerchant(keys, (merchantId, own) => LOCK_WALLETS.all(tx, { merchantId, keys: own }));
+  return new Map(wallets.map((wallet) => [walletKeyText(wallet), wallet]));
 }
 
-const LOCK_WALLETS = {
+const LOCK_WALLETS = statement({
   name: 'lock-wallets',
-  text: `
-    select ${WALLET_COLUMNS}
-    from wallet w
-    join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency)
-      using (merchant_id, customer_id, currency)
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  row: WALLET.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(WALLET.shape, 'w')}
+    from wallet w join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
     order by w.merchant_id, w.customer_id, w.currency
     for update of w`,
-};
+});
 
 /** A wallet exists for each currency a customer was created under; one configured later is opened at its first use. */
 async function makeMissing(tx: Tx, keys: readonly WalletKey[], now: Date): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `with made as (
-       insert into wallet (merchant_id, customer_id, currency, created_at, updated_at)
-       select merchant_id, customer_id, k.currency, $4, $4
-       from customer c
-       join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, currency) using (merchant_id, customer_id)
-       order by 1, 2, 3
-       on conflict do nothing
-       returning merchant_id, customer_id, currency),
-     noted as (
-       insert into unannounced_wallet (merchant_id, customer_id, currency) select * from made on conflict do nothing)
-     select 1 from customer c join unnest($1::text[], $2::text[]) as k (merchant_id, customer_id) using (merchant_id, customer_id) limit 1`,
-    [
-      keys.map((key) => key.merchantId),
-      keys.map((key) => key.customerId),
-      keys.map((key) => key.currency),
-      now.toISOString(),
-    ],
-  );
-  return rowCount === 1;
+  const found = await ofEachMerchant(keys, (merchantId, own) => MAKE_MISSING.all(tx, { merchantId, keys: own, now }));
+  return found.length > 0;
 }
+
+const MAKE_MISSING = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz },
+  row: { found: integer },
+  text: ({ merchantId, keys, now }) => `
+    with made as (
+      insert into wallet (merchant_id, customer_id, currency, created_at, updated_at)
+      select merchant_id, customer_id, k.currency, ${now}, ${now}
+      from customer c join ${keys('k', { merchantId })} using (merchant_id, customer_id)
+      order by 1, 2, 3
+      on conflict do nothing
+      returning merchant_id, customer_id, currency),
+    noted as (
+      insert into unannounced_wallet (merchant_id, customer_id, currency) select * from made on conflict do nothing)
+    select 1 as found from customer c join ${keys('k', { merchantId })} using (merchant_id, customer_id) limit 1`,
+});
 
 /**
  * Opens the wallets of new customers, one for each currency, balance 0, in the transaction that makes the customers.
@@ -102,167 +114,124 @@ async function makeMissing(tx: Tx, keys: readonly WalletKey[], now: Date): Promi
  */
 export async function openWallets(
   tx: Tx,
-  customers: readonly { merchantId: string; customerId: string }[],
-  currencies: Iterable<string>,
-  now: Date,
+  customers: readonly CustomerKey[],
+  { currencies, now }: WalletOpening,
 ): Promise<void> {
   const keys = customers.flatMap((customer) => [...currencies].map((currency) => ({ ...customer, currency })));
-  if (keys.length > 0) await makeMissing(tx, keys, now);
+  await makeMissing(tx, keys, now);
 }
 
 async function findByKeys(tx: Tx, postings: readonly Posting[]): Promise<Map<string, Entry>> {
   const keyed = postings.filter((posting) => posting.idempotencyKey !== null);
-  if (keyed.length === 0) return new Map();
-  const { rows } = await tx.query<EntryRow>(FIND_BY_KEYS, [
-    keyed.map((posting) => posting.merchantId),
-    keyed.map((posting) => posting.customerId),
-    keyed.map((posting) => posting.idempotencyKey),
-  ]);
-  return new Map(rows.map(toEntry).map((entry) => [idempotencyText(entry), entry]));
+  const entries = await ofEachMerchant(keyed, (merchantId, keys) => FIND_BY_KEYS.all(tx, { merchantId, keys }));
+  return new Map(entries.map((entry) => [idempotencyText(entry), entry]));
 }
 
 /** The entries of one customer under these idempotency keys, in no particular order. */
 export async function entriesByKeys(
   db: Queryable,
-  merchantId: string,
-  customerId: string,
+  { merchantId, customerId }: CustomerKey,
   keys: readonly string[],
 ): Promise<Entry[]> {
-  const { rows } = await db.query<EntryRow>(FIND_BY_KEYS, [
-    keys.map(() => merchantId),
-    keys.map(() => customerId),
-    keys,
-  ]);
-  return rows.map(toEntry);
+  return FIND_BY_KEYS.all(db, { merchantId, keys: keys.map((idempotencyKey) => ({ customerId, idempotencyKey })) });
 }
 
-/** Key by key: as a join, old statistics made the planner read all of a hot wallet for each batch, at a quarter of the rate. */
-const FIND_BY_KEYS = {
+/** Looks keys up one by one: in a join, old statistics made the planner read a whole busy wallet for each batch, which cost three quarters of the rate. */
+const FIND_BY_KEYS = statement({
   name: 'find-entries-by-keys',
-  text: `
-    select ${ENTRY_COLUMNS}
-    from unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, customer_id, idempotency_key)
+  params: { merchantId: text, keys: rowsOf(pick(ENTRY.shape, 'customerId', 'idempotencyKey')) },
+  row: ENTRY.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(ENTRY.shape, 'e')}
+    from ${keys('k')}
     cross join lateral (
       select * from entry x
-      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.idempotency_key = k.idempotency_key
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.idempotency_key = k.idempotency_key
       limit 1) as e`,
-};
+});
 
 /**
- * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement,
- * and alerts, which are rare, in another.
+ * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement a
+ * merchant, and alerts, which are rare, in another.
+ * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
  */
-export async function write(tx: Tx, { wallets, entries, alerts }: Omit<PostResult, 'outcomes'>): Promise<void> {
-  if (wallets.length === 0) return;
-  const { rows } = await tx.query<{ wallets: number; entries: number }>(WRITE, [
-    ...entryColumns(entries),
-    ...walletColumns(wallets),
-  ]);
-  invariant(rows[0]?.wallets === wallets.length, 'a locked wallet was not there to be updated');
-  invariant(rows[0]?.entries === entries.length, 'an entry was not written');
+export async function write(tx: Tx, { wallets, entries, alerts }: Omit<PostedBatch, 'outcomes'>): Promise<void> {
+  const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
+  await eachMerchant(wallets, async (merchantId, moved) => {
+    const written = entries.filter(ofMerchant(merchantId));
+    const counts = await WRITE.one(tx, { merchantId, written, moved });
+    invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
+    invariant(counts.entries === written.length, 'an entry was not written');
+  });
   await insertAlerts(tx, alerts);
 }
 
-const WRITE = {
+const OWN_ENTRY = omit(ENTRY.shape, 'merchantId');
+const OWN_ALERT = omit(WALLET_ALERT.shape, 'merchantId');
+/** What postings change. */
+const MOVED = pick(
+  WALLET.shape,
+  'balance',
+  'version',
+  'alertsArmed',
+  'lowSince',
+  'depletedSince',
+  'lowAlertedAt',
+  'depletedAlertedAt',
+  'alertSeq',
+  'head',
+  'headVersion',
+  'updatedAt',
+);
+
+const WRITE = statement({
   name: 'write-postings',
-  text: `
+  params: { merchantId: text, written: rowsOf(OWN_ENTRY), moved: rowsOf({ ...OWN_KEY, ...MOVED }) },
+  row: { wallets: bigint, entries: bigint },
+  text: ({ merchantId, written, moved }) => `
     with written as (
-      insert into entry (merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance,
-        after_balance, reason, reference_object_id, metadata, idempotency_key, fingerprint, created_at)
-      select merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance, after_balance, reason,
-        reference_object_id, metadata::jsonb, idempotency_key, decode(fingerprint, 'hex'), created_at
-      from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::bigint[],
-        $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
-        as n (merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance, after_balance, reason,
-          reference_object_id, metadata, idempotency_key, fingerprint, created_at)
+      insert into entry (merchant_id, ${columns(OWN_ENTRY)})
+      select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
       returning 1),
     moved as (
       update wallet w
-      set balance = n.balance, version = n.version, alerts_armed = n.alerts_armed, low_since = n.low_since,
-        depleted_since = n.depleted_since, low_alerted_at = n.low_alerted_at, alert_seq = n.alert_seq, updated_at = n.updated_at
-      from unnest($16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::boolean[], $22::timestamptz[],
-        $23::timestamptz[], $24::timestamptz[], $25::bigint[], $26::timestamptz[])
-        as n (merchant_id, customer_id, currency, balance, version, alerts_armed, low_since, depleted_since, low_alerted_at,
-          alert_seq, updated_at)
-      where w.merchant_id = n.merchant_id and w.customer_id = n.customer_id and w.currency = n.currency
+      set ${assignments(MOVED, 'n')}
+      from ${moved('n', { merchantId })}
+      where ${matches(WALLET_KEY, 'w', 'n')}
       returning 1),
     noted as (
       insert into unannounced_wallet (merchant_id, customer_id, currency)
-      select * from unnest($16::text[], $17::text[], $18::text[])
+      select merchant_id, customer_id, currency from ${moved('n', { merchantId })}
       on conflict do nothing)
     select (select count(*) from moved) as wallets, (select count(*) from written) as entries`,
-};
-
-function entryColumns(entries: readonly Entry[]): unknown[][] {
-  return [
-    entries.map((entry) => entry.merchantId),
-    entries.map((entry) => entry.customerId),
-    entries.map((entry) => entry.currency),
-    entries.map((entry) => entry.seq),
-    entries.map((entry) => entry.amountMinor),
-    entries.map((entry) => entry.isCredit),
-    entries.map((entry) => entry.eventType),
-    entries.map((entry) => entry.beforeBalance),
-    entries.map((entry) => entry.afterBalance),
-    entries.map((entry) => entry.reason),
-    entries.map((entry) => entry.referenceObjectId),
-    entries.map((entry) => (entry.metadata === null ? null : JSON.stringify(entry.metadata))),
-    entries.map((entry) => entry.idempotencyKey),
-    entries.map((entry) => entry.fingerprint),
-    entries.map((entry) => entry.createdAt.toISOString()),
-  ];
-}
-
-function walletColumns(wallets: readonly Wallet[]): unknown[][] {
-  return [
-    wallets.map((wallet) => wallet.merchantId),
-    wallets.map((wallet) => wallet.customerId),
-    wallets.map((wallet) => wallet.currency),
-    wallets.map((wallet) => wallet.balance),
-    wallets.map((wallet) => wallet.version),
-    wallets.map((wallet) => wallet.alertsArmed),
-    wallets.map((wallet) => wallet.lowSince?.toISOString() ?? null),
-    wallets.map((wallet) => wallet.depletedSince?.toISOString() ?? null),
-    wallets.map((wallet) => wallet.lowAlertedAt?.toISOString() ?? null),
-    wallets.map((wallet) => wallet.alertSeq),
-    wallets.map((wallet) => wallet.updatedAt.toISOString()),
-  ];
-}
+});
 
 async function insertAlerts(tx: Tx, alerts: readonly WalletAlert[]): Promise<void> {
-  if (alerts.length === 0) return;
-  await tx.query(
-    `insert into wallet_alert (merchant_id, customer_id, currency, alert_seq, kind, reminder, balance, threshold, version, created_at)
-     select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[])`,
-    [
-      alerts.map((alert) => alert.merchantId),
-      alerts.map((alert) => alert.customerId),
-      alerts.map((alert) => alert.currency),
-      alerts.map((alert) => alert.alertSeq),
-      alerts.map((alert) => alert.kind),
-      alerts.map((alert) => alert.reminder),
-      alerts.map((alert) => alert.balance),
-      alerts.map((alert) => alert.threshold),
-      alerts.map((alert) => alert.version),
-      alerts.map((alert) => alert.createdAt.toISOString()),
-    ],
-  );
+  await eachMerchant(alerts, (merchantId, own) => INSERT_ALERTS.run(tx, { merchantId, alerts: own }));
 }
 
-/** Every wallet of the customers, by customer and currency. */
+const INSERT_ALERTS = statement({
+  params: { merchantId: text, alerts: rowsOf(OWN_ALERT) },
+  text: ({ merchantId, alerts }) => `
+    insert into wallet_alert (merchant_id, ${columns(OWN_ALERT)})
+    select ${merchantId}, ${columns(OWN_ALERT, 'n')} from ${alerts('n')}`,
+});
+
+/** Every wallet of the merchant's customers, by customer and currency. */
 export async function readWallets(
   db: Queryable,
-  merchantIds: readonly string[],
+  merchantId: string,
   customerIds: readonly string[],
 ): Promise<Wallet[]> {
-  const { rows } = await db.query<WalletRow>(READ_WALLETS, [merchantIds, customerIds]);
-  return rows.map(toWallet);
+  return READ_WALLETS.all(db, { merchantId, customers: customerIds.map((customerId) => ({ customerId })) });
 }
 
-const READ_WALLETS = {
+const READ_WALLETS = statement({
   name: 'read-wallets',
-  text: `
-    select ${WALLET_COLUMNS}
-    from wallet w join unnest($1::text[], $2::text[]) as k (merchant_id, customer_id) using (merchant_id, customer_id)
+  params: { merchantId: text, customers: rowsOf(pick(WALLET.shape, 'customerId')) },
+  row: WALLET.shape,
+  text: ({ merchantId, customers }) => `
+    select ${columns(WALLET.shape, 'w')}
+    from wallet w join ${customers('k', { merchantId })} using (merchant_id, customer_id)
     order by w.merchant_id, w.customer_id, w.currency`,
-};
+});

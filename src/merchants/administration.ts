@@ -2,71 +2,80 @@ import type { Clock } from '../clock.ts';
 import type { Secret } from '../crypto/secret.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
-import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
-import { webhookSecretProblem } from '../providers/secret-form.ts';
-import { ProviderApiError } from '../providers/shared/api.ts';
 import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
+import { accountsBySource, forgetAccounts } from './account-store.ts';
+import { type ApiAccount, askAccount, type ConnectSource, claimAccount } from './api-account.ts';
 import {
   type ApiKeyInput,
   type ApiKeyRecord,
+  type ApiKeyRef,
   endApiKeyAt,
-  keyLimitProblem,
   listApiKeys,
   lockApiKey,
+  requireRoomForKey,
   revokeApiKey,
   storeApiKey,
 } from './api-key-store.ts';
 import { newApiKey } from './api-keys.ts';
 import { getMerchant, insertMerchant, type Merchant, setSuspended } from './merchant-store.ts';
+import type { SourceKey } from './source.ts';
+import { setAccounts } from './source-accounts.ts';
+import { deleteApiAccess, deleteWebhookSecret } from './source-secret-store.ts';
+import { checkWebhookSecret, requireKey, storeApiAccess, storeWebhookSecret } from './source-secrets.ts';
 import {
-  deleteSecrets,
   insertSource,
-  SAME_ACCOUNT,
   type SourceInput,
-  type SourceKey,
   type SourceRecord,
+  selectSourceRecord,
   selectSourceRecords,
-  storeSecret,
   updateSource,
 } from './source-store.ts';
 import type { SourceDirectory } from './sources.ts';
 
 /**
  * What operators do with merchants, keys and sources, the same for the admin routes and the command line. Everything
- * here throws a RefusalError for what the operator must mend, and NOT_FOUND for what is not there.
+ * here throws a RefusalError for what the operator must mend, or for what is not there.
  */
 export interface AdminServices {
   readonly pool: Pool;
   readonly clock: Clock;
   readonly box: SecretBox;
   readonly sources: SourceDirectory;
+  readonly connect: ConnectSource;
 }
 
-/** @param merchantId an id of the operator's own, or null for a new one */
+/**
+ * @param merchantId an id of the operator's own, or null for a new one
+ * @throws {RefusalError} MERCHANT_EXISTS; INVALID_FIELD for an id of nothing but dots
+ */
 export async function createMerchant(
   { pool, clock }: AdminServices,
   { merchantId, name, mode }: { merchantId: string | null; name: string; mode: 'test' | 'live' },
 ): Promise<Merchant> {
-  // Merchants' ids become part of addresses, ours and Svix', where dots alone would name something else.
+  // Merchants' ids become part of addresses, here and at Svix, where dots alone would name something else.
   if (merchantId !== null && /^\.+$/.test(merchantId))
-    refuse('INVALID_REQUEST_BODY', 'merchant_id: wants a letter or a digit in it');
+    refuse({ code: 'INVALID_FIELD', field: 'merchant_id', wants: 'wants a letter or a digit in it' });
   const merchant = { merchantId: merchantId ?? newId('merchant'), name, mode };
   const made = await insertMerchant(autocommit(pool), merchant, clock.now());
-  return made ?? refuse('CONFLICT', 'There is a merchant of this id already.');
+  return made ?? refuse({ code: 'MERCHANT_EXISTS' });
 }
 
-/** Takes effect within ten seconds in every process. */
+/** Takes effect within ten seconds in every process. @throws {RefusalError} NO_SUCH_MERCHANT */
 export async function suspendMerchant(
   { pool, clock }: AdminServices,
   merchantId: string,
   isSuspended: boolean,
 ): Promise<Merchant> {
-  return (await setSuspended(autocommit(pool), merchantId, isSuspended, clock.now())) ?? refuseUnknownMerchant();
+  return (
+    (await setSuspended(autocommit(pool), merchantId, isSuspended ? clock.now() : null)) ?? refuseUnknownMerchant()
+  );
 }
 
+/** @throws {RefusalError} NO_SUCH_MERCHANT */
 export async function findMerchant({ pool }: Pick<AdminServices, 'pool'>, merchantId: string): Promise<Merchant> {
   return (await getMerchant(autocommit(pool), merchantId)) ?? refuseUnknownMerchant();
 }
@@ -76,59 +85,56 @@ export interface NewApiKey extends ApiKeyRecord {
   readonly key: string;
 }
 
+/** @throws {RefusalError} NO_SUCH_MERCHANT, API_KEY_LIMIT; INVALID_FIELD for a key that would have ended already */
 export function createApiKey(services: AdminServices, merchantId: string, input: ApiKeyInput): Promise<NewApiKey> {
-  return transaction(services.pool, (tx) => addKey(services, tx, merchantId, input));
+  return transaction(services.pool, (tx) => addKey(services, tx, { merchantId, ...input }));
 }
 
 /**
  * Makes a key with the scopes and the span of life of another, which ends after `graceSeconds`: in between both are good.
- * @throws {RefusalError} CONFLICT for a key that was revoked or has ended
+ * @throws {RefusalError} NO_SUCH_API_KEY, API_KEY_ROTATED_BEFORE, API_KEY_LIMIT; API_KEY_OVER for one that was revoked or has ended
  */
-export function rotateApiKey(
-  services: AdminServices,
-  merchantId: string,
-  keyId: string,
-  graceSeconds: number,
-): Promise<NewApiKey> {
+export function rotateApiKey(services: AdminServices, key: ApiKeyRef, graceSeconds: number): Promise<NewApiKey> {
   return transaction(services.pool, async (tx) => {
-    const old = (await lockApiKey(tx, merchantId, keyId)) ?? refuse('NOT_FOUND', 'There is no such API key.');
+    const old = (await lockApiKey(tx, key)) ?? refuse({ code: 'NO_SUCH_API_KEY' });
     const now = services.clock.now();
-    if (old.replacedBy !== null) refuse('CONFLICT', 'This key was rotated before. Rotate the one that took its place.');
+    if (old.replacedBy !== null) refuse({ code: 'API_KEY_ROTATED_BEFORE' });
     const isOver = old.revokedAt !== null || (old.expiresAt !== null && old.expiresAt <= now);
-    if (isOver) refuse('CONFLICT', 'This key was revoked or has ended. Create a new one.');
+    if (isOver) refuse({ code: 'API_KEY_OVER' });
     // It lives as long as the old one was meant to.
     const lifeMs = old.expiresAt === null ? null : old.expiresAt.getTime() - old.createdAt.getTime();
     const expiresAt = lifeMs === null ? null : new Date(now.getTime() + lifeMs);
-    const made = await addKey(services, tx, merchantId, { name: old.name, scopes: old.scopes, expiresAt });
-    await endApiKeyAt(tx, merchantId, keyId, new Date(now.getTime() + graceSeconds * 1000), made.keyId);
+    const { merchantId, name, scopes } = old;
+    const made = await addKey(services, tx, { merchantId, name, scopes, expiresAt });
+    await endApiKeyAt(tx, key, { at: new Date(now.getTime() + graceSeconds * 1000), replacedBy: made.keyId });
     return made;
   });
 }
 
-/** Takes effect within ten seconds in every process. */
-export async function endApiKey(
-  { pool, clock }: AdminServices,
-  merchantId: string,
-  keyId: string,
-): Promise<ApiKeyRecord> {
-  const revoked = await revokeApiKey(autocommit(pool), merchantId, keyId, clock.now());
-  return revoked ?? refuse('NOT_FOUND', 'There is no such API key.');
+/** Takes effect within ten seconds in every process. @throws {RefusalError} NO_SUCH_API_KEY */
+export async function endApiKey({ pool, clock }: AdminServices, key: ApiKeyRef): Promise<ApiKeyRecord> {
+  const revoked = await revokeApiKey(autocommit(pool), key, clock.now());
+  return revoked ?? refuse({ code: 'NO_SUCH_API_KEY' });
 }
 
-async function addKey({ clock }: AdminServices, tx: Tx, merchantId: string, input: ApiKeyInput): Promise<NewApiKey> {
+async function addKey(
+  { clock }: AdminServices,
+  tx: Tx,
+  { merchantId, ...input }: ApiKeyInput & Pick<ApiKeyRef, 'merchantId'>,
+): Promise<NewApiKey> {
   const merchant = (await getMerchant(tx, merchantId)) ?? refuseUnknownMerchant();
   const now = clock.now();
   if (input.expiresAt !== null && input.expiresAt <= now)
-    refuse('INVALID_REQUEST_BODY', 'expires_at: wants a time to come');
-  const problem = await keyLimitProblem(tx, merchantId, now);
-  if (problem !== null) refuse(problem.code, problem.message);
+    refuse({ code: 'INVALID_FIELD', field: 'expires_at', wants: 'wants a time to come' });
+  await requireRoomForKey(tx, merchantId, now);
   const key = newApiKey(merchant.mode);
-  const keyId = await storeApiKey(tx, merchantId, { ...input, key, isDefault: false }, now);
-  const stored = await lockApiKey(tx, merchantId, keyId);
+  const keyId = await storeApiKey(tx, { merchantId, ...input, key, isDefault: false }, now);
+  const stored = await lockApiKey(tx, { merchantId, keyId });
   invariant(stored !== null, 'a key that was just stored is not there');
   return { ...stored, key };
 }
 
+/** Newest first, revoked and ended ones included. @throws {RefusalError} NO_SUCH_MERCHANT */
 export async function apiKeysOf(services: AdminServices, merchantId: string): Promise<readonly ApiKeyRecord[]> {
   await findMerchant(services, merchantId);
   return listApiKeys(autocommit(services.pool), merchantId);
@@ -142,9 +148,16 @@ export interface NewSource extends Omit<SourceInput, 'metadata'> {
   readonly mode: 'test' | 'live' | null;
   readonly webhookSecret: Secret;
   readonly apiKey: Secret | null;
+  /** Its accounts at the provider; none if they are to be learnt. */
+  readonly accounts: readonly string[];
 }
 
-/** @throws {RefusalError} CONFLICT if the mode is not the merchant's, INVALID_REQUEST_BODY for a secret of the wrong form */
+/**
+ * Makes a source with its first webhook secret. Where its provider says whose the API key is, it is asked first; if it does not
+ * answer soon, the source is made all the same, and reconciliation asks again.
+ * @throws {RefusalError} NO_SUCH_MERCHANT, MODE_DIFFERS, ENCRYPTION_KEY_MISSING, ACCOUNT_OF_ANOTHER_SOURCE; INVALID_FIELD for a
+ *   secret or an API key of the wrong form, and PROVIDER_NOT_LISTABLE for an API key of a provider that Chokin cannot ask
+ */
 export async function createSource(
   services: AdminServices,
   merchantId: string,
@@ -153,69 +166,102 @@ export async function createSource(
   const { pool, clock, box } = services;
   requireKey(box);
   checkWebhookSecret(source.provider, source.webhookSecret);
-  return transaction(pool, async (tx) => {
-    const merchant = (await getMerchant(tx, merchantId)) ?? refuseUnknownMerchant();
-    if (source.mode !== null && source.mode !== merchant.mode) {
-      refuse('CONFLICT', `The merchant is in ${merchant.mode} mode, and so must its sources be.`);
-    }
+  // A merchant's mode never changes.
+  const merchant = await findMerchant(services, merchantId);
+  if (source.mode !== null && source.mode !== merchant.mode) {
+    refuse({ code: 'MODE_DIFFERS', mode: merchant.mode });
+  }
+  const { provider, apiKey } = source;
+  const asked = await askAccount(services.connect, { provider, mode: merchant.mode, apiKey });
+  const record = await transaction(pool, async (tx) => {
     const now = clock.now();
     const metadata = source.metadata ?? defaultMetadataRule(source.provider);
-    const key = await insertSource(tx, merchantId, source.provider, { ...source, metadata }, now);
-    await storeSecret(tx, box, key, 'webhook', source.webhookSecret, now);
-    if (source.apiKey !== null) {
-      await storeApiAccess(
-        services,
-        tx,
-        { ...key, provider: source.provider, mode: merchant.mode },
-        source.apiKey,
-        now,
-      );
-    }
+    const { webhookSecret, accounts } = source;
+    const key = await insertSource(tx, { ...source, merchantId, metadata }, now);
+    const made = { ...key, provider, mode: merchant.mode };
+    const secretServices = { ...services, tx, now };
+    await storeWebhookSecret(secretServices, made, webhookSecret);
+    if (apiKey !== null) await storeApiAccess(secretServices, made, apiKey);
+    if (asked.kind === 'known') await claimAccount(tx, { source: made, account: asked.account }, now);
+    if (accounts.length > 0) await setAccounts(tx, { source: made, accounts }, now);
     return readSource(tx, key);
+  });
+  services.sources.forget(record.sourceId);
+  return record;
+}
+
+/**
+ * A change of `refunds` or `capture` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
+ * whose success was recorded; everything else counts from now on.
+ * @throws {RefusalError} NO_SUCH_SOURCE, ACCOUNT_OF_ANOTHER_SOURCE; for an API key ENCRYPTION_KEY_MISSING, PROVIDER_NOT_LISTABLE,
+ *   or INVALID_FIELD if it is of the wrong form
+ */
+export async function changeSource(
+  services: AdminServices,
+  key: SourceKey,
+  change: Partial<SourceInput> & { readonly apiKey?: Secret | null; readonly accounts?: readonly string[] },
+): Promise<SourceRecord> {
+  const asked = await accountOfNewKey(services, key, change.apiKey ?? null);
+  return changing(services, key, async (tx, source, now) => {
+    const { apiKey, accounts, ...settings } = change;
+    await updateSource(tx, { ...source, ...settings }, now);
+    if (accounts !== undefined) await setAccounts(tx, { source, accounts }, now);
+    if (apiKey === undefined) return;
+    if (apiKey === null) await deleteApiAccess(tx, key);
+    else await storeApiAccess({ ...services, tx, now }, source, apiKey);
+    if (asked.kind === 'known') await claimAccount(tx, { source, account: asked.account }, now);
+    // Keys are mostly rolled within one account: where the provider does not say now, what is known stays until it does.
+    else if (asked.kind === 'none') await forgetAccounts(tx, key, { learntFromApi: true, but: [] });
+  });
+}
+
+async function accountOfNewKey(services: AdminServices, key: SourceKey, apiKey: Secret | null): Promise<ApiAccount> {
+  if (apiKey === null) return { kind: 'none' };
+  requireKey(services.box);
+  const { provider, mode } = await findSource(services, key);
+  return askAccount(services.connect, { provider, mode, apiKey });
+}
+
+/**
+ * The secret becomes the newest; the others go on to be accepted until they are removed.
+ * @throws {RefusalError} NO_SUCH_SOURCE, ENCRYPTION_KEY_MISSING, ACCOUNT_OF_ANOTHER_SOURCE, WEBHOOK_SECRET_LIMIT; INVALID_FIELD for
+ *   one of the wrong form
+ */
+export function addWebhookSecret(services: AdminServices, key: SourceKey, secret: Secret): Promise<SourceRecord> {
+  return changing(services, key, async (tx, source, now) => {
+    checkWebhookSecret(source.provider, secret);
+    await storeWebhookSecret({ ...services, tx, now }, source, secret);
   });
 }
 
 /**
- * A change of `refunds` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
- * whose success was recorded; everything else counts from now on.
+ * @throws {RefusalError} NO_SUCH_SOURCE, NO_SUCH_WEBHOOK_SECRET; ONLY_WEBHOOK_SECRET for the last one, without which every delivery
+ *   would be refused
  */
-export function changeSource(
-  services: AdminServices,
-  key: SourceKey,
-  change: Partial<SourceInput> & { readonly apiKey?: Secret | null },
-): Promise<SourceRecord> {
-  return changing(services, key, async (tx, source, now) => {
-    await updateSource(tx, key, { ...source, ...change }, now);
-    if (change.apiKey === undefined) return;
-    if (change.apiKey === null) await deleteSecrets(tx, key, 'api', null);
-    else await storeApiAccess(services, tx, source, change.apiKey, now);
-  });
-}
-
-/** The secret becomes the newest; the others go on to be accepted until they are removed. */
-export function addWebhookSecret(services: AdminServices, key: SourceKey, secret: Secret): Promise<SourceRecord> {
-  return changing(services, key, async (tx, source, now) => {
-    checkWebhookSecret(source.provider, secret);
-    const problem = await storeSecret(tx, requireKey(services.box), key, 'webhook', secret, now);
-    if (problem !== null) refuse(problem.code, problem.message);
-  });
-}
-
-/** @throws {RefusalError} CONFLICT for the last one, without which every delivery would be refused */
 export function removeWebhookSecret(services: AdminServices, key: SourceKey, secretId: string): Promise<SourceRecord> {
   return changing(services, key, async (tx, source) => {
     const secrets = source.secrets.filter((secret) => secret.purpose === 'webhook');
-    if (!secrets.some((secret) => secret.secretId === secretId)) refuse('NOT_FOUND', 'There is no such secret.');
-    if (secrets.length === 1) refuse('CONFLICT', 'This is the only secret. Add another first, or disable the source.');
-    await deleteSecrets(tx, key, 'webhook', secretId);
+    if (!secrets.some((secret) => secret.secretId === secretId)) refuse({ code: 'NO_SUCH_WEBHOOK_SECRET' });
+    if (secrets.length === 1) refuse({ code: 'ONLY_WEBHOOK_SECRET' });
+    await deleteWebhookSecret(tx, key, secretId);
   });
 }
 
+/** Oldest first, without those of the environment. @throws {RefusalError} NO_SUCH_MERCHANT */
 export async function sourcesOf(services: AdminServices, merchantId: string): Promise<readonly SourceRecord[]> {
   await findMerchant(services, merchantId);
   return selectSourceRecords(autocommit(services.pool), merchantId);
 }
 
+/** The accounts of the merchant's sources, those of the environment too, by source; a source without any is missing. */
+export function sourceAccounts(
+  { pool }: Pick<AdminServices, 'pool'>,
+  merchantId: string,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  return accountsBySource(autocommit(pool), merchantId);
+}
+
+/** A source that the database keeps. @throws {RefusalError} NO_SUCH_SOURCE */
 export function findSource({ pool }: AdminServices, key: SourceKey): Promise<SourceRecord> {
   return readSource(autocommit(pool), key);
 }
@@ -234,53 +280,10 @@ async function changing(
   return changed;
 }
 
-async function readSource(
-  db: Parameters<typeof selectSourceRecords>[0],
-  { merchantId, sourceId }: SourceKey,
-  lock: '' | 'for update' = '',
-): Promise<SourceRecord> {
-  const [source] = await selectSourceRecords(db, merchantId, sourceId, lock);
-  return source ?? refuse('NOT_FOUND', 'There is no such source.');
-}
-
-/** @throws {RefusalError} INVALID_REQUEST_BODY for a key of the wrong form, CONFLICT if another source has it */
-async function storeApiAccess(
-  { box, sources }: AdminServices,
-  tx: Tx,
-  { provider, mode, ...key }: SourceKey & Pick<SourceRecord, 'provider' | 'mode'>,
-  apiKey: Secret,
-  now: Date,
-): Promise<void> {
-  // Loaded only now: the clients bring providers' SDKs, which would slow down every command of the terminal.
-  const { PROVIDER_APIS } = await import('../providers/apis.ts');
-  const connect = PROVIDER_APIS[provider];
-  if (connect === undefined) refuse('NOT_IMPLEMENTED', `The payments of ${provider} cannot be listed by its API.`);
-  try {
-    connect?.({ apiKey, mode });
-  } catch (error) {
-    if (!(error instanceof ProviderApiError)) throw error;
-    refuse('INVALID_REQUEST_BODY', `api_key: ${error.message}`);
-  }
-  if (sources.hasConfiguredApiKey(apiKey)) refuse('CONFLICT', SAME_ACCOUNT);
-  const problem = await storeSecret(tx, requireKey(box), key, 'api', apiKey, now);
-  if (problem !== null) refuse(problem.code, problem.message);
-}
-
-function checkWebhookSecret(provider: ProviderName, secret: Secret): void {
-  const problem = webhookSecretProblem(provider, secret.reveal());
-  if (problem !== null) refuse('INVALID_REQUEST_BODY', `webhook_secret: ${problem}`);
-}
-
-function requireKey(box: SecretBox): SecretBox {
-  if (!box.canSeal) {
-    refuse(
-      'NOT_IMPLEMENTED',
-      'Secrets are stored encrypted only. Set ENCRYPTION_KEY (openssl rand -base64 32) and restart.',
-    );
-  }
-  return box;
+async function readSource(db: Queryable, key: SourceKey, lock: '' | 'for update' = ''): Promise<SourceRecord> {
+  return (await selectSourceRecord(db, key, lock)) ?? refuse({ code: 'NO_SUCH_SOURCE' });
 }
 
 function refuseUnknownMerchant(): never {
-  return refuse('NOT_FOUND', 'There is no such merchant.');
+  return refuse({ code: 'NO_SUCH_MERCHANT' });
 }

@@ -1,6 +1,9 @@
 import { hintOf } from '../crypto/secret-box.ts';
+import { array, bigint, boolean, bytea, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns, omit, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { type Refusal, refusal } from '../errors.ts';
+import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { hashApiKey, type Scope } from './api-keys.ts';
 
@@ -13,10 +16,14 @@ export interface ApiKeyInput {
   readonly expiresAt: Date | null;
 }
 
-/** A key as it may be shown. */
-export interface ApiKeyRecord extends ApiKeyInput {
-  readonly keyId: string;
+/** Which key of which merchant. */
+export interface ApiKeyRef {
   readonly merchantId: string;
+  readonly keyId: string;
+}
+
+/** A key as it may be shown. */
+export interface ApiKeyRecord extends ApiKeyInput, ApiKeyRef {
   /** How it ends; null for keys stored before hints were. */
   readonly hint: string | null;
   /** The one of the environment's API_KEY or of the first start. */
@@ -29,133 +36,181 @@ export interface ApiKeyRecord extends ApiKeyInput {
   readonly replacedBy: string | null;
 }
 
-/** So that a list is one answer, and a leaking loop is noticed. */
+/** Keeps the list of keys to one answer, and stops a script that makes keys in a loop. */
 const MAX_LIVE_KEYS = 50;
 
-/** Stores a further key of a merchant; the caller shows the key once, for only its hash is kept. */
+/** A key that is to be stored. */
+export interface KeyToStore extends ApiKeyInput {
+  readonly merchantId: string;
+  /** The key itself, of which only a hash is kept. */
+  readonly key: string;
+  readonly isDefault: boolean;
+}
+
+/** Stores a further key of a merchant; the caller shows the key once, for only its hash is kept. @returns its id */
 export async function storeApiKey(
   db: Queryable,
-  merchantId: string,
-  { key, name, scopes, expiresAt, isDefault }: ApiKeyInput & { readonly key: string; readonly isDefault: boolean },
+  { merchantId, key, name, scopes, expiresAt, isDefault }: KeyToStore,
   now: Date,
 ): Promise<string> {
   const keyId = newId('apiKey');
-  await db.query(
-    `insert into api_key (key_id, merchant_id, key_hash, scopes, name, is_default, expires_at, hint, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    [
-      keyId,
-      merchantId,
-      hashApiKey(key),
-      scopes,
-      name,
-      isDefault,
-      expiresAt?.toISOString() ?? null,
-      hintOf(key),
-      now.toISOString(),
-    ],
-  );
+  await INSERT_KEY.run(db, {
+    keyId,
+    merchantId,
+    keyHash: hashApiKey(key),
+    scopes,
+    name,
+    isDefault,
+    expiresAt,
+    hint: hintOf(key),
+    createdAt: now,
+  });
   return keyId;
 }
 
-/** Why the merchant can have no further key, or null. */
-export async function keyLimitProblem(db: Queryable, merchantId: string, now: Date): Promise<Refusal | null> {
-  const { rows } = await db.query<{ count: number }>(
-    `select count(*) from api_key where merchant_id = $1 and revoked_at is null and (expires_at is null or expires_at > $2)`,
-    [merchantId, now.toISOString()],
-  );
-  if ((rows[0]?.count ?? 0) < MAX_LIVE_KEYS) return null;
-  return refusal('CONFLICT', `The merchant has ${MAX_LIVE_KEYS} live keys, which is the most. Revoke one first.`);
+const API_KEY = table('api_key', {
+  keyId: text,
+  merchantId: text,
+  name: text,
+  scopes: array(oneOf<Scope>()),
+  hint: nullable(text),
+  isDefault: boolean,
+  createdAt: timestamptz,
+  expiresAt: nullable(timestamptz),
+  lastUsedAt: nullable(timestamptz),
+  revokedAt: nullable(timestamptz),
+  replacedBy: nullable(text),
+});
+
+const INSERT_KEY = statement({
+  params: { ...omit(API_KEY.shape, 'lastUsedAt', 'revokedAt', 'replacedBy'), keyHash: bytea },
+  text: (p) => `
+    insert into api_key (key_id, merchant_id, key_hash, scopes, name, is_default, expires_at, hint, created_at)
+    values (${p.keyId}, ${p.merchantId}, ${p.keyHash}, ${p.scopes}, ${p.name}, ${p.isDefault}, ${p.expiresAt}, ${p.hint}, ${p.createdAt})`,
+});
+
+/** @throws {RefusalError} API_KEY_LIMIT if the merchant can have no further key */
+export async function requireRoomForKey(db: Queryable, merchantId: string, now: Date): Promise<void> {
+  if ((await countLiveKeys(db, merchantId, now)) >= MAX_LIVE_KEYS)
+    refuse({ code: 'API_KEY_LIMIT', most: MAX_LIVE_KEYS });
 }
+
+const COUNT_LIVE = statement({
+  params: { merchantId: text, now: timestamptz },
+  row: { count: bigint },
+  text: ({ merchantId, now }) => `
+    select count(*) from api_key
+    where merchant_id = ${merchantId} and revoked_at is null and (expires_at is null or expires_at > ${now})`,
+});
 
 /** Newest first, revoked and ended ones included. */
 export async function listApiKeys(db: Queryable, merchantId: string): Promise<readonly ApiKeyRecord[]> {
-  const { rows } = await db.query<KeyRow>(
-    `select ${COLUMNS} from api_key where merchant_id = $1 order by created_at desc, key_id desc limit 500`,
-    [merchantId],
-  );
-  return rows.map(toRecord);
+  return LIST_KEYS.all(db, { merchantId });
 }
 
+const LIST_KEYS = statement({
+  params: { merchantId: text },
+  row: API_KEY.shape,
+  text: ({ merchantId }) => `
+    select ${columns(API_KEY.shape)} from api_key where merchant_id = ${merchantId}
+    order by created_at desc, key_id desc limit 500`,
+});
+
 /** One key, locked until the transaction ends. */
-export async function lockApiKey(tx: Tx, merchantId: string, keyId: string): Promise<ApiKeyRecord | null> {
-  const { rows } = await tx.query<KeyRow>(
-    `select ${COLUMNS} from api_key where merchant_id = $1 and key_id = $2 for update`,
-    [merchantId, keyId],
-  );
-  return rows[0] === undefined ? null : toRecord(rows[0]);
+export async function lockApiKey(tx: Tx, { merchantId, keyId }: ApiKeyRef): Promise<ApiKeyRecord | null> {
+  return LOCK_KEY.first(tx, { merchantId, keyId });
 }
+
+const LOCK_KEY = statement({
+  params: { merchantId: text, keyId: text },
+  row: API_KEY.shape,
+  text: ({ merchantId, keyId }) => `
+    select ${columns(API_KEY.shape)} from api_key where merchant_id = ${merchantId} and key_id = ${keyId} for update`,
+});
 
 /** Ends a key now. Revoking twice changes nothing. @returns the key, or null if there is none */
 export async function revokeApiKey(
   db: Queryable,
-  merchantId: string,
-  keyId: string,
+  { merchantId, keyId }: ApiKeyRef,
   now: Date,
 ): Promise<ApiKeyRecord | null> {
-  const { rows } = await db.query<KeyRow>(
-    `update api_key set revoked_at = coalesce(revoked_at, $3), is_default = false
-     where merchant_id = $1 and key_id = $2 returning ${COLUMNS}`,
-    [merchantId, keyId, now.toISOString()],
-  );
-  return rows[0] === undefined ? null : toRecord(rows[0]);
+  return REVOKE_KEY.first(db, { merchantId, keyId, now });
 }
 
-/** Lets a key end at a time because another takes its place, unless it ends earlier by itself. */
+const REVOKE_KEY = statement({
+  params: { merchantId: text, keyId: text, now: timestamptz },
+  row: API_KEY.shape,
+  text: ({ merchantId, keyId, now }) => `
+    update api_key set revoked_at = coalesce(revoked_at, ${now}), is_default = false
+    where merchant_id = ${merchantId} and key_id = ${keyId} returning ${columns(API_KEY.shape)}`,
+});
+
+/** Lets a key end at a time because another, `replacedBy`, takes its place, unless it ends earlier by itself. */
 export async function endApiKeyAt(
   tx: Tx,
-  merchantId: string,
-  keyId: string,
-  at: Date,
-  replacedBy: string,
+  { merchantId, keyId }: ApiKeyRef,
+  { at, replacedBy }: { readonly at: Date; readonly replacedBy: string },
 ): Promise<void> {
-  await tx.query(
-    `update api_key set expires_at = least(expires_at, $3), is_default = false, replaced_by = $4
-     where merchant_id = $1 and key_id = $2`,
-    [merchantId, keyId, at.toISOString(), replacedBy],
-  );
+  await END_KEY_AT.run(tx, { merchantId, keyId, at, replacedBy });
 }
+
+const END_KEY_AT = statement({
+  params: { merchantId: text, keyId: text, at: timestamptz, replacedBy: text },
+  text: ({ merchantId, keyId, at, replacedBy }) => `
+    update api_key set expires_at = least(expires_at, ${at}), is_default = false, replaced_by = ${replacedBy}
+    where merchant_id = ${merchantId} and key_id = ${keyId}`,
+});
 
 /** Notes that a key is in use, at most once a minute. */
-export async function noteApiKeyUse(db: Queryable, keyId: string, now: Date): Promise<void> {
-  await db.query(NOTE_USE, [keyId, now.toISOString()]);
+export async function noteApiKeyUse(db: Queryable, { merchantId, keyId }: ApiKeyRef, now: Date): Promise<void> {
+  await NOTE_USE.run(db, { merchantId, keyId, now });
 }
 
-const NOTE_USE = {
+const NOTE_USE = statement({
   name: 'note-api-key-use',
-  text: `update api_key set last_used_at = $2
-    where key_id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')`,
-};
+  params: { merchantId: text, keyId: text, now: timestamptz },
+  text: ({ merchantId, keyId, now }) => `
+    update api_key set last_used_at = ${now}
+    where merchant_id = ${merchantId} and key_id = ${keyId}
+      and (last_used_at is null or last_used_at < ${now}::timestamptz - interval '1 minute')`,
+});
 
-const COLUMNS =
-  'key_id, merchant_id, name, scopes, hint, is_default, created_at, expires_at, last_used_at, revoked_at, replaced_by';
-
-interface KeyRow {
-  key_id: string;
-  merchant_id: string;
-  name: string;
-  scopes: Scope[];
-  hint: string | null;
-  is_default: boolean;
-  created_at: Date;
-  expires_at: Date | null;
-  last_used_at: Date | null;
-  revoked_at: Date | null;
-  replaced_by: string | null;
+/** What is known of a key of any merchant, by its hash. */
+export async function findKey(db: Queryable, keyHash: Buffer): Promise<ApiKeyRecord | null> {
+  return FIND_KEY.first(db, { keyHash });
 }
 
-function toRecord(row: KeyRow): ApiKeyRecord {
-  return {
-    keyId: row.key_id,
-    merchantId: row.merchant_id,
-    name: row.name,
-    scopes: row.scopes,
-    hint: row.hint,
-    isDefault: row.is_default,
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-    lastUsedAt: row.last_used_at,
-    revokedAt: row.revoked_at,
-    replacedBy: row.replaced_by,
-  };
+const FIND_KEY = statement({
+  acrossMerchants: 'a key is unique over all of them',
+  params: { keyHash: bytea },
+  row: API_KEY.shape,
+  text: ({ keyHash }) => `select ${columns(API_KEY.shape)} from api_key where key_hash = ${keyHash}`,
+});
+
+/** Makes a key the merchant's default that all may be done with, once the one before it was revoked. */
+export async function makeDefaultKey(tx: Tx, { merchantId, keyId }: ApiKeyRef): Promise<void> {
+  await MAKE_DEFAULT.run(tx, { merchantId, keyId });
+}
+
+const MAKE_DEFAULT = statement({
+  params: { merchantId: text, keyId: text },
+  text: ({ merchantId, keyId }) => `
+    update api_key set revoked_at = null, is_default = true, scopes = array['read', 'write']
+    where merchant_id = ${merchantId} and key_id = ${keyId}`,
+});
+
+/** Ends the merchant's default key now, if there is one. */
+export async function revokeDefaultKey(tx: Tx, merchantId: string, now: Date): Promise<void> {
+  await REVOKE_DEFAULT.run(tx, { merchantId, now });
+}
+
+const REVOKE_DEFAULT = statement({
+  params: { merchantId: text, now: timestamptz },
+  text: ({ merchantId, now }) =>
+    `update api_key set revoked_at = ${now} where merchant_id = ${merchantId} and is_default and revoked_at is null`,
+});
+
+/** How many keys of the merchant are neither revoked nor at their end. */
+export async function countLiveKeys(db: Queryable, merchantId: string, now: Date): Promise<number> {
+  return (await COUNT_LIVE.one(db, { merchantId, now })).count;
 }

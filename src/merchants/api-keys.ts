@@ -1,5 +1,7 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { array, bigint, boolean, bytea, nullable, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 
 export type Scope = 'read' | 'write';
@@ -37,34 +39,44 @@ export function hashApiKey(key: string): Buffer {
 
 /** The caller a key stands for, or null if there is no such key or it was revoked. It may be past its end. */
 export async function findCaller(db: Queryable, keyHash: Buffer): Promise<Caller | null> {
-  const { rows } = await db.query<CallerRow>(FIND_CALLER, [keyHash]);
-  const row = rows[0];
-  if (row === undefined || !timingSafeEqual(row.key_hash, keyHash)) return null;
-  return {
-    merchantId: row.merchant_id,
-    keyId: row.key_id,
-    scopes: new Set(row.scopes),
-    isSuspended: row.is_suspended,
-    expiresAt: row.expires_at,
-  };
+  const found = await FIND_CALLER.first(db, { keyHash });
+  if (found === null || !timingSafeEqual(found.keyHash, keyHash)) return null;
+  const { merchantId, keyId, isSuspended, expiresAt } = found;
+  return { merchantId, keyId, scopes: new Set(found.scopes), isSuspended, expiresAt };
 }
 
-interface CallerRow {
-  merchant_id: string;
-  key_id: string;
-  key_hash: Buffer;
-  scopes: string[];
-  is_suspended: boolean;
-  expires_at: Date | null;
-}
-
-const FIND_CALLER = {
+const FIND_CALLER = statement({
   name: 'find-caller',
-  text: `
+  acrossMerchants: 'the key alone says whose it is',
+  params: { keyHash: bytea },
+  row: {
+    merchantId: text,
+    keyId: text,
+    keyHash: bytea,
+    scopes: array(text),
+    expiresAt: nullable(timestamptz),
+    isSuspended: boolean,
+  },
+  text: ({ keyHash }) => `
     select k.merchant_id, k.key_id, k.key_hash, k.scopes, k.expires_at, m.suspended_at is not null as is_suspended
     from api_key k join merchant m using (merchant_id)
-    where k.key_hash = $1 and k.revoked_at is null`,
-};
+    where k.key_hash = ${keyHash} and k.revoked_at is null`,
+});
+
+/** The hashes, in base64, of the `most` live keys that were used or made last. */
+export async function recentKeys(db: Queryable, most: number): Promise<ReadonlySet<string>> {
+  const rows = await RECENT_KEYS.all(db, { most });
+  return new Set(rows.map(({ keyHash }) => keyHash.toString('base64')));
+}
+
+const RECENT_KEYS = statement({
+  acrossMerchants: 'tells right keys from wrong ones before it is known whose they are',
+  params: { most: bigint },
+  row: { keyHash: bytea },
+  text: ({ most }) => `
+    select key_hash from api_key where revoked_at is null
+    order by coalesce(last_used_at, created_at) desc limit ${most}`,
+});
 
 function checksum(text: string): string {
   return base62(BigInt(crc32(text)), CHECKSUM_LENGTH);

@@ -1,4 +1,7 @@
-import type { Queryable } from '../db/transaction.ts';
+import { bigint, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns, pick, table } from '../db/table.ts';
+import type { Queryable, Tx } from '../db/transaction.ts';
 
 export interface Merchant {
   readonly merchantId: string;
@@ -10,68 +13,93 @@ export interface Merchant {
   readonly createdAt: Date;
 }
 
+const MERCHANT = table('merchant', {
+  merchantId: text,
+  name: text,
+  mode: oneOf<Merchant['mode']>(),
+  suspendedAt: nullable(timestamptz),
+  createdAt: timestamptz,
+});
+
 /** @returns null if there is a merchant of this id already */
 export async function insertMerchant(
   db: Queryable,
   merchant: Pick<Merchant, 'merchantId' | 'name' | 'mode'>,
   now: Date,
 ): Promise<Merchant | null> {
-  const { rows } = await db.query<MerchantRow>(
-    `insert into merchant (merchant_id, name, mode, created_at) values ($1, $2, $3, $4) on conflict do nothing
-     returning ${COLUMNS}`,
-    [merchant.merchantId, merchant.name, merchant.mode, now.toISOString()],
-  );
-  return rows[0] === undefined ? null : toMerchant(rows[0]);
+  return INSERT_MERCHANT.first(db, { ...merchant, createdAt: now });
 }
+
+const INSERT_MERCHANT = statement({
+  params: pick(MERCHANT.shape, 'merchantId', 'name', 'mode', 'createdAt'),
+  row: MERCHANT.shape,
+  text: ({ merchantId, name, mode, createdAt }) => `
+    insert into merchant (merchant_id, name, mode, created_at) values (${merchantId}, ${name}, ${mode}, ${createdAt})
+    on conflict do nothing returning ${columns(MERCHANT.shape)}`,
+});
 
 /** A page of all merchants, oldest first. */
 export async function listMerchants(
   db: Queryable,
   { pageSize, pageNumber }: { readonly pageSize: number; readonly pageNumber: number },
 ): Promise<readonly Merchant[]> {
-  const { rows } = await db.query<MerchantRow>(
-    `select ${COLUMNS} from merchant order by created_at, merchant_id limit $1 offset $2`,
-    [pageSize, pageSize * pageNumber],
-  );
-  return rows.map(toMerchant);
+  return LIST_MERCHANTS.all(db, { pageSize, offset: pageSize * pageNumber });
 }
+
+const LIST_MERCHANTS = statement({
+  acrossMerchants: 'the operator sees all of them',
+  params: { pageSize: bigint, offset: bigint },
+  row: MERCHANT.shape,
+  text: ({ pageSize, offset }) =>
+    `select ${columns(MERCHANT.shape)} from merchant order by created_at, merchant_id limit ${pageSize} offset ${offset}`,
+});
 
 export async function getMerchant(db: Queryable, merchantId: string): Promise<Merchant | null> {
-  const { rows } = await db.query<MerchantRow>(`select ${COLUMNS} from merchant where merchant_id = $1`, [merchantId]);
-  return rows[0] === undefined ? null : toMerchant(rows[0]);
+  return GET_MERCHANT.first(db, { merchantId });
 }
 
-/** Suspends a merchant or ends its suspension; to do so twice changes nothing. @returns null if there is none */
-export async function setSuspended(
-  db: Queryable,
-  merchantId: string,
-  isSuspended: boolean,
-  now: Date,
-): Promise<Merchant | null> {
-  const { rows } = await db.query<MerchantRow>(
-    `update merchant set suspended_at = case when $2 then coalesce(suspended_at, $3) end where merchant_id = $1
-     returning ${COLUMNS}`,
-    [merchantId, isSuspended, now.toISOString()],
-  );
-  return rows[0] === undefined ? null : toMerchant(rows[0]);
+const GET_MERCHANT = statement({
+  params: { merchantId: text },
+  row: MERCHANT.shape,
+  text: ({ merchantId }) => `select ${columns(MERCHANT.shape)} from merchant where merchant_id = ${merchantId}`,
+});
+
+/**
+ * The same, locked until the transaction ends. Rows that name the merchant may be added meanwhile: waiting for those who do would
+ * have no end while there is traffic.
+ */
+export async function lockMerchant(tx: Tx, merchantId: string): Promise<Merchant | null> {
+  return LOCK_MERCHANT.first(tx, { merchantId });
 }
 
-const COLUMNS = 'merchant_id, name, mode, suspended_at, created_at';
+const LOCK_MERCHANT = statement({
+  params: { merchantId: text },
+  row: MERCHANT.shape,
+  text: ({ merchantId }) =>
+    `select ${columns(MERCHANT.shape)} from merchant where merchant_id = ${merchantId} for no key update`,
+});
 
-interface MerchantRow {
-  merchant_id: string;
-  name: string;
-  mode: 'test' | 'live';
-  suspended_at: Date | null;
-  created_at: Date;
+export async function renameMerchant(tx: Tx, merchantId: string, name: string): Promise<void> {
+  await RENAME_MERCHANT.run(tx, { merchantId, name });
 }
 
-function toMerchant(row: MerchantRow): Merchant {
-  return {
-    merchantId: row.merchant_id,
-    name: row.name,
-    mode: row.mode,
-    suspendedAt: row.suspended_at,
-    createdAt: row.created_at,
-  };
+const RENAME_MERCHANT = statement({
+  params: { merchantId: text, name: text },
+  text: ({ merchantId, name }) => `update merchant set name = ${name} where merchant_id = ${merchantId}`,
+});
+
+/**
+ * Suspends a merchant from a time on, or ends its suspension with null; to do so twice changes nothing.
+ * @returns null if there is none
+ */
+export async function setSuspended(db: Queryable, merchantId: string, from: Date | null): Promise<Merchant | null> {
+  return SET_SUSPENDED.first(db, { merchantId, from });
 }
+
+const SET_SUSPENDED = statement({
+  params: { merchantId: text, from: nullable(timestamptz) },
+  row: MERCHANT.shape,
+  text: ({ merchantId, from }) => `
+    update merchant set suspended_at = case when ${from}::timestamptz is not null then coalesce(suspended_at, ${from}) end
+    where merchant_id = ${merchantId} returning ${columns(MERCHANT.shape)}`,
+});

@@ -6,7 +6,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { selectSourcesObeyingAll } from './source-store.ts';
 import type { SourceDirectory } from './sources.ts';
 
-/** Enough to begin with; who mends these sees the next ones at the next start. */
+/** The most sources that one warning names. Once these are corrected, the next start names the next ones. */
 const MOST_NAMED = 20;
 
 /**

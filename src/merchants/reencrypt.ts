@@ -1,30 +1,37 @@
-import { type Resealed, reseal, type SecretBox } from '../crypto/secret-box.ts';
+import { type Reencrypted, reencrypt, type SecretBox, UnreadableSecretError } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
+import { lockSecrets, replaceSealed } from './source-secret-store.ts';
 import { type SecretPurpose, secretPlace } from './source-store.ts';
 
-/** Seals every source's secrets anew that the newest key did not seal. */
-export async function resealSourceSecrets(pool: Pool, box: SecretBox): Promise<Resealed> {
+interface Place {
+  readonly purpose: SecretPurpose;
+  readonly place: string;
+}
+
+/** Encrypts again every source's secrets that the newest key did not encrypt, and hashes webhook secrets under it. */
+export async function reencryptSourceSecrets(pool: Pool, box: SecretBox): Promise<Reencrypted> {
   return transaction(pool, async (tx) => {
-    const { rows } = await tx.query<{
-      merchant_id: string;
-      source_id: string;
-      secret_id: string;
-      purpose: SecretPurpose;
-      sealed: string;
-    }>('select merchant_id, source_id, secret_id, purpose, sealed from source_secret order by 1, 2, 3 for update');
-    const places = rows.map((row) => ({
-      stored: row.sealed,
-      place: secretPlace({ merchantId: row.merchant_id, sourceId: row.source_id }, row.purpose),
-      name: `source ${row.source_id}, secret ${row.secret_id}`,
+    const stored = await lockSecrets(tx);
+    const places = stored.map((secret) => ({
+      purpose: secret.purpose,
+      stored: secret.sealed,
+      place: secretPlace(secret, secret.purpose),
+      name: `source ${secret.sourceId}, secret ${secret.secretId}`,
     }));
-    const { texts, result } = reseal(box, places);
-    await tx.query(
-      `update source_secret s set sealed = n.sealed
-       from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (merchant_id, source_id, secret_id, sealed)
-       where s.merchant_id = n.merchant_id and s.source_id = n.source_id and s.secret_id = n.secret_id and s.sealed <> n.sealed`,
-      [rows.map((row) => row.merchant_id), rows.map((row) => row.source_id), rows.map((row) => row.secret_id), texts],
-    );
+    const { texts, result } = reencrypt(box, places);
+    const replaced = stored.map((secret, index) => {
+      const sealed = texts[index] ?? secret.sealed;
+      return { ...secret, sealed, keyedHash: hashOf(box, sealed, places[index]) };
+    });
+    await replaceSealed(tx, replaced);
     return result;
   });
+}
+
+/** The hash of a webhook secret under the newest key; null for others, and for one that cannot be read. */
+function hashOf(box: SecretBox, sealed: string, at: Place | undefined): Buffer | null {
+  if (at === undefined || at.purpose !== 'webhook' || !box.isCurrent(sealed)) return null;
+  const secret = box.tryToOpen(sealed, at.place);
+  return secret instanceof UnreadableSecretError ? null : (box.keyedHashes(secret.reveal())[0] ?? null);
 }

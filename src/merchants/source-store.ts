@@ -1,17 +1,18 @@
-import { hash } from 'node:crypto';
 import type { SourceSettings } from '../config/provider-env.ts';
-import { Secret } from '../crypto/secret.ts';
-import { hintOf, type SecretBox } from '../crypto/secret-box.ts';
+import { type SecretBox, secretsAmong, UnreadableSecretError } from '../crypto/secret-box.ts';
+import { array, bigint, boolean, json, oneOf, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns, pick, type Row, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { type Refusal, refusal } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
-import type { Source } from './source.ts';
+import { accountsBySource } from './account-store.ts';
+import type { Source, SourceKey } from './source.ts';
 
 /** Provider accounts in the database, with their secrets encrypted. */
 
 export interface SourceInput
-  extends Pick<SourceSettings, 'defaultPurpose' | 'metadata' | 'refunds' | 'customerLinkRule'> {
+  extends Pick<SourceSettings, 'defaultPurpose' | 'metadata' | 'refunds' | 'customerLinkRule' | 'capture'> {
   readonly name: string;
   readonly enabled: boolean;
 }
@@ -19,7 +20,7 @@ export interface SourceInput
 export type SecretPurpose = 'webhook' | 'api';
 
 /** What may be shown of a secret. */
-export interface SecretRecord {
+interface SecretRecord {
   readonly secretId: string;
   readonly purpose: SecretPurpose;
   readonly hint: string;
@@ -34,19 +35,13 @@ export interface SourceRecord extends SourceInput {
   readonly mode: 'test' | 'live';
   /** Newest first. */
   readonly secrets: readonly SecretRecord[];
+  /** The accounts at the provider that it answers for, as far as known. */
+  readonly accounts: readonly string[];
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
 
-export interface SourceKey {
-  readonly merchantId: string;
-  readonly sourceId: string;
-}
-
-/** The most webhook secrets a source has at once: each is tried at every forgery. */
-const MAX_WEBHOOK_SECRETS = 5;
-
-/** A sealed secret opens only as what it was stored as. */
+/** Where a secret belongs. It is bound into the encryption, so that the secret cannot be decrypted in another place. */
 export function secretPlace({ merchantId, sourceId }: SourceKey, purpose: SecretPurpose): string {
   return `source ${merchantId} ${sourceId} ${purpose}`;
 }
@@ -54,141 +49,188 @@ export function secretPlace({ merchantId, sourceId }: SourceKey, purpose: Secret
 /** Stores a new source of an existing merchant, in the merchant's mode. */
 export async function insertSource(
   tx: Tx,
-  merchantId: string,
-  provider: ProviderName,
-  input: SourceInput,
+  source: SourceInput & Pick<SourceRecord, 'merchantId' | 'provider'>,
   now: Date,
 ): Promise<SourceKey> {
+  const { merchantId, provider } = source;
   const sourceId = newId('source');
-  await tx.query(
-    `insert into source (merchant_id, source_id, provider, name, mode, default_purpose, metadata, refunds, customer_link_rule,
-       enabled, created_at, updated_at)
-     select merchant_id, $2, $3, $4, mode, $5, $6, $7, $8, $9, $10, $10 from merchant where merchant_id = $1`,
-    [merchantId, sourceId, provider, ...columnsOf(input), now.toISOString()],
-  );
+  await INSERT_SOURCE.run(tx, { merchantId, sourceId, provider, ...inputOf(source), now });
   return { merchantId, sourceId };
 }
 
-export async function updateSource(tx: Tx, key: SourceKey, input: SourceInput, now: Date): Promise<void> {
-  await tx.query(
-    `update source set name = $3, default_purpose = $4, metadata = $5, refunds = $6, customer_link_rule = $7, enabled = $8,
-       updated_at = $9
-     where merchant_id = $1 and source_id = $2`,
-    [key.merchantId, key.sourceId, ...columnsOf(input), now.toISOString()],
-  );
+const SOURCE = table('source', {
+  merchantId: text,
+  sourceId: text,
+  provider: text,
+  name: text,
+  mode: oneOf<'test' | 'live'>(),
+  defaultPurpose: oneOf<SourceInput['defaultPurpose']>(),
+  metadata: oneOf<SourceInput['metadata']>(),
+  refunds: oneOf<SourceInput['refunds']>(),
+  customerLinkRule: oneOf<SourceInput['customerLinkRule']>(),
+  capture: oneOf<SourceInput['capture']>(),
+  enabled: boolean,
+  createdAt: timestamptz,
+  updatedAt: timestamptz,
+});
+const INPUT = pick(
+  SOURCE.shape,
+  'name',
+  'defaultPurpose',
+  'metadata',
+  'refunds',
+  'customerLinkRule',
+  'capture',
+  'enabled',
+);
+
+const INSERT_SOURCE = statement({
+  params: { merchantId: text, sourceId: text, provider: text, ...INPUT, now: timestamptz },
+  text: (p) => `
+    insert into source (merchant_id, source_id, provider, mode, ${columns(INPUT)}, created_at, updated_at)
+    select merchant_id, ${p.sourceId}, ${p.provider}, mode, ${p.name}, ${p.defaultPurpose}, ${p.metadata}, ${p.refunds},
+      ${p.customerLinkRule}, ${p.capture}, ${p.enabled}, ${p.now}, ${p.now}
+    from merchant where merchant_id = ${p.merchantId}`,
+});
+
+export async function updateSource(tx: Tx, source: SourceKey & SourceInput, now: Date): Promise<void> {
+  const { merchantId, sourceId } = source;
+  await UPDATE_SOURCE.run(tx, { merchantId, sourceId, ...inputOf(source), now });
 }
 
-function columnsOf({ name, defaultPurpose, metadata, refunds, customerLinkRule, enabled }: SourceInput): unknown[] {
-  return [name, defaultPurpose, metadata, refunds, customerLinkRule, enabled];
+const UPDATE_SOURCE = statement({
+  params: { merchantId: text, sourceId: text, ...INPUT, now: timestamptz },
+  text: (p) => `
+    update source
+    set name = ${p.name}, default_purpose = ${p.defaultPurpose}, metadata = ${p.metadata}, refunds = ${p.refunds},
+      customer_link_rule = ${p.customerLinkRule}, capture = ${p.capture}, enabled = ${p.enabled}, updated_at = ${p.now}
+    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId}`,
+});
+
+function inputOf({
+  name,
+  defaultPurpose,
+  metadata,
+  refunds,
+  customerLinkRule,
+  capture,
+  enabled,
+}: SourceInput): SourceInput {
+  return { name, defaultPurpose, metadata, refunds, customerLinkRule, capture, enabled };
 }
 
-/** The merchant's sources, oldest first; or the one of `sourceId`, locked. */
-export async function selectSourceRecords(
+/** The merchant's sources, oldest first. @throws {Error} if the database names a provider that this version does not know */
+export async function selectSourceRecords(db: Queryable, merchantId: string): Promise<readonly SourceRecord[]> {
+  return toRecords(db, merchantId, await SELECT_SOURCES.all(db, { merchantId }));
+}
+
+/**
+ * One source, locked until the transaction ends if wanted; null if there is none.
+ * @throws {Error} if the database names a provider that this version does not know
+ */
+export async function selectSourceRecord(
+  db: Queryable,
+  { merchantId, sourceId }: SourceKey,
+  lock: '' | 'for update' = '',
+): Promise<SourceRecord | null> {
+  const found = await SELECT_SOURCE_RECORD[lock].all(db, { merchantId, sourceId });
+  return (await toRecords(db, merchantId, found))[0] ?? null;
+}
+
+/** The sources of a merchant as rows, with their secrets and accounts. */
+async function toRecords(
   db: Queryable,
   merchantId: string,
-  sourceId: string | null = null,
-  lock: '' | 'for update' = '',
+  sources: readonly Row<typeof SOURCE.shape>[],
 ): Promise<readonly SourceRecord[]> {
-  const { rows } = await db.query<SourceRow>(
-    `select ${COLUMNS} from source s where merchant_id = $1 and ($2::text is null or source_id = $2)
-     order by created_at, source_id ${lock}`,
-    [merchantId, sourceId],
-  );
-  const { rows: secrets } = await db.query<SecretRow>(
-    `select source_id, secret_id, purpose, sealed, hint, created_at from source_secret
-     where merchant_id = $1 and source_id = any ($2) order by created_at desc, secret_id desc`,
-    [merchantId, rows.map((row) => row.source_id)],
-  );
-  return rows.map((row) => ({
-    ...settingsOf(row),
-    merchantId: row.merchant_id,
-    sourceId: row.source_id,
-    mode: row.mode,
-    name: row.name,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
+  const secrets = await SELECT_SECRETS.all(db, { merchantId, sourceIds: sources.map((source) => source.sourceId) });
+  const accounts = await accountsBySource(db, merchantId);
+  return sources.map((source) => ({
+    ...source,
+    accounts: accounts.get(source.sourceId) ?? [],
+    provider: knownProvider(source.provider),
     secrets: secrets
-      .filter((secret) => secret.source_id === row.source_id)
-      .map(({ secret_id, purpose, hint, created_at }) => ({
-        secretId: secret_id,
-        purpose,
-        hint,
-        createdAt: created_at,
-      })),
+      .filter((secret) => secret.sourceId === source.sourceId)
+      .map(({ secretId, purpose, hint, createdAt }) => ({ secretId, purpose, hint, createdAt })),
   }));
 }
 
-/** Two sources of one account would each credit all of its payments. */
-export const SAME_ACCOUNT =
-  'Another source has this API key. Two sources of one provider account would credit its payments twice.';
+const SELECT_SOURCES = statement({
+  params: { merchantId: text },
+  row: SOURCE.shape,
+  text: ({ merchantId }) => `
+    select ${columns(SOURCE.shape)} from source where merchant_id = ${merchantId} order by created_at, source_id`,
+});
 
-/** Adds a webhook secret, which becomes the newest, or replaces the API key. The source must be locked. */
-export async function storeSecret(
-  tx: Tx,
-  box: SecretBox,
-  key: SourceKey,
-  purpose: SecretPurpose,
-  secret: Secret,
-  now: Date,
-): Promise<Refusal | null> {
-  const { merchantId, sourceId } = key;
-  if (purpose === 'api') await deleteSecrets(tx, key, 'api', null);
-  const { rowCount } = await tx.query(
-    `insert into source_secret (merchant_id, source_id, secret_id, purpose, sealed, hint, created_at, fingerprint)
-     select $1, $2, $3, $4, $5, $6, $7, $9
-     where $4 = 'api' or (select count(*) from source_secret where merchant_id = $1 and source_id = $2 and purpose = 'webhook') < $8
-     on conflict (fingerprint) where fingerprint is not null do nothing`,
-    [
-      merchantId,
-      sourceId,
-      newId('sourceSecret'),
-      purpose,
-      box.seal(secret.reveal(), secretPlace(key, purpose)),
-      hintOf(secret.reveal()),
-      now.toISOString(),
-      MAX_WEBHOOK_SECRETS,
-      purpose === 'api' ? hash('sha256', secret.reveal(), 'buffer') : null,
-    ],
-  );
-  if (rowCount === 1) return null;
-  if (purpose === 'api') return refusal('CONFLICT', SAME_ACCOUNT);
-  return refusal('CONFLICT', `The source has ${MAX_WEBHOOK_SECRETS} webhook secrets already. Remove an old one first.`);
-}
+const selectRecord = (lock: '' | 'for update') =>
+  statement({
+    params: { merchantId: text, sourceId: text },
+    row: SOURCE.shape,
+    text: ({ merchantId, sourceId }) => `
+      select ${columns(SOURCE.shape)} from source
+      where merchant_id = ${merchantId} and source_id = ${sourceId} ${lock}`,
+  });
+const SELECT_SOURCE_RECORD = { '': selectRecord(''), 'for update': selectRecord('for update') };
 
-/** Removes one secret of the source, or all of a purpose. @returns how many */
-export async function deleteSecrets(
-  tx: Tx,
-  { merchantId, sourceId }: SourceKey,
-  purpose: SecretPurpose,
-  secretId: string | null,
-): Promise<number> {
-  const { rowCount } = await tx.query(
-    `delete from source_secret
-     where merchant_id = $1 and source_id = $2 and purpose = $3 and ($4::text is null or secret_id = $4)`,
-    [merchantId, sourceId, purpose, secretId],
-  );
-  return rowCount ?? 0;
-}
+export const SOURCE_SECRET = table('source_secret', {
+  merchantId: text,
+  sourceId: text,
+  secretId: text,
+  purpose: oneOf<SecretPurpose>(),
+  sealed: text,
+  hint: text,
+  createdAt: timestamptz,
+});
 
-/** The source as events are handled by it. */
+const SELECT_SECRETS = statement({
+  params: { merchantId: text, sourceIds: array(text) },
+  row: SOURCE_SECRET.shape,
+  text: ({ merchantId, sourceIds }) => `
+    select ${columns(SOURCE_SECRET.shape)} from source_secret
+    where merchant_id = ${merchantId} and source_id = any (${sourceIds}) order by created_at desc, secret_id desc`,
+});
+
+const SOURCE_WITH_SECRETS = {
+  ...SOURCE.shape,
+  secrets: json<readonly { readonly purpose: SecretPurpose; readonly sealed: string }[]>(),
+};
+const SECRETS = `(
+  select coalesce(jsonb_agg(jsonb_build_object('purpose', k.purpose, 'sealed', k.sealed) order by k.created_at desc, k.secret_id desc), '[]')
+  from source_secret k where k.merchant_id = s.merchant_id and k.source_id = s.source_id) as secrets`;
+
+/**
+ * The source as events are handled by it; null if there is none.
+ * @throws {Error} if the database names a provider that this version does not know
+ */
 export async function selectSource(db: Queryable, box: SecretBox, sourceId: string): Promise<Source | null> {
-  const { rows } = await db.query<SourceRow & SecretsColumn>(
-    { name: 'select-source', text: `select ${COLUMNS}, ${SECRETS} from source s where source_id = $1` },
-    [sourceId],
-  );
-  return rows[0] === undefined ? null : toSource(rows[0], box);
+  const found = await SELECT_SOURCE.first(db, { sourceId });
+  return found === null ? null : toSource(found, box);
 }
+
+const SELECT_SOURCE = statement({
+  name: 'select-source',
+  acrossMerchants: "a webhook's address names the source alone",
+  params: { sourceId: text },
+  row: SOURCE_WITH_SECRETS,
+  text: ({ sourceId }) =>
+    `select ${columns(SOURCE.shape, 's')}, ${SECRETS} from source s where source_id = ${sourceId}`,
+});
 
 /** Enabled sources with an API key, of every merchant, a suspended one too: its customers did pay. */
 export async function selectSourcesWithApi(db: Queryable, box: SecretBox): Promise<readonly Source[]> {
-  const { rows } = await db.query<SourceRow & SecretsColumn>(
-    `select ${COLUMNS}, ${SECRETS} from source s
-     where enabled
-       and exists (select from source_secret k where k.merchant_id = s.merchant_id and k.source_id = s.source_id and k.purpose = 'api')
-     order by merchant_id, source_id`,
-  );
-  return rows.map((row) => toSource(row, box));
+  return (await SELECT_WITH_API.all(db)).map((source) => toSource(source, box));
 }
+
+const SELECT_WITH_API = statement({
+  acrossMerchants: 'the schedule compares all of them',
+  params: {},
+  row: SOURCE_WITH_SECRETS,
+  text: () => `
+    select ${columns(SOURCE.shape, 's')}, ${SECRETS} from source s
+    where enabled
+      and exists (select from source_secret k where k.merchant_id = s.merchant_id and k.source_id = s.source_id and k.purpose = 'api')
+    order by merchant_id, source_id`,
+});
 
 /** Which sources of these providers obey all metadata, of every merchant, disabled ones too: the first `limit`, and how many in all. */
 export async function selectSourcesObeyingAll(
@@ -196,61 +238,18 @@ export async function selectSourcesObeyingAll(
   providers: readonly ProviderName[],
   limit: number,
 ): Promise<{ readonly keys: readonly SourceKey[]; readonly total: number }> {
-  const { rows } = await db.query<{ merchant_id: string; source_id: string; total: number }>(
-    `select merchant_id, source_id, count(*) over () as total from source
-     where metadata = 'all' and provider = any ($1) order by merchant_id, source_id limit $2`,
-    [providers, limit],
-  );
-  return {
-    keys: rows.map((row) => ({ merchantId: row.merchant_id, sourceId: row.source_id })),
-    total: rows[0]?.total ?? 0,
-  };
+  const found = await SELECT_OBEYING_ALL.all(db, { providers, limit });
+  return { keys: found.map(({ merchantId, sourceId }) => ({ merchantId, sourceId })), total: found[0]?.total ?? 0 };
 }
 
-const COLUMNS = `s.merchant_id, s.source_id, s.provider, s.name, s.mode, s.default_purpose, s.metadata, s.refunds, s.customer_link_rule,
-  s.enabled, s.created_at, s.updated_at`;
-const SECRETS = `(
-  select coalesce(jsonb_agg(jsonb_build_object('purpose', k.purpose, 'sealed', k.sealed) order by k.created_at desc, k.secret_id desc), '[]')
-  from source_secret k where k.merchant_id = s.merchant_id and k.source_id = s.source_id) as secrets`;
-
-interface SourceRow {
-  merchant_id: string;
-  source_id: string;
-  provider: string;
-  name: string;
-  mode: 'test' | 'live';
-  default_purpose: SourceInput['defaultPurpose'];
-  metadata: SourceInput['metadata'];
-  refunds: SourceInput['refunds'];
-  customer_link_rule: SourceInput['customerLinkRule'];
-  enabled: boolean;
-  created_at: Date;
-  updated_at: Date;
-}
-
-interface SecretsColumn {
-  secrets: { purpose: SecretPurpose; sealed: string }[];
-}
-
-interface SecretRow {
-  source_id: string;
-  secret_id: string;
-  purpose: SecretPurpose;
-  sealed: string;
-  hint: string;
-  created_at: Date;
-}
-
-function settingsOf(row: SourceRow) {
-  return {
-    provider: knownProvider(row.provider),
-    defaultPurpose: row.default_purpose,
-    metadata: row.metadata,
-    refunds: row.refunds,
-    customerLinkRule: row.customer_link_rule,
-    enabled: row.enabled,
-  };
-}
+const SELECT_OBEYING_ALL = statement({
+  acrossMerchants: 'a warning to the operator',
+  params: { providers: array(text), limit: bigint },
+  row: { merchantId: text, sourceId: text, total: bigint },
+  text: ({ providers, limit }) => `
+    select merchant_id, source_id, count(*) over () as total from source
+    where metadata = 'all' and provider = any (${providers}) order by merchant_id, source_id limit ${limit}`,
+});
 
 function knownProvider(name: string): ProviderName {
   const provider = PROVIDER_NAMES.find((one) => one === name);
@@ -259,22 +258,32 @@ function knownProvider(name: string): ProviderName {
   return provider;
 }
 
-function toSource(row: SourceRow & SecretsColumn, box: SecretBox): Source {
-  const key = { merchantId: row.merchant_id, sourceId: row.source_id };
-  const opened = (purpose: SecretPurpose) =>
-    row.secrets
+function toSource(found: Row<typeof SOURCE_WITH_SECRETS>, box: SecretBox): Source {
+  const { merchantId, sourceId, mode, defaultPurpose, metadata, refunds, customerLinkRule, capture, enabled } = found;
+  const key = { merchantId, sourceId };
+  const open = (purpose: SecretPurpose) =>
+    found.secrets
       .filter((secret) => secret.purpose === purpose)
-      .map((secret) => new Secret(box.open(secret.sealed, secretPlace(key, purpose))));
+      .map(({ sealed }) => box.tryToOpen(sealed, secretPlace(key, purpose)));
   return {
-    ...settingsOf(row),
     ...key,
-    mode: row.mode,
-    // Opened by whoever asks: what was received is applied also while the key is away, and a webhook needs no API key.
+    provider: knownProvider(found.provider),
+    mode,
+    defaultPurpose,
+    metadata,
+    refunds,
+    customerLinkRule,
+    capture,
+    enabled,
+    // Decrypted only when asked for: events are applied also while the encryption key is missing, and a webhook needs no API key.
     get secrets() {
-      return opened('webhook');
+      return secretsAmong(open('webhook'));
+    },
+    get unreadableSecrets() {
+      return open('webhook').filter((one) => one instanceof UnreadableSecretError).length;
     },
     get apiKey() {
-      return opened('api')[0] ?? null;
+      return secretsAmong(open('api'))[0] ?? null;
     },
   };
 }

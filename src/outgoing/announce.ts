@@ -1,55 +1,55 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { autocommit } from '../db/transaction.ts';
-import { releaseUnannounced, renewUnannounced, unannouncedDueInSeconds } from '../ledger/outbox.ts';
+import { outboxDueInSeconds, releaseOutbox, renewOutbox } from '../ledger/outbox.ts';
+import { type AnnounceWalletOptions, announceWallet, Marks } from './announce-wallet.ts';
 import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
-import type { Announcement } from './messages.ts';
+import type { WalletNews } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
-import { Marks, type TellOptions, tellWallet } from './tell.ts';
 import { sendUnsent } from './unsent.ts';
 
-export interface AnnounceOptions extends TellOptions {
-  /** Ends the work early, after the wallets under way. */
+export interface AnnounceOptions extends AnnounceWalletOptions {
+  /** Ends the work early; the wallets under way are finished. */
   readonly signal?: AbortSignal;
   /** No new wallet is begun after this long. */
   readonly maxSeconds: number;
 }
 
 export interface AnnounceResult {
-  /** Wallets of which everything claimed was said, or a part. A wallet with a long backlog counts once a part. */
+  /** Wallets of which everything claimed was told, or a part. A wallet with a long backlog counts once for each part. */
   wallets: number;
   messages: number;
   deferred: number;
   failed: number;
-  /** True if the time was up, or the work was ended early, before the list was. */
+  /** True if the list was not finished, because the time was up or the work was ended early. */
   unfinished: boolean;
-  /** When there is something to say again, as far as is known; null if nothing waits. */
+  /** Seconds until something is due again, as far as is known; null if nothing waits. */
   retryAfterSeconds: number | null;
 }
 
-/** Wallets claimed at a time, unless the publisher takes more at once: few enough to be tried within their lease. */
-const MIN_PAGE_SIZE = 100;
+/** Wallets claimed at a time, unless the publisher takes more at once. Few enough to be handed over before their lease ends. */
+const MIN_PAGE_SIZE = 250;
 const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 /**
- * After a claim that found few, the next waits this long: a busy ledger is then told of in some batches a second, instead
- * of in hundreds of tiny ones that compete with the postings for the disk.
+ * After a claim that found few wallets, the next one waits this long. A busy ledger then causes a few batches a second instead
+ * of hundreds of tiny ones, which would compete with the postings for the disk.
  */
 const GATHER_MS = 150;
-/** While wallets are under way, an empty list is looked at again this often: one that hangs must not hold up new ones. */
+/** While wallets are under way, an empty list is read again this often: a wallet that hangs must not hold up new ones. */
 const IDLE_MS = 250;
 
 /**
- * Says everything there is to say: claims due wallets and publishes the messages of each in order, several wallets at a
+ * Tells everything that is due: claims due wallets and publishes the messages of each in order, several wallets at a
  * time, until none is due, the time is up or the sender is paused. A wallet that fails is tried again later with
  * back-off and holds up no other.
- * @throws if the database cannot be reached
+ * @throws {Error} if the database cannot be reached
  */
 export function announce(options: AnnounceOptions): Promise<AnnounceResult> {
   return new Run(options).run();
 }
 
 /**
- * One run. Wallets go through it in this order: claimed and sized, read as the memory allows, handed over (as many at once as
- * the publisher takes), marked. Each step goes on while the others do, so that the publisher never waits for the database.
+ * One run. Each wallet is claimed and its size measured, read when there is memory for it, handed over (as many at once as the
+ * publisher takes), and marked. All steps go on at the same time, so that the publisher never waits for the database.
  */
 class Run {
   readonly #options: AnnounceOptions;
@@ -64,17 +64,17 @@ class Run {
     unfinished: false,
     retryAfterSeconds: null,
   };
-  /** Claimed, in order: first those to be read, then those that are. */
+  /** What is claimed and not read yet, in order; `#ready` holds what is read. */
   #unread: Part[] = [];
-  #ready: { readonly part: Part; readonly announcement: Announcement }[] = [];
-  /** All that is leased. */
+  #ready: { readonly part: Part; readonly news: WalletNews }[] = [];
+  /** Every part whose lease this run holds. */
   readonly #held = new Set<Part>();
   #loadedBytes = 0;
   #handingOver = 0;
   readonly #underWay = new Set<Promise<void>>();
   #fetching: Promise<void> | null = null;
   #nextClaimMs = 0;
-  /** Nothing was due at the last look, and no wallet has come to an end since, which may have more to say. */
+  /** True if nothing was due at the last look and no wallet was finished since. A finished wallet may have more to tell. */
   #isExhausted = false;
   readonly #errors: unknown[] = [];
   #changed = Promise.withResolvers<void>();
@@ -90,8 +90,8 @@ class Run {
     const { pool, publisher } = this.#options;
     const renewal = setInterval(() => {
       const claims = [...this.#held].map(({ claim }) => claim);
-      // One that fails costs nothing: a wallet that another claims as well is told of under the same ids.
-      renewUnannounced(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
+      // A renewal that fails does no harm: if another process claims the wallet as well, its messages have the same ids.
+      renewOutbox(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
     }, RENEW_MS);
     try {
       if (publisher.pausedForSeconds() === 0) this.#track(this.#sendUnsent());
@@ -107,7 +107,7 @@ class Run {
       await this.#fetching;
       await Promise.all(this.#underWay);
       clearInterval(renewal);
-      await releaseUnannounced(
+      await releaseOutbox(
         autocommit(pool),
         [...this.#held].map(({ claim }) => claim),
       );
@@ -130,17 +130,17 @@ class Run {
     return isIdle && this.#isExhausted && this.#unread.length === 0 && this.#ready.length === 0;
   }
 
-  /** Hands over as many wallets as the publisher takes. Those that wait to be marked are bounded as well. */
+  /** Hands over as many wallets as the publisher takes; the number of those that wait to be marked is limited too. */
   #startAll(): void {
     const { concurrency } = this.#options.publisher;
     while (this.#handingOver < concurrency && this.#underWay.size < concurrency + this.#pageSize) {
       const next = this.#ready.shift();
       if (next === undefined) return;
-      this.#track(this.#tell(next.part, next.announcement));
+      this.#track(this.#tell(next.part, next.news));
     }
   }
 
-  async #tell(part: Part, announcement: Announcement): Promise<void> {
+  async #tell(part: Part, news: WalletNews): Promise<void> {
     this.#handingOver += 1;
     let isHandedOver = false;
     const onHandedOver = () => {
@@ -150,11 +150,11 @@ class Run {
       this.#changed.resolve();
     };
     try {
-      const told = await tellWallet(this.#options, this.#marks, { announcement, claim: part.claim, onHandedOver });
-      if (told.kind === 'sent') {
+      const result = await announceWallet(this.#options, this.#marks, { news, claim: part.claim, onHandedOver });
+      if (result.kind === 'sent') {
         this.#result.wallets += 1;
-        this.#result.messages += told.messages;
-      } else this.#result[told.kind] += 1;
+        this.#result.messages += result.messages;
+      } else this.#result[result.kind] += 1;
     } finally {
       this.#held.delete(part);
       this.#loadedBytes -= part.bytes;
@@ -172,7 +172,7 @@ class Run {
     this.#underWay.add(one);
   }
 
-  /** Reads on, or claims more, before the publisher has nothing to do. */
+  /** Reads or claims more in time, so that the publisher always has work. */
   #fetchIfShort(): void {
     if (
       this.#fetching !== null ||
@@ -193,10 +193,10 @@ class Run {
   async #read(count: number): Promise<void> {
     const parts = this.#unread.splice(0, count);
     for (const { bytes } of parts) this.#loadedBytes += bytes;
-    const announcements = await readParts(autocommit(this.#options.pool), parts);
-    for (const [index, announcement] of announcements.entries()) {
+    const read = await readParts(autocommit(this.#options.pool), parts);
+    for (const [index, news] of read.entries()) {
       const part = parts[index];
-      if (part !== undefined) this.#ready.push({ part, announcement });
+      if (part !== undefined) this.#ready.push({ part, news });
     }
   }
 
@@ -224,7 +224,7 @@ class Run {
 
   async #noteWhenDue(): Promise<void> {
     const { pool, publisher } = this.#options;
-    const dueInSeconds = await unannouncedDueInSeconds(autocommit(pool));
+    const dueInSeconds = await outboxDueInSeconds(autocommit(pool));
     if (dueInSeconds !== null) this.#noteRetry(Math.max(1, Math.ceil(dueInSeconds)));
     const pausedSeconds = publisher.pausedForSeconds();
     if (pausedSeconds > 0)

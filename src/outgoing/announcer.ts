@@ -1,18 +1,18 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
-import { unannouncedDueInSeconds } from '../ledger/outbox.ts';
+import { outboxDueInSeconds } from '../ledger/outbox.ts';
 import { type AnnounceOptions, announce } from './announce.ts';
 import { createTicker, type Ticker } from './ticker.ts';
 import { unsentDueInSeconds } from './unsent.ts';
 
 export type AnnouncerOptions = Omit<AnnounceOptions, 'signal' | 'maxSeconds'>;
 
-/** A run that has more to say than that ends by itself and is followed by the next, which looks at the list afresh. */
+/** After this time a run ends even if more is due; the next run follows at once and reads the list again. */
 const MAX_SECONDS = 40;
 
 /**
- * The announcer of a process: announces when it is woken, and by itself when its ticker finds something due. One run at a
- * time, since the memory that a run may take is the process's.
+ * The announcer of a process: it announces when it is woken, and when its ticker finds something due. Only one run goes on at a
+ * time, since the limit on memory is for the whole process.
  */
 export class Announcer {
   readonly #options: AnnouncerOptions;
@@ -25,16 +25,16 @@ export class Announcer {
     this.#options = options;
     const { pool, logger } = options;
     this.#ticker = createTicker({
-      look: () => announcementsDueInSeconds(pool),
+      look: () => newsDueInSeconds(pool),
       wake: () => this.#wakeAlone(),
       logger,
     });
   }
 
   /**
-   * Announces what is due now. While a run is under way, another follows it.
-   * @returns settled when the run under way is
-   * @throws if the database cannot be reached
+   * Announces what is due now. If a run is under way, another one follows it.
+   * @returns a promise that settles with the run under way
+   * @throws {Error} if the database cannot be reached
    */
   wake(): Promise<void> {
     if (this.#closing.signal.aborted) return this.#running ?? Promise.resolve();
@@ -46,12 +46,12 @@ export class Announcer {
     return this.#running;
   }
 
-  /** For which no job fails: the next tick tries again. */
+  /** Wakes without a caller that waits: a failure is logged, and the next tick tries again. */
   #wakeAlone(): void {
     this.wake().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'announcing failed'));
   }
 
-  /** Begins no wallet any more, and lets those under way finish. */
+  /** Begins no further wallet, and waits for those under way. */
   async close(): Promise<void> {
     this.#ticker.close();
     this.#closing.abort();
@@ -68,9 +68,9 @@ export class Announcer {
   }
 }
 
-/** How long until a wallet or a message is due: 0 if one is now, null if none is going to be. */
-async function announcementsDueInSeconds(pool: Pool): Promise<number | null> {
+/** Seconds until a wallet or a message is due: 0 if one is due now, null if none waits. */
+async function newsDueInSeconds(pool: Pool): Promise<number | null> {
   const db = autocommit(pool);
-  const dues = [await unannouncedDueInSeconds(db), await unsentDueInSeconds(db)].filter((due) => due !== null);
+  const dues = [await outboxDueInSeconds(db), await unsentDueInSeconds(db)].filter((due) => due !== null);
   return dues.length === 0 ? null : Math.min(...dues);
 }

@@ -4,8 +4,9 @@ import { MAX_AMOUNT_MINOR } from '../money.ts';
 import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
 /**
- * Every event a merchant can be told, with its schema: Svix gets it as the event type's schema, the OpenAPI document
- * under `webhooks`, and the code that builds a payload is typed by it. The envelope is Dodo Payments', with our message id.
+ * Every event that a merchant can be told of, with its schema. The schema goes to Svix with the event type and into the OpenAPI
+ * document under `webhooks`, and the code that builds a payload takes its types from it. The envelope is that of Dodo Payments,
+ * with our message id.
  */
 
 const minorUnits = z.int().min(-MAX_AMOUNT_MINOR).max(MAX_AMOUNT_MINOR);
@@ -50,12 +51,18 @@ const alertData = z.object({
   threshold: minorUnits
     .nullable()
     .meta({ description: 'The threshold in force, in minor units; null if there is none.' }),
-  reminder: z.boolean().meta({ description: 'True for a repeated mention of a balance that is still low.' }),
+  reminder: z
+    .boolean()
+    .meta({ description: 'True for a repeated mention of a balance that is still low, or still empty.' }),
 });
 
 const createdData = z.object(walletState);
 const changedData = z.object({
   ...walletState,
+  head: z.string().nullable().meta({
+    description:
+      'The hash of the newest entry told, which stands for the whole history up to `version`: keep it, and a rewrite can be proved. Null for entries of older releases.',
+  }),
   previous_version: z.int().min(0).meta({
     description:
       'The version before the first of `entries`. If you have not seen it, an earlier event is still on its way.',
@@ -115,9 +122,10 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'wallet.created': 'A customer has a wallet in one more currency.',
   'wallet.balance.changed': 'One or more entries were written to a wallet.',
   'wallet.balance.low':
-    'A balance fell below its threshold. Said once, until it has recovered; then as a reminder if those are on.',
-  'wallet.balance.recovered': 'A balance that was low is back above its threshold, with a margin.',
-  'wallet.balance.depleted': 'A wallet that held credit holds none any more. Said once, until it has recovered.',
+    'A balance is below its threshold, or was empty and has not recovered yet. Said once, until that changes; then as a reminder if those are on.',
+  'wallet.balance.recovered': 'A balance that was said to be low or empty is back above its threshold, with a margin.',
+  'wallet.balance.depleted':
+    'A wallet that held credit holds none any more. Said once, until that changes; then as a reminder if those are on.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -131,6 +139,7 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
   'wallet.created': { ...EXAMPLE_STATE, balance: 0, version: 0 },
   'wallet.balance.changed': {
     ...EXAMPLE_STATE,
+    head: '2f0c3c1a0f6d5a5b4d3e8b7a6958473625140f1e2d3c4b5a69788796a5b4c3d2',
     previous_version: 6,
     entries: [
       {
@@ -194,11 +203,12 @@ export const OUTGOING_EVENTS: readonly OutgoingEvent[] = OUTGOING_EVENT_TYPES.ma
   return { type, description, schema: SCHEMAS[type].meta({ description, examples: [example] }), example };
 });
 
+/** Whether a text is a type of outgoing message. */
 export function isOutgoingEventType(name: string): name is OutgoingEventType {
   return Object.hasOwn(SCHEMAS, name);
 }
 
-/** The JSON Schema of an event's payload: draft 7 is what Svix reads, 2020-12 what OpenAPI 3.1 does. */
+/** The JSON Schema of an event's payload: Svix reads draft 7, OpenAPI 3.1 reads 2020-12. */
 export function payloadJsonSchema(event: OutgoingEvent, target: 'draft-7' | 'draft-2020-12'): Record<string, unknown> {
   return { ...z.toJSONSchema(event.schema, { target }) };
 }
@@ -219,11 +229,11 @@ function rangeOf(data: OutgoingData<OutgoingEventType>): EntryRange | null {
   return { customerId, currency, firstSeq: previous_version + 1, lastSeq };
 }
 
-/** A message with example data, for a merchant who tries an endpoint out. */
+/** A message with example data, for a merchant who wants to test an endpoint. */
 export function exampleMessage(
   type: OutgoingEventType,
   envelopeOf: { merchantId: string; messageId: string; at: Date },
 ): OutgoingMessage {
-  // The entries of an example are nobody's.
+  // The entries of an example belong to no wallet.
   return { ...outgoingMessage(type, envelopeOf, EXAMPLES[type]), range: null };
 }

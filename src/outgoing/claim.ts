@@ -2,26 +2,26 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
-import { claimUnannounced } from '../ledger/outbox.ts';
-import { type Announcement, MAX_ENTRY_BYTES, wholeMessages } from './messages.ts';
+import { claimOutbox } from '../ledger/outbox.ts';
+import { MAX_ENTRY_BYTES, type WalletNews, wholeMessages } from './messages.ts';
 import { firstPart, MAX_PART_BYTES, type Part } from './parts.ts';
 
-/** Renewed while the wallets are worked on, so it bounds only how long a crash delays them. */
+/** A lease is renewed while its wallet is worked on, so this limits only how long a crash delays the wallet. */
 export const LEASE_SECONDS = 15;
 
-/** Metadata that no message can hold is not even read. */
+/** Metadata that is too large for any message is not read at all. */
 const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
 
 /**
- * Metadata is sized as text, up to a part of each claim. For five hundred claims that was half a gigabyte in one statement, which
- * went beyond the 15 s that a statement may take; the same wallets were then claimed again, and nobody was told of anything.
+ * Postgres measures metadata as text, up to the size of a part for each claim. Five hundred claims at once were half a gigabyte:
+ * the statement took longer than its limit of 15 s, the same wallets were claimed again, and no merchant was told anything.
  */
 const SIZED_AT_A_TIME = 50;
 
-/** Claims due wallets, and sizes what they have to say without reading it. */
+/** Claims due wallets, and measures how much there is to tell of each without reading it. */
 export async function claimParts(pool: Pool, limit: number): Promise<readonly Part[]> {
-  const claims = await transaction(pool, (tx) => claimUnannounced(tx, limit, LEASE_SECONDS));
-  // Sized after the claim is committed: what is fixed does not change, and no lock waits for it.
+  const claims = await transaction(pool, (tx) => claimOutbox(tx, limit, LEASE_SECONDS));
+  // Measured after the commit of the claim: entries do not change, and so no lock is held meanwhile.
   const parts: Part[] = [];
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
@@ -31,8 +31,8 @@ export async function claimParts(pool: Pool, limit: number): Promise<readonly Pa
   return parts;
 }
 
-/** Reads what parts of claims have to say, in their order. */
-export async function readParts(db: Queryable, parts: readonly Part[]): Promise<readonly Announcement[]> {
+/** Reads the entries and alerts of parts. @returns the news of each part, in the same order */
+export async function readParts(db: Queryable, parts: readonly Part[]): Promise<readonly WalletNews[]> {
   if (parts.length === 0) return [];
   const ranges = parts.map(({ claim, toVersion, toAlertSeq }) => ({ ...claim, toVersion, toAlertSeq }));
   const withAlerts = ranges.filter(({ fromAlertSeq, toAlertSeq }) => toAlertSeq > fromAlertSeq);

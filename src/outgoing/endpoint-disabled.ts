@@ -11,8 +11,8 @@ export interface DisabledEndpoint {
 }
 
 /**
- * Tells the merchant's other endpoints that a sender gave up on this one. Without its URL: that may hold a password, which
- * is none of theirs.
+ * Tells the merchant's other endpoints that a sender gave up on this one. The URL is left out, since it may hold a password
+ * that the other receivers must not see.
  */
 export function disabledMessage(endpoint: DisabledEndpoint, now: Date): OutgoingMessage {
   const { merchantId, endpointId, description, failingSince } = endpoint;

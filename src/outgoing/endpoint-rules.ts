@@ -3,23 +3,27 @@ import { isOutgoingEventType, OUTGOING_EVENT_TYPES, type OutgoingEventType } fro
 import { isPublicAddress, literalAddress } from './embedded/addresses.ts';
 import type { EndpointHeaders, EndpointInput, WebhookEndpoint } from './outgoing.ts';
 
-/** What an endpoint may be, whoever delivers to it. The columns of `webhook_endpoint` have the same lengths. */
+/** The rules for endpoints, the same for both senders. The columns of `webhook_endpoint` have the same lengths. */
 const MAX_URL_LENGTH = 2000;
 const MAX_DESCRIPTION_LENGTH = 500;
 
 /** Names that never leave the machine or the site. */
 const LOCAL_NAME = /(^|\.)(localhost|local|internal|lan|home\.arpa)\.?$/i;
 
-/** @throws RefusalError INVALID_REQUEST_BODY naming the field that the merchant must mend */
+/** @throws {RefusalError} INVALID_FIELD with the name of the field that the merchant must correct */
 export function checkEndpoint(input: Partial<EndpointInput>, allowPrivate: boolean): void {
   if (input.url !== undefined) checkUrl(input.url, allowPrivate);
   const { description = '' } = input;
   if (description.length > MAX_DESCRIPTION_LENGTH || description.includes('\0')) {
-    refuse('INVALID_REQUEST_BODY', `description: wants ${MAX_DESCRIPTION_LENGTH} characters or fewer.`);
+    refuse({
+      code: 'INVALID_FIELD',
+      field: 'description',
+      wants: `wants ${MAX_DESCRIPTION_LENGTH} characters or fewer.`,
+    });
   }
   for (const name of input.eventTypes ?? []) checkEventType(name, 'event_types');
   if (input.eventTypes?.length === 0) {
-    refuse('INVALID_REQUEST_BODY', 'event_types: wants one event type or more, or null for all.');
+    refuse({ code: 'INVALID_FIELD', field: 'event_types', wants: 'wants one event type or more, or null for all.' });
   }
   if (input.headers !== undefined) checkHeaders(input.headers);
 }
@@ -27,61 +31,64 @@ export function checkEndpoint(input: Partial<EndpointInput>, allowPrivate: boole
 /**
  * Whether the endpoint would get a message of this type. Svix takes a message for an endpoint that would not and silently
  * sends nothing, so both senders look first.
- * @throws RefusalError CONFLICT with the reason
+ * @throws {RefusalError} ENDPOINT_DISABLED, ENDPOINT_NOT_SUBSCRIBED
  */
 export function refuseUnlessWanted({ disabled, eventTypes }: WebhookEndpoint, eventType: string): void {
   refuseDisabled(disabled);
   if (eventTypes === null || eventTypes.includes(eventType)) return;
-  refuse('CONFLICT', `The endpoint does not subscribe to ${eventType}. Add it to its event_types first.`);
+  refuse({ code: 'ENDPOINT_NOT_SUBSCRIBED', eventType });
 }
 
-/** @throws RefusalError CONFLICT */
+/** @throws {RefusalError} ENDPOINT_DISABLED */
 export function refuseDisabled(disabled: boolean): void {
-  if (disabled) refuse('CONFLICT', 'The endpoint is disabled. Enable it first.');
+  if (disabled) refuse({ code: 'ENDPOINT_DISABLED' });
 }
 
-/** As many secrets before the present one may sign at a time; Svix's limit. */
+/** How many old secrets may sign beside the present one; Svix's limit. */
 export const MAX_OLD_SECRETS = 10;
-/** For so long after a rotation the secret before it signs too. */
+/** For how long after a rotation the former secret signs too. */
 export const OLD_SECRET_SECONDS = 86_400;
 
-/** @throws RefusalError CONFLICT. @param freeAt when the oldest of the old secrets ends, if that is known */
+/**
+ * @param freeAt when the oldest of the old secrets ends; null if that is not known
+ * @throws {RefusalError} SECRET_ROTATED_TOO_OFTEN, always
+ */
 export function refuseRotation(freeAt: Date | null): never {
-  const until = freeAt === null ? '' : ` Rotate again after ${freeAt.toISOString()}.`;
-  return refuse(
-    'CONFLICT',
-    `The secret was rotated ${MAX_OLD_SECRETS} times within 24 hours, which is the most, since each old one signs for as long.${until}`,
-  );
+  return refuse({ code: 'SECRET_ROTATED_TOO_OFTEN', most: MAX_OLD_SECRETS, freeAt });
 }
 
-/** What {@link checkEndpoint} would say; null if the endpoint may be. */
+/** What {@link checkEndpoint} finds wrong, as a text; null if it accepts the endpoint. */
 export function endpointProblem(input: Partial<EndpointInput>, allowPrivate: boolean): string | null {
   try {
     checkEndpoint(input, allowPrivate);
     return null;
   } catch (error) {
-    if (error instanceof RefusalError) return error.refusal.message;
-    throw error;
+    if (!(error instanceof RefusalError) || error.refusal.code !== 'INVALID_FIELD') throw error;
+    return `${error.refusal.field}: ${error.refusal.wants}`;
   }
 }
 
-/** @throws RefusalError INVALID_REQUEST_BODY naming the field and the event types there are */
+/** @throws {RefusalError} INVALID_FIELD with the name of the field and the event types that exist */
 export function checkEventType(name: string, field: string): OutgoingEventType {
   if (isOutgoingEventType(name)) return name;
-  const known = OUTGOING_EVENT_TYPES.join(', ');
-  return refuse('INVALID_REQUEST_BODY', `${field}: there is no event type ${name.slice(0, 100)}. Known: ${known}.`);
+  return refuse({ code: 'INVALID_FIELD', field, wants: `${noEventType(name)}.` });
+}
+
+/** Completes the sentence "<field>: …". */
+export function noEventType(name: unknown): string {
+  return `there is no event type ${String(name).slice(0, 100)}. Known: ${OUTGOING_EVENT_TYPES.join(', ')}`;
 }
 
 const MAX_HEADERS = 20;
 const MAX_HEADER_VALUE_LENGTH = 2000;
-/** Of all names and values together; servers take 8 KB of headers as a rule, and our own want room as well. */
+/** The length of all names and values together. Servers usually take 8 KB of headers, and ours need room as well. */
 const MAX_HEADERS_LENGTH = 6000;
 /** A token of RFC 9110, section 5.6.2. */
-const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/;
-const HEADER_VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+export const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/;
+export const HEADER_VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 
 /**
- * Headers that belong to the message, to the connection or to those on the way. The first two lines are what Svix refuses
+ * Headers that belong to the message, to the connection or to proxies on the way. The first two lines are what Svix refuses
  * (svix-server 1.100, `FORBIDDEN_KEYS` and `FORBIDDEN_PREFIXES`), so that endpoints can move between the senders.
  */
 const RESERVED_HEADERS = new RegExp(
@@ -94,7 +101,7 @@ const RESERVED_HEADERS = new RegExp(
 );
 
 function checkHeaders(headers: EndpointHeaders): void {
-  const fail = (what: string) => refuse('INVALID_REQUEST_BODY', `headers: ${what}`);
+  const fail = (wants: string) => refuse({ code: 'INVALID_FIELD', field: 'headers', wants });
   const pairs = Object.entries(headers);
   if (pairs.length > MAX_HEADERS) fail(`wants ${MAX_HEADERS} or fewer.`);
   if (new Set(pairs.map(([name]) => name.toLowerCase())).size < pairs.length) fail('one is there twice.');
@@ -111,19 +118,27 @@ function checkHeaders(headers: EndpointHeaders): void {
 
 function checkUrl(text: string, allowPrivate: boolean): void {
   const url = URL.parse(text);
-  // Whitespace and control characters are what the URL parser would silently drop.
+  // The URL parser would silently drop whitespace and control characters.
   if (url === null || text.length > MAX_URL_LENGTH || /[^\x21-\x7e]/.test(text)) {
-    refuse('INVALID_REQUEST_BODY', `url: wants a URL of at most ${MAX_URL_LENGTH} plain characters.`);
+    refuse({
+      code: 'INVALID_FIELD',
+      field: 'url',
+      wants: `wants a URL of at most ${MAX_URL_LENGTH} plain characters.`,
+    });
   }
   if (url.protocol !== 'https:' && !(allowPrivate && url.protocol === 'http:')) {
-    refuse('INVALID_REQUEST_BODY', 'url: wants an https URL.');
+    refuse({ code: 'INVALID_FIELD', field: 'url', wants: 'wants an https URL.' });
   }
   if (url.username !== '' || url.password !== '') {
-    refuse('INVALID_REQUEST_BODY', 'url: must not hold a user name or password; verify the signature instead.');
+    refuse({
+      code: 'INVALID_FIELD',
+      field: 'url',
+      wants: 'must not hold a user name or password; verify the signature instead.',
+    });
   }
   if (allowPrivate) return;
   const literal = literalAddress(url.hostname);
   if (literal === null ? LOCAL_NAME.test(url.hostname) : !isPublicAddress(literal)) {
-    refuse('INVALID_REQUEST_BODY', 'url: must lead to a public address.');
+    refuse({ code: 'INVALID_FIELD', field: 'url', wants: 'must lead to a public address.' });
   }
 }

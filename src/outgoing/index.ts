@@ -4,14 +4,14 @@ import type { Config } from '../config/env.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import type { Tracing } from '../telemetry/tracing.ts';
+import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import { type DeliveryJob, deliverWebhook } from './embedded/deliver.ts';
 import type { DeliveryKey } from './embedded/delivery-store.ts';
 import { DirectWebhooks } from './embedded/endpoints.ts';
 import { DirectPublisher } from './embedded/publisher.ts';
 import { DirectRecovery } from './embedded/recovery.ts';
 import { DirectSender } from './embedded/send.ts';
+import { DeliverySlots } from './embedded/slots.ts';
 import type { OutgoingWebhooks } from './outgoing.ts';
 import type { Publisher } from './publisher.ts';
 import { workOnRecoveries } from './recovery/recover.ts';
@@ -30,17 +30,16 @@ export interface OutgoingOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly box: SecretBox;
-  readonly metrics?: Metrics;
-  readonly tracing?: Tracing | null;
+  readonly observe?: Observe;
 }
 
-/** Outgoing webhooks, by Svix where there is a token for it, else by the embedded sender. */
+/** Outgoing webhooks: by Svix if a token for it is configured, else by the embedded sender. */
 export interface Outgoing {
   readonly webhooks: OutgoingWebhooks;
   /** Checks the sender once it is started. */
   readonly watch: SenderWatch;
   readonly publisher: Publisher;
-  /** One try of the embedded sender. With Svix it still serves what was queued before the change to Svix. */
+  /** One try of the embedded sender. Under Svix it serves the jobs that were queued before the change to Svix. */
   deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
   /** Works on recoveries that are due. @returns seconds until one is due again; null if none is left */
   recover(signal: AbortSignal): Promise<number | null>;
@@ -49,10 +48,12 @@ export interface Outgoing {
   close(): Promise<void>;
 }
 
+/** Makes the sender that the configuration asks for: Svix if there is a token, else the embedded one. */
 export function createOutgoing(options: OutgoingOptions): Outgoing {
-  const { config, pool, boss, clock, logger, box, metrics, tracing = null } = options;
+  const { config, pool, boss, clock, logger, box, observe = UNOBSERVED } = options;
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
+  const slots = new DeliverySlots();
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
   const server = serverUrl === undefined ? {} : { serverUrl };
   const account =
@@ -67,8 +68,9 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   return {
     webhooks,
     watch,
-    publisher: account === null ? new DirectPublisher(boss, clock) : new SvixPublisher(account, clock, logger, tracing),
-    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, metrics, tracing }, job, key),
+    publisher:
+      account === null ? new DirectPublisher(boss, clock) : new SvixPublisher({ account, clock, logger, observe }),
+    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, slots, observe }, job, key),
     recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
     lookAfterEndpoints: async (signal) => {
       if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);

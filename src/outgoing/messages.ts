@@ -7,45 +7,47 @@ import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './ca
 import { messageIdFrom } from './message-ids.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 
-/** What is told of a wallet at a time, a claim or a part of one: every entry and alert of its ranges, in order. */
-export interface Announcement extends ClaimedWallet {
+/** What is told of a wallet at a time, a whole claim or a part of it: every entry and alert of its ranges, in order. */
+export interface WalletNews extends ClaimedWallet {
   readonly entries: readonly ClaimedEntry[];
   readonly alerts: readonly WalletAlert[];
 }
 
-/** Svix advises payloads of at most 40 kB; the envelope and the wallet's state take less than the difference. */
+/** Svix advises payloads of at most 40 kB; the 2 kB between are enough for the envelope and the wallet's state. */
 const MAX_ENTRIES_BYTES = 38_000;
 /**
- * No message is larger, whoever delivers. Svix documents that it takes payloads of up to about 350 kB (a self-hosted one up to 2
- * MB), and many receivers take 256 KiB. The rest is for the envelope, the wallet's state, and Svix's own fields.
+ * No message is larger, with either sender. Svix documents that it takes payloads of up to about 350 kB (a self-hosted one up to
+ * 2 MB), and many receivers take 256 KiB. What the entries leave of it is for the envelope, the wallet's state and Svix's fields.
  */
 const MAX_MESSAGE_BYTES = 256 * 1024;
 export const MAX_ENTRY_BYTES = MAX_MESSAGE_BYTES - 8 * 1024;
 
 /**
- * Everything a claim has to say, in the order to say it: the wallet's creation, its entries, its alerts. It depends on the
- * claim alone, not on the time or on newer entries, so that a repeat after a crash has the same ids and the same bytes.
+ * The messages of a claim in the order to send them: the wallet's creation, its entries, its alerts. They depend on the claim
+ * alone, not on the time or on newer entries, so that a repeat after a crash has the same ids and the same bytes.
+ * @throws {InvariantError} if entries or alerts of the claim are missing
  */
-export function buildMessages(announcement: Announcement): readonly OutgoingMessage[] {
-  const { entries, alerts, fromVersion, toVersion, fromAlertSeq, toAlertSeq } = announcement;
+export function buildMessages(news: WalletNews): readonly OutgoingMessage[] {
+  const { entries, alerts, fromVersion, toVersion, fromAlertSeq, toAlertSeq } = news;
   const isWhole = entries.every((entry, index) => entry.seq === Math.max(fromVersion, 0) + index + 1);
   invariant(isWhole && entries.length === Math.max(toVersion, 0) - Math.max(fromVersion, 0), 'a claim lacks entries');
   invariant(alerts.length === toAlertSeq - fromAlertSeq, 'a claim lacks alerts');
   return [
-    ...(fromVersion < 0 ? [createdMessage(announcement)] : []),
-    ...changedMessages(announcement, entries),
+    ...(fromVersion < 0 ? [createdMessage(news)] : []),
+    ...changedMessages(news, entries),
     ...alerts.map(alertMessage),
   ];
 }
 
-/** Tells of consecutive entries of a wallet, in as few messages as there is room for. The same entries give the same ids. */
+/** Messages of consecutive entries of a wallet, as few as the limits allow. The same entries give the same ids. */
 export function changedMessages(wallet: WalletKey, entries: readonly ClaimedEntry[]): readonly OutgoingMessage[] {
-  return inChunks(entries.map(entryData)).map((chunk) => changedMessage(wallet, chunk));
+  const heads = new Map(entries.map(({ seq, hash }) => [seq, hash]));
+  return inChunks(entries.map(entryData)).map((chunk) => changedMessage(wallet, chunk, heads));
 }
 
 /**
- * The entries up to the last boundary between two messages: what a part of a claim tells, so that the messages behind it are
- * cut at the same entries as if the claim were told at once. Entries that make one message are all of them.
+ * The entries up to the last boundary between two messages; all of them if they make one message. A part of a claim tells
+ * these, so that the messages after it begin at the same entries as if the claim were told at once.
  */
 export function wholeMessages(entries: readonly ClaimedEntry[]): readonly ClaimedEntry[] {
   const chunks = inChunks(entries.map(entryData));
@@ -54,7 +56,7 @@ export function wholeMessages(entries: readonly ClaimedEntry[]): readonly Claime
 
 type EntryData = OutgoingData<'wallet.balance.changed'>['entries'][number];
 
-/** An entry as it is told: without its metadata if with it no message could hold it. */
+/** An entry as it is told. Metadata that would make it too large for any message is left out. */
 function entryData({ metadataOmitted = false, ...entry }: ClaimedEntry): EntryData {
   const view = entryView(entry);
   if (view.metadata === null && !metadataOmitted) return view;
@@ -62,7 +64,7 @@ function entryData({ metadataOmitted = false, ...entry }: ClaimedEntry): EntryDa
   return isTooLarge ? { ...view, metadata: null, metadata_omitted: true } : view;
 }
 
-/** At least one entry a message and as many as fit; almost always all of them. */
+/** As many entries in a message as fit, at least one; almost always all of them. */
 function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[])[] {
   const chunks: EntryData[][] = [];
   let room = 0;
@@ -81,17 +83,22 @@ function inChunks(entries: readonly EntryData[]): readonly (readonly EntryData[]
 }
 
 function createdMessage(wallet: ClaimedWallet): OutgoingMessage {
-  const messageId = messageIdOf(wallet, 'wallet.created', 0, 0, wallet.createdAt);
+  const messageId = messageIdOf(wallet, 'wallet.created', { from: 0, to: 0, at: wallet.createdAt });
   const data = { customer_id: wallet.customerId, currency: wallet.currency, balance: 0, version: 0 };
   return outgoingMessage('wallet.created', { merchantId: wallet.merchantId, messageId, at: wallet.createdAt }, data);
 }
 
-function changedMessage(wallet: WalletKey, entries: readonly EntryData[]): OutgoingMessage {
+/** @param heads the hashes of these entries, and perhaps of more, by their seq */
+function changedMessage(
+  wallet: WalletKey,
+  entries: readonly EntryData[],
+  heads: ReadonlyMap<number, string | null>,
+): OutgoingMessage {
   const first = entries[0];
   const last = entries.at(-1);
   invariant(first !== undefined && last !== undefined, 'a change without entries');
   const at = new Date(last.created_at);
-  const messageId = messageIdOf(wallet, 'wallet.balance.changed', first.seq, last.seq, at);
+  const messageId = messageIdOf(wallet, 'wallet.balance.changed', { from: first.seq, to: last.seq, at });
   return outgoingMessage(
     'wallet.balance.changed',
     { merchantId: wallet.merchantId, messageId, at },
@@ -100,6 +107,7 @@ function changedMessage(wallet: WalletKey, entries: readonly EntryData[]): Outgo
       currency: wallet.currency,
       balance: last.after_balance,
       version: last.seq,
+      head: heads.get(last.seq) ?? null,
       previous_version: first.seq - 1,
       entries: [...entries],
     },
@@ -114,7 +122,7 @@ const ALERT_TYPES = {
 
 function alertMessage(alert: WalletAlert): OutgoingMessage {
   const type = ALERT_TYPES[alert.kind];
-  const messageId = messageIdOf(alert, type, alert.alertSeq, alert.alertSeq, alert.createdAt);
+  const messageId = messageIdOf(alert, type, { from: alert.alertSeq, to: alert.alertSeq, at: alert.createdAt });
   return outgoingMessage(
     type,
     { merchantId: alert.merchantId, messageId, at: alert.createdAt },
@@ -129,10 +137,17 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
   );
 }
 
+/** The first and the last version (or number of an alert) that a message tells of, and the time of the last. */
+interface MessageRange {
+  readonly from: number;
+  readonly to: number;
+  readonly at: Date;
+}
+
 /**
- * The time is part of it because a database that was restored from a backup gives the same versions to other entries, and
- * whoever has seen an id drops what comes under it again.
+ * The id of a message, by which receivers drop repeats. The time is part of it because a database that was restored from a
+ * backup gives the same versions to other entries.
  */
-function messageIdOf(key: WalletKey, type: OutgoingEventType, from: number, to: number, at: Date): string {
+function messageIdOf(key: WalletKey, type: OutgoingEventType, { from, to, at }: MessageRange): string {
   return messageIdFrom([key.merchantId, key.customerId, key.currency, type, from, to, at.toISOString()]);
 }

@@ -1,22 +1,22 @@
 import type { ClaimedWallet } from '../ledger/outbox.ts';
 
 /**
- * How much is told of a wallet at a time, and of how many wallets at once, in bytes as they are read. An entry's metadata may
- * take 160 kB and a claim a hundred entries, so a page of claims could take gigabytes: whoever may write entries
- * could end the workers, and again after every restart.
+ * Limits the memory that news takes: how much is told of one wallet at a time, and of how many wallets at once. Sizes are in
+ * bytes, as read from the database. The metadata of an entry may take 160 kB and a claim may hold a hundred entries, so a page of
+ * claims without a limit could take gigabytes: any holder of an API key could stop the workers, again after every restart.
  */
 
-/** What one wallet's part may take, unless a single entry is larger. Many messages, few of them ever more than one part. */
+/** The size of one wallet's part, unless a single entry is larger. Room for many messages: few claims need more than one part. */
 export const MAX_PART_BYTES = 1024 * 1024;
-/** What all wallets under way in a process may take together. Texts, objects and messages of it take some five times as much. */
+/** The size of all parts under way in a process together. With their objects and messages they take about five times as much. */
 export const MAX_LOADED_BYTES = 16 * 1024 * 1024;
-/** An alert, which has no texts. */
+/** The size of an alert, which has no texts of variable length. */
 const ALERT_BYTES = 500;
 
-/** The first part of a claim that is not told yet; the claim itself is what is leased. */
+/** The first part of a claim that is not told yet. The lease is on the whole claim. */
 export interface Part {
   readonly claim: ClaimedWallet;
-  /** How far it is told: the claim's own ends, unless it is more than a part. */
+  /** Up to which version the part tells; the end of the claim if all of it fits. */
   readonly toVersion: number;
   readonly toAlertSeq: number;
   readonly isLast: boolean;
@@ -24,14 +24,14 @@ export interface Part {
 }
 
 /**
- * As many entries as fit, at least one, and the alerts with the last of them. It depends on the claim and its entries alone,
- * so that a repeat after a crash tells the same.
- * @param sizes of the claim's entries, in order; those behind the first that does not fit may be left out
+ * As many entries as fit, at least one; the last part also has the alerts. It depends on the claim and its entries alone, so
+ * that a repeat after a crash tells the same.
+ * @param sizes in bytes of the claim's entries, in order; those after the first that does not fit may be left out
  */
 export function firstPart(claim: ClaimedWallet, sizes: readonly number[], maxBytes = MAX_PART_BYTES): Part {
   const from = Math.max(claim.fromVersion, 0);
   const { count, bytes } = entriesWithin(sizes, maxBytes);
-  // Where entries are missing there is no part to tell; as a whole claim it fails, for somebody to look.
+  // If entries are missing in the ledger, the whole claim is taken: telling it fails, and the log says so.
   const isLast = count === 0 || from + count >= claim.toVersion;
   const alerts = (claim.toAlertSeq - claim.fromAlertSeq) * ALERT_BYTES;
   return isLast
@@ -39,7 +39,7 @@ export function firstPart(claim: ClaimedWallet, sizes: readonly number[], maxByt
     : { claim, toVersion: from + count, toAlertSeq: claim.fromAlertSeq, isLast, bytes };
 }
 
-/** As many of the first entries as fit, at least one, and the bytes that they take. */
+/** How many of the first entries fit, at least one, and the bytes that they take. */
 export function entriesWithin(
   sizes: readonly number[],
   maxBytes: number,
@@ -53,7 +53,7 @@ export function entriesWithin(
   return { count, bytes };
 }
 
-/** How many of the parts, from the first on, may be read beside what is loaded; always one when nothing is. */
+/** How many of the parts, from the first on, may be read beside what is loaded; at least one if nothing is loaded. */
 export function countFitting(parts: readonly Pick<Part, 'bytes'>[], loadedBytes: number): number {
   let total = loadedBytes;
   let count = 0;
@@ -65,7 +65,7 @@ export function countFitting(parts: readonly Pick<Part, 'bytes'>[], loadedBytes:
   return count;
 }
 
-/** The same things in groups of at most so many bytes together and so many of them, at least one each. */
+/** Splits things, in order, into groups of at most so many bytes and so many things; each group has at least one. */
 export function inGroups<T>(
   things: readonly T[],
   bytesOf: (thing: T) => number,

@@ -3,8 +3,8 @@ import type { OutgoingMessage } from './outgoing.ts';
 
 /**
  * What became of one wallet's messages.
- * `sent`: they may be marked as said. `deferred`: nobody's failure, such as a rate limit; again after the time given.
- * `failed`: again with back-off; `permanent` where trying the same again can hardly help and somebody should look.
+ * `sent`: they may be marked as told. `deferred`: no failure, such as a rate limit; tried again after the time given.
+ * `failed`: tried again with back-off; `permanent` if the same request will hardly succeed later, so that a person must look.
  */
 export type SendResult =
   | { readonly kind: 'sent' }
@@ -12,10 +12,10 @@ export type SendResult =
   | { readonly kind: 'failed'; readonly permanent: boolean; readonly reason: string };
 
 const FIRST_RETRY_SECONDS = 2;
-/** Short, since whoever was away must be told of everything within half a minute of coming back: see `ticker.ts`. */
+/** The longest wait between two tries. Merchants hear of everything within 30 s after Svix is back; see `ticker.ts`. */
 export const LAST_RETRY_SECONDS = 10;
 const PERMANENT_RETRY_SECONDS = 900;
-/** An error of our own that comes up as often as this is no passing trouble of the database. */
+/** An error of our own that comes this often is no short trouble of the database. */
 const MAX_UNEXPECTED = 5;
 
 /** Seconds until messages that could not be handed over are tried again; `attempts` is how often that failed before. */
@@ -25,15 +25,15 @@ export function secondsUntilRetry(sent: Exclude<SendResult, { kind: 'sent' }>, a
   return Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 10), LAST_RETRY_SECONDS);
 }
 
-/** What an exception comes to. It must not keep other messages from being sent. */
+/** An exception as a result, so that it does not keep other messages from being sent. */
 export function failedUnexpectedly(attempts: number): SendResult & { kind: 'failed' } {
   return { kind: 'failed', permanent: attempts >= MAX_UNEXPECTED, reason: 'an error of our own; the log has it' };
 }
 
 /**
- * Where messages go. A wallet's messages pass through both steps, in this order: `send` outside of any transaction, then
- * `record` in the transaction that marks them as said. Both may run again for the same messages after a crash. Svix needs
- * the first, the embedded sender the second.
+ * Where messages go. A wallet's messages pass through two steps, in this order: `send` outside of any transaction, then
+ * `record` in the transaction that marks them as told. Both may run again for the same messages after a crash. Svix sends in
+ * the first; the embedded sender stores its deliveries in the second.
  */
 export interface Publisher {
   /** How many wallets may be announced at once. */

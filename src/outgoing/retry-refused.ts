@@ -3,10 +3,11 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { retryRefusedWallets } from '../ledger/refused-wallets.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { retryUnsent } from './unsent.ts';
 
-/** What passes by itself is tried again sooner than this; what waits longer was refused. */
+/** Short failures are tried again sooner than this, so what waits longer was refused. */
 const REFUSED_SECONDS = 60;
-/** At the start, and when a worker of the release before, which may be refused once more meanwhile, has stopped. */
+/** At the start, and a minute later: by then a worker of the former release, whose messages may be refused again, has stopped. */
 const AT_MS = [0, 60_000];
 
 export interface RetryRefusedOptions {
@@ -19,8 +20,8 @@ export interface RetryRefusedOptions {
 }
 
 /**
- * What was refused is tried every quarter of an hour, since the same again hardly helps. But a start is the moment at which the
- * cause may have been mended, so a worker that starts has all of it tried at once, and once more a minute later. Never throws.
+ * What was refused is tried only every 15 minutes, since the same request will hardly succeed. But a new release may have
+ * removed the cause, so a worker that starts makes all of it due at once, and again a minute later. Never throws.
  */
 export async function retryRefusedAtStart({ pool, logger, onDue, signal }: RetryRefusedOptions): Promise<void> {
   for (const afterMs of AT_MS) {
@@ -35,11 +36,9 @@ export async function retryRefusedAtStart({ pool, logger, onDue, signal }: Retry
   }
 }
 
-/** Makes due what was refused: wallets, and messages that belong to none. */
+/** Makes due what was refused: wallets, and messages that belong to no wallet. */
 async function retryRefused(pool: Pool): Promise<void> {
   const db = autocommit(pool);
   await retryRefusedWallets(db, REFUSED_SECONDS);
-  await db.query('update unsent_message set retry_at = null where retry_at > now() + make_interval(secs => $1)', [
-    REFUSED_SECONDS,
-  ]);
+  await retryUnsent(db, REFUSED_SECONDS);
 }

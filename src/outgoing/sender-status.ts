@@ -7,14 +7,14 @@ import { countElsewhere } from './endpoints-elsewhere.ts';
 import type { SvixAccount } from './svix/account.ts';
 import { checkSvix } from './svix/check.ts';
 
-/** Who delivers webhooks, and what is wrong with it, as far as is known. */
+/** Which sender delivers webhooks, and what is wrong with it, as far as is known. */
 export interface SenderStatus {
   readonly sender: 'svix' | 'embedded';
   /** `checking` until the first check has ended. */
   readonly state: 'checking' | 'ok' | 'failed';
-  /** What is wrong and who can mend it. */
+  /** What is wrong and who can correct it. */
   readonly problem: string | null;
-  /** Endpoints that were set up with the other sender and hear nothing, or have old settings; null while that is not known. */
+  /** Endpoints that only the other sender has, or has with newer settings; null while that is not known. */
   readonly endpointsElsewhere: number | null;
 }
 
@@ -25,13 +25,13 @@ export interface SenderWatchOptions {
   readonly account: SvixAccount | null;
 }
 
-/** What was found wrong is looked at again this often, until it is well. */
+/** How often the check is repeated until nothing is wrong. */
 const AGAIN_MS = 60_000;
 const CLOSE_WITHIN_MS = 1_000;
 
 /**
- * Checks the sender beside the service: a start waits for nothing of it, and nothing is held back by what it finds. What is
- * wrong is logged when it is found and when it changes.
+ * Checks the sender in the background: the start does not wait for it, and the service runs whatever it finds. A problem is
+ * logged when it is found and when it changes.
  */
 export class SenderWatch {
   readonly #options: SenderWatchOptions;
@@ -49,24 +49,24 @@ export class SenderWatch {
     return this.#status;
   }
 
-  /** Begins to check, until everything is well. */
+  /** Begins to check, and repeats it until nothing is wrong. */
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Does not wait for a check under way, which may take as long as Svix does; it reads and writes nothing of ours after. */
+  /** Does not wait for a check under way, which may wait long for Svix; afterwards the check does not touch our database. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.race([this.#running, delay(CLOSE_WITHIN_MS, null, { ref: false })]);
   }
 
-  /** One check, now. Never throws: a database that is away is told by /readyz itself. */
+  /** One check, now. Never throws: if the database is away, /readyz says so itself. */
   async check(): Promise<SenderStatus> {
     const { pool, account } = this.#options;
     const { sender } = this.#status;
     try {
       const db = autocommit(pool);
-      // Once Svix was found well, only what lies on the other side is counted again.
+      // If Svix was found well before, only the endpoints of the other sender are counted again.
       const isWell = account === null || this.#status.state === 'ok';
       const problem = isWell ? null : await checkSvix(account, await readInstallationId(db));
       if (this.#closing.signal.aborted) return this.#status;
@@ -97,8 +97,8 @@ export class SenderWatch {
       else logger.error({ problem }, 'webhooks cannot be delivered by Svix as it is set up');
     }
     if (endpoints > 0 && endpoints !== before.endpointsElsewhere) {
-      const said = before.sender === 'svix' ? NOT_MOVED : NOT_MOVED_BACK;
-      logger.error({ endpoints, merchants }, said);
+      const message = before.sender === 'svix' ? NOT_MOVED : NOT_MOVED_BACK;
+      logger.error({ endpoints, merchants }, message);
     }
   }
 }

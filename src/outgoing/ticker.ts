@@ -1,20 +1,20 @@
 import type { Logger } from '../telemetry/log.ts';
 
 /**
- * Every worker looks at the work lists at least this often, and announces if something is due. That depends on no job: at most
- * one may be queued, and one for later used to swallow one that was due sooner.
+ * Every worker looks at the work lists at least this often, and announces if something is due. This needs no job: only one job
+ * may be queued at a time, so a job that is due later would keep out one that is due sooner.
  *
  * Merchants hear of everything within 30 s, in every case. The longest ways, in seconds (`test/outgoing/ticker.test.ts`):
  * - the wake-up after a commit is lost: 15 until the next look;
  * - Svix comes back: 10 for a call that still hangs, 10 of pause or back-off, 1 of rounding;
- * - a worker dies: 15 until its leases lapse, which every other knows of or comes to know in time, 1 of rounding.
+ * - a worker dies: 15 until its leases end, of which every other worker learns in time, 1 of rounding.
  */
 export const TICK_SECONDS = 15;
-/** What is due sooner is looked for in time, but in whole seconds, so that many retries cause few looks. */
+/** If something is due sooner, the next look is sooner too, but in whole seconds: many retries shall cause few looks. */
 export const ROUNDING_SECONDS = 1;
 
 export interface Ticker {
-  /** Something is due in so many seconds, as far as is known: looks by then. */
+  /** Says that something is due in so many seconds, so that the ticker looks by then; null says nothing. */
   expect(seconds: number | null): void;
   close(): void;
 }
@@ -36,7 +36,7 @@ export function createTicker({ look, wake, logger }: TickerOptions): Ticker {
     if (isClosed) return;
     const seconds = due === null ? TICK_SECONDS : Math.max(ROUNDING_SECONDS, Math.ceil(due));
     const inMs = Math.min(seconds, TICK_SECONDS) * 1000;
-    // Only ever sooner: what one knows does not put off what another does.
+    // The next look is only ever moved forward: a later date from one caller must not delay what another waits for.
     if (performance.now() + inMs >= nextMs) return;
     nextMs = performance.now() + inMs;
     clearTimeout(timer);

@@ -1,4 +1,8 @@
+import { eachMerchant } from '../db/by-merchant.ts';
+import { bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { LEASE_SECONDS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
@@ -10,19 +14,24 @@ const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 
 /** Leaves messages to be sent, in the transaction that makes them true. */
 export async function leaveMessages(tx: Tx, messages: readonly OutgoingMessage[], now: Date): Promise<void> {
-  if (messages.length === 0) return;
-  await tx.query(
-    `insert into unsent_message (merchant_id, message_id, event_type, payload, since)
-     select *, $5 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) on conflict do nothing`,
-    [
-      messages.map((message) => message.merchantId),
-      messages.map((message) => message.messageId),
-      messages.map((message) => message.eventType),
-      messages.map((message) => message.payload),
-      now.toISOString(),
-    ],
-  );
+  await eachMerchant(messages, (merchantId, own) => LEAVE.run(tx, { merchantId, messages: own, now }));
 }
+
+const UNSENT = table('unsent_message', {
+  merchantId: text,
+  messageId: text,
+  eventType: text,
+  payload: text,
+  attempts: integer,
+});
+const MESSAGE = pick(UNSENT.shape, 'messageId', 'eventType', 'payload');
+
+const LEAVE = statement({
+  params: { merchantId: text, messages: rowsOf(MESSAGE), now: timestamptz },
+  text: ({ merchantId, messages, now }) => `
+    insert into unsent_message (merchant_id, ${columns(MESSAGE)}, since)
+    select ${merchantId}, ${columns(MESSAGE, 'n')}, ${now} from ${messages('n')} on conflict do nothing`,
+});
 
 /** How one try went, over all messages claimed. */
 export interface UnsentResult {
@@ -34,7 +43,7 @@ export interface UnsentResult {
   readonly retryAfterSeconds: number | null;
 }
 
-/** One claim's messages are sent at once, beside the wallets'. */
+/** The messages of one claim are sent at the same time, and beside those of wallets. */
 const MAX_CLAIMED = 16;
 /** The bytes of one claim's payloads, unless the first alone is larger. */
 const MAX_CLAIMED_BYTES = 1024 * 1024;
@@ -43,7 +52,7 @@ const MAX_CLAIMED_BYTES = 1024 * 1024;
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
   const claimed = await claim(autocommit(pool));
   const renewal = setInterval(() => {
-    // One that fails costs nothing: a message that another sends as well has the same id.
+    // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
     renew(autocommit(pool), claimed).catch(() => {});
   }, RENEW_MS);
   const sending = claimed.map((message) => sendOne(pool, publisher, message));
@@ -69,80 +78,101 @@ type Sent = SendResult['kind'];
 async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage): Promise<Sent> {
   const sent = await publisher.send([message]).catch(() => failedUnexpectedly(message.attempts));
   if (sent.kind !== 'sent') {
-    await postpone(autocommit(pool), message, sent, secondsUntilRetry(sent, message.attempts));
+    const afterSeconds = secondsUntilRetry(sent, message.attempts);
+    await postpone(autocommit(pool), message, { ...sent, afterSeconds });
     return sent.kind;
   }
   await transaction(pool, async (tx) => {
-    // Whoever finds it gone is late: another has recorded it.
-    const { rowCount } = await tx.query('delete from unsent_message where merchant_id = $1 and message_id = $2', [
-      message.merchantId,
-      message.messageId,
-    ]);
-    if (rowCount === 1) await publisher.record(tx, [message]);
+    // If the row is gone, another process has recorded the message already.
+    if ((await TAKE_OFF.run(tx, { merchantId: message.merchantId, messageId: message.messageId })) === 1)
+      await publisher.record(tx, [message]);
   });
   return 'sent';
 }
 
+const TAKE_OFF = statement({
+  params: { merchantId: text, messageId: text },
+  text: ({ merchantId, messageId }) =>
+    `delete from unsent_message where merchant_id = ${merchantId} and message_id = ${messageId}`,
+});
+
 /**
- * How long until the next message is due: 0 if one is now, null if none is going to be. Counts what was put off, and what another
- * process has and may have died with.
+ * Seconds until the next message is due: 0 if one is due now, null if none waits. Messages that were put off count, and so do
+ * those that another process has claimed, since it may have died.
  */
 export async function unsentDueInSeconds(db: Queryable): Promise<number | null> {
-  const { rows } = await db.query<{ seconds: number | null }>(
-    `select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
-     from unsent_message`,
-  );
-  return rows[0]?.seconds ?? null;
+  return (await DUE_IN.one(db)).seconds;
 }
 
+const DUE_IN = statement({
+  acrossMerchants: 'the sender sleeps until any message is due',
+  params: {},
+  row: { seconds: nullable(float) },
+  text: () => `
+    select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+    from unsent_message`,
+});
+
 async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
-  const { rows } = await db.query<{
-    merchant_id: string;
-    message_id: string;
-    event_type: string;
-    payload: string;
-    attempts: number;
-  }>(
-    `with due as (
-       select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
-       where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
-       order by since limit $1 for update skip locked),
-     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
-     update unsent_message u set claimed_until = now() + make_interval(secs => $2), retry_at = null
-     from sized s
-     where u.merchant_id = s.merchant_id and u.message_id = s.message_id and (s.total <= $3 or s.total = s.bytes)
-     returning u.merchant_id, u.message_id, u.event_type, u.payload, u.attempts`,
-    [MAX_CLAIMED, LEASE_SECONDS, MAX_CLAIMED_BYTES],
-  );
-  return rows.map((row) => ({
-    merchantId: row.merchant_id,
-    messageId: row.message_id,
-    eventType: row.event_type,
-    payload: row.payload,
-    attempts: row.attempts,
-  }));
+  return CLAIM.all(db, { maxMessages: MAX_CLAIMED, leaseSeconds: LEASE_SECONDS, maxBytes: MAX_CLAIMED_BYTES });
 }
+
+const CLAIM = statement({
+  acrossMerchants: 'whatever has waited longest is next',
+  params: { maxMessages: bigint, leaseSeconds: float, maxBytes: bigint },
+  row: UNSENT.shape,
+  text: ({ maxMessages, leaseSeconds, maxBytes }) => `
+    with due as (
+      select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
+      where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
+      order by since limit ${maxMessages} for update skip locked),
+    sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
+    update unsent_message u set claimed_until = now() + make_interval(secs => ${leaseSeconds}), retry_at = null
+    from sized s
+    where u.merchant_id = s.merchant_id and u.message_id = s.message_id and (s.total <= ${maxBytes} or s.total = s.bytes)
+    returning ${columns(UNSENT.shape, 'u')}`,
+});
 
 /** Keeps the leases of messages that are still being sent. */
 async function renew(db: Queryable, messages: readonly ClaimedMessage[]): Promise<void> {
-  await db.query(
-    `update unsent_message u set claimed_until = now() + make_interval(secs => $3)
-     from unnest($1::text[], $2::text[]) as k (merchant_id, message_id)
-     where u.merchant_id = k.merchant_id and u.message_id = k.message_id and u.claimed_until is not null`,
-    [messages.map(({ merchantId }) => merchantId), messages.map(({ messageId }) => messageId), LEASE_SECONDS],
+  await eachMerchant(messages, (merchantId, own) =>
+    RENEW.run(db, { merchantId, messages: own, seconds: LEASE_SECONDS }),
   );
 }
+
+const RENEW = statement({
+  params: { merchantId: text, messages: rowsOf({ messageId: text }), seconds: float },
+  text: ({ merchantId, messages, seconds }) => `
+    update unsent_message u set claimed_until = now() + make_interval(secs => ${seconds})
+    from ${messages('k', { merchantId })}
+    where u.merchant_id = k.merchant_id and u.message_id = k.message_id and u.claimed_until is not null`,
+});
 
 async function postpone(
   db: Queryable,
   { merchantId, messageId }: ClaimedMessage,
-  { kind, reason }: Exclude<SendResult, { kind: 'sent' }>,
-  afterSeconds: number,
+  { kind, reason, afterSeconds }: Exclude<SendResult, { kind: 'sent' }> & { readonly afterSeconds: number },
 ): Promise<void> {
-  await db.query(
-    `update unsent_message
-     set claimed_until = null, retry_at = now() + make_interval(secs => $3), attempts = attempts + $4, last_error = left($5, 500)
-     where merchant_id = $1 and message_id = $2`,
-    [merchantId, messageId, afterSeconds, kind === 'failed' ? 1 : 0, reason],
-  );
+  await POSTPONE.run(db, { merchantId, messageId, afterSeconds, failures: kind === 'failed' ? 1 : 0, reason });
 }
+
+const POSTPONE = statement({
+  params: { merchantId: text, messageId: text, afterSeconds: float, failures: integer, reason: text },
+  text: ({ merchantId, messageId, afterSeconds, failures, reason }) => `
+    update unsent_message
+    set claimed_until = null, retry_at = now() + make_interval(secs => ${afterSeconds}), attempts = attempts + ${failures},
+      last_error = left(${reason}, 500)
+    where merchant_id = ${merchantId} and message_id = ${messageId}`,
+});
+
+/** Makes due what was put off by more than `seconds`. */
+export async function retryUnsent(db: Queryable, seconds: number): Promise<void> {
+  await RETRY.run(db, { seconds });
+}
+
+const RETRY = statement({
+  acrossMerchants: 'a start of the worker is for all of them',
+  params: { seconds: float },
+  text: ({ seconds }) =>
+    `update unsent_message set retry_at = null where retry_at > now() + make_interval(secs => ${seconds})`,
+});

@@ -3,17 +3,18 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from '../telemetry/log.ts';
 
 /** Tells the worker that there is something to announce. */
-export interface Nudger {
-  /** Returns at once, however often it is called. A nudge that is lost is made up for by the worker's ticker. */
-  nudge(): void;
-  /** Sends what was asked for and nothing more. */
+export interface Waker {
+  /** Returns at once and may be called often. If the wake-up is lost, the worker's ticker finds what is due. */
+  wake(): void;
+  /** Sends a wake-up that was asked for already, and then no more. */
   close(): Promise<void>;
 }
 
-/** A job costs a commit with a notification; at most one is made in this time, and never two at once. */
+/** A job costs a commit with a notification, so at most one is made in this time, and never two at once. */
 const QUIET_MS = 100;
 
-export function createNudger(boss: Pick<PgBoss, 'send'>, logger: Logger): Nudger {
+/** Makes the waker of a process. Close it, so that a wake-up that was asked for is still sent. */
+export function createWaker(boss: Pick<PgBoss, 'send'>, logger: Logger): Waker {
   const closing = new AbortController();
   let isWanted = false;
   let running: Promise<void> | null = null;
@@ -24,7 +25,7 @@ export function createNudger(boss: Pick<PgBoss, 'send'>, logger: Logger): Nudger
       try {
         await boss.send('announce-balance-changes', {});
       } catch (error) {
-        logger.debug({ err: error }, 'the announcer was not nudged; the ticker will do it');
+        logger.debug({ err: error }, 'the announcer was not woken; the ticker will do it');
       }
       if (!closing.signal.aborted) await delay(QUIET_MS, null, { signal: closing.signal }).catch(() => {});
     }
@@ -32,7 +33,7 @@ export function createNudger(boss: Pick<PgBoss, 'send'>, logger: Logger): Nudger
   };
 
   return {
-    nudge: () => {
+    wake: () => {
       if (closing.signal.aborted) return;
       isWanted = true;
       running ??= run();

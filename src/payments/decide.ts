@@ -1,28 +1,42 @@
 import { invariant } from '../errors.ts';
-import type { Fact, ParkReason, WalletMetadata } from './fact.ts';
+import type { Rate } from '../money.ts';
+import { authorisedMinor, capturedMinor } from './captures.ts';
+import { isForeign } from './counted.ts';
+import type { Fact, MovementFact, ParkReason, PaymentFact, RefundFact, WalletMetadata } from './fact.ts';
+import { handledBefore, handledCustomer, wholeOf } from './handled.ts';
 import { type IntentRules, intentOf } from './intent.ts';
-import { type Payment, record } from './payment.ts';
-import { type DuePosting, isForeign, postingsDue, settle } from './settle.ts';
+import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
+import type { Purpose, RefundPolicy } from './purpose.ts';
+import { hasAuthorisation, partOf, record } from './record.ts';
+import { type DuePosting, grantsTooMuch, isUnsettleable, postingsDue, settle } from './settle.ts';
+import { type CarriedToken, isUsedByAnother, type ObeyedToken, readToken, usesToken } from './token.ts';
 
-/** Whose payment a fact is about, as far as could be told. */
+/** Who owns the payment of a fact, as far as is known. */
 export type CustomerResolution =
-  | { readonly customerId: string }
+  /** `isGuess`: by nothing but the provider's customer, from whom this customer was made. A trusted name is better. */
+  | { readonly customerId: string; readonly isGuess?: boolean }
   | { readonly problem: 'unknown_customer' | 'no_customer' };
 
-export interface EvaluateInput {
+export interface DecideInput {
   readonly payment: Payment;
   readonly fact: Fact;
   readonly source: IntentRules;
   readonly customer: CustomerResolution;
   readonly currencies: ReadonlySet<string>;
-  /** The customer was chosen by a person at a replay. */
+  /** The most that a top-up may grant, as a multiple of what was paid. */
+  readonly maxBonusRatio: Rate;
+  /** A person chose the customer at a replay. */
   readonly isAssigned: boolean;
-  /** The event has waited for its payment as long as events wait. */
+  /** What is known of the token that the fact or its payment carries. */
+  readonly carried: CarriedToken;
+  /** The event has waited for its payment for the longest time allowed. */
   readonly waitIsOver: boolean;
+  /** The event has waited as long as events wait for a name that no payer can write. */
+  readonly namingIsOver: boolean;
 }
 
-/** The entries that are due, the payment as it is once they are written, and what to say of the event. */
-export interface Evaluation {
+/** The entries to post, the payment as it is after them, and the result for the event. */
+export interface Decision {
   readonly payment: Payment;
   readonly due: readonly DuePosting[];
   readonly verdict:
@@ -31,89 +45,236 @@ export interface Evaluation {
 }
 
 /**
- * Decides what one fact does. Pure. The fact is recorded on the payment whatever becomes of the event, so that the
- * payment's life is complete and a later event or a replay settles what this one could not.
+ * Decides what one fact does. Pure. A fact that is parked or waits changes nothing of the payment, except that it was heard
+ * of. It is applied when the cause is removed, and nobody may be paid for it before.
  */
-export function evaluate(input: EvaluateInput): Evaluation {
-  const { fact, source } = input;
-  const intent = fact.kind === 'payment' && fact.state === 'succeeded' ? intentOf(input.payment, fact, source) : null;
-  // It is paid all the same: its refund must not wait for it in vain and then count as an order's.
-  if (typeof intent === 'string') return parked(record(input.payment, fact, null), 'invalid_metadata', intent);
-  const recorded = record(input.payment, fact, intent);
-  if (fact.kind !== 'payment' && isForeign(recorded, fact)) return parked(recorded, 'currency_mismatch', null);
-  // Not recorded: else the next event of the payment would settle it with the customer it does not name.
-  if (isSomebodyElses(recorded, fact)) return parked(input.payment, 'customer_mismatch', null);
-  if (recorded.state !== 'succeeded' && needsPayment(fact, recorded)) return evaluateEarly(recorded, input);
-  return settleKnown(withCustomer(recorded, input), input);
+export function decide(input: DecideInput): Decision {
+  const { fact, source, payment } = input;
+  const handled = handledBefore(payment, fact);
+  if (handled === 'alike') return { payment, due: [], verdict: { state: 'applied' } };
+  if (handled === 'other') return parked(input, 'handled_by_hand', 'it was told otherwise when it was handled by hand');
+  const problem = contradiction(payment, fact);
+  if (problem !== null) return parked(input, ...problem);
+  const token = readToken(input);
+  if (token?.kind === 'refused') return parked(input, token.reason, token.detail);
+  const intent =
+    fact.kind === 'payment' && fact.state === 'succeeded' ? (token?.intent ?? intentOf(payment, fact, source)) : null;
+  if (typeof intent === 'string') return parked(input, 'invalid_metadata', intent);
+  if (namesNobodyThere(input)) return parked(input, 'unknown_customer', null);
+  if (token === null && intent !== null && mayBeNamedYet(input, intent)) {
+    return { payment, due: [], verdict: { state: 'waiting' } };
+  }
+  const recorded = record(payment, fact, intent);
+  if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
+  // Parked, since otherwise the next event would settle the payment with a customer that it does not name.
+  const mismatch = mismatchOf(recorded, fact, token);
+  if (mismatch !== null) return parked(input, ...mismatch);
+  if (needsPayment(fact, wholeOf(payment))) return decideEarly(recorded, input);
+  if (isOvercaptured(wholeOf(recorded), fact)) return parked(input, 'overcaptured', null);
+  const decision = settleKnown(withCustomer(withHandled(recorded), input), input);
+  // If several payments were authorised with one token, the first that posts uses the token.
+  const usesNow = !usesToken(payment) && usesToken(decision.payment);
+  if (usesNow && input.carried.token !== null && isUsedByAnother(input.carried.token, payment)) {
+    return parked(input, 'token_used', `the payment ${input.carried.token.usedPaymentId} used it`);
+  }
+  return decision;
 }
 
-/** Whether the payment names another customer than the one that its refund, which came first, was credited to. */
-function isSomebodyElses({ customerId }: Payment, fact: Fact): boolean {
-  const named = fact.kind === 'payment' && fact.state === 'succeeded' ? namedCustomer(fact) : null;
-  return customerId !== null && named !== null && named !== customerId;
+type Problem = readonly [reason: ParkReason, detail: string | null];
+
+/** Why the fact cannot be true together with what is known; null if it can. */
+function contradiction(payment: Payment, fact: Fact): Problem | null {
+  const currency = currencyOf(payment, fact);
+  if (currency !== null && fact.currency !== null && fact.currency !== currency) {
+    return ['currency_changed', `it was ${currency} before, and now it is ${fact.currency}`];
+  }
+  if (fact.kind === 'payment') {
+    const isLate =
+      fact.state === 'failed' && fact.occurredAt !== null && fact.occurredAt.getTime() > movedSince(payment);
+    return isLate ? ['contradictory', 'it failed after it succeeded or was refunded'] : null;
+  }
+  if (fact.kind === 'dispute' || fact.reason === undefined || fact.state !== 'succeeded') return null;
+  const known = fact.kind === 'refund' ? partOf(payment, fact) : movementOf(payment, fact);
+  const failures = known?.reports.filter(({ state }) => state === 'failed').map(({ at }) => at ?? 0) ?? [];
+  const isAgain = failures.length > 0 && (fact.occurredAt?.getTime() ?? 0) > Math.max(...failures);
+  if (!isAgain || stateAfter(payment, fact) === 'succeeded') return null;
+  return ['contradictory', 'it succeeds after it failed, without a reason that says so'];
 }
 
-/** Whether the fact moves money in a way that depends on the payment it belongs to. */
-function needsPayment(fact: Fact, { refunds }: Payment): boolean {
-  return (
-    (fact.kind === 'refund' && fact.state === 'succeeded' && refunds !== 'ignore') ||
-    (fact.kind === 'dispute' && fact.state === 'lost')
+/** The currency of the entries that were posted for what the fact tells; null if there are none. */
+function currencyOf(payment: Payment, fact: Fact): string | null {
+  if (fact.kind === 'movement') return null;
+  if (fact.kind === 'payment') {
+    const isFixed = (payment.state === 'succeeded' && fact.state === 'succeeded') || hasPostings(payment);
+    return isFixed ? payment.currency : null;
+  }
+  const part = partOf(payment, fact);
+  return part === undefined || part.postings === 0 ? null : (part.currency ?? payment.currency);
+}
+
+/** Whether the fact, or what was told before of the same refund or dispute, is in another currency than the payment. */
+function isOfOtherCurrency(payment: Payment, fact: Exclude<Fact, PaymentFact>): boolean {
+  const part = fact.kind === 'movement' ? undefined : partOf(payment, fact);
+  return isForeign(payment, fact) || (part !== undefined && part.postings === 0 && isForeign(payment, part));
+}
+
+/** The earliest time at which the payment is known to have succeeded or its money to have moved. */
+function movedSince({ paidAt, parts }: Payment): number {
+  const moved = parts.flatMap(({ reports }) =>
+    reports.filter(({ state }) => state === 'succeeded' || state === 'lost'),
   );
+  return Math.min(paidAt ?? Number.POSITIVE_INFINITY, ...moved.map(({ at }) => at ?? Number.POSITIVE_INFINITY));
+}
+
+function movementOf({ movements }: Payment, fact: MovementFact) {
+  return movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
+}
+
+function stateAfter(payment: Payment, fact: RefundFact | MovementFact): string | undefined {
+  const after = record(payment, fact, null);
+  return (fact.kind === 'refund' ? partOf(after, fact) : movementOf(after, fact))?.state;
+}
+
+/** Whether more was captured than was authorised. It is not cut, since a later adjustment may allow it. */
+function isOvercaptured(payment: Payment, fact: Fact): boolean {
+  const isCapture = fact.kind === 'movement' && fact.movement === 'capture' && fact.state === 'succeeded';
+  return isCapture && capturedMinor(payment) > (authorisedMinor(payment) ?? 0);
 }
 
 /**
- * A refund or lost dispute whose payment has not succeeded, as far as we know, waits for it. After that, the refund of a
- * payment nothing was heard of counts as an order's; what contradicts the known state of its payment is parked.
+ * What is wrong where the fact names another customer than the payment has. A name that a payer may have written yields to
+ * one that he cannot have; that one takes the payment over, but not from an operator, nor once entries stand.
  */
-function evaluateEarly(payment: Payment, input: EvaluateInput): Evaluation {
-  const { fact } = input;
+function mismatchOf(payment: Payment, fact: Fact, token: ObeyedToken | null): Problem | null {
+  const { customerId, namedBy, moves } = payment;
+  if (moves > 0 || customerId === null || fact.kind !== 'payment') return null;
+  const isPaid = fact.state === 'succeeded';
+  const named = fact.named?.customerId ?? (isPaid ? (token?.customerId ?? namedCustomer(fact)) : null);
+  if (named === null || named === customerId) return null;
+  const byOperator = namedBy === 'operator';
+  if (fact.named === undefined) return namedBy === null || byOperator ? ['customer_mismatch', null] : null;
+  return hasPostings(payment) || byOperator ? ['named_late', `it is ${named} who is named`] : null;
+}
+
+/** A trusted name that is wrong is said even where nothing is due: else nobody would learn of it. */
+function namesNobodyThere({ fact, customer }: DecideInput): boolean {
+  const isNamed = fact.kind === 'payment' && fact.named !== undefined;
+  return isNamed && 'problem' in customer && customer.problem === 'unknown_customer';
+}
+
+/** Whether a payment that nobody is named for waits for news of its order or subscription, which may say whose it is. */
+function mayBeNamedYet(input: DecideInput, { purpose }: PaymentIntent): boolean {
+  const { payment, fact, customer, isAssigned, namingIsOver } = input;
+  if (fact.kind !== 'payment' || namingIsOver || isAssigned) return false;
+  if (fact.mayBeNamed !== true && payment.groupId === null) return false;
+  if (payment.customerId !== null || namedCustomer(fact) !== null) return false;
+  if (purpose === 'none' || fact.amountMinor === 0) return false;
+  return 'problem' in customer || customer.isGuess === true;
+}
+
+/** Whether the fact needs a payment that succeeded, and no success is known. */
+function needsPayment(fact: Fact, payment: Payment): boolean {
+  if (fact.kind === 'movement')
+    return fact.movement !== 'end' && fact.state === 'succeeded' && !hasAuthorisation(payment);
+  if (payment.state === 'succeeded') return false;
+  return (fact.kind === 'refund' && payment.refunds !== 'ignore') || (fact.kind === 'dispute' && fact.state === 'lost');
+}
+
+/**
+ * A refund or lost dispute waits until its payment is known to have succeeded. After the longest wait it is parked. But if the
+ * source sells orders, the refund of a payment of which nothing was heard counts as the refund of an order.
+ */
+function decideEarly(recorded: Payment, input: DecideInput): Decision {
+  const { fact, payment } = input;
   if (!input.waitIsOver) return { payment, due: [], verdict: { state: 'waiting' } };
-  const isOrders = fact.kind === 'refund' && payment.state === 'unknown' && payment.refunds !== 'reverse';
-  if (!isOrders) return parked(payment, 'unknown_payment', null);
-  if (fact.amountMinor === null || fact.currency === null) return parked(payment, 'unknown_amount', null);
-  const waitedOut = { ...payment, waitedOut: true, currency: payment.currency ?? fact.currency };
-  return settleKnown(withCustomer(waitedOut, input), input);
+  if (fact.kind !== 'refund' || fact.ofGroup || !countsAsOrders(input, fact))
+    return parked(input, 'unknown_payment', null);
+  if (fact.amountMinor === null || fact.currency === null) return parked(input, 'unknown_amount', null);
+  const waitedOut = { ...recorded, waitedOut: true, currency: payment.currency ?? fact.currency };
+  const decision = settleKnown(withCustomer(withHandled(waitedOut), input), input);
+  const isNobodys = decision.verdict.state === 'parked' && decision.verdict.reason === 'no_customer';
+  // The payment will name the customer. Before it comes, nobody is asked for one, since perhaps nothing was paid.
+  return isNobodys ? parked(input, 'unknown_payment', 'nor does the refund say whose it is') : decision;
 }
 
-/** A person's choice replaces what was found before, for as long as nothing was posted. */
-function withCustomer(payment: Payment, { customer, isAssigned }: EvaluateInput): Payment {
+/** Whether a refund is credited although its payment is unknown. If it was, this stays so, whatever the source's settings are now. */
+function countsAsOrders({ payment, source }: DecideInput, fact: RefundFact): boolean {
+  const { state, heardOf, waitedOut, refunds } = payment;
+  if (waitedOut && partOf(payment, fact) !== undefined) return true;
+  if (state !== 'unknown' || heardOf) return false;
+  const policies = { order: ['auto', 'credit'], topup: ['credit'], none: [] } as const satisfies Record<
+    Purpose,
+    readonly RefundPolicy[]
+  >;
+  return policies[source.defaultPurpose].some((policy) => policy === refunds);
+}
+
+/** A person's choice, or a name that no payer can write, replaces what was found before, as long as nothing was posted. */
+function withCustomer(payment: Payment, { fact, customer, isAssigned }: DecideInput): Payment {
   if (!('customerId' in customer)) return payment;
-  const isOpen = payment.customerId === null || (isAssigned && !hasPostings(payment));
-  return isOpen ? { ...payment, customerId: customer.customerId } : payment;
+  const { customerId } = customer;
+  const trusted = isAssigned ? 'operator' : fact.kind === 'payment' ? (fact.named?.by ?? null) : null;
+  const isReplaced = trusted !== null && !hasPostings(payment) && payment.moves === 0;
+  if (payment.customerId !== null && payment.customerId !== customerId && !isReplaced) return payment;
+  return {
+    ...payment,
+    customerId,
+    namedBy: payment.namedBy === 'operator' ? 'operator' : (trusted ?? payment.namedBy),
+  };
 }
 
-/** Whether the payment has moved money yet; from then on it belongs to its customer. */
-export function hasPostings({ postings, parts }: Payment): boolean {
-  return postings > 0 || parts.some((part) => part.postings > 0);
+/** If the payment itself was handled by hand, its customer and currency are those of that handling. */
+function withHandled(payment: Payment): Payment {
+  const { customerId, currency } = payment;
+  if (payment.handled.length === 0) return payment;
+  return {
+    ...payment,
+    customerId: customerId ?? handledCustomer(payment),
+    currency: currency ?? wholeOf(payment).currency,
+  };
 }
 
-function settleKnown(payment: Payment, { customer, currencies }: EvaluateInput): Evaluation {
-  const { due, after } = postingsDue(payment, settle(payment, payment.refunds));
-  if (due.length === 0)
-    return orderWithoutCustomer(payment, customer) ?? { payment, due, verdict: { state: 'applied' } };
-  if (payment.customerId === null) {
-    invariant('problem' in customer, 'a customer was found but not used');
-    return parked(payment, customer.problem, null);
+function settleKnown(recorded: Payment, input: DecideInput): Decision {
+  const { customer, currencies, maxBonusRatio, payment } = input;
+  // What was granted by the rules of its time stays.
+  if (payment.postings === 0 && grantsTooMuch(recorded, maxBonusRatio)) return parked(input, 'bonus_too_large', null);
+  if (isUnsettleable(recorded, recorded.refunds)) {
+    return parked(
+      input,
+      'handled_by_hand',
+      'what it moves depends on what was handled by hand, whose amount is not known',
+    );
   }
-  if (payment.currency === null) return parked(payment, 'malformed', 'the event names no currency');
-  if (!currencies.has(payment.currency))
-    return parked(payment, 'unsupported_currency', `the currency is ${payment.currency}`);
+  const { due, after } = postingsDue(recorded, settle(recorded, recorded.refunds));
+  if (due.length === 0) {
+    const problem = orderWithoutCustomer(recorded, customer);
+    return problem === null ? { payment: recorded, due, verdict: { state: 'applied' } } : parked(input, problem, null);
+  }
+  if (recorded.customerId === null) {
+    invariant('problem' in customer, 'a customer was found but not used');
+    return parked(input, customer.problem, null);
+  }
+  if (recorded.currency === null) return parked(input, 'malformed', 'the event names no currency');
+  if (!currencies.has(recorded.currency))
+    return parked(input, 'unsupported_currency', `the currency is ${recorded.currency}`);
   return { payment: after, due, verdict: { state: 'applied' } };
 }
 
-/** An order moves no money yet, but its refund will need the customer, so a customer that does not exist is said now. */
-function orderWithoutCustomer(payment: Payment, customer: CustomerResolution): Evaluation | null {
+/** Why an order is parked for its customer. It moves no money, but its refund needs the customer, so a wrong one is reported now. */
+function orderWithoutCustomer(payment: Payment, customer: CustomerResolution): ParkReason | null {
   const isOrder = payment.state === 'succeeded' && payment.purpose === 'order' && payment.amountPaid !== 0;
-  if (!isOrder || payment.customerId !== null || !('problem' in customer)) return null;
-  return parked(payment, customer.problem, null);
+  return isOrder && payment.customerId === null && 'problem' in customer ? customer.problem : null;
 }
 
-function parked(payment: Payment, reason: ParkReason, detail: string | null): Evaluation {
-  return { payment, due: [], verdict: { state: 'parked', reason, detail } };
+/** Leaves the payment as it was. But if news of the payment itself is parked, its refunds wait for that news. */
+function parked({ payment, fact }: DecideInput, reason: ParkReason, detail: string | null): Decision {
+  const heardOf = payment.heardOf || fact.kind === 'payment';
+  return { payment: { ...payment, heardOf }, due: [], verdict: { state: 'parked', reason, detail } };
 }
 
-/** The customer that the fact's metadata names, or null. */
+/** The customer that the fact names: by what only the merchant can write, else by its metadata; or null. */
 export function namedCustomer(fact: Fact): string | null {
-  const metadata: WalletMetadata = fact.kind === 'dispute' ? {} : fact.metadata;
+  if (fact.kind === 'payment' && fact.named !== undefined) return fact.named.customerId;
+  const metadata: WalletMetadata = fact.kind === 'payment' || fact.kind === 'refund' ? fact.metadata : {};
   return metadata.wallet_customer_id ?? null;
 }

@@ -2,28 +2,64 @@
  * What a provider's event says about one payment, in one vocabulary for all providers. Adapters make facts from raw
  * bytes; `settle` decides what they mean for a wallet. Amounts are minor units, currencies upper-case ISO 4217.
  */
-export type Fact = PaymentFact | RefundFact | DisputeFact;
+export type Fact = PaymentFact | RefundFact | DisputeFact | MovementFact;
 
-/** The provider's word on who paid, as far as the event has it. */
+/** Who paid, as far as the event tells it. */
 export interface ProviderCustomer {
   readonly id: string | null;
   readonly email: string | null;
   readonly name: string | null;
 }
 
-/** Metadata the merchant put on the payment: only the `wallet_…` keys, as text. Everything else is none of our business. */
+/** The payment's metadata: only the `wallet_…` keys, as text. Other keys are not read. */
 export type WalletMetadata = Readonly<Record<string, string>>;
+
+/** Whose a payment is by what only the merchant's own key can write, and what that stands on. */
+export interface TrustedName {
+  readonly customerId: string;
+  readonly by: 'order' | 'subscription';
+}
+
+/** News of whose the payments of a group are, and the provider's customer who paid them. It tells no money. */
+export interface Naming {
+  readonly groupId: string;
+  readonly named: TrustedName;
+  readonly customer: ProviderCustomer;
+  readonly occurredAt: Date | null;
+}
+
+/** A payment is of a group: it pays an invoice, or it began a subscription. */
+export interface Tie {
+  readonly groupId: string;
+  readonly paymentId: string;
+}
 
 export interface PaymentFact {
   readonly kind: 'payment';
   readonly paymentId: string;
   readonly state: 'pending' | 'failed' | 'succeeded';
-  /** What was really captured; 0 for set-up payments. Null where a pending or failed event does not say. */
+  /** What was really captured; 0 for payments that only set up a means of payment. Null if a pending or failed event has none. */
   readonly amountMinor: number | null;
   readonly currency: string | null;
   readonly customer: ProviderCustomer;
   readonly metadata: WalletMetadata;
   readonly occurredAt: Date | null;
+  /** When the payer tried to pay, if the provider tells this as well as the time of the result. */
+  readonly triedAt?: Date | null;
+  /** The provider's id of the subscription or order to which several payments with the same metadata belong. */
+  readonly seriesId?: string | null;
+  /** Set if it can only be the first payment of its series, since later ones are told in another form. */
+  readonly startsSeries?: true;
+  /** Set if `succeeded` means authorised: if the account captures by hand, only captures count as the money. */
+  readonly isAuthorisation?: true;
+  /** What was authorised and will not be captured, since some API versions tell its release as a refund (Stripe). */
+  readonly uncapturedMinor?: number;
+  /** No payer can have written this name, so it counts for more than any other and teaches a link. */
+  readonly named?: TrustedName;
+  /** It is of an order, subscription or invoice, whose own news may still name its customer. */
+  readonly mayBeNamed?: true;
+  /** What the provider calls several things by that it tells of apart, and this is one of them: the invoice that it pays. */
+  readonly groupId?: string;
 }
 
 export interface RefundFact {
@@ -31,46 +67,119 @@ export interface RefundFact {
   readonly paymentId: string;
   readonly refundId: string;
   readonly state: 'pending' | 'succeeded' | 'failed';
-  /** This one refund's amount. Null means all that is left of the payment; an adapter parks what it cannot tell. */
+  /** The amount of this one refund; null means all that is left of the payment. An adapter parks a refund of unknown amount. */
   readonly amountMinor: number | null;
   readonly currency: string | null;
   readonly customer: ProviderCustomer;
   readonly metadata: WalletMetadata;
   readonly occurredAt: Date | null;
+  /** Set if this is a running total and no single refund. `total`: nothing else tells it. `informs`: single refunds are told too. */
+  readonly role?: 'total' | 'informs';
+  /** Set under API versions in which the release of what was not captured is a refund too (Stripe). */
+  readonly mayBeRelease?: true;
+  /**
+   * Set where a refund may succeed again under its id after it failed, with a reason that its first success did not carry
+   * (Adyen). Null if this news carries none.
+   */
+  readonly reason?: string | null;
+  /** As for a payment, if the refund's object tells it. */
+  readonly uncapturedMinor?: number;
+  /** Set if the payment's id may in truth be the id of this refund, and the payment is not named (Adyen). */
+  readonly mayNameRefund?: true;
+  /** The payment's id is that of its group, whose payment is not known yet (Lemon Squeezy). */
+  readonly ofGroup?: true;
 }
+
+/**
+ * How far a dispute has come, as its provider documents it. A decision of a later stage outranks those of the stages
+ * before it, whatever the times say.
+ */
+export const STAGES = { none: 0, inquiry: 1, chargeback: 2, preArbitration: 3, arbitration: 4 } as const;
+
+export type Stage = (typeof STAGES)[keyof typeof STAGES];
 
 export interface DisputeFact {
   readonly kind: 'dispute';
   readonly paymentId: string;
   readonly disputeId: string;
   /**
-   * `won`: the money is the merchant's again, also if it was lost before. `withdrawn`: it ended without a decision, so a
-   * dispute that was lost stays lost.
+   * `lost` and `won` are decisions, of which the newest counts: lost takes the amount, won takes nothing. `open` and
+   * `withdrawn` (it ended without a decision) never undo one.
    */
   readonly state: 'open' | 'withdrawn' | 'lost' | 'won';
   readonly amountMinor: number | null;
   readonly currency: string | null;
   readonly occurredAt: Date | null;
+  readonly stage?: Stage;
+  /**
+   * `movement`: no object with rounds but money that went back once (a reversal, a chargeback). It stays counted; `won` means
+   * that it was reversed, and a movement `reinstatement` may tell the same. `informs`: refunds and reversals with events of
+   * their own may tell the same money.
+   */
+  readonly role?: 'movement' | 'informs';
+  /** When a dispute of the role `informs` was opened, if that is told: refunds from then on are the same money. */
+  readonly openedAt?: Date | null;
+  /** Set if no round of the dispute takes more than this amount, whatever fees a later round adds (Adyen). */
+  readonly isCap?: true;
 }
 
 /**
- * Why an event cannot be applied now. A parked event is listed by the API with its reason and replayed once the cause
- * is mended; nothing is dropped and nothing is guessed.
+ * What else moves a payment's money or changes its amount. `capture`: money that was authorised comes in. `adjustment`: the
+ * total that is authorised from now on. `end`: nothing more will be captured. `reinstatement`: money of a chargeback comes back.
+ */
+export interface MovementFact {
+  readonly kind: 'movement';
+  readonly paymentId: string;
+  readonly movement: 'capture' | 'adjustment' | 'end' | 'reinstatement';
+  readonly movementId: string;
+  readonly state: 'succeeded' | 'failed';
+  readonly amountMinor: number;
+  readonly currency: string;
+  readonly occurredAt: Date | null;
+  /** As for a refund. */
+  readonly reason?: string | null;
+}
+
+/**
+ * Why an event cannot be applied now. The API lists a parked event with its reason, and it is replayed when the cause is
+ * removed; nothing is dropped and nothing is guessed.
  */
 export const PARK_REASONS = {
   malformed: 'The body is not what the provider documents; see the detail.',
   wrong_mode: "The event is a test event at a live source, or the reverse. Check the provider's webhook settings.",
   unknown_amount: 'The event does not say how much. Look the payment up at the provider, then credit by hand.',
   unsupported_currency: 'No wallet exists in this currency. Add it to WALLET_CURRENCIES, then replay.',
+  unknown_currency:
+    'Its unit is not known: the code is none of ISO 4217, or the provider does not document it. No setting mends that; decide by hand.',
   unknown_customer: 'The metadata names a customer that does not exist. Create or correct it, then replay.',
   customer_mismatch:
     'The payment names another customer than the one its early refund went to. Mend it by hand, with adjustments.',
+  named_late:
+    'Your own order or subscription names another customer, and this payment was posted or assigned before that came. Reassign the payment, then dismiss this.',
   no_customer: 'Neither metadata nor provider say whose payment it is. Set wallet_customer_id, then replay.',
   unknown_payment:
-    'The success of its payment never arrived. Resend that from the provider, and this event is applied with it.',
+    'The success of its payment never arrived, so nobody can say what it undoes. Resend that from the provider, and this event is applied with it.',
   invalid_metadata: 'A wallet_… metadata value is not usable; see the detail.',
+  bad_token:
+    'Its wallet_token is not usable; see the detail. Decide by hand, or replay it with the customer whose payment it is: what was paid counts then.',
+  token_used:
+    'Another payment has used its wallet_token. Decide by hand, or replay it with the customer whose payment it is: what was paid counts then.',
+  bonus_too_large:
+    'It would grant more than MAX_BONUS_RATIO times what was paid. Decide by hand; or raise the ratio, then replay.',
   currency_mismatch: 'The refund or dispute is in another currency than its payment.',
+  currency_changed:
+    'It was told in another currency before, and entries stand in that one. See which is right, by hand.',
+  contradictory: 'It contradicts what the provider said before; see the detail, and look the payment up there.',
+  overcaptured:
+    'More was captured than authorised. Resend the authorisation or its adjustment, and this is applied with it.',
+  order_not_completed: 'An order was closed unpaid; see which of its payments the provider refunds, and dismiss this.',
+  handled_by_hand:
+    'Somebody handled this by hand before, in another state or with an unknown amount. Correct the wallet, then resolve it with the entry or amount.',
   balance_limit: 'The balance would pass the largest amount a wallet can hold.',
+  foreign_account:
+    "The event is of another account at the provider than its source's. Store a source for that account, or add the account to the source, then replay.",
+  known_at_another_source:
+    'The payment was posted by another source of the same account, which goes on with it. Dismiss this event.',
   source_missing: 'The source it came in by is not configured any more. Configure it again, then replay.',
   manual_correction:
     'What became of the money cannot be settled from this event; see the detail, then correct it by hand.',

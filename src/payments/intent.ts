@@ -7,12 +7,12 @@ const OBEYS_CUSTOMER_ALONE =
   'its source obeys wallet_customer_id alone, since a payer may have written wallet_purpose or wallet_credit_amount; if ' +
   'only your server can, set metadata of the source to all and replay; else decide by hand what was paid for, and dismiss it';
 
-/** What a source makes of its payments' metadata. */
+/** The settings of a source for its payments' metadata. */
 export type IntentRules = Pick<SourceRules, 'defaultPurpose' | 'metadata'>;
 
 /**
- * What a payment that succeeded is for. The first news of its success decides, by the rules of that day: a repeat or a
- * replay under other rules neither changes it nor is refused for its metadata.
+ * What a payment that succeeded is for. The first news of its success decides, by the rules of that time: a repeat or a
+ * replay under other rules does not change it and is not parked for its metadata.
  * @returns the intent, or a text that says which value is not usable
  */
 export function intentOf(payment: Payment, fact: PaymentFact, rules: IntentRules): PaymentIntent | string {

@@ -1,12 +1,15 @@
+import { array, bigint, nullable, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { Payment } from './payment.ts';
-import { PAYMENT_COLUMNS, type PaymentRow, toPayment } from './store.ts';
+import { LISTED } from './tables.ts';
 
 export interface PaymentQuery {
   readonly state: Payment['state'] | null;
   readonly customerId: string | null;
   readonly sourceId: string | null;
-  /** Only payments first heard of at this time or later; null for all. */
+  /** Only payments that were first heard of at this time or later; null for all. */
   readonly since: Date | null;
   readonly pageSize: number;
   /** From 0. */
@@ -15,16 +18,16 @@ export interface PaymentQuery {
 
 /** A payment without its refunds and disputes. */
 export interface ListedPayment {
-  readonly payment: Omit<Payment, 'parts'>;
+  readonly payment: Omit<Payment, 'parts' | 'movements' | 'isUnread' | 'handled'>;
   readonly provider: string;
   /** When it was first heard of. */
   readonly createdAt: Date;
 }
 
 /**
- * A page of the merchant's payments, newest first. Each source's payments are read backwards in time along their index, as
- * far as the page or `since` reaches, and then merged. State and customer have no index of their own: they change while a
- * payment is applied, which would make every application write to all indexes. So `since` bounds what a rare one costs.
+ * A page of the merchant's payments, newest first. The payments of each source are read backwards in time by their index, as
+ * far as the page or `since` reaches, and then merged. State and customer have no index: they change when an event is applied,
+ * and each change would write to all indexes. So a search for a rare state reads much, and `since` limits how much.
  */
 export async function listPayments(
   db: Queryable,
@@ -32,41 +35,58 @@ export async function listPayments(
   { state, customerId, sourceId, since, pageSize, pageNumber }: PaymentQuery,
 ): Promise<ListedPayment[]> {
   const sourceIds = sourceId === null ? await sourcesWithPayments(db, merchantId) : [sourceId];
-  const { rows } = await db.query<PaymentRow & { provider: string; created_at: Date }>(LIST_PAYMENTS, [
+  const listed = await LIST_PAYMENTS.all(db, {
     merchantId,
     sourceIds,
-    since?.toISOString() ?? '-infinity',
+    since,
     state,
     customerId,
     pageSize,
-    pageSize * pageNumber,
-  ]);
-  return rows.map((row) => ({ payment: toPayment(row, []), provider: row.provider, createdAt: row.created_at }));
+    offset: pageSize * pageNumber,
+  });
+  return listed.map(({ provider, createdAt, ...payment }) => ({ payment, provider, createdAt }));
 }
 
-const LIST_PAYMENTS = `
-  select p.*
-  from unnest($2::text[]) as s (source_id)
-  cross join lateral (
-    select ${PAYMENT_COLUMNS}, p.provider, p.created_at from payment p
-    where p.merchant_id = $1 and p.source_id = s.source_id and p.created_at >= $3::timestamptz
-      and ($4::text is null or p.state = $4) and ($5::text is null or p.customer_id = $5)
-    order by p.created_at desc, p.payment_id desc
-    limit $6::bigint + $7::bigint) p
-  order by p.created_at desc, p.source_id, p.payment_id desc
-  limit $6 offset $7`;
+const LIST_PAYMENTS = statement({
+  params: {
+    merchantId: text,
+    sourceIds: array(text),
+    since: nullable(timestamptz),
+    state: nullable(text),
+    customerId: nullable(text),
+    pageSize: bigint,
+    offset: bigint,
+  },
+  row: LISTED,
+  text: (p) => `
+    select p.*
+    from unnest(${p.sourceIds}::text[]) as s (source_id)
+    cross join lateral (
+      select ${columns(LISTED, 'p')} from payment p
+      where p.merchant_id = ${p.merchantId} and p.source_id = s.source_id
+        and p.created_at >= coalesce(${p.since}::timestamptz, '-infinity')
+        and (${p.state}::text is null or p.state = ${p.state})
+        and (${p.customerId}::text is null or p.customer_id = ${p.customerId})
+      order by p.created_at desc, p.payment_id desc
+      limit ${p.pageSize}::bigint + ${p.offset}::bigint) p
+    order by p.created_at desc, p.source_id, p.payment_id desc
+    limit ${p.pageSize} offset ${p.offset}`,
+});
 
-/** Every source of the merchant that ever told of a payment, also one that is not configured any more. */
+/** Every source of the merchant that has payments, also one that is not configured any more. */
 export async function sourcesWithPayments(db: Queryable, merchantId: string): Promise<string[]> {
-  const { rows } = await db.query<{ source_id: string }>(
-    `with recursive known (source_id) as (
-       (select source_id from payment where merchant_id = $1 order by source_id limit 1)
-       union all
-       select (select p.source_id from payment p where p.merchant_id = $1 and p.source_id > known.source_id
-         order by p.source_id limit 1)
-       from known where known.source_id is not null)
-     select source_id from known where source_id is not null`,
-    [merchantId],
-  );
-  return rows.map((row) => row.source_id);
+  return (await SOURCES_WITH_PAYMENTS.all(db, { merchantId })).map(({ sourceId }) => sourceId);
 }
+
+const SOURCES_WITH_PAYMENTS = statement({
+  params: { merchantId: text },
+  row: { sourceId: text },
+  text: ({ merchantId }) => `
+    with recursive known (source_id) as (
+      (select source_id from payment where merchant_id = ${merchantId} order by source_id limit 1)
+      union all
+      select (select p.source_id from payment p where p.merchant_id = ${merchantId} and p.source_id > known.source_id
+        order by p.source_id limit 1)
+      from known where known.source_id is not null)
+    select source_id from known where source_id is not null`,
+});

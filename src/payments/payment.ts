@@ -1,10 +1,10 @@
-import { invariant } from '../errors.ts';
-import type { DisputeFact, Fact, PaymentFact, RefundFact } from './fact.ts';
-import type { Purpose, RefundPolicy } from './purpose.ts';
+import type { KeyVersion } from '../ledger/keys.ts';
+import type { Fact, MovementFact, TrustedName } from './fact.ts';
+import type { CaptureRule, Purpose, RefundPolicy } from './purpose.ts';
+import type { PartState, Report } from './report.ts';
 
 /**
- * The life of one payment: everything its events said, whatever the order they came in, and what the wallet has
- * received on its account so far.
+ * One payment: everything that its events told, in whatever order they came, and what the wallet has received for it so far.
  */
 export interface Payment {
   readonly merchantId: string;
@@ -14,112 +14,117 @@ export interface Payment {
   readonly state: 'unknown' | 'pending' | 'failed' | 'succeeded';
   readonly purpose: Purpose | null;
   readonly customerId: string | null;
-  /** What its refunds do, as its source had it when the payment was first heard of. */
+  /** Who named that customer where no payer could have; null if the payment itself or a link did. */
+  readonly namedBy: NamedBy | null;
+  /** The invoice that it pays, by the provider's id; null if none was told. */
+  readonly groupId: string | null;
+  /** What its refunds do, by the setting of its source when the payment was first heard of. */
   readonly refunds: RefundPolicy;
+  /** Whether its authorisation counts as the money, by the setting of its source when the payment was first heard of. */
+  readonly capture: CaptureRule;
   readonly currency: string | null;
+  /** What was captured if that is told, else what was paid at once. */
   readonly amountPaid: number | null;
-  /** What a top-up grants where the metadata says other than the amount paid. */
+  /** What a top-up grants, if the metadata says another amount than was paid. */
   readonly creditAmount: number | null;
-  /** The wait for the payment of an early refund is over; the refund counts as an order's. */
+  /** The hash of the token whose terms it follows; null if it follows none. */
+  readonly tokenHash: string | null;
+  /** What must be paid by these terms before anything is credited. */
+  readonly agreedAmount: number | null;
+  /** A refund came before its payment and has waited for the longest time; it counts as the refund of an order. */
   readonly waitedOut: boolean;
+  /** News of the payment itself has come and is parked; its refunds wait for that. */
+  readonly heardOf: boolean;
+  /** When it succeeded, by the provider's earliest time, in milliseconds; null if that is not told. */
+  readonly paidAt: number | null;
   /** What the wallet holds of the payment itself, net, by entries written. */
   readonly postedCredit: number;
   /** How many entries the payment itself has caused; it numbers their keys. */
   readonly postings: number;
-  /** Refunds and disputes in the order in which they settled; what is pending or open keeps its place until it settles. */
+  /** How the keys of its entries are made; fixed when it was first stored. */
+  readonly keyVersion: KeyVersion;
+  /** The source it was adopted from, whose id stays in the keys of its entries; null if its own source's id does. */
+  readonly keySource: string | null;
+  /** The former release stored it, or parts of it, so its events must be read again. */
+  readonly isUnread: boolean;
+  /** How often it was given to another customer by hand. After that no customer named in its events counts any more. */
+  readonly moves: number;
+  /** Refunds and disputes in the order in which they settled; those that are pending or open keep their place until then. */
   readonly parts: readonly PaymentPart[];
+  /** Captures and other movements, which have no entries of their own. */
+  readonly movements: readonly Movement[];
+  /** What its dismissed events told, which a person handled by hand. */
+  readonly handled: readonly Handled[];
 }
+
+type NamedBy = TrustedName['by'] | 'operator';
 
 export interface PaymentPart {
   readonly kind: 'refund' | 'dispute';
   readonly partId: string;
   readonly ordinal: number;
+  readonly role: PartRole;
   readonly state: PartState;
   /** Null for a refund of all that is left. */
   readonly amountMinor: number | null;
   readonly currency: string | null;
-  /** Credited to the wallet on its account, net of what was taken back again. */
+  /** Credited to the wallet for this part, net of what was taken back again. */
   readonly postedCredit: number;
-  /** Taken from the wallet on its account, net of what was given back again. */
+  /** Taken from the wallet for this part, net of what was given back again. */
   readonly postedTake: number;
   readonly postings: number;
-}
-
-export type PartState = 'pending' | 'succeeded' | 'failed' | 'open' | 'withdrawn' | 'lost' | 'won';
-
-/** What the payment's metadata asks for; null where it is silent. */
-export interface PaymentIntent {
-  readonly purpose: Purpose;
-  readonly creditAmount: number | null;
+  /** All reports of it; `state` and `amountMinor` follow from them. */
+  readonly reports: readonly Report[];
+  /** When a dispute of the role `informs` was opened, in milliseconds. */
+  readonly openedAt: number | null;
 }
 
 /**
- * States only move up these ranks. Providers reorder and repeat, and their timestamps are no tie-breaker: a refund that
- * failed after it succeeded stays failed when the news of its success arrives late.
+ * `object`: a refund or dispute of which the newest report counts. `total`: a sum of refunds that only grows. `movement`:
+ * money that went back once. `informs`: a dispute, or a sum of refunds, that may tell the same money as other parts.
  */
-const PAYMENT_RANK = { unknown: 0, pending: 1, failed: 2, succeeded: 3 } as const;
-const PART_RANK = { pending: 0, open: 0, withdrawn: 1, succeeded: 2, lost: 2, failed: 3, won: 3 } as const;
+export type PartRole = 'object' | 'total' | 'movement' | 'informs';
 
-/** The payment after a fact about it. Recording a fact twice, or facts in another order, ends in the same amounts. */
-export function record(payment: Payment, fact: Fact, intent: PaymentIntent | null): Payment {
-  invariant(fact.paymentId === payment.paymentId, 'a fact recorded on another payment');
-  if (fact.kind === 'payment') return recordPayment(payment, fact, intent);
-  return { ...payment, parts: recordPart(payment.parts, fact) };
+export interface Movement {
+  readonly kind: MovementFact['movement'] | 'authorisation' | 'uncaptured';
+  readonly movementId: string;
+  readonly state: PartState;
+  readonly amountMinor: number;
+  readonly currency: string | null;
+  readonly reports: readonly Report[];
 }
 
-function recordPayment(payment: Payment, fact: PaymentFact, intent: PaymentIntent | null): Payment {
-  if (PAYMENT_RANK[fact.state] < PAYMENT_RANK[payment.state]) return payment;
-  if (fact.state !== 'succeeded') {
-    return { ...payment, state: fact.state, currency: fact.currency ?? payment.currency };
-  }
-  const amountPaid = Math.max(fact.amountMinor ?? 0, payment.amountPaid ?? 0);
-  // What the first news of the success said the payment is for, counts; without that, nothing moves.
-  const meant = payment.purpose !== null || intent === null ? {} : intent;
-  return {
-    ...payment,
-    ...meant,
-    state: 'succeeded',
-    amountPaid,
-    currency: payment.state === 'succeeded' ? payment.currency : fact.currency,
-  };
+/** One movement, or the payment itself, that a person handled by hand. */
+export interface Handled {
+  readonly eventId: string;
+  readonly fact: Fact;
+  /** What the payment was for, if this is the payment's success and tells it. */
+  readonly intent: PaymentIntent | null;
+  readonly customerId: string | null;
+  /** What was credited or debited by hand, in minor units; 0 if nothing was owed, null if nobody told the amount. */
+  readonly amountMinor: number | null;
+  /** The entry by which it was done. */
+  readonly entryId: string | null;
+  readonly note: string | null;
+  readonly handledAt: Date;
 }
 
-function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFact): PaymentPart[] {
-  const partId = fact.kind === 'refund' ? fact.refundId : fact.disputeId;
-  const known = parts.find((part) => part.kind === fact.kind && part.partId === partId);
-  if (known === undefined) {
-    const { kind, state, amountMinor, currency } = fact;
-    const ordinal = parts.length;
-    return [
-      ...parts,
-      { kind, partId, ordinal, state, amountMinor, currency, postedCredit: 0, postedTake: 0, postings: 0 },
-    ];
-  }
-  const next: PaymentPart = {
-    ...known,
-    state: PART_RANK[fact.state] > PART_RANK[known.state] ? fact.state : known.state,
-    amountMinor: largest(known.amountMinor, fact.amountMinor),
-    currency: known.currency ?? fact.currency,
-  };
-  // A dispute lost after a refund of the same money has nothing left to take, however long ago it was opened.
-  const settlesNow = PART_RANK[known.state] < PART_RANK.lost && PART_RANK[next.state] >= PART_RANK.lost;
-  const inOrder = settlesNow
-    ? [...parts.filter((part) => part !== known), next]
-    : parts.map((part) => (part === known ? next : part));
-  return inOrder.map((part, ordinal) => ({ ...part, ordinal }));
+/** What the wallet should have received for a payment, divided by cause. All amounts are zero or more. */
+export interface Target {
+  readonly credit: number;
+  /** One for each part of the payment, in the same order. */
+  readonly parts: readonly { readonly credit: number; readonly take: number }[];
 }
 
-function largest(a: number | null, b: number | null): number | null {
-  if (a === null || b === null) return a ?? b;
-  return Math.max(a, b);
+/** What the payment's metadata asks for; null for what it does not say. The last two come from the terms of a token. */
+export interface PaymentIntent {
+  readonly purpose: Purpose;
+  readonly creditAmount: number | null;
+  readonly tokenHash?: string;
+  readonly agreedAmount?: number | null;
 }
 
-/** `after` as if nothing had been posted since `before`: what was learned stays, what was posted does not count. */
-export function withoutPostings(after: Payment, before: Payment): Payment {
-  const parts = after.parts.map((part) => {
-    const earlier = before.parts.find((one) => one.kind === part.kind && one.partId === part.partId);
-    const { postedCredit, postedTake, postings } = earlier ?? { postedCredit: 0, postedTake: 0, postings: 0 };
-    return { ...part, postedCredit, postedTake, postings };
-  });
-  return { ...after, parts, postedCredit: before.postedCredit, postings: before.postings };
+/** Whether the payment has moved money yet; from then on it belongs to its customer. */
+export function hasPostings({ postings, parts }: Payment): boolean {
+  return postings > 0 || parts.some((part) => part.postings > 0);
 }

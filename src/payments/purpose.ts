@@ -1,11 +1,11 @@
-/** What a payment is for whose metadata has no `wallet_purpose`. */
+/** What a payment can be for. A source has one of them as default, for payments whose metadata has no `wallet_purpose`. */
 export const PURPOSES = ['topup', 'order', 'none'] as const;
 
 export type Purpose = (typeof PURPOSES)[number];
 
 /**
- * Which `wallet_…` metadata of a payment is obeyed: `all` of it, or `customer`: `wallet_customer_id` alone, where payers
- * can write metadata themselves and could so grant themselves credit.
+ * Which `wallet_…` metadata of a payment is obeyed. `all`: all of it. `customer`: only `wallet_customer_id` and `wallet_token`,
+ * for providers at which payers can write metadata and could so grant themselves credit.
  */
 export const METADATA_RULES = ['all', 'customer'] as const;
 
@@ -17,17 +17,26 @@ export const REFUND_POLICIES = ['auto', 'credit', 'reverse', 'ignore'] as const;
 export type RefundPolicy = (typeof REFUND_POLICIES)[number];
 
 /**
- * Whose a payment is that names no customer: `create`: the customer linked with the provider's, made if there is none;
- * `linked`: only one that is linked already; `named`: nobody's, it must be named.
+ * Who owns a payment that names no customer. `create`: the customer that is linked with the provider's customer, made if there
+ * is none. `linked`: only one that is linked already. `named`: nobody; the metadata must name the customer.
  */
 export const CUSTOMER_LINK_RULES = ['create', 'linked', 'named'] as const;
 
 export type CustomerLinkRule = (typeof CUSTOMER_LINK_RULES)[number];
 
-/** What a source makes of its payments. */
+/**
+ * How an account captures what was authorised. `automatic`: the authorisation counts as the money. `manual`: the merchant
+ * captures, at once or in parts, and only captures count as the money.
+ */
+export const CAPTURE_RULES = ['automatic', 'manual'] as const;
+
+export type CaptureRule = (typeof CAPTURE_RULES)[number];
+
+/** The settings of a source that decide what its payments do. */
 export interface SourceRules {
   readonly defaultPurpose: Purpose;
   readonly metadata: MetadataRule;
   readonly refunds: RefundPolicy;
   readonly customerLinkRule: CustomerLinkRule;
+  readonly capture: CaptureRule;
 }

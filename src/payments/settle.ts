@@ -1,45 +1,75 @@
 import type { EventType } from '../ledger/entry.ts';
-import { proportionMinor } from '../money.ts';
-import type { Payment, PaymentPart } from './payment.ts';
+import { type PostingCause, paymentKey } from '../ledger/keys.ts';
+import { exceeds, proportionMinor, type Rate } from '../money.ts';
+import { authorisedAtFirst, authorisedMinor, awaitsCaptures } from './captures.ts';
+import { countedAmounts, isForeign } from './counted.ts';
+import { type Net, netOfHandled } from './handled.ts';
+import type { Payment, PaymentPart, Target } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
-
-/** What the wallet should have received from a payment, by what caused it. All amounts are zero or more. */
-export interface Target {
-  readonly credit: number;
-  /** One for each part of the payment, in the same order. */
-  readonly parts: readonly { readonly credit: number; readonly take: number }[];
-}
 
 /**
  * Says what a wallet should have received from a payment, given all that is known of it. A pure function of the facts:
  * the job posts the difference to what it has posted, so any order of the same facts ends in the same balance and a
- * repeated fact changes nothing. README.md beside this file has the table in words.
+ * repeated fact changes nothing. docs/payments.md has the rules in words.
  *
- * Refunds and lost disputes of the same money are netted: together they never undo more than was paid, and undoing all
- * of it takes exactly what was granted.
+ * What is taken back is, of what was granted, the share of `taken` in what was paid:
+ * taken = min(paid, refunds + max(0, chargebacks and reversals - reinstatements)).
  */
 export function settle(payment: Payment, policy: RefundPolicy): Target {
+  return payment.handled.length === 0 ? targetOf(payment, policy) : net(payment, policy).target;
+}
+
+/** Whether it is unclear what to post beside what was handled by hand, so that a person must decide. */
+export function isUnsettleable(payment: Payment, policy: RefundPolicy): boolean {
+  return payment.handled.length > 0 && net(payment, policy).isUnclear;
+}
+
+function net(payment: Payment, policy: RefundPolicy): Net {
+  return netOfHandled(payment, (life, granted) => targetOf(life, policy, granted));
+}
+
+/** @param given what was granted, if that differs from what the payment tells */
+function targetOf(payment: Payment, policy: RefundPolicy, given?: number): Target {
   const isPaid = payment.state === 'succeeded';
   const paid = isPaid ? (payment.amountPaid ?? 0) : 0;
-  const granted = isPaid && payment.purpose === 'topup' && paid > 0 ? (payment.creditAmount ?? paid) : 0;
-  // The amount of a payment that never showed up is unknown, and so is no bound.
-  const undoable = isPaid ? paid : payment.waitedOut && payment.state === 'unknown' ? Number.MAX_SAFE_INTEGER : 0;
+  const granted = given ?? (isPaid && payment.purpose === 'topup' ? grantedBy(payment, paid) : 0);
+  // A payment that never arrived has no known amount, so it sets no limit.
+  const bound = isPaid ? paid : payment.waitedOut ? Number.MAX_SAFE_INTEGER : 0;
+  const amounts = countedAmounts(payment, paid);
   const effects = payment.parts.map((part) => effectOf(payment, part, policy));
-  const parts = payment.parts.map(() => ({ credit: 0, take: 0 }));
-  let undone = 0;
-  // Credits come first, each kind in the order in which its parts settled: so the sum does not depend on which arrived
-  // before which, and what one part took is not shifted to another by later news.
-  for (const kind of ['credit', 'take'] as const) {
-    for (const [index, part] of payment.parts.entries()) {
-      if (effects[index] !== kind) continue;
-      const amount = Math.min(part.amountMinor ?? paid, undoable - undone);
-      const before = undone;
-      undone += amount;
-      const take = kind === 'take' ? takenBack(granted, undone, paid) - takenBack(granted, before, paid) : 0;
-      parts[index] = { credit: kind === 'credit' ? amount : 0, take };
-    }
-  }
-  return { credit: granted, parts };
+  const left = { credit: bound, take: bound };
+  // In the order in which the parts settled, so that later news does not shift what one part took to another.
+  const parts = payment.parts.map((_, index) => {
+    const effect = effects[index] ?? 'none';
+    if (effect === 'none') return { credit: 0, take: 0 };
+    const amount = Math.min(amounts[index] ?? 0, left[effect]);
+    const undone = bound - left[effect];
+    left[effect] -= amount;
+    if (effect === 'credit') return { credit: amount, take: 0 };
+    return { credit: 0, take: takenBack(granted, undone + amount, paid) - takenBack(granted, undone, paid) };
+  });
+  return handedOver(payment, { credit: granted, parts });
+}
+
+/** What a top-up grants for what was paid. Of a bonus pack it is the same share as was captured of what was authorised. */
+function grantedBy(payment: Payment, paid: number): number {
+  const { agreedAmount, creditAmount } = payment;
+  // By the terms of a token there is one price: nothing is granted for a part of it while more captures may come.
+  if (agreedAmount !== null && paid < agreedAmount && awaitsCaptures(payment)) return 0;
+  if (paid === 0 || creditAmount === null) return paid;
+  return proportionMinor(creditAmount, paid, priceOf(payment, paid));
+}
+
+/** The price for which the whole `creditAmount` is granted: what was authorised, of which less may be captured. */
+function priceOf(payment: Payment, paid: number): number {
+  return Math.max(authorisedAtFirst(payment) ?? 0, authorisedMinor(payment) ?? 0, paid);
+}
+
+/** Whether a top-up would grant more than `most` times its price. */
+export function grantsTooMuch(payment: Payment, most: Rate): boolean {
+  const { amountPaid, creditAmount, purpose } = payment;
+  if (amountPaid === null || amountPaid === 0 || creditAmount === null || purpose !== 'topup') return false;
+  return exceeds(creditAmount, priceOf(payment, amountPaid), most);
 }
 
 /** How much of `granted` is to be taken back once `undone` of `paid` is undone: in proportion, rounded for the customer. */
@@ -47,12 +77,34 @@ function takenBack(granted: number, undone: number, paid: number): number {
   return paid === 0 ? 0 : proportionMinor(granted, undone, paid);
 }
 
+/**
+ * If two families of events tell the same money, what the first one posted stays posted: the entries of a part that informs
+ * pass to the part that takes its place. So no customer gets money back and loses it again at the same moment.
+ */
+function handedOver(payment: Payment, target: Target): Target {
+  const parts = target.parts.map((part) => ({ ...part }));
+  for (const side of ['credit', 'take'] as const) {
+    const posted = payment.parts.map((part) => (side === 'credit' ? part.postedCredit : part.postedTake));
+    const excess = (index: number) => (posted[index] ?? 0) - (parts[index]?.[side] ?? 0);
+    for (const [from, informing] of parts.entries()) {
+      if (payment.parts[from]?.role !== 'informs') continue;
+      for (const [to, moving] of parts.entries()) {
+        if (payment.parts[to]?.role === 'informs') continue;
+        const shift = Math.max(0, Math.min(excess(from), -excess(to)));
+        informing[side] += shift;
+        moving[side] -= shift;
+      }
+    }
+  }
+  return { ...target, parts };
+}
+
 function effectOf(payment: Payment, part: PaymentPart, policy: RefundPolicy): 'none' | 'credit' | 'take' {
-  const isSettled = payment.state === 'succeeded' || (payment.state === 'unknown' && payment.waitedOut);
-  if (!isSettled || isForeign(payment, part)) return 'none';
-  const purpose: Purpose = payment.state === 'unknown' ? 'order' : (payment.purpose ?? 'none');
-  if (part.kind === 'dispute') return part.state === 'lost' && purpose === 'topup' ? 'take' : 'none';
-  if (part.state !== 'succeeded' || purpose === 'none') return 'none';
+  const isPaid = payment.state === 'succeeded';
+  if (!(isPaid || payment.waitedOut) || isForeign(payment, part)) return 'none';
+  const purpose: Purpose = isPaid ? (payment.purpose ?? 'none') : 'order';
+  if (part.kind === 'dispute') return purpose === 'topup' ? 'take' : 'none';
+  if (purpose === 'none') return 'none';
   switch (policy) {
     case 'ignore':
       return 'none';
@@ -65,11 +117,6 @@ function effectOf(payment: Payment, part: PaymentPart, policy: RefundPolicy): 'n
   }
 }
 
-/** A part in another currency than its payment cannot be set off against it; its event is parked instead. */
-export function isForeign(payment: Payment, part: Pick<PaymentPart, 'currency'>): boolean {
-  return part.currency !== null && payment.currency !== null && part.currency !== payment.currency;
-}
-
 /** One entry to write on account of a payment. */
 export interface DuePosting {
   /** The index of the part that causes it, or null for the payment itself. */
@@ -77,9 +124,9 @@ export interface DuePosting {
   readonly isCredit: boolean;
   readonly eventType: EventType;
   readonly amountMinor: number;
-  /** The part's own where it has one: what a refund gave before its payment showed up in another is undone in the same. */
+  /** The part's own currency if it has one: what a refund gave before its payment arrived is taken back in the same currency. */
   readonly currency: string | null;
-  /** Follows the payment's id, so that the ledger's unique key refuses a second posting of the same thing. */
+  /** The entry's idempotency key, by which the ledger refuses a second posting of the same thing. */
   readonly key: string;
   readonly referenceObjectId: string;
 }
@@ -93,8 +140,8 @@ export function postingsDue(payment: Payment, target: Target): { due: readonly D
   let postings = payment.postings;
   const delta = target.credit - payment.postedCredit;
   if (delta !== 0) {
-    const key = numbered(`payment_${payment.paymentId}`, postings);
     postings += 1;
+    const key = paymentKey(payment.keyVersion, causeOf(payment), postings);
     due.push({
       part: null,
       ...signed(delta, 'payment', 'payment_reversal'),
@@ -105,24 +152,25 @@ export function postingsDue(payment: Payment, target: Target): { due: readonly D
   }
   const parts = payment.parts.map((part, index) => {
     const goal = target.parts[index] ?? { credit: 0, take: 0 };
-    const base = `${part.kind}_${payment.paymentId}_${part.partId}`;
     let count = part.postings;
     const add = (change: number, up: EventType, down: EventType) => {
       if (change === 0) return;
+      count += 1;
       due.push({
         part: index,
         ...signed(change, up, down),
         currency: part.currency ?? payment.currency,
-        key: numbered(base, count),
+        key: paymentKey(payment.keyVersion, causeOf(payment, part), count),
         referenceObjectId: part.partId,
       });
-      count += 1;
     };
     add(goal.credit - part.postedCredit, 'refund', 'refund_reversal');
     const [giveBack, take]: [EventType, EventType] =
       part.kind === 'dispute' ? ['dispute_reversal', 'dispute'] : ['payment', 'payment_reversal'];
     add(part.postedTake - goal.take, giveBack, take);
-    return { ...part, postedCredit: goal.credit, postedTake: goal.take, postings: count };
+    // The currency of its first entry is the part's own from now on.
+    const currency = count > part.postings ? (part.currency ?? payment.currency) : part.currency;
+    return { ...part, currency, postedCredit: goal.credit, postedTake: goal.take, postings: count };
   });
   return { due, after: { ...payment, postedCredit: target.credit, postings, parts } };
 }
@@ -131,17 +179,18 @@ function signed(change: number, up: EventType, down: EventType) {
   return { isCredit: change > 0, eventType: change > 0 ? up : down, amountMinor: Math.abs(change) };
 }
 
-/** The first entry has the plain key; what undoes or adds to it later is numbered from 2, by a mark that ids do not have. */
-function numbered(base: string, count: number): string {
-  return count === 0 ? base : `${base}#${count + 1}`;
+function causeOf({ sourceId: ownSource, keySource, paymentId }: Payment, part?: PaymentPart): PostingCause {
+  const sourceId = keySource ?? ownSource;
+  if (part === undefined) return { sourceId, kind: 'payment', paymentId };
+  return { sourceId, kind: part.kind, paymentId, partId: part.partId };
 }
 
-/** The keys of all entries a payment has caused so far. */
-export function postedKeys(payment: Payment): string[] {
-  const keys = (base: string, count: number) => Array.from({ length: count }, (_, index) => numbered(base, index));
-  const own = keys(`payment_${payment.paymentId}`, payment.postings);
-  return [
-    ...own,
-    ...payment.parts.flatMap((part) => keys(`${part.kind}_${payment.paymentId}_${part.partId}`, part.postings)),
-  ];
+/**
+ * The keys of all entries a payment has caused so far.
+ * @param version given if it differs from the payment's, for entries that a process of the former release may have posted
+ */
+export function postedKeys(payment: Payment, version = payment.keyVersion): string[] {
+  const keys = (postings: number, part?: PaymentPart) =>
+    Array.from({ length: postings }, (_, index) => paymentKey(version, causeOf(payment, part), index + 1));
+  return [...keys(payment.postings), ...payment.parts.flatMap((part) => keys(part.postings, part))];
 }

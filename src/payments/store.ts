@@ -1,255 +1,200 @@
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
+import { text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { assignments, columns, matches, omit, type Row } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import type { PartState, Payment, PaymentPart } from './payment.ts';
-import type { Purpose, RefundPolicy } from './purpose.ts';
+import { KEY_VERSION } from '../ledger/keys.ts';
+import { readHandled } from './handled-store.ts';
+import type { Payment } from './payment.ts';
+import type { CaptureRule, RefundPolicy } from './purpose.ts';
+import {
+  assemble,
+  MOVEMENT,
+  OWN_PAYMENT_KEY,
+  PART,
+  PAYMENT,
+  PAYMENT_KEY,
+  type PaymentKey,
+  paymentKeyText,
+} from './tables.ts';
 
-export interface PaymentKey {
-  readonly merchantId: string;
-  readonly sourceId: string;
-  readonly paymentId: string;
+/** A payment, with the settings of its source that apply if it is new. */
+export interface OpenedPayment extends PaymentKey {
+  readonly provider: string;
+  readonly refunds: RefundPolicy;
+  readonly capture: CaptureRule;
 }
 
-export function paymentKeyText({ merchantId, sourceId, paymentId }: PaymentKey): string {
-  return `${merchantId}\0${sourceId}\0${paymentId}`;
+export interface LockedPayments {
+  /** Keys of those that were not heard of before. */
+  readonly opened: ReadonlySet<string>;
+  /** The payments by {@link paymentKeyText}; to be read when everything that belongs to them is written. */
+  read(): Promise<Map<string, Payment>>;
 }
 
 /**
- * Locks the lives of these payments in sorted order, opening those not heard of before, and returns them by
- * {@link paymentKeyText}. Payments are always locked before wallets, so that two batches cannot deadlock.
+ * Locks these payments in sorted order, and creates those that were not heard of before.
+ * Payments are always locked before wallets, so that two batches cannot deadlock.
  */
-export async function lockPayments(
-  tx: Tx,
-  keys: readonly (PaymentKey & { provider: string; refunds: RefundPolicy })[],
-  now: Date,
-): Promise<Map<string, Payment>> {
+export async function lockPayments(tx: Tx, keys: readonly OpenedPayment[], now: Date): Promise<LockedPayments> {
   const unique = [...new Map(keys.map((key) => [paymentKeyText(key), key])).values()];
-  if (unique.length === 0) return new Map();
-  const columns = [
-    unique.map((key) => key.merchantId),
-    unique.map((key) => key.sourceId),
-    unique.map((key) => key.paymentId),
-  ];
-  await tx.query(OPEN_PAYMENTS, [
-    ...columns,
-    unique.map((key) => key.provider),
-    now.toISOString(),
-    unique.map((key) => key.refunds),
-  ]);
-  const { rows: payments } = await tx.query<PaymentRow>(LOCK_PAYMENTS, columns);
-  const { rows: parts } = await tx.query<PartRow>(READ_PARTS, columns);
-  return assemble(payments, parts);
+  const opened = new Set<string>();
+  const payments = await ofEachMerchant(unique, async (merchantId, own) => {
+    for (const one of await OPEN_PAYMENTS.all(tx, { merchantId, payments: own, now })) opened.add(paymentKeyText(one));
+    return LOCK_PAYMENTS.all(tx, { merchantId, keys: own });
+  });
+  return { opened, read: () => withHistory(tx, payments, unique) };
 }
 
-const OPEN_PAYMENTS = {
+/** Adds to the payments their refunds, disputes and movements. @returns them by {@link paymentKeyText} */
+export async function withHistory(
+  db: Queryable,
+  payments: readonly Row<typeof PAYMENT.shape>[],
+  keys: readonly PaymentKey[],
+): Promise<Map<string, Payment>> {
+  const parts = await ofEachMerchant(keys, (merchantId, own) => READ_PARTS.all(db, { merchantId, keys: own }));
+  const movements = await ofEachMerchant(keys, (merchantId, own) => READ_MOVEMENTS.all(db, { merchantId, keys: own }));
+  return assemble(payments, { parts, movements, handled: await readHandled(db, keys) });
+}
+
+const OPEN_PAYMENTS = statement({
   name: 'open-payments',
-  text: `
-    insert into payment (merchant_id, source_id, payment_id, provider, refunds, state, created_at, updated_at)
-    select merchant_id, source_id, payment_id, provider, refunds, 'unknown', $5, $5
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $6::text[])
-      as k (merchant_id, source_id, payment_id, provider, refunds)
+  params: {
+    merchantId: text,
+    payments: rowsOf({ ...OWN_PAYMENT_KEY, provider: text, refunds: text, capture: text }),
+    now: timestamptz,
+  },
+  row: PAYMENT_KEY,
+  text: ({ merchantId, payments, now }) => `
+    insert into payment (merchant_id, source_id, payment_id, provider, refunds, capture, state, key_version, created_at, updated_at)
+    select ${merchantId}, source_id, payment_id, provider, refunds, capture, 'unknown', ${KEY_VERSION}, ${now}, ${now}
+    from ${payments('k')}
     order by 1, 2, 3
-    on conflict do nothing`,
-};
+    on conflict do nothing
+    returning ${columns(PAYMENT_KEY)}`,
+});
 
-export const PAYMENT_COLUMNS = `p.merchant_id, p.source_id, p.payment_id, p.state, p.purpose, p.customer_id, p.refunds, p.currency, p.amount_paid,
-  p.credit_amount, p.waited_out, p.posted_credit, p.postings`;
-const PART_COLUMNS = `t.merchant_id, t.source_id, t.payment_id, t.kind, t.part_id, t.ordinal, t.state, t.amount, t.currency,
-  t.posted_credit, t.posted_take, t.postings`;
-const BY_KEYS = `join unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, source_id, payment_id)
-      using (merchant_id, source_id, payment_id)`;
-
-const LOCK_PAYMENTS = {
+const LOCK_PAYMENTS = statement({
   name: 'lock-payments',
-  text: `
-    select ${PAYMENT_COLUMNS} from payment p ${BY_KEYS}
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
+  row: PAYMENT.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(PAYMENT.shape, 'p')}
+    from payment p join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
     order by p.merchant_id, p.source_id, p.payment_id
     for update of p`,
-};
+});
 
-const READ_PARTS = {
+const READ_PARTS = statement({
   name: 'read-payment-parts',
-  text: `select ${PART_COLUMNS} from payment_part t ${BY_KEYS} order by t.ordinal`,
-};
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
+  row: PART.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(PART.shape, 't')}
+    from payment_part t join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
+    order by t.ordinal`,
+});
 
-/** The lives of these payments as they stand, by {@link paymentKeyText}; those not heard of are missing. */
+const READ_MOVEMENTS = statement({
+  name: 'read-payment-movements',
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
+  row: MOVEMENT.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(MOVEMENT.shape, 'm')}
+    from payment_movement m join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
+    order by m.created_at, m.kind, m.movement_id`,
+});
+
+/** These payments, without a lock, by {@link paymentKeyText}; those that were not heard of are left out. */
 export async function readPayments(db: Queryable, keys: readonly PaymentKey[]): Promise<Map<string, Payment>> {
-  const columns = [
-    keys.map((key) => key.merchantId),
-    keys.map((key) => key.sourceId),
-    keys.map((key) => key.paymentId),
-  ];
-  const { rows: payments } = await db.query<PaymentRow>(
-    `select distinct ${PAYMENT_COLUMNS} from payment p ${BY_KEYS}`,
-    columns,
-  );
-  const { rows: parts } = await db.query<PartRow>(
-    `select distinct ${PART_COLUMNS} from payment_part t ${BY_KEYS} order by t.ordinal`,
-    columns,
-  );
-  return assemble(payments, parts);
+  const unique = [...new Map(keys.map((key) => [paymentKeyText(key), key])).values()];
+  const payments = await ofEachMerchant(unique, (merchantId, own) => READ_PAYMENTS.all(db, { merchantId, keys: own }));
+  return withHistory(db, payments, unique);
 }
 
-/** Notes that the provider says the same of these payments as we do, the first time that it does. */
+const READ_PAYMENTS = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
+  row: PAYMENT.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(PAYMENT.shape, 'p')}
+    from payment p join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)`,
+});
+
+/** Notes when the provider first told the same of these payments as we have. */
 export async function confirmPayments(tx: Tx, keys: readonly PaymentKey[], now: Date): Promise<void> {
-  if (keys.length === 0) return;
-  await tx.query(
-    `update payment p set confirmed_at = $4
-     from unnest($1::text[], $2::text[], $3::text[]) as k (merchant_id, source_id, payment_id)
-     where p.merchant_id = k.merchant_id and p.source_id = k.source_id and p.payment_id = k.payment_id
-       and p.confirmed_at is null`,
-    [
-      keys.map((key) => key.merchantId),
-      keys.map((key) => key.sourceId),
-      keys.map((key) => key.paymentId),
-      now.toISOString(),
-    ],
-  );
+  await eachMerchant(keys, (merchantId, own) => CONFIRM_PAYMENTS.run(tx, { merchantId, keys: own, now }));
 }
 
-/** Writes the lives back, in one statement each for payments and parts. The payments must be locked. */
+const CONFIRM_PAYMENTS = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY), now: timestamptz },
+  text: ({ merchantId, keys, now }) => `
+    update payment p set confirmed_at = ${now}
+    from ${keys('k', { merchantId })}
+    where ${matches(PAYMENT_KEY, 'p', 'k')} and p.confirmed_at is null`,
+});
+
+/** Stores the payments, with one statement each for a merchant's payments, parts and movements. They must be locked. */
 export async function savePayments(tx: Tx, payments: readonly Payment[], now: Date): Promise<void> {
-  if (payments.length === 0) return;
-  await tx.query(SAVE_PAYMENTS, [JSON.stringify(payments.map(paymentRow)), now.toISOString()]);
-  const parts = payments.flatMap((payment) => payment.parts.map((part) => partRow(payment, part)));
-  if (parts.length > 0) await tx.query(SAVE_PARTS, [JSON.stringify(parts), now.toISOString()]);
+  await eachMerchant(payments, async (merchantId, own) => {
+    await SAVE_PAYMENTS.run(tx, { merchantId, payments: own, now });
+    const parts = own.flatMap(({ sourceId, paymentId, parts }) =>
+      parts.map((part) => ({ ...part, sourceId, paymentId })),
+    );
+    if (parts.length > 0) await SAVE_PARTS.run(tx, { merchantId, parts, now });
+    const movements = own.flatMap(({ sourceId, paymentId, movements }) =>
+      movements.map((movement) => ({ ...movement, sourceId, paymentId })),
+    );
+    if (movements.length > 0) await SAVE_MOVEMENTS.run(tx, { merchantId, movements, now });
+  });
 }
 
-const SAVE_PAYMENTS = {
+/** The columns of a payment that are updated. How its keys are made stays as it was first stored. */
+const CHANGING = omit(
+  PAYMENT.shape,
+  'merchantId',
+  'sourceId',
+  'paymentId',
+  'refunds',
+  'capture',
+  'keyVersion',
+  'moves',
+  'keySource',
+);
+
+const SAVE_PAYMENTS = statement({
   name: 'save-payments',
-  text: `
+  params: { merchantId: text, payments: rowsOf({ ...OWN_PAYMENT_KEY, ...CHANGING }), now: timestamptz },
+  text: ({ merchantId, payments, now }) => `
     update payment p
-    set state = n.state, purpose = n.purpose, customer_id = n.customer_id, currency = n.currency, amount_paid = n.amount_paid,
-      credit_amount = n.credit_amount, waited_out = n.waited_out, posted_credit = n.posted_credit, postings = n.postings, updated_at = $2
-    from jsonb_to_recordset($1::jsonb) as n (merchant_id text, source_id text, payment_id text, state text, purpose text,
-      customer_id text, currency text, amount_paid bigint, credit_amount bigint, waited_out boolean, posted_credit bigint, postings integer)
-    where p.merchant_id = n.merchant_id and p.source_id = n.source_id and p.payment_id = n.payment_id`,
-};
+    set ${assignments(CHANGING, 'n')}, updated_at = ${now}
+    from ${payments('n', { merchantId })}
+    where ${matches(PAYMENT_KEY, 'p', 'n')}`,
+});
 
-const SAVE_PARTS = {
+const OWN_PART = omit(PART.shape, 'merchantId', 'updatedAt');
+const CHANGING_PART = omit(OWN_PART, 'sourceId', 'paymentId', 'kind', 'partId');
+
+const SAVE_PARTS = statement({
   name: 'save-payment-parts',
-  text: `
-    insert into payment_part as t (merchant_id, source_id, payment_id, kind, part_id, ordinal, state, amount, currency,
-      posted_credit, posted_take, postings, created_at, updated_at)
-    select n.*, $2::timestamptz, $2::timestamptz
-    from jsonb_to_recordset($1::jsonb) as n (merchant_id text, source_id text, payment_id text, kind text, part_id text,
-      ordinal integer, state text, amount bigint, currency text, posted_credit bigint, posted_take bigint, postings integer)
+  params: { merchantId: text, parts: rowsOf(OWN_PART), now: timestamptz },
+  text: ({ merchantId, parts, now }) => `
+    insert into payment_part as t (merchant_id, ${columns(OWN_PART)}, created_at, updated_at)
+    select ${merchantId}, ${columns(OWN_PART, 'n')}, ${now}, ${now}
+    from ${parts('n')}
     on conflict (merchant_id, source_id, payment_id, kind, part_id) do update
-    set ordinal = excluded.ordinal, state = excluded.state, amount = excluded.amount, currency = excluded.currency,
-      posted_credit = excluded.posted_credit, posted_take = excluded.posted_take, postings = excluded.postings,
-      updated_at = excluded.updated_at`,
-};
+    set ${assignments(CHANGING_PART, 'excluded')}, updated_at = excluded.updated_at`,
+});
 
-/** Every payment of the merchant with this id (two sources may have one each), as its life stands. */
-export async function findPayments(db: Queryable, merchantId: string, paymentId: string): Promise<Payment[]> {
-  const { rows: payments } = await db.query<PaymentRow>(
-    `select ${PAYMENT_COLUMNS} from payment p where merchant_id = $1 and payment_id = $2 order by source_id`,
-    [merchantId, paymentId],
-  );
-  const { rows: parts } = await db.query<PartRow>(
-    `select ${PART_COLUMNS} from payment_part t where merchant_id = $1 and source_id = any ($2) and payment_id = $3 order by ordinal`,
-    [merchantId, payments.map((row) => row.source_id), paymentId],
-  );
-  return [...assemble(payments, parts).values()];
-}
+const OWN_MOVEMENT = omit(MOVEMENT.shape, 'merchantId');
+const CHANGING_MOVEMENT = omit(OWN_MOVEMENT, 'sourceId', 'paymentId', 'kind', 'movementId');
 
-export interface PaymentRow {
-  merchant_id: string;
-  source_id: string;
-  payment_id: string;
-  state: Payment['state'];
-  purpose: Purpose | null;
-  customer_id: string | null;
-  refunds: RefundPolicy;
-  currency: string | null;
-  amount_paid: number | null;
-  credit_amount: number | null;
-  waited_out: boolean;
-  posted_credit: number;
-  postings: number;
-}
-
-interface PartRow {
-  merchant_id: string;
-  source_id: string;
-  payment_id: string;
-  kind: PaymentPart['kind'];
-  part_id: string;
-  ordinal: number;
-  state: PartState;
-  amount: number | null;
-  currency: string | null;
-  posted_credit: number;
-  posted_take: number;
-  postings: number;
-}
-
-function assemble(payments: readonly PaymentRow[], parts: readonly PartRow[]): Map<string, Payment> {
-  const keyOf = (row: PaymentRow | PartRow) =>
-    paymentKeyText({ merchantId: row.merchant_id, sourceId: row.source_id, paymentId: row.payment_id });
-  const partsByPayment = Map.groupBy(parts, keyOf);
-  return new Map(payments.map((row) => [keyOf(row), toPayment(row, partsByPayment.get(keyOf(row)) ?? [])]));
-}
-
-/** @param parts the payment's own, in their order */
-export function toPayment(row: PaymentRow, parts: readonly PartRow[]): Payment {
-  return {
-    merchantId: row.merchant_id,
-    sourceId: row.source_id,
-    paymentId: row.payment_id,
-    state: row.state,
-    purpose: row.purpose,
-    customerId: row.customer_id,
-    refunds: row.refunds,
-    currency: row.currency,
-    amountPaid: row.amount_paid,
-    creditAmount: row.credit_amount,
-    waitedOut: row.waited_out,
-    postedCredit: row.posted_credit,
-    postings: row.postings,
-    parts: parts.map((part) => ({
-      kind: part.kind,
-      partId: part.part_id,
-      ordinal: part.ordinal,
-      state: part.state,
-      amountMinor: part.amount,
-      currency: part.currency,
-      postedCredit: part.posted_credit,
-      postedTake: part.posted_take,
-      postings: part.postings,
-    })),
-  };
-}
-
-function paymentRow(payment: Payment): PaymentRow {
-  return {
-    merchant_id: payment.merchantId,
-    source_id: payment.sourceId,
-    payment_id: payment.paymentId,
-    state: payment.state,
-    purpose: payment.purpose,
-    customer_id: payment.customerId,
-    refunds: payment.refunds,
-    currency: payment.currency,
-    amount_paid: payment.amountPaid,
-    credit_amount: payment.creditAmount,
-    waited_out: payment.waitedOut,
-    posted_credit: payment.postedCredit,
-    postings: payment.postings,
-  };
-}
-
-function partRow(payment: Payment, part: PaymentPart): PartRow {
-  return {
-    merchant_id: payment.merchantId,
-    source_id: payment.sourceId,
-    payment_id: payment.paymentId,
-    kind: part.kind,
-    part_id: part.partId,
-    ordinal: part.ordinal,
-    state: part.state,
-    amount: part.amountMinor,
-    currency: part.currency,
-    posted_credit: part.postedCredit,
-    posted_take: part.postedTake,
-    postings: part.postings,
-  };
-}
+const SAVE_MOVEMENTS = statement({
+  name: 'save-payment-movements',
+  params: { merchantId: text, movements: rowsOf(OWN_MOVEMENT), now: timestamptz },
+  text: ({ merchantId, movements, now }) => `
+    insert into payment_movement as m (merchant_id, ${columns(OWN_MOVEMENT)}, created_at, updated_at)
+    select ${merchantId}, ${columns(OWN_MOVEMENT, 'n')}, ${now}, ${now}
+    from ${movements('n')}
+    on conflict (merchant_id, source_id, payment_id, kind, movement_id) do update
+    set ${assignments(CHANGING_MOVEMENT, 'excluded')}, updated_at = excluded.updated_at`,
+});

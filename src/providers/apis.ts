@@ -7,7 +7,7 @@ import type { ConnectProviderApi } from './shared/api.ts';
 import type { ListableProvider, ProviderName } from './shared/names.ts';
 import { connectStripe } from './stripe/api.ts';
 
-/** The client of every provider whose API lists what it was paid. */
+/** The client of every provider whose API can list payments. */
 export const PROVIDER_APIS: Readonly<Partial<Record<ProviderName, ConnectProviderApi>>> = {
   stripe: connectStripe,
   dodo: connectDodo,

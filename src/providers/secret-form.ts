@@ -1,22 +1,22 @@
 import { isStandardWebhooksSecret } from '../crypto/standard-webhooks.ts';
 import type { ProviderName } from './shared/names.ts';
 
-const MIN_LENGTH = 6;
-const MAX_LENGTH = 500;
 const ADYEN_HMAC_KEY = /^([0-9a-f]{2}){16,64}$/i;
 
-/** A provider's API key. Lemon Squeezy's are signed tokens of more than a thousand characters. */
+/** The form that the webhook secrets of all providers have. NUL is refused, since Postgres cannot store it. */
+export const WEBHOOK_SECRET_PATTERN = /^[^\s\0]{6,500}$/;
+export const WEBHOOK_SECRET_WANTED = 'wants a secret of 6 to 500 characters without spaces';
+
+/** The form of a provider's API key. Those of Lemon Squeezy are signed tokens of more than a thousand characters. */
 export const API_KEY_PATTERN = /^[\x21-\x7e]{8,4200}$/;
 export const API_KEY_WANTED = 'wants 8 to 4,200 characters without spaces, as the provider shows it';
 
 /**
- * What is wrong with a provider's webhook secret, completing the sentence "<name>: …", or null. With a mistyped one every
- * delivery would be refused, which looks like an attack rather than like a typing error.
+ * What is wrong with a provider's webhook secret, or null; it completes the sentence "<name>: …". With a typing error in a
+ * secret every delivery would be refused, which would look like an attack.
  */
 export function webhookSecretProblem(provider: ProviderName, secret: string): string | null {
-  if (secret.length < MIN_LENGTH || secret.length > MAX_LENGTH || /\s/.test(secret)) {
-    return `wants a secret of ${MIN_LENGTH} to ${MAX_LENGTH} characters without spaces`;
-  }
+  if (!WEBHOOK_SECRET_PATTERN.test(secret)) return WEBHOOK_SECRET_WANTED;
   if (provider === 'dodo' && !isStandardWebhooksSecret(secret)) {
     return 'wants whsec_ and base64, as the Dodo dashboard shows it';
   }

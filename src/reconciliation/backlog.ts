@@ -1,27 +1,30 @@
+import { bigint, float, nullable } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
-import { invariant } from '../errors.ts';
 
+/** Figures of the last week, over all merchants. */
 export interface ReconciliationBacklog {
+  /** Items that no webhook told of and that are applied by now. */
   readonly healed: number;
-  /** What the last run of each source left for a person. */
+  /** Items of each source's last run at which a person must look. */
   readonly unreconciled: number;
   /** Sources whose last run failed. */
   readonly failedSources: number;
-  /** Of the source that has gone without a finished run for the longest; null if none has had one. */
+  /** How long ago the last finished run was, of the source where that is longest ago; null if no run has finished. */
   readonly reconciliationAgeSeconds: number | null;
 }
 
-/**
- * What comparing with the providers came to, over all merchants and the last week: a source that is not compared any more
- * (it was removed or disabled) is not an alarm for ever.
- */
+/** Reads the figures. They look back a week only, so that a source that was removed or disabled is no alarm for ever. */
 export async function reconciliationBacklog(db: Queryable): Promise<ReconciliationBacklog> {
-  const { rows } = await db.query<{
-    healed: number;
-    unreconciled: number;
-    failed: number;
-    age_seconds: number | null;
-  }>(`
+  const { failed, ageSeconds, ...counts } = await BACKLOG.one(db);
+  return { ...counts, failedSources: failed, reconciliationAgeSeconds: ageSeconds };
+}
+
+const BACKLOG = statement({
+  acrossMerchants: 'a metric of the service',
+  params: {},
+  row: { healed: bigint, unreconciled: bigint, failed: bigint, ageSeconds: nullable(float) },
+  text: () => `
     with recent as (
       select merchant_id, run_id, source_id, state, finished_at,
         row_number() over (partition by merchant_id, source_id order by finished_at desc) as rank,
@@ -34,9 +37,5 @@ export async function reconciliationBacklog(db: Queryable): Promise<Reconciliati
       (select coalesce(sum(count), 0)::bigint from counted where outcome = 'healed') as healed,
       (select coalesce(sum(count), 0)::bigint from counted where rank = 1 and outcome in ('differing', 'unknown')) as unreconciled,
       (select count(*) from recent where rank = 1 and state = 'failed') as failed,
-      (select extract(epoch from now() - min(last_finished_at))::float8 from recent where rank = 1) as age_seconds`);
-  const [row] = rows;
-  invariant(row !== undefined, 'a count without a row');
-  const { healed, unreconciled, failed: failedSources, age_seconds: reconciliationAgeSeconds } = row;
-  return { healed, unreconciled, failedSources, reconciliationAgeSeconds };
-}
+      (select extract(epoch from now() - min(last_finished_at))::float8 from recent where rank = 1) as age_seconds`,
+});

@@ -1,18 +1,19 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Fact } from '../payments/fact.ts';
-import { type Payment, record } from '../payments/payment.ts';
+import type { DisputeFact, Fact, MovementFact, RefundFact } from '../payments/fact.ts';
+import type { Payment } from '../payments/payment.ts';
+import { record, withoutTimes } from '../payments/record.ts';
 import { postingsDue, settle } from '../payments/settle.ts';
 
 /**
- * How a fact of the provider's stands to what we know of its payment. `missing`: we have not heard of it, and to apply
- * it would say so. `nothing`: it moves no money and never did.
+ * How a fact of the provider compares with what is recorded of its payment. `missing`: it is not recorded here, and applying
+ * it would change the payment. `nothing`: it moves no money and never did.
  */
 export type Comparison =
   | { readonly kind: 'matched' | 'missing' | 'nothing' }
   | {
       readonly kind: 'differing';
       readonly reason: string;
-      /** It is recorded, and what follows from it is not posted: its event is parked, or somebody dealt with it by hand. */
+      /** It is recorded, but its entries are not posted: its event is parked, or a person corrected the wallet by hand. */
       readonly isStuck?: true;
     };
 
@@ -20,13 +21,13 @@ const NOTHING: Comparison = { kind: 'nothing' };
 const MISSING: Comparison = { kind: 'missing' };
 
 /**
- * Compares what the provider says now with the life of its payment (null: never heard of). Pure. It is missing exactly
- * if recording it would change the payment, so that taking it in once is enough.
+ * Compares what the provider says now with its payment as it is recorded (null: not at all). Pure. A fact is missing
+ * exactly if recording it would change the payment, so that it is taken in once and matches afterwards.
  */
 export function compare(payment: Payment | null, fact: Fact): Comparison {
   if (isIdle(payment, fact)) return NOTHING;
   if (payment === null) return MISSING;
-  if (!isDeepStrictEqual(said(record(payment, fact, null)), said(payment))) return MISSING;
+  if (!isDeepStrictEqual(moneyOf(record(payment, fact, null)), moneyOf(payment))) return MISSING;
   const reason = disagreement(payment, fact);
   if (reason !== null) return { kind: 'differing', reason };
   const { due } = postingsDue(payment, settle(payment, payment.refunds));
@@ -35,7 +36,7 @@ export function compare(payment: Payment | null, fact: Fact): Comparison {
   return { kind: 'differing', reason: 'is known here, but its entries are not posted', isStuck };
 }
 
-/** What has not moved money, and undoes nothing that we believe has. */
+/** Whether a fact has moved no money and contradicts nothing that is recorded here as having moved money. */
 function isIdle(payment: Payment | null, fact: Fact): boolean {
   switch (fact.kind) {
     case 'payment':
@@ -44,22 +45,30 @@ function isIdle(payment: Payment | null, fact: Fact): boolean {
       return fact.state !== 'succeeded' && partOf(payment, fact)?.state !== 'succeeded';
     case 'dispute':
       return fact.state === 'withdrawn' && partOf(payment, fact) === undefined;
+    case 'movement':
+      return fact.state !== 'succeeded' && movementOf(payment, fact) === undefined;
   }
 }
 
-/** The part of a payment's life that events tell; what follows from it is compared by its entries. */
-function said({ state, amountPaid, currency, parts }: Payment): unknown {
-  return { state, amountPaid, currency, parts };
+/**
+ * What events tell of a payment. What follows from that is compared by its entries. Times are left out: it does not matter
+ * when an event told it.
+ */
+function moneyOf(payment: Payment): unknown {
+  const { state, amountPaid, currency, parts, movements } = withoutTimes(payment);
+  return { state, amountPaid, currency, parts, movements };
 }
 
-/** Where the provider now says less than it once told us; events only ever say more. */
+/** Where the provider now says something else than its events did; null if nowhere. */
 function disagreement(payment: Payment, fact: Fact): string | null {
   const known =
     fact.kind === 'payment'
       ? { state: payment.state, amountMinor: payment.amountPaid, currency: payment.currency }
-      : partOf(payment, fact);
+      : fact.kind === 'movement'
+        ? movementOf(payment, fact)
+        : partOf(payment, fact);
   if (known === undefined) return null;
-  // That a dispute was withdrawn contradicts neither that it was won nor that it was lost.
+  // A dispute that was withdrawn may be recorded as won or lost as well.
   const mayDiffer = fact.kind === 'dispute' && fact.state === 'withdrawn';
   if (known.state !== fact.state && !mayDiffer) return `is ${known.state} here and ${fact.state} at the provider`;
   if (known.currency !== null && fact.currency !== null && known.currency !== fact.currency) {
@@ -71,7 +80,11 @@ function disagreement(payment: Payment, fact: Fact): string | null {
   return null;
 }
 
-function partOf(payment: Payment | null, fact: Exclude<Fact, { kind: 'payment' }>) {
+function movementOf(payment: Payment | null, fact: MovementFact) {
+  return payment?.movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
+}
+
+function partOf(payment: Payment | null, fact: RefundFact | DisputeFact) {
   const partId = fact.kind === 'refund' ? fact.refundId : fact.disputeId;
   return payment?.parts.find((part) => part.kind === fact.kind && part.partId === partId);
 }

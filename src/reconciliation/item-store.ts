@@ -1,89 +1,109 @@
+import { array, bigint, nullable, oneOf, present, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { OLD_NEWS } from '../inbox/old-news.ts';
-import type { PaymentKey } from '../payments/store.ts';
-import { type Item, OUTCOMES, type Outcome } from './run.ts';
+import type { PaymentKey } from '../payments/tables.ts';
+import { COMPARISON_RESULTS, type ComparisonResult, type Item } from './run.ts';
 import type { RunKey } from './store.ts';
 
-/** What runs found, and what they look up to find it. */
+/** The items of runs, and the events that are looked up for them. */
 
-/** What a run found, by kind and id. */
+/** Which of a run's items to list; `pageNumber` counts from 0, and without `outcomes` all are listed. */
+export interface ItemQuery {
+  readonly pageSize: number;
+  readonly pageNumber: number;
+  readonly outcomes?: readonly ComparisonResult[];
+}
+
+/** A page of what a run found, ordered by kind and id. */
 export async function listItems(
   db: Queryable,
   { merchantId, runId }: RunKey,
-  { pageSize, pageNumber }: { readonly pageSize: number; readonly pageNumber: number },
-  outcomes: readonly Outcome[] = OUTCOMES,
+  { pageSize, pageNumber, outcomes = COMPARISON_RESULTS }: ItemQuery,
 ): Promise<readonly Item[]> {
-  const { rows } = await db.query<ItemRow>(
-    `select kind, object_id, payment_id, outcome, reason, event_id from reconciliation_item
-     where merchant_id = $1 and run_id = $2 and outcome = any ($5) order by kind, object_id limit $3 offset $4`,
-    [merchantId, runId, pageSize, pageNumber * pageSize, outcomes],
-  );
-  return rows.map(toItem);
+  return LIST_ITEMS.all(db, { merchantId, runId, pageSize, offset: pageNumber * pageSize, outcomes });
 }
 
+const ITEM = table('reconciliation_item', {
+  kind: oneOf<Item['kind']>(),
+  objectId: text,
+  paymentId: nullable(text),
+  outcome: oneOf<ComparisonResult>(),
+  reason: nullable(text),
+  eventId: nullable(text),
+});
+
+const LIST_ITEMS = statement({
+  params: { merchantId: text, runId: text, pageSize: bigint, offset: bigint, outcomes: array(text) },
+  row: ITEM.shape,
+  text: ({ merchantId, runId, pageSize, offset, outcomes }) => `
+    select ${columns(ITEM.shape)} from reconciliation_item
+    where merchant_id = ${merchantId} and run_id = ${runId} and outcome = any (${outcomes})
+    order by kind, object_id limit ${pageSize} offset ${offset}`,
+});
+
+/** Stores what a run found; an item that is there already is left as it is. At most 500 characters of a reason are kept. */
 export async function insertItems(
   tx: Tx,
   { merchantId, runId }: RunKey,
-  items: readonly Item[],
-  now: Date,
+  { items, now }: { readonly items: readonly Item[]; readonly now: Date },
 ): Promise<void> {
   if (items.length === 0) return;
-  await tx.query(
-    `insert into reconciliation_item (merchant_id, run_id, kind, object_id, payment_id, outcome, reason, event_id, found_at)
-     select $1, $2, kind, object_id, payment_id, outcome, left(reason, 500), event_id, $9
-     from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-       as n (kind, object_id, payment_id, outcome, reason, event_id)
-     on conflict do nothing`,
-    [
-      merchantId,
-      runId,
-      items.map((item) => item.kind),
-      items.map((item) => item.objectId),
-      items.map((item) => item.paymentId),
-      items.map((item) => item.outcome),
-      items.map((item) => item.reason),
-      items.map((item) => item.eventId),
-      now.toISOString(),
-    ],
-  );
+  await INSERT_ITEMS.run(tx, { merchantId, runId, items, now });
 }
 
-/** What {@link settleItems} found out. */
+const INSERT_ITEMS = statement({
+  params: { merchantId: text, runId: text, items: rowsOf(ITEM.shape), now: timestamptz },
+  text: ({ merchantId, runId, items, now }) => `
+    insert into reconciliation_item (merchant_id, run_id, kind, object_id, payment_id, outcome, reason, event_id, found_at)
+    select ${merchantId}, ${runId}, kind, object_id, payment_id, outcome, left(reason, 500), event_id, ${now}
+    from ${items('n')}
+    on conflict do nothing`,
+});
+
+/** An item whose event was applied (`healed`) or parked (`differing`). */
 export interface SettledItem extends Item {
   readonly outcome: 'healed' | 'differing';
 }
 
 /**
- * Says what became of missing items whose events are settled by now. An event that told what was known by the time it
- * was applied leaves no item, and neither does one that somebody has dismissed.
- * @returns what was healed and what was parked
+ * Settles the missing items whose events were worked on since: an applied event makes its item `healed`, a parked one
+ * `differing`. The item is deleted if its event changed nothing, since a webhook came first, or was ignored or dismissed.
+ * @returns the items that were healed or parked
  */
-export async function settleItems(tx: Tx, { merchantId, runId }: RunKey): Promise<readonly SettledItem[]> {
-  await tx.query(
-    `with known as (
-       delete from reconciliation_item i
-       using provider_event e
-       where i.merchant_id = $1 and i.run_id = $2 and i.outcome = 'missing' and e.event_id = i.event_id and e.merchant_id = i.merchant_id
-         and ((e.state = 'applied' and e.detail = $3) or e.state in ('ignored', 'dismissed'))
-       returning e.state)
-     update reconciliation r set matched = matched + (select count(*) from known where state = 'applied')
-     where r.merchant_id = $1 and r.run_id = $2`,
-    [merchantId, runId, OLD_NEWS],
-  );
-  const { rows } = await tx.query<ItemRow & { outcome: 'healed' | 'differing' }>(
-    `update reconciliation_item i
-     set outcome = case e.state when 'applied' then 'healed' else 'differing' end,
-       reason = case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end
-     from provider_event e
-     where i.merchant_id = $1 and i.run_id = $2 and i.outcome = 'missing' and e.event_id = i.event_id and e.merchant_id = i.merchant_id
-       and e.state in ('applied', 'parked')
-     returning i.kind, i.object_id, i.payment_id, i.outcome, i.reason, i.event_id`,
-    [merchantId, runId],
-  );
-  return rows.map((row) => ({ ...toItem(row), outcome: row.outcome }));
+export async function settleItems(tx: Tx, key: RunKey): Promise<readonly SettledItem[]> {
+  await COUNT_KNOWN.run(tx, key);
+  return SETTLE_ITEMS.all(tx, key);
 }
 
-/** An event that a person has to deal with, or has dealt with. */
+const COUNT_KNOWN = statement({
+  params: { merchantId: text, runId: text },
+  text: ({ merchantId, runId }) => `
+    with known as (
+      delete from reconciliation_item i
+      using provider_event e
+      where i.merchant_id = ${merchantId} and i.run_id = ${runId} and i.outcome = 'missing' and e.event_id = i.event_id
+        and e.merchant_id = i.merchant_id
+         and ((e.state = 'applied' and e.effect = 'none') or e.state in ('ignored', 'dismissed'))
+       returning e.state)
+    update reconciliation r set matched = matched + (select count(*) from known where state = 'applied')
+    where r.merchant_id = ${merchantId} and r.run_id = ${runId}`,
+});
+
+const SETTLE_ITEMS = statement({
+  params: { merchantId: text, runId: text },
+  row: { ...ITEM.shape, outcome: oneOf<SettledItem['outcome']>() },
+  text: ({ merchantId, runId }) => `
+    update reconciliation_item i
+    set outcome = case e.state when 'applied' then 'healed' else 'differing' end,
+      reason = case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end
+    from provider_event e
+    where i.merchant_id = ${merchantId} and i.run_id = ${runId} and i.outcome = 'missing' and e.event_id = i.event_id
+      and e.merchant_id = i.merchant_id and e.state in ('applied', 'parked')
+    returning ${columns(ITEM.shape, 'i')}`,
+});
+
+/** A parked event, which a person must handle, or a dismissed one, which a person has handled. */
 export interface EventInHand {
   readonly eventId: string;
   readonly state: 'parked' | 'dismissed';
@@ -96,63 +116,53 @@ export async function eventsInHand(
   { merchantId, sourceId }: Omit<PaymentKey, 'paymentId'>,
   paymentIds: readonly string[],
 ): Promise<ReadonlyMap<string, EventInHand>> {
-  const { rows } = await db.query<{
-    payment_id: string;
-    event_id: string;
-    state: EventInHand['state'];
-    reason: string | null;
-  }>(
-    `select distinct on (payment_id) payment_id, event_id, state, reason from provider_event
-     where merchant_id = $1 and source_id = $2 and payment_id = any ($3) and state in ('parked', 'dismissed')
-     order by payment_id, state desc, received_at desc, event_id desc`,
-    [merchantId, sourceId, paymentIds],
-  );
-  return new Map(rows.map((row) => [row.payment_id, { eventId: row.event_id, state: row.state, reason: row.reason }]));
+  const events = await EVENTS_IN_HAND.all(db, { merchantId, sourceId, paymentIds });
+  return new Map(events.map(({ paymentId, ...event }) => [paymentId, event]));
 }
 
-/** Which of these payments the run has taken in. */
+const EVENTS_IN_HAND = statement({
+  params: { merchantId: text, sourceId: text, paymentIds: array(text) },
+  row: { paymentId: present(text), eventId: text, state: oneOf<EventInHand['state']>(), reason: nullable(text) },
+  text: ({ merchantId, sourceId, paymentIds }) => `
+    select distinct on (payment_id) payment_id, event_id, state, reason from provider_event
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = any (${paymentIds})
+      and state in ('parked', 'dismissed')
+    order by payment_id, state desc, received_at desc, event_id desc`,
+});
+
+/** Which of these payments the run has taken in, by payment id. */
 export async function takenPayments(
   db: Queryable,
   { merchantId, runId }: RunKey,
   paymentIds: readonly string[],
 ): Promise<ReadonlySet<string>> {
-  const { rows } = await db.query<{ object_id: string }>(
-    `select object_id from reconciliation_item
-     where merchant_id = $1 and run_id = $2 and kind = 'payment' and object_id = any ($3) and outcome in ('missing', 'healed')`,
-    [merchantId, runId, paymentIds],
-  );
-  return new Set(rows.map((row) => row.object_id));
+  const taken = await TAKEN_PAYMENTS.all(db, { merchantId, runId, paymentIds });
+  return new Set(taken.map(({ objectId }) => objectId));
 }
 
-/** Events that were taken in before, by their delivery keys. */
+const TAKEN_PAYMENTS = statement({
+  params: { merchantId: text, runId: text, paymentIds: array(text) },
+  row: { objectId: text },
+  text: ({ merchantId, runId, paymentIds }) => `
+    select object_id from reconciliation_item
+    where merchant_id = ${merchantId} and run_id = ${runId} and kind = 'payment' and object_id = any (${paymentIds})
+      and outcome in ('missing', 'healed')`,
+});
+
+/** The ids of the source's events with these delivery keys, by delivery key. */
 export async function eventsByKeys(
   db: Queryable,
   { merchantId, sourceId }: Omit<PaymentKey, 'paymentId'>,
   deliveryKeys: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
-  const { rows } = await db.query<{ delivery_key: string; event_id: string }>(
-    'select delivery_key, event_id from provider_event where merchant_id = $1 and source_id = $2 and delivery_key = any ($3)',
-    [merchantId, sourceId, deliveryKeys],
-  );
-  return new Map(rows.map((row) => [row.delivery_key, row.event_id]));
+  const events = await EVENTS_BY_KEYS.all(db, { merchantId, sourceId, deliveryKeys });
+  return new Map(events.map(({ deliveryKey, eventId }) => [deliveryKey, eventId]));
 }
 
-interface ItemRow {
-  kind: Item['kind'];
-  object_id: string;
-  payment_id: string | null;
-  outcome: Outcome;
-  reason: string | null;
-  event_id: string | null;
-}
-
-function toItem(row: ItemRow): Item {
-  return {
-    kind: row.kind,
-    objectId: row.object_id,
-    paymentId: row.payment_id,
-    outcome: row.outcome,
-    reason: row.reason,
-    eventId: row.event_id,
-  };
-}
+const EVENTS_BY_KEYS = statement({
+  params: { merchantId: text, sourceId: text, deliveryKeys: array(text) },
+  row: { deliveryKey: text, eventId: text },
+  text: ({ merchantId, sourceId, deliveryKeys }) => `
+    select delivery_key, event_id from provider_event
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and delivery_key = any (${deliveryKeys})`,
+});

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { bigint, integer, oneOf, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { ListedKind } from '../providers/shared/api.ts';
 import type { Run } from './run.ts';
@@ -6,10 +8,10 @@ import type { Run } from './run.ts';
 const CURSOR = z.tuple([z.enum(['payment', 'part']), z.string(), z.string()]);
 type Cursor = z.infer<typeof CURSOR>;
 
-/** Finds what to ask the provider for by its id, since no list within the run's window shows it. */
+/** Finds what to ask the provider for by its id, because no list of the run's window shows it. */
 
-/** Something of ours, and where a search for more of it goes on. */
-export interface Ours {
+/** A payment, refund or dispute that is recorded here, and the cursor from which the search continues after it. */
+export interface KnownObject {
   readonly kind: ListedKind;
   readonly objectId: string;
   readonly cursor: string;
@@ -22,84 +24,111 @@ const OPEN_DAYS = 200;
 
 /**
  * What is unfinished here and older than the run's window: payments that may still succeed, refunds and disputes that are
- * not decided.
+ * not decided. At most `limit`, after the run's cursor.
  */
-export async function unfinished(db: Queryable, run: Run, limit: number): Promise<readonly Ours[]> {
+export async function unfinished(db: Queryable, run: Run, limit: number): Promise<readonly KnownObject[]> {
   const [from, at, id] = readCursor(run, 'payment');
   if (from === 'payment') {
-    const payments = await unfinishedPayments(db, run, at, id, limit);
+    const payments = await unfinishedPayments(db, run, { at, id, limit });
     if (payments.length === limit) return payments;
-    return [...payments, ...(await unfinishedParts(db, run, '', '', limit - payments.length))];
+    return [...payments, ...(await unfinishedParts(db, run, { at: '', id: '', limit: limit - payments.length }))];
   }
-  return unfinishedParts(db, run, at, id, limit);
+  return unfinishedParts(db, run, { at, id, limit });
+}
+
+/** A page of at most `limit` rows after a cursor's place. `at` is a payment's time, or a part's kind; both empty at the start. */
+interface PageAfter {
+  readonly at: string;
+  readonly id: string;
+  readonly limit: number;
 }
 
 async function unfinishedPayments(
   db: Queryable,
-  run: Run,
-  at: string,
-  id: string,
-  limit: number,
-): Promise<readonly Ours[]> {
-  const { rows } = await db.query<{ payment_id: string; at: string }>(
-    `select payment_id, to_json(created_at) #>> '{}' as at from payment
-     where merchant_id = $1 and source_id = $2 and created_at < $3 and created_at >= $3::timestamptz - make_interval(days => $4)
-       and state in ('pending', 'failed') and ($5 = '' or (created_at, payment_id) > (nullif($5, '')::timestamptz, $6))
-     order by created_at, payment_id limit $7`,
-    [run.merchantId, run.sourceId, run.since.toISOString(), PENDING_DAYS, at, id, limit],
-  );
-  return rows.map((row) => ({
-    kind: 'payment',
-    objectId: row.payment_id,
-    cursor: writeCursor('payment', row.at, row.payment_id),
-  }));
+  { merchantId, sourceId, since }: Run,
+  page: PageAfter,
+): Promise<readonly KnownObject[]> {
+  const found = await UNFINISHED_PAYMENTS.all(db, { merchantId, sourceId, since, days: PENDING_DAYS, ...page });
+  return found.map(knownPayment);
 }
+
+/** A payment's place in the order of the search. The time is text, so that it keeps its microseconds. */
+const PLACE = { paymentId: text, at: text };
+
+function knownPayment({ paymentId, at }: { readonly paymentId: string; readonly at: string }): KnownObject {
+  return { kind: 'payment', objectId: paymentId, cursor: writeCursor('payment', at, paymentId) };
+}
+
+const UNFINISHED_PAYMENTS = statement({
+  params: { merchantId: text, sourceId: text, since: timestamptz, days: integer, at: text, id: text, limit: bigint },
+  row: PLACE,
+  text: (p) => `
+    select payment_id, to_json(created_at) #>> '{}' as at from payment
+    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId}
+      and created_at < ${p.since} and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days})
+      and state in ('pending', 'failed')
+      and (${p.at} = '' or (created_at, payment_id) > (nullif(${p.at}, '')::timestamptz, ${p.id}))
+    order by created_at, payment_id limit ${p.limit}`,
+});
 
 async function unfinishedParts(
   db: Queryable,
-  run: Run,
-  kind: string,
-  id: string,
-  limit: number,
-): Promise<readonly Ours[]> {
-  const { rows } = await db.query<{ kind: 'refund' | 'dispute'; part_id: string }>(
-    `select kind, part_id from payment_part
-     where merchant_id = $1 and source_id = $2 and state in ('pending', 'open') and (kind, part_id) > ($3, $4)
-       and created_at < $5 and created_at >= $5::timestamptz - make_interval(days => $6)
-     order by kind, part_id limit $7`,
-    [run.merchantId, run.sourceId, kind, id, run.since.toISOString(), OPEN_DAYS, limit],
-  );
-  return rows.map((row) => ({
-    kind: row.kind,
-    objectId: row.part_id,
-    cursor: writeCursor('part', row.kind, row.part_id),
+  { merchantId, sourceId, since }: Run,
+  { at: kind, id, limit }: PageAfter,
+): Promise<readonly KnownObject[]> {
+  const parts = await UNFINISHED_PARTS.all(db, { merchantId, sourceId, kind, id, since, days: OPEN_DAYS, limit });
+  return parts.map((part) => ({
+    kind: part.kind,
+    objectId: part.partId,
+    cursor: writeCursor('part', part.kind, part.partId),
   }));
 }
+
+const UNFINISHED_PARTS = statement({
+  params: { merchantId: text, sourceId: text, kind: text, id: text, since: timestamptz, days: integer, limit: bigint },
+  row: { kind: oneOf<'refund' | 'dispute'>(), partId: text },
+  text: (p) => `
+    select kind, part_id from payment_part
+    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and state in ('pending', 'open')
+      and (kind, part_id) > (${p.kind}, ${p.id})
+      and created_at < ${p.since} and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days})
+    order by kind, part_id limit ${p.limit}`,
+});
 
 /**
- * Payments of ours, heard of within the run's window, that no list of the provider has ever confirmed. A payment can be
- * heard of long after it was made, so one that was made before the window may be among them.
+ * Payments that were first recorded here within the run's window, and that no list of the provider has ever shown. The
+ * first webhook of a payment may come long after it was made, so the provider may have made it before the window.
  */
-export async function unconfirmed(db: Queryable, run: Run, limit: number): Promise<readonly Ours[]> {
+export async function unconfirmed(db: Queryable, run: Run, limit: number): Promise<readonly KnownObject[]> {
   const [, at, id] = readCursor(run, 'payment');
-  const { rows } = await db.query<{ payment_id: string; at: string }>(
-    `select p.payment_id, to_json(p.created_at) #>> '{}' as at from payment p
-     where p.merchant_id = $1 and p.source_id = $2 and p.created_at >= $3 and p.created_at < $4
-       and p.state = 'succeeded' and p.confirmed_at is null
-       and ($5 = '' or (p.created_at, p.payment_id) > (nullif($5, '')::timestamptz, $6))
-       and not exists (select from reconciliation_item i
-         where i.merchant_id = p.merchant_id and i.run_id = $7 and i.kind = 'payment' and i.object_id = p.payment_id)
-     order by p.created_at, p.payment_id limit $8`,
-    [run.merchantId, run.sourceId, run.since.toISOString(), run.until.toISOString(), at, id, run.runId, limit],
-  );
-  return rows.map((row) => ({
-    kind: 'payment',
-    objectId: row.payment_id,
-    cursor: writeCursor('payment', row.at, row.payment_id),
-  }));
+  const { merchantId, sourceId, runId, since, until } = run;
+  return (await UNCONFIRMED.all(db, { merchantId, sourceId, runId, since, until, at, id, limit })).map(knownPayment);
 }
 
-/** Ids may hold anything but control characters, so parts of a cursor are not told apart by a mark between them. */
+const UNCONFIRMED = statement({
+  params: {
+    merchantId: text,
+    sourceId: text,
+    runId: text,
+    since: timestamptz,
+    until: timestamptz,
+    at: text,
+    id: text,
+    limit: bigint,
+  },
+  row: PLACE,
+  text: (q) => `
+    select p.payment_id, to_json(p.created_at) #>> '{}' as at from payment p
+    where p.merchant_id = ${q.merchantId} and p.source_id = ${q.sourceId}
+      and p.created_at >= ${q.since} and p.created_at < ${q.until}
+      and p.state = 'succeeded' and p.confirmed_at is null
+      and (${q.at} = '' or (p.created_at, p.payment_id) > (nullif(${q.at}, '')::timestamptz, ${q.id}))
+      and not exists (select from reconciliation_item i
+        where i.merchant_id = p.merchant_id and i.run_id = ${q.runId} and i.kind = 'payment' and i.object_id = p.payment_id)
+    order by p.created_at, p.payment_id limit ${q.limit}`,
+});
+
+/** JSON, since an id of a provider may hold any mark that could separate the parts of a cursor. */
 function writeCursor(...cursor: Cursor): string {
   return JSON.stringify(cursor);
 }

@@ -12,7 +12,7 @@ export interface Reading {
   readonly problem: string | null;
 }
 
-/** Null for what moves no money in the eyes of the adapter. */
+/** What the provider's adapter reads from a listed object; null if the adapter ignores it, since it moves no money. */
 export function read(source: Source, listed: Listed): Reading | null {
   const interpretation = PROVIDERS[source.provider].interpret(listed.body);
   const { eventType, livemode } = interpretation;

@@ -2,9 +2,9 @@ import type { ListedKind } from '../providers/shared/api.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
 
 /**
- * What a run does, in this order: it lists what the provider has, kind by kind; asks again for what is unfinished here,
- * however long ago it was made (`open`); asks for payments of ours that were not listed (`unlisted`); and settles, which is
- * to wait until what was missing is applied.
+ * The phases of a run, in this order. It lists what the provider has, one kind after the other. `open`: it asks for what
+ * is unfinished here and older than the window. `unlisted`: it asks for payments that are recorded here and were not
+ * listed. `settling`: it waits until what was missing is applied.
  */
 export type Phase = ListedKind | 'open' | 'unlisted' | 'settling';
 
@@ -16,12 +16,12 @@ export interface Run {
   readonly runId: string;
   readonly sourceId: string;
   readonly provider: ProviderName;
-  /** What the provider made from here on … */
+  /** The window: what the provider made at this time or later. */
   readonly since: Date;
-  /** … and before this. */
+  /** The end of the window: what was made at this time or later is left out. */
   readonly until: Date;
   readonly requestedBy: RequestedBy;
-  /** Compares only, and takes nothing in. */
+  /** Only compares; nothing is stored as an event. */
   readonly isDryRun: boolean;
   readonly state: 'running' | 'finished' | 'failed';
   readonly phase: Phase;
@@ -29,29 +29,30 @@ export interface Run {
   /** How many objects of the provider's were compared so far. */
   readonly listed: number;
   readonly matched: number;
-  /** By what became of them; what matched is not kept. */
-  readonly outcomes: Readonly<Record<Outcome, number>>;
-  /** Why it failed, or does not get on. */
+  /** How many items there are of each result; what matched is only counted. */
+  readonly outcomes: Readonly<Record<ComparisonResult, number>>;
+  /** Why it failed, or makes no progress. */
   readonly problem: string | null;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
 }
 
-export const OUTCOMES = ['missing', 'healed', 'differing', 'unknown'] as const;
+export const COMPARISON_RESULTS = ['missing', 'healed', 'differing', 'unknown'] as const;
 
 /**
- * `missing`: was taken in, and is not applied yet; or would have been, were it not a dry run. `healed`: was missing, and is applied. `differing`: wants a person.
- * `unknown`: a payment of ours that the provider does not know.
+ * `missing`: was not known here. It is stored as an event now and not applied yet; a dry run stores nothing.
+ * `healed`: was missing, and is applied. `differing`: a person must look. `unknown`: is recorded here as paid, and the
+ * provider does not know it.
  */
-export type Outcome = (typeof OUTCOMES)[number];
+export type ComparisonResult = (typeof COMPARISON_RESULTS)[number];
 
-/** Something a run found that did not simply match. */
+/** An object that did not match, as a run found it. */
 export interface Item {
   readonly kind: ListedKind;
   readonly objectId: string;
   readonly paymentId: string | null;
-  readonly outcome: Outcome;
+  readonly outcome: ComparisonResult;
   readonly reason: string | null;
-  /** The event it was taken in as. */
+  /** The event as which it was stored, or the parked event that explains it. */
   readonly eventId: string | null;
 }

@@ -1,6 +1,7 @@
 import { UnreadableSecretError } from '../crypto/secret-box.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError } from '../errors.ts';
+import { adoptionsOf } from '../merchants/adoption-store.ts';
 import type { Source } from '../merchants/source.ts';
 import { reconcile } from './reconcile.ts';
 import type { Run } from './run.ts';
@@ -11,22 +12,26 @@ import { deleteOldRuns, type RunKey, runningRuns } from './store.ts';
 
 const HOUR_MS = 3_600_000;
 const KEEP_DAYS = 90;
-/** Of different sources, mostly of different providers and accounts: one that waits must not hold up the others. */
+/** How many runs one worker works on at a time, so that one that waits for its provider does not hold up the others. */
 const AT_ONCE = 4;
-/** What is not applied by then is settled when the run is taken up again, some seconds later. */
+/** Short, since the next job takes the run up again some seconds later. */
 const SETTLE_SECONDS = 5;
 
 /**
- * Begins a run for every source whose provider can be asked: over the last `lookbackHours`, or since the time up to which
- * it was compared where that is longer ago, but nothing from before Chokin knew the source.
- * @returns how many
+ * Starts a run for every source whose provider has an API. Its window is the last `lookbackHours`, or longer if the source
+ * was last compared before that; it never begins before Chokin knew the source.
+ * @returns how many runs were started
  */
 export async function startScheduledRuns(services: ReconcileServices, lookbackHours: number): Promise<number> {
   const { pool, sources, clock, logger } = services;
   await deleteOldRuns(autocommit(pool), KEEP_DAYS);
   let started = 0;
-  for (const source of await sources.withApi(autocommit(pool))) {
+  const withApi = await sources.withApi(autocommit(pool));
+  const adopted = new Set((await adoptionsOf(autocommit(pool), withApi)).map(({ sourceId }) => sourceId));
+  for (const source of withApi) {
     const { merchantId, sourceId } = source;
+    // Whoever adopted it has its payments, and compares them.
+    if (adopted.has(sourceId)) continue;
     try {
       if (await startScheduledRun(services, source, lookbackHours)) started += 1;
     } catch (error) {
@@ -44,7 +49,7 @@ async function startScheduledRun(services: ReconcileServices, source: Source, lo
   const until = latestUntil(now);
   const state = await knowSource(autocommit(services.pool), source, now);
   const since = sinceOf(state, new Date(until.getTime() - lookbackHours * HOUR_MS));
-  // It has only just been told of.
+  // The source is so new that there is no window yet.
   if (since >= until) return false;
   const { merchantId, sourceId } = source;
   await startRun(services, { merchantId, sourceId, since, until, requestedBy: 'schedule', isDryRun: false });
@@ -52,7 +57,7 @@ async function startScheduledRun(services: ReconcileServices, source: Source, lo
 }
 
 /**
- * Works on every run that is under way, some at a time, also on those that an earlier process was interrupted in.
+ * Works on every run that is under way, four at a time; among them those whose process died.
  * @returns how many are still under way afterwards
  */
 export async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Promise<number> {

@@ -13,7 +13,7 @@ export interface ReconcileServices {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly sources: SourceDirectory;
-  /** Null for a provider whose payments cannot be listed. */
+  /** Opens the API of a source's provider; null if its payments cannot be listed, or the source has no API key. */
   readonly connect: (source: Source) => ProviderApi | null;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;

@@ -4,21 +4,23 @@ import { outgoingMessage } from '../outgoing/catalogue.ts';
 import { messageIdFrom } from '../outgoing/message-ids.ts';
 import type { OutgoingMessage } from '../outgoing/outgoing.ts';
 import { leaveMessages } from '../outgoing/unsent.ts';
-import { type PaymentKey, paymentKeyText, readPayments } from '../payments/store.ts';
+import { readPayments } from '../payments/store.ts';
+import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { type SettledItem, settleItems } from './item-store.ts';
 import type { Run } from './run.ts';
 import type { ReconcileServices } from './services.ts';
 
 /**
- * Says of what was missing and is applied by now that it is healed, and leaves a message for each payment, in one
- * transaction.
+ * Marks what was missing and is applied by now as healed, and leaves one `payment.reconciled` message for each payment, in
+ * one transaction.
  * @returns how many items were settled
  */
 export async function settleRun(services: ReconcileServices, run: Run): Promise<number> {
   const settled = await transaction(services.pool, async (tx) => {
     const items = await settleItems(tx, run);
-    const messages = await reconciledMessages(tx, run, items, services.clock.now());
-    await leaveMessages(tx, messages, services.clock.now());
+    const now = services.clock.now();
+    const messages = await reconciledMessages(tx, run, { items, now });
+    await leaveMessages(tx, messages, now);
     return items.length;
   });
   if (settled > 0) services.onPosted();
@@ -28,8 +30,7 @@ export async function settleRun(services: ReconcileServices, run: Run): Promise<
 async function reconciledMessages(
   tx: Tx,
   run: Run,
-  items: readonly SettledItem[],
-  now: Date,
+  { items, now }: { readonly items: readonly SettledItem[]; readonly now: Date },
 ): Promise<readonly OutgoingMessage[]> {
   const { merchantId, sourceId, runId, provider } = run;
   const healed = items.filter((item) => item.outcome === 'healed');

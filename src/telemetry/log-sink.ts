@@ -2,16 +2,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DestinationStream } from 'pino';
 import { systemClock } from '../clock.ts';
 
-/** What may wait for a reader that is slow, in characters: more lines than a burst of refusals makes in a second. */
+/** How much may wait for a slow reader, in characters: more lines than many refusals at once make in a second. */
 const MAX_WAITING = 8_000_000;
 
-/** As pino writes a warning. */
+/** Pino's number for a warning. */
 const WARN_LEVEL = 40;
 
 /**
- * Standard output as the destination of the log. Whoever reads it may stop reading or go away, which must not stop the
- * service: a pipe that is full never makes the process wait, and what waits for its reader is bounded. Beyond that, lines
- * are dropped, and their number is logged once there is room. When the reader is gone, nothing is written any more.
+ * Standard output as the destination of the log. Its reader may stop reading or end, which must not stop the service: the
+ * process never waits for a full pipe, and the size of what waits is limited. Lines beyond the limit are dropped, and their
+ * number is logged when there is room again. After the reader has ended, nothing is written any more.
  */
 class StandardOutput implements DestinationStream {
   readonly #stream = process.stdout;
@@ -19,7 +19,7 @@ class StandardOutput implements DestinationStream {
   #isClosed = false;
 
   constructor() {
-    // Without listeners of ours, a reader that goes away ends the process, on either stream.
+    // On both streams: without a listener, Node ends the process when the reader goes away.
     this.#stream.on('error', (error) => {
       if ('code' in error && error.code === 'EPIPE') this.#isClosed = true;
     });
@@ -33,7 +33,7 @@ class StandardOutput implements DestinationStream {
     else this.#stream.write(line);
   }
 
-  /** Resolves when what was written is out, or after `patienceMs`. */
+  /** Resolves when everything is written out, or after `patienceMs`. */
   async flush(patienceMs: number): Promise<void> {
     if (this.#isClosed || this.#stream.writableLength === 0) return;
     const { promise: isOut, resolve } = Promise.withResolvers<void>();
@@ -53,7 +53,7 @@ class StandardOutput implements DestinationStream {
 
 let shared: StandardOutput | null = null;
 
-/** The one of this process. */
+/** The only instance of this process. */
 export function standardOutput(): StandardOutput {
   shared ??= new StandardOutput();
   return shared;

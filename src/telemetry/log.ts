@@ -4,8 +4,8 @@ import { standardOutput } from './log-sink.ts';
 export type { Logger } from 'pino';
 
 /**
- * The process's logger. Fields are chosen by the caller, never whole objects: no request or provider body, no e-mail,
- * no key. Errors keep their type, message, stack and code; Postgres' `detail` quotes values, so it is dropped.
+ * The process's logger. Callers log chosen fields and never whole objects, so that no body, e-mail address or key gets into the
+ * log. Errors keep their type, message, stack and code; Postgres' `detail` quotes values, so it is dropped.
  */
 export function createLogger(level: string, name: string, destination: DestinationStream = standardOutput()): Logger {
   const options = {

@@ -1,54 +1,110 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-/** What became of a provider's delivery. `unavailable`: it could not be stored now, and the provider was told to come again. */
-export const RECEIPTS = ['stored', 'ignored', 'duplicate', 'refused', 'unavailable'] as const;
+/** What became of a provider's delivery. `unavailable`: it could not be stored now, and the provider was asked to send it again. */
+const RECEIPTS = ['stored', 'ignored', 'duplicate', 'refused', 'unavailable'] as const;
 
-export const FAILURES = ['retried', 'parked'] as const;
+const FAILURES = ['retried', 'parked'] as const;
 
-/** What became of one try to tell a merchant of a wallet. `deferred`: the other side asked us to wait. */
-export const ANNOUNCEMENTS = ['sent', 'deferred', 'failed'] as const;
+/** What became of one try to tell a merchant of a wallet. `deferred`: the sender asked us to wait. */
+const ANNOUNCED_RESULTS = ['sent', 'deferred', 'failed'] as const;
 
 /** What became of one try of the embedded sender. `retried`: another is scheduled; `failed`: it was the last. */
-export const ATTEMPTS = ['delivered', 'retried', 'failed'] as const;
+const ATTEMPTS = ['delivered', 'retried', 'failed'] as const;
 
-/** Postings of one batch that went the same way. `code` is the error code of refused ones, empty for others. */
-export interface PostingTally {
+/** Postings of one batch with the same result. `code` is the error code of refused postings, and empty for others. */
+export interface PostingCount {
   readonly direction: 'credit' | 'debit';
   readonly outcome: 'created' | 'repeated' | 'refused';
   readonly code: string;
   readonly count: number;
 }
 
-/** The process's figures for Prometheus. They name routes, lanes and providers, never a merchant, a customer or an amount. */
+/**
+ * Whom a limit met, and which. `bodies`: bytes of requests under way; `connections`: their number; `slow`: less than the lowest
+ * rate of a request; `wrong keys`, `unknown sources`: more than an address may guess; `requests`: more than a key has in a
+ * minute; `certificates`: unknown ones of PayPal's.
+ */
+export interface Limited {
+  readonly who: 'address' | 'source' | 'merchant' | 'operator' | 'process';
+  readonly limit: 'bodies' | 'connections' | 'slow' | 'wrong keys' | 'unknown sources' | 'requests' | 'certificates';
+}
+
+/** Those that there are, which begin at zero. */
+const LIMITED: readonly Limited[] = [
+  { who: 'address', limit: 'bodies' },
+  { who: 'source', limit: 'bodies' },
+  { who: 'merchant', limit: 'bodies' },
+  { who: 'operator', limit: 'bodies' },
+  { who: 'process', limit: 'bodies' },
+  { who: 'address', limit: 'connections' },
+  { who: 'process', limit: 'connections' },
+  { who: 'address', limit: 'slow' },
+  { who: 'address', limit: 'wrong keys' },
+  { who: 'address', limit: 'unknown sources' },
+  { who: 'merchant', limit: 'requests' },
+  { who: 'address', limit: 'certificates' },
+];
+
+/** What retention deletes or empties. */
+const FORGOTTEN = ['event_bodies', 'ignored_events', 'messages', 'recoveries', 'alerts', 'audit_runs'] as const;
+
+/** What is behind a request's status: our failure, a limit, the client's doing, or nothing. */
+export type RequestFault = 'none' | 'client' | 'limit' | 'server';
+
+/** `route` is the pattern of the path, so that ids make no new series. */
+interface AnsweredRequest {
+  readonly route: string;
+  readonly method: string;
+  readonly status: number;
+  readonly fault: RequestFault;
+}
+
+/** A figure with one value for each value of a label. */
+interface LabelledFigure {
+  readonly name: string;
+  readonly help: string;
+  readonly label: string;
+}
+
+/** The process's figures for Prometheus. They name routes, batchers and providers, never a merchant, a customer or an amount. */
 export interface Metrics {
   /** Others may register figures of their own here. */
   readonly registry: Registry;
-  /** One request answered; `route` is the path's pattern, so that ids make no new series. */
-  observeRequest(route: string, method: string, status: number, seconds: number): void;
-  /** One batch of a lane left with this many items, the first of which had waited this long. */
-  observeBatch(lane: string, size: number, waitedSeconds: number): void;
-  /** How long the database took to make a lane's transaction durable. */
-  observeCommit(lane: string, seconds: number): void;
+  /** One request was answered, after this many seconds. */
+  observeRequest(request: AnsweredRequest, seconds: number): void;
+  /** A batcher began a batch of this many items, of which the first had waited this long. */
+  observeBatch(batcher: string, size: number, waitedSeconds: number): void;
+  /** How long the database took to make a batcher's transaction durable. */
+  observeCommit(batcher: string, seconds: number): void;
   countDelivery(provider: string, outcome: (typeof RECEIPTS)[number]): void;
-  /** An event was looked at. `reason` is why it is parked, empty for other states; both from closed lists. */
+  /** An event was handled and is in this state now. `reason` says why it is parked, and is empty for other states. */
   countEvent(provider: string, state: string, reason: string): void;
-  /** To apply an event failed by an error of our own; it is retried, or was the last time and is parked. */
+  /** An event could not be applied because of an error of our own. It is retried, or parked after the last try. */
   countEventFailure(outcome: (typeof FAILURES)[number]): void;
-  /** `origin`: who asked for the postings. */
-  countPostings(origin: 'api' | 'event', tallies: readonly PostingTally[]): void;
-  countAnnouncement(outcome: (typeof ANNOUNCEMENTS)[number]): void;
+  /** Counts postings by who asked for them. */
+  countPostings(origin: 'api' | 'event', counts: readonly PostingCount[]): void;
+  countAnnounced(outcome: (typeof ANNOUNCED_RESULTS)[number]): void;
   countAttempt(outcome: (typeof ATTEMPTS)[number]): void;
+  countLimited(limited: Limited): void;
+  /** Retention deleted or emptied so many things of a kind. */
+  countForgotten(what: (typeof FORGOTTEN)[number], count: number): void;
   /** Reads a figure whenever Prometheus asks. */
   watch(name: string, help: string, read: () => number | Promise<number>): void;
-  /** Reads a figure for each value of `label`; values that are not read any more disappear. */
-  watchEach(name: string, help: string, label: string, read: () => Promise<ReadonlyMap<string, number>>): void;
+  /** Reads a figure for each value of `label`; a value that is missing from the next reading disappears. */
+  watchEach(figure: LabelledFigure, read: () => Promise<ReadonlyMap<string, number>>): void;
 }
 
-/** @param providers by whose names deliveries are counted, so that each is there as 0 before the first */
+/** @param providers names of all providers, so that the counters of each exist as 0 before their first delivery */
 export function createMetrics(providers: readonly string[] = []): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  return { registry, ...latencies(registry), ...counts(registry, providers), ...watches(registry) };
+  return {
+    registry,
+    ...latencies(registry),
+    ...counts(registry, providers),
+    ...forgettings(registry),
+    ...watches(registry),
+  };
 }
 
 type Latencies = Pick<Metrics, 'observeRequest' | 'observeBatch' | 'observeCommit'>;
@@ -57,46 +113,54 @@ function latencies(registry: Registry): Latencies {
   const registers = [registry];
   const requests = new Histogram({
     name: 'chokin_http_request_seconds',
-    help: 'Time from a request to its answer, by route.',
-    labelNames: ['route', 'method', 'status'],
-    // From a lone posting (some milliseconds) to where providers and SDKs give up.
+    help: 'Time from a request to its answer, by route, status (499: the client hung up) and whose doing that is.',
+    labelNames: ['route', 'method', 'status', 'fault'],
+    // From a single posting (a few milliseconds) to the time after which providers and SDKs give up.
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
     registers,
   });
+  // Dashboards use these names, so they keep `lane`, the older word for a batcher.
   const sizes = new Histogram({
     name: 'chokin_lane_batch_size',
-    help: 'How many items shared one transaction, by lane.',
+    help: 'How many items shared one transaction, by batcher.',
     labelNames: ['lane'],
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500],
     registers,
   });
   const waits = new Histogram({
     name: 'chokin_lane_wait_seconds',
-    help: 'How long the first item of each batch waited for the batch before it, by lane.',
+    help: 'How long the first item of each batch waited for the batch before it, by batcher.',
     labelNames: ['lane'],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     registers,
   });
   const commits = new Histogram({
     name: 'chokin_lane_commit_seconds',
-    help: 'Time the database took for the COMMIT of a batch, by lane: what its disk takes, mostly.',
+    help: 'Time the database took for the COMMIT of a batch, by batcher: what its disk takes, mostly.',
     labelNames: ['lane'],
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
     registers,
   });
   return {
-    observeRequest: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
-    observeBatch: (lane, size, waitedSeconds) => {
-      sizes.observe({ lane }, size);
-      waits.observe({ lane }, waitedSeconds);
+    observeRequest: ({ route, method, status, fault }, seconds) =>
+      requests.observe({ route, method, status, fault }, seconds),
+    observeBatch: (batcher, size, waitedSeconds) => {
+      sizes.observe({ lane: batcher }, size);
+      waits.observe({ lane: batcher }, waitedSeconds);
     },
-    observeCommit: (lane, seconds) => commits.observe({ lane }, seconds),
+    observeCommit: (batcher, seconds) => commits.observe({ lane: batcher }, seconds),
   };
 }
 
 type Counts = Pick<
   Metrics,
-  'countDelivery' | 'countEvent' | 'countEventFailure' | 'countPostings' | 'countAnnouncement' | 'countAttempt'
+  | 'countDelivery'
+  | 'countEvent'
+  | 'countEventFailure'
+  | 'countPostings'
+  | 'countAnnounced'
+  | 'countAttempt'
+  | 'countLimited'
 >;
 
 function counts(registry: Registry, providers: readonly string[]): Counts {
@@ -125,7 +189,7 @@ function counts(registry: Registry, providers: readonly string[]): Counts {
     labelNames: ['origin', 'direction', 'outcome', 'code'],
     registers,
   });
-  const announcements = new Counter({
+  const announced = new Counter({
     name: 'chokin_announcements_total',
     help: 'Tries to hand over what a wallet has to tell its merchant.',
     labelNames: ['outcome'],
@@ -137,23 +201,42 @@ function counts(registry: Registry, providers: readonly string[]): Counts {
     labelNames: ['outcome'],
     registers,
   });
-  // A counter that appears with its first event hides that event from rate(): what is known beforehand begins at zero.
+  const limited = new Counter({
+    name: 'chokin_limited_total',
+    help: 'Requests and connections that a limit met, by whose share was used up and which limit it was.',
+    labelNames: ['who', 'limit'],
+    registers,
+  });
+  // Prometheus' rate() does not see the first event of a counter that appears with it, so known counters begin at zero.
   for (const provider of providers) for (const outcome of RECEIPTS) deliveries.inc({ provider, outcome }, 0);
   for (const outcome of FAILURES) failures.inc({ outcome }, 0);
-  for (const outcome of ANNOUNCEMENTS) announcements.inc({ outcome }, 0);
+  for (const outcome of ANNOUNCED_RESULTS) announced.inc({ outcome }, 0);
   for (const outcome of ATTEMPTS) attempts.inc({ outcome }, 0);
+  for (const { who, limit } of LIMITED) limited.inc({ who, limit }, 0);
   return {
+    countLimited: ({ who, limit }) => limited.inc({ who, limit }),
     countDelivery: (provider, outcome) => deliveries.inc({ provider, outcome }),
     countEvent: (provider, state, reason) => events.inc({ provider, state, reason }),
     countEventFailure: (outcome) => failures.inc({ outcome }),
-    countPostings: (origin, tallies) => {
-      for (const { direction, outcome, code, count } of tallies) {
+    countPostings: (origin, counted) => {
+      for (const { direction, outcome, code, count } of counted) {
         postings.inc({ origin, direction, outcome, code }, count);
       }
     },
-    countAnnouncement: (outcome) => announcements.inc({ outcome }),
+    countAnnounced: (outcome) => announced.inc({ outcome }),
     countAttempt: (outcome) => attempts.inc({ outcome }),
   };
+}
+
+function forgettings(registry: Registry): Pick<Metrics, 'countForgotten'> {
+  const forgotten = new Counter({
+    name: 'chokin_retention_forgotten_total',
+    help: 'What was deleted or emptied since it was older than the RETENTION_… settings say, by its kind.',
+    labelNames: ['what'],
+    registers: [registry],
+  });
+  for (const what of FORGOTTEN) forgotten.inc({ what }, 0);
+  return { countForgotten: (what, count) => forgotten.inc({ what }, count) };
 }
 
 function watches(registry: Registry): Pick<Metrics, 'watch' | 'watchEach'> {
@@ -169,7 +252,7 @@ function watches(registry: Registry): Pick<Metrics, 'watch' | 'watchEach'> {
         },
       });
     },
-    watchEach: (name, help, label, read) => {
+    watchEach: ({ name, help, label }, read) => {
       new Gauge({
         name,
         help,

@@ -4,37 +4,44 @@ import type { Secret } from '../crypto/secret.ts';
 import type { Logger } from './log.ts';
 
 /**
- * Traces, from a delivery or a debit to the announcement it causes. Off, which is null, unless an OTLP endpoint is configured:
- * then OpenTelemetry's SDK is not even loaded, and `tracing?.start(…)` evaluates none of its arguments.
+ * Traces, from a delivery or a debit to the message it causes. They are off unless an OTLP endpoint is configured. While they are
+ * off, OpenTelemetry's SDK is not loaded, and all spans are one object that does nothing.
  *
- * Where a trace goes on in another process or after a wait, its `traceparent` is stored with what is waited for. Spans say
- * which provider, type, id, outcome and how many; never an amount, an address, a body or a secret.
+ * If a trace continues in another process or after a wait, its `traceparent` is stored with the job, event or message. Spans
+ * hold provider, type, id, outcome and counts; never an amount, an address, a body or a secret.
  */
 export interface Tracing {
-  /** Begins a span; it has to be ended. */
+  /** If false, no span is sent anywhere, so work that is only for spans can be left out. */
+  readonly isOn: boolean;
+  /** Begins a span. The caller must end it. */
   start(name: string, options?: SpanOptions): Span;
   /** Sends what was collected; gives up after 3 s. Nothing can be traced afterwards. */
   close(): Promise<void>;
 }
 
 export interface SpanOptions {
-  /** `server` and `consumer` begin work that somebody asked for, `client` and `producer` ask for it. */
+  /** `server` and `consumer` do work that somebody asked for; `client` and `producer` ask others for work. */
   readonly kind?: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-  /** The `traceparent` of what caused it; without one, or with one that is none, it begins a trace of its own. */
+  /** The `traceparent` of the cause. Without one, or if it is not valid, the span begins a new trace. */
   readonly parent?: string | null | undefined;
-  /** `traceparent`s of other traces that it belongs to as well. */
+  /** `traceparent`s of other traces that the span belongs to as well. */
   readonly links?: readonly string[];
   readonly attributes?: Attributes;
 }
 
 export interface Span {
-  /** By which others go on with this span's trace: W3C Trace Context, version 00. */
-  readonly traceParent: string;
-  /** Adds what became known on the way. */
+  /** Lets others continue this span's trace (W3C Trace Context, version 00). Null while traces are off. */
+  readonly traceParent: string | null;
+  /** Adds attributes that became known later. */
   note(attributes: Attributes): void;
-  /** Ends it; with an error, or the name of a failure, as failed. */
+  /** Ends the span. With an error, or the name of a failure, it counts as failed. */
   end(attributes?: Attributes, error?: unknown): void;
 }
+
+const NO_SPAN: Span = { traceParent: null, note: () => {}, end: () => {} };
+
+/** Traces that are off. */
+export const NO_TRACING: Tracing = { isOn: false, start: () => NO_SPAN, close: async () => {} };
 
 /** https://www.w3.org/TR/trace-context/#traceparent-header; ids of zeros alone are invalid. */
 const TRACE_PARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
@@ -47,16 +54,16 @@ export interface TracingConfig {
   readonly OTEL_SERVICE_NAME: string;
 }
 
-/** What a stop waits for; what is not sent by then is lost, since nobody's money depends on it. */
+/** How long a stop waits for spans to be sent. The rest is lost, which is acceptable: no money depends on them. */
 const CLOSE_WITHIN_MS = 3_000;
-/** A collector that answers at all answers within this; spans beyond the queue's 2,048 are dropped meanwhile. */
+/** How long to wait for the collector. Meanwhile up to 2,048 spans are queued, and more are dropped. */
 const EXPORT_TIMEOUT_MS = 5_000;
 const WARN_EVERY_MS = 60_000;
 
-/** Loads the SDK and begins to collect, if the configuration names a collector; else null. */
-export async function startTracing(config: TracingConfig, logger: Logger): Promise<Tracing | null> {
+/** Loads the SDK and begins to collect, if the configuration names a collector; else {@link NO_TRACING}. */
+export async function startTracing(config: TracingConfig, logger: Logger): Promise<Tracing> {
   const url = tracesUrl(config);
-  if (url === null) return null;
+  if (url === null) return NO_TRACING;
   const [api, sdk, { OTLPTraceExporter }, { defaultResource, resourceFromAttributes }] = await Promise.all([
     import('@opentelemetry/api'),
     import('@opentelemetry/sdk-trace-base'),
@@ -71,6 +78,7 @@ export async function startTracing(config: TracingConfig, logger: Logger): Promi
   });
   const tracer = provider.getTracer('chokin');
   return {
+    isOn: true,
     start: (name, { kind = 'internal', parent, links = [], attributes = {} } = {}) => {
       const parentContext = parse(parent);
       const context: Context =
@@ -105,7 +113,7 @@ function tracesUrl(config: TracingConfig): string | null {
   return exact ?? (base === undefined ? null : `${base.replace(/\/$/, '')}/v1/traces`);
 }
 
-/** What a `traceparent` says; null if it is none, as a stranger's header may well be. */
+/** Reads a `traceparent`; null if it is not valid, since a header from outside may hold anything. */
 function parse(traceParent: string | null | undefined): SpanContext | null {
   const [, traceId, spanId, flags] = TRACE_PARENT.exec(traceParent ?? '') ?? [];
   if (traceId === undefined || spanId === undefined || flags === undefined) return null;
@@ -119,7 +127,7 @@ function toSpan(span: SdkSpan, errorCode: number): Span {
     note: (attributes) => void span.setAttributes(attributes),
     end: (attributes = {}, error) => {
       span.setAttributes(attributes);
-      // The type alone: messages may quote what people wrote.
+      // Only the type: an error's message may quote personal text.
       if (error !== undefined) span.setAttribute('error.type', error instanceof Error ? error.name : String(error));
       if (error !== undefined) span.setStatus({ code: errorCode });
       span.end();
@@ -127,7 +135,7 @@ function toSpan(span: SdkSpan, errorCode: number): Span {
   };
 }
 
-/** Says now and then that traces do not arrive; the service itself goes on as if there were none. */
+/** Logs from time to time that traces cannot be sent; the service works on without them. */
 function withWarnings(exporter: SpanExporter, logger: Logger): SpanExporter {
   let warnedMs = Number.NEGATIVE_INFINITY;
   return {

@@ -1,12 +1,15 @@
 import { z } from 'zod';
-import type { Entry, Wallet } from '../ledger/entry.ts';
+import type { Entry } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
+import { parseKey } from '../ledger/keys.ts';
+import { EXAMPLE_ENTRY } from './examples.ts';
 import { eventType, minorUnits, storedMetadata, timestamp } from './fields.ts';
 
-/** Dodo Payments' CustomerWalletTransaction, and beyond it `seq`, `metadata` and `idempotency_key`. */
+/** The fields of Dodo Payments' CustomerWalletTransaction, and our own `entry_id`, `seq`, `metadata` and `idempotency_key`. */
 export const entryShape = z
   .strictObject({
-    id: z.string(),
+    entry_id: z.string(),
+    id: z.string().meta({ description: 'The same as `entry_id`, by the name it has at Dodo Payments.' }),
     business_id: z.string(),
     customer_id: z.string(),
     currency: z.string(),
@@ -25,48 +28,18 @@ export const entryShape = z
       .meta({ description: 'The key of the API call that made the entry, if one did.' }),
     created_at: timestamp,
   })
-  .meta({ id: 'CustomerWalletTransaction' });
+  .meta({ id: 'CustomerWalletTransaction', examples: [EXAMPLE_ENTRY] });
 
-/**
- * Keys that callers choose live beside the keys that payments make, and must never be mistaken for them. A payment's key
- * begins with the id of its source, and no source is called `api`.
- */
-const API_KEY_PREFIX = 'api:';
-
-export function storedIdempotencyKey(key: string): string {
-  return `${API_KEY_PREFIX}${key}`;
-}
-
+/** An entry as the API shows it; amounts are in minor units. */
 export function entryResponse(entry: Entry): z.output<typeof entryShape> {
-  const key = entry.idempotencyKey;
+  const view = entryView(entry);
+  const key = entry.idempotencyKey === null ? null : parseKey(entry.idempotencyKey);
   return {
-    ...entryView(entry),
+    ...view,
+    entry_id: view.id,
     business_id: entry.merchantId,
     customer_id: entry.customerId,
     currency: entry.currency,
-    idempotency_key: key?.startsWith(API_KEY_PREFIX) ? key.slice(API_KEY_PREFIX.length) : null,
-  };
-}
-
-/** Dodo Payments' CustomerWallet. */
-export const walletShape = z
-  .strictObject({
-    customer_id: z.string(),
-    currency: z.string(),
-    balance: minorUnits.meta({
-      description: 'Minor units. Negative: a debt left by a refund or dispute of spent credit.',
-    }),
-    created_at: timestamp,
-    updated_at: timestamp,
-  })
-  .meta({ id: 'CustomerWallet' });
-
-export function walletResponse(wallet: Wallet): z.output<typeof walletShape> {
-  return {
-    customer_id: wallet.customerId,
-    currency: wallet.currency,
-    balance: wallet.balance,
-    created_at: wallet.createdAt.toISOString(),
-    updated_at: wallet.updatedAt.toISOString(),
+    idempotency_key: key?.maker === 'api' ? key.key : null,
   };
 }

@@ -138,8 +138,8 @@ async function fill(pool: Pool): Promise<void> {
     [customers],
   );
   const wallets = customers.map((customerId) => ({ merchantId: 'bus_default', customerId }));
-  await transaction(pool, (tx) => openWallets(tx, wallets, ['USD', 'INR'], new Date()));
-  // The announcements of new wallets are not what is measured.
+  await transaction(pool, (tx) => openWallets(tx, wallets, { currencies: new Set(['USD', 'INR']), now: new Date() }));
+  // What merchants hear of new wallets is not what is measured.
   await pool.query('update wallet set announced_version = version');
   await pool.query('delete from unannounced_wallet');
   await pool.query('vacuum analyze');

@@ -77,9 +77,10 @@ async function writeAlone(
     if (wallet === undefined) return null;
     const after = wallet.balance + (isCredit ? amount : -amount);
     if (after < 0) return null;
+    const now = new Date().toISOString();
     await tx.query(
       `insert into entry (merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance, after_balance, idempotency_key, fingerprint, created_at)
-       values ('bus_default', $1, 'USD', $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())`,
+       values ('bus_default', $1, 'USD', $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
       [
         customerId,
         wallet.version + 1,
@@ -90,11 +91,12 @@ async function writeAlone(
         after,
         key,
         createHash('sha256').update(key).digest(),
+        now,
       ],
     );
     await tx.query(
-      "update wallet set balance = $2, version = version + 1, updated_at = now() where merchant_id = 'bus_default' and customer_id = $1 and currency = 'USD'",
-      [customerId, after],
+      "update wallet set balance = $2, version = version + 1, updated_at = $3 where merchant_id = 'bus_default' and customer_id = $1 and currency = 'USD'",
+      [customerId, after, now],
     );
     return after;
   });

@@ -135,7 +135,9 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
 
   it('makes sources that obey no amount that a payer could have written, unless they are told to', async () => {
     const create = (options: string) =>
-      json(`sources create --merchant bus_other --name New --provider ${options}`, { CHOKIN_WEBHOOK_SECRET: FIRST });
+      json(`sources create --merchant bus_other --name New --provider ${options}`, {
+        CHOKIN_WEBHOOK_SECRET: `whsec_of_${options.replaceAll(' ', '_')}`,
+      });
     const made = await Promise.all([create('stripe'), create('paddle'), create('paddle --metadata all')]);
     expect(made.map(({ metadata }) => metadata)).toEqual(['all', 'customer', 'all']);
     // A start warns of the last one, and what it says mends it.
@@ -163,6 +165,7 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
       chokin(`events replay ${event} --customer cus_nobody`),
       chokin(`events show ${event} --merchant bus_other`),
     ]);
+    expect(shown.out).toMatch(/^effect +none$/m);
     expect(shown.out).toMatch(/^reason +no_customer\nadvice +Neither metadata nor provider say/m);
     expect(shown.out).toContain(`\nnpx chokin events replay ${event} --customer cus_…\n`);
     for (const ran of [unknown, others]) expect(ran).toMatchObject(failure('There is no such event.'));
@@ -190,6 +193,7 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
       },
     ]);
     expect(table.out).toMatch(/^paid +12\.50 USD$/m);
+    expect(table.out).toMatch(/ payment_intent\.succeeded +applied: credited +pi_cli$/m);
     expect(table.out).toMatch(/^re_cli +succeeded +2\.50 USD +0\.00 USD +2\.50 USD$/m);
     expect(table.out).toMatch(/^ +2 +20.+Z + -2\.50 USD +10\.00 USD +payment_reversal/m);
     expect(twice).toMatchObject(failure(/this one is applied\.\n$/));
@@ -201,6 +205,13 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     const dismissed = await chokin(['events', 'dismiss', second ?? '', '--note', 'credited by hand']);
     expect(dismissed.out).toMatch(/^status +dismissed\ndetail +no_customer: credited by hand$/m);
     expect((await chokin('events list --status parked')).out).toBe('No events.\n');
+    const resolve = (how: readonly string[]) =>
+      chokin(['events', 'resolve', second ?? '', ...how, '--note', 'order 77']);
+    expect(await resolve([])).toMatchObject(failure('Say either --entry or --amount.'));
+    expect((await resolve(['--amount', '5'])).out).toMatch(/^detail +no_customer: credited by hand; order 77$/m);
+    expect(await chokin(`events replay ${second}`)).toMatchObject(failure(/"reopen": true/));
+    expect(await json(`events replay ${second} --reopen`)).toMatchObject({ status: 'pending' });
+    await inbox.settled();
   });
 
   it('credits and debits once a key, and tells the worker', async () => {

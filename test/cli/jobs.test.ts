@@ -63,7 +63,7 @@ describe('jobs that were given up', { timeout: 60_000 }, () => {
     const table = await cli.chokin(`jobs dead ${QUEUE}`);
     expect(table.out).toMatch(/^20\S+Z +\d+ +InvariantError +\{"eventId":"evt_\w+"\}$/m);
 
-    // One of them a person has dealt with meanwhile.
+    // One of them a person has handled meanwhile.
     await cli.json(`events dismiss ${items[0].data.eventId} --note credited`);
     expect(await cli.json(`jobs redrive ${QUEUE} --limit 2`)).toEqual({ queue: QUEUE, redriven: 1, settled: 1 });
     expect(await held()).toMatchObject({ [QUEUE]: { due: 1, dead: 1 } });

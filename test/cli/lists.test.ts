@@ -99,6 +99,23 @@ describe('lists at the terminal', { timeout: 120_000 }, () => {
     expect(foreign).toMatchObject(failure(/^error: There is no customer cus_ada\.\n"npx chokin customers list" finds/));
   });
 
+  it('shows, sets and removes the links of a customer', async () => {
+    const linked = await json('links list cus_ada');
+    const environment = { STRIPE_WEBHOOK_SECRET: 'whsec_of_the_environment' };
+    expect(linked.items[0]).toMatchObject({
+      provider_customer_id: 'cus_AtStripe',
+      cause: 'payment',
+      payment_id: 'pi_1',
+    });
+    const set = await json('links set cus_eve cus_Another --source src_stripe', environment);
+    expect(set).toMatchObject({ source_id: 'src_stripe', provider_customer_id: 'cus_Another', cause: 'operator' });
+    expect((await chokin('links list cus_eve')).out).toContain('cus_Another');
+    await chokin('links remove cus_eve cus_Another --source src_stripe');
+    expect((await json('links list cus_eve')).items).toEqual([]);
+    const again = await chokin('links remove cus_eve cus_Another --source src_stripe');
+    expect(again).toMatchObject(failure(/^error: The customer is not linked so\./));
+  });
+
   it('goes through the entries of a wallet by their numbers', async () => {
     const [newest, older, none, nobody] = await Promise.all([
       chokin('wallets entries cus_ada USD --limit 1'),

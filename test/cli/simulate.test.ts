@@ -108,6 +108,49 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     );
   });
 
+  it.each([
+    ['paddle', 'pdl_ntfset_trial', true],
+    ['polar', 'polar_whs_trial', false],
+    ['lemonsqueezy', 'trial-secret', false],
+    ['adyen', 'ab'.repeat(32), true],
+    ['cashfree', 'trial-secret', true],
+  ])(
+    'tops up, refunds in parts and disputes at %s, and pays for an order that is refunded into the wallet',
+    async (provider, secret, hasDisputes) => {
+      const customer = `cus_${provider}`;
+      await makeCustomers(cli.database.pool, [provider]);
+      const create = `sources create --provider ${provider} --name Trial --default-purpose`;
+      const [topups, orders] = await Promise.all(
+        // Two sources of one secret would be one account.
+        [
+          ['topup', 'ab'],
+          ['order', 'cd'],
+        ].map(([purpose, own]) =>
+          cli.json(`${create} ${purpose}`, {
+            CHOKIN_WEBHOOK_SECRET: secret.length === 64 ? `${own}`.repeat(32) : `${secret}${own}`,
+          }),
+        ),
+      );
+      const paid = await simulated(`topup --source ${topups.source_id} --customer ${customer} --amount 10`);
+      expect(paid).toMatchObject({ event: { status: 'applied', provider }, wallet: { before: 0, after: 1000 } });
+      const { payment_id: payment } = paid.sent;
+      expect((await simulated(`refund --payment ${payment} --amount 1.50`)).wallet).toMatchObject({ after: 850 });
+      expect((await simulated(`refund --payment ${payment} --amount 2`)).wallet).toMatchObject({ after: 650 });
+      const disputed = `dispute --payment ${payment} --amount 3`;
+      if (hasDisputes) {
+        expect((await simulated(disputed)).wallet).toMatchObject({ before: 650, after: 350 });
+        expect((await simulated(`${disputed} --outcome won`)).wallet).toMatchObject({ before: 350, after: 650 });
+      } else {
+        const message = `${provider} tells nothing of disputes; simulate a refund instead.`;
+        expect(await simulate(disputed)).toMatchObject(failure(message));
+      }
+      const order = await simulated(`order --source ${orders.source_id} --customer ${customer} --amount 4`);
+      expect(order.wallet).toMatchObject({ before: 650, after: 650 });
+      const refunded = await simulated(`refund --payment ${order.sent.payment_id}`);
+      expect(refunded.wallet).toMatchObject({ before: 650, after: 1050 });
+    },
+  );
+
   it('never makes money in live mode', async () => {
     await cli.database.pool.query("insert into merchant (merchant_id, name, mode) values ('bus_live', 'Live', 'live')");
     const topup = 'topup --customer cus_ada --amount 1';
@@ -132,7 +175,11 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
         /^error: The environment here has no source of stripe\. Set STRIPE_WEBHOOK_SECRET, .+\n.+\n.+\nCHOKIN_/,
       ],
       [`${topup} --provider paypal`, {}, /^error: Only PayPal can sign its events/],
-      [`${topup} --provider cashfree`, {}, /^error: Payments of cashfree are not simulated\. .+stripe, dodo, razorpay/],
+      [
+        `${topup} --provider adyen`,
+        {},
+        /^error: The environment here has no source of adyen\..+\n.+\(without an account, [0-9a-f]{64,} will do\)/,
+      ],
       [`${topup} --source src_nothing`, {}, /^error: There is no source src_nothing; "npx chokin sources list"/],
       ['topup --customer cus_nobody --amount 1', {}, /^error: There is no customer cus_nobody\./],
       [`${topup} --url ${closed.url}`, {}, /^error: No service answers at http:.+ \(\w+\)\. Is npm start running\?/],

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { alignRight, printable, properties, table } from '../../src/cli/output.ts';
-import { count, duration, expiry, minorUnits } from '../../src/cli/values.ts';
+import { count, duration, expiry, parseAmount } from '../../src/cli/values.ts';
 
 const NOW = new Date('2026-03-01T12:00:00Z');
 
@@ -15,7 +15,7 @@ describe('what is written on the command line', () => {
     ['1.001', 'KWD', 1001],
     ['90071992547409.91', 'USD', Number.MAX_SAFE_INTEGER],
   ])('takes %s %s for %i minor units', (text, currency, minor) => {
-    expect(minorUnits(text, currency)).toBe(minor);
+    expect(parseAmount(text, currency)).toBe(minor);
   });
 
   it.each([
@@ -33,7 +33,7 @@ describe('what is written on the command line', () => {
       'amount: wants more than nothing',
     ]),
   ])('refuses %j %s', (text = '', currency = '', message = '') => {
-    expect(() => minorUnits(text, currency)).toThrow(message);
+    expect(() => parseAmount(text, currency)).toThrow(message);
   });
 
   it('reads time spans, moments and counts', () => {

@@ -171,13 +171,14 @@ describe('loadConfig', () => {
       RECONCILE_LOOKBACK_HOURS: '24',
       OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20a=b, x-team=payments',
       WORKER_METRICS_PORT: '9464',
+      HEALTH_PORT: '3001',
     });
     const headers = [...config.OTEL_EXPORTER_OTLP_HEADERS].map(([name, value]) => [name, value.reveal()]);
     expect(headers).toEqual([
       ['authorization', 'Bearer a=b'],
       ['x-team', 'payments'],
     ]);
-    expect(config).toMatchObject({ WORKER_METRICS_PORT: 9464, OTEL_SERVICE_NAME: 'chokin' });
+    expect(config).toMatchObject({ WORKER_METRICS_PORT: 9464, HEALTH_PORT: 3001, OTEL_SERVICE_NAME: 'chokin' });
     expect(config).toMatchObject({ PORT: 0, WALLET_CURRENCIES: ['EUR', 'JPY'], ALLOW_PRIVATE_ENDPOINTS: true });
     expect(config.LOW_BALANCE_THRESHOLDS.get('JPY')).toBe(0);
     expect(config.FX_RATES_USD.get('JPY')).toEqual({ numerator: 67n, denominator: 10_000n });
@@ -213,6 +214,7 @@ describe('loadConfig', () => {
         metadata: 'customer',
         refunds: 'credit',
         customerLinkRule: 'linked',
+        capture: 'automatic',
         secrets: ['whsec_dodo'],
         apiKey: null,
       },
@@ -222,6 +224,7 @@ describe('loadConfig', () => {
         metadata: 'all',
         refunds: 'auto',
         customerLinkRule: 'create',
+        capture: 'automatic',
         secrets: ['whsec_new', 'whsec_old'],
         apiKey: 'sk_test_0123456789',
       },
@@ -359,7 +362,8 @@ describe('secrets', () => {
 
   it('print as stars wherever the configuration is printed', () => {
     const config = loadConfig(SECRETS);
-    const texts = [inspect(config, { depth: null, showHidden: true }), JSON.stringify(config), `${config.API_KEY}`];
+    const json = JSON.stringify(config, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    const texts = [inspect(config, { depth: null, showHidden: true }), json, `${config.API_KEY}`];
     for (const text of texts) {
       expect(text).not.toContain('hush');
       expect(text).toContain('****');

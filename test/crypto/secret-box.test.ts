@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/crypto/secret.ts';
-import { decodeEncryptionKey, hintOf, reseal, SecretBox, UnreadableSecretError } from '../../src/crypto/secret-box.ts';
+import {
+  decodeEncryptionKey,
+  hintOf,
+  reencrypt,
+  SecretBox,
+  UnreadableSecretError,
+} from '../../src/crypto/secret-box.ts';
 
 const newKey = () => new Secret(randomBytes(32).toString('base64'));
 const [KEY, OLD_KEY] = [newKey(), newKey()];
@@ -86,15 +92,17 @@ describe('keys that are changed', () => {
     expect(box.open(rotating.seal(SECRET, PLACE), PLACE)).toBe(SECRET);
   });
 
-  it('seal anew what they can read, and leave the rest as it is', () => {
+  it('encrypt again what they can read, and name the rest, which stays as it is', () => {
     const current = box.seal('current', PLACE);
     const lost = new SecretBox([newKey()]).seal(SECRET, PLACE);
     const stored = [old, current, lost, 'plain as before there was a key', rotating.seal(SECRET, 'elsewhere')];
-    const { texts, result } = reseal(
+    const { texts, result } = reencrypt(
       rotating,
       stored.map((text, index) => ({ stored: text, place: PLACE, name: `secret ${index}` })),
     );
-    expect(result).toMatchObject({ current: 2, resealed: 2, unreadable: [expect.stringMatching(/^secret 2: /)] });
+    // The last one is of the newest key, and was put in the place of another.
+    const unreadable = [expect.stringMatching(/^secret 2: /), expect.stringMatching(/^secret 4: /)];
+    expect(result).toMatchObject({ current: 1, reencrypted: 2, unreadable });
     expect([texts[1], texts[2], texts[4]]).toEqual([stored[1], stored[2], stored[4]]);
     expect(box.open(texts[0] ?? '', PLACE)).toBe(SECRET);
     expect(box.open(texts[3] ?? '', PLACE)).toBe(stored[3]);

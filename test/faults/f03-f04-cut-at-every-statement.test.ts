@@ -11,7 +11,7 @@ import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../suppo
 import { FaultRig } from '../support/fault-rig.ts';
 import { earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
 import { testSource, testSources } from '../support/inbox.ts';
-import { SETTINGS } from '../support/ledger.ts';
+import { BONUS_RATIO, SETTINGS } from '../support/ledger.ts';
 import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -45,7 +45,8 @@ beforeAll(async () => {
   await boss.updateQueue('apply-provider-event', { retryDelay: 0, retryBackoff: false });
   const sources = testSources([testSource('stripe')]);
   const onPosted = () => {};
-  services = { pool, boss, sources, settings: SETTINGS, clock: systemClock, logger, waitSeconds: 900, onPosted };
+  const rules = { settings: SETTINGS, maxBonusRatio: BONUS_RATIO, waitSeconds: 900, namingWaitSeconds: 0 };
+  services = { pool, boss, sources, ...rules, clock: systemClock, logger, onPosted };
 });
 
 afterAll(async () => {

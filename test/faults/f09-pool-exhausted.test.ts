@@ -75,7 +75,7 @@ describe('no connection', () => {
     await rig.expectAllWell();
   }, 60_000);
 
-  it('in the database: what there is suffices for everybody who comes again; with none, 503 at once; then all is well', async () => {
+  it('in the database: a few are enough for everybody who comes again; without any, 503 at once; then all is well', async () => {
     const { traffic } = rig;
     const customerId = await traffic.newCustomer(10_000);
     await limitConnections(1);

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createPool } from '../../src/db/pool.ts';
-import { LedgerLanes } from '../../src/ledger/batches.ts';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectApplied } from '../support/fault-operations.ts';
@@ -130,17 +130,17 @@ describe.concurrent('a wallet that somebody holds', () => {
     },
   );
 
-  it('holds up nobody else in the lanes, whose batches are tried apart', async () => {
+  it('holds up nobody else in the batchers, whose batches are tried apart', async () => {
     const database = await createTestDatabase();
     const { pool } = database;
     await makeCustomers(pool, ['a', 'b', 'c', 'd', 'solo']);
-    const lanes = new LedgerLanes({ pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} });
+    const batchers = new LedgerBatches({ pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} });
     const holder = await pool.connect();
     await hold(holder, 'cus_solo');
-    const held = lanes.post(posting({ customerId: 'cus_solo', amountMinor: 1 })).catch((error: unknown) => error);
+    const held = batchers.post(posting({ customerId: 'cus_solo', amountMinor: 1 })).catch((error: unknown) => error);
     const customers = ['cus_a', 'cus_b', 'cus_c', 'cus_d'];
     const others = await Promise.all(
-      customers.map((customerId) => lanes.post(posting({ customerId, amountMinor: 1 }))),
+      customers.map((customerId) => batchers.post(posting({ customerId, amountMinor: 1 }))),
     );
     expect(others.every((outcome) => outcome.kind === 'created')).toBe(true);
     expect(await held).toMatchObject({ code: '55P03' });

@@ -56,7 +56,7 @@ describe('posting that loses', () => {
     const debits = [newDebit(unlucky, 1), newDebit(lucky, 1), newDebit(unlucky, 1), newDebit(lucky, 1)];
     const answers = await traffic.debitBatchOnce(debits);
     expect(answers.map(({ status }) => status)).toEqual([503, 200, 503, 200]);
-    // Once with its neighbours if they share a lane, once by wallet, once each.
+    // Once with its neighbours if they share a batcher, once by wallet, once each.
     expect(always.times()).toBeLessThanOrEqual(5 * MAX_ATTEMPTS);
     expect(performance.now() - startedAt).toBeLessThan(5_000);
     always.stop();
@@ -170,7 +170,7 @@ describe('locks in the opposite order', () => {
     const post = (postings: typeof batch) =>
       transaction(pool, (tx) => {
         runs += 1;
-        return postBatch(tx, postings, SETTINGS, new Date());
+        return postBatch(tx, postings, { ...SETTINGS, now: new Date() });
       });
     await Promise.all(Array.from({ length: 60 }, (_, index) => post(index % 2 === 0 ? batch : batch.toReversed())));
     expect(runs).toBe(60);
@@ -183,7 +183,7 @@ describe('locks in the opposite order', () => {
   it('of web and worker under load: none is cut off, nobody is turned away', async () => {
     const { traffic } = rig;
     const rollbacks = countStatements(
-      ({ applicationName, sql }) => isOurs(applicationName) && sql.startsWith('rollback'),
+      ({ applicationName, sql }) => isMarkedAs(applicationName) && sql.startsWith('rollback'),
     );
     const troublesBefore = traffic.troubles.length;
     const customers = await Promise.all(Array.from({ length: 6 }, () => traffic.newCustomer(10_000)));
@@ -205,7 +205,7 @@ describe('locks in the opposite order', () => {
   }, 90_000);
 });
 
-const isOurs = (applicationName: string) => ['chokin-web', 'chokin-worker'].includes(applicationName);
+const isMarkedAs = (applicationName: string) => ['chokin-web', 'chokin-worker'].includes(applicationName);
 const locksWallets = (sql: string) => sql.includes('w.alerts_armed') && sql.includes('for update of w');
 const WAITING = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 

@@ -8,7 +8,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 
 /**
- * F12: a statement fails inside a transaction and somebody swallows the error. Postgres answers the COMMIT that follows
+ * F12: a statement fails inside a transaction, and code catches the error and ignores it. Postgres answers the COMMIT that follows
  * with success and the tag ROLLBACK, and has kept nothing: neither what was written nor a job whose id pg-boss already
  * gave. The caller must be told.
  */
@@ -53,7 +53,7 @@ it('tells the caller that a posting and a job were lost, although the one was de
   const swallowing = transaction(database.pool, async (tx) => {
     ran += 1;
     jobId = await sendJob(tx);
-    const [outcome] = await postBatch(tx, [posting({ amountMinor: 5 })], SETTINGS, new Date());
+    const [outcome] = await postBatch(tx, [posting({ amountMinor: 5 })], { ...SETTINGS, now: new Date() });
     expect(outcome).toMatchObject({ kind: 'created', entry: { afterBalance: 5 } });
     await swallowAnError(tx);
     return outcome;
@@ -76,7 +76,7 @@ it('does not let a job be sent once an error was swallowed', async () => {
 
 it('keeps posting and job where a savepoint undid what failed', async () => {
   const jobId = await transaction(database.pool, async (tx) => {
-    await postBatch(tx, [posting({ amountMinor: 5 })], SETTINGS, new Date());
+    await postBatch(tx, [posting({ amountMinor: 5 })], { ...SETTINGS, now: new Date() });
     await tx.savepoint(() => tx.query('insert into note values (1), (1)')).catch(() => {});
     return sendJob(tx);
   });

@@ -59,12 +59,16 @@ function bodyOf(fact: Fact, of: OfPayment, isSecond: boolean): string {
   switch (fact.kind) {
     case 'payment': {
       const type = ({ pending: 'processing', failed: 'payment_failed', succeeded: 'succeeded' } as const)[fact.state];
-      return stripePayment({ ...of, type, amount, currency: 'usd', customer: null });
+      // A try that is pending or failed was made before the one that succeeded, however late its news are.
+      const earlier = fact.state === 'succeeded' ? {} : { createdSeconds: 1_793_188_700 };
+      return stripePayment({ ...of, ...earlier, type, amount, currency: 'usd', customer: null });
     }
     case 'refund':
       return stripeRefund({ ...of, ...refundEvent(fact, isSecond), amount, currency: 'usd' });
     case 'dispute':
       return stripeDispute({ ...of, ...disputeEvent(fact, isSecond), amount, currency: 'usd' });
+    case 'movement':
+      throw new Error('Stripe tells no such fact');
   }
 }
 

@@ -15,7 +15,7 @@ import { eventually } from '../support/wait.ts';
 let rig: FaultRig;
 
 beforeAll(async () => {
-  rig = await FaultRig.start();
+  rig = await FaultRig.start({ STRIPE_DEFAULT_PURPOSE: 'order' });
   await Promise.all([rig.startWebHere(), rig.startWorkerHere()]);
 });
 
@@ -34,7 +34,7 @@ function told(customerId: string, effectMinor: number, bodyOf: (eventId: string)
 
 const payment = (customerId: string, paymentId: string, amount: number, effectMinor = amount): TrafficEvent =>
   told(customerId, effectMinor, (eventId) => {
-    const metadata = { wallet_customer_id: customerId };
+    const metadata = { wallet_customer_id: customerId, wallet_purpose: 'topup' };
     return stripePaymentSucceeded({ eventId, paymentId, amount, ...USD, metadata });
   });
 
@@ -119,7 +119,7 @@ describe('a refund before its payment', () => {
     ]);
   });
 
-  it('that never shows up counts as the refund of an order, and is set right when it shows up after all', async () => {
+  it('that never shows up counts as the refund of an order where orders are sold, and is set right when it shows up after all', async () => {
     const [customerId, other] = [await rig.traffic.newCustomer(), await rig.traffic.newCustomer()];
     await deliver(rig, refund(customerId, 'pi_early', 700, { wallet_customer_id: customerId }));
     await expectSeen(rig, 'pi_early', 'refund.created waiting');
@@ -193,8 +193,8 @@ describe('a lost dispute before its payment', () => {
 
 describe('an event of an unknown', () => {
   it.each([
-    ['customer', 'unknown_customer', { metadata: { wallet_customer_id: 'cus_nobody' } }],
-    ['payer', 'no_customer', { customer: null, metadata: {} }],
+    ['customer', 'unknown_customer', { metadata: { wallet_customer_id: 'cus_nobody', wallet_purpose: 'topup' } }],
+    ['payer', 'no_customer', { customer: null, metadata: { wallet_purpose: 'topup' } }],
   ])('%s is parked, with its refund, and both are applied by a replay for a customer', async (_, reason, whose) => {
     const customerId = await rig.traffic.newCustomer();
     const paymentId = `pi_${reason}`;
@@ -205,8 +205,14 @@ describe('an event of an unknown', () => {
     await deliver(rig, paid);
     await expectSeen(rig, paymentId, `payment_intent.succeeded parked ${reason}`);
     await deliver(rig, refund(customerId, paymentId, 300));
-    const parked = [`payment_intent.succeeded parked ${reason}`, 'refund.created parked no_customer'];
-    await expectSeen(rig, paymentId, ...parked);
+    await expectSeen(rig, paymentId, `payment_intent.succeeded parked ${reason}`, 'refund.created waiting');
+    await waitToBeOver(rig, paymentId);
+    await expectSeen(
+      rig,
+      paymentId,
+      `payment_intent.succeeded parked ${reason}`,
+      'refund.created parked unknown_payment',
+    );
     expect(await balance(rig, customerId)).toBe(0);
     const id = await idOf(paid);
     const replay = () => rig.traffic.call('POST', `/events/${id}/replay`, { customer_id: customerId });
@@ -218,7 +224,7 @@ describe('an event of an unknown', () => {
 
   it('wallet is parked, and its neighbours are not held up', async () => {
     const customerId = await rig.traffic.newCustomer();
-    const metadata = { wallet_customer_id: customerId };
+    const metadata = { wallet_customer_id: customerId, wallet_purpose: 'topup' };
     const yen = told(customerId, 0, (eventId) =>
       stripePaymentSucceeded({ eventId, paymentId: 'pi_yen', currency: 'jpy', metadata }),
     );

@@ -107,7 +107,9 @@ async function newWorld(provider: Provider, name: string | number, timeoutMs?: n
   const loss = await LOST_WEBHOOKS[provider].serve(customerId, new Date(Date.now() - 3_600_000));
   const sourceId = `src_${provider}_${name}`;
   const source = testSource(provider, { sourceId, apiKey: new Secret(LOST_WEBHOOKS[provider].apiKey) });
-  const world = { source, customerId, loss, api: await FaultyApi.start(loss.url), timeoutMs };
+  // Before each run Stripe is asked whose account the key opens, which restricted keys may not ask: see test/merchants/api-account.
+  const api = await FaultyApi.start(loss.url, '/v1/account');
+  const world = { source, customerId, loss, api, timeoutMs };
   worlds.set(sourceId, world);
   ways.push(world.api);
   if (loss.earlier !== null) await inbox.deliver(loss.earlier, source);
@@ -186,7 +188,9 @@ function messageOf(provider: Provider, { says }: ApiFault): RegExp {
 async function heal(provider: Provider, world: World, fault: ApiFault): Promise<void> {
   const takesTime = fault.isLarge || fault.timeoutMs !== undefined || fault.retryAfterSeconds !== undefined;
   const times = takesTime ? 1 : 2;
-  world.api.script(...[fault.does(elsewhere), null, fault.does(elsewhere)].slice(-2 * times + 1));
+  // Stripe's payments are a page of PaymentIntents, and one of events.
+  const well = provider === 'stripe' ? [null, null] : [null];
+  world.api.script(fault.does(elsewhere), ...(times === 1 ? [] : [...well, fault.does(elsewhere)]));
   const told: string[] = [];
   const waited: number[] = [];
   let last: Run;
@@ -234,7 +238,7 @@ it.concurrent.for(PROVIDERS)('%s, however it fails', { timeout: 90_000 }, async 
     }
   };
   await Promise.all(experiments.filter(({ fault }) => !fault.isLarge).map(experiment));
-  // They keep the process busy, which the others would take for a slow provider.
+  // These answers keep the process busy; other tests at the same time would take that for a slow provider.
   await Promise.all(experiments.filter(({ fault }) => fault.isLarge).map(experiment));
   expect(failures).toEqual([]);
   await expectNothingMore(experiments.map(({ world }) => world));

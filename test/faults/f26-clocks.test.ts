@@ -285,7 +285,7 @@ async function deliverSigned(port: number, atSeconds: number): Promise<{ stripe:
   };
 }
 
-/** What of a worker's transactions is where; each is asked for every statement of a proxy. */
+/** A point in a worker's transactions: tells whether a statement of a proxy stands at it. */
 type Watch = (statement: ProxiedStatement) => boolean;
 
 /** Before the events of a batch are locked: nothing is, but the jobs are claimed. */
@@ -293,7 +293,7 @@ const beforeEvents: Watch = (statement) => statement.sql.includes('order by even
 /** Before a wallet is marked as told of: it is leased, nothing is locked, and Svix has accepted the messages. */
 const beforeMarks: Watch = (statement) => statement.sql.includes('select 1 from wallet w');
 /** Looking for wallets whose lease is over, or that have none. */
-const LOOKING = 'from unannounced_wallet\n  where (claimed_until is null';
+const LOOKING = 'from unannounced_wallet\n    where (claimed_until is null';
 
 interface Hold {
   /** Resolves with the proxy where the statement stands. */

@@ -4,10 +4,11 @@ import { z } from 'zod';
 import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
-import { LedgerLanes } from '../../src/ledger/batches.ts';
-import type { Outcome } from '../../src/ledger/post.ts';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
+import type { PostingResult } from '../../src/ledger/post.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { publicRefusal } from '../../src/views/refusals.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import type { TrafficAnswer } from '../support/fault-traffic.ts';
 import { posting, SETTINGS } from '../support/ledger.ts';
@@ -47,35 +48,38 @@ interface Debit {
 }
 
 /** What a caller was told: the balance that its debit left, or why it was refused. */
-type Told = { readonly balance: number } | { readonly code: string; readonly details: unknown };
+type Reply = { readonly balance: number } | { readonly code: string; readonly details: unknown };
 
 interface Way {
   readonly name: string;
   /** How keys of callers are stored. */
   readonly prefix: string;
-  readonly debit: (debit: Debit, caller: number) => Promise<Told>;
+  readonly debit: (debit: Debit, caller: number) => Promise<Reply>;
 }
 
 const debitPosting = ({ customerId, amountMinor, key: idempotencyKey }: Debit) =>
   posting({ customerId, amountMinor, idempotencyKey, isCredit: false });
 
-function toldOf(outcome: Outcome | undefined): Told {
+function replyOf(outcome: PostingResult | undefined): Reply {
   if (outcome?.kind === 'created') return { balance: outcome.wallet.balance };
-  if (outcome?.kind === 'refused') return { code: outcome.refusal.code, details: outcome.refusal.details };
+  if (outcome?.kind === 'refused') {
+    const { code, details } = publicRefusal(outcome.refusal);
+    return { code, details };
+  }
   throw new Error(`a debit came to ${outcome?.kind}`);
 }
 
-function toldByHttp({ status, body }: TrafficAnswer): Told {
+function replyByHttp({ status, body }: TrafficAnswer): Reply {
   if (status === 200) return { balance: body.balance };
   const { code, message, ...details } = body ?? {};
   expect([status, message]).toEqual([400, expect.stringContaining('Insufficient balance')]);
   return { code, details };
 }
 
-let lanes: readonly LedgerLanes[] = [];
+let batchers: readonly LedgerBatches[] = [];
 beforeAll(() => {
   const settings = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} };
-  lanes = Array.from({ length: PROCESSES }, () => new LedgerLanes(settings));
+  batchers = Array.from({ length: PROCESSES }, () => new LedgerBatches(settings));
 });
 
 const WAYS: readonly Way[] = [
@@ -83,21 +87,23 @@ const WAYS: readonly Way[] = [
     name: 'in a transaction each',
     prefix: '',
     async debit(debit) {
-      const [outcome] = await transaction(pool, (tx) => postBatch(tx, [debitPosting(debit)], SETTINGS, new Date()));
-      return toldOf(outcome);
+      const [outcome] = await transaction(pool, (tx) =>
+        postBatch(tx, [debitPosting(debit)], { ...SETTINGS, now: new Date() }),
+      );
+      return replyOf(outcome);
     },
   },
   {
-    name: 'through the lanes of four ledgers',
+    name: 'through the batchers of four ledgers',
     prefix: '',
-    debit: async (debit, caller) => toldOf(await lanes[caller % PROCESSES]?.post(debitPosting(debit))),
+    debit: async (debit, caller) => replyOf(await batchers[caller % PROCESSES]?.post(debitPosting(debit))),
   },
   {
     name: 'at four web processes',
     prefix: 'api:',
     async debit({ customerId, amountMinor: amount, key: idempotency_key }, caller) {
       const body = { amount, currency: 'USD', entry_type: 'debit', idempotency_key };
-      return toldByHttp(await fleet.call(caller, 'POST', `/customers/${customerId}/wallets/ledger-entries`, body));
+      return replyByHttp(await fleet.call(caller, 'POST', `/customers/${customerId}/wallets/ledger-entries`, body));
     },
   },
 ];
@@ -156,7 +162,7 @@ const ENTRIES = `
 async function expectFairRace(way: Way, { openingMinor, sizesMinor }: Race): Promise<void> {
   const customerId = await rig.traffic.newCustomer(openingMinor);
   const debits = sizesMinor.map((amountMinor, index): Debit => ({ customerId, amountMinor, key: `race_${index}` }));
-  const told = await Promise.all(debits.map((debit, caller) => way.debit(debit, caller)));
+  const replies = await Promise.all(debits.map((debit, caller) => way.debit(debit, caller)));
   const { rows: entries } = await rig.database.pool.query<EntryRow>(ENTRIES, [customerId]);
 
   const balances = [0, ...entries.map((entry) => entry.after_balance)];
@@ -168,7 +174,7 @@ async function expectFairRace(way: Way, { openingMinor, sizesMinor }: Race): Pro
 
   // What callers were told is what the books say: the same debits, of the same amounts, in the same places.
   const accepted = debits.flatMap(({ key, amountMinor }, index) => {
-    const answer = told[index];
+    const answer = replies[index];
     return answer && 'balance' in answer ? [[way.prefix + key, amountMinor, answer.balance]] : [];
   });
   const written = entries
@@ -179,7 +185,7 @@ async function expectFairRace(way: Way, { openingMinor, sizesMinor }: Race): Pro
   expect(openingMinor - total(written.map(([, amount]) => Number(amount)))).toBe(left);
 
   // Balances only fall here, so a debit that would still fit into what is left should never have been refused.
-  for (const [index, answer] of told.entries()) {
+  for (const [index, answer] of replies.entries()) {
     if ('balance' in answer) continue;
     const { available, required, shortfall } = REFUSAL.parse(answer.details);
     expect([answer.code, required]).toEqual(['INSUFFICIENT_WALLET_FUNDS', sizesMinor[index]]);

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { LedgerLanes } from '../../src/ledger/batches.ts';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
 import type { Metadata, Posting } from '../../src/ledger/entry.ts';
-import type { Outcome } from '../../src/ledger/post.ts';
+import type { PostingResult } from '../../src/ledger/post.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { storeApiKey } from '../../src/merchants/api-key-store.ts';
 import { newApiKey } from '../../src/merchants/api-keys.ts';
@@ -42,13 +42,17 @@ beforeAll(async () => {
   pool = createPool({ databaseUrl, applicationName: 'test-keys', maxConnections: 40, logger });
   [fleet] = await Promise.all([WebFleet.start(rig, PROCESSES, 60), rig.startWebHere(), rig.startWorkerHere()]);
   for (const merchantId of [MERCHANT, OTHER_MERCHANT]) await makeCustomers(pool, ['ada', 'grace'], merchantId);
-  const key = { key: keyOfOther, name: 'test', scopes: ['read', 'write'], expiresAt: null, isDefault: false } as const;
-  await storeApiKey(autocommit(pool), OTHER_MERCHANT, key, systemClock.now());
+  const scopes = ['read', 'write'] as const;
+  await storeApiKey(
+    autocommit(pool),
+    { merchantId: OTHER_MERCHANT, key: keyOfOther, name: 'test', scopes, expiresAt: null, isDefault: false },
+    systemClock.now(),
+  );
   // Enough of both currencies, so that no debit is refused for another reason than its key.
   const deposits = OWNERS.flatMap((owner) =>
     ['USD', 'INR'].map((currency) => posting({ ...owner, currency, amountMinor: OPENING_MINOR })),
   );
-  await transaction(pool, (tx) => postBatch(tx, deposits, SETTINGS, new Date()));
+  await transaction(pool, (tx) => postBatch(tx, deposits, { ...SETTINGS, now: new Date() }));
 });
 
 afterAll(async () => {
@@ -98,7 +102,7 @@ const someCall: fc.Arbitrary<Call> = fc.record({
 });
 
 /** What a caller was told, with the balance that the entry left, and the entry where it is shown. */
-type Told =
+type Reply =
   | { readonly kind: 'created'; readonly balance: number }
   | { readonly kind: 'repeated'; readonly balance: number; readonly entry: unknown }
   | { readonly kind: 'refused'; readonly code: string };
@@ -116,14 +120,14 @@ function newKey(): string {
 async function expectOneEffect(
   calls: readonly Call[],
   storedKey: string,
-  ask: () => Promise<readonly Told[]>,
+  ask: () => Promise<readonly Reply[]>,
 ): Promise<void> {
   const before = await entriesOf(storedKey);
-  const told = await ask();
+  const replies = await ask();
   const after = await entriesOf(storedKey);
   for (const [index, owner] of OWNERS.entries()) {
     const own = calls
-      .map(({ owner: caller, request }, at) => ({ caller, request, told: told[at] }))
+      .map(({ owner: caller, request }, at) => ({ caller, request, reply: replies[at] }))
       .filter((one) => one.caller === owner);
     expect(before[index]?.keyed).toEqual([]);
     expect(after[index]?.keyed).toHaveLength(own.length === 0 ? 0 : 1);
@@ -131,15 +135,15 @@ async function expectOneEffect(
     const [entry] = after[index]?.keyed ?? [];
     if (entry === undefined) continue;
     const { seq, balance, ...carriedOut } = entry;
-    const [winner, ...second] = own.filter((one) => one.told?.kind === 'created');
-    expect([winner?.told, second]).toEqual([{ kind: 'created', balance }, []]);
+    const [winner, ...second] = own.filter((one) => one.reply?.kind === 'created');
+    expect([winner?.reply, second]).toEqual([{ kind: 'created', balance }, []]);
     expect(winner?.request).toMatchObject(carriedOut);
     const losers = own.filter((one) => one !== winner);
-    const shown = losers.flatMap((one) => (one.told?.kind === 'repeated' ? [one.told.entry] : []));
+    const shown = losers.flatMap((one) => (one.reply?.kind === 'repeated' ? [one.reply.entry] : []));
     if (shown.length > 0) expect(shown[0]).toMatchObject({ seq });
     for (const one of losers) {
       const repeated = { kind: 'repeated', balance, entry: shown[0] };
-      expect(one.told).toEqual(
+      expect(one.reply).toEqual(
         one.request === winner?.request ? repeated : { kind: 'refused', code: 'IDEMPOTENCY_KEY_REUSED' },
       );
     }
@@ -164,7 +168,7 @@ async function entriesOf(storedKey: string): Promise<OwnEntries[]> {
 }
 
 /** By HTTP, alone or as an entry of a batch. */
-async function askByHttp({ owner, request, process }: Call, key: string, isBatch: boolean): Promise<Told> {
+async function askByHttp({ owner, request, process }: Call, key: string, isBatch: boolean): Promise<Reply> {
   const { merchantId, customerId } = owner;
   const body = { ...request, idempotency_key: key };
   const apiKey = merchantId === OTHER_MERCHANT ? keyOfOther : undefined;
@@ -192,16 +196,16 @@ it('many callers of several web processes, for the same request and for others: 
       const key = newKey();
       const askAll = () => Promise.all(all.map(([call, isBatch]) => askByHttp(call, key, isBatch)));
       const calls = all.map(([call]) => call);
-      let first: readonly Told[] = [];
+      let first: readonly Reply[] = [];
       await expectOneEffect(calls, `api:${key}`, async () => {
         first = await askAll();
         return first;
       });
       // Whoever asks again, at whichever process, is told the same; the one that was first, of its entry.
       const again = await askAll();
-      for (const [index, told] of first.entries()) {
+      for (const [index, reply] of first.entries()) {
         expect(again[index]).toEqual(
-          told.kind === 'created' ? { ...told, kind: 'repeated', entry: expect.anything() } : told,
+          reply.kind === 'created' ? { ...reply, kind: 'repeated', entry: expect.anything() } : reply,
         );
       }
     }),
@@ -224,7 +228,7 @@ function toPosting({ owner, request }: Call, idempotencyKey: string): Posting {
   });
 }
 
-function toldOf(outcome: Outcome | undefined): Told {
+function replyOf(outcome: PostingResult | undefined): Reply {
   if (outcome?.kind === 'refused') return { kind: 'refused', code: outcome.refusal.code };
   if (outcome?.kind === 'created') return { kind: 'created', balance: outcome.entry.afterBalance };
   if (outcome?.kind === 'repeated')
@@ -232,11 +236,11 @@ function toldOf(outcome: Outcome | undefined): Told {
   throw new Error('a posting without an outcome');
 }
 
-/** As many ledgers as there are processes, each with lanes of its own. */
-const newLedgers = (of: Pool): LedgerLanes[] =>
+/** As many ledgers as there are processes, each with batchers of its own. */
+const newLedgers = (of: Pool): LedgerBatches[] =>
   Array.from(
     { length: PROCESSES },
-    () => new LedgerLanes({ pool: of, settings: SETTINGS, clock: systemClock, onPosted: () => {} }),
+    () => new LedgerBatches({ pool: of, settings: SETTINGS, clock: systemClock, onPosted: () => {} }),
   );
 
 it('whatever way the statements of several ledgers interleave: one effect, of which all are told', async () => {
@@ -246,7 +250,7 @@ it('whatever way the statements of several ledgers interleave: one effect, of wh
       const ledgers = newLedgers(gatedPool(pool, (sql) => scheduler.schedule(Promise.resolve(), sql)));
       await expectOneEffect(calls, key, async () => {
         const outcomes = Promise.all(calls.map((call) => ledgers[call.process]?.post(toPosting(call, key))));
-        return (await scheduler.waitFor(outcomes)).map(toldOf);
+        return (await scheduler.waitFor(outcomes)).map(replyOf);
       });
     }),
     { numRuns: rounds(60, 600) },
@@ -258,9 +262,9 @@ it('writes one entry for 100 racing requests under one key, and gives each of th
   const key = newKey();
   const call: Call = { owner: ADA, request: THE_REQUEST, process: 0 };
   const calls = Array.from({ length: 100 }, () => call);
-  const post = () => transaction(pool, (tx) => postBatch(tx, [toPosting(call, key)], SETTINGS, new Date()));
+  const post = () => transaction(pool, (tx) => postBatch(tx, [toPosting(call, key)], { ...SETTINGS, now: new Date() }));
   await expectOneEffect(calls, key, async () =>
-    (await Promise.all(calls.map(post))).map(([outcome]) => toldOf(outcome)),
+    (await Promise.all(calls.map(post))).map(([outcome]) => replyOf(outcome)),
   );
 });
 
@@ -270,7 +274,7 @@ it('gives one of two racing requests under one key but in two currencies the key
   for (let round = 0; round < rounds(20, 100); round += 1) {
     const key = newKey();
     await expectOneEffect(calls, key, async () =>
-      (await Promise.all(calls.map((call) => ledgers[call.process]?.post(toPosting(call, key))))).map(toldOf),
+      (await Promise.all(calls.map((call) => ledgers[call.process]?.post(toPosting(call, key))))).map(replyOf),
     );
   }
   await expectAllWell();

@@ -145,7 +145,7 @@ async function makeWallets({ database: { pool } }: FaultRig, creditMinor: number
   const names = Array.from({ length: WALLETS }, (_, index) => `scan${index}`);
   const customers = await makeCustomers(pool, names);
   const postings = customers.map((customerId) => posting({ customerId, amountMinor: creditMinor }));
-  await transaction(pool, (tx) => postBatch(tx, postings, SETTINGS, new Date()));
+  await transaction(pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() }));
 }
 
 /** From now on every page that a scan has read waits until another scan has read it too. */

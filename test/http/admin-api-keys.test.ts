@@ -192,7 +192,7 @@ describe('a key that is revoked', () => {
     expect(await asks(key)).toBe(200);
   });
 
-  it('is none of the environment, whose key stays beside the others', async () => {
+  it('is never the key of the environment, which is accepted beside the others', async () => {
     const further = await operator.newKey('bus_default');
     expect([await asks(further.key), await asks(API_KEY)]).toEqual([200, 200]);
     const { body } = await operator.call('GET', keysPath('bus_default'));

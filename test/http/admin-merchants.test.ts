@@ -5,6 +5,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import {
   bearer,
   eventsToSettle,
+  newSecretOf,
   type Operator,
   operatorOf,
   startSecondWeb,
@@ -129,7 +130,8 @@ describe('a suspended merchant', () => {
   it("has its keys refused by every route, while its customers' payments are taken in and credited", async () => {
     const merchantId = await operator.newMerchant();
     const key = bearer((await operator.newKey(merchantId)).key);
-    const source = await operator.newSource(merchantId, 'stripe');
+    const secret = newSecretOf('stripe');
+    const source = await operator.newSource(merchantId, 'stripe', { webhook_secret: secret });
     const suspend = () => operator.call('POST', `/admin/merchants/${merchantId}/suspend`);
     const { status, body: suspended } = await suspend();
     expect(status).toBe(200);
@@ -148,7 +150,7 @@ describe('a suspended merchant', () => {
       customer: 'cus_A',
       metadata: {},
     });
-    expect((await app.call('POST', source.webhook_path, body, signStripe(body))).status).toBe(200);
+    expect((await app.call('POST', source.webhook_path, body, signStripe(body, secret))).status).toBe(200);
     await eventsToSettle(app);
 
     const resumed = await operator.call('POST', `/admin/merchants/${merchantId}/resume`);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PROVIDER_NAMES } from '../../src/providers/shared/names.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import { bearer, type Operator, operatorOf, secretOf, sourcesPath } from '../support/admin.ts';
+import { bearer, type Operator, operatorOf, sourcesPath } from '../support/admin.ts';
 import { type Answer, startTestApp, type TestApp } from '../support/app.ts';
 import { DODO_SECRET, STRIPE_SECRET } from '../support/signing.ts';
 
@@ -36,7 +36,9 @@ describe('a source', () => {
       metadata: 'all',
       refunds: 'credit',
       customer_link_rule: 'create',
+      capture: 'automatic',
       webhook_path: `/webhooks/stripe/${made.source_id}`,
+      accounts: [],
       secrets: expect.arrayContaining([
         {
           secret_id: expect.stringMatching(/^sec_/),
@@ -51,7 +53,7 @@ describe('a source', () => {
     });
     const path = `${sourcesPath(merchantId)}/${made.source_id}`;
     expect((await operator.call('GET', path)).body).toEqual(made);
-    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [made] });
+    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [made], findings: [] });
 
     const settings = {
       name: 'Shop',
@@ -109,7 +111,7 @@ describe('a source', () => {
     }
     const merchantId = await operator.newMerchant();
     expect((await operator.call('GET', `${sourcesPath(merchantId)}/src_stripe`)).status).toBe(404);
-    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [] });
+    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [], findings: [] });
   });
 
   it.each([
@@ -130,7 +132,7 @@ describe('a source', () => {
     expect(answer.status).toBe(status);
     expect(answer.body.message).toContain(message);
     expect(answer.body.message).not.toContain(input.webhook_secret);
-    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [] });
+    expect((await operator.call('GET', sourcesPath(merchantId))).body).toEqual({ items: [], findings: [] });
   });
 
   it('is not found under another merchant', async () => {
@@ -157,9 +159,7 @@ describe('a test delivery', () => {
   it.each(PROVIDER_NAMES.filter((name) => name !== 'paypal'))('of %s comes in as its events do', async (provider) => {
     const merchantId = await operator.newMerchant();
     const key = bearer((await operator.newKey(merchantId)).key);
-    const { source_id: sourceId } = await operator.newSource(merchantId, provider, {
-      webhook_secret: secretOf(provider),
-    });
+    const { source_id: sourceId } = await operator.newSource(merchantId, provider);
     const answers = [await test(merchantId, sourceId), await test(merchantId, sourceId)];
     for (const { status, body } of answers) {
       expect({ status, body }).toEqual({

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
-import { PROVIDER_NAMES } from '../../src/providers/shared/names.ts';
+import { startTelemetry } from '../../src/runtime.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { startWeb } from '../../src/web.ts';
@@ -45,7 +45,7 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
       WORKER_METRICS_PORT: '0',
       METRICS_TOKEN: TOKEN,
     });
-    const shared = { config, logger, clock: systemClock, metrics: createMetrics(PROVIDER_NAMES) };
+    const shared = { config, logger, clock: systemClock, telemetry: await startTelemetry(config, logger) };
     const web = await startWeb({ ...shared, databaseUrl: database.webUrl, print: () => {} });
     const worker = await startWorker({ ...shared, databaseUrl: database.workerUrl });
     closing.push(
@@ -136,8 +136,8 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
   });
 
   it('count batches of deliveries and events, whose number depends on when each came', () => {
-    for (const lane of ['inbox', 'apply']) {
-      expect(figure(metrics, `chokin_lane_commit_seconds_count{lane="${lane}"}`)).toBeGreaterThan(0);
+    for (const batcher of ['inbox', 'apply']) {
+      expect(figure(metrics, `chokin_lane_commit_seconds_count{lane="${batcher}"}`)).toBeGreaterThan(0);
     }
     expect(figure(metrics, 'chokin_announcements_total{outcome="sent"}')).toBeGreaterThan(0);
   });
@@ -147,7 +147,9 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
     const names = new Set(labels.map(([, name]) => name));
     const ofNode = ['version', 'major', 'minor', 'patch', 'kind', 'type', 'space', 'quantile', 'le'];
     const ofOurs = ['route', 'method', 'status', 'lane', 'queue', 'provider', 'outcome', 'state', 'reason'];
-    expect([...ofNode, ...ofOurs, 'origin', 'direction', 'code']).toEqual(expect.arrayContaining([...names]));
+    expect([...ofNode, ...ofOurs, 'origin', 'direction', 'code', 'fault', 'who', 'limit']).toEqual(
+      expect.arrayContaining([...names]),
+    );
     for (const word of [customerId, 'cus_', 'bus_', 'pi_', 'evt_', 'src_', 'ada@', API_KEY, STRIPE_SECRET, TOKEN]) {
       expect(metrics).not.toContain(word);
     }

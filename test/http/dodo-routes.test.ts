@@ -72,6 +72,16 @@ describe('a route of Dodo Payments that is not served here', () => {
     await expect(app.sdk.webhooks.delete('ep_1')).rejects.toThrow(/this route is Dodo's own/);
   });
 
+  it('is told apart from a route of both by the SDK that asks: nothing of ours is read as something of Dodo’s', async () => {
+    const ours = new Set(ROUTES.map(({ method, path }) => `${method.toUpperCase()} ${withoutNames(path)}`));
+    const shared = (await routesOfSdk()).intersection(ours);
+    expect([...shared].filter((route) => !/^(GET|POST|PATCH) \/customers/.test(route)).toSorted()).toEqual([
+      'GET /events',
+      'GET /events/{}',
+      'GET /payments/{}',
+    ]);
+  });
+
   it('is told from an address that nobody serves', async () => {
     expect(await app.call('GET', '/productz')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
     expect(await app.call('PUT', '/customers')).toMatchObject({ status: 405 });
@@ -88,5 +98,26 @@ describe('GET /payments/:id', () => {
 
   it('answers everybody else', async () => {
     expect(await app.call('GET', '/payments/pay_1')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
+  });
+});
+
+describe('GET /events', () => {
+  it("tells Dodo's SDK that these are not its usage events", async () => {
+    const refused = {
+      status: 404,
+      error: { code: 'NOT_SERVED_HERE', message: expect.stringContaining('what payment providers sent to Chokin') },
+    };
+    await expect(app.sdk.usageEvents.list()).rejects.toMatchObject(refused);
+    await expect(app.sdk.usageEvents.retrieve('evt_1')).rejects.toMatchObject(refused);
+    const event = { customer_id: 'cus_1', event_id: 'evt_1', event_name: 'call' };
+    await expect(app.sdk.usageEvents.ingest({ events: [event] })).rejects.toMatchObject({
+      status: 404,
+      error: { code: 'NOT_SERVED_HERE' },
+    });
+  });
+
+  it('answers everybody else', async () => {
+    expect(await app.call('GET', '/events')).toMatchObject({ status: 200, body: { items: [] } });
+    expect(await app.call('GET', '/events/evt_1')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
   });
 });

@@ -44,6 +44,25 @@ describe('pages', () => {
     expect(await amounts(id, 'currency=USD&page_size=3&page_number=1')).toHaveLength(3);
   });
 
+  it("come whole to a loop of Dodo's SDK for Python that names none, and short of one to a loop from page 0", async () => {
+    const id = await app.newCustomer();
+    for (let n = 1; n <= 12; n += 1) await credit(id, n);
+    /** Its DefaultPageNumberPagination goes on with `(page_number or 1) + 1`, so that 0 and none are both followed by 2. */
+    const loop = async (first: number | null) => {
+      const seen: number[] = [];
+      for (let page = first; ; page = (page || 1) + 1) {
+        const query = `page_size=5${page === null ? '' : `&page_number=${page}`}`;
+        const path = `/customers/${id}/wallets/ledger-entries?${query}`;
+        const { body } = await app.call('GET', path, undefined, { 'x-stainless-lang': 'python' });
+        if (body.items.length === 0) return seen;
+        seen.push(...body.items.map((entry: { amount: number }) => entry.amount));
+      }
+    };
+    expect(await loop(null)).toEqual(range(12, 1));
+    // The document says so at `page_number`: nothing tells such a loop from somebody who asks for pages 0 and 2.
+    expect(await loop(0)).toEqual([...range(12, 8), ...range(2, 1)]);
+  });
+
   it('mix the wallets by time, and an empty one is no error', async () => {
     const id = await app.newCustomer();
     expect(await amounts(id, '')).toEqual([]);

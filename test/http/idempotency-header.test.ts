@@ -1,5 +1,6 @@
 import DodoPayments from 'dodopayments';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ROUTES } from '../../src/http/routes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 
@@ -125,4 +126,14 @@ describe('the header on a batch', () => {
     expect({ status, code: body.code }).toEqual({ status: 400, code: 'INVALID_IDEMPOTENCY_KEY' });
     expect(await balance()).toBe(0);
   });
+});
+
+it('is read by every POST that moves money, or the route says why a repeat moves nothing', () => {
+  const keyed = ROUTES.filter((route) => 'Idempotency-Key' in route.headers).map(({ path: one }) => one);
+  expect(keyed.toSorted()).toEqual(['/customers/{customer_id}/wallets/ledger-entries', '/ledger-entries/batch']);
+  // All others that write entries, or let a worker write them, do so for a payment, which has keys of its own.
+  const ofPayments = ['/payments/{payment_id}/reassign', '/events/{event_id}/replay', '/reconciliation'];
+  const others = ROUTES.filter(({ method, path: one }) => method === 'post' && ofPayments.includes(one));
+  expect(others).toHaveLength(ofPayments.length);
+  for (const { path: one, description } of others) expect(description, one).toMatch(/[Aa]sked again/);
 });

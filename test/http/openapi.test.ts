@@ -17,6 +17,7 @@ interface Document {
   readonly webhooks: Record<string, { post: Operation }>;
   readonly components: {
     schemas: Record<string, Json & { properties?: Json }>;
+    examples: Record<string, Json>;
     securitySchemes: Record<string, { scheme: string }>;
   };
 }
@@ -59,7 +60,9 @@ describe('the OpenAPI document', () => {
   it('refers to nothing that is not there', () => {
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]*)"/g)].map((match) => match[1] ?? '');
     expect(references.length).toBeGreaterThan(50);
-    const known = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+    const known = (['schemas', 'examples'] as const).flatMap((kind) =>
+      Object.keys(document.components[kind]).map((name) => `#/components/${kind}/${name}`),
+    );
     expect([...new Set(references)].filter((reference) => !known.includes(reference))).toEqual([]);
     expect(JSON.stringify(document)).not.toContain('$defs');
     expect(JSON.stringify(document)).not.toContain('"$schema"');

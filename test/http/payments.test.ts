@@ -52,14 +52,17 @@ it('GET /payments/:id tells the life of a payment, from webhook to wallet', asyn
   ]);
   expect((await app.call('GET', `/customers/${customerId}/wallets/USD`)).body.balance).toBe(3000);
   const { body: applied } = await app.call('GET', '/events?status=applied');
-  expect(applied.items.map((event: { payment_id: string }) => event.payment_id)).toEqual(['pi_life', 'pi_life']);
+  expect(applied.items).toMatchObject([
+    { payment_id: 'pi_life', type: 'refund.created', effect: 'debited' },
+    { payment_id: 'pi_life', type: 'payment_intent.succeeded', effect: 'credited' },
+  ]);
 });
 
 it('a key that a caller chose is never taken for the key of a payment', async () => {
   const customerId = await app.newCustomer();
   const path = `/customers/${customerId}/wallets/ledger-entries`;
   const entry = { amount: 1, currency: 'USD', entry_type: 'credit' };
-  await app.call('POST', path, { ...entry, idempotency_key: 'src_stripe:payment_pi_squat' });
+  await app.call('POST', path, { ...entry, idempotency_key: 'src_stripe:payment:pi_squat' });
   const body = stripePaymentSucceeded({
     paymentId: 'pi_squat',
     amount: 700,

@@ -77,7 +77,7 @@ describe('POST /webhooks/:provider', () => {
       415,
       'UNSUPPORTED_MEDIA_TYPE',
     ],
-    ['more than a megabyte', '/webhooks/stripe', 'x'.repeat(1_100_000), {}, 413, 'BODY_TOO_LARGE'],
+    ['more than a megabyte', '/webhooks/stripe', 'x'.repeat(1_100_000), signStripe('x'), 413, 'BODY_TOO_LARGE'],
   ])('%s is refused and not stored', async (_, path, sent, headers, status, code) => {
     const before = await stored();
     const answer = await send(path, sent, headers);
@@ -126,7 +126,7 @@ describe('events', () => {
     expect((await app.call('GET', '/events?status=parked')).body.items).toEqual([]);
   });
 
-  it('that were dealt with by hand are dismissed, and can be replayed all the same', async () => {
+  it('that were handled by hand are dismissed, and can be opened again', async () => {
     const body = stripePaymentSucceeded({ eventId: 'evt_by_hand', paymentId: 'pi_by_hand' });
     await send('/webhooks/stripe', body, signStripe(body));
     const park = async () => {
@@ -148,7 +148,9 @@ describe('events', () => {
     const again = await dismiss();
     expect(again).toMatchObject({ status: 409, body: { code: 'CONFLICT' } });
     expect(again.headers.get('x-should-retry')).toBe('false');
-    expect(await app.call('POST', `/events/${id}/replay`)).toMatchObject({
+    const replay = (sent?: unknown) => app.call('POST', `/events/${id}/replay`, sent);
+    expect(await replay()).toMatchObject({ status: 409, body: { code: 'CONFLICT' } });
+    expect(await replay({ reopen: true })).toMatchObject({
       status: 200,
       body: { status: 'pending', detail: null },
     });
@@ -156,6 +158,25 @@ describe('events', () => {
     await park();
     expect((await dismiss()).body).toMatchObject({ status: 'dismissed', detail: 'no_customer: why' });
     expect(await app.call('POST', '/events/evt_none/dismiss')).toMatchObject({ status: 404 });
+  });
+
+  it('are resolved with the amount or the entry that did it, which their payment then shows', async () => {
+    const body = stripePaymentSucceeded({ eventId: 'evt_resolved', paymentId: 'pi_resolved', amount: 700 });
+    await send('/webhooks/stripe', body, signStripe(body));
+    const { rows } = await app.database.pool.query(
+      "update provider_event set state = 'parked', reason = 'no_customer' where delivery_key = 'evt_resolved' returning event_id",
+    );
+    const resolve = (sent: unknown) => app.call('POST', `/events/${rows[0].event_id}/resolve`, sent);
+    const note = 'credited by hand';
+    for (const sent of [{ note }, { note, amount: 1, entry_id: 'ent_a' }, { note, amount: -1 }, { amount: 700 }]) {
+      expect(await resolve(sent)).toMatchObject({ status: 422 });
+    }
+    expect(await resolve({ note, entry_id: 'ent_cus_x_USD_1' })).toMatchObject({ status: 422 });
+    expect(await resolve({ note, amount: 700 })).toMatchObject({ status: 200, body: { status: 'dismissed' } });
+    expect(await resolve({ note: 'and nothing more', amount: 700 })).toMatchObject({
+      status: 200,
+      body: { detail: 'no_customer: credited by hand; and nothing more' },
+    });
   });
 
   it('come in pages, newest first', async () => {

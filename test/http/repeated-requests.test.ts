@@ -1,6 +1,6 @@
 import DodoPayments from 'dodopayments';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LaneFullError } from '../../src/db/batcher.ts';
+import { BatcherFullError } from '../../src/db/batcher.ts';
 import { failureOf, KeylessError } from '../../src/http/kit/failure.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
@@ -108,10 +108,15 @@ describe('a failure that nobody foresaw', () => {
     expect(keyed.headers.get('x-should-retry')).toBeNull();
   });
 
-  it('of a full lane says that nothing was written, and is not to be repeated without a key either', () => {
-    const full = failureOf(new LaneFullError());
-    expect(full).toMatchObject({ status: 503, unexpected: false });
-    const keyless = failureOf(new KeylessError(new LaneFullError()));
+  it('of a full batcher says that nothing was written, and is not to be repeated without a key either', () => {
+    const full = failureOf(new BatcherFullError('merchant'));
+    expect(full).toMatchObject({ status: 429, headers: { 'retry-after': '1' }, unexpected: false });
+    const keyless = failureOf(new KeylessError(new BatcherFullError('merchant')));
     expect(keyless).toEqual({ ...full, headers: { ...full.headers, 'x-should-retry': 'false' } });
+  });
+
+  it('of too many deliveries from one source tells its provider to come again', () => {
+    const full = failureOf(new BatcherFullError('source'));
+    expect(full).toMatchObject({ status: 503, headers: { 'retry-after': '1' }, unexpected: false });
   });
 });

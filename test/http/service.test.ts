@@ -45,7 +45,7 @@ describe('a running service', () => {
     expect(status).toBe(200);
     expect(headers.get('content-type')).toMatch(/^text\/plain/);
     expect(body).toContain(
-      'chokin_http_request_seconds_count{route="/customers/{customer_id}/wallets/ledger-entries",method="post",status="200"} 1',
+      'chokin_http_request_seconds_count{route="/customers/{customer_id}/wallets/ledger-entries",method="post",status="200",fault="none"} 1',
     );
     expect(body).toContain('chokin_lane_batch_size_count{lane="ledger"} 1');
     expect(body).toContain('chokin_ledger_lane_depth 0');
@@ -251,19 +251,20 @@ describe('the default merchant', () => {
   });
 
   it('does not bring API_KEY back to life that an operator revoked or rotated', async () => {
-    const keyId = async (key: string) => {
+    const refTo = async (key: string) => {
       const found = await database.pool.query('select key_id from api_key where key_hash = $1', [hashApiKey(key)]);
-      return found.rows[0].key_id;
+      return { merchantId: 'bus_keys', keyId: found.rows[0].key_id };
     };
     const db = autocommit(database.pool);
     await ensure({ API_KEY: KEY_A });
-    await revokeApiKey(db, 'bus_keys', await keyId(KEY_A), systemClock.now());
+    await revokeApiKey(db, await refTo(KEY_A), systemClock.now());
     expect(await ensure({ API_KEY: KEY_A })).toMatchObject({ isApiKeyEnded: true });
     expect(await findCaller(db, hashApiKey(KEY_A))).toBeNull();
     // Another one takes its place; and without one in the environment, none is made where there is one.
     expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: false });
     const later = new Date(systemClock.now().getTime() + 60_000);
-    await transaction(database.pool, async (tx) => endApiKeyAt(tx, 'bus_keys', await keyId(KEY_C), later, 'key_next'));
+    const end = { at: later, replacedBy: 'key_next' };
+    await transaction(database.pool, async (tx) => endApiKeyAt(tx, await refTo(KEY_C), end));
     expect(await ensure({ API_KEY: KEY_C })).toMatchObject({ isApiKeyEnded: true });
     expect((await findCaller(db, hashApiKey(KEY_C)))?.expiresAt).toEqual(later);
     expect((await ensure({})).newApiKey).toBeNull();
@@ -275,6 +276,18 @@ describe('the default merchant', () => {
     await expect(ensure({ API_KEY: KEY_B, MERCHANT_ID: 'bus_second' })).rejects.toThrow('belongs to another merchant');
     const live = await ensure({ MERCHANT_ID: 'bus_live', MODE: 'live' });
     expect(live.newApiKey).toMatch(/^ck_live_/);
+  });
+
+  it('is brought up to date while rows that name it are being added, which under traffic never ends', async () => {
+    const adding = await database.pool.connect();
+    try {
+      await adding.query('begin');
+      await adding.query("select 1 from merchant where merchant_id = 'bus_keys' for key share");
+      await ensure({ API_KEY: KEY_A, MERCHANT_NAME: 'Shop with a new name' });
+    } finally {
+      await adding.query('rollback');
+      adding.release();
+    }
   });
 
   it('is made once by processes that start together', async () => {

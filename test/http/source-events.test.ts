@@ -3,7 +3,7 @@ import type { Worker } from '../../jobs/worker.ts';
 import { type Bearer, eventsToSettle, type Operator, operatorOf, startTestWorker } from '../support/admin.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
-import { dodoPayment, STRIPE_SECRET, signDodo, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
+import { dodoPayment, signDodo, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 
 /** What really signed events do that come in by sources which the operator made. */
 
@@ -36,13 +36,13 @@ describe('events of a source', () => {
     const dodo = await operator.newShop('dodo');
     const ours = await app.newCustomer();
     const first = paid(stripe.customerId, 700, 'pi_shop');
-    expect((await send(stripe.source.webhook_path, first, signStripe(first))).status).toBe(200);
+    expect((await send(stripe.source.webhook_path, first, signStripe(first, stripe.secret))).status).toBe(200);
     const metadata = { wallet_customer_id: dodo.customerId };
     const second = dodoPayment({ paymentId: 'pay_shop', amount: 900, currency: 'USD', metadata });
-    expect((await send(dodo.source.webhook_path, second, signDodo(second))).status).toBe(200);
+    expect((await send(dodo.source.webhook_path, second, signDodo(second, dodo.secret))).status).toBe(200);
     // A customer of another merchant is nobody here, however the metadata names her.
     const third = paid(ours, 500, 'pi_foreign_customer');
-    expect((await send(stripe.source.webhook_path, third, signStripe(third))).status).toBe(200);
+    expect((await send(stripe.source.webhook_path, third, signStripe(third, stripe.secret))).status).toBe(200);
     await eventsToSettle(app);
     expect(await balance(stripe.key, stripe.customerId)).toBe(700);
     expect(await balance(dodo.key, dodo.customerId)).toBe(900);
@@ -63,7 +63,7 @@ describe('events of a source', () => {
       const options = { eventId, paymentId: 'pi_the_same', amount, currency: 'usd', metadata };
       const body = stripePaymentSucceeded(options);
       for (let time = 0; time < 2; time += 1) {
-        expect((await send(shop.source.webhook_path, body, signStripe(body))).status).toBe(200);
+        expect((await send(shop.source.webhook_path, body, signStripe(body, shop.secret))).status).toBe(200);
       }
     }
     await eventsToSettle(app);
@@ -95,16 +95,17 @@ describe('events of a source', () => {
     expect(await deliver(newer)).toBe(401);
     const added = await operator.call('POST', `${shop.path}/webhook-secrets`, { webhook_secret: newer });
     expect(added).toMatchObject({ status: 200, body: { secrets: [{ hint: '…rets' }, oldest] } });
-    expect([await deliver(newer), await deliver(STRIPE_SECRET)]).toEqual([200, 200]);
+    expect([await deliver(newer), await deliver(shop.secret)]).toEqual([200, 200]);
     const removed = await operator.call('DELETE', `${shop.path}/webhook-secrets/${oldest.secret_id}`);
     expect(removed).toMatchObject({ status: 200, body: { secrets: [{ hint: '…rets' }] } });
-    expect([await deliver(newer), await deliver(STRIPE_SECRET)]).toEqual([200, 401]);
+    expect([await deliver(newer), await deliver(shop.secret)]).toEqual([200, 401]);
 
     const [last] = removed.body.secrets;
     const only = await operator.call('DELETE', `${shop.path}/webhook-secrets/${last.secret_id}`);
     expect(only).toMatchObject({ status: 409, body: { code: 'CONFLICT' } });
     expect((await operator.call('DELETE', `${shop.path}/webhook-secrets/sec_none`)).status).toBe(404);
-    const add = (n: number) => operator.call('POST', `${shop.path}/webhook-secrets`, { webhook_secret: `whsec_${n}` });
+    const add = (n: number) =>
+      operator.call('POST', `${shop.path}/webhook-secrets`, { webhook_secret: `whsec_of_many_${n}` });
     const statuses = [];
     for (let n = 0; n < 5; n += 1) statuses.push((await add(n)).status);
     expect(statuses).toEqual([200, 200, 200, 200, 409]);
@@ -129,7 +130,7 @@ describe('events of a source', () => {
     const shop = await operator.newShop();
     const deliver = async () => {
       const body = paid(shop.customerId, 100, 'pi_enabled');
-      return (await send(shop.source.webhook_path, body, signStripe(body))).status;
+      return (await send(shop.source.webhook_path, body, signStripe(body, shop.secret))).status;
     };
     const statuses = [];
     for (const enabled of [false, true]) {
@@ -145,7 +146,7 @@ describe('events of a source', () => {
     const shop = await operator.newShop();
     const metadata = { wallet_customer_id: shop.customerId };
     const body = stripePaymentSucceeded({ amount: 700, currency: 'usd', metadata, livemode: true });
-    await send(shop.source.webhook_path, body, signStripe(body));
+    await send(shop.source.webhook_path, body, signStripe(body, shop.secret));
     await eventsToSettle(app);
     const { body: parked } = await app.call('GET', '/events?status=parked', undefined, shop.key);
     expect(parked.items).toMatchObject([{ reason: 'wrong_mode', detail: 'the event is live, the source is test' }]);
@@ -160,7 +161,7 @@ describe('events of a source', () => {
     const shop = await operator.newShop('stripe', { customer_link_rule: rule });
     const deliver = async (paymentId: string, customer: string, metadata: Record<string, string>) => {
       const body = stripePaymentSucceeded({ paymentId, amount: 100, currency: 'usd', customer, metadata });
-      await send(shop.source.webhook_path, body, signStripe(body));
+      await send(shop.source.webhook_path, body, signStripe(body, shop.secret));
       await eventsToSettle(app);
     };
     await deliver('pi_stranger', 'cus_stranger', {});

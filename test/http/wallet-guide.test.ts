@@ -51,6 +51,7 @@ describe('the wallet guide', () => {
       customer_id: customerId,
       balance: 0,
       created_at: expect.any(String),
+      head: null,
       updated_at: expect.any(String),
     };
     expect(items).toEqual([

@@ -50,6 +50,40 @@ describe('the total in dollars', () => {
   });
 });
 
+describe('the head of a wallet', () => {
+  it('is the hash of its newest entry, in the list, alone, and as it was at a moment', async () => {
+    const id = await app.newCustomer();
+    const credit = () =>
+      app.call('POST', `/customers/${id}/wallets/ledger-entries`, {
+        amount: 100,
+        currency: 'USD',
+        entry_type: 'credit',
+      });
+    const path = `/customers/${id}/wallets`;
+    const headNow = async () => (await app.call('GET', `${path}/USD`)).body.head;
+    expect(await headNow()).toBeNull();
+    await credit();
+    const first = await headNow();
+    const { body: entries } = await app.call('GET', `${path}/ledger-entries`);
+    const at = new Date(entries.items[0].created_at);
+    while (Date.now() <= at.getTime()) await new Promise(setImmediate);
+    await credit();
+    const second = await headNow();
+    expect([first, second]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), expect.stringMatching(/^[0-9a-f]{64}$/)]);
+    expect(second).not.toBe(first);
+    const { body: list } = await app.call('GET', path);
+    expect(list.items.map(({ currency, head }: { currency: string; head: unknown }) => [currency, head])).toEqual([
+      ['EUR', null],
+      ['INR', null],
+      ['USD', second],
+    ]);
+    expect((await app.call('GET', `${path}/USD?at=${at.toISOString()}`)).body).toMatchObject({
+      version: 1,
+      head: first,
+    });
+  });
+});
+
 describe('the low-balance threshold', () => {
   it('is the default of the currency until the wallet has its own', async () => {
     const id = await app.newCustomer();

@@ -40,3 +40,51 @@ it('whoever guesses at one kind of key has used up the guesses at the other; rig
     401,
   );
 });
+
+const wrongKey = (key: string, address: string) => ({ ...bearer(key), 'x-forwarded-for': address });
+
+/** Runs `test` while nobody can ask the database for a key: what asks all the same fails with 500. */
+async function withoutKeys(test: () => Promise<void>): Promise<void> {
+  await app.database.pool.query('alter table api_key rename to api_key_away');
+  try {
+    await test();
+  } finally {
+    await app.database.pool.query('alter table api_key_away rename to api_key');
+  }
+}
+
+it('past the limit a wrong key costs no query, and a key that is in use is let in', async () => {
+  const address = '203.0.113.5';
+  await app.call('GET', '/customers', undefined, { 'x-forwarded-for': address });
+  await guess('/customers', address);
+  await withoutKeys(async () => {
+    const calls = Array.from({ length: 40 }, (_, index) =>
+      app.call('GET', '/customers', undefined, wrongKey(`another-wrong-key-of-32-characters-${index}`, address)),
+    );
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([429]));
+    expect((await app.call('GET', '/customers', undefined, { 'x-forwarded-for': address })).status).toBe(200);
+  });
+});
+
+it('guesses that come all at once are counted before any is looked up', async () => {
+  const calls = Array.from({ length: 200 }, (_, index) =>
+    app.call('GET', '/customers', undefined, wrongKey(`one-of-many-wrong-keys-at-once-${index}`, '203.0.113.6')),
+  );
+  const statuses = (await Promise.all(calls)).map(({ status }) => status);
+  expect(statuses.filter((status) => status === 401)).toHaveLength(60);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(140);
+});
+
+it('a key that there is not is remembered for a short while, so that it is not asked about again and again', async () => {
+  const headers = wrongKey('a-forgotten-key-of-more-than-32-characters', '203.0.113.7');
+  expect((await app.call('GET', '/customers', undefined, headers)).status).toBe(401);
+  await withoutKeys(async () => {
+    expect((await app.call('GET', '/customers', undefined, headers)).status).toBe(401);
+  });
+});
+
+it('who guesses is counted, and told apart from our own failures', async () => {
+  const { body } = await app.call('GET', '/metrics');
+  expect(Number(/chokin_limited_total\{who="address",limit="wrong keys"\} (\d+)/.exec(body)?.[1])).toBeGreaterThan(0);
+  expect(body).toMatch(/route="\/customers",method="get",status="429",fault="limit"/);
+});

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { ApplyTrace } from '../../src/inbox/apply-trace.ts';
 import { type LockedEvent, lockEvents } from '../../src/inbox/events.ts';
-import type { Work } from '../../src/inbox/settle-facts.ts';
+import type { EventWork } from '../../src/inbox/settle-facts.ts';
 import type { SpanOptions, Tracing } from '../../src/telemetry/tracing.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
@@ -39,7 +39,7 @@ function fakeTracing(): { readonly tracing: Tracing; readonly said: unknown[] } 
     const end = (attributes: object = {}, error?: unknown) => void said.push(['ends', name, attributes, error ?? null]);
     return { traceParent: `of ${name}`, note: () => {}, end };
   };
-  return { tracing: { start, close: async () => {} }, said };
+  return { tracing: { isOn: true, start, close: async () => {} }, said };
 }
 
 it('a transaction that runs again goes on with the spans of its first run, and each ends with what became of it', () => {
@@ -52,15 +52,19 @@ it('a transaction that runs again goes on with the spans of its first run, and e
   expect(trace.traceParent(events[0]?.eventId ?? '')).toBe('of apply event');
   expect(trace.traceParent('evt_unknown')).toBeNull();
   const works = events.map(
-    (event, index): Work => ({
+    (event, index): EventWork => ({
       event,
       source: stripe,
       facts: [],
+      naming: null,
+      ties: [],
+      accounts: [],
+      paymentId: null,
       traceParent: null,
       verdict:
         index === 0
-          ? { state: 'applied', reason: null, detail: null }
-          : { state: 'parked', reason: 'no_customer', detail: null },
+          ? { state: 'applied', reason: null, detail: null, effect: 'recorded' }
+          : { state: 'parked', reason: 'no_customer', detail: null, effect: null },
     }),
   );
   trace.applied(works);

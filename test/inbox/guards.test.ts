@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { deadLetterOf } from '../../src/db/queues.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import { dismissEvent, eventsOfPayment, getEvent, replayEvent } from '../../src/inbox/events.ts';
+import { dismissEvent } from '../../src/inbox/dismiss.ts';
+import { eventsOfPayment, getEvent, replayEvent } from '../../src/inbox/events.ts';
 import { findDelivery } from '../../src/inbox/find-delivery.ts';
 import { redriveEvents } from '../../src/inbox/recover-dead.ts';
 import { postBatch } from '../../src/ledger/store.ts';
@@ -11,7 +12,7 @@ import { paymentLife } from '../../src/payments/life.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
-import { stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { razorpayPayment, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
 /* What stands between an event and money in the wrong wallet, or twice. Jobs are fetched and applied by hand. */
@@ -19,12 +20,13 @@ import { eventually } from '../support/wait.ts';
 let database: TestDatabase;
 let inbox: TestInbox;
 const stripe = testSource('stripe');
+const shops = ['src_shop_one', 'src_shop_two'].map((sourceId) => testSource('razorpay', { sourceId }));
 const secondAccount = testSource('stripe', { sourceId: 'src_second' });
 
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
-  inbox = await startInbox(database, { sources: [stripe, secondAccount], works: false });
+  inbox = await startInbox(database, { sources: [stripe, secondAccount, ...shops], works: false });
 });
 
 afterAll(async () => {
@@ -116,10 +118,10 @@ describe('the entries of one payment', () => {
     await work();
     expect(await eventOf(eventId)).toMatchObject({ state: 'parked', reason: 'unknown_customer' });
     await inbox.boss.send('apply-provider-event', { eventId });
-    // By now it could be applied; but it was dealt with by hand.
+    // By now it could be applied; but it was handled by hand.
     const [late = ''] = await makeCustomers(database.pool, ['late']);
     const note = 'credited by hand';
-    await dismissEvent(autocommit(database.pool), { merchantId: MERCHANT, eventId, note }, new Date());
+    await dismissEvent(inbox.services, { merchantId: MERCHANT, eventId, note, amountMinor: null, entryId: null });
     await work();
     expect(await eventOf(eventId)).toMatchObject({ state: 'dismissed' });
     expect(await inbox.balance(late)).toBe(0);
@@ -129,7 +131,7 @@ describe('the entries of one payment', () => {
     const [full = ''] = await makeCustomers(database.pool, ['full']);
     const adjust = (isCredit: boolean, amountMinor: number) =>
       transaction(database.pool, (tx) =>
-        postBatch(tx, [posting({ customerId: full, isCredit, amountMinor })], SETTINGS, new Date()),
+        postBatch(tx, [posting({ customerId: full, isCredit, amountMinor })], { ...SETTINGS, now: new Date() }),
       );
     await adjust(true, Number.MAX_SAFE_INTEGER - 10);
     const metadata = { wallet_customer_id: full };
@@ -139,7 +141,7 @@ describe('the entries of one payment', () => {
     await work();
     expect(await eventOf(eventId)).toMatchObject({ state: 'parked', reason: 'balance_limit' });
     const [life] = await paymentLife(autocommit(database.pool), MERCHANT, 'pi_full');
-    expect(life?.payment).toMatchObject({ state: 'succeeded', postedCredit: 0, postings: 0 });
+    expect(life?.payment).toMatchObject({ state: 'unknown', heardOf: true, postedCredit: 0, postings: 0 });
     await adjust(false, 1000);
     await replay(eventId);
     await work();
@@ -170,4 +172,21 @@ it('a job that was given up and names no event leaves the queue of the dead, and
   await inbox.boss.insert(deadLetterOf('apply-provider-event'), [{ data: {} }]);
   expect(await redriveEvents(database.pool, inbox.boss, 10)).toEqual({ redriven: 0, settled: 1 });
   expect(await redriveEvents(database.pool, inbox.boss, 10)).toEqual({ redriven: 0, settled: 0 });
+});
+
+it('an event that is parked claims no account for its source, also before others of its batch', async () => {
+  const [customerId = ''] = await makeCustomers(database.pool, ['account']);
+  const pay = (paymentId: string, notes: object) =>
+    JSON.stringify({
+      ...JSON.parse(razorpayPayment({ paymentId, amount: 500, currency: 'INR', customer: null, notes: { ...notes } })),
+      account_id: 'acc_claimed',
+    });
+  const parked = await tell(pay('pay_parked', { wallet_customer_id: 'cus_nobody' }), shops[0]);
+  const toldAt = Date.now();
+  await eventually('ids of the next millisecond, which sort after it', () => Date.now() > toldAt);
+  const applied = await tell(pay('pay_applied', { wallet_customer_id: customerId }), shops[1]);
+  await work();
+  expect(await eventOf(parked)).toMatchObject({ state: 'parked' });
+  expect(await eventOf(applied)).toMatchObject({ state: 'applied' });
+  expect(await inbox.balance(customerId, 'INR')).toBe(500);
 });

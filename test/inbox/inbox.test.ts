@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import { getEvent, listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { eventsOfPayment, getEvent, listEvents, replayEvent } from '../../src/inbox/events.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -128,7 +128,74 @@ describe('a purchase', () => {
   });
 });
 
+describe('what an event did', () => {
+  const effects = async (paymentId: string) => {
+    const events = await eventsOfPayment(autocommit(database.pool), {
+      merchantId: MERCHANT,
+      sourceId: 'src_stripe',
+      paymentId,
+    });
+    return events.map(({ eventType: type, state, effect }) => [type, state, effect]);
+  };
+
+  it('is said of each event of a payment, and of a repeat that it did nothing', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripePayment({ type: 'processing', paymentId: 'pi_effects', amount: 1000, metadata }),
+      stripePaymentSucceeded({ paymentId: 'pi_effects', amount: 1000, metadata }),
+      stripePaymentSucceeded({ paymentId: 'pi_effects', amount: 1000, metadata }),
+      stripeRefund({ paymentId: 'pi_effects', refundId: 're_effects', amount: 300, status: 'succeeded' }),
+      stripePaymentSucceeded({ paymentId: 'pi_effects', amount: 1000, currency: 'eur', metadata }),
+    ]);
+    expect(await effects('pi_effects')).toEqual([
+      ['payment_intent.processing', 'applied', 'recorded'],
+      ['payment_intent.succeeded', 'applied', 'credited'],
+      ['payment_intent.succeeded', 'applied', 'none'],
+      ['refund.created', 'applied', 'debited'],
+      ['payment_intent.succeeded', 'parked', 'none'],
+    ]);
+  });
+
+  it('is told for each event also if the refund came first and had to wait', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripeRefund({ paymentId: 'pi_late', refundId: 're_late', amount: 300, status: 'succeeded' }),
+      stripePaymentSucceeded({ paymentId: 'pi_late', amount: 1000, metadata }),
+    ]);
+    expect(await effects('pi_late')).toEqual([
+      ['refund.created', 'applied', 'debited'],
+      ['payment_intent.succeeded', 'applied', 'credited'],
+    ]);
+    expect(await inbox.balance(customerId)).toBe(700);
+  });
+
+  it('is nothing where it is parked, since that teaches nothing, or could not be read', async () => {
+    await inbox.play([stripePaymentSucceeded({ paymentId: 'pi_stays', customer: null, email: null, metadata: {} })]);
+    expect(await effects('pi_stays')).toEqual([['payment_intent.succeeded', 'parked', 'none']]);
+    await inbox.play([stripePayment({ paymentId: 'pi_live', livemode: true })]);
+    const query = { state: 'parked', pageSize: 1, pageNumber: 0 } as const;
+    expect(await listEvents(autocommit(database.pool), MERCHANT, query)).toMatchObject([
+      { reason: 'wrong_mode', effect: null },
+    ]);
+  });
+});
+
 describe('refunds and disputes', () => {
+  it('keeps refunds apart whose ids, joined to those of their payments, look alike', async () => {
+    const customerId = await newCustomer();
+    const metadata = { wallet_customer_id: customerId };
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: 'pi_alike', amount: 1000, metadata }),
+      stripePaymentSucceeded({ paymentId: 'pi_alike_a', amount: 1000, metadata }),
+      stripeRefund({ paymentId: 'pi_alike', refundId: 'a_b', amount: 300, status: 'succeeded' }),
+      stripeRefund({ paymentId: 'pi_alike_a', refundId: 'b', amount: 300, status: 'succeeded' }),
+    ]);
+    expect([await parked('pi_alike'), await parked('pi_alike_a')]).toEqual([[], []]);
+    expect(await inbox.balance(customerId)).toBe(1400);
+  });
+
   it('gives back what a refund took that failed after it succeeded', async () => {
     const customerId = await newCustomer();
     await inbox.play([
@@ -146,7 +213,7 @@ describe('refunds and disputes', () => {
     ]);
   });
 
-  it('refunds an order into the wallet, never more than was paid, with nothing to do about its null amount but the rest', async () => {
+  it('refunds an order into the wallet, never more than was paid; a refund without an amount is of the rest', async () => {
     const customerId = await newCustomer();
     await inbox.play(
       [
@@ -237,8 +304,8 @@ describe('what cannot be applied', () => {
     await inbox.play([
       stripePaymentSucceeded({
         paymentId: 'pi_max',
-        amount: 5,
-        metadata: { ...metadata, wallet_credit_amount: String(Number.MAX_SAFE_INTEGER - 10) },
+        amount: Number.MAX_SAFE_INTEGER - 10,
+        metadata,
       }),
     ]);
     await Promise.all(
@@ -252,7 +319,7 @@ describe('what cannot be applied', () => {
   });
 });
 
-describe('what the review asked for', () => {
+describe('rare cases', () => {
   it('a changed refunds setting does not reach back to payments heard of before', async () => {
     const customerId = await newCustomer();
     await inbox.play([
@@ -272,7 +339,7 @@ describe('what the review asked for', () => {
     await workApplyProviderEvent(inbox.boss, inbox.services);
   });
 
-  it('a replay gives a payment that moved nothing yet to the customer it names', async () => {
+  it('a replay that cannot be applied either teaches the payment nothing, not even whose it is', async () => {
     await inbox.play([
       stripePaymentSucceeded({
         paymentId: 'pi_eur',
@@ -287,8 +354,10 @@ describe('what the review asked for', () => {
     const customerId = await newCustomer();
     await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId: event?.eventId ?? '', customerId });
     await inbox.settled();
+    const [replayed] = await parked('pi_eur');
+    expect(replayed).toMatchObject({ reason: 'unsupported_currency', assignedCustomerId: customerId });
     const [life] = await paymentLife(autocommit(database.pool), MERCHANT, 'pi_eur');
-    expect(life?.payment.customerId).toBe(customerId);
+    expect(life?.payment).toMatchObject({ state: 'unknown', customerId: null });
   });
 
   it('a customer named once is found again by the provider customer alone', async () => {
@@ -357,9 +426,9 @@ describe('odd bodies and secrets', () => {
   });
 
   it('says so when there is no such event to replay', async () => {
-    expect(
-      await replayEvent(database.pool, inbox.boss, { merchantId: 'bus_other', eventId: 'evt_later', customerId: null }),
-    ).toBeNull();
+    await expect(
+      replayEvent(database.pool, inbox.boss, { merchantId: 'bus_other', eventId: 'evt_later', customerId: null }),
+    ).rejects.toMatchObject({ refusal: { code: 'NO_SUCH_EVENT' } });
   });
 });
 

@@ -5,7 +5,7 @@ import { createBoss } from '../../src/db/queues.ts';
 import type { Announcer } from '../../src/outgoing/announcer.ts';
 import type { OutgoingMessage } from '../../src/outgoing/outgoing.ts';
 import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';
-import { createNudger } from '../../src/outgoing/wake-announcer.ts';
+import { createWaker } from '../../src/outgoing/wake-announcer.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers } from '../support/ledger.ts';
@@ -51,14 +51,14 @@ async function startAnnouncer(publisher: Publisher): Promise<Announcer> {
 
 const jobs = () => boss.findJobs(QUEUE);
 
-test('a nudge starts the announcer, which says everything', async () => {
+test('a wake-up starts the announcer, which says everything', async () => {
   const sent: OutgoingMessage[] = [];
   await startAnnouncer(publisherThat(async () => ({ kind: 'sent' }), sent));
-  const nudger = createNudger(boss, logger);
+  const waker = createWaker(boss, logger);
   await makeCustomers(database.pool, ['a', 'b']);
-  nudger.nudge();
+  waker.wake();
   await eventually('every wallet to be told of', () => sent.length === 4);
-  await nudger.close();
+  await waker.close();
 });
 
 test('a retry is made when it is due, whatever job is queued for later', async () => {
@@ -120,7 +120,7 @@ test('an announcer that is closed begins nothing more, and gives back what it ha
   expect(begun).toBe(2);
 });
 
-test('nudges are coalesced, never more than one job is being made at once, and a lost one is no error', async () => {
+test('wakes are coalesced, never more than one job is being made at once, and a lost one is no error', async () => {
   let calls = 0;
   let underWay = 0;
   let most = 0;
@@ -134,15 +134,15 @@ test('nudges are coalesced, never more than one job is being made at once, and a
       throw new Error('the database is away');
     },
   };
-  const nudger = createNudger(slowBoss as unknown as PgBoss, logger);
-  for (let index = 0; index < 1000; index += 1) nudger.nudge();
+  const waker = createWaker(slowBoss as unknown as PgBoss, logger);
+  for (let index = 0; index < 1000; index += 1) waker.wake();
   await eventually('the first job', () => calls === 1 && underWay === 0);
-  nudger.nudge();
-  nudger.nudge();
-  await nudger.close();
+  waker.wake();
+  waker.wake();
+  await waker.close();
   expect(calls).toBe(2);
   expect(most).toBe(1);
-  nudger.nudge();
-  await nudger.close();
+  waker.wake();
+  await waker.close();
   expect(calls).toBe(2);
 });

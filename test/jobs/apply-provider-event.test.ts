@@ -184,6 +184,6 @@ describe('the job that applies events', () => {
     expect(await requeueStranded({ ...services, clock: inAnHour })).toEqual({ enqueued: 1, parked: 0 });
     expect(await requeueStranded({ ...services, clock: inAnHour })).toEqual({ enqueued: 0, parked: 0 });
     await applyEvents({ ...services, clock: inAnHour }, await fetchJobs());
-    expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'no_customer' });
+    expect(await event(eventId)).toMatchObject({ state: 'parked', reason: 'unknown_payment' });
   });
 });

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
+import { setThreshold } from '../../src/ledger/low-balance/thresholds.ts';
 import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBooksToAgree, makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 
 let database: TestDatabase;
 let now = new Date('2026-03-01T12:00:00Z');
@@ -13,7 +14,7 @@ const later = (seconds: number) => {
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  await makeCustomers(database.pool, ['a', 'b', 'c', 'd', 'e']);
+  await makeCustomers(database.pool, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']);
 });
 
 afterAll(async () => {
@@ -24,7 +25,9 @@ afterAll(async () => {
 const scan = (settings: LedgerSettings = SETTINGS) =>
   checkLowBalances({ pool: database.pool, settings, clock: { now: () => now }, onPosted: () => {} });
 const post = (customerId: string, amountMinor: number, isCredit: boolean) =>
-  transaction(database.pool, (tx) => postBatch(tx, [posting({ customerId, amountMinor, isCredit })], SETTINGS, now));
+  transaction(database.pool, (tx) =>
+    postBatch(tx, [posting({ customerId, amountMinor, isCredit })], { ...SETTINGS, now }),
+  );
 
 async function alerts(customerId: string): Promise<string[]> {
   const { rows } = await database.pool.query<{ kind: string; reminder: boolean }>(
@@ -94,5 +97,70 @@ describe('the scan for low balances', () => {
     expect(await alerts('cus_d')).toEqual(['low']);
     await scan({ ...SETTINGS, rule: { ...RULE, reminderSeconds: 86_400 } });
     expect(await alerts('cus_d')).toEqual(['low', 'low again']);
+  });
+
+  it('says in the end that an empty wallet was filled again, however often that happened within the interval', async () => {
+    await post('cus_f', 2000, true);
+    for (let flap = 0; flap < 100; flap += 1) {
+      await post('cus_f', 2000, false);
+      await post('cus_f', 2000, true);
+    }
+    expect(await alerts('cus_f')).toEqual(['low', 'depleted', 'recovered']);
+    await post('cus_f', 2000, false);
+    later(RULE.minIntervalSeconds);
+    await scan();
+    await scan();
+    expect(await alerts('cus_f')).toEqual(['low', 'depleted', 'recovered', 'low', 'depleted']);
+    await post('cus_f', 500, true);
+    later(RULE.minIntervalSeconds);
+    await scan();
+    expect((await alerts('cus_f')).at(-1)).toBe('low');
+  });
+
+  it.each([
+    ['cus_g', 2000, 'depleted', 'recovered'],
+    ['cus_h', 400, 'recovered', 'low'],
+    ['cus_i', 2000, 'low', 'recovered'],
+  ])(
+    'puts right the last word about %s, which the release before left wrong and forgot',
+    async (customerId, balance, told, right) => {
+      await post(customerId, balance, true);
+      await database.pool.query(
+        `with said as (
+         insert into wallet_alert (merchant_id, customer_id, currency, alert_seq, kind, balance, version, created_at)
+         values ('bus_default', $1, 'USD', 1, $2, 0, 1, $3))
+       update wallet set alert_seq = 1, alerts_armed = true where customer_id = $1 and currency = 'USD'`,
+        [customerId, told, now],
+      );
+      later(1);
+      expect((await scan()).alerts).toBe(1);
+      expect(await alerts(customerId)).toEqual([told, right]);
+      expect((await scan()).alerts).toBe(0);
+    },
+  );
+
+  it('watches a wallet that holds its threshold, also where the threshold came to the balance and not the balance to it', async () => {
+    await post('cus_j', 500, true);
+    const isWatched = async () => {
+      const { rows } = await database.pool.query<{ alerts_armed: boolean }>(
+        "select alerts_armed from wallet where customer_id = 'cus_j' and currency = 'USD'",
+      );
+      return rows[0]?.alerts_armed;
+    };
+    await scan();
+    expect(await isWatched()).toBe(false);
+    const key = { merchantId: MERCHANT, customerId: 'cus_j', currency: 'USD' };
+    const setTo = (threshold: number | null) =>
+      transaction(database.pool, (tx) => setThreshold(tx, { ...key, lowThreshold: threshold }, { ...SETTINGS, now }));
+    await setTo(501);
+    expect(await isWatched()).toBe(false);
+    await scan({ ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 500]]) } });
+    expect(await isWatched()).toBe(false);
+    await setTo(null);
+    await scan({ ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 500]]) } });
+    expect(await isWatched()).toBe(true);
+    await database.pool.query("update wallet set alerts_armed = false where customer_id = 'cus_j'");
+    await setTo(500);
+    expect(await isWatched()).toBe(true);
   });
 });

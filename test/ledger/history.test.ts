@@ -13,7 +13,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, ['a']);
   const credits = Array.from({ length: 2000 }, (_, index) => posting({ amountMinor: index + 1 }));
-  await transaction(database.pool, (tx) => postBatch(tx, credits, SETTINGS, new Date()));
+  await transaction(database.pool, (tx) => postBatch(tx, credits, { ...SETTINGS, now: new Date() }));
   await database.pool.query('analyze');
 });
 afterAll(() => database.drop());
@@ -37,7 +37,7 @@ it.each<[string, Partial<HistoryQuery>, number[]]>([
 ])('a page with %s is read along the primary key from the cursor on', async (_, cursor, expected) => {
   const plan = await transaction(database.pool, async (tx) => {
     await tx.query('set local plan_cache_mode = force_generic_plan');
-    const entries = await listEntries(tx, MERCHANT, 'cus_a', { ...PAGE, ...cursor });
+    const entries = await listEntries(tx, { merchantId: MERCHANT, customerId: 'cus_a' }, { ...PAGE, ...cursor });
     expect(entries.map(({ seq }) => seq)).toEqual(expected);
     const limits = `${cursor.afterSeq ?? 'null'}, ${cursor.beforeSeq ?? 'null'}, 3, 0`;
     const { rows } = await tx.query<{ 'QUERY PLAN': string }>(

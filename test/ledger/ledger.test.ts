@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 async function balance(customerId: string, currency = 'USD'): Promise<number | undefined> {
-  const wallets = await readWallets(autocommit(database.pool), [MERCHANT], [customerId]);
+  const wallets = await readWallets(autocommit(database.pool), MERCHANT, [customerId]);
   return wallets.find((wallet) => wallet.currency === currency)?.balance;
 }
 
@@ -34,8 +34,7 @@ describe('the ledger on Postgres', () => {
           posting({ currency: 'XTS', amountMinor: 1 }),
           posting({ amountMinor: 4 }),
         ],
-        SETTINGS,
-        new Date(),
+        { ...SETTINGS, now: new Date() },
       ),
     );
     expect(outcomes.map((outcome) => (outcome.kind === 'refused' ? outcome.refusal.code : outcome.kind))).toEqual([
@@ -49,7 +48,10 @@ describe('the ledger on Postgres', () => {
   it('opens the wallet of a currency that was configured after the customer was made', async () => {
     const settings = { ...SETTINGS, currencies: new Set(['USD', 'EUR']) };
     const [outcome] = await transaction(database.pool, (tx) =>
-      postBatch(tx, [posting({ customerId: 'cus_solo', currency: 'EUR', amountMinor: 9 })], settings, new Date()),
+      postBatch(tx, [posting({ customerId: 'cus_solo', currency: 'EUR', amountMinor: 9 })], {
+        ...settings,
+        now: new Date(),
+      }),
     );
     expect(outcome?.kind).toBe('created');
     expect(await balance('cus_solo', 'EUR')).toBe(9);
@@ -74,7 +76,7 @@ describe('the ledger on Postgres', () => {
       await holder.query('begin');
       await holder.query(lockOf, [first]);
       const backwards = [second, first].map((customerId) => posting({ customerId, amountMinor: 1 }));
-      const posted = transaction(database.pool, (tx) => postBatch(tx, backwards, SETTINGS, new Date()));
+      const posted = transaction(database.pool, (tx) => postBatch(tx, backwards, { ...SETTINGS, now: new Date() }));
       await postingsToWait(database.pool);
       // While it waits for the first it holds no other, so that two batches cannot wait for each other.
       await other.query('begin');
@@ -105,7 +107,7 @@ describe('the ledger on Postgres', () => {
   it('never leaves an entry without its wallet when the transaction fails half-way', async () => {
     const before = await balance('cus_c');
     const failing = transaction(database.pool, async (tx) => {
-      await postBatch(tx, [posting({ customerId: 'cus_c', amountMinor: 50 })], SETTINGS, new Date());
+      await postBatch(tx, [posting({ customerId: 'cus_c', amountMinor: 50 })], { ...SETTINGS, now: new Date() });
       throw new Error('stop');
     });
     await expect(failing).rejects.toThrow('stop');

@@ -8,7 +8,7 @@ import {
   type Wallet,
   walletKeyText,
 } from '../../src/ledger/entry.ts';
-import { idempotencyText, type Outcome, type PostInput, type PostResult, post } from '../../src/ledger/post.ts';
+import { idempotencyText, type PostedBatch, type PostInput, type PostingResult, post } from '../../src/ledger/post.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import { MERCHANT } from '../support/ledger.ts';
 import { postInput, wallet } from '../support/wallets.ts';
@@ -51,7 +51,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
 const plans = fc.array(plan, { maxLength: 40 });
 const openingBalance = fc.constantFrom(0, 0, 5, 1000, MAX_AMOUNT_MINOR, -7);
 
-interface ModelOutcome {
+interface ModelResult {
   readonly kind: string;
   readonly seq?: number;
   readonly balance?: number;
@@ -61,7 +61,7 @@ interface ModelOutcome {
 class Model {
   readonly balances = new Map<string, bigint>();
   readonly versions = new Map<string, number>();
-  readonly #requests = new Map<string, { request: string; outcome: ModelOutcome }>();
+  readonly #requests = new Map<string, { request: string; outcome: ModelResult }>();
 
   constructor(wallets: readonly Wallet[]) {
     for (const one of wallets) {
@@ -77,7 +77,7 @@ class Model {
     return { ...rest, amountMinor: Math.min(Math.max(wanted, 1), MAX_AMOUNT_MINOR) };
   }
 
-  apply(posting: Posting): ModelOutcome {
+  apply(posting: Posting): ModelResult {
     const key = posting.idempotencyKey === null ? null : `${posting.customerId} ${posting.idempotencyKey}`;
     const request = JSON.stringify(posting);
     const earlier = key === null ? undefined : this.#requests.get(key);
@@ -91,7 +91,7 @@ class Model {
     return outcome;
   }
 
-  #decide(posting: Posting): ModelOutcome {
+  #decide(posting: Posting): ModelResult {
     const text = walletKeyText(posting);
     const balance = this.balances.get(text);
     if (posting.currency === 'XTS') return { kind: 'UNSUPPORTED_CURRENCY' };
@@ -108,7 +108,7 @@ class Model {
   }
 }
 
-function inModelTerms(outcome: Outcome): ModelOutcome {
+function inModelTerms(outcome: PostingResult): ModelResult {
   if (outcome.kind === 'refused') return { kind: outcome.refusal.code };
   return { kind: outcome.kind, seq: outcome.entry.seq, balance: outcome.entry.afterBalance };
 }
@@ -120,7 +120,7 @@ function openWallets(balance: number): Wallet[] {
 }
 
 /** What the store would find when the next batch comes. */
-function afterwards(input: PostInput, { wallets, entries }: PostResult): PostInput {
+function afterwards(input: PostInput, { wallets, entries }: PostedBatch): PostInput {
   const keyed = entries.filter((entry) => entry.idempotencyKey !== null);
   return {
     ...input,

@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import type { Entry, EventType, Posting } from '../../src/ledger/entry.ts';
-import { fingerprint, idempotencyText, type Outcome, type PostInput, post } from '../../src/ledger/post.ts';
+import { fingerprint, idempotencyText, type PostInput, type PostingResult, post } from '../../src/ledger/post.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
+import { publicRefusal } from '../../src/views/refusals.ts';
 import { posting } from '../support/ledger.ts';
 import { NOW, postInput, wallet } from '../support/wallets.ts';
 
 const MAX = MAX_AMOUNT_MINOR;
 
-function only(one: Posting, input: PostInput): Outcome {
+function only(one: Posting, input: PostInput): PostingResult {
   const [outcome] = post([one], input).outcomes;
   if (outcome === undefined) throw new Error('a posting without an outcome');
   return outcome;
 }
 
 /** `created`, `repeated`, or the code of the refusal. */
-const said = (outcome: Outcome) => (outcome.kind === 'refused' ? outcome.refusal.code : outcome.kind);
+const said = (outcome: PostingResult) => (outcome.kind === 'refused' ? outcome.refusal.code : outcome.kind);
 
 /** The entry that a posting made, as it would be found in the books. */
 function entryOf(one: Posting): Entry {
@@ -82,8 +83,12 @@ describe('the bounds of a balance', () => {
     [-MAX, MAX, { available: 0, required: MAX, shortfall: MAX }],
   ])('tells a customer with %d who needs %d what is missing', (balance, amountMinor, details) => {
     const outcome = only(posting({ isCredit: false, amountMinor }), postInput([wallet({ balance })]));
-    expect(outcome).toMatchObject({ kind: 'refused', refusal: { details } });
-    expect(outcome.kind === 'refused' && outcome.refusal.message).toContain('Insufficient balance');
+    expect(outcome).toMatchObject({ kind: 'refused', refusal: details });
+    expect(outcome.kind === 'refused' && publicRefusal(outcome.refusal)).toMatchObject({
+      code: 'INSUFFICIENT_WALLET_FUNDS',
+      message: expect.stringContaining('Insufficient balance'),
+      details,
+    });
   });
 
   it.each([0, -1, 1.5, Number.NaN, MAX + 1, -0])(

@@ -8,12 +8,13 @@ import { z } from 'zod';
 import { formatTable } from '../../src/views/table.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 
-const HELP = `Usage: npm run mutants [-- --only <text>]
+const HELP = `Usage: npm run mutants [-- --only <text> --in <text>]
 
 Breaks the code on purpose in ${MUTANTS.length} ways, each in a copy of the checkout, and shows which tests catch each. Exits 1 if one
 survives. First it runs the same tests on the unbroken copy: a test that fails anyway catches nothing.
 
-  --only <text>   those whose name contains the text`;
+  --only <text>   those whose name contains the text; given several times, any of the texts
+  --in <text>     those in a file whose path contains the text, such as src/payments`;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = [
@@ -36,14 +37,14 @@ const report = z.object({
   ),
 });
 
-interface Outcome {
+interface MutantResult {
   readonly passed: boolean;
   /** Tests that failed, by their full names; none if a whole file did. */
   readonly failed: readonly string[];
 }
 
 /** Runs test files in a checkout. */
-async function runTests(checkout: string, files: readonly string[]): Promise<Outcome> {
+async function runTests(checkout: string, files: readonly string[]): Promise<MutantResult> {
   const output = join(checkout, 'report.json');
   await rm(output, { force: true });
   const args = ['node_modules/vitest/vitest.mjs', 'run', ...files, '--reporter=json', `--outputFile=${output}`];
@@ -60,8 +61,8 @@ async function runTests(checkout: string, files: readonly string[]): Promise<Out
   return { passed: code === 0, failed };
 }
 
-/** Runs a mutant's tests with its mistake in place. @throws if the text to break is not there, or not once */
-async function tryMutant(checkout: string, { name, file, find, replace, tests }: Mutant): Promise<Outcome> {
+/** Runs a mutant's tests with its mistake in place. @throws {Error} if the text to break is not there, or not once */
+async function tryMutant(checkout: string, { name, file, find, replace, tests }: Mutant): Promise<MutantResult> {
   const path = join(checkout, file);
   const original = await readFile(path, 'utf8');
   if (original.split(find).length !== 2) throw new Error(`${name}: its text must stand in ${file} once`);
@@ -77,12 +78,20 @@ async function tryMutant(checkout: string, { name, file, find, replace, tests }:
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { only: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', multiple: true, default: [''] },
+      in: { type: 'string', default: '' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
   if (values.help === true) {
     console.log(HELP);
     return;
   }
-  const mutants = MUTANTS.filter(({ name }) => name.includes(values.only ?? ''));
+  const mutants = MUTANTS.filter(
+    ({ name, file }) => values.only.some((text) => name.includes(text)) && file.includes(values.in),
+  );
   const checkout = await mkdtemp(join(tmpdir(), 'chokin-mutants-'));
   try {
     for (const name of COPIED) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
-import { claimUnannounced, markAnnounced, postponeUnannounced, releaseUnannounced } from '../../src/ledger/outbox.ts';
+import { claimOutbox, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { claimParts, readParts } from '../../src/outgoing/claim.ts';
@@ -56,7 +56,7 @@ const run = (publisher: Publisher, options: { maxSeconds?: number; signal?: Abor
   announce({ pool: database.pool, publisher, logger, maxSeconds: 20, ...options });
 
 const post = (...postings: readonly (Partial<Posting> & Pick<Posting, 'amountMinor'>)[]) =>
-  transaction(database.pool, (tx) => postBatch(tx, postings.map(posting), SETTINGS, new Date()));
+  transaction(database.pool, (tx) => postBatch(tx, postings.map(posting), { ...SETTINGS, now: new Date() }));
 
 const listed = async (customerId: string) => {
   const { rows } = await database.pool.query(
@@ -311,7 +311,7 @@ describe('the run', () => {
 
 describe('claims', () => {
   const claim = (limit = 10, leaseSeconds = 60) =>
-    transaction(database.pool, (tx) => claimUnannounced(tx, limit, leaseSeconds));
+    transaction(database.pool, (tx) => claimOutbox(tx, limit, leaseSeconds));
 
   test('are leased to one worker, oldest first, and free again when the lease is over', async () => {
     await makeCustomers(database.pool, ['old', 'new']);
@@ -328,7 +328,7 @@ describe('claims', () => {
   test('wait for nobody: a wallet that a posting holds is claimed, a row that another claim holds is passed over', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['held']);
     await transaction(database.pool, async (tx) => {
-      await postBatch(tx, [posting({ customerId: customerId, amountMinor: 5 })], SETTINGS, new Date());
+      await postBatch(tx, [posting({ customerId: customerId, amountMinor: 5 })], { ...SETTINGS, now: new Date() });
       expect((await claim(1)).map(({ toVersion }) => toVersion)).toEqual([0]);
       await tx.query('select from unannounced_wallet for update skip locked');
       expect(await claim()).toEqual([]);
@@ -349,8 +349,8 @@ describe('claims', () => {
     expect(await mark(mine)).toEqual([false]);
     const db = autocommit(database.pool);
     // What the slower one still holds is a claim that is over: it moves nothing of the next.
-    await postponeUnannounced(db, mine, { afterSeconds: 900, failed: true, reason: 'late' });
-    await releaseUnannounced(db, [mine]);
+    await postponeOutbox(db, mine, { afterSeconds: 900, failed: true, reason: 'late' });
+    await releaseOutbox(db, [mine]);
     const rows = await listed(mine.customerId);
     expect(rows.find(({ currency }) => currency === mine.currency)).toMatchObject({
       claimed_version: null,
@@ -362,8 +362,8 @@ describe('claims', () => {
   test('read what they are about', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['read']);
     await post({ customerId, amountMinor: 5 }, { customerId, amountMinor: 5, isCredit: false });
-    const announcements = await readParts(autocommit(database.pool), await claimParts(database.pool, 10));
-    const dollars = announcements.find(({ currency }) => currency === 'USD');
+    const news = await readParts(autocommit(database.pool), await claimParts(database.pool, 10));
+    const dollars = news.find(({ currency }) => currency === 'USD');
     expect(dollars?.entries.map(({ seq }) => seq)).toEqual([1, 2]);
     expect(dollars?.alerts.map(({ kind }) => kind)).toEqual(['low', 'depleted']);
   });

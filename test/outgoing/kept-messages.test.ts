@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { autocommit, type Queryable } from '../../src/db/transaction.ts';
-import { fillRanges, selectKnown } from '../../src/outgoing/embedded/kept-messages.ts';
+import { fillRanges } from '../../src/outgoing/embedded/kept-messages.ts';
+import { knownMessagesIn } from '../../src/outgoing/recovery/known-messages.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
 
@@ -26,18 +27,19 @@ afterAll(() => database.drop());
 test('messages of the release before are found by an index that holds nothing else, however many there are', async () => {
   const plans: string[] = [];
   const explaining: Queryable = {
-    query: async (statement, values) => {
-      const explained = await database.pool.query(`explain ${String(statement)}`, [...(values ?? [])]);
+    ...autocommit(database.pool),
+    queryArrays: async (statement, values) => {
+      const explained = await database.pool.query(`explain ${String(statement)}`, [...values]);
       plans.push(JSON.stringify(explained.rows));
-      return autocommit(database.pool).query(statement, values);
+      return autocommit(database.pool).queryArrays(statement, values);
     },
   };
-  expect(await fillRanges(explaining, MERCHANT, since, 2)).toBe(2);
+  expect(await fillRanges(explaining, MERCHANT, { since, limit: 2 })).toBe(2);
   expect(plans[0]).toContain('webhook_message_unnoted');
-  expect(await fillRanges(autocommit(database.pool), MERCHANT, since, 10)).toBe(3);
-  expect(await fillRanges(autocommit(database.pool), MERCHANT, since, 10)).toBe(0);
+  expect(await fillRanges(autocommit(database.pool), MERCHANT, { since, limit: 10 })).toBe(3);
+  expect(await fillRanges(autocommit(database.pool), MERCHANT, { since, limit: 10 })).toBe(0);
   const wallet = { merchantId: MERCHANT, customerId: 'cus_old', currency: 'USD' };
-  expect(await selectKnown(autocommit(database.pool), wallet, 1, 3)).toEqual([
+  expect(await knownMessagesIn('webhook_message', autocommit(database.pool))(wallet, 1, 3)).toEqual([
     { messageId: 'msg_2', firstSeq: 2, lastSeq: 2 },
     { messageId: 'msg_3', firstSeq: 3, lastSeq: 3 },
   ]);

@@ -7,9 +7,9 @@ import {
   OUTGOING_EVENTS,
   payloadJsonSchema,
 } from '../../src/outgoing/catalogue.ts';
-import { settle } from '../../src/outgoing/embedded/deliver.ts';
+import { afterAttempt } from '../../src/outgoing/embedded/deliver.ts';
 import { nextTryInSeconds, parseRetryAfter } from '../../src/outgoing/embedded/retry-schedule.ts';
-import { type Announcement, buildMessages } from '../../src/outgoing/messages.ts';
+import { buildMessages, type WalletNews } from '../../src/outgoing/messages.ts';
 import { readSvixFailure } from '../../src/outgoing/svix/answers.ts';
 
 const NOW = new Date('2026-02-01T00:00:00.000Z');
@@ -29,6 +29,7 @@ function entry(seq: number, overrides: Partial<Entry> = {}): Entry {
     metadata: { plan: 'pro' },
     idempotencyKey: null,
     fingerprint: null,
+    hash: null,
     createdAt: new Date(NOW.getTime() + seq),
     ...overrides,
   };
@@ -38,7 +39,7 @@ function alert(alertSeq: number, kind: WalletAlert['kind']): WalletAlert {
   return { ...KEY, alertSeq, kind, reminder: false, balance: 5, threshold: 100, version: 2, createdAt: NOW };
 }
 
-function announcement(overrides: Partial<Announcement> = {}): Announcement {
+function news(overrides: Partial<WalletNews> = {}): WalletNews {
   const claim = {
     fromVersion: -1,
     toVersion: 2,
@@ -51,6 +52,16 @@ function announcement(overrides: Partial<Announcement> = {}): Announcement {
   const alerts = [alert(1, 'low'), alert(2, 'depleted'), alert(3, 'recovered')];
   return { ...KEY, ...claim, entries: [entry(1), entry(2)], alerts, ...overrides };
 }
+
+test('a change of a balance tells the hash of the newest entry that it tells of, and null where that has none', () => {
+  const headOf = (...hashes: (string | null)[]) => {
+    const entries = hashes.map((hash, index) => entry(index + 1, { hash }));
+    const message = buildMessages(news({ entries })).find(({ eventType }) => eventType === 'wallet.balance.changed');
+    return JSON.parse(message?.payload ?? '{}').data.head;
+  };
+  expect(headOf('a'.repeat(64), 'b'.repeat(64))).toBe('b'.repeat(64));
+  expect(headOf('a'.repeat(64), null)).toBeNull();
+});
 
 describe('the catalogue', () => {
   test.each(OUTGOING_EVENTS)(
@@ -87,7 +98,7 @@ describe('the catalogue', () => {
 
 describe('messages of a claim', () => {
   test('are created, changed and the alerts, in that order, and fit their schemas', () => {
-    const messages = buildMessages(announcement());
+    const messages = buildMessages(news());
     expect(messages.map(({ eventType }) => eventType)).toEqual([
       'wallet.created',
       'wallet.balance.changed',
@@ -119,13 +130,13 @@ describe('messages of a claim', () => {
   });
 
   test('are the same bytes every time, and have other ids for anything else', () => {
-    expect(buildMessages(announcement())).toEqual(buildMessages(announcement()));
+    expect(buildMessages(news())).toEqual(buildMessages(news()));
     const ids = [
-      announcement(),
-      announcement({ customerId: 'cus_2' }),
-      announcement({ merchantId: 'bus_2' }),
-      announcement({ currency: 'INR' }),
-      announcement({ fromVersion: 2, toVersion: 3, entries: [entry(3)] }),
+      news(),
+      news({ customerId: 'cus_2' }),
+      news({ merchantId: 'bus_2' }),
+      news({ currency: 'INR' }),
+      news({ fromVersion: 2, toVersion: 3, entries: [entry(3)] }),
     ].map((one) => buildMessages(one).find(({ eventType }) => eventType === 'wallet.balance.changed')?.messageId);
     expect(new Set(ids).size).toBe(5);
   });
@@ -133,7 +144,7 @@ describe('messages of a claim', () => {
   test('stay below 40 kB: a bulky backlog is split, in order and without a gap', () => {
     const metadata = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`k${index}`, 'ü'.repeat(100)]));
     const entries = Array.from({ length: 20 }, (_, index) => entry(index + 1, { metadata }));
-    const messages = buildMessages(announcement({ fromVersion: 0, toVersion: 20, entries, alerts: [], toAlertSeq: 0 }));
+    const messages = buildMessages(news({ fromVersion: 0, toVersion: 20, entries, alerts: [], toAlertSeq: 0 }));
     expect(messages.length).toBeGreaterThan(4);
     for (const { payload } of messages) expect(Buffer.byteLength(payload)).toBeLessThan(40_000);
     const data = messages.map(({ payload }) => JSON.parse(payload).data);
@@ -148,7 +159,7 @@ describe('messages of a claim', () => {
     ['the entries are not in order', { entries: [entry(2), entry(1)] }],
     ['an alert is missing', { alerts: [alert(1, 'low')] }],
   ])('are not made when %s', (_, overrides) => {
-    expect(() => buildMessages(announcement(overrides))).toThrow('Invariant broken: a claim lacks');
+    expect(() => buildMessages(news(overrides))).toThrow('Invariant broken: a claim lacks');
   });
 });
 
@@ -189,11 +200,13 @@ describe('the retry schedule', () => {
     [429, false, 'pending'],
     [null, true, 'pending'],
   ])('an answer of %s (timed out: %s) leaves the delivery %s', (statusCode, timedOut, state) => {
-    const settled = settle({ attempts: 0 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5);
+    const settled = afterAttempt({ attempts: 0 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5);
     const nextInSeconds = state === 'delivered' ? null : statusCode === 429 || timedOut ? 60 : 5;
     expect(settled).toEqual({ state, attempts: 1, nextInSeconds });
     if (state !== 'delivered') {
-      expect(settle({ attempts: 7 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5).state).toBe('failed');
+      expect(afterAttempt({ attempts: 7 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5).state).toBe(
+        'failed',
+      );
     }
   });
 });

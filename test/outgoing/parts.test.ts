@@ -27,6 +27,7 @@ function entry(seq: number, metadataBytes: number): ClaimedEntry {
     metadata: { note: 'x'.repeat(metadataBytes) },
     idempotencyKey: null,
     fingerprint: null,
+    hash: null,
     createdAt: new Date(NOW.getTime() + seq),
   };
 }

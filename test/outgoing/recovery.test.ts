@@ -71,7 +71,7 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
   async function write(customer: string, entries: number, at = new Date()): Promise<void> {
     const customerId = `cus_${customer}`;
     const postings = Array.from({ length: entries }, () => posting({ customerId, amountMinor: 1 }));
-    await transaction(database.pool, (tx) => postBatch(tx, postings, SETTINGS, at));
+    await transaction(database.pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: at }));
   }
 
   const add = (path: string, since?: Date, more: Partial<EndpointInput> = {}): Promise<WebhookEndpoint> =>
@@ -322,7 +322,7 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
     const ids = await makeCustomers(database.pool, names);
     const now = new Date();
     const postings = ids.map((customerId) => posting({ customerId, amountMinor: 1 }));
-    await transaction(database.pool, (tx) => postBatch(tx, postings, SETTINGS, now));
+    await transaction(database.pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now }));
     await asIfTold();
     const toldAt = (path: string) =>
       messagesAt(path)

@@ -78,7 +78,7 @@ describe('the check of Svix at the start', () => {
     ['silence', { connection: 'hang' }, 'did not answer in time'],
     ['a refusal', { status: 422, body: '{"detail":[]}' }, 'refuses what Chokin sends'],
     ['too many calls', { status: 429 }, 'limits the rate'],
-  ] as const)('bears a server that answers with %s', async (_, answer, text) => {
+  ] as const)('copes with a server that answers with %s', async (_, answer, text) => {
     svix.script('application.create', answer);
     expect(await watch({ timeoutMs: 300 }).check()).toMatchObject({
       state: 'failed',

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { z } from 'zod';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { readClaimedEntries } from '../../src/ledger/claimed.ts';
-import { claimUnannounced } from '../../src/ledger/outbox.ts';
+import { claimOutbox } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { claimParts } from '../../src/outgoing/claim.ts';
@@ -54,7 +54,7 @@ const dollars = async () => {
   await database.pool.query("delete from unannounced_wallet where currency <> 'USD'");
 };
 
-describe('news of more than the memory bears', () => {
+describe('news that is larger than the memory', () => {
   test('is read wallet by wallet as what was read is told, and all of it is told', async () => {
     const customers = await makeBulkyWallets(database.pool, 'many', 30, 20);
     await dollars();
@@ -103,9 +103,9 @@ describe('news of more than the memory bears', () => {
     const postings = Array.from({ length: 100 }, (_, index) =>
       posting({ customerId, amountMinor: 10, metadata: textOf(sizes[index % sizes.length] ?? 0) }),
     );
-    await transaction(database.pool, (tx) => postBatch(tx, postings, SETTINGS, new Date()));
+    await transaction(database.pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() }));
     await dollars();
-    const [fixed] = await transaction(database.pool, (tx) => claimUnannounced(tx, 1, 0));
+    const [fixed] = await transaction(database.pool, (tx) => claimOutbox(tx, 1, 0));
     if (fixed === undefined) throw new Error('nothing was claimed');
     expect(fixed).toMatchObject({ fromVersion: -1, toVersion: 100 });
     const entries = await readClaimedEntries(autocommit(database.pool), [fixed], { maxMetadataBytes: 1e9 });
@@ -113,7 +113,7 @@ describe('news of more than the memory bears', () => {
     expect(sizeOf(whole)).toBeGreaterThan(MAX_PART_BYTES);
     // Newer entries wait behind the claim, and every part is told twice: the process dies before the first can be marked.
     await transaction(database.pool, (tx) =>
-      postBatch(tx, [posting({ customerId, amountMinor: 1 })], SETTINGS, new Date()),
+      postBatch(tx, [posting({ customerId, amountMinor: 1 })], { ...SETTINGS, now: new Date() }),
     );
     for (let parts = 0; ; parts += 1) {
       if ((await left(customerId)) === 0) break;
@@ -135,7 +135,7 @@ describe('news of more than the memory bears', () => {
     await expectBooksToAgree(database.pool);
   });
 
-  test('is sized by what it is as text, not as what Postgres stores of it', async () => {
+  test('is measured as text, not as Postgres stores it', async () => {
     await makeBulkyWallets(database.pool, 'packed', 1, 20);
     await dollars();
     const stored = await database.pool.query<{ bytes: number }>(
@@ -148,15 +148,15 @@ describe('news of more than the memory bears', () => {
   });
 });
 
-test('a large claim is sized by several statements, since one would be cancelled for taking too long', async () => {
+test('of a large claim is measured by several statements, since one would take too long and be cancelled', async () => {
   await makeCustomers(
     database.pool,
     Array.from({ length: 60 }, (_, index) => `sized${index}`),
   );
   const statements = vi.spyOn(database.pool, 'query');
   const parts = await claimParts(database.pool, 500);
-  const ofClaims = z.object({ values: z.tuple([z.array(z.string())]).rest(z.unknown()) });
-  const sized = statements.mock.calls.map(([statement]) => ofClaims.parse(statement).values[0].length);
+  const ofClaims = z.object({ values: z.tuple([z.string(), z.array(z.string())]).rest(z.unknown()) });
+  const sized = statements.mock.calls.map(([statement]) => ofClaims.parse(statement).values[1].length);
   statements.mockRestore();
   expect(parts.length).toBeGreaterThanOrEqual(60);
   expect(sized.reduce((sum, one) => sum + one, 0)).toBe(parts.length);
@@ -168,7 +168,7 @@ test('metadata that no message can hold is not even read, and its entry is told 
   const huge = [300_000, 20_000_000, 100].map((bytes) =>
     posting({ customerId, amountMinor: 10, metadata: textOf(bytes) }),
   );
-  await transaction(database.pool, (tx) => postBatch(tx, huge, SETTINGS, new Date()));
+  await transaction(database.pool, (tx) => postBatch(tx, huge, { ...SETTINGS, now: new Date() }));
   await dollars();
   const [part] = await claimParts(database.pool, 1);
   expect(part?.bytes).toBeLessThan(10_000);

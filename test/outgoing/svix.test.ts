@@ -19,6 +19,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { NEWEST } from '../support/attempts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { publicly } from '../support/refusals.ts';
 import { BOX } from '../support/secrets.ts';
 import { newSvixId } from '../support/svix/store.ts';
 import { svixIdentityOf } from '../support/svix-announcer.ts';
@@ -61,7 +62,7 @@ function account(overrides: { token?: string; timeoutMs?: number } = {}): SvixAc
   });
 }
 
-const publisherOf = (svix: SvixAccount = account()) => new SvixPublisher(svix, clock, logger);
+const publisherOf = (svix: SvixAccount = account()) => new SvixPublisher({ account: svix, clock, logger });
 const retryable = (reason: string) => ({ kind: 'failed', permanent: false, reason });
 const webhooksOf = (svix: SvixAccount = account(), allowPrivate = true) =>
   new SvixWebhooks({ account: svix, pool: database.pool, boss, clock, allowPrivate, box: BOX });
@@ -282,7 +283,9 @@ describe('the merchant’s endpoints', () => {
     expect(await webhooks.resend(MERCHANT, 'ep_odd', 'whm_1')).toBe(false);
     // A list that Svix refuses is no empty list.
     server.script('endpoint.list', answer);
-    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
+    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toMatchObject({
+      refusal: publicly({ message: expect.stringContaining('cannot be used now') }),
+    });
   });
 
   test('that Svix shows without its optional fields are enabled', async () => {
@@ -308,7 +311,9 @@ describe('the merchant’s endpoints', () => {
       body: '{"detail":[{"loc":["body","url"],"msg":"bad host","type":"x"}]}',
     });
     const change = { url: 'https://bad.example/', headers: { 'x-team': 'ops' } };
-    await expect(webhooks.updateEndpoint(MERCHANT, id, change)).rejects.toThrow('bad host');
+    await expect(webhooks.updateEndpoint(MERCHANT, id, change)).rejects.toMatchObject({
+      refusal: publicly({ message: expect.stringContaining('bad host') }),
+    });
     expect(await webhooks.getHeaders(MERCHANT, id)).toEqual({ 'x-team': 'payments' });
   });
 
@@ -389,11 +394,13 @@ describe('the merchant’s endpoints', () => {
     expect(await webhooks.listAttempts(MERCHANT, 'ep_x', NEWEST)).toBeNull();
     expect(await webhooks.sendTest(MERCHANT, 'ep_x', 'wallet.created')).toBeNull();
     server.script('endpoint.list', { status: 404 }, { status: 404 });
-    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toThrow('cannot be used now');
+    await expect(webhooks.listEndpoints(MERCHANT)).rejects.toMatchObject({
+      refusal: publicly({ message: expect.stringContaining('cannot be used now') }),
+    });
   });
 
   test('the portal’s link is Svix’s, for an hour; a server without a portal answers with a page of documentation', async () => {
-    const refusal = { code: 'NOT_IMPLEMENTED', message: expect.stringContaining('webhook-endpoints routes') };
+    const refusal = publicly({ code: 'NOT_IMPLEMENTED', message: expect.stringContaining('webhook-endpoints routes') });
     await expect(webhooksOf().portalUrl(MERCHANT)).rejects.toMatchObject({ refusal });
     const url = 'https://app.svix.com/login#key=abc';
     server.script('authentication.appPortalAccess', { status: 200, body: JSON.stringify({ url, token: 'appsk_abc' }) });
@@ -411,14 +418,14 @@ describe('the merchant’s endpoints', () => {
     await publisherOf(svix).send([message('whm_1')]);
     const resend = () => webhooks.resend(MERCHANT, id, 'whm_1');
     server.script('messageAttempt.resend', { status: 400, body: '{"code":"missing_payload","detail":"expired"}' });
-    const refusal = { code: 'CONFLICT', message: expect.stringContaining('does not keep the content') };
+    const refusal = publicly({ code: 'CONFLICT', message: expect.stringContaining('does not keep the content') });
     await expect(resend()).rejects.toMatchObject({ refusal });
     server.script('messageAttempt.resend', { status: 404 }, { status: 404 });
     expect(await resend()).toBe(false);
     server.script('messageAttempt.resend', { status: 422, body: '{"detail":"odd"}' });
     expect(await resend()).toBe(false);
     server.script('messageAttempt.resend', { status: 500 });
-    await expect(resend()).rejects.toMatchObject({ refusal: { code: 'SERVICE_UNAVAILABLE' } });
+    await expect(resend()).rejects.toMatchObject({ refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }) });
     expect(await webhooks.resend(MERCHANT, 'ep_x', 'whm_1')).toBe(false);
   });
 
@@ -427,13 +434,13 @@ describe('the merchant’s endpoints', () => {
     const input = { ...ENDPOINT, headers: { Authorization: 'Bearer of-theirs' } };
     server.script('endpoint.updateHeaders', { status: 500 });
     await expect(webhooks.createEndpoint(MERCHANT, input)).rejects.toMatchObject({
-      refusal: { code: 'SERVICE_UNAVAILABLE' },
+      refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }),
     });
     expect(await webhooks.listEndpoints(MERCHANT)).toEqual([]);
     server.script('endpoint.updateHeaders', { status: 500 });
     server.script('endpoint.delete', { status: 500 });
     await expect(webhooks.createEndpoint(MERCHANT, input)).rejects.toMatchObject({
-      refusal: { code: 'SERVICE_UNAVAILABLE' },
+      refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }),
     });
     // One that could not be taken back is disabled.
     expect(await webhooks.listEndpoints(MERCHANT)).toMatchObject([{ disabled: true, headerNames: [] }]);
@@ -465,7 +472,7 @@ describe('the merchant’s endpoints', () => {
     server.decide = ({ operation, params }) =>
       operation === 'endpoint.delete' && params[0] === singleUid(APPLICATION) ? { status: 500 } : null;
     await expect(webhooks.deleteEndpoint(MERCHANT, other)).rejects.toMatchObject({
-      refusal: { code: 'SERVICE_UNAVAILABLE' },
+      refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }),
     });
     server.decide = () => null;
     expect(await webhooks.deleteEndpoint(MERCHANT, other)).toBe(true);
@@ -479,13 +486,13 @@ describe('the merchant’s endpoints', () => {
     now = new Date();
     server.script('messageAttempt.listByEndpoint', { status: 500 });
     await expect(webhooks.listAttempts(MERCHANT, id, NEWEST)).rejects.toMatchObject({
-      refusal: { code: 'SERVICE_UNAVAILABLE' },
+      refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }),
     });
     await webhooks.sendTest(MERCHANT, id, 'wallet.created');
     await database.pool.query('delete from svix_message');
     server.script('message.get', { status: 500 });
     await expect(webhooks.listAttempts(MERCHANT, id, NEWEST)).rejects.toMatchObject({
-      refusal: { code: 'SERVICE_UNAVAILABLE' },
+      refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }),
     });
     const page = await webhooks.listAttempts(MERCHANT, id, NEWEST);
     expect(page?.attempts).toMatchObject([{ messageId: expect.stringMatching(/^whm_/), eventType: 'wallet.created' }]);
@@ -553,7 +560,7 @@ describe('the merchant’s endpoints', () => {
     const webhooks = webhooksOf();
     await webhooks.listEndpoints(MERCHANT);
     server.script('endpoint.create', answer);
-    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal });
+    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal: publicly(refusal) });
   });
 
   test('say in the log what a recovery waits for', async () => {
@@ -571,9 +578,9 @@ describe('the merchant’s endpoints', () => {
   test('cannot be made or linked to while Svix denies the application', async () => {
     const webhooks = webhooksOf();
     server.script('endpoint.create', { status: 404 }, { status: 404 });
-    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal: busy });
+    await expect(webhooks.createEndpoint(MERCHANT, ENDPOINT)).rejects.toMatchObject({ refusal: publicly(busy) });
     server.script('authentication.appPortalAccess', { status: 404 }, { status: 404 });
-    await expect(webhooks.portalUrl(MERCHANT)).rejects.toMatchObject({ refusal: busy });
+    await expect(webhooks.portalUrl(MERCHANT)).rejects.toMatchObject({ refusal: publicly(busy) });
   });
 
   test.each([
@@ -582,14 +589,14 @@ describe('the merchant’s endpoints', () => {
     [{ eventTypes: ['wallet.exploded'] }, 'event_types: there is no event type wallet.exploded.'],
   ])('are checked before Svix is asked: %j', async (change, text) => {
     const webhooks = webhooksOf(account(), false);
-    const refusal = { code: 'INVALID_REQUEST_BODY', message: expect.stringContaining(text) };
+    const refusal = publicly({ code: 'INVALID_REQUEST_BODY', message: expect.stringContaining(text) });
     await expect(webhooks.createEndpoint(MERCHANT, { ...ENDPOINT, ...change })).rejects.toMatchObject({ refusal });
     await expect(webhooks.updateEndpoint(MERCHANT, 'ep_x', change)).rejects.toMatchObject({ refusal });
     expect(server.requests).toEqual([]);
   });
 
   test('an example of an event type that does not exist is refused', async () => {
-    const refusal = { code: 'INVALID_REQUEST_BODY', message: expect.stringContaining('event_type:') };
+    const refusal = publicly({ code: 'INVALID_REQUEST_BODY', message: expect.stringContaining('event_type:') });
     await expect(webhooksOf().sendTest(MERCHANT, 'ep_x', 'nope')).rejects.toMatchObject({ refusal });
   });
 });
@@ -600,7 +607,7 @@ describe('announcing through Svix', () => {
     const { pool } = database;
     const outgoing = createOutgoing({ config, pool, boss, clock, logger, box: BOX });
     const [customerId = ''] = await makeCustomers(pool, ['svix']);
-    await transaction(pool, (tx) => postBatch(tx, [posting({ customerId, amountMinor: 5000 })], SETTINGS, now));
+    await transaction(pool, (tx) => postBatch(tx, [posting({ customerId, amountMinor: 5000 })], { ...SETTINGS, now }));
     const { publisher } = outgoing;
     const crashing: Publisher = {
       concurrency: 1,

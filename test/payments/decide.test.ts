@@ -1,58 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { Source } from '../../src/merchants/source.ts';
-import { type CustomerResolution, type Evaluation, evaluate, namedCustomer } from '../../src/payments/decide.ts';
+import { type CustomerResolution, namedCustomer } from '../../src/payments/decide.ts';
 import type { Fact } from '../../src/payments/fact.ts';
-import type { Payment } from '../../src/payments/payment.ts';
-import { disputeFact, entriesText, newPayment, paymentFact, refundFact } from '../support/payments.ts';
+import { type Circumstances, said, tell } from '../support/deciding.ts';
+import { disputeFact, newPayment, paymentFact, refundFact } from '../support/payments.ts';
 
-const SOURCE: Source = {
-  merchantId: 'bus_default',
-  sourceId: 'src_stripe',
-  provider: 'stripe',
-  mode: 'test',
-  secrets: [],
-  defaultPurpose: 'topup',
-  metadata: 'all',
-  refunds: 'auto',
-  customerLinkRule: 'create',
-  apiKey: null,
-  enabled: true,
-};
-
-interface Circumstances {
-  readonly source?: Partial<Source>;
-  readonly customer?: CustomerResolution;
-  readonly waitIsOver?: boolean;
-  readonly isAssigned?: boolean;
+/** What an early refund meets, once it has waited, at a source that sells orders or is set otherwise. */
+function sold(source: Partial<Source> = {}): Circumstances {
+  return { waitIsOver: true, source: { defaultPurpose: 'order', ...source } };
 }
+const SOLD = sold();
 
-/** Evaluates facts in order, each under the same circumstances; returns the last evaluation. */
-function tell(facts: readonly Fact[], circumstances: Circumstances = {}, from: Payment = newPayment()): Evaluation {
-  // As the store opens a payment: with its source's setting of that moment.
-  let payment: Payment = { ...from, refunds: circumstances.source?.refunds ?? from.refunds };
-  let last: Evaluation | null = null;
-  for (const fact of facts) {
-    last = evaluate({
-      payment,
-      fact,
-      source: { ...SOURCE, ...circumstances.source },
-      customer: circumstances.customer ?? { customerId: 'cus_a' },
-      isAssigned: circumstances.isAssigned ?? false,
-      currencies: new Set(['USD', 'INR', 'EUR']),
-      waitIsOver: circumstances.waitIsOver ?? false,
-    });
-    payment = last.payment;
-  }
-  if (last === null) throw new Error('no facts');
-  return last;
-}
-
-/** `applied +1000 payment`, `parked no_customer`, and so on. */
-function said({ verdict, due }: Evaluation): string {
-  const what = verdict.state === 'parked' ? `parked ${verdict.reason}` : verdict.state;
-  return `${what} ${entriesText(due)}`.trim();
-}
-
+const topup = paymentFact({ metadata: { wallet_purpose: 'topup' } });
 const paid = paymentFact();
 const orderPaid = paymentFact({ metadata: { wallet_purpose: 'order' } });
 const refund = refundFact({ amountMinor: 400 });
@@ -60,11 +19,24 @@ const lost = disputeFact();
 const NO_CUSTOMER: CustomerResolution = { problem: 'no_customer' };
 const UNKNOWN: CustomerResolution = { problem: 'unknown_customer' };
 
-describe('evaluate', () => {
+describe('decide', () => {
   it.each<[string, Fact[], Circumstances, string]>([
     ['a paid top-up', [paid], {}, 'applied +1000 payment'],
     ['the same event again', [paid, paid], {}, 'applied'],
     ['a bonus pack', [paymentFact({ metadata: { wallet_credit_amount: '1200' } })], {}, 'applied +1200 payment'],
+    [
+      'a bonus as large as may be',
+      [paymentFact({ metadata: { wallet_credit_amount: '2000' } })],
+      {},
+      'applied +2000 payment',
+    ],
+    ['a larger one', [paymentFact({ metadata: { wallet_credit_amount: '2001' } })], {}, 'parked bonus_too_large'],
+    [
+      'a larger one of a payment that a person gave to somebody',
+      [paymentFact({ metadata: { wallet_credit_amount: '2001' } })],
+      { isAssigned: true },
+      'parked bonus_too_large',
+    ],
     ['the purpose of the metadata', [orderPaid, refund], {}, 'applied +400 refund'],
     ['the purpose of the source', [paid, refund], { source: { defaultPurpose: 'order' } }, 'applied +400 refund'],
     ['the refunds setting of the source', [paid, refund], { source: { refunds: 'credit' } }, 'applied +400 refund'],
@@ -80,7 +52,7 @@ describe('evaluate', () => {
       'a purpose that a payer may have written, and its refund',
       [orderPaid, refund],
       { source: { metadata: 'customer' } },
-      'applied',
+      'waiting',
     ],
     ['unusable metadata', [paymentFact({ metadata: { wallet_purpose: 'x' } })], {}, 'parked invalid_metadata'],
     [
@@ -130,61 +102,92 @@ describe('evaluate', () => {
     ['an early lost dispute', [lost], {}, 'waiting'],
     ['an early open dispute', [disputeFact({ state: 'open' })], {}, 'applied'],
     ['an early won dispute', [disputeFact({ state: 'won' })], {}, 'applied'],
-    ['an early pending refund', [{ ...refund, state: 'pending' }], {}, 'applied'],
+    ['an early pending refund', [{ ...refund, state: 'pending' }], {}, 'waiting'],
+    ['an early failed refund', [{ ...refund, state: 'failed' }], {}, 'waiting'],
     ['an early refund that is ignored', [refund], { source: { refunds: 'ignore' } }, 'applied'],
-    ['the payment of an early refund', [refund, paid], {}, 'applied +1000 payment; -400 payment_reversal'],
-    ['the payment of an early dispute', [lost, paid], {}, 'applied +1000 payment; -1000 dispute'],
-    ['an early refund that has waited', [refund], { waitIsOver: true }, 'applied +400 refund'],
-    ['an early dispute that has waited', [lost], { waitIsOver: true }, 'parked unknown_payment'],
-    ['one to be reversed', [refund], { waitIsOver: true, source: { refunds: 'reverse' } }, 'parked unknown_payment'],
-    ['one without an amount', [{ ...refund, amountMinor: null }], { waitIsOver: true }, 'parked unknown_amount'],
-    ['one without a currency', [{ ...refund, currency: null }], { waitIsOver: true }, 'parked unknown_amount'],
+    ['the payment of an early refund', [refund, paid], {}, 'applied +1000 payment'],
+    ['that refund once more', [refund, paid, refund], {}, 'applied -400 payment_reversal'],
+    ['the early dispute of a payment, once more', [lost, paid, lost], {}, 'applied -1000 dispute'],
+    ['an early refund of a top-up that has waited', [refund], { waitIsOver: true }, 'parked unknown_payment'],
+    ['one where nothing is sold', [refund], sold({ defaultPurpose: 'none' }), 'parked unknown_payment'],
     [
-      'one in a currency without wallets',
-      [{ ...refund, currency: 'XTS' }],
-      { waitIsOver: true },
-      'parked unsupported_currency',
+      'one where nothing is sold, whatever refunds do',
+      [refund],
+      sold({ defaultPurpose: 'none', refunds: 'credit' }),
+      'parked unknown_payment',
     ],
-    ['one of nobody', [refund], { waitIsOver: true, customer: NO_CUSTOMER }, 'parked no_customer'],
+    [
+      'one where all refunds become credit',
+      [refund],
+      sold({ defaultPurpose: 'topup', refunds: 'credit' }),
+      'applied +400 refund',
+    ],
+    ['one whose payment failed', [paymentFact({ state: 'failed' }), refund], SOLD, 'parked unknown_payment'],
+    ['one whose payment is under way', [paymentFact({ state: 'pending' }), refund], SOLD, 'parked unknown_payment'],
+    [
+      'one whose payment is parked',
+      [paymentFact({ metadata: { wallet_purpose: '?' } }), refund],
+      SOLD,
+      'parked unknown_payment',
+    ],
+    [
+      'a second one, once its payment is parked',
+      [refund, paymentFact({ metadata: { wallet_purpose: '?' } }), refundFact({ refundId: 're_2' })],
+      SOLD,
+      'parked unknown_payment',
+    ],
+    [
+      'the failure of a credited one, once its payment is parked',
+      [refund, paymentFact({ metadata: { wallet_purpose: '?' } }), { ...refund, state: 'failed' }],
+      SOLD,
+      'applied -400 refund_reversal',
+    ],
+    ['an early refund that has waited', [refund], SOLD, 'applied +400 refund'],
+    ['a failed one that has waited', [{ ...refund, state: 'failed' }], SOLD, 'applied'],
+    ['its stale success', [{ ...refund, state: 'failed' }, refund], SOLD, 'applied'],
+    ['an early dispute that has waited', [lost], SOLD, 'parked unknown_payment'],
+    [
+      'one to be reversed',
+      [refund],
+      { ...SOLD, source: { ...SOLD.source, refunds: 'reverse' } },
+      'parked unknown_payment',
+    ],
+    ['one without an amount', [{ ...refund, amountMinor: null }], SOLD, 'parked unknown_amount'],
+    ['one without a currency', [{ ...refund, currency: null }], SOLD, 'parked unknown_amount'],
+    ['one in a currency without wallets', [{ ...refund, currency: 'XTS' }], SOLD, 'parked unsupported_currency'],
+    ['one of nobody', [refund], { ...SOLD, customer: NO_CUSTOMER }, 'parked unknown_payment'],
     [
       'the payment, when it shows up after that',
-      [refund, paid],
-      { waitIsOver: true },
+      [refund, topup],
+      SOLD,
       'applied +1000 payment; -400 refund_reversal; -400 payment_reversal',
     ],
-    [
-      'the payment in another currency',
-      [{ ...refund, currency: 'EUR' }, paid],
-      { waitIsOver: true },
-      'applied +1000 payment; -400 refund_reversal EUR',
-    ],
+    ['the payment in another currency', [{ ...refund, currency: 'EUR' }, paid], SOLD, 'parked currency_changed'],
     [
       'the payment, when it names another customer than its refund went to',
       [refund, paymentFact({ metadata: { wallet_customer_id: 'cus_b' } })],
-      { waitIsOver: true },
+      SOLD,
       'parked customer_mismatch',
     ],
     [
       'the payment, when it names the customer that its refund went to',
-      [refund, paymentFact({ metadata: { wallet_customer_id: 'cus_a' } })],
-      { waitIsOver: true },
+      [refund, paymentFact({ metadata: { wallet_customer_id: 'cus_a', wallet_purpose: 'topup' } })],
+      SOLD,
       'applied +1000 payment; -400 refund_reversal; -400 payment_reversal',
     ],
   ])('%s', (_, facts, circumstances, outcome) => {
     expect(said(tell(facts, circumstances))).toBe(outcome);
   });
 
-  it('records a fact that cannot be applied, so that a replay or a later event settles it', () => {
+  it('learns nothing from what is parked or waits but that the payment was heard of', () => {
     const parked = tell([paid, refund], { customer: NO_CUSTOMER });
-    expect(said(parked)).toBe('parked no_customer');
-    expect(parked.payment).toMatchObject({
-      state: 'succeeded',
-      postedCredit: 0,
-      parts: [{ partId: 'a', postings: 0 }],
-    });
+    expect(said(parked)).toBe('waiting');
+    expect(parked.payment).toEqual({ ...newPayment(), heardOf: true });
+    const over: Circumstances = { customer: NO_CUSTOMER, waitIsOver: true };
+    expect(said(tell([refund], over, parked.payment))).toBe('parked unknown_payment');
     const replayed = tell([paid], {}, parked.payment);
-    expect(said(replayed)).toBe('applied +1000 payment; -400 payment_reversal');
-    expect(replayed.payment).toMatchObject({ customerId: 'cus_a', postedCredit: 1000 });
+    expect(said(replayed)).toBe('applied +1000 payment');
+    expect(said(tell([refund], {}, replayed.payment))).toBe('applied -400 payment_reversal');
   });
 
   it('keeps the purpose and the bonus of a payment that were decided before its source obeyed less', () => {
@@ -193,8 +196,6 @@ describe('evaluate', () => {
     expect(said(tell([bonus], obeysLess, tell([bonus]).payment))).toBe('applied');
     expect(said(tell([refund], obeysLess, tell([bonus]).payment))).toBe('applied -480 payment_reversal');
     expect(said(tell([orderPaid, refund], obeysLess, tell([orderPaid]).payment))).toBe('applied +400 refund');
-    const nobodys = tell([bonus], { customer: NO_CUSTOMER }).payment;
-    expect(said(tell([bonus], obeysLess, nobodys))).toBe('applied +1200 payment');
   });
 
   it('never moves a payment to another customer', () => {
@@ -226,4 +227,12 @@ describe('namedCustomer', () => {
   ])('%#', (fact, customerId) => {
     expect(namedCustomer(fact)).toBe(customerId);
   });
+});
+
+it('leaves what was granted by the ratio of its day when more is told of it', () => {
+  const granted = newPayment({
+    ...{ state: 'succeeded', purpose: 'topup', customerId: 'cus_a', currency: 'USD', amountPaid: 1000 },
+    ...{ creditAmount: 2500, postedCredit: 2500, postings: 1 },
+  });
+  expect(said(tell([refund], {}, granted))).toBe('applied -1000 payment_reversal');
 });

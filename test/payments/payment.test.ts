@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Payment, record, withoutPostings } from '../../src/payments/payment.ts';
+import type { Payment } from '../../src/payments/payment.ts';
+import { record } from '../../src/payments/record.ts';
 import { postingsDue, settle } from '../../src/payments/settle.ts';
 import { disputeFact, happenings, newPayment, paymentFact, play, refundFact } from '../support/payments.ts';
 
@@ -75,20 +76,5 @@ describe('the life of a payment', () => {
     const refunded = record(paid, refundFact(), null);
     expect(postingsDue(refunded, settle(refunded, 'auto')).due).toEqual([]);
     expect(record(paid, paymentFact(), { purpose: 'order', creditAmount: null }).purpose).toBe('order');
-  });
-
-  it('can forget what was posted and keep what was learned', () => {
-    const before = lifeOf('paid 1000; refund a 400');
-    const after = lifeOf('paid 1000; refund a 400; refund b 100; refund a 400 failed');
-    const kept = withoutPostings(after, before);
-    expect(kept.parts.map(({ partId, state }) => [partId, state])).toEqual([
-      ['a', 'failed'],
-      ['b', 'succeeded'],
-    ]);
-    expect(kept.parts.map(({ postedTake, postings }) => [postedTake, postings])).toEqual([
-      [400, 1],
-      [0, 0],
-    ]);
-    expect(kept).toMatchObject({ postedCredit: 1000, postings: 1 });
   });
 });

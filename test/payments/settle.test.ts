@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Purpose, RefundPolicy } from '../../src/payments/purpose.ts';
 import { postedKeys } from '../../src/payments/settle.ts';
-import { entriesText, happenings, play } from '../support/payments.ts';
+import { entriesText, happenings, newPayment, paymentFact, play, step } from '../support/payments.ts';
 
 /** The entries that these happenings cause, as a text. */
 function entriesOf(
@@ -128,7 +128,7 @@ describe('an order', () => {
 describe("the source's refunds setting", () => {
   it.each<[Purpose, RefundPolicy, string]>([
     ['topup', 'auto', '+1000 payment; -400 payment_reversal; -600 dispute'],
-    ['topup', 'credit', '+1000 payment; +400 refund; -600 dispute'],
+    ['topup', 'credit', '+1000 payment; +400 refund; -1000 dispute'],
     ['topup', 'reverse', '+1000 payment; -400 payment_reversal; -600 dispute'],
     ['topup', 'ignore', '+1000 payment; -1000 dispute'],
     ['order', 'auto', '+400 refund'],
@@ -143,9 +143,9 @@ describe("the source's refunds setting", () => {
     expect(entriesOf('paid 1000; refund a 400; dispute d 1000 lost', purpose, policy)).toBe(entries);
   });
 
-  it('credits a refund in full that arrives after a lost dispute, and gives back what the dispute took of it', () => {
+  it('credits a refund beside a lost dispute, as refunds that become credit take nothing', () => {
     const text = 'paid 1000; dispute d 1000 lost; refund a 400';
-    expect(entriesOf(text, 'topup', 'credit')).toBe('+1000 payment; -1000 dispute; +400 dispute_reversal; +400 refund');
+    expect(entriesOf(text, 'topup', 'credit')).toBe('+1000 payment; -1000 dispute; +400 refund');
   });
 });
 
@@ -170,7 +170,8 @@ describe('a refund whose payment is unknown, once it has waited', () => {
       '+400 refund; +1000 payment; -400 refund_reversal; -400 payment_reversal',
     ],
     ['refund a 400; waited; paid 1000', 'topup', 'credit', '+400 refund; +1000 payment'],
-    ['refund a 400; waited; failed', 'topup', 'auto', '+400 refund; -400 refund_reversal'],
+    // A first try that failed does not undo it: what was refunded was paid.
+    ['refund a 400; waited; failed', 'topup', 'auto', '+400 refund'],
     // In another currency than the refund: that is undone where it was done.
     [
       'refund a 400 EUR; waited; paid 1000',
@@ -190,15 +191,23 @@ describe('keys', () => {
       'refund a 400; waited; paid 1000; refund a 400 failed; dispute d 100 lost; dispute d 100 won; refund b 5';
     const { payment, entries } = play(happenings(text), { purpose: 'topup', creditAmount: null }, 'auto');
     expect(entries.map(({ key, referenceObjectId }) => [key, referenceObjectId])).toEqual([
-      ['refund_p_a', 'a'],
-      ['payment_p', 'p'],
-      ['refund_p_a#2', 'a'],
-      ['refund_p_a#3', 'a'],
-      ['refund_p_a#4', 'a'],
-      ['dispute_p_d', 'd'],
-      ['dispute_p_d#2', 'd'],
-      ['refund_p_b', 'b'],
+      ['src_stripe:refund:p:a', 'a'],
+      ['src_stripe:payment:p', 'p'],
+      ['src_stripe:refund:p:a#2', 'a'],
+      ['src_stripe:refund:p:a#3', 'a'],
+      ['src_stripe:refund:p:a#4', 'a'],
+      ['src_stripe:dispute:p:d', 'd'],
+      ['src_stripe:dispute:p:d#2', 'd'],
+      ['src_stripe:refund:p:b', 'b'],
     ]);
     expect(postedKeys(payment).sort()).toEqual(entries.map(({ key }) => key).sort());
+  });
+
+  it('are of the version that the payment was first stored with', () => {
+    const known = newPayment({ keyVersion: 1 });
+    const { payment, due } = step(known, paymentFact(), { purpose: 'topup', creditAmount: null }, 'auto');
+    expect(due.map(({ key }) => key)).toEqual(['src_stripe:payment_p']);
+    expect(postedKeys(payment)).toEqual(['src_stripe:payment_p']);
+    expect(postedKeys({ ...payment, keyVersion: 2 })).toEqual(['src_stripe:payment:p']);
   });
 });

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
-import { record } from '../../src/payments/payment.ts';
-import { lockPayments, paymentKeyText, savePayments } from '../../src/payments/store.ts';
+import { record } from '../../src/payments/record.ts';
+import { lockPayments, savePayments } from '../../src/payments/store.ts';
+import { paymentKeyText } from '../../src/payments/tables.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
 import { refundFact } from '../support/payments.ts';
@@ -22,12 +23,13 @@ const key = {
   paymentId: 'p',
   provider: 'stripe',
   refunds: 'auto' as const,
+  capture: 'automatic' as const,
 };
 
 /** Records a refund on the payment, as the application of an event does; `meanwhile` runs while the payment is locked. */
 function addRefund(refundId: string, meanwhile: () => Promise<void> = async () => {}): Promise<void> {
   return transaction(database.pool, async (tx) => {
-    const payment = (await lockPayments(tx, [key], NOW)).get(paymentKeyText(key));
+    const payment = (await (await lockPayments(tx, [key], NOW)).read()).get(paymentKeyText(key));
     if (payment === undefined) throw new Error('the payment was not opened');
     await meanwhile();
     await savePayments(tx, [record(payment, refundFact({ refundId }), null)], NOW);
@@ -60,9 +62,9 @@ describe('the lives of payments', () => {
     const paymentId = 'new';
     const lives = await Promise.all(
       Array.from({ length: 8 }, () =>
-        transaction(database.pool, (tx) => lockPayments(tx, [{ ...key, paymentId }], NOW)),
+        transaction(database.pool, async (tx) => (await lockPayments(tx, [{ ...key, paymentId }], NOW)).read()),
       ),
     );
-    expect(lives.every((life) => life.size === 1)).toBe(true);
+    expect(lives.every((payments) => payments.size === 1)).toBe(true);
   });
 });

@@ -8,7 +8,6 @@ import { interpret, summary } from './reading.ts';
 import { changed, describeFixtures, describeUnbendableAmounts } from './tables.ts';
 
 const PAYMENT = 'QFQTPCQ8HXSKGK82';
-const withdrawn = `dispute ${PAYMENT} won 5000 EUR`;
 
 describeFixtures('adyen', {
   AUTHORISATION: `payment ${PAYMENT} succeeded 5000 EUR`,
@@ -17,28 +16,28 @@ describeFixtures('adyen', {
   'AUTHORISATION.zero': `payment ${PAYMENT} succeeded 0 EUR`,
   'AUTHORISATION.two': `payment ${PAYMENT} succeeded 5000 EUR, payment QFQTPCQ8HXSKGK83 succeeded 700 EUR`,
   PENDING: `payment ${PAYMENT} pending  EUR`,
-  CAPTURE: `payment ${PAYMENT} succeeded 5000 EUR`,
-  'CAPTURE.refused': 'parked manual_correction',
-  CAPTURE_FAILED: 'parked manual_correction',
-  CANCELLATION: 'parked manual_correction',
+  CAPTURE: `capture ${PAYMENT} succeeded 5000 EUR`,
+  'CAPTURE.refused': 'ignored',
+  CAPTURE_FAILED: `capture ${PAYMENT} failed 5000 EUR`,
+  CANCELLATION: `end ${PAYMENT} succeeded 5000 EUR`,
   'CANCELLATION.refused': 'ignored',
-  TECHNICAL_CANCEL: 'parked manual_correction',
-  EXPIRE: 'parked manual_correction',
+  TECHNICAL_CANCEL: `end ${PAYMENT} succeeded 5000 EUR`,
+  EXPIRE: `end ${PAYMENT} succeeded 5000 EUR`,
   REFUND: `refund ${PAYMENT} succeeded 2000 EUR`,
   'REFUND.refused': `refund ${PAYMENT} failed 2000 EUR`,
   REFUND_FAILED: `refund ${PAYMENT} failed 2000 EUR`,
   REFUNDED_REVERSED: `refund ${PAYMENT} failed 2000 EUR`,
   'CANCEL_OR_REFUND.refund': `refund ${PAYMENT} succeeded 5000 EUR`,
-  'CANCEL_OR_REFUND.cancel': 'parked manual_correction',
+  'CANCEL_OR_REFUND.cancel': `end ${PAYMENT} succeeded 5000 EUR`,
   'CANCEL_OR_REFUND.refused': 'ignored',
   REQUEST_FOR_INFORMATION: 'ignored',
   NOTIFICATION_OF_CHARGEBACK: `dispute ${PAYMENT} open 5000 EUR`,
   CHARGEBACK: `dispute ${PAYMENT} lost 5000 EUR`,
   CHARGEBACK_REVERSED: `dispute ${PAYMENT} won 5000 EUR`,
   'CHARGEBACK_REVERSED.without-original': 'parked malformed',
-  SECOND_CHARGEBACK: `${withdrawn}, dispute ${PAYMENT} lost 5000 EUR`,
-  PREARBITRATION_LOST: `${withdrawn}, dispute ${PAYMENT} lost 5000 EUR`,
-  PREARBITRATION_WON: `${withdrawn}, dispute ${PAYMENT} won 5000 EUR`,
+  SECOND_CHARGEBACK: `dispute ${PAYMENT} lost 5000 EUR`,
+  PREARBITRATION_LOST: `dispute ${PAYMENT} lost 5000 EUR`,
+  PREARBITRATION_WON: `dispute ${PAYMENT} won 5000 EUR`,
   REPORT_AVAILABLE: 'ignored',
 });
 
@@ -51,6 +50,30 @@ const withItem = (fixture: string, values: JsonObject): JsonObject => {
   return delivery;
 };
 
+describe('the rounds of a dispute that no delivery was recorded of', () => {
+  it.each([
+    ['DISPUTE_OPENED_WITH_CHARGEBACK', 'open', 'CHARGEBACK'],
+    ['PREARBITRATION_ISSUER_WITHDRAWN', 'won', 'PREARBITRATION_WON'],
+    ['ISSUER_RESPONSE_TIMEFRAME_EXPIRED', 'won', 'PREARBITRATION_WON'],
+    ['SCHEME_ARBITRATION_WON', 'won', null],
+    ['SCHEME_ARBITRATION_LOST', 'lost', null],
+  ])('%s is %s, at the stage of %s or the last one', (eventCode, state, alike) => {
+    const stageOf = (delivery: object) => {
+      const reading = interpret('adyen', delivery);
+      const fact = reading.kind === 'facts' ? reading.facts[0] : undefined;
+      return fact?.kind === 'dispute' ? fact.stage : undefined;
+    };
+    const delivery = withItem('CHARGEBACK', { eventCode });
+    expect(summary(interpret('adyen', delivery))).toBe(`dispute ${PAYMENT} ${state} 5000 EUR`);
+    const stages = ['NOTIFICATION_OF_CHARGEBACK', 'CHARGEBACK', 'SECOND_CHARGEBACK', 'PREARBITRATION_WON'].map((name) =>
+      Number(stageOf(providerFixture('adyen', name))),
+    );
+    const stage = Number(stageOf(delivery));
+    if (alike === null) expect(stage).toBeGreaterThan(Math.max(...stages));
+    else expect(stage).toBe(stageOf(providerFixture('adyen', alike)));
+  });
+});
+
 describe('what Adyen also sends', () => {
   it.each<[string, string | object, string]>([
     ['a currency with fewer decimals than ours', authorisation({ currency: 'CVE' }), 'payment p succeeded 700 CVE'],
@@ -58,7 +81,7 @@ describe('what Adyen also sends', () => {
     ['a fraction of a currency that has none', authorisation({ currency: 'CLP', value: 701 }), 'parked malformed'],
     ['three decimals', authorisation({ currency: 'KWD' }), 'payment p succeeded 7 KWD'],
     ['yen', authorisation({ currency: 'JPY' }), 'payment p succeeded 7 JPY'],
-    ['a currency that is none', authorisation({ currency: 'XYZ' }), 'parked unsupported_currency'],
+    ['a currency that is none', authorisation({ currency: 'XYZ' }), 'parked unknown_currency'],
     ['a success that is a boolean', withItem('AUTHORISATION', { success: true }), 'parked malformed'],
     ['a success in capitals', withItem('AUTHORISATION', { success: 'TRUE' }), 'parked malformed'],
     ['no success', withItem('AUTHORISATION', { success: undefined }), 'parked malformed'],
@@ -74,8 +97,8 @@ describe('what Adyen also sends', () => {
     ['a live that is a boolean', { ...providerFixture('adyen', 'AUTHORISATION'), live: false }, 'parked malformed'],
     [
       'one item of two that cannot be applied',
-      adyenDelivery([{ eventCode: 'AUTHORISATION' }, { eventCode: 'CAPTURE_FAILED', originalReference: 'p' }]),
-      'parked manual_correction',
+      adyenDelivery([{ eventCode: 'AUTHORISATION' }, { eventCode: 'ORDER_CLOSED', success: 'false' }]),
+      'parked order_not_completed',
     ],
     [
       'one item of two that is ignored',

@@ -20,6 +20,7 @@ import {
   POLAR_ACCESS_TOKEN,
   PROXY_PATH,
   type ProviderApiServer,
+  polarDispute,
   startLemonSqueezyApi,
   startPaddleApi,
   startPolarApi,
@@ -68,7 +69,7 @@ type Name = 'paddle' | 'polar' | 'lemonsqueezy';
 function said(name: Name, body: Buffer | string): unknown {
   const outcome = PROVIDERS[name].interpret(Buffer.from(body));
   if (outcome.kind !== 'facts') return { ...outcome, eventType: '' };
-  const facts = outcome.facts.map((fact) => ({ ...fact, occurredAt: fact.occurredAt !== null }));
+  const facts = outcome.facts.map((fact) => ({ ...fact, occurredAt: fact.occurredAt !== null, triedAt: null }));
   return { ...outcome, eventType: '', facts };
 }
 
@@ -330,8 +331,47 @@ describe('Polar', () => {
     expect(await idsOf(api, 'payment')).toEqual(newestFirst);
     expect(await idsOf(api, 'refund')).toEqual(newestFirst);
     expect(server.requests).toHaveLength(9);
-    expect(api.kinds).toEqual(['payment', 'refund']);
-    expect(await api.list('dispute', WINDOW, null)).toEqual({ listed: [], next: null });
+    expect(api.kinds).toEqual(['payment', 'refund', 'dispute']);
+  });
+
+  it('lists disputes, of which it sends no event, and retrieves them as they stand', async () => {
+    const statuses = ['early_warning', 'needs_response', 'under_review', 'prevented', 'won', 'lost'];
+    const inWindow = statuses.map((status, index) => polarDispute(uuid(index), uuid(100 + index), { status }));
+    const others = [timeAt(SINCE, -1), timeAt(UNTIL, 0)].map((created_at, index) =>
+      polarDispute(uuid(50 + index), uuid(0), { created_at }),
+    );
+    const { server, account } = await connected(
+      connectPolar,
+      POLAR_ACCESS_TOKEN,
+      startPolarApi({ orders: [], refunds: [], disputes: [...inWindow, ...others] }, 4),
+    );
+    const api = account(POLAR_ACCESS_TOKEN);
+    const listed = await listedOf(api, 'dispute');
+    const facts = listed.map(({ body }) => PROVIDERS.polar.interpret(body));
+    const states = ['open', 'open', 'open', 'withdrawn', 'won', 'lost'];
+    expect(facts).toEqual(
+      states.map((state, index) => ({
+        kind: 'facts',
+        eventType: 'dispute.listed',
+        facts: [
+          {
+            ...{ kind: 'dispute', paymentId: uuid(100 + index), disputeId: uuid(index), state },
+            ...{ amountMinor: 5950, currency: 'USD', occurredAt: new Date(MIDDAY) },
+          },
+        ],
+      })),
+    );
+    expect(await api.retrieve('dispute', uuid(5))).toEqual(listed[5]);
+    for (const id of [uuid(999), '..', '']) expect(await api.retrieve('dispute', id)).toBeNull();
+    // A token of before may lack the scope.
+    server.script({ status: 403 });
+    await expect(api.list('dispute', WINDOW, null)).rejects.toMatchObject({
+      kind: 'unauthorized',
+      message: expect.stringContaining('it wants the scope disputes:read'),
+    });
+    const polar = createPolar({ accessToken: POLAR_ACCESS_TOKEN, baseUrl: server.url });
+    expect((await polar.disputes.list({ limit: 2 })).items).toHaveLength(2);
+    expect((await polar.disputes.get(uuid(5))).status).toBe('lost');
   });
 
   it('keeps to the window at both ends, and reads no refunds from before it', async () => {

@@ -48,15 +48,15 @@ describe('the number of a payment, a refund and a dispute counts the unit of its
     ['stripe', 'mga', 5000, 500_000],
     ['stripe', 'jpy', 5000, 5000],
     ['stripe', 'kwd', 5000, 5000],
-    ['stripe', 'xyz', 5000, 'unsupported_currency'],
+    ['stripe', 'xyz', 5000, 'unknown_currency'],
     ['dodo', 'USD', 5000, 5000],
     ['dodo', 'JPY', 5000, 5000],
     ['dodo', 'KWD', 5000, 5000],
-    ['dodo', 'XYZ', 5000, 'unsupported_currency'],
+    ['dodo', 'XYZ', 5000, 'unknown_currency'],
     ['razorpay', 'INR', 5000, 5000],
     ['razorpay', 'JPY', 5000, 5000],
     ['razorpay', 'KWD', 5000, 5000],
-    ['razorpay', 'XYZ', 5000, 'unsupported_currency'],
+    ['razorpay', 'XYZ', 5000, 'unknown_currency'],
   ])('%s, %s %i → %s', (provider, currency, amount, expected) => {
     const told = EVENTS[provider]({ currency, amount }).map((body) => summary(interpret(provider, body)));
     const money = `${expected} ${currency.toUpperCase()}`;

@@ -35,14 +35,14 @@ describe('an amount in the smallest unit of the provider', () => {
     ['polar', 'MGA', 40, 4000],
     ['polar', 'ISK', 4000, 40],
     ['polar', 'ISK', 4050, 'malformed'],
-    ['polar', 'UGX', 4000, 'unsupported_currency'],
+    ['polar', 'UGX', 4000, 'unknown_currency'],
     ['polar', 'MGA', 90_071_992_547_410, 'malformed'],
     ['stripe', 'UGX', 4000, 40],
     ['stripe', 'JPY', 4000, 4000],
     ['dodo', 'JPY', 4000, 4000],
     ['lemonsqueezy', 'EUR', 4000, 4000],
-    ['lemonsqueezy', 'JPY', 4000, 'unsupported_currency'],
-    ['lemonsqueezy', 'KWD', 4000, 'unsupported_currency'],
+    ['lemonsqueezy', 'JPY', 4000, 'unknown_currency'],
+    ['lemonsqueezy', 'KWD', 4000, 'unknown_currency'],
     ['adyen', 'CLP', 4000, 40],
     ['adyen', 'ISK', 4000, 40],
     ['adyen', 'CLP', 4001, 'malformed'],
@@ -50,9 +50,9 @@ describe('an amount in the smallest unit of the provider', () => {
     ['adyen', 'IDR', 40, 4000],
     ['adyen', 'JPY', 40, 40],
     ['adyen', 'BHD', 4000, 4000],
-    ['paddle', 'XXX', '1', 'unsupported_currency'],
-    ['paddle', 'usd', '1', 'unsupported_currency'],
-    ['paddle', '__proto__', '1', 'unsupported_currency'],
+    ['paddle', 'XXX', '1', 'unknown_currency'],
+    ['paddle', 'usd', '1', 'unknown_currency'],
+    ['paddle', '__proto__', '1', 'unknown_currency'],
   ])('%s, %s %s → %s', (provider, currency, integer, expected) => {
     expect(shown(minorFromInteger(provider, currency, integer))).toBe(expected);
   });
@@ -86,7 +86,7 @@ describe('an amount as a decimal of the major unit', () => {
     ['cashfree', 'INR', '170', 17_000],
     ['cashfree', 'KWD', '1.234', 1234],
     ['cashfree', 'CLF', '1.2345', 12_345],
-    ['cashfree', 'XXX', '1.00', 'unsupported_currency'],
+    ['cashfree', 'XXX', '1.00', 'unknown_currency'],
   ])('%s, %s %s → %s', (provider, currency, text, expected) => {
     expect(shown(minorFromDecimal(provider, currency, text))).toBe(expected);
   });

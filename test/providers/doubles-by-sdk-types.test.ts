@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
+import { stripeAccount } from '../support/provider-api-dialects.ts';
 import { type TypeClaim, typeProblems } from '../support/sdk-types.ts';
 import { SEEDED, type SeededName } from '../support/seeded-doubles.ts';
 
@@ -50,6 +51,7 @@ const TYPES: Readonly<Record<SeededName, readonly (readonly [string, string, str
   polar: [
     ['/v1/orders/', 'Polar.ListResourceOrder', 'Polar.Order'],
     ['/v1/refunds/', 'Polar.ListResourceRefund', null],
+    ['/v1/disputes/', 'Polar.ListResourceDispute', 'Polar.Dispute'],
   ],
   lemonsqueezy: [
     ['/v1/orders', 'ListOrders', 'Order'],
@@ -108,7 +110,7 @@ const PAGE = z.union([
 ]);
 
 it('the doubles answer in the types of the official packages', async () => {
-  const claims: TypeClaim[] = [];
+  const claims: TypeClaim[] = [{ what: 'stripe /v1/account', type: 'Stripe.Account', value: stripeAccount('acct_1') }];
   for (const { name, authorization, start } of SEEDED) {
     const double = await start();
     open.push(double);

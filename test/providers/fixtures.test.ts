@@ -28,7 +28,7 @@ const FIXTURES: Readonly<Record<(typeof FIRST_PROVIDERS)[number], Readonly<Recor
     'charge.dispute.funds_reinstated': `dispute ${STRIPE_PAYMENT} won 5000 USD`,
     'charge.dispute.closed': `dispute ${STRIPE_PAYMENT} lost 5000 USD`,
     'charge.succeeded': 'ignored',
-    'charge.refunded': 'ignored',
+    'charge.refunded': `refund ${STRIPE_PAYMENT} succeeded 2000 USD`,
     'charge.refund.updated': 'ignored',
     'checkout.session.completed': 'ignored',
     'invoice.paid': 'ignored',
@@ -108,6 +108,7 @@ describe('a fact carries all that the event has of it', () => {
           customer: { id: 'cus_QhJ4nT8wZr2LmB', email: 'ada@example.com', name: null },
           metadata: { wallet_customer_id: 'cus_ada' },
           occurredAt: new Date(1793188801_000),
+          triedAt: new Date('2026-10-28T11:59:50.000Z'),
         },
       ],
     });

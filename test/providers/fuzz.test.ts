@@ -70,7 +70,10 @@ function expectSound(interpretation: Interpretation): void {
     expect(isText(interpretation.detail, 500)).toBe(true);
   }
   if (interpretation.kind !== 'facts') return;
-  expect(interpretation.facts).not.toHaveLength(0);
+  const { facts, ties = [], naming } = interpretation;
+  expect(facts.length + ties.length + (naming === undefined ? 0 : 1)).toBeGreaterThan(0);
+  for (const tie of ties) expect(isId(tie.groupId) && isId(tie.paymentId)).toBe(true);
+  expect(naming === undefined || isId(naming.groupId)).toBe(true);
   for (const fact of interpretation.facts) {
     const { amountMinor, occurredAt } = fact;
     expect(
@@ -82,7 +85,7 @@ function expectSound(interpretation: Interpretation): void {
     if (fact.kind === 'payment') expect(fact.state !== 'succeeded' || amountMinor !== null).toBe(true);
     if (fact.kind === 'refund') expect(isId(fact.refundId)).toBe(true);
     if (fact.kind === 'dispute') expect(isId(fact.disputeId)).toBe(true);
-    if (fact.kind === 'dispute') continue;
+    if (fact.kind === 'dispute' || fact.kind === 'movement') continue;
     const { id, email, name } = fact.customer;
     expect(id === null || isId(id)).toBe(true);
     expect(email === null || isText(email, 320)).toBe(true);

@@ -20,8 +20,8 @@ describeFixtures('lemonsqueezy', {
   subscription_payment_failed: 'payment invoice_3104512 failed  USD',
   subscription_payment_recovered: 'ignored',
   subscription_payment_refunded: 'refund invoice_3104512 succeeded 1199 USD',
-  'subscription_payment_refunded.initial': 'parked manual_correction',
-  subscription_created: 'ignored',
+  'subscription_payment_refunded.initial': 'refund subscription_902177 succeeded 1199 USD',
+  subscription_created: 'order_3104512 is of subscription_902177',
   license_key_created: 'ignored',
 });
 
@@ -50,14 +50,14 @@ describe('what Lemon Squeezy also sends', () => {
     [
       'an order in a currency whose unit is not documented',
       lemonSqueezyOrder({ currency: 'JPY' }),
-      'parked unsupported_currency',
+      'parked unknown_currency',
     ],
     [
       'a refund in such a currency',
       lemonSqueezyOrderRefund({ refundedAmount: 7, currency: 'JPY' }),
-      'parked unsupported_currency',
+      'parked unknown_currency',
     ],
-    ['an order in a currency that is none', lemonSqueezyOrder({ currency: 'XYZ' }), 'parked unsupported_currency'],
+    ['an order in a currency that is none', lemonSqueezyOrder({ currency: 'XYZ' }), 'parked unknown_currency'],
     [
       'a pending order in a currency that is none',
       lemonSqueezyOrder({ resourceId: '1', currency: 'XYZ', status: 'pending' }),
@@ -110,6 +110,8 @@ describe('what Lemon Squeezy also sends', () => {
           customer: { id: '25', email: 'ada@example.com', name: 'Ada Lovelace' },
           metadata: { wallet_customer_id: 'cus_a', wallet_credit_amount: '7000' },
           occurredAt: new Date('2026-10-28T09:29:58.000Z'),
+          seriesId: 'customer_25',
+          startsSeries: true,
         },
       ],
     });

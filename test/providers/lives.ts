@@ -1,6 +1,7 @@
 import { readIntent } from '../../src/payments/intent.ts';
-import { type Payment, record } from '../../src/payments/payment.ts';
+import type { Payment } from '../../src/payments/payment.ts';
 import type { Purpose } from '../../src/payments/purpose.ts';
+import { record } from '../../src/payments/record.ts';
 import { settle } from '../../src/payments/settle.ts';
 import type { ProviderName } from '../../src/providers/shared/names.ts';
 import { newPayment } from '../support/payments.ts';

@@ -22,9 +22,9 @@ describeFixtures('paddle', {
   'adjustment.updated.reversed': `refund ${PAYMENT} failed 2000 USD`,
   'adjustment.created.chargeback': `dispute ${PAYMENT} lost 5000 USD`,
   'adjustment.updated.chargeback-reversed': `dispute ${PAYMENT} won 5000 USD`,
-  'adjustment.created.chargeback-reverse': `dispute ${PAYMENT} won 5000 USD`,
+  'adjustment.created.chargeback-reverse': `reinstatement ${PAYMENT} succeeded 5000 USD`,
   'adjustment.created.chargeback-warning': `dispute ${PAYMENT} open 5000 USD`,
-  'adjustment.created.chargeback-warning-reverse': `dispute ${PAYMENT} won 5000 USD`,
+  'adjustment.created.chargeback-warning-reverse': 'ignored',
   'adjustment.created.credit': 'ignored',
   'adjustment.created.credit-reverse': 'ignored',
   'customer.updated': 'ignored',
@@ -43,11 +43,11 @@ describe('what Paddle also sends', () => {
       paddleTransaction({ paymentId: 't', amount: '7', currency: 'KRW' }),
       'payment t succeeded 7 KRW',
     ],
-    ['a currency that is none', paddleTransaction({ currency: 'XYZ' }), 'parked unsupported_currency'],
+    ['a currency that is none', paddleTransaction({ currency: 'XYZ' }), 'parked unknown_currency'],
     [
       'an adjustment in a currency that is none',
       paddleAdjustment({ paymentId: 't', currency: 'XYZ' }),
-      'parked unsupported_currency',
+      'parked unknown_currency',
     ],
     [
       'no custom data',
@@ -68,10 +68,10 @@ describe('what Paddle also sends', () => {
     ['an unknown action', adjustment('goodwill', 'approved'), 'parked malformed'],
     ['an unknown status', withData(adjustment('refund', 'approved'), { status: 'lost' }), 'parked malformed'],
     ['a chargeback that is not decided', adjustment('chargeback', 'pending_approval'), 'dispute txn_1 open 7 USD'],
-    ['a chargeback that is refused', adjustment('chargeback', 'rejected'), 'dispute txn_1 won 7 USD'],
+    ['a chargeback that is refused', adjustment('chargeback', 'rejected'), 'dispute txn_1 withdrawn 7 USD'],
     ['a reversal that is not decided', adjustment('chargeback_reverse', 'pending_approval'), 'ignored'],
-    ['a reversal that is refused', adjustment('chargeback_reverse', 'rejected'), 'ignored'],
-    ['a warning that is withdrawn', adjustment('chargeback_warning', 'reversed'), 'dispute txn_1 won 7 USD'],
+    ['a reversal that is refused', adjustment('chargeback_reverse', 'rejected'), 'reinstatement txn_1 failed 7 USD'],
+    ['a warning that is withdrawn', adjustment('chargeback_warning', 'reversed'), 'dispute txn_1 withdrawn 7 USD'],
     ['an event named like a method of objects', { event_type: 'constructor' }, 'ignored'],
   ])('%s', (_name, body, expected) => {
     expect(summary(interpret('paddle', body))).toBe(expected);
@@ -125,7 +125,7 @@ describe('the life of a payment at Paddle, in any order', () => {
   const adjustment = (
     adjustmentId: string,
     action: string,
-    status: 'pending_approval' | 'approved' | 'rejected',
+    status: 'pending_approval' | 'approved' | 'rejected' | 'reversed',
     amount = '5000',
   ) => paddleAdjustment({ paymentId: 'txn_1', adjustmentId, action, status, amount });
   const refund = adjustment('adj_1', 'refund', 'approved', '2000');
@@ -149,6 +149,17 @@ describe('the life of a payment at Paddle, in any order', () => {
       'a chargeback that Paddle wins, though the reversal has an id of its own',
       [paid, adjustment('adj_3', 'chargeback', 'approved'), adjustment('adj_4', 'chargeback_reverse', 'approved')],
       5000,
+    ],
+    [
+      'a chargeback whose reversal is told by its status and by an id of its own, and another chargeback',
+      [
+        paid,
+        adjustment('adj_3', 'chargeback', 'approved', '2000'),
+        adjustment('adj_3', 'chargeback', 'reversed', '2000'),
+        adjustment('adj_4', 'chargeback_reverse', 'approved', '2000'),
+        adjustment('adj_7', 'chargeback', 'approved', '1500'),
+      ],
+      3500,
     ],
     [
       'a warning, and a chargeback after all',

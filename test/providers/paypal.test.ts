@@ -22,9 +22,9 @@ describeFixtures('paypal', {
   'PAYMENT.CAPTURE.REVERSED': `dispute ${PAYMENT} lost 5000 USD`,
   'CUSTOMER.DISPUTE.CREATED': `dispute ${PAYMENT} open  USD`,
   'CUSTOMER.DISPUTE.UPDATED': `dispute ${PAYMENT} open  USD`,
-  'CUSTOMER.DISPUTE.RESOLVED': `dispute ${PAYMENT} won  USD, dispute ${PAYMENT} won  USD`,
-  'CUSTOMER.DISPUTE.RESOLVED.buyer-favour': `dispute ${PAYMENT} won 3000 USD, dispute ${PAYMENT} lost 3000 USD`,
-  'CUSTOMER.DISPUTE.RESOLVED.inquiry': `dispute ${PAYMENT} won  USD`,
+  'CUSTOMER.DISPUTE.RESOLVED': `dispute ${PAYMENT} won  USD`,
+  'CUSTOMER.DISPUTE.RESOLVED.buyer-favour': `dispute ${PAYMENT} lost 3000 USD`,
+  'CUSTOMER.DISPUTE.RESOLVED.inquiry': `dispute ${PAYMENT} lost 3000 USD`,
   'CUSTOMER.DISPUTE.RESOLVED.none': 'parked manual_correction',
   'PAYMENT.SALE.COMPLETED': `payment ${SALE} succeeded 2000 USD`,
   'PAYMENT.SALE.REFUNDED': `refund ${SALE} succeeded 500 USD`,
@@ -50,7 +50,7 @@ describe('what PayPal also sends', () => {
     ['three decimals', capture('7.005'), 'parked malformed'],
     ['new Taiwan dollars', capture('7', 'TWD'), 'payment p succeeded 700 TWD'],
     ['decimals of a currency that has none here', capture('7.50', 'HUF'), 'parked malformed'],
-    ['a currency that is none', capture('7', 'XYZ'), 'parked unsupported_currency'],
+    ['a currency that is none', capture('7', 'XYZ'), 'parked unknown_currency'],
     [
       'an amount as a number',
       withResource(capture('7'), { amount: { value: 7, currency_code: 'USD' } }),
@@ -124,6 +124,8 @@ describe('what PayPal also sends', () => {
           customer: { id: null, email: null, name: null },
           metadata: { wallet_customer_id: 'cus_ada', wallet_purpose: 'order' },
           occurredAt: new Date('2026-10-28T09:30:05.118Z'),
+          triedAt: new Date('2026-10-28T09:30:01.000Z'),
+          seriesId: '5O190127TN364715T',
         },
       ],
     });
@@ -164,6 +166,9 @@ describe('the life of a payment at PayPal, in any order', () => {
   const resolved = (outcome: string, stage: 'INQUIRY' | 'CHARGEBACK' = 'CHARGEBACK', disputeId = 'd') =>
     paypalDispute({ paymentIds: ['p'], disputeId, outcome, stage, refunded: '60.00' });
 
+  /** After the dispute of the fixtures was opened. */
+  const late = (body: string) => JSON.stringify({ ...JSON.parse(body), create_time: '2026-10-29T12:00:00.000Z' });
+
   it.each<[string, string[], number]>([
     ['pending, then paid', [paypalCapture({ type: 'PENDING', paymentId: 'p' }), paid], 10_000],
     ['two refunds', [paid, refund('a', '30.00'), refund('b', '20.05')], 4_995],
@@ -182,8 +187,18 @@ describe('the life of a payment at PayPal, in any order', () => {
     ],
     [
       'an inquiry that ends by a refund',
-      [paid, opened, refund('a', '60.00'), resolved('RESOLVED_BUYER_FAVOUR', 'INQUIRY')],
+      [paid, opened, late(refund('a', '60.00')), resolved('RESOLVED_BUYER_FAVOUR', 'INQUIRY')],
       4_000,
+    ],
+    [
+      'a refund before the dispute, and what it was lost for',
+      [paid, opened, refund('a', '30.00'), resolved('ACCEPTED')],
+      1_000,
+    ],
+    [
+      'two disputes lost, and one reversal',
+      [paid, reversed, resolved('ACCEPTED'), resolved('ACCEPTED', 'CHARGEBACK', 'e')],
+      0,
     ],
     ['an inquiry that is withdrawn', [paid, opened, resolved('CANCELED_BY_BUYER', 'INQUIRY')], 10_000],
   ])('%s', (_name, bodies, expected) => {

@@ -43,12 +43,12 @@ describe('what Polar also sends', () => {
       polarOrderPaid({ paymentId: 'o', amount: 800, currency: 'isk' }),
       'payment o succeeded 8 ISK',
     ],
-    ['an order in a currency of unknown unit', polarOrderPaid({ currency: 'ugx' }), 'parked unsupported_currency'],
-    ['an order in a currency that is none', polarOrderPaid({ currency: 'xyz' }), 'parked unsupported_currency'],
+    ['an order in a currency of unknown unit', polarOrderPaid({ currency: 'ugx' }), 'parked unknown_currency'],
+    ['an order in a currency that is none', polarOrderPaid({ currency: 'xyz' }), 'parked unknown_currency'],
     [
       'a refund in a currency that is none',
       polarRefund({ paymentId: 'o', currency: 'xyz' }),
-      'parked unsupported_currency',
+      'parked unknown_currency',
     ],
     ['an order without its amount', withData(polarOrderPaid(), { due_amount: null }), 'parked malformed'],
     ['an order with a fraction', polarOrderPaid({ amount: 59.5 }), 'parked malformed'],
@@ -92,6 +92,7 @@ describe('what Polar also sends', () => {
           customer: { id: 'c', email: 'ada@example.com', name: 'Ada Lovelace' },
           metadata: { wallet_customer_id: 'cus_a', wallet_credit_amount: '7000' },
           occurredAt: new Date('2026-10-28T09:30:00.123Z'),
+          triedAt: new Date('2026-10-28T09:29:41.000Z'),
         },
       ],
     });

@@ -10,9 +10,17 @@ export function interpret(provider: ProviderName, body: string | object): Interp
 export function summary(interpretation: Interpretation): string {
   if (interpretation.kind === 'ignored') return 'ignored';
   if (interpretation.kind === 'parked') return `parked ${interpretation.reason}`;
-  return interpretation.facts
-    .map((fact) => [fact.kind, fact.paymentId, fact.state, fact.amountMinor, fact.currency].join(' '))
-    .join(', ');
+  const ties = (interpretation.ties ?? []).map(({ groupId, paymentId }) => `${paymentId} is of ${groupId}`);
+  const facts = interpretation.facts.map((fact) =>
+    [
+      fact.kind === 'movement' ? fact.movement : fact.kind,
+      fact.paymentId,
+      fact.state,
+      fact.amountMinor,
+      fact.currency,
+    ].join(' '),
+  );
+  return [...facts, ...ties].join(', ');
 }
 
 /** A Stripe event with other values in its object. */

@@ -162,6 +162,11 @@ it('Polar', async () => {
     () => api.list('refund', WINDOW, null),
     () => sdk.refunds.list(page),
   );
+  await expectSame(
+    proxy,
+    () => api.list('dispute', WINDOW, null),
+    () => sdk.disputes.list(page),
+  );
   const id = '5b1c9f0e-6d1a-4f6e-9a43-3f4e8d000001';
   await expectSame(
     proxy,

@@ -17,7 +17,7 @@ const NOW = new Date();
 const SIGNABLE = PROVIDER_NAMES.filter((name) => name !== 'paypal');
 
 function testEvent(provider: ProviderName, mode: 'test' | 'live' = 'test'): Delivery {
-  const delivery = signedTestEvent(provider, mode, secretOf(provider), NOW);
+  const delivery = signedTestEvent(provider, { mode, secret: secretOf(provider), now: NOW });
   if (delivery === null) throw new Error(`${provider} has no test event`);
   return delivery;
 }
@@ -58,7 +58,7 @@ it('tells its mode where the provider does', () => {
 });
 
 it('is none of PayPal, whose events PayPal alone can sign', () => {
-  expect(signedTestEvent('paypal', 'test', secretOf('paypal'), NOW)).toBeNull();
+  expect(signedTestEvent('paypal', { mode: 'test', secret: secretOf('paypal'), now: NOW })).toBeNull();
 });
 
 describe('the official packages accept it', () => {

@@ -32,18 +32,58 @@ describe('what providers also send', () => {
       withObject(refundOf('pending'), { reason: 'expired_uncaptured_charge' }),
       'ignored',
     ],
-    ['a refund without a PaymentIntent', 'stripe', stripeRefund({ paymentId: null }), 'parked malformed'],
+    [
+      'a refund of a charge without a PaymentIntent',
+      'stripe',
+      withObject(stripeRefund({ paymentId: null, amount: 7 }), { charge: 'ch_1' }),
+      'refund ch_1 succeeded 7 USD',
+    ],
+    [
+      'a refund of nothing',
+      'stripe',
+      withObject(stripeRefund({ paymentId: null }), { charge: null }),
+      'parked malformed',
+    ],
     [
       'a refund with its PaymentIntent expanded',
       'stripe',
       withObject(refundOf('pending'), { payment_intent: { id: 'pi_9' } }),
       'refund pi_9 pending 7 USD',
     ],
-    ['a dispute without a PaymentIntent', 'stripe', stripeDispute({ paymentId: null }), 'parked malformed'],
+    [
+      'a dispute of a charge without a PaymentIntent',
+      'stripe',
+      withObject(stripeDispute({ paymentId: null, amount: 7 }), { charge: 'ch_1' }),
+      'dispute ch_1 open 7 USD',
+    ],
     ['an inquiry', 'stripe', stripeDispute({ paymentId: 'pi_1', status: 'warning_needs_response' }), 'ignored'],
-    ['an inquiry that closes', 'stripe', closed('warning_closed'), 'dispute pi_1 won 7 USD'],
+    ['an inquiry that closes', 'stripe', closed('warning_closed'), 'dispute pi_1 withdrawn 7 USD'],
     ['a dispute won', 'stripe', closed('won'), 'dispute pi_1 won 7 USD'],
-    ['a dispute prevented', 'stripe', closed('prevented'), 'dispute pi_1 won 7 USD'],
+    ['a dispute prevented', 'stripe', closed('prevented'), 'dispute pi_1 withdrawn 7 USD'],
+    [
+      'a dispute prevented by a block',
+      'stripe',
+      withObject(closed('prevented'), { payment_method_details: { card: { case_type: 'block' } } }),
+      'dispute pi_1 withdrawn 7 USD',
+    ],
+    [
+      'a dispute prevented by a resolution',
+      'stripe',
+      withObject(closed('prevented'), { payment_method_details: { card: { case_type: 'resolution' } } }),
+      'dispute pi_1 lost 7 USD',
+    ],
+    [
+      'a dispute prevented that took money',
+      'stripe',
+      withObject(closed('prevented'), { balance_transactions: [{ amount: -3 }] }),
+      'dispute pi_1 lost 7 USD',
+    ],
+    [
+      'a dispute prevented whose money came back',
+      'stripe',
+      withObject(closed('prevented'), { balance_transactions: [{ amount: -3 }, { amount: 3 }] }),
+      'dispute pi_1 won 7 USD',
+    ],
     ['a dispute closed in an unknown way', 'stripe', closed('forgotten'), 'parked malformed'],
     [
       'a late update of a lost dispute',
@@ -55,13 +95,7 @@ describe('what providers also send', () => {
       'money withdrawn in an inquiry',
       'stripe',
       stripeDispute({ type: 'funds_withdrawn', paymentId: 'pi_1', amount: 7, status: 'warning_under_review' }),
-      'dispute pi_1 open 7 USD',
-    ],
-    [
-      'an event of a Connect account',
-      'stripe',
-      { ...JSON.parse(stripePayment()), account: 'acct_1' },
-      'parked unsupported_payload',
+      'ignored',
     ],
     ['another event of a Connect account', 'stripe', { type: 'account.updated', account: 'acct_1' }, 'ignored'],
     ['a thin refund', 'stripe', { object: 'v2.core.event', type: 'refund.created' }, 'parked unsupported_payload'],
@@ -136,6 +170,12 @@ describe('what providers also send', () => {
       'dispute p lost 7 INR',
     ],
     [
+      'a lost dispute that took a part of the payment',
+      'razorpay',
+      withDispute(razorpayDispute({ type: 'lost', paymentId: 'p', amount: 500 }), { amount_deducted: 200 }),
+      'dispute p lost 200 INR',
+    ],
+    [
       'a refund of a payment never captured',
       'razorpay',
       razorpayRefund({ paymentId: 'p', captured: false }),
@@ -153,7 +193,7 @@ describe('the customer of a payment', () => {
   const customerOf = (provider: ProviderName, body: string | object) => {
     const interpretation = interpret(provider, body);
     const fact = interpretation.kind === 'facts' ? interpretation.facts[0] : undefined;
-    return fact !== undefined && fact.kind !== 'dispute' ? fact.customer : undefined;
+    return fact?.kind === 'payment' || fact?.kind === 'refund' ? fact.customer : undefined;
   };
 
   it.each<[string, ProviderName, string | object, object]>([

@@ -41,7 +41,7 @@ export const DESCRIBED: readonly Described[] = [
     name: 'polar',
     variable: 'POLAR_OPENAPI_FILE',
     published: 'github.com/polarsource/polar, docs/openapi/2026-10.openapi.json (Apache-2.0)',
-    routes: ['/v1/orders', '/v1/refunds'],
+    routes: ['/v1/orders', '/v1/refunds', '/v1/disputes'],
     isRandomisable: false,
     ids: {
       payment: '5b1c9f0e-6d1a-4f6e-9a43-3f4e8d000001',

@@ -31,7 +31,7 @@ export interface Description {
 
 /**
  * @param routes what the paths that are asked for begin with: Prism takes minutes to read the whole of Stripe's
- * @throws if the file is not there or is no description in JSON or YAML
+ * @throws {Error} if the file is not there or is no description in JSON or YAML
  */
 export async function readDescription(file: string, routes: readonly string[]): Promise<Description> {
   // JSON is YAML, and Prism's own parser reads both.

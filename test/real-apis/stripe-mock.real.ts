@@ -8,6 +8,7 @@ import { connectStripe } from '../../src/providers/stripe/api.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
+import { stripeAccount } from '../support/provider-api-dialects.ts';
 import { API_KEYS } from '../support/provider-api-server.ts';
 import { RecordingProxy } from '../support/recording-proxy.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
@@ -70,9 +71,19 @@ it.each(KINDS)('lists and retrieves a %s by requests that Stripe takes, and read
   const next = await api.list(kind, window, 'obj_before');
   const one = await api.retrieve(kind, 'obj_1');
   expectAccepted();
-  expect(proxy.exchanges).toHaveLength(3);
+  expect(proxy.exchanges).toHaveLength(kind === 'payment' ? 5 : 3);
   for (const { listed } of [first, next]) expect(listed).toEqual([expect.objectContaining({ kind })]);
   expect(one).toEqual({ ...first.listed[0], objectId: 'obj_1', body: expect.any(Buffer) });
+});
+
+it('says whose account the key opens, and the double answers alike', async () => {
+  const account = { apiKey: new Secret(API_KEYS.stripe), mode: 'test', baseUrl: proxy.url } as const;
+  expect(await connectStripe(account).account?.(5_000)).toMatch(/^acct_\w+$/);
+  expectAccepted();
+  const [exchange] = proxy.exchanges;
+  const answered: unknown = JSON.parse(exchange?.answer ?? '');
+  const names = Object.keys(stripeAccount('acct_1'));
+  expect(answered).toMatchObject(Object.fromEntries(names.map((name) => [name, expect.anything()])));
 });
 
 it('takes every request of a whole reconciliation, which comes to its end', async () => {
@@ -93,7 +104,9 @@ it('takes every request of a whole reconciliation, which comes to its end', asyn
     await leaveUnfinished(app);
     expect(await reconcile(app)).toMatchObject({ status: 'finished', problem: null });
     expectAccepted();
-    expect(asked()).toEqual(new Set(ROUTES.flatMap((route) => [route, `${route}/:id`])));
+    expect(asked()).toEqual(
+      new Set(['/v1/account', '/v1/events', ...ROUTES.flatMap((route) => [route, `${route}/:id`])]),
+    );
     await expectBooksToAgree(app.database.pool);
   } finally {
     await close(worker, app);

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Fact } from '../../src/payments/fact.ts';
-import { type Payment, record } from '../../src/payments/payment.ts';
+import type { Payment } from '../../src/payments/payment.ts';
+import { record } from '../../src/payments/record.ts';
 import { postingsDue, settle } from '../../src/payments/settle.ts';
 import { compare } from '../../src/reconciliation/compare.ts';
 import { happenings, newPayment, play } from '../support/payments.ts';

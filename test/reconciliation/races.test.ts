@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config/env.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
 import type { Page, ProviderApi } from '../../src/providers/shared/api.ts';
-import { reconcile } from '../../src/reconciliation/reconcile.ts';
+import { reconcile, settleSecondsFor } from '../../src/reconciliation/reconcile.ts';
 import type { ReconcileServices } from '../../src/reconciliation/services.ts';
 import { startRun } from '../../src/reconciliation/start.ts';
 import { getRun, lease } from '../../src/reconciliation/store.ts';
@@ -87,7 +87,7 @@ describe('a reconciliation', () => {
     expect(rowCount).toBe(0);
     expect(await inbox.balance('cus_races')).toBe(0);
     // While that one lives, nobody else begins.
-    expect(await lease(autocommit(database.pool), run, 'a third', 15)).toBe(false);
+    expect(await lease(autocommit(database.pool), { ...run, leasedBy: 'a third' }, 15)).toBe(false);
     await database.pool.query(
       "update reconciliation set leased_until = now() - interval '1 second' where run_id = $1",
       [run.runId],
@@ -137,4 +137,8 @@ describe('a reconciliation', () => {
     expect(await getRun(autocommit(database.pool), run)).toMatchObject({ state: 'finished', listed: 5 });
     expect(await inbox.balance('cus_races')).toBe(before + 500);
   });
+});
+
+it('settles for longer than a payment waits for its name', () => {
+  expect([0, 60, 600].map(settleSecondsFor)).toEqual([30, 70, 610]);
 });

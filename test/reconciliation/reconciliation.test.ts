@@ -2,6 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startWorker, type Worker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { connectStripe } from '../../src/providers/stripe/api.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree, MERCHANT } from '../support/ledger.ts';
@@ -295,7 +297,7 @@ describe('what a run finds', () => {
     expect(items.pi_open).toBeUndefined();
     expect(await balance(customerId)).toBe(before);
 
-    // Nothing is taken in twice, and what is parked is said again until a person has dealt with it.
+    // Nothing is taken in twice, and what is parked is said again until a person has handled it.
     const again = await reconcile('stripe', ago(2.5).toISOString());
     expect(again).toMatchObject({ healed: 0, differing: 3, unknown: 1 });
     expect((await itemsOf(again.run_id)).pi_nobody).toMatchObject({ event_id: items.pi_nobody?.event_id });
@@ -306,6 +308,58 @@ describe('what a run finds', () => {
     expect(await reconcile('stripe', ago(2.5).toISOString())).toMatchObject({ differing: 2, unknown: 1 });
     const { body: metrics } = await app.call('GET', '/metrics');
     expect(metrics).toMatch(/^chokin_reconciliation_unresolved 5$/m);
+  }, 60_000);
+});
+
+describe('a payment of Stripe made before the window and paid within it', () => {
+  /** The event of a PaymentIntent made long ago, in the API version of when it happened. */
+  function paidEvent(paymentId: string, amount: number, customerId: string, api_version: string) {
+    const metadata = { wallet_customer_id: customerId };
+    const payment = apis.stripe.addPayment({ id: paymentId, amount, currency: 'USD', metadata, createdAt: ago(300) });
+    const created = Math.floor(ago(5).getTime() / 1000);
+    const type = 'payment_intent.succeeded';
+    const event = { object: 'event', type, created, livemode: false, api_version, data: { object: { ...payment } } };
+    return { id: `evt_${paymentId}`, ...event };
+  }
+
+  it('is taken in by its event, page after page and once, and every request names the API version', async () => {
+    const customerId = await app.newCustomer();
+    const versions = ['2026-10-28.endive', '2024-06-20', '2019-12-03'];
+    const events = Array.from({ length: 205 }, (_, index) =>
+      paidEvent(`pi_late_${index}`, 1000 + index, customerId, versions[index % 3] ?? ''),
+    );
+    apis.stripe.events = [{ ...events[0], id: 'evt_other', type: 'charge.succeeded' }, ...events];
+    const before = apis.stripe.headers.length;
+    const total = events.reduce((sum, _, index) => sum + 1000 + index, 0);
+    expect(await reconcile('stripe')).toMatchObject({ status: 'finished', problem: null, healed: 205, missing: 0 });
+    expect(await balance(customerId)).toBe(total);
+    expect(await reconcile('stripe')).toMatchObject({ healed: 0, missing: 0 });
+    expect(await balance(customerId)).toBe(total);
+    const asked = apis.stripe.headers.slice(before).map((headers) => headers['stripe-version']);
+    expect(new Set(asked)).toEqual(new Set(['2026-10-28.endive']));
+    const { rows } = await app.database.pool.query(
+      "select body from provider_event where payment_id = 'pi_late_1' and origin = 'reconciliation'",
+    );
+    expect(rows.map(({ body }) => JSON.parse(String(body)))).toMatchObject([
+      { id: 'evt_pi_late_1', api_version: '2024-06-20' },
+    ]);
+    // The late webhook is the same event.
+    const body = JSON.stringify(events[1]);
+    expect((await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) })).status).toBe(200);
+    await allApplied();
+    expect(await balance(customerId)).toBe(total);
+  }, 60_000);
+
+  it('is missed by a key that may not read events, and the rest of the comparison goes on', async () => {
+    const customerId = await app.newCustomer();
+    apis.stripe.events = 403;
+    await pay('stripe', 'pi_without_events', 700, customerId, { isDropped: true });
+    expect(await reconcile('stripe')).toMatchObject({ status: 'finished', problem: null, healed: 1 });
+    expect(await balance(customerId)).toBe(700);
+    const account = { apiKey: new Secret(API_KEYS.stripe), mode: 'test', baseUrl: apis.stripe.url } as const;
+    const page = await connectStripe(account).list('payment', { since: ago(1), until: ago(0) }, null);
+    expect(page).toEqual({ listed: [], next: null, notice: expect.stringContaining('read access to Events') });
+    apis.stripe.events = [];
   }, 60_000);
 });
 
@@ -425,7 +479,7 @@ describe('a dry run', () => {
 });
 
 describe('what is parked', () => {
-  it('wants a person, though all is recorded as the provider has it, until somebody has dismissed it', async () => {
+  it('wants a person and is not taken in again, until somebody has dismissed it', async () => {
     const customerId = await app.newCustomer();
     await pay('dodo', 'pay_odd', 400, customerId, { hoursAgo: 0.3, metadata: { wallet_credit_amount: 'many' } });
     await allApplied();

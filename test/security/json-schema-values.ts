@@ -259,6 +259,9 @@ const unit = fc.constantFrom(
   '🪙',
 );
 
+/** What texts have that may hold anything else. */
+const WITHOUT_NUL = String.raw`^[^\u0000]*$`;
+
 function fittingText({ format, pattern, minLength = 0, maxLength = 400 }: JsonSchema): fc.Arbitrary<string> {
   if (format === 'date-time') {
     const usual = fc.date({ min: new Date('2020-01-01'), max: new Date('2030-01-01'), noInvalidDate: true });
@@ -268,7 +271,12 @@ function fittingText({ format, pattern, minLength = 0, maxLength = 400 }: JsonSc
     );
   }
   if (format === 'email') return fc.stringMatching(/^[A-Za-z0-9_+-]{1,20}@([a-z0-9]{1,10}\.){1,2}[a-z]{2,6}$/);
-  if (pattern !== undefined) {
+  if (format === 'uri') {
+    return fc
+      .webUrl({ validSchemes: ['https'] })
+      .filter((url) => url.length <= maxLength && /^[\x21-\x7e]+$/.test(url));
+  }
+  if (pattern !== undefined && pattern !== WITHOUT_NUL) {
     return fc
       .stringMatching(new RegExp(pattern))
       .filter((text) => text.length >= minLength && text.length <= maxLength);

@@ -11,7 +11,7 @@ export interface Parameter {
 }
 
 interface Content {
-  readonly content?: Readonly<Record<string, { readonly schema?: JsonSchema }>>;
+  readonly content?: Readonly<Record<string, { readonly schema?: JsonSchema; readonly examples?: object }>>;
 }
 
 export interface Operation {
@@ -55,9 +55,10 @@ export function operationsOf({ paths, components }: OpenApiDocument): readonly O
   return Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]): Operation => {
       const { requestBody, parameters = [], responses } = operation;
-      const validators = Object.entries(responses).map(([status, { content }]) => {
-        const schema = content?.['application/json']?.schema;
-        return [Number(status), schema === undefined ? null : validatorOf(schema)] as const;
+      const documented = Object.entries(responses).map(([status, { content }]) => {
+        const { schema, examples } = content?.['application/json'] ?? {};
+        if (schema === undefined) return [Number(status), null] as const;
+        return [Number(status), { validator: validatorOf(schema), codes: Object.keys(examples ?? {}) }] as const;
       });
       const name = `${method} ${path}`;
       return {
@@ -67,7 +68,7 @@ export function operationsOf({ paths, components }: OpenApiDocument): readonly O
         key: keyOf(operation),
         parameters,
         body: requestBody === undefined ? null : (requestBody.content?.['application/json']?.schema ?? 'raw'),
-        expectDocumented: (answer) => expectDocumented(name, new Map(validators), answer),
+        expectDocumented: (answer) => expectDocumented(name, new Map(documented), answer),
       };
     }),
   );
@@ -80,19 +81,30 @@ function keyOf({ security }: DocumentedOperation): Operation['key'] {
   return 'ADMIN_KEY' in first ? 'admin' : 'merchant';
 }
 
+interface DocumentedAnswer {
+  readonly validator: z.ZodType;
+  /** Of an error: the codes that have a sample. */
+  readonly codes: readonly string[];
+}
+
 function expectDocumented(
   name: string,
-  validators: ReadonlyMap<number, z.ZodType | null>,
+  documented: ReadonlyMap<number, DocumentedAnswer | null>,
   { status, contentType, text }: RawAnswer,
 ): void {
-  const validator = validators.get(status);
-  if (validator === undefined) throw new Error(`${name} answers ${status}, which is not documented: ${text}`);
-  if (validator === null) {
+  const found = documented.get(status);
+  if (found === undefined) throw new Error(`${name} answers ${status}, which is not documented: ${text}`);
+  if (found === null) {
     if (text !== '') throw new Error(`${name} answers ${status} with a body, where none is documented: ${text}`);
     return;
   }
   if (contentType !== 'application/json; charset=utf-8') throw new Error(`${name} answers with ${contentType}`);
-  const { success, error } = validator.safeParse(JSON.parse(text));
+  const body: unknown = JSON.parse(text);
+  const { success, error } = found.validator.safeParse(body);
   if (!success)
     throw new Error(`${name} answers ${status} in a form that is not documented: ${error.message}\n${text}`);
+  if (status < 400) return;
+  const { code } = z.object({ code: z.string() }).parse(body);
+  if (!found.codes.includes(code))
+    throw new Error(`${name} answers ${status} ${code}, which is not documented: ${text}`);
 }

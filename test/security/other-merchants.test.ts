@@ -19,9 +19,11 @@ interface World extends Shop {
 /** Bodies that the routes accept, where they do not accept `{}`. */
 const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
+  'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
   'post /webhook-endpoints/{endpoint_id}/recover': { since: yesterday() },
+  'post /events/{event_id}/resolve': { amount: 0, note: 'nothing was owed' },
 };
 
 function yesterday(): string {
@@ -58,7 +60,7 @@ async function newWorld(name: string): Promise<World> {
   const deliver = async (paymentId: string, customerId: string) => {
     const metadata = { wallet_customer_id: customerId };
     const body = stripePaymentSucceeded({ paymentId, amount: 500, currency: 'usd', metadata });
-    await app.call('POST', shop.source.webhook_path, body, signStripe(body));
+    await app.call('POST', shop.source.webhook_path, body, signStripe(body, shop.secret));
     await eventsToSettle(app);
   };
   const endpoint = await call('POST', '/webhook-endpoints', { url: `http://127.0.0.1:9/${name}` });
@@ -70,8 +72,11 @@ async function newWorld(name: string): Promise<World> {
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
+  const { metadata } = await call('POST', `/customers/${shop.customerId}/payment-metadata`, { currency: 'USD' });
+  const other = await call('POST', '/customers', { email: `other@${name}.example`, name: 'Other' });
   const ids = {
     customer_id: shop.customerId,
+    other_customer_id: other.customer_id,
     currency: 'USD',
     entry_id: entries.items[0].id,
     payment_id: `pi_${name}`,
@@ -80,6 +85,7 @@ async function newWorld(name: string): Promise<World> {
     message_id: message.message_id,
     recovery_id,
     run_id: run.run_id,
+    wallet_token: metadata.wallet_token,
   };
   return { ...shop, ids };
 }
@@ -99,16 +105,36 @@ function addressOf({ path }: Route, ids: World['ids']): string {
   });
 }
 
-function bodyOf(route: Route): unknown {
+/** Bodies that name something of whoever asks. */
+function ownBodyOf(route: Route, { ids, source }: World): object | undefined {
+  const link = { source_id: source.source_id, provider_customer_id: 'cus_of_the_provider' };
+  const bodies: Record<string, object> = {
+    'put /customers/{customer_id}/links': link,
+    'post /payments/{payment_id}/reassign': { customer_id: ids.other_customer_id, reason: 'the wrong customer' },
+  };
+  return bodies[nameOf(route)];
+}
+
+function queryOf(route: Route, { source }: World): string {
+  const isOfLinks = nameOf(route) === 'delete /customers/{customer_id}/links';
+  return isOfLinks ? `?source_id=${source.source_id}&provider_customer_id=cus_of_the_provider` : '';
+}
+
+function bodyOf(route: Route, world: World): unknown {
   if (route.body?.kind !== 'json') return undefined;
-  const body = BODIES[nameOf(route)] ?? {};
+  const body = ownBodyOf(route, world) ?? BODIES[nameOf(route)] ?? {};
   const { success } = route.body.schema.safeParse(body);
   if (!success) throw new Error(`${nameOf(route)} wants an example of a body in this test`);
   return body;
 }
 
 const callAs = (world: World, route: Route, ids: World['ids']) =>
-  app.call(route.method.toUpperCase(), addressOf(route, ids), bodyOf(route), world.key);
+  app.call(
+    route.method.toUpperCase(),
+    `${addressOf(route, ids)}${queryOf(route, world)}`,
+    bodyOf(route, world),
+    world.key,
+  );
 
 /** Every row of a merchant in every table, but for when its key was last used, which is noted in the background. */
 async function dumpOf({ merchantId }: World): Promise<string> {

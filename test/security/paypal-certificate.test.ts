@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { type CertificateOptions, checkChain, PaypalCertificates } from '../../src/providers/paypal/certificate.ts';
 import { paypalProvider } from '../../src/providers/paypal/events.ts';
+import { PAYPAL_AUTHORITIES } from '../../src/providers/paypal/intermediates.ts';
 import {
   PAYPAL_CERTIFICATE_URL,
   PAYPAL_WEBHOOK_ID,
@@ -44,14 +45,34 @@ describe('the chain of the certificate', () => {
   });
 
   it('is refused without its intermediate, or under other authorities', () => {
-    const [leaf = ''] = paypalCertificate('paypal.pem').split(/(?<=-----END CERTIFICATE-----\n)/);
+    const leaf = paypalCertificate('leaf.pem');
     expect(checkChain(leaf, roots, NOW).ok).toBe(false);
     expect(checkChain(paypalCertificate('paypal.pem'), [], NOW).ok).toBe(false);
     expect(checkChain(leaf, [new X509Certificate(leaf)], NOW).ok).toBe(false);
   });
 
+  it('may be the certificate alone, where what issued it is one of the authorities at hand', async () => {
+    const [leaf, intermediate] = [paypalCertificate('leaf.pem'), paypalCertificate('intermediate.pem')];
+    const served = { trustedRoots: [ROOT], fetch: async () => new Response(leaf) };
+    expect((await verifyWith(paypalProvider({ ...served, authorities: [intermediate] }))).ok).toBe(true);
+    // The log says who issued what is not trusted.
+    expect(await verifyWith(paypalProvider(served))).toMatchObject({
+      ok: false,
+      reason: expect.stringMatching(/not issued by an authority that is trusted now, but by \w/),
+    });
+  });
+
+  it('has the authority that PayPal carries in its own packages, as long as that is valid', () => {
+    const [pem = ''] = PAYPAL_AUTHORITIES;
+    const authority = new X509Certificate(pem);
+    expect(authority.fingerprint256.replaceAll(':', '')).toBe(
+      '403E062A2653059113285BAF80A0D4AE422C848C9F78FAD01FC94BC5B87FEF1A',
+    );
+    expect(authority.ca).toBe(true);
+  });
+
   it('is followed whatever the order of what comes after the first', () => {
-    const [leaf = '', intermediate = ''] = paypalCertificate('paypal.pem').split(/(?<=-----END CERTIFICATE-----\n)/);
+    const [leaf, intermediate] = [paypalCertificate('leaf.pem'), paypalCertificate('intermediate.pem')];
     const [other = ''] = paypalCertificate('other-name.pem').split(/(?<=-----END CERTIFICATE-----\n)/);
     expect(checkChain(leaf + other + ROOT + intermediate, roots, NOW).ok).toBe(true);
     expect(checkChain(intermediate + leaf, roots, NOW).ok).toBe(false);
@@ -125,8 +146,8 @@ describe('the certificates at hand', () => {
     const { asked, certificates } = counting(
       async (address) => new Response(paypalCertificate(address.includes('bad') ? 'self-signed.pem' : 'paypal.pem')),
     );
-    for (let n = 0; n < 16; n += 1) await certificates.get(url(`good${n}`), NOW);
-    for (let n = 0; n < 20; n += 1) expect((await certificates.get(url('bad'), NOW)).ok).toBe(false);
+    for (let n = 0; n < 16; n += 1) await certificates.get(url(`good${n}`), NOW, `good${n}`);
+    for (let n = 0; n < 20; n += 1) expect((await certificates.get(url('bad'), NOW, `bad${n}`)).ok).toBe(false);
     expect(asked).toHaveLength(36);
     await certificates.get(url('good0'), NOW);
     expect(asked).toHaveLength(36);
@@ -135,21 +156,64 @@ describe('the certificates at hand', () => {
     expect(asked.slice(36)).toEqual([url('good16'), url('good0')]);
   });
 
-  it('are fetched four at a time', async () => {
+  const tooMany = {
+    ok: false,
+    isLimited: true,
+    reason: 'too many unknown certificates were named from its network',
+  };
+
+  it('are fetched two at a time for one network and eight for all, and others are refused without being asked for', async () => {
     const held: (() => void)[] = [];
     const { asked, certificates } = counting(
       () => new Promise((resolve) => held.push(() => resolve(new Response(paypalCertificate('paypal.pem'))))),
     );
-    const waiting = ['a', 'b', 'c', 'd'].map((name) => certificates.get(url(name), NOW));
-    expect(await certificates.get(url('e'), NOW)).toMatchObject({ ok: false, unavailable: true });
+    const waiting = ['a', 'b', 'c', 'd'].flatMap((from) =>
+      [0, 1].map((n) => certificates.get(url(`${from}${n}`), NOW, from)),
+    );
+    expect(await certificates.get(url('a2'), NOW, 'a')).toEqual(tooMany);
+    expect(await certificates.get(url('e'), NOW, 'e')).toEqual(tooMany);
     for (const release of held) release();
     expect((await Promise.all(waiting)).every(({ ok }) => ok)).toBe(true);
+    expect(asked).toHaveLength(8);
+    const next = certificates.get(url('e'), NOW, 'e');
+    held.at(-1)?.();
+    expect((await next).ok).toBe(true);
+  });
+
+  const gone = async () => new Response('gone', { status: 404 });
+
+  it('that are unknown are asked for four times a minute for one network and sixty for all', async () => {
+    const { asked, certificates } = counting(gone);
+    for (let n = 0; n < 10; n += 1) await certificates.get(url(`a${n}`), NOW, 'a');
     expect(asked).toHaveLength(4);
+    for (let n = 0; n < 100; n += 1) await certificates.get(url(`b${n}`), NOW, `b${n}`);
+    expect(asked).toHaveLength(60);
+    expect(await certificates.get(url('c'), NOW, 'c')).toEqual(tooMany);
+    for (const seconds of [59.9, 60, -60]) {
+      await certificates.get(url('c'), new Date(NOW.getTime() + seconds * 1000), 'c');
+    }
+    expect(asked).toHaveLength(62);
+  });
+
+  it('that were good before are fetched anew whatever strangers named', async () => {
+    const { asked, certificates } = counting(async (address) =>
+      address === url('a') ? new Response(paypalCertificate('paypal.pem')) : gone(),
+    );
+    await certificates.get(url('a'), NOW);
+    const later = daysAfter(8);
+    for (let n = 0; n < 100; n += 1) await certificates.get(url(`b${n}`), later, `b${n}`);
+    expect(asked).toHaveLength(61);
+    expect((await certificates.get(url('a'), later)).ok).toBe(true);
+  });
+
+  it.each([400, 404, 410])('that PayPal does not have are forged, and not unavailable: %i', async (status) => {
+    const { certificates } = counting(async () => new Response('gone', { status }));
+    const found = await certificates.get(url('a'), NOW);
+    expect(found).toEqual({ ok: false, reason: 'PayPal has no certificate at the address' });
   });
 
   it.each<[string, NonNullable<CertificateOptions['fetch']>]>([
     ['the network is away', () => Promise.reject(new TypeError('fetch failed'))],
-    ['there is no such certificate', async () => new Response('gone', { status: 404 })],
     ['PayPal is in trouble', async () => new Response('sorry', { status: 503 })],
     ['there is no body', async () => new Response(null)],
     ['the body has no end', async () => new Response(endless())],

@@ -10,6 +10,7 @@ import { paypalProvider } from '../../src/providers/paypal/events.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { publicly } from '../support/refusals.ts';
 import {
   PAYPAL_WEBHOOK_ID,
   paypalCapture,
@@ -23,11 +24,13 @@ const source: Source = {
   sourceId: 'src_paypal',
   provider: 'paypal',
   mode: 'test',
+  unreadableSecrets: 0,
   secrets: [new Secret(PAYPAL_WEBHOOK_ID)],
   defaultPurpose: 'topup',
   metadata: 'customer',
   refunds: 'auto',
   customerLinkRule: 'create',
+  capture: 'automatic',
   apiKey: null,
   enabled: true,
 };
@@ -66,7 +69,7 @@ it('while its certificate is away a delivery is put off and not refused, and the
   const receive = (rawBody: string) => receiver.receive(source, { rawBody: Buffer.from(rawBody), headers });
   const stored = async () => (await database.pool.query('select delivery_key, event_type from provider_event')).rows;
 
-  await expect(receive(body)).rejects.toMatchObject({ refusal: { code: 'SERVICE_UNAVAILABLE' } });
+  await expect(receive(body)).rejects.toMatchObject({ refusal: publicly({ code: 'SERVICE_UNAVAILABLE' }) });
   expect(await stored()).toEqual([]);
 
   isAway = false;

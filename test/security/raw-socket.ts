@@ -21,8 +21,9 @@ export class RawSocket {
     });
   }
 
-  static async open(port: number): Promise<RawSocket> {
-    const socket = connect(port, '127.0.0.1');
+  /** @param from the address to come from, such as `127.0.0.2`; any unless given */
+  static async open(port: number, from?: string): Promise<RawSocket> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from });
     await once(socket, 'connect');
     return new RawSocket(socket);
   }

@@ -1,7 +1,7 @@
 import { hmacValidator } from '@adyen/api-library';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isAdyenHmacKey } from '../../src/providers/adyen/events.ts';
+import { isAdyenHmacKey } from '../../src/providers/adyen/signature.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { type JsonObject, providerFixture, within } from '../support/provider-fixtures.ts';
 import { ADYEN_HMAC_KEY, type AdyenItem, adyenDelivery, signAdyen } from '../support/signing-paypal-adyen-cashfree.ts';

@@ -22,6 +22,20 @@ const SECRET = SCHEME.secrets[0];
 const verify = (body: string | Buffer, headers: Readonly<Record<string, string | string[] | undefined>>) =>
   PROVIDERS.cashfree.verify({ rawBody: Buffer.from(body), headers }, [SECRET], NOW).ok;
 
+describe('the headers of payment links', () => {
+  const signed = signCashfree(SCHEME.body, SECRET, NOW_MS);
+  const signature = signed['x-webhook-signature'];
+  const timestamp = signed['x-webhook-timestamp'];
+
+  it.each([
+    ['both', { 'x-cashfree-signature': signature, 'x-cashfree-timestamp': timestamp }, true],
+    ['a signature alone', { 'x-cashfree-signature': signature }, false],
+    ['one of each set', { 'x-cashfree-signature': signature, 'x-webhook-timestamp': timestamp }, false],
+  ])('have other names for the same: %s', (_, headers, isTaken) => {
+    expect(verify(SCHEME.body, headers)).toBe(isTaken);
+  });
+});
+
 describe('the signed time of Cashfree', () => {
   const DAY_MS = 86_400_000;
 

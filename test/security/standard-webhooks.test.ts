@@ -7,6 +7,7 @@ import { isStandardWebhooksSecret, sign, verify } from '../../src/crypto/standar
 
 const NOW = new Date(1_793_200_000_900);
 const NOW_SECONDS = 1_793_200_000;
+const SIGNED = { messageId: 'msg_1', timestampSeconds: NOW_SECONDS };
 const base64Secret = (text: string) => `whsec_${Buffer.from(text).toString('base64')}`;
 
 describe('Standard Webhooks', () => {
@@ -30,7 +31,11 @@ describe('Standard Webhooks', () => {
         fc.jsonValue().map((value) => JSON.stringify({ value })),
         (secret, id, body) => {
           const at = now();
-          const headers = headersOf(id, at, sign(secret, id, Math.floor(at.getTime() / 1000), body));
+          const headers = headersOf(
+            id,
+            at,
+            sign(secret, { messageId: id, timestampSeconds: Math.floor(at.getTime() / 1000), body }),
+          );
           expect(new StandardWebhook(secret).verify(body, headers)).toEqual(JSON.parse(body));
           expect(() => new SvixWebhook(secret).verify(body, headers)).not.toThrow();
           const client = new DodoPayments({ bearerToken: 'not used here' });
@@ -45,10 +50,16 @@ describe('Standard Webhooks', () => {
       fc.property(anySecret, anyId, fc.string({ unit: 'grapheme' }), (secret, id, body) => {
         const signature = new StandardWebhook(secret).sign(id, NOW, body);
         expect(new SvixWebhook(secret).sign(id, NOW, body)).toBe(signature);
-        expect(sign(secret, id, NOW_SECONDS, body)).toBe(signature);
-        expect(sign(secret.slice('whsec_'.length), id, NOW_SECONDS, Buffer.from(body))).toBe(signature);
+        expect(sign(secret, { messageId: id, timestampSeconds: NOW_SECONDS, body })).toBe(signature);
+        expect(
+          sign(secret.slice('whsec_'.length), {
+            messageId: id,
+            timestampSeconds: NOW_SECONDS,
+            body: Buffer.from(body),
+          }),
+        ).toBe(signature);
         const headers = headersOf(id, NOW, signature);
-        expect(verify(headers, Buffer.from(body), [secret], NOW)).toEqual({ ok: true, secretIndex: 0 });
+        expect(verify({ headers, rawBody: Buffer.from(body) }, [secret], NOW)).toEqual({ ok: true, secretIndex: 0 });
       }),
     );
   });
@@ -56,15 +67,17 @@ describe('Standard Webhooks', () => {
   const secret = base64Secret('current');
   const check = (change: Record<string, string | string[] | undefined>, body = '{}') =>
     verify(
-      { ...headersOf('msg_1', NOW, sign(secret, 'msg_1', NOW_SECONDS, '{}')), ...change },
-      Buffer.from(body),
+      {
+        headers: { ...headersOf('msg_1', NOW, sign(secret, { ...SIGNED, body: '{}' })), ...change },
+        rawBody: Buffer.from(body),
+      },
       [secret],
       NOW,
     ).ok;
 
   it('accepts any of several signatures, beside other versions', () => {
-    const valid = sign(secret, 'msg_1', NOW_SECONDS, '{}');
-    const foreign = sign(base64Secret('foreign'), 'msg_1', NOW_SECONDS, '{}');
+    const valid = sign(secret, { ...SIGNED, body: '{}' });
+    const foreign = sign(base64Secret('foreign'), { ...SIGNED, body: '{}' });
     expect(check({ 'webhook-signature': `v1a,AAAA ${foreign} ${valid}` })).toBe(true);
     expect(check({ 'webhook-signature': `v1a,AAAA ${foreign}` })).toBe(false);
     expect(check({ 'webhook-signature': valid.replace('v1,', 'v2,') })).toBe(false);
@@ -88,18 +101,18 @@ describe('Standard Webhooks', () => {
     ['has a line break', 'msg_1\n'],
     ['is not ASCII', 'msg_é'],
   ])('refuses an id that %s, though signed', (_case, id) => {
-    const headers = headersOf(id, NOW, sign(secret, id, NOW_SECONDS, '{}'));
-    expect(verify(headers, Buffer.from('{}'), [secret], NOW).ok).toBe(false);
+    const headers = headersOf(id, NOW, sign(secret, { messageId: id, timestampSeconds: NOW_SECONDS, body: '{}' }));
+    expect(verify({ headers, rawBody: Buffer.from('{}') }, [secret], NOW).ok).toBe(false);
   });
 
   it.each(['', 'whsec_', 'not base64!', 'whsec_AA', 'whsec_AAAA====', 'whsec_-_-_'])(
     'a secret such as %j signs nothing',
     (bad) => {
       expect(isStandardWebhooksSecret(bad)).toBe(false);
-      expect(() => sign(bad, 'msg_1', NOW_SECONDS, '{}')).toThrow('Invariant broken');
-      const headers = headersOf('msg_1', NOW, sign(secret, 'msg_1', NOW_SECONDS, '{}'));
-      expect(verify(headers, Buffer.from('{}'), [bad], NOW).ok).toBe(false);
-      expect(verify(headers, Buffer.from('{}'), [bad, secret], NOW)).toEqual({ ok: true, secretIndex: 1 });
+      expect(() => sign(bad, { ...SIGNED, body: '{}' })).toThrow('Invariant broken');
+      const headers = headersOf('msg_1', NOW, sign(secret, { ...SIGNED, body: '{}' }));
+      expect(verify({ headers, rawBody: Buffer.from('{}') }, [bad], NOW).ok).toBe(false);
+      expect(verify({ headers, rawBody: Buffer.from('{}') }, [bad, secret], NOW)).toEqual({ ok: true, secretIndex: 1 });
     },
   );
 });

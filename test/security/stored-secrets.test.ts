@@ -85,7 +85,7 @@ describe('in the database', () => {
       (await seal(source, 'webhook')).replace(/.(?=.{9}$)/, (one) => (one === 'A' ? 'B' : 'A')),
     ]) {
       // One that this process has not read yet.
-      const fresh = (await operator.newShop('stripe', { webhook_secret: WEBHOOK_SECRET })).source;
+      const fresh = (await operator.newShop('stripe')).source;
       await place(fresh.source_id, moved);
       for (const secret of ['whsec_knownToSomebodyElse', WEBHOOK_SECRET, PROVIDER_KEY]) {
         expect(await deliver(fresh, secret)).toBe(503);

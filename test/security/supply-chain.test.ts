@@ -78,7 +78,9 @@ it('npm ci --omit=dev installs all that the service imports, and the Node that r
     for (const file of await readdir(join(ROOT, folder), { recursive: true })) {
       if (!file.endsWith('.ts')) continue;
       const text = await readFile(join(ROOT, folder, file), 'utf8');
-      for (const [, name] of text.matchAll(/(?:from |import\()'((?:@[\w-]+\/)?[\w.-]+)[^']*'/g)) {
+      for (const [, name] of text.matchAll(
+        /(?:^(?:import|(?:import|export|\}).* from) |import\()'((?:@[\w-]+\/)?[\w.-]+)[^']*'/gm,
+      )) {
         if (name !== undefined && !/^(?:node$|\.)/.test(name)) imported.add(name);
       }
     }

@@ -25,7 +25,7 @@ const CHANGED = z.object({
 
 /** Everything that must hold once the system is at rest; what does not, in words. */
 export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer): Promise<readonly string[]> {
-  const wrongs = [...traffic.tally.wrongs];
+  const wrongs = [...traffic.counts.wrongs];
   const { disagreements } = await audit(autocommit(pool));
   wrongs.push(...disagreements.map(({ rule, subject, detail }) => `audit: ${rule}: ${subject}: ${detail}`));
   const { rows: wallets } = await pool.query<{

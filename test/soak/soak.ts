@@ -10,7 +10,7 @@ const HELP = `Usage: npm run soak [-- --seed <n>] [--minutes <m>]
 
 Runs a whole deployment (Postgres, two web processes, two workers, a Svix behind a bad line) under traffic and faults that a
 seed draws: doubled, dropped, overtaken and garbled deliveries, kill -9, crashes of Postgres. Then the faults stop, the
-system has to come to rest by itself, and every balance, event, announcement and the books are checked. Exits 1 if
+system has to come to rest by itself, and every balance, event, message and the books are checked. Exits 1 if
 anything is wrong, with the seed to repeat it by (processes are not repeatable to the instruction; what is drawn is).
 
   --seed <n>      the seed (default: drawn, and printed)
@@ -107,11 +107,11 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
   }
 }
 
-function progressLine({ kills, restarts }: World, { tally }: Traffic, startedMs: number): string {
+function progressLine({ kills, restarts }: World, { counts }: Traffic, startedMs: number): string {
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   return (
-    `${seconds} s: ${tally.events} events in ${tally.deliveries} deliveries, ${tally.refusedForgeries} forgeries refused, ` +
-    `${tally.debits} debits (${tally.insufficient} refused), ${tally.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
+    `${seconds} s: ${counts.events} events in ${counts.deliveries} deliveries, ${counts.refusedForgeries} forgeries refused, ` +
+    `${counts.debits} debits (${counts.insufficient} refused), ${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
   );
 }
 

@@ -22,7 +22,7 @@ interface Answer {
   readonly webhook_path: string;
 }
 
-export interface Tally {
+export interface TrafficCounts {
   events: number;
   deliveries: number;
   refusedForgeries: number;
@@ -41,7 +41,7 @@ const RETRY_MS = 250;
 export class Traffic {
   readonly accounts: Account[] = [];
   readonly acknowledged: { merchantId: string; eventId: string }[] = [];
-  readonly tally: Tally = {
+  readonly counts: TrafficCounts = {
     events: 0,
     deliveries: 0,
     refusedForgeries: 0,
@@ -129,7 +129,7 @@ export class Traffic {
 
   #goOn(work: Promise<void>): void {
     const one = work
-      .catch((error: unknown) => void this.tally.wrongs.push(String(error)))
+      .catch((error: unknown) => void this.counts.wrongs.push(String(error)))
       .finally(() => this.#underWay.delete(one));
     this.#underWay.add(one);
   }
@@ -137,7 +137,7 @@ export class Traffic {
   /** Delivers an event as an unreliable provider does: late, doubled, garbled on the way, until it is answered 2xx. */
   async #tell(account: Account, body: string, random: Random, signal: AbortSignal): Promise<void> {
     const { reordered, dropped, corrupted, duplicated } = this.#plan;
-    this.tally.events += 1;
+    this.counts.events += 1;
     const patience = { signal };
     const wait = (ms: number) => delay(ms, null, patience).catch(() => {});
     if (random.chance(reordered)) await wait(random.int(1, 3_000));
@@ -151,13 +151,13 @@ export class Traffic {
 
   async #deliver({ webhookPath, webhookSecret }: Account, body: string, random: Random): Promise<void> {
     for (;;) {
-      this.tally.deliveries += 1;
+      this.counts.deliveries += 1;
       const headers = { ...signStripe(body, webhookSecret) };
       const status = await this.#ask(random, webhookPath, { method: 'POST', body, headers });
       if (status.status === 200) return;
       if (status.status !== 503 && status.status !== 0)
-        this.tally.wrongs.push(`a delivery was answered ${status.status}`);
-      this.tally.troubles += 1;
+        this.counts.wrongs.push(`a delivery was answered ${status.status}`);
+      this.counts.troubles += 1;
       await delay(RETRY_MS);
     }
   }
@@ -169,8 +169,8 @@ export class Traffic {
     bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(0, 7));
     const headers = { ...signStripe(body, webhookSecret) };
     const { status } = await this.#ask(random, webhookPath, { method: 'POST', body: bytes, headers });
-    if (status === 401) this.tally.refusedForgeries += 1;
-    else if (status !== 0 && status !== 503) this.tally.wrongs.push(`a forgery was answered ${status}`);
+    if (status === 401) this.counts.refusedForgeries += 1;
+    else if (status !== 0 && status !== 503) this.counts.wrongs.push(`a forgery was answered ${status}`);
   }
 
   /** A debit under a key, repeated until it is answered; sometimes the same is sent twice at once. */
@@ -187,17 +187,17 @@ export class Traffic {
         if (answer.status === 409 && code === 'IDEMPOTENCY_KEY_EXISTS') return true;
         if (answer.status === 400 && code === 'INSUFFICIENT_WALLET_FUNDS') return false;
         if (answer.status !== 0 && answer.status !== 503)
-          this.tally.wrongs.push(`a debit was answered ${answer.status} ${code}`);
-        this.tally.troubles += 1;
+          this.counts.wrongs.push(`a debit was answered ${answer.status} ${code}`);
+        this.counts.troubles += 1;
         await delay(RETRY_MS);
       }
     };
     const answers = await Promise.all(random.chance(this.#plan.duplicated) ? [ask(), ask()] : [ask()]);
     // Of two at once, one may find the money gone that the other found, only if neither was made before.
     if (answers.includes(true)) {
-      this.tally.debits += 1;
+      this.counts.debits += 1;
       account.owedMinor -= amount;
-    } else this.tally.insufficient += 1;
+    } else this.counts.insufficient += 1;
     await delay(random.int(0, PAUSE_MS));
   }
 

@@ -14,6 +14,9 @@ import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from './signing.ts';
 export const API_KEY = 'a-key-for-tests-of-more-than-32-characters';
 export const ADMIN_KEY = 'an-admin-key-for-tests-of-more-than-32-characters';
 
+/** An address at which every connection is refused at once. */
+export const NOWHERE = 'http://127.0.0.1:9';
+
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -41,6 +44,8 @@ export interface TestAppOptions {
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly providers?: NonNullable<WebOptions['providers']>;
+  /** A migrated one with something in it; a new one unless given. It is dropped when the app closes. */
+  readonly database?: TestDatabase;
 }
 
 /** The whole web process on a free port and a database of its own; every answer is compared with its documented schema. */
@@ -49,8 +54,9 @@ export async function startTestApp({
   clock = systemClock,
   logger,
   providers = PROVIDERS,
+  database: given,
 }: TestAppOptions = {}): Promise<TestApp> {
-  const database = await createTestDatabase();
+  const database = given ?? (await createTestDatabase());
   const config = loadConfig({
     PORT: '0',
     API_KEY,
@@ -61,6 +67,8 @@ export async function startTestApp({
     ALLOW_PRIVATE_ENDPOINTS: 'true',
     ADMIN_KEY,
     ENCRYPTION_KEY,
+    // Nobody listens there: no test asks a provider itself.
+    STRIPE_API_URL: NOWHERE,
     ...environment,
   });
   const web = await startWeb({
@@ -89,8 +97,7 @@ export async function startTestApp({
       const key = newApiKey('test');
       await storeApiKey(
         autocommit(database.pool),
-        merchantId,
-        { key, name: 'test', scopes, expiresAt: null, isDefault: false },
+        { merchantId, key, name: 'test', scopes, expiresAt: null, isDefault: false },
         systemClock.now(),
       );
       return { authorization: `Bearer ${key}` };

@@ -8,7 +8,7 @@ import { parseAst } from 'vitest/node';
  */
 
 /** From the bottom up. A file may import from its own layer and from those below, never from above. */
-const LAYERS: readonly (readonly string[])[] = [
+export const LAYERS: readonly (readonly string[])[] = [
   ['vocabulary'],
   ['crypto', 'telemetry'],
   ['db'],
@@ -20,18 +20,21 @@ const LAYERS: readonly (readonly string[])[] = [
   ['inbox'],
   ['reconciliation'],
   ['audit', 'views'],
+  ['retention'],
+  ['runtime'],
   ['http', 'cli', 'commands', 'jobs'],
   ['roots'],
 ];
 
 /** A file's room is its folder under src; loose files are the vocabulary that everybody speaks. These live elsewhere. */
 const ROOM_OF_FILE: Readonly<Record<string, string>> = {
+  'src/runtime.ts': 'runtime',
   'src/web.ts': 'roots',
   'src/main.ts': 'roots',
   'jobs/worker.ts': 'roots',
 };
-/** Neighbours of one layer that do not know each other. */
-const APART: ReadonlySet<string> = new Set(['http jobs', 'jobs http', 'http cli', 'commands cli']);
+/** Rooms of one layer that must not import each other. */
+const APART: ReadonlySet<string> = new Set(['http jobs', 'jobs http', 'http cli', 'cli http', 'commands cli']);
 /** Files and rooms of src that run jobs in their own process. */
 const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
 const ONLY_IN = {
@@ -39,18 +42,28 @@ const ONLY_IN = {
   clock: 'src/clock.ts',
   svix: 'src/outgoing/svix/client.ts',
 } as const;
-/** Every command starts through the one, and the command line speaks to the terminal by the other. */
+/** Every command starts through the first file, and the command line writes to the terminal only through the second. */
 const SPEAKERS: ReadonlySet<string> = new Set(['src/commands/command.ts', 'src/cli/output.ts']);
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILE_LINES = 300;
+/** More values than this are passed as one object with names. */
+const MAX_PARAMETERS = 3;
 
 /** Whose each table is. `audit` may read all of them; nobody else names a table of another room in SQL. */
 const TABLES: Readonly<Record<string, readonly string[]>> = {
   db: ['installation', 'schema_migration'],
-  ledger: ['wallet', 'entry', 'wallet_alert', 'unannounced_wallet'],
-  payments: ['payment', 'payment_part'],
-  customers: ['customer', 'customer_link'],
-  merchants: ['merchant', 'api_key', 'source', 'source_secret'],
+  ledger: ['wallet', 'entry', 'erasure', 'wallet_alert', 'unannounced_wallet'],
+  payments: [
+    'payment',
+    'payment_part',
+    'payment_movement',
+    'handled_movement',
+    'payment_move',
+    'payment_token',
+    'payment_group',
+  ],
+  customers: ['customer', 'customer_link', 'erased_link', 'customer_erasure'],
+  merchants: ['merchant', 'api_key', 'source', 'source_secret', 'source_account', 'source_adoption'],
   outgoing: [
     'webhook_endpoint',
     'webhook_endpoint_headers',
@@ -67,6 +80,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   inbox: ['provider_event'],
   reconciliation: ['reconciliation', 'reconciliation_item', 'reconciliation_source'],
   audit: ['audit_run'],
+  http: ['rate_limit'],
 };
 const ROOM_OF_TABLE: ReadonlyMap<string, string> = new Map(
   Object.entries(TABLES).flatMap(([room, tables]) => tables.map((table) => [table, room] as const)),
@@ -79,7 +93,7 @@ const JOINS: ReadonlySet<string> = new Set([
   'src/reconciliation/open-items.ts payment_part',
 ]);
 const TABLE_IN_SQL = /\b(?:from|join|into|update|table|using)\s+(?:only\s+)?([a-z_]+)\b/gi;
-/** Prose says "from customer" too; SQL does something. */
+/** A text counts as SQL only if it has a verb of SQL, since prose may say "from customer" too. */
 const SQL = /\b(?:select|insert\s+into|update|delete\s+from|truncate)\b/i;
 
 export interface Violation {
@@ -110,7 +124,8 @@ export async function checkArchitecture(root: string): Promise<readonly Violatio
 /** The same over texts by their path, such as `src/money.ts`. */
 export function checkSources(sources: ReadonlyMap<string, string>): readonly Violation[] {
   const files = [...sources].map(([file, text]) => parse(file, text));
-  return [...files.flatMap(checkFile), ...roomCycles(files), ...fileCycles(files)];
+  const ofAll = [roomCycles, fileCycles, doubleNames, longParameterLists];
+  return [...files.flatMap(checkFile), ...ofAll.flatMap((rule) => rule(files))];
 }
 
 interface Node {
@@ -279,6 +294,72 @@ function fileCycles(files: readonly ParsedFile[]): Violation[] {
   );
 }
 
+/** What a file exports under a name of its own; what it passes on from another is the same thing. */
+function exportedNames({ text, nodes }: ParsedFile): readonly { readonly name: string; readonly line: number }[] {
+  const exports = nodes.filter(({ type, source }) => type === 'ExportNamedDeclaration' && !isNode(source));
+  return exports.flatMap(({ start, declaration, specifiers }) => {
+    const declared = isNode(declaration) ? [declaration, ...nodesIn(declaration.declarations)] : [];
+    const names = [...declared.map(({ id }) => id), ...nodesIn(specifiers).map(({ exported }) => exported)];
+    return names.flatMap((name) =>
+      isNode(name) && typeof name.name === 'string' ? [{ name: name.name, line: lineAt(text, start) }] : [],
+    );
+  });
+}
+
+function nodesIn(value: unknown): readonly Node[] {
+  return Array.isArray(value) ? value.filter(isNode) : [];
+}
+
+/** How a kind of value is written down, in SQL here and in JSON or on a terminal there: the same idea in two notations. */
+const IN_TWO_NOTATIONS: ReadonlySet<string> = new Set(['text', 'oneOf', 'table']);
+
+/** A name means one thing in the whole program. A file may give it to a value and its type. */
+function doubleNames(files: readonly ParsedFile[]): Violation[] {
+  const exported = files
+    .flatMap((parsed) => exportedNames(parsed).map((one) => ({ ...one, file: parsed.file })))
+    .filter(({ name }) => !IN_TWO_NOTATIONS.has(name));
+  return [...Map.groupBy(exported, ({ name }) => name)].flatMap(([name, places]) => {
+    const [first, ...others] = places;
+    return others
+      .filter(({ file }) => file !== first?.file)
+      .map(({ file, line }) => ({ file, line, rule: 'names', what: `${name} means something else in ${first?.file}` }));
+  });
+}
+
+/** Functions with a body or a signature; a function that is an argument itself has the parameters that its caller gives it. */
+const TAKES_PARAMETERS =
+  /^(?:FunctionDeclaration|FunctionExpression|ArrowFunctionExpression|TSMethodSignature|TSFunctionType)$/;
+
+function longParameterLists(files: readonly ParsedFile[]): Violation[] {
+  return files.flatMap(({ file, text, nodes }) => {
+    const callbacks = new Set(nodes.flatMap(callbacksOf));
+    return nodes
+      .filter((node) => TAKES_PARAMETERS.test(node.type) && !callbacks.has(node))
+      .map((node) => ({ line: lineAt(text, node.start), count: nodesIn(node.params).length }))
+      .filter(({ count }) => count > MAX_PARAMETERS)
+      .map(({ line, count }) => ({
+        file,
+        line,
+        rule: 'parameters',
+        what: `${count} parameters; ${MAX_PARAMETERS} are the most, so pass one object with names`,
+      }));
+  });
+}
+
+/** The arguments of a call, without the `satisfies` that may name their type. */
+function callbacksOf(node: Node): readonly Node[] {
+  if (node.type !== 'CallExpression') return [];
+  return nodesIn(node.arguments).map((argument) =>
+    argument.type === 'TSSatisfiesExpression' && isNode(argument.expression)
+      ? unwrapped(argument.expression)
+      : argument,
+  );
+}
+
+function unwrapped(node: Node): Node {
+  return node.type === 'ParenthesizedExpression' && isNode(node.expression) ? node.expression : node;
+}
+
 /** Composition roots, commands and files that are also run by themselves speak to a person. */
 function mayUseConsole({ file, text }: ParsedFile): boolean {
   if (SPEAKERS.has(file)) return true;
@@ -286,7 +367,7 @@ function mayUseConsole({ file, text }: ParsedFile): boolean {
 }
 
 function isText(node: Node): boolean {
-  return node.type === 'TemplateElement' || (node.type === 'Literal' && typeof node.value === 'string');
+  return node.type === 'TemplateLiteral' || (node.type === 'Literal' && typeof node.value === 'string');
 }
 
 function isNamed(value: unknown, name: string): boolean {

@@ -5,7 +5,7 @@ import { postBatch } from '../../src/ledger/store.ts';
 import { makeCustomers, posting, SETTINGS } from './ledger.ts';
 
 /** What one write key may leave behind: entries with as much metadata as the API takes, 75 kB in UTF-8. */
-export const BULKY_METADATA: Metadata = Object.fromEntries(
+const BULKY_METADATA: Metadata = Object.fromEntries(
   Array.from({ length: 50 }, (_, index) => [`key${index}`, '字'.repeat(500)]),
 );
 
@@ -21,7 +21,7 @@ export async function makeBulkyWallets(
   for (const customerId of customers) {
     const one = posting({ customerId, amountMinor: 10, metadata: BULKY_METADATA });
     const postings = Array.from({ length: entries }, () => one);
-    await transaction(pool, (tx) => postBatch(tx, postings, SETTINGS, new Date()));
+    await transaction(pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() }));
   }
   return customers;
 }

@@ -42,7 +42,9 @@ export async function startTestCli(): Promise<TestCli> {
   const start: TestCli['start'] = (words, environment = {}) => {
     // Compiled once instead of a hundred times.
     const NODE_COMPILE_CACHE = join(folder, 'compiled');
-    const given = { DATABASE_URL: database.url, ENCRYPTION_KEY, ...environment };
+    // Nobody listens at that address: no test asks a provider itself.
+    const nowhere = { STRIPE_API_URL: 'http://127.0.0.1:9' };
+    const given = { DATABASE_URL: database.url, ENCRYPTION_KEY, ...nowhere, ...environment };
     const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...given };
     return spawn(process.execPath, [join(ROOT, 'src/cli/chokin.ts'), ...wordsOf(words)], { cwd: folder, env });
   };

@@ -1,13 +1,13 @@
 import { expect } from 'vitest';
-import { laneOf } from '../../src/ledger/batches.ts';
+import { batcherOf } from '../../src/ledger/batches.ts';
 import type { FaultRig } from './fault-rig.ts';
 import { type Debit, newDebit, paymentEvent, type TrafficEvent } from './fault-traffic.ts';
 import type { ProxiedStatement, UnderFault } from './statement-proxy.ts';
 
-/** What web is asked to do, once under a fault and then again, with everything that must hold afterwards. */
+/** A request to web that is made under a fault and then again, with everything that must hold afterwards. */
 export interface WebOperation {
   readonly name: string;
-  /** It has at least so many statements; if fewer are seen, the test has gone blind. */
+  /** It has at least so many statements. If a test sees fewer, it does not see what it should test. */
   readonly statements: number;
   /** Makes what one attempt after the other needs. `lost` is the status that a caller sees when the fault strikes. */
   prepare(rig: FaultRig, lost: 0 | 200 | 503): Promise<(under: UnderFault) => Promise<void>>;
@@ -61,13 +61,13 @@ const debit: WebOperation = {
   },
 };
 
-/** Four wallets over both lanes, each debited twice: two transactions at once, of which the fault hits one. */
+/** Four wallets over both batchers, each debited twice: two transactions at once, of which the fault hits one. */
 const batch: WebOperation = {
   name: 'batch of debits',
   statements: 8,
   async prepare(rig) {
     const { traffic } = rig;
-    const customers = await customersOfBothLanes(rig);
+    const customers = await customersOfBothBatchers(rig);
     return async (under) => {
       const debits = customers.flatMap((customerId) => [newDebit(customerId, 3), newDebit(customerId, 4)]);
       const { result: first } = await under(() => traffic.debitBatchOnce(debits));
@@ -80,14 +80,14 @@ const batch: WebOperation = {
   },
 };
 
-/** Two customers of each lane: which one is whose is up to the id. */
-async function customersOfBothLanes({ traffic }: FaultRig): Promise<readonly string[]> {
-  const byLane: Record<number, string[]> = { 0: [], 1: [] };
-  while (Object.values(byLane).some((customers) => customers.length < 2)) {
+/** Two customers of each batcher; the customer's id decides which batcher it is. */
+async function customersOfBothBatchers({ traffic }: FaultRig): Promise<readonly string[]> {
+  const byBatcher: Record<number, string[]> = { 0: [], 1: [] };
+  while (Object.values(byBatcher).some((customers) => customers.length < 2)) {
     const customerId = await traffic.newCustomer(10_000);
-    byLane[laneOf(customerId)]?.push(customerId);
+    byBatcher[batcherOf(customerId)]?.push(customerId);
   }
-  return Object.values(byLane).flatMap((customers) => customers.slice(0, 2));
+  return Object.values(byBatcher).flatMap((customers) => customers.slice(0, 2));
 }
 
 async function entriesOf({ database }: FaultRig, debits: readonly Debit[]): Promise<{ seq: number; key: string }[]> {
@@ -98,7 +98,7 @@ async function entriesOf({ database }: FaultRig, debits: readonly Debit[]): Prom
   return rows;
 }
 
-/** F2, F3 and F4 are about these. */
+/** The operations that F2, F3 and F4 test. */
 export const WEB_OPERATIONS: readonly WebOperation[] = [receive, debit, batch];
 
 /** The event is applied and no job of it is due; that its payment has the entries it should, the audit sees. */

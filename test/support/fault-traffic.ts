@@ -26,10 +26,7 @@ export interface Debit {
 /** How long provider and merchant go on trying before the test fails. */
 const PATIENCE_MS = 30_000;
 
-/**
- * A payment provider and a merchant who do what they do until they are answered, and keep book of what they were
- * promised.
- */
+/** A payment provider and a merchant who repeat each request until it is answered, and write down what they were promised. */
 export class FaultTraffic {
   /** The ids of the events whose delivery was answered 2xx. */
   readonly acknowledged = new Set<string>();
@@ -95,7 +92,7 @@ export class FaultTraffic {
     return eventually('a debit to be answered', async () => settled(await this.debitOnce(debit)), PATIENCE_MS);
   }
 
-  /** One try of many debits in one request; an answer for each, 200 or 409 or 503 as if it had been sent alone. */
+  /** One try of many debits in one request; an answer for each, 200, 409, 429 or 503 as if it had been sent alone. */
   async debitBatchOnce(debits: readonly Debit[]): Promise<readonly TrafficAnswer[]> {
     const entries = debits.map((debit) => ({ customer_id: debit.customerId, ...debitBody(debit) }));
     const { status, body } = await this.call('POST', '/ledger-entries/batch', { entries });
@@ -168,14 +165,18 @@ const STATUS_OF_ITEM: Readonly<Record<string, number>> = {
   created: 200,
   IDEMPOTENCY_KEY_EXISTS: 409,
   SERVICE_UNAVAILABLE: 503,
+  TOO_MANY_REQUESTS: 429,
 };
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
-/** An answer that settles a debit, or null. @throws if it was refused for good, which this traffic never asks for */
+/** Nothing was done, or nobody knows: the same is asked again. A merchant with too much under way is answered 429. */
+export const TRY_AGAIN: ReadonlySet<number> = new Set([0, 429, 503]);
+
+/** An answer that settles a debit, or null. @throws {Error} if it was refused for good, which this traffic never asks for */
 function settled(answer: TrafficAnswer): TrafficAnswer | null {
   if (answer.status === 200) return answer;
   if (answer.status === 409 && answer.body.code === 'IDEMPOTENCY_KEY_EXISTS') return answer;
-  if (answer.status === 0 || answer.status === 503) return null;
+  if (TRY_AGAIN.has(answer.status)) return null;
   throw new Error(`a debit was answered ${answer.status} ${JSON.stringify(answer.body)}`);
 }

@@ -38,18 +38,23 @@ export class FaultyApi {
   /** How much of answers without an end was written. */
   endlessBytes = 0;
   readonly #upstream: string;
+  readonly #refused: string | null;
   #script: (Misbehaviour | null)[] = [];
   readonly #server = createServer((request, response) => {
     this.#serve(request, response).catch(() => response.destroy());
   });
 
-  private constructor(upstream: string) {
+  private constructor(upstream: string, refused: string | null) {
     this.#upstream = upstream;
+    this.#refused = refused;
   }
 
-  /** @param upstream the address of the API that answers well */
-  static async start(upstream: string): Promise<FaultyApi> {
-    const api = new FaultyApi(upstream);
+  /**
+   * @param upstream the address of the API that answers well
+   * @param refused a path that is always answered 403, and counts nowhere
+   */
+  static async start(upstream: string, refused: string | null = null): Promise<FaultyApi> {
+    const api = new FaultyApi(upstream, refused);
     api.#server.listen(0, '127.0.0.1');
     await once(api.#server, 'listening');
     return api;
@@ -75,6 +80,7 @@ export class FaultyApi {
   }
 
   async #serve({ url = '/', headers }: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (url === this.#refused) return this.#misbehave({ status: 403, body: '{}' }, response);
     this.askedAtMs.push(performance.now());
     const misbehaviour = this.#script.shift() ?? null;
     if (misbehaviour !== null) return this.#misbehave(misbehaviour, response);

@@ -4,8 +4,8 @@ import type { Pool } from '../../src/db/pool.ts';
 export type Gate = (sql: string) => Promise<unknown>;
 
 /**
- * A pool whose transactions wait at the gate before each statement, also BEGIN and COMMIT, so that a test says how the
- * statements of several interleave. A statement that is let through may still wait, for a lock of another's.
+ * A pool whose transactions wait at the gate before each statement, also BEGIN and COMMIT, so that a test decides the order of
+ * the statements of several transactions. A statement that is let through may still wait for another's lock.
  */
 export function gatedPool(pool: Pool, gate: Gate): Pool {
   return intercepting(pool, 'connect', async () => {

@@ -1,6 +1,6 @@
 import type { Random } from '../soak/plan.ts';
 import type { FaultRig } from './fault-rig.ts';
-import type { TrafficAnswer } from './fault-traffic.ts';
+import { TRY_AGAIN, type TrafficAnswer } from './fault-traffic.ts';
 import { signStripe, stripePaymentSucceeded, stripeRefund } from './signing.ts';
 import { eventually } from './wait.ts';
 import type { WebFleet } from './web-fleet.ts';
@@ -27,8 +27,8 @@ export interface Booked {
 }
 
 /**
- * Callers who credit, debit and repeat, alone and in batches, and a provider whose events come doubled and out of order; all
- * on the same few wallets in USD, at any of the fleet's processes. They keep book of what they were told.
+ * Callers who credit, debit and repeat, alone and in batches, and a provider whose events come twice and out of order; all on
+ * the same few wallets in USD, at any process of the fleet. They write down what they were told.
  */
 export class Hammer {
   /** By the stored idempotency key. */
@@ -91,7 +91,7 @@ export class Hammer {
 
   /** @returns whether the answer is one for good */
   #note({ customer_id: customerId, ...request }: EntryRequest, answer: TrafficAnswer | undefined): boolean {
-    if (answer === undefined || answer.status === 0 || answer.status === 503) return false;
+    if (answer === undefined || TRY_AGAIN.has(answer.status)) return false;
     const key = `api:${request.idempotency_key}`;
     const before = this.booked.get(key);
     const { code, entry, balance = entry?.after_balance } = answer.body;
@@ -124,11 +124,11 @@ export class Hammer {
     const payment = { paymentId, amount: paid, currency: 'usd', metadata: { wallet_customer_id: customerId } };
     const refund = { paymentId, refundId, amount: refunded, currency: 'usd', status: 'succeeded' } as const;
     const bodies = [stripePaymentSucceeded({ ...payment, eventId: `${events[0]}` })];
-    const key = `src_stripe:payment_${paymentId}`;
+    const key = `src_stripe:payment:${paymentId}`;
     this.#book(key, { customerId, key, changeMinor: paid, balance: null });
     if (refunded > 0) {
       bodies.push(stripeRefund({ ...refund, eventId: `${events[1]}` }));
-      const refundKey = `src_stripe:refund_${paymentId}_${refundId}`;
+      const refundKey = `src_stripe:refund:${paymentId}:${refundId}`;
       this.#book(refundKey, { customerId, key: refundKey, changeMinor: -refunded, balance: null });
     }
     const deliveries = bodies.flatMap((body) =>
@@ -169,4 +169,5 @@ const STATUS_OF_ITEM: Readonly<Record<string, number>> = {
   INSUFFICIENT_WALLET_FUNDS: 400,
   IDEMPOTENCY_KEY_EXISTS: 409,
   SERVICE_UNAVAILABLE: 503,
+  TOO_MANY_REQUESTS: 429,
 };

@@ -16,7 +16,7 @@ import { defaultMetadataRule } from '../../src/providers/shared/metadata-rule.ts
 import type { ProviderName } from '../../src/providers/shared/names.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import type { TestDatabase } from './database.ts';
-import { MERCHANT, SETTINGS } from './ledger.ts';
+import { BONUS_RATIO, MERCHANT, SETTINGS } from './ledger.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET, signDodo, signRazorpay, signStripe } from './signing.ts';
 import {
   LEMONSQUEEZY_SECRET,
@@ -66,11 +66,13 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     sourceId: `src_${provider}`,
     provider,
     mode: 'test',
+    unreadableSecrets: 0,
     secrets: [new Secret(SECRETS[provider])],
     defaultPurpose: 'topup',
     metadata: defaultMetadataRule(provider),
     refunds: 'auto',
     customerLinkRule: 'create',
+    capture: 'automatic',
     apiKey: null,
     enabled: true,
     ...overrides,
@@ -81,7 +83,7 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
 export function testSources(sources: readonly Source[]): Sources {
   return {
     byProvider: (provider) => sources.find((source) => source.provider === provider) ?? null,
-    byId: async (_db, provider, sourceId) =>
+    byId: async (_db, { provider, sourceId }) =>
       sources.find((source) => source.provider === provider && source.sourceId === sourceId) ?? null,
     find: async (_db, merchantId, sourceId) =>
       sources.find((source) => source.merchantId === merchantId && source.sourceId === sourceId) ?? null,
@@ -107,7 +109,7 @@ export interface TestInbox {
 /** A receiver and a worker that applies events, on one database. */
 export async function startInbox(
   database: TestDatabase,
-  options: { sources?: readonly Source[]; waitSeconds?: number; works?: boolean } = {},
+  options: { sources?: readonly Source[]; waitSeconds?: number; namingWaitSeconds?: number; works?: boolean } = {},
 ): Promise<TestInbox> {
   const logger = createLogger('silent', 'test');
   const sources = options.sources ?? [testSource('stripe'), testSource('dodo'), testSource('razorpay')];
@@ -139,7 +141,9 @@ export async function startInbox(
     settings: SETTINGS,
     clock: systemClock,
     logger,
+    maxBonusRatio: BONUS_RATIO,
     waitSeconds: options.waitSeconds ?? 900,
+    namingWaitSeconds: options.namingWaitSeconds ?? 0,
     onPosted: () => {},
   };
   if (options.works !== false) await workApplyProviderEvent(boss, services);
@@ -172,7 +176,7 @@ export async function startInbox(
       return Object.fromEntries(rows.map((row) => [row.state, row.count]));
     },
     balance: async (customerId, currency = 'USD') => {
-      const wallets = await readWallets(autocommit(database.pool), [MERCHANT], [customerId]);
+      const wallets = await readWallets(autocommit(database.pool), MERCHANT, [customerId]);
       return wallets.find((wallet) => wallet.currency === currency)?.balance;
     },
     stop: async () => {

@@ -16,6 +16,11 @@ export function skewedClock(skewMs: number): Record<string, string> {
   return { ...importing('skewed-clock.ts'), CLOCK_SKEW_MS: String(skewMs) };
 }
 
+/** What the process asks of Stripe is asked of the double. */
+export function redirectedStripe(doubleUrl: string): Record<string, string> {
+  return { ...importing('redirect-stripe.ts'), STRIPE_DOUBLE_URL: doubleUrl };
+}
+
 function importing(module: string): Record<string, string> {
   return { NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, 'injected', module)).href}` };
 }

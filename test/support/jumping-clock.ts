@@ -5,10 +5,9 @@ import { USERS } from './database-users.ts';
 export type Jump = (aheadSeconds: number) => Promise<void>;
 
 /**
- * Puts a `now()` that can jump before Postgres' own, for every session that web and worker open from here on: as near to
- * a jump of the server's clock as a test can come without setting the machine's. Statements of ours
- * ask for the time by that name, those of pg-boss by a function of its own; defaults of columns, and the server's own
- * time-outs, stay with the machine's clock.
+ * Replaces Postgres' `now()` by one that can jump, for every session that web and worker open from now on. A test cannot come
+ * nearer to a jump of the server's clock without setting the machine's. Our statements use `now()`, and those of pg-boss use a
+ * function of their own; defaults of columns and the server's own time-outs keep the machine's clock.
  */
 export async function jumpingClock(ownerUrl: string): Promise<Jump> {
   const database = pg.escapeIdentifier(new URL(ownerUrl).pathname.slice(1));

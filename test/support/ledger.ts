@@ -18,6 +18,9 @@ export const RULE: LowBalanceRule = {
   reminderSeconds: 0,
 };
 
+/** The default of MAX_BONUS_RATIO. */
+export const BONUS_RATIO = { numerator: 2n, denominator: 1n } as const;
+
 export const SETTINGS: LedgerSettings = { currencies: new Set(['USD', 'INR']), rule: RULE };
 
 /** Makes the default merchant and customers `cus_<name>` with their wallets. */
@@ -36,8 +39,7 @@ export async function makeCustomers(pool: Pool, names: readonly string[], mercha
     await openWallets(
       tx,
       ids.map((customerId) => ({ merchantId, customerId })),
-      SETTINGS.currencies,
-      now,
+      { ...SETTINGS, now },
     );
   });
   return ids;

@@ -1,3 +1,4 @@
+import { randomInt, randomUUID } from 'node:crypto';
 import { API_KEYS, ProviderApiServer } from './provider-api-server.ts';
 import {
   LEMONSQUEEZY_API_KEY,
@@ -55,7 +56,7 @@ export const LOST_WEBHOOKS = {
     async serve(customerId: string, createdAt: Date): Promise<LostWebhook> {
       const paymentId = '5b1c9f0e-6d1a-4f6e-9a43-3f4e8d000001';
       const metadata = { wallet_customer_id: customerId };
-      const lost = polarOrderPaid({ paymentId, amount: AMOUNT, tax: 0, currency: 'usd', metadata });
+      const lost = ofNewAccount()(polarOrderPaid({ paymentId, amount: AMOUNT, tax: 0, currency: 'usd', metadata }));
       const orders = [{ ...dataOf(lost), created_at: createdAt.toISOString() }];
       return lossAt(await startPolarApi({ orders, refunds: [] }), lost);
     },
@@ -66,15 +67,25 @@ export const LOST_WEBHOOKS = {
     async serve(customerId: string, createdAt: Date): Promise<LostWebhook> {
       const customData = { wallet_customer_id: customerId };
       const order = { ...PAYER, resourceId: '1001', customData, testMode: true };
-      const lost = lemonSqueezyOrderRefund({ ...order, refundedAmount: REFUNDED });
+      const ofAccount = ofNewAccount();
+      const lost = ofAccount(lemonSqueezyOrderRefund({ ...order, refundedAmount: REFUNDED }));
       const resource = dataOf(lost);
       const madeAt = createdAt.toISOString();
       const attributes = { ...within(resource, 'attributes'), created_at: madeAt, refunded_at: madeAt };
       const api = await startLemonSqueezyApi({ orders: [{ ...resource, attributes }], invoices: [] });
-      return { ...lossAt(api, lost), earlier: lemonSqueezyOrder(order), owedMinor: AMOUNT - REFUNDED };
+      return { ...lossAt(api, lost), earlier: ofAccount(lemonSqueezyOrder(order)), owedMinor: AMOUNT - REFUNDED };
     },
   },
 };
+
+/** Puts bodies into an account that no other source has, since one account is one source. */
+function ofNewAccount(): (body: string) => string {
+  const [organisation, store] = [randomUUID(), randomInt(1_000_000)];
+  return (body) =>
+    body
+      .replaceAll(/"organization_id":"[^"]*"/g, `"organization_id":"${organisation}"`)
+      .replaceAll(/"store_id":\d+/g, `"store_id":${store}`);
+}
 
 const WEBHOOKS = {
   stripe: (paymentId: string, metadata: Record<string, string>) =>

@@ -60,12 +60,12 @@ export class OwnCluster {
     });
   }
 
-  /** `immediate` is a crash. @throws if it is not running */
+  /** `immediate` is a crash. @throws {Error} if it is not running */
   async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     await this.#postgres?.stop(mode);
   }
 
-  /** Whether it still runs, once it has settled that: a server that panics may come up again by itself, or give up. */
+  /** Whether it still runs. This waits for the end of a panic, after which a server may start again by itself or give up. */
   isRunning(): Promise<boolean> {
     return eventually('the server to answer or to be gone', async () => {
       const answers = await this.#answers();
@@ -112,7 +112,7 @@ export class OwnCluster {
     await migrate(url, logger);
     const { password } = new URL(url);
     for (const user of ['web', 'worker', 'operator'] as const)
-      await createUser(url, USERS[user], ROLES_OF[user], password);
+      await createUser(url, { name: USERS[user], roles: ROLES_OF[user], password });
     const pool = createPool({ databaseUrl: url, applicationName: 'test', maxConnections: 4, logger });
     return {
       url: urlAs('operator', url),

@@ -1,10 +1,19 @@
 import { invariant } from '../../src/errors.ts';
-import type { DisputeFact, Fact, PaymentFact, ProviderCustomer, RefundFact } from '../../src/payments/fact.ts';
-import { type Payment, type PaymentIntent, record } from '../../src/payments/payment.ts';
+import { KEY_VERSION } from '../../src/ledger/keys.ts';
+import type {
+  DisputeFact,
+  Fact,
+  MovementFact,
+  PaymentFact,
+  ProviderCustomer,
+  RefundFact,
+} from '../../src/payments/fact.ts';
+import type { Payment, PaymentIntent } from '../../src/payments/payment.ts';
 import type { RefundPolicy } from '../../src/payments/purpose.ts';
+import { record } from '../../src/payments/record.ts';
 import { type DuePosting, postingsDue, settle } from '../../src/payments/settle.ts';
 
-export const PAYMENT_ID = 'p';
+const PAYMENT_ID = 'p';
 
 const CUSTOMER: ProviderCustomer = { id: 'prov_1', email: null, name: null };
 
@@ -17,14 +26,27 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     state: 'unknown',
     purpose: null,
     customerId: null,
+    namedBy: null,
+    groupId: null,
     refunds: 'auto',
+    capture: 'automatic',
     currency: null,
     amountPaid: null,
     creditAmount: null,
+    tokenHash: null,
+    agreedAmount: null,
     waitedOut: false,
+    heardOf: false,
+    paidAt: null,
+    isUnread: false,
     postedCredit: 0,
     postings: 0,
+    keyVersion: KEY_VERSION,
+    moves: 0,
+    keySource: null,
     parts: [],
+    movements: [],
+    handled: [],
     ...overrides,
   };
 }
@@ -71,6 +93,20 @@ export function disputeFact(overrides: Partial<DisputeFact> = {}): DisputeFact {
   };
 }
 
+export function movementFact(overrides: Partial<MovementFact> = {}): MovementFact {
+  return {
+    kind: 'movement',
+    paymentId: PAYMENT_ID,
+    movement: 'capture',
+    movementId: 'm',
+    state: 'succeeded',
+    amountMinor: 1000,
+    currency: 'USD',
+    occurredAt: null,
+    ...overrides,
+  };
+}
+
 /** Something that happens to a payment: a fact arrives, or the wait for it is over. */
 export type Happening = Fact | 'waited';
 
@@ -87,7 +123,7 @@ export function step(
   return { payment: after, due };
 }
 
-/** As `evaluate` does when the wait of an early refund is over. */
+/** The payment after the wait of an early refund, as `decide` makes it. */
 function waitedOut(payment: Payment): Payment {
   if (payment.state !== 'unknown') return payment;
   const refund = payment.parts.find((part) => part.kind === 'refund');

@@ -10,7 +10,7 @@ interface Line {
   readonly text: string;
 }
 
-/** @throws at the first line that is not of that part */
+/** @throws {Error} at the first line that is not of that part */
 export function parsePlainYaml(source: string): Plain {
   const lines = source.split('\n').flatMap((raw, index): Line[] => {
     const text = raw.trimStart();

@@ -35,9 +35,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   templateUrl.pathname = '/chokin_template';
   await migrate(templateUrl.href, createLogger('warn', 'test'));
   const { password } = templateUrl;
-  await createUser(templateUrl.href, USERS.web, ROLES_OF.web, password);
-  await createUser(templateUrl.href, USERS.worker, ROLES_OF.worker, password);
-  await createUser(templateUrl.href, USERS.operator, ROLES_OF.operator, password);
+  await createUser(templateUrl.href, { name: USERS.web, roles: ROLES_OF.web, password });
+  await createUser(templateUrl.href, { name: USERS.worker, roles: ROLES_OF.worker, password });
+  await createUser(templateUrl.href, { name: USERS.operator, roles: ROLES_OF.operator, password });
   project.provide('clusterUrl', postgres.databaseUrl);
   return async () => {
     await postgres.stop('immediate');

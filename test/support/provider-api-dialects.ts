@@ -66,6 +66,13 @@ const stripeObject = (fixture: string): JsonObject => within(providerFixture('st
 /** docs.stripe.com/api/pagination: a page has 1 to 100 objects, 10 if nothing is said; newest first. */
 const STRIPE_PAGE = { usual: 10, most: 100 } as const;
 
+/** What the type Account of stripe 23.1.0 requires of an account of one's own, of which the rest is the dashboard's. */
+export const stripeAccount = (id: string): JsonObject => ({
+  ...{ id, object: 'account', charges_enabled: true, country: 'US', created: 1_700_000_000 },
+  ...{ default_currency: 'usd', details_submitted: true, email: 'shop@private.example', payouts_enabled: true },
+  ...{ metadata: {}, type: 'standard' },
+});
+
 const stripe: Dialect = {
   // Of PaymentIntentListParams, RefundListParams and DisputeListParams of stripe 23.1.0, those that all three have.
   listParameters: () =>
@@ -111,19 +118,32 @@ const stripe: Dialect = {
       const found = all.find(({ id }) => id === route.id);
       return found ? ok(found) : this.failure(404, 'resource_missing', `No such object: '${route.id}'`);
     }
-    const from = Number(query['created[gte]'] ?? 0);
-    const before = Number(query['created[lt]'] ?? Number.POSITIVE_INFINITY);
-    const limit = Number(query.limit ?? STRIPE_PAGE.usual);
-    if (limit < 1 || limit > STRIPE_PAGE.most)
-      return this.failure(400, 'parameter_invalid_integer', 'limit must be at most 100');
-    const matching = all.filter(({ created }) => Number(created) >= from && Number(created) < before);
-    const after = query.starting_after;
-    const start = after === undefined ? 0 : matching.findIndex(({ id }) => id === after) + 1;
-    if (after !== undefined && start === 0) return this.failure(400, 'resource_missing', `No such object: '${after}'`);
-    const data = matching.slice(start, start + limit);
-    return ok({ object: 'list', data, has_more: start + limit < matching.length, url: path });
+    return stripePage(path, query, all);
   },
 };
+
+function stripePage(path: string, query: Query, all: readonly JsonObject[]): Reply {
+  const from = Number(query['created[gte]'] ?? 0);
+  const before = Number(query['created[lt]'] ?? Number.POSITIVE_INFINITY);
+  const limit = Number(query.limit ?? STRIPE_PAGE.usual);
+  if (limit < 1 || limit > STRIPE_PAGE.most)
+    return stripe.failure(400, 'parameter_invalid_integer', 'limit must be at most 100');
+  const matching = all.filter(({ created }) => Number(created) >= from && Number(created) < before);
+  const after = query.starting_after;
+  const start = after === undefined ? 0 : matching.findIndex(({ id }) => id === after) + 1;
+  if (after !== undefined && start === 0) return stripe.failure(400, 'resource_missing', `No such object: '${after}'`);
+  const data = matching.slice(start, start + limit);
+  return ok({ object: 'list', data, has_more: start + limit < matching.length, url: path });
+}
+
+/** docs.stripe.com/api/events/list: `type`, `created` and the pagination of every list. */
+export function answerStripeEvents(query: Query, events: readonly JsonObject[]): Reply {
+  const known = new Set([...stripe.listParameters('payment'), 'type']);
+  const unknown = Object.keys(query).find((name) => !known.has(name));
+  if (unknown !== undefined) return stripe.failure(400, 'parameter_unknown', `Received unknown parameter: ${unknown}`);
+  const ofType = events.filter(({ type }) => query.type === undefined || type === query.type);
+  return stripePage('/v1/events', query, ofType);
+}
 
 /** docs.dodopayments.com/api-reference, and Dodo's OpenAPI description 1.53.2. */
 const DODO_ROUTES = { '/payments': 'payment', '/refunds': 'refund', '/disputes': 'dispute' } as const;

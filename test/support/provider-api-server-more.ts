@@ -85,7 +85,7 @@ export class ProviderApiServer {
       method ?? '',
       headers.authorization ?? '',
     );
-    // Paddle names every answer (its OpenAPI description); others do no harm by it.
+    // Paddle gives every answer an id (its OpenAPI description); for the other providers it does no harm.
     response.writeHead(status, { 'content-type': 'application/json', 'request-id': REQUEST_ID });
     response.end(JSON.stringify(body));
   }
@@ -199,6 +199,24 @@ export function startPaddleApi(
 export interface PolarObjects {
   readonly orders: JsonObject[];
   readonly refunds: JsonObject[];
+  readonly disputes?: JsonObject[];
+}
+
+/** With the fields that the type Dispute of @polar-sh/sdk 1.0.1 requires. */
+export function polarDispute(id: string, orderId: string, changes: JsonObject = {}): JsonObject {
+  const [created_at, modified_at] = ['2026-10-28T12:00:00.000Z', null];
+  return {
+    ...{ id, order_id: orderId, created_at, modified_at, payment_id: '5b1c9f0e-6d1a-4f6e-9a43-000000000001' },
+    ...{ status: 'needs_response', resolved: false, closed: false, amount: 5000, tax_amount: 950, currency: 'usd' },
+    ...{ reason: 'fraudulent', evidence_due_by: null, past_due: false, case_id: null },
+    customer: {
+      ...{ id: '5b1c9f0e-6d1a-4f6e-9a43-000000000002', created_at, modified_at, metadata: {}, external_id: null },
+      ...{ email: 'ada@example.com', email_verified: true, type: 'individual', name: 'Ada', billing_name: null },
+      ...{ billing_address: null, tax_id: null, organization_id: '5b1c9f0e-6d1a-4f6e-9a43-000000000003' },
+      ...{ deleted_at: null, avatar_url: null, first_user_event_at: null },
+    },
+    ...changes,
+  };
 }
 
 export const POLAR_ACCESS_TOKEN = 'polar_oat_0123456789abcdefghijABCDEFGHIJ';
@@ -207,7 +225,10 @@ export const POLAR_ACCESS_TOKEN = 'polar_oat_0123456789abcdefghijABCDEFGHIJ';
  * By Polar's OpenAPI description of 2026-10 and its server's source (github.com/polarsource/polar): limits above 100 count
  * as 100 (kit/pagination.py), lists are newest first unless sorted, errors are `{error, detail}` (exception_handlers.py).
  */
-export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100): Promise<ProviderApiServer> {
+export function startPolarApi(
+  { orders, refunds, disputes = [] }: PolarObjects,
+  maxLimit = 100,
+): Promise<ProviderApiServer> {
   const page = (all: readonly JsonObject[], query: URLSearchParams): Reply => {
     const limit = Math.min(Number(query.get('limit') ?? 10), maxLimit);
     // Newest first, which is also what Polar does unasked.
@@ -215,13 +236,13 @@ export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100)
     const pagination = { total_count: all.length, max_page: Math.ceil(all.length / limit) };
     return { status: 200, body: { items: numbered(sorted, Number(query.get('page') ?? 1), limit), pagination } };
   };
-  const routes: readonly Route[] = [
+  const routes: Route[] = [
     {
       path: /^\/v1\/orders\/$/,
       parameters: ['page', 'limit', 'sorting', 'created_after', 'created_before'],
       answer(query) {
-        // Its source excludes both limits (order/service.py). The description does not say, so that this may change: here the
-        // one is read narrowly and the other widely, and a client must be right under both.
+        // Polar's source excludes both limits (order/service.py), but its description does not say so, and this may change. Here
+        // one limit is exclusive and the other inclusive, so that a client must be right in both cases.
         const after = Date.parse(query.get('created_after') ?? '0001-01-01');
         const before = Date.parse(query.get('created_before') ?? '9999-01-01');
         return page(
@@ -250,6 +271,21 @@ export function startPolarApi({ orders, refunds }: PolarObjects, maxLimit = 100)
       },
     },
   ];
+  routes.push(
+    {
+      path: /^\/v1\/disputes\/$/,
+      parameters: ['page', 'limit', 'sorting', 'status', 'order_id', 'organization_id'],
+      answer: (query) => page(disputes, query),
+    },
+    {
+      path: /^\/v1\/disputes\/([0-9a-f-]{36})$/,
+      parameters: [],
+      answer(_query, id) {
+        const body = disputes.find((one) => one.id === id);
+        return body === undefined ? NOT_FOUND : { status: 200, body };
+      },
+    },
+  );
   return ProviderApiServer.start(POLAR_ACCESS_TOKEN, routes, (_status, code) => ({ error: code, detail: 'as worded' }));
 }
 

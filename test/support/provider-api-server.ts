@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { DIALECTS, type Kind, type Reply } from './provider-api-dialects.ts';
+import { answerStripeEvents, DIALECTS, type Kind, type Reply, stripeAccount } from './provider-api-dialects.ts';
 import type { JsonObject } from './provider-fixtures.ts';
 
 /** Keys of the form each provider uses, of test mode. */
@@ -63,6 +63,14 @@ export const QUOTED_EMAIL = 'somebody@private.example';
 export class ProviderApiServer {
   /** Every request, in the order of arrival. */
   readonly requests: ApiRequest[] = [];
+  /** Whose account the key opens, where the provider says so (Stripe), or what to answer instead of saying it. */
+  account: string | Misbehaviour = 'acct_1ChokinTests';
+  /** What `GET /v1/events` of Stripe lists, the newest first, or the status that it answers instead. */
+  events: JsonObject[] | number = [];
+  /** The headers of every request, in the order of arrival. */
+  readonly headers: IncomingMessage['headers'][] = [];
+  /** Further keys that open the account, by how the header that carries them looks. */
+  otherApiKeys: RegExp | null = null;
   readonly #provider: ServedProvider;
   readonly #apiKey: string;
   readonly #objects: Readonly<Record<Kind, JsonObject[]>> = { payment: [], refund: [], dispute: [] };
@@ -129,8 +137,17 @@ export class ProviderApiServer {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://provider');
+    this.headers.push(request.headers);
     const path = url.pathname.replace(PROXY_PATH, '');
     const query = Object.fromEntries(url.searchParams);
+    if (path === ACCOUNT_PATHS[this.#provider]) {
+      this.#serveAccount(request, response);
+      return;
+    }
+    if (this.#provider === 'stripe' && path === '/v1/events') {
+      this.#serveEvents(request, response, query);
+      return;
+    }
     this.requests.push({ path: url.pathname, query });
     this.#allowed -= 1;
     const { what = null, retryAfterSeconds } = this.#allowed < 0 ? { what: 429 } : (this.#scripts.shift() ?? {});
@@ -141,13 +158,43 @@ export class ProviderApiServer {
     const retryAfter = retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) };
     const dialect = DIALECTS[this.#provider];
     if (what !== null) send(response, dialect.failure(what, 'scripted', `for ${QUOTED_EMAIL}`), retryAfter);
-    else if (request.headers.authorization !== dialect.authorization(this.#apiKey)) {
+    else if (!this.#knows(request)) {
       send(response, dialect.failure(401, 'unauthorized', `not the key of ${QUOTED_EMAIL}`));
     } else
       send(
         response,
         dialect.answer(path, query, (kind) => this.#newestFirst(kind)),
       );
+  }
+
+  #knows({ headers: { authorization = '' } }: Pick<IncomingMessage, 'headers'>): boolean {
+    return (
+      authorization === DIALECTS[this.#provider].authorization(this.#apiKey) ||
+      (this.otherApiKeys?.test(authorization) ?? false)
+    );
+  }
+
+  /** Apart from the lists, whose scripts and requests tests count. */
+  #serveAccount({ headers }: IncomingMessage, response: ServerResponse): void {
+    const dialect = DIALECTS[this.#provider];
+    const { account } = this;
+    if (!this.#knows({ headers })) {
+      send(response, dialect.failure(401, 'unauthorized', `not the key of ${QUOTED_EMAIL}`));
+    } else if (typeof account === 'number') {
+      send(response, dialect.failure(account, 'scripted', `for ${QUOTED_EMAIL}`));
+    } else if (isMisbehaviour(account)) misbehave(account, response);
+    else send(response, { status: 200, body: stripeAccount(account) });
+  }
+
+  /** Apart from the other lists as well. A restricted key without the right is answered 403 (docs.stripe.com/api/errors). */
+  #serveEvents({ headers }: IncomingMessage, response: ServerResponse, query: ApiRequest['query']): void {
+    const dialect = DIALECTS[this.#provider];
+    const { events } = this;
+    if (headers.authorization !== dialect.authorization(this.#apiKey)) {
+      send(response, dialect.failure(401, 'unauthorized', `not the key of ${QUOTED_EMAIL}`));
+    } else if (typeof events === 'number') {
+      send(response, dialect.failure(events, 'scripted', `for ${QUOTED_EMAIL}`));
+    } else send(response, answerStripeEvents(query, events));
   }
 
   #newestFirst(kind: Kind): JsonObject[] {
@@ -160,6 +207,13 @@ function send(response: ServerResponse, { status, body }: Reply, headers: Record
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(JSON.stringify(body));
 }
+
+/** docs.stripe.com/api/accounts/retrieve, without an id: of the account that the key is of. */
+const ACCOUNT_PATHS: Readonly<Partial<Record<ServedProvider, string>>> = { stripe: '/v1/account' };
+
+const MISBEHAVIOURS = ['hang', 'cut', 'half', 'html', 'other'] as const;
+const isMisbehaviour = (what: string): what is (typeof MISBEHAVIOURS)[number] =>
+  MISBEHAVIOURS.some((one) => one === what);
 
 function misbehave(what: Exclude<Misbehaviour, number>, response: ServerResponse): void {
   switch (what) {

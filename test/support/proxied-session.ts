@@ -32,7 +32,7 @@ export interface SessionOptions {
   readonly ended: () => void;
 }
 
-/** One connection. Each direction is a loop that reads no further than it may write, so that to hold is to wait. */
+/** One connection. Each direction is a loop that reads only what it may pass on, so that a statement is held by waiting. */
 export class ProxiedSession {
   frozen: Promise<void> | null = null;
   readonly #client: Socket;
@@ -46,7 +46,7 @@ export class ProxiedSession {
   /** The messages of the statement that is being received, and its text. */
   readonly #unit: Buffer[] = [];
   #sql = '';
-  /** What the server answered and the client has not got yet. */
+  /** What the server has answered and the client has not received yet. */
   readonly #reply: Buffer[] = [];
   #isEnded = false;
 
@@ -60,7 +60,7 @@ export class ProxiedSession {
   run(): void {
     for (const socket of [this.#client, this.#upstream]) {
       socket.setNoDelay(true);
-      // The loops end with their sockets; what ended them does not matter here.
+      // The loops end with their sockets, for whatever reason.
       socket.on('error', () => {});
     }
     this.#pump(this.#client, (messages) => this.#fromClient(messages));
@@ -165,7 +165,7 @@ export class ProxiedSession {
       const strike = this.#owed.shift() ?? null;
       if (strike !== null && (await strike()) === 'cut') return this.end();
     }
-    // The reply that a fault waits for is not let out by halves.
+    // A reply that a fault waits for is held as a whole.
     const isWithheld = this.#owed[0] !== undefined && this.#owed[0] !== null;
     if (this.#reply.length > 0 && !isWithheld) await this.#send(this.#client, Buffer.concat(this.#reply.splice(0)));
   }

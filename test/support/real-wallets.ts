@@ -4,12 +4,14 @@ import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { readWallets } from '../../src/ledger/store.ts';
 import { type Answer, startTestApp, type TestApp } from './app.ts';
-import { startInbox, type TestInbox } from './inbox.ts';
+import { startInbox, type TestInbox, testSource } from './inbox.ts';
 import { expectBooksToAgree, MERCHANT } from './ledger.ts';
 import { signStripe } from './signing.ts';
-import type { EntryRequest, ModelEvent, ModelOutcome, WalletModel } from './wallet-model.ts';
+import type { EntryRequest, ModelEvent, ModelResult, WalletModel } from './wallet-model.ts';
 
 const WAIT_SECONDS = 900;
+/** Sells orders unless a payment says otherwise, so that early refunds are credited. */
+const SHOP = testSource('stripe', { defaultPurpose: 'order' });
 
 /** The service that a {@link WalletModel} is compared with: the web process, and the application of events on demand. */
 export class RealWallets {
@@ -27,7 +29,10 @@ export class RealWallets {
 
   static async start(): Promise<RealWallets> {
     const app = await startTestApp();
-    return new RealWallets(app, await startInbox(app.database, { works: false, waitSeconds: WAIT_SECONDS }));
+    return new RealWallets(
+      app,
+      await startInbox(app.database, { sources: [SHOP], works: false, waitSeconds: WAIT_SECONDS }),
+    );
   }
 
   async close(): Promise<void> {
@@ -40,7 +45,7 @@ export class RealWallets {
     this.#waitsOver += 1;
   }
 
-  async post({ customerId, ...request }: EntryRequest): Promise<ModelOutcome> {
+  async post({ customerId, ...request }: EntryRequest): Promise<ModelResult> {
     const answer = await this.app.call('POST', `/customers/${customerId}/wallets/ledger-entries`, bodyOf(request));
     const { code, balance } = answer.body;
     if (answer.status === 200) return { kind: 'created', balance };
@@ -48,7 +53,7 @@ export class RealWallets {
     return outcomeOf(code, answer.body);
   }
 
-  async postBatch(requests: readonly EntryRequest[]): Promise<readonly ModelOutcome[]> {
+  async postBatch(requests: readonly EntryRequest[]): Promise<readonly ModelResult[]> {
     const entries = requests.map(({ customerId, ...request }) => ({ customer_id: customerId, ...bodyOf(request) }));
     const { status, body } = await this.app.call('POST', '/ledger-entries/batch', { entries });
     expect(status).toBe(200);
@@ -78,11 +83,7 @@ export class RealWallets {
   async expectSame(model: WalletModel, writes: 'requests' | 'events'): Promise<void> {
     const { pool } = this.app.database;
     const { customers } = model;
-    const wallets = await readWallets(
-      autocommit(pool),
-      customers.map(() => MERCHANT),
-      customers,
-    );
+    const wallets = await readWallets(autocommit(pool), MERCHANT, customers);
     const versions = new Map(wallets.map((wallet) => [`${wallet.customerId} ${wallet.currency}`, wallet.version]));
     const balances = wallets.map((wallet) => [`${wallet.customerId} ${wallet.currency}`, wallet.balance]);
     expect(Object.fromEntries(balances)).toEqual(
@@ -132,7 +133,7 @@ function bodyOf({ amount, currency, isCredit, key }: Omit<EntryRequest, 'custome
   return { amount, currency, entry_type: isCredit ? 'credit' : 'debit', idempotency_key: key };
 }
 
-function outcomeOf(code: string, { entry, available, required, shortfall }: Answer['body']): ModelOutcome {
+function outcomeOf(code: string, { entry, available, required, shortfall }: Answer['body']): ModelResult {
   if (code === 'IDEMPOTENCY_KEY_EXISTS') return { kind: 'repeated', balance: entry.after_balance, seq: entry.seq };
   return available === undefined ? { kind: code } : { kind: code, details: { available, required, shortfall } };
 }

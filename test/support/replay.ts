@@ -31,7 +31,7 @@ export function commandsOf<Model extends object, Real>(
 
 /**
  * `fc.assert` for a property of commands.
- * @throws if it fails, with a line that says how to repeat exactly that
+ * @throws {Error} if it fails, with a line that says how to repeat exactly that
  */
 export async function assertCommands<Drawn>(
   property: fc.IAsyncProperty<Drawn>,

@@ -3,6 +3,7 @@ import {
   LEMONSQUEEZY_API_KEY,
   PADDLE_API_KEY,
   POLAR_ACCESS_TOKEN,
+  polarDispute,
   startLemonSqueezyApi,
   startPaddleApi,
   startPolarApi,
@@ -86,6 +87,9 @@ function startPolar() {
   return startPolarApi({
     orders: [madeNow(polarOrderPaid({ paymentId }))],
     refunds: [madeNow(polarRefund({ paymentId, refundId }))],
+    disputes: [
+      polarDispute('5b1c9f0e-6d1a-4f6e-9a43-3f4e8d000003', paymentId, { created_at: new Date().toISOString() }),
+    ],
   });
 }
 

@@ -158,7 +158,7 @@ export function polarRefund({ type = 'created', paymentId, refundId, ...rest }: 
   });
 }
 
-export interface LemonSqueezyResource {
+interface LemonSqueezyResource {
   /** The number of the order or invoice, without the prefix of our payment id. */
   readonly resourceId?: string;
   /** Minor units, tax included. */

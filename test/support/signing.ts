@@ -114,6 +114,9 @@ export function stripeRefund({ type = 'created', paymentId, refundId, ...rest }:
   });
 }
 
+/** A minute after the last of the documented events of a dispute. */
+const WON_AT_SECONDS = 1_793_188_884;
+
 export interface StripeDispute extends StripeEnvelope {
   readonly type?: 'created' | 'updated' | 'funds_withdrawn' | 'funds_reinstated' | 'closed';
   readonly paymentId: string | null;
@@ -123,8 +126,11 @@ export interface StripeDispute extends StripeEnvelope {
   readonly status?: string;
 }
 
+/** A dispute is won after everything else that happens in it, unless said otherwise. */
 export function stripeDispute({ type = 'created', paymentId, disputeId, ...rest }: StripeDispute): string {
-  return stripeEvent(`charge.dispute.${type}`, rest, {
+  const createdSeconds = rest.createdSeconds ?? (rest.status === 'won' ? WON_AT_SECONDS : undefined);
+  const envelope = createdSeconds === undefined ? rest : { ...rest, createdSeconds };
+  return stripeEvent(`charge.dispute.${type}`, envelope, {
     id: disputeId ?? newProviderId('du'),
     payment_intent: paymentId,
     amount: rest.amount,
@@ -133,7 +139,7 @@ export function stripeDispute({ type = 'created', paymentId, disputeId, ...rest 
   });
 }
 
-export interface ProviderCustomerInput {
+interface ProviderCustomerInput {
   readonly id?: string;
   readonly email?: string;
   readonly name?: string;
@@ -154,6 +160,7 @@ export interface DodoPayment {
   readonly paymentId?: string;
   /** Minor units, tax included. */
   readonly amount?: number;
+  readonly subscriptionId?: string | null;
   readonly currency?: string;
   readonly customer?: ProviderCustomerInput;
   readonly metadata?: Readonly<Record<string, string | number | boolean>>;
@@ -167,6 +174,7 @@ export function dodoPayment({ type = 'succeeded', paymentId, amount = 5000, ...r
     currency: rest.currency,
     metadata: rest.metadata,
     is_update_payment_method: rest.isUpdatePaymentMethod,
+    subscription_id: rest.subscriptionId,
   };
   return dodoEvent(`payment.${type}`, data, rest.customer);
 }
@@ -203,10 +211,12 @@ export interface DodoDispute {
   /** Dodo sends disputed amounts as text. */
   readonly amount?: string;
   readonly currency?: string;
+  readonly stage?: 'pre_dispute' | 'dispute' | 'pre_arbitration';
 }
 
-export function dodoDispute({ type = 'opened', paymentId, disputeId, amount, currency }: DodoDispute): string {
-  const data = { payment_id: paymentId, dispute_id: disputeId ?? newProviderId('dis'), amount, currency };
+export function dodoDispute({ type = 'opened', paymentId, disputeId, stage, ...money }: DodoDispute): string {
+  const id = disputeId ?? newProviderId('dis');
+  const data = { payment_id: paymentId, dispute_id: id, dispute_stage: stage, ...money };
   return dodoEvent(`dispute.${type}`, data, undefined);
 }
 
@@ -294,7 +304,8 @@ export interface RazorpayDispute {
 
 export function razorpayDispute({ type = 'created', paymentId, disputeId, ...rest }: RazorpayDispute): string {
   const { createdSeconds, ...values } = rest;
-  const dispute = { id: disputeId ?? newProviderId('disp'), payment_id: paymentId, ...values };
+  const deducted = type === 'lost' && values.amount !== undefined ? { amount_deducted: values.amount } : {};
+  const dispute = { id: disputeId ?? newProviderId('disp'), payment_id: paymentId, ...deducted, ...values };
   const payment = { id: paymentId, currency: values.currency };
   return razorpayEvent(`payment.dispute.${type}`, createdSeconds, { dispute, payment });
 }

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 const HOLD = 'mount -t tmpfs -o "size=$2" tmpfs "$1" && echo mounted && cat > /dev/null; umount -l "$1" 2> /dev/null';
 
 /**
- * A disk of a few megabytes in memory, which really is full when it is full. Root mounts it for all to see; an ordinary
- * user mounts it in a namespace of its own, and reaches it through the process that holds that.
+ * A real disk of a few megabytes in memory. Root mounts it for all processes; an ordinary user mounts it in a namespace of its
+ * own, and reaches it through the process that holds this namespace.
  */
 export class SmallDisk {
   readonly path: string;
@@ -21,7 +21,7 @@ export class SmallDisk {
 
   /**
    * Mounts it on a new folder, for the account `uid` to write to. Linux alone.
-   * @throws if this machine lets nobody mount
+   * @throws {Error} if this machine lets nobody mount
    */
   static async mount(folder: string, sizeMb: number, uid: number): Promise<SmallDisk> {
     await mkdir(folder);

@@ -8,7 +8,7 @@ export type { Fault, FaultRule, ProxiedStatement } from './proxied-session.ts';
 export interface ArmedFault {
   /** The statement that was hit, or null as long as none was. */
   readonly hit: ProxiedStatement | null;
-  /** How many of the statements that count have passed here so far. */
+  /** How many statements of those that count have passed so far. */
   readonly counted: number;
   disarm(): void;
 }
@@ -134,12 +134,18 @@ export class StatementProxy {
   }
 }
 
-/** Runs an operation with the fault at hand; says what it came to, and what the fault hit: null if it hit nothing. */
+/** Runs an operation under the fault. @returns its result, and the statement that the fault hit; null if it hit none */
 export type UnderFault = <T>(operation: () => Promise<T>) => Promise<{ result: T; hit: ProxiedStatement | null }>;
 
+/** Every statement; or, where a test has many alike, every `step`-th from the statement `first` on. */
+interface Points {
+  readonly first: number;
+  readonly step: number;
+}
+
 /**
- * Makes one attempt after another, with `fault` at the first statement of what the attempt does under it, then at the
- * second, and so on, until that ends without the fault having struck.
+ * Makes one attempt after another: the first with `fault` at its first statement, the next at its second, and so on, until an
+ * attempt ends that the fault did not hit.
  * @returns the statements that were hit, in order
  */
 export async function atEveryStatement(
@@ -147,20 +153,21 @@ export async function atEveryStatement(
   fault: Fault,
   counts: (statement: ProxiedStatement) => boolean,
   attempt: (underFault: UnderFault) => Promise<void>,
+  { first, step }: Points = { first: 1, step: 1 },
 ): Promise<readonly ProxiedStatement[]> {
   const hits: ProxiedStatement[] = [];
-  for (;;) {
+  for (let point = first; ; point += step) {
     let hit: ProxiedStatement | null = null;
     try {
       await attempt(async (operation) => {
-        const armed = proxy.arm(hits.length + 1, fault, counts);
+        const armed = proxy.arm(point, fault, counts);
         const result = await operation().finally(armed.disarm);
         hit = armed.hit;
         return { result, hit };
       });
     } catch (error) {
       const { sql } = hit ?? { sql: 'none' };
-      throw new Error(`with the fault ${fault.when} statement ${hits.length + 1}: ${sql.trim()}`, { cause: error });
+      throw new Error(`with the fault ${fault.when} statement ${point}: ${sql.trim()}`, { cause: error });
     }
     if (hit === null) return hits;
     hits.push(hit);

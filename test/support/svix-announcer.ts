@@ -12,7 +12,7 @@ import type { TestDatabase } from './database.ts';
 import { MERCHANT } from './ledger.ts';
 import { SVIX_TOKEN, type SvixServer } from './svix-server.ts';
 
-/** Where no database says which installation this is. */
+/** The id of the installation, for tests without a database that has one. */
 export const svixIdentityOf = async (merchantId: string) =>
   applicationIdentity(`ins_${'0'.repeat(32)}`, merchantId, 'Default merchant');
 
@@ -43,7 +43,7 @@ export function newAnnouncer(
     identityOf: identitiesFrom(pool),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
-  return { pool, publisher: new SvixPublisher(account, systemClock, logger), logger, maxSeconds: 40 };
+  return { pool, publisher: new SvixPublisher({ account, clock: systemClock, logger }), logger, maxSeconds: 40 };
 }
 
 /** The announcing part of a worker, on a queue of its own. */
@@ -67,7 +67,7 @@ export async function startAnnouncer(database: TestDatabase, svix: SvixServer, o
   };
 }
 
-/** Svix has told of each of the customers' versions once, by messages that it sent once each. */
+/** Expects that Svix told of each version of the customers' wallets once, by messages that it sent once each. */
 export function expectEachOnce(
   svix: SvixServer,
   versions: readonly (readonly [customerId: string, version: number])[],

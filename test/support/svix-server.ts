@@ -80,8 +80,8 @@ export class SvixServer {
   /** Asked for every call that no script is for; null lets it be answered well. */
   decide: (call: SvixRequest) => ScriptedAnswer | null = () => null;
   /**
-   * What a request by the SDK or an answer of ours had against Svix's published description. {@link close} fails if there
-   * is anything, so that no test passes with a request that Svix does not know.
+   * What a request of ours, by the SDK or without it, or an answer of the double has against Svix's published description.
+   * {@link close} fails if there is anything, so that no test passes with a request that Svix does not know.
    */
   readonly breaches: string[] = [];
   readonly #world: SvixWorld = {
@@ -159,7 +159,7 @@ export class SvixServer {
     return [...(this.ofMerchant(merchantId)?.messages.values() ?? [])].map(({ payload }) => payload);
   }
 
-  /** @throws if Svix's description does not have what was asked or answered */
+  /** @throws {Error} if Svix's description does not have what was asked or answered */
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await this.worker.close();
@@ -188,18 +188,18 @@ export class SvixServer {
   /** The request, noted; null if there is no such route. */
   #read(request: IncomingMessage, text: string): Arrived | null {
     const { headers, method = '', url: path = '/' } = request;
-    const isOfSdk = headers['user-agent']?.startsWith('svix-libs/') ?? false;
+    const isMarkedAs = /^(?:svix-libs|Chokin-Webhooks)\//.test(headers['user-agent'] ?? '');
     const url = new URL(path, 'http://svix');
     const route = ROUTES.find(([, routeMethod, pattern]) => routeMethod === method && pattern.test(url.pathname));
     if (route === undefined) {
-      if (isOfSdk)
+      if (isMarkedAs)
         this.breaches.push(`${method} ${url.pathname}: the description, or svix/contract.ts, has no such route`);
       return null;
     }
     const [operation, , pattern] = route;
     const params = (pattern.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent);
     const raw = { operation, params, search: url.searchParams, headers, text };
-    if (isOfSdk) this.#note(operation, breachesOfRequest(raw));
+    if (isMarkedAs) this.#note(operation, breachesOfRequest(raw));
     const key = headers['idempotency-key'];
     const call: SvixRequest = {
       operation,

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * Resolves with the first value of `probe` that is not null, undefined or false; asks again shortly until then.
- * @throws after `deadlineMs`, naming what was waited for
+ * @throws {Error} after `deadlineMs`, naming what was waited for
  */
 export async function eventually<T>(
   what: string,
@@ -19,9 +19,9 @@ export async function eventually<T>(
 }
 
 /**
- * Waits until a batch of postings stands in the middle of its transaction, at the lock of its wallets. The announcer waits
- * for the same rows when a wallet is held, so the statement is asked for, not just any wait. To be asked outside of a
- * transaction: within one, Postgres shows the same picture of its activity again and again.
+ * Waits until a batch of postings waits in the middle of its transaction for the lock of its wallets. The announcer may wait for
+ * the same rows, so this looks for the statement and not for any wait. Call it outside of a transaction, since inside one
+ * Postgres always shows the same picture of its activity.
  */
 export async function postingsToWait(db: { query(text: string): Promise<{ rowCount: number | null }> }): Promise<void> {
   await eventually('a batch of postings to wait for its wallets', async () => {

@@ -6,7 +6,7 @@ import { stripeDispute, stripePayment, stripeRefund } from './signing.ts';
 import type { EntryRequest, ModelPayment, News, PaymentPlan, WalletModel } from './wallet-model.ts';
 
 /** What may happen to wallets, done to a {@link WalletModel} and to the service and compared after each step. */
-export type WalletCommand = fc.AsyncCommand<WalletModel, RealWallets>;
+type WalletCommand = fc.AsyncCommand<WalletModel, RealWallets>;
 
 /** `arbitrary` draws the command's input, which is what a failure shows. */
 function command<Input>(
@@ -22,7 +22,7 @@ function command<Input>(
   }));
 }
 
-/** The one at `index`, counted round and round. */
+/** The item at `index`, which begins again at the first after the last. */
 function pick<T>(list: readonly T[], index: number): T {
   const one = list[index % list.length];
   if (one === undefined) throw new Error('nothing to pick from');
@@ -85,7 +85,7 @@ const repeatRequest = command(
   ({ requests }) => requests.length > 0,
 );
 
-/** Of one of the payments, news that the provider makes an event of. */
+/** News of one of the payments, of which the provider makes an event. */
 function news<State extends News['state']>(
   name: string,
   states: readonly State[],
@@ -109,7 +109,18 @@ const payment = news('payment', ['succeeded', 'succeeded', 'pending', 'failed'],
   const granted = grants === null ? {} : { wallet_credit_amount: String(grants) };
   const metadata = { wallet_customer_id: customerId, wallet_purpose: purpose, ...granted };
   const type = TYPE_OF_PAYMENT[state];
-  const body = stripePayment({ type, paymentId, eventId, amount, currency: 'usd', customer: null, metadata });
+  // A try that failed after the payment succeeded would contradict it; this one was made before.
+  const earlier = state === 'succeeded' ? {} : { createdSeconds: 1_793_188_700 };
+  const body = stripePayment({
+    type,
+    paymentId,
+    eventId,
+    amount,
+    currency: 'usd',
+    customer: null,
+    metadata,
+    ...earlier,
+  });
   return { news: { kind: 'payment', state }, body };
 });
 
@@ -148,7 +159,7 @@ const repeatEvent = command(
   ({ events }) => events.length > 0,
 );
 
-/** Looks again at a payment's events of this kind, one after another, as long as they are of it when their turn comes. */
+/** Replays the payment's events of this kind, one after another, as long as they are still of this kind. */
 async function again(
   { events }: Pick<ModelPayment, 'events'>,
   kind: 'waiting' | 'parked',
@@ -200,7 +211,18 @@ export type DrawnPayment = typeof plan extends fc.Arbitrary<infer Drawn> ? Drawn
 export const twoPayments: fc.Arbitrary<readonly DrawnPayment[]> = fc.tuple(plan, plan);
 
 /** The payment of one of the customers or of nobody. */
-export function paymentOf({ who, refundsWho, ...rest }: DrawnPayment, customers: readonly string[]): PaymentPlan {
+export function paymentOf(
+  { who, refundsWho, grants: drawn, ...rest }: DrawnPayment,
+  customers: readonly string[],
+): PaymentPlan {
   const all = [...customers, NOBODY];
-  return { ...rest, paymentId: newId('pi'), customerId: pick(all, who), refundsName: pick(all, refundsWho ?? who) };
+  // At most what MAX_BONUS_RATIO allows. For a payment of amount zero any credit amount grants nothing.
+  const grants = drawn === null || rest.paid === 0 ? drawn : Math.min(drawn, 2 * rest.paid);
+  return {
+    ...rest,
+    grants,
+    paymentId: newId('pi'),
+    customerId: pick(all, who),
+    refundsName: pick(all, refundsWho ?? who),
+  };
 }

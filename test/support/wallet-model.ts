@@ -1,6 +1,6 @@
 /**
- * What a wallet service must do, as simply as it can be said: a few maps, no database, one thing after another. It is
- * written from the README of the ledger and the table of payments, not from their code.
+ * What a wallet service must do, as simply as possible: a few maps, no database, one thing after another. It is written from
+ * the README of the ledger and from the table in docs/payments.md, not from the code.
  */
 
 export interface EntryRequest {
@@ -11,8 +11,8 @@ export interface EntryRequest {
   readonly key: string | null;
 }
 
-/** What becomes of a request; `kind` is `created`, `repeated` or the code of the refusal. */
-export interface ModelOutcome {
+/** The result of a request; `kind` is `created`, `repeated` or the code of the refusal. */
+export interface ModelResult {
   readonly kind: string;
   /** What the wallet held after the entry. */
   readonly balance?: number;
@@ -23,9 +23,9 @@ export interface ModelOutcome {
 
 export interface PaymentPlan {
   readonly paymentId: string;
-  /** Whom it names. */
+  /** The customer that it names. */
   readonly customerId: string;
-  /** Whom its refunds name: the same, unless somebody made a mistake. */
+  /** The customer that its refunds name: the same, unless somebody made a mistake. */
   readonly refundsName: string;
   readonly purpose: 'topup' | 'order' | 'none';
   readonly paid: number;
@@ -52,7 +52,7 @@ export interface ModelEvent {
   /** Empty until it is looked at. */
   verdict: string;
   waitingSince: number | null;
-  /** Whom a person gave it to. */
+  /** The customer to whom a person gave it. */
   assignedTo: string | null;
 }
 
@@ -71,7 +71,9 @@ export class ModelPayment {
   /** What it has changed the wallet by. */
   posted = 0;
   readonly events: ModelEvent[] = [];
-  readonly #parts = new Map<string, { readonly isRefund: boolean; readonly amount: number; state: PartState }>();
+  /** News of the payment itself is parked, so its refunds do not count as an order's. */
+  isHeardOf = false;
+  #parts = new Map<string, { readonly isRefund: boolean; readonly amount: number; state: PartState }>();
 
   constructor(plan: PaymentPlan) {
     this.plan = plan;
@@ -88,6 +90,20 @@ export class ModelPayment {
     this.#parts.set(partId, part);
   }
 
+  knows(partId: string): boolean {
+    return this.#parts.has(partId);
+  }
+
+  /** @returns a function that brings this state back, since an event that is parked or waits must change nothing */
+  remember(): () => void {
+    const { state, customerId, hasWaited } = this;
+    const parts = new Map([...this.#parts].map(([id, part]) => [id, { ...part }]));
+    return () => {
+      Object.assign(this, { state, customerId, hasWaited });
+      this.#parts = parts;
+    };
+  }
+
   #sum(wanted: 'refunds' | 'all'): number {
     const counts = [...this.#parts.values()].filter(({ isRefund, state }) =>
       isRefund ? state === 'succeeded' : wanted === 'all' && state === 'lost',
@@ -99,14 +115,15 @@ export class ModelPayment {
   get due(): { readonly target: number; readonly isMoney: boolean } {
     const { purpose, paid, grants } = this.plan;
     const refunds = this.#sum('refunds');
-    if (this.state === 'unknown') {
+    // A first try that failed does not undo what a refund gave: it was evidently paid.
+    if (this.state !== 'succeeded') {
       const target = this.hasWaited ? refunds : 0;
       return { target, isMoney: target > 0 };
     }
-    if (this.state !== 'succeeded' || paid === 0 || purpose === 'none') return { target: 0, isMoney: false };
+    if (paid === 0 || purpose === 'none') return { target: 0, isMoney: false };
     if (purpose === 'order') return { target: Math.min(paid, refunds), isMoney: refunds > 0 };
     const granted = grants ?? paid;
-    // Small enough here for a product to be exact.
+    // The amounts of the model are small, so the product is exact.
     return { target: granted - Math.floor((granted * Math.min(paid, this.#sum('all'))) / paid), isMoney: true };
   }
 }
@@ -139,7 +156,7 @@ export class WalletModel {
   }
 
   /** A request of the merchant. */
-  post(request: EntryRequest): ModelOutcome {
+  post(request: EntryRequest): ModelResult {
     const { customerId, currency, amount, isCredit, key } = request;
     const before = key === null ? undefined : this.#carriedOut.get(`${customerId} ${key}`);
     if (before !== undefined) {
@@ -183,25 +200,39 @@ export class WalletModel {
 
   #verdictOn(event: ModelEvent): string {
     const { payment, news } = event;
+    const forget = payment.remember();
+    const verdict = this.#judge(event);
+    if (verdict !== 'applied') forget();
+    if (verdict.startsWith('parked') && news.kind === 'payment') payment.isHeardOf = true;
+    return verdict;
+  }
+
+  #judge(event: ModelEvent): string {
+    const { payment, news } = event;
     const { kind, state } = news;
     const isPaid = kind === 'payment' && state === 'succeeded';
     if (isPaid && payment.customerId !== null && payment.customerId !== payment.plan.customerId) {
       return 'parked: customer_mismatch';
     }
-    payment.tell(news);
     const isPatient = event.waitingSince === null || event.waitingSince === this.now;
-    const needsPayment = (kind === 'refund' && state === 'succeeded') || (kind === 'dispute' && state === 'lost');
-    const isEarly = needsPayment && payment.state !== 'succeeded';
+    const isEarly = payment.state !== 'succeeded' && (kind === 'refund' || (kind === 'dispute' && state === 'lost'));
+    // The shop sells orders.
+    const isOrders =
+      kind === 'refund' &&
+      ((payment.hasWaited && payment.knows(news.partId)) || (payment.state === 'unknown' && !payment.isHeardOf));
+    payment.tell(news);
     if (isEarly && isPatient) return 'waiting';
-    if (isEarly && (kind === 'dispute' || payment.state !== 'unknown')) return 'parked: unknown_payment';
+    if (isEarly && !isOrders) return 'parked: unknown_payment';
     if (isEarly) payment.hasWaited = true;
     const isAsked = isPaid
       ? payment.plan.purpose !== 'none' && payment.plan.paid > 0
-      : kind === 'refund' && needsPayment && !isPatient;
+      : kind === 'refund' && state === 'succeeded' && !isPatient;
     const whose = event.assignedTo ?? (kind === 'refund' ? payment.plan.refundsName : payment.plan.customerId);
     const isKnown = this.customers.includes(whose);
     if (isAsked && isKnown) payment.customerId ??= whose;
-    return this.#settle(payment) ? 'applied' : `parked: ${isAsked && !isKnown ? 'unknown_customer' : 'no_customer'}`;
+    if (this.#settle(payment)) return 'applied';
+    if (isAsked && !isKnown) return 'parked: unknown_customer';
+    return isEarly ? 'parked: unknown_payment' : 'parked: no_customer';
   }
 
   /** @returns false if there is money, or will be, and it is not known whose */

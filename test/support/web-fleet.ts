@@ -17,8 +17,8 @@ export interface FleetRequest {
 }
 
 /**
- * Web processes side by side on a rig's database, which they reach directly. No balancer stands before them: the caller
- * says which of them is asked, by any whole number, so that races between processes are the test's own choice.
+ * Web processes side by side on the database of a rig, which they reach directly. There is no load balancer: the caller chooses
+ * the process by a whole number, so that a test decides which processes race.
  */
 export class WebFleet {
   readonly #rig: FaultRig;
@@ -75,7 +75,7 @@ export class WebFleet {
     await pool.destroy();
   }
 
-  /** Asks all of them to stop; each must do so of its own accord, which one that crashed before cannot. */
+  /** Asks all of them to stop. Each must end by itself with success, so a process that crashed before fails here. */
   async close(): Promise<void> {
     const members = this.#members.splice(0);
     const exits = await Promise.all(members.map(({ process }) => process.end('SIGTERM')));

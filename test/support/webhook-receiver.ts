@@ -51,7 +51,7 @@ export class WebhookReceiver {
     return this.received.map(({ body }) => JSON.parse(body));
   }
 
-  /** Verifies a request with Svix's own verifier. @throws if the signature is not one of `secret` */
+  /** Verifies a request with Svix's own verifier. @throws {Error} if the signature is not one of `secret` */
   verify({ body, headers }: ReceivedWebhook, secret: string): void {
     const texts = Object.entries(headers).map(([name, value]) => [name, String(value)]);
     new Webhook(secret).verify(body, Object.fromEntries(texts));

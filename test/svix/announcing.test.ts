@@ -38,7 +38,7 @@ describe.each(svixesUnderTest())('through $name', ({ start }) => {
     const identityOf = identitiesFrom(pool);
     application = (await identityOf('bus_default')).uid;
     const options = { token: new Secret(svix.token), serverUrl: svix.url, clock: systemClock, identityOf };
-    publisher = new SvixPublisher(new SvixAccount(options), systemClock, logger);
+    publisher = new SvixPublisher({ account: new SvixAccount(options), clock: systemClock, logger });
   });
   afterAll(async () => {
     for (const uid of [application, singleUid(application)]) await svix.request('DELETE', `/app/${uid}`);

@@ -113,11 +113,17 @@ describe('a test with a request that Svix does not describe', () => {
       clock: systemClock,
       identityOf: svixIdentityOf,
     });
-    const message = { eventId: 'whm_1', eventType: 'wallet.created', payload: { id: 'whm_1' } };
-    const sent = await account.call('bus_default', (svix, application) => svix.message.create(application, message));
-    expect(sent).toMatchObject({ ok: true });
+    const post = (payload: string) =>
+      account.call('bus_default', (svix, application) =>
+        svix.postMessage(application, { messageId: 'whm_1', eventType: 'wallet.created', payload }),
+      );
+    expect(await post('{"id":"whm_1"}')).toMatchObject({ ok: true });
     expect(server.requests.length).toBeGreaterThan(5);
     expect(server.breaches).toEqual([]);
+    // Messages go without the SDK, and are judged as well.
+    await post('[]');
+    await expect(server.close()).rejects.toThrow('body: payload');
+    server.breaches.length = 0;
   });
 });
 

@@ -8,6 +8,7 @@ import { Receiver } from '../../src/inbox/receive.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { UNOBSERVED } from '../../src/telemetry/observe.ts';
 import { startTracing, type Tracing } from '../../src/telemetry/tracing.ts';
 import { startTestWorker } from '../support/admin.ts';
 import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
@@ -197,7 +198,7 @@ describe('the parts', () => {
   it('link the span of a batch with the trace of each of its events, and say when nothing came of it', async () => {
     const tracing = await connect();
     const inbox = await startInbox(database, { works: false });
-    const services = { ...inbox.services, tracing };
+    const services = { ...inbox.services, observe: { ...UNOBSERVED, tracing } };
     const receiver = new Receiver(services);
     for (const customer of ['cus_a', 'cus_b']) {
       const body = stripePaymentSucceeded({ amount: 5, metadata: { wallet_customer_id: customer } });
@@ -236,10 +237,11 @@ describe('the parts', () => {
     const inbox = await startInbox(database, { works: false });
     const { pool, boss, clock } = inbox.services;
     const config = { SVIX_TOKEN: new Secret(SVIX_TOKEN), SVIX_SERVER_URL: server.url, ALLOW_PRIVATE_ENDPOINTS: false };
-    const { publisher, close } = createOutgoing({ config, pool, boss, clock, logger, box: BOX, tracing });
+    const observe = { ...UNOBSERVED, tracing };
+    const { publisher, close } = createOutgoing({ config, pool, boss, clock, logger, box: BOX, observe });
     const before = collector.spans.length;
     server.script('message.create', { status: 503 });
-    await announce({ pool, publisher, logger, maxSeconds: 10, tracing });
+    await announce({ pool, publisher, logger, maxSeconds: 10, observe });
     await tracing.close();
     await close();
     await inbox.stop();
@@ -268,7 +270,7 @@ describe('a collector', () => {
         const tracing = await startTracing(loadConfig(), createLogger('silent', 'test'));
         const { cache } = createRequire(import.meta.url);
         const loaded = Object.keys(cache).filter((name) => /@opentelemetry.(sdk|exporter|otlp)/.test(name)).length;
-        console.log(JSON.stringify({ isOn: tracing !== null, loaded: loaded > 0 }));
+        console.log(JSON.stringify({ isOn: tracing.isOn, loaded: loaded > 0 }));
         process.exit();`;
       const env = { PATH: process.env.PATH, ...environment };
       const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: ROOT, env });
@@ -285,8 +287,8 @@ describe('a collector', () => {
     const url = `${collector.url}/v1/traces`;
     const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: url, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' };
     const tracing = await startTracing(loadConfig(environment), logger);
-    tracing?.start('alone').end({ 'chokin.outcome': 'sent' });
-    await tracing?.close();
+    tracing.start('alone').end({ 'chokin.outcome': 'sent' });
+    await tracing.close();
     expect(collector.named('alone')).toMatchObject([{ service: 'chokin', attributes: { 'chokin.outcome': 'sent' } }]);
   });
 
@@ -294,7 +296,7 @@ describe('a collector', () => {
     const lines: string[] = [];
     const toLines = createLogger('info', 'test', { write: (line) => void lines.push(line) });
     const away = await startTracing(loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' }), toLines);
-    away?.start('lost').end();
+    away.start('lost').end();
     const silent = await OtlpReceiver.start();
     silent.hangs = true;
     const app = await startTestApp({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: silent.url } });
@@ -305,7 +307,7 @@ describe('a collector', () => {
     }
     await eventually('the collector to be asked', () => silent.requests > 0);
     const startedMs = performance.now();
-    await Promise.all([app.close(), away?.close()]);
+    await Promise.all([app.close(), away.close()]);
     expect(performance.now() - startedMs).toBeLessThan(5_000);
     await eventually('a line in the log', () => lines.some((line) => line.includes('traces could not be sent')));
     expect(lines).toHaveLength(1);

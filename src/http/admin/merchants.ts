@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
 import { createMerchant, findMerchant, suspendMerchant } from '../../merchants/administration.ts';
-import { listMerchants, type Merchant } from '../../merchants/merchant-store.ts';
-import { itemsOf, pageOf, paging, text, timestamp } from '../../views/fields.ts';
+import { listMerchants } from '../../merchants/merchant-store.ts';
+import { itemsOf, pageOf, paging, text } from '../../views/fields.ts';
+import { merchantResponse, merchantShape } from '../../views/merchant.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
 
 const merchantId = z
@@ -13,26 +14,6 @@ const mode = z.enum(['test', 'live'], { error: 'wants test or live' });
 /** Whose something is, in every address of the operator's. */
 export const merchantParams = z.strictObject({ merchant_id: merchantId });
 
-const merchantShape = z
-  .strictObject({
-    merchant_id: z.string(),
-    name: z.string(),
-    mode,
-    suspended_at: timestamp.nullable().meta({ description: 'Null unless its keys are refused for now.' }),
-    created_at: timestamp,
-  })
-  .meta({ id: 'Merchant' });
-
-export function merchantResponse(one: Merchant): z.output<typeof merchantShape> {
-  return {
-    merchant_id: one.merchantId,
-    name: one.name,
-    mode: one.mode,
-    suspended_at: one.suspendedAt?.toISOString() ?? null,
-    created_at: one.createdAt.toISOString(),
-  };
-}
-
 const tag = 'Administration';
 const path = '/admin/merchants';
 const response = { description: 'The merchant.', schema: merchantShape };
@@ -41,12 +22,15 @@ const create = adminRoute({
   method: 'post',
   path,
   tag,
-  summary: 'Create a merchant; its mode is for good, since its wallets hold play money or real money',
-  body: z.strictObject({
-    merchant_id: merchantId.nullish().meta({ description: 'An id of your own; a new one unless given.' }),
-    name: text(200, 1),
-    mode,
-  }),
+  summary: 'Create a merchant',
+  description: 'Its `mode` is for good, since its wallets hold play money or real money.',
+  body: z
+    .strictObject({
+      merchant_id: merchantId.nullish().meta({ description: 'An id of your own; a new one unless given.' }),
+      name: text(200, 1),
+      mode,
+    })
+    .meta({ examples: [{ name: 'Example Shop', mode: 'live' }] }),
   response,
   errors: ['CONFLICT'],
   async handle({ services, body }) {
@@ -61,6 +45,7 @@ const list = adminRoute({
   path,
   tag,
   summary: 'List merchants, oldest first',
+  description: 'Suspended ones too.',
   query: z.strictObject(paging),
   response: { description: 'A page of merchants.', schema: itemsOf(merchantShape) },
   async handle({ services: { pool }, query }) {
@@ -74,6 +59,7 @@ const retrieve = adminRoute({
   path: `${path}/{merchant_id}`,
   tag,
   summary: 'Retrieve a merchant',
+  description: 'Its keys and sources have routes of their own.',
   params: merchantParams,
   response,
   async handle({ services, params }) {
@@ -81,13 +67,13 @@ const retrieve = adminRoute({
   },
 });
 
-/** Either takes effect within ten seconds in every process. */
-function suspension(action: 'suspend' | 'resume', summary: string): Route {
+function suspension(action: 'suspend' | 'resume', summary: string, description: string): Route {
   return adminRoute({
     method: 'post',
     path: `${path}/{merchant_id}/${action}`,
     tag,
     summary,
+    description,
     params: merchantParams,
     response,
     async handle({ services, params }) {
@@ -103,6 +89,10 @@ export const adminMerchantRoutes: readonly Route[] = [
   create,
   list,
   retrieve,
-  suspension('suspend', "Refuse a merchant's API keys for now; its providers' events are still taken in and applied"),
-  suspension('resume', 'End the suspension of a merchant'),
+  suspension(
+    'suspend',
+    'Suspend a merchant',
+    "Its API keys are refused within ten seconds in every process. Its providers' events are still taken in and applied.",
+  ),
+  suspension('resume', 'End the suspension of a merchant', 'Its API keys are good again within ten seconds.'),
 ];

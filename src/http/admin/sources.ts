@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { Secret } from '../../crypto/secret.ts';
-import { refuse } from '../../errors.ts';
 import { EVENT_STATES } from '../../inbox/events.ts';
 import { deliverTestEvent } from '../../inbox/test-delivery.ts';
 import {
@@ -9,16 +8,29 @@ import {
   createSource,
   findSource,
   removeWebhookSecret,
+  sourceAccounts,
   sourcesOf,
 } from '../../merchants/administration.ts';
-import type { Source } from '../../merchants/source.ts';
-import type { SourceKey } from '../../merchants/source-store.ts';
-import { CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../../payments/purpose.ts';
-import { API_KEY_PATTERN, API_KEY_WANTED } from '../../providers/secret-form.ts';
+import type { SourceKey } from '../../merchants/source.ts';
+import { findingsOf } from '../../merchants/source-findings.ts';
+import {
+  CAPTURE_RULES,
+  CUSTOMER_LINK_RULES,
+  METADATA_RULES,
+  PURPOSES,
+  REFUND_POLICIES,
+} from '../../payments/purpose.ts';
+import {
+  API_KEY_PATTERN,
+  API_KEY_WANTED,
+  WEBHOOK_SECRET_PATTERN,
+  WEBHOOK_SECRET_WANTED,
+} from '../../providers/secret-form.ts';
 import { defaultMetadataRule } from '../../providers/shared/metadata-rule.ts';
 import { PROVIDER_NAMES } from '../../providers/shared/names.ts';
+import { EXAMPLE } from '../../views/examples.ts';
 import { itemsOf, plainIdParams, text } from '../../views/fields.ts';
-import { configuredResponse, recordResponse, sourceShape } from '../../views/source.ts';
+import { configuredResponse, findingResponse, findingShape, recordResponse, sourceShape } from '../../views/source.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { merchantParams } from './merchants.ts';
@@ -43,13 +55,31 @@ const fields = {
     description:
       "Whose a payment is that names no customer. create: the one linked with the provider's customer, made if need be; linked: only one that is linked already; named: nobody's.",
   }),
+  capture: z.enum(CAPTURE_RULES, { error: 'wants automatic or manual' }).meta({
+    description:
+      'Whether an authorisation is the money (automatic), or only what is captured of it (manual), for providers that tell both (Adyen); it counts for payments that are first heard of from now on.',
+  }),
   enabled: z.boolean({ error: 'wants true or false' }).meta({ description: 'False: its deliveries are turned away.' }),
 };
-const webhookSecret = text(500, 1).meta({ description: "What the provider's dashboard shows as the signing secret." });
+const EXAMPLE_WEBHOOK_SECRET = 'whsec_as_the_dashboard_shows_it';
+const webhookSecret = z
+  .string({ error: WEBHOOK_SECRET_WANTED })
+  .min(6, { error: WEBHOOK_SECRET_WANTED })
+  .max(500, { error: WEBHOOK_SECRET_WANTED })
+  .regex(WEBHOOK_SECRET_PATTERN, { error: WEBHOOK_SECRET_WANTED })
+  .meta({
+    description:
+      "What the provider's dashboard shows as the signing secret. Dodo's is base64 after `whsec_`, Adyen's hexadecimal.",
+  });
 const apiKey = z
   .string({ error: API_KEY_ERROR })
   .regex(API_KEY_PATTERN, { error: API_KEY_ERROR })
   .meta({ description: "A key of the provider's API that may read payments, for reconciliation." });
+
+const accounts = z.array(text(200, 1)).max(100).meta({
+  description:
+    "The provider's own names of the accounts it answers for. Left out of a new source, it learns its account from the first event that names one; an empty list makes it learn anew.",
+});
 
 const tag = 'Administration';
 const path = '/admin/merchants/{merchant_id}/sources';
@@ -60,22 +90,11 @@ function keyOf(params: z.output<typeof sourceParams>): SourceKey {
   return { merchantId: params.merchant_id, sourceId: params.source_id };
 }
 
-export function findConfigured(
-  { sources }: Pick<Services, 'sources'>,
+function note(
+  { logger }: Services,
   { merchantId, sourceId }: SourceKey,
-): Source | null {
-  return sources.configured(merchantId).find((source) => source.sourceId === sourceId) ?? null;
-}
-
-/** @throws {RefusalError} CONFLICT for a source of the environment */
-export function requireRecord(services: Pick<Services, 'sources'>, key: SourceKey): SourceKey {
-  const configured = findConfigured(services, key);
-  if (configured === null) return key;
-  const variables = `${configured.provider.toUpperCase()}_…`;
-  return refuse('CONFLICT', `The environment configures this source. Change its ${variables} there, and restart.`);
-}
-
-function note({ logger }: Services, { merchantId, sourceId }: SourceKey, changed: object, message: string): void {
+  { message, ...changed }: { readonly message: string; readonly [field: string]: unknown },
+): void {
   logger.info({ who: 'admin', merchantId, sourceId, ...changed }, message);
 }
 
@@ -83,40 +102,50 @@ const create = adminRoute({
   method: 'post',
   path,
   tag,
-  summary: "Add a merchant's account at a provider",
+  summary: 'Add a source',
+  description:
+    "A source is a merchant's account at a provider. Send the provider's webhooks to the `webhook_path` of the answer. Wants `ENCRYPTION_KEY`, under which the secrets are kept.",
   params: merchantParams,
-  body: z.strictObject({
-    provider: oneOf(PROVIDER_NAMES),
-    name: fields.name,
-    mode: oneOf(['test', 'live']).nullish().meta({ description: "The merchant's; another is refused." }),
-    webhook_secret: webhookSecret,
-    api_key: apiKey.nullish(),
-    default_purpose: fields.default_purpose.default('topup'),
-    metadata: fields.metadata.optional(),
-    refunds: fields.refunds.default('auto'),
-    customer_link_rule: fields.customer_link_rule.default('create'),
-    enabled: fields.enabled.default(true),
-  }),
+  body: z
+    .strictObject({
+      provider: oneOf(PROVIDER_NAMES),
+      name: fields.name,
+      mode: oneOf(['test', 'live']).nullish().meta({ description: "The merchant's; another is refused." }),
+      webhook_secret: webhookSecret,
+      api_key: apiKey.nullish(),
+      accounts: accounts.optional(),
+      default_purpose: fields.default_purpose.default('topup'),
+      metadata: fields.metadata.optional(),
+      refunds: fields.refunds.default('auto'),
+      customer_link_rule: fields.customer_link_rule.default('create'),
+      capture: fields.capture.default('automatic'),
+      enabled: fields.enabled.default(true),
+    })
+    .meta({
+      examples: [{ provider: 'stripe', name: 'Stripe, EU shop', webhook_secret: EXAMPLE_WEBHOOK_SECRET }],
+    }),
   response,
-  errors: ['CONFLICT', 'NOT_IMPLEMENTED'],
+  errors: ['CONFLICT', 'ACCOUNT_OF_ANOTHER_SOURCE', 'NOT_IMPLEMENTED'],
   async handle({ services, params, body }) {
-    const { provider, name, refunds, enabled } = body;
+    const { provider, name, refunds, capture, enabled } = body;
     const made = await createSource(services, params.merchant_id, {
       provider,
       name,
       mode: body.mode ?? null,
       webhookSecret: new Secret(body.webhook_secret),
       apiKey: body.api_key == null ? null : new Secret(body.api_key),
+      accounts: body.accounts ?? [],
       defaultPurpose: body.default_purpose,
       metadata: body.metadata ?? null,
       refunds,
       customerLinkRule: body.customer_link_rule,
+      capture,
       enabled,
     });
     const { defaultPurpose, metadata, customerLinkRule } = made;
     const hasApiKey = made.secrets.some((secret) => secret.purpose === 'api');
-    const changed = { provider, defaultPurpose, metadata, refunds, customerLinkRule, enabled, hasApiKey };
-    note(services, made, changed, 'a source was created');
+    const changed = { provider, defaultPurpose, metadata, refunds, customerLinkRule, capture, enabled, hasApiKey };
+    note(services, made, { message: 'a source was created', ...changed });
     return recordResponse(made);
   },
 });
@@ -125,13 +154,20 @@ const list = adminRoute({
   method: 'get',
   path,
   tag,
-  summary: 'List the sources of a merchant: those of the environment, then the others, oldest first',
+  summary: 'List the sources of a merchant',
+  description: 'Those of the environment first, then the others, oldest first; and what is to be mended about them.',
   params: merchantParams,
-  response: { description: 'The sources.', schema: itemsOf(sourceShape) },
+  response: {
+    description: 'The sources.',
+    schema: itemsOf(sourceShape).extend({ findings: z.array(findingShape) }),
+  },
   async handle({ services, params: { merchant_id: merchantId } }) {
     const records = await sourcesOf(services, merchantId);
     const configured = services.sources.configured(merchantId);
-    return { items: [...configured.map(configuredResponse), ...records.map(recordResponse)] };
+    const known = await sourceAccounts(services, merchantId);
+    const shown = configured.map((one) => configuredResponse(one, known.get(one.sourceId) ?? []));
+    const findings = (await findingsOf(services, merchantId)).map(findingResponse);
+    return { items: [...shown, ...records.map(recordResponse)], findings };
   },
 });
 
@@ -140,11 +176,15 @@ const retrieve = adminRoute({
   path: `${path}/{source_id}`,
   tag,
   summary: 'Retrieve a source',
+  description: 'Its secrets are shown by how they end.',
   params: sourceParams,
   response,
   async handle({ services, params }) {
-    const configured = findConfigured(services, keyOf(params));
-    if (configured !== null) return configuredResponse(configured);
+    const configured = services.sources.findConfigured(keyOf(params));
+    if (configured !== null) {
+      const known = await sourceAccounts(services, params.merchant_id);
+      return configuredResponse(configured, known.get(params.source_id) ?? []);
+    }
     return recordResponse(await findSource(services, keyOf(params)));
   },
 });
@@ -153,27 +193,33 @@ const update = adminRoute({
   method: 'patch',
   path: `${path}/{source_id}`,
   tag,
-  summary: 'Change a source; what is left out stays',
+  summary: 'Change a source',
+  description: 'What is left out stays. A source of the environment is changed there.',
   params: sourceParams,
-  body: z.strictObject({ ...fields, api_key: apiKey.nullable() }).partial(),
+  body: z
+    .strictObject({ ...fields, api_key: apiKey.nullable(), accounts })
+    .partial()
+    .meta({ examples: [{ name: 'Stripe, EU shop', refunds: 'auto' }] }),
   response,
-  errors: ['CONFLICT', 'NOT_IMPLEMENTED'],
+  errors: ['CONFLICT', 'ACCOUNT_OF_ANOTHER_SOURCE', 'NOT_IMPLEMENTED'],
   async handle({ services, params, body }) {
-    const { name, metadata, refunds, enabled } = body;
+    const { name, metadata, refunds, capture, enabled } = body;
     const { default_purpose: defaultPurpose, customer_link_rule: customerLinkRule, api_key: newApiKey } = body;
-    const key = requireRecord(services, keyOf(params));
+    const key = services.sources.requireStored(keyOf(params));
     const settings = {
       ...(defaultPurpose === undefined ? {} : { defaultPurpose }),
       ...(metadata === undefined ? {} : { metadata }),
       ...(refunds === undefined ? {} : { refunds }),
       ...(customerLinkRule === undefined ? {} : { customerLinkRule }),
+      ...(capture === undefined ? {} : { capture }),
       ...(enabled === undefined ? {} : { enabled }),
+      ...(body.accounts === undefined ? {} : { accounts: body.accounts }),
     };
     const secret = newApiKey === undefined ? {} : { apiKey: newApiKey === null ? null : new Secret(newApiKey) };
     const naming = name === undefined ? {} : { name };
     const changed = await changeSource(services, key, { ...naming, ...settings, ...secret });
     const apiKeyIs = newApiKey === undefined ? {} : { apiKey: newApiKey === null ? 'removed' : 'replaced' };
-    note(services, key, { ...settings, ...apiKeyIs }, 'a source was changed');
+    note(services, key, { message: 'a source was changed', ...settings, ...apiKeyIs });
     return recordResponse(changed);
   },
 });
@@ -182,16 +228,20 @@ const addSecret = adminRoute({
   method: 'post',
   path: `${path}/{source_id}/webhook-secrets`,
   tag,
-  summary: 'Add a webhook secret as the newest; the others go on to be accepted until they are removed',
+  summary: 'Add a webhook secret',
+  description:
+    'As the newest. The others go on to be accepted until they are removed, so that no delivery is lost while the provider changes over.',
   params: sourceParams,
-  body: z.strictObject({ webhook_secret: webhookSecret }),
+  body: z
+    .strictObject({ webhook_secret: webhookSecret })
+    .meta({ examples: [{ webhook_secret: EXAMPLE_WEBHOOK_SECRET }] }),
   response,
-  errors: ['CONFLICT', 'NOT_IMPLEMENTED'],
+  errors: ['CONFLICT', 'ACCOUNT_OF_ANOTHER_SOURCE', 'NOT_IMPLEMENTED'],
   async handle({ services, params, body }) {
-    const key = requireRecord(services, keyOf(params));
+    const key = services.sources.requireStored(keyOf(params));
     const changed = await addWebhookSecret(services, key, new Secret(body.webhook_secret));
     const newest = changed.secrets.find((secret) => secret.purpose === 'webhook');
-    note(services, key, { secretId: newest?.secretId }, 'a webhook secret was added');
+    note(services, key, { message: 'a webhook secret was added', secretId: newest?.secretId });
     return recordResponse(changed);
   },
 });
@@ -200,14 +250,15 @@ const removeSecret = adminRoute({
   method: 'delete',
   path: `${path}/{source_id}/webhook-secrets/{secret_id}`,
   tag,
-  summary: 'Remove a webhook secret that the provider no longer signs with',
+  summary: 'Remove a webhook secret',
+  description: 'Once the provider no longer signs with it. The last one stays: disable the source instead.',
   params: sourceParams.extend(plainIdParams('secret_id').shape),
   response,
   errors: ['CONFLICT'],
   async handle({ services, params }) {
-    const key = requireRecord(services, keyOf(params));
+    const key = services.sources.requireStored(keyOf(params));
     const changed = await removeWebhookSecret(services, key, params.secret_id);
-    note(services, key, { secretId: params.secret_id }, 'a webhook secret was removed');
+    note(services, key, { message: 'a webhook secret was removed', secretId: params.secret_id });
     return recordResponse(changed);
   },
 });
@@ -216,21 +267,20 @@ const testDelivery = adminRoute({
   method: 'post',
   path: `${path}/{source_id}/test`,
   tag,
-  summary: 'Deliver a harmless event to a source, signed with its newest secret as the provider signs',
+  summary: 'Try a source out',
+  description: 'Delivers an event that moves no money, signed with the newest secret as the provider signs.',
   params: sourceParams,
   response: {
     description: 'What became of it; `ignored` is as it should be, since it is of a type that moves no money.',
-    schema: z.strictObject({
-      event_id: z.string(),
-      status: z.enum(EVENT_STATES),
-      detail: z.string().nullable(),
-    }),
+    schema: z
+      .strictObject({ event_id: z.string(), status: z.enum(EVENT_STATES), detail: z.string().nullable() })
+      .meta({ examples: [{ event_id: EXAMPLE.eventId, status: 'ignored', detail: null }] }),
   },
   errors: ['CONFLICT', 'NOT_IMPLEMENTED'],
   async handle({ services, params }) {
     const key = keyOf(params);
     const event = await deliverTestEvent(services, key);
-    note(services, key, { eventId: event.eventId }, 'a test event was delivered');
+    note(services, key, { message: 'a test event was delivered', eventId: event.eventId });
     return { event_id: event.eventId, status: event.state, detail: event.detail };
   },
 });

@@ -1,47 +1,126 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { RefusalError, refusal, refuse } from '../../errors.ts';
 import { isTooDeep, MAX_JSON_DEPTH } from '../../providers/shared/json-depth.ts';
+import type { BodyBudget, BodyOf } from './body-budget.ts';
+import { TurnedAwayError, turnAway } from './turn-away.ts';
 
-/** A body somewhat too large is read to its end, so that the client gets to see the answer; beyond this it is cut off. */
+/** A body of up to this many times the limit is read to its end, so that the client sees the refusal. A larger one is cut off. */
 const PATIENCE = 8;
+/** A body that comes in pieces gets room for so much more at once, and then for as much again as it has. */
+const FIRST_ROOM_BYTES = 16 * 1024;
 
 /**
- * Reads a request's body once, as bytes. Hot routes pass here, hence events and no pipeline of parsers.
- * @throws {RefusalError} BODY_TOO_LARGE, or UNSUPPORTED_MEDIA_TYPE for a compressed body (it could inflate to anything)
+ * Looks at what a request says of its body before any of it is read.
+ * @throws {TurnedAwayError} BODY_TOO_LARGE where it is far too large, or UNSUPPORTED_MEDIA_TYPE for a compressed body (it could
+ *   inflate to anything)
  */
-export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  const encoding = request.headers['content-encoding'];
+export function checkBodyHeaders({ headers }: IncomingMessage, limitBytes: number): void {
+  const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    return Promise.reject(
-      new RefusalError(
-        refusal('UNSUPPORTED_MEDIA_TYPE', `The body must not be compressed (content-encoding: ${encoding}).`),
-      ),
-    );
+    turnAway('UNSUPPORTED_MEDIA_TYPE', `The body must not be compressed (content-encoding: ${encoding}).`);
   }
+  if (Number(headers['content-length'] ?? 0) > limitBytes * PATIENCE) throw tooLarge(limitBytes);
+}
+
+/** So many pieces a body may come in, whatever their size; more must have so many bytes each on average. */
+const FREE_PIECES = 256;
+/** A piece of one byte costs us hundreds of times more than whoever sends it. */
+const LEAST_BYTES_A_PIECE = 64;
+
+export interface ReadBodyOptions {
+  readonly limitBytes: number;
+  readonly budget: BodyBudget;
+  readonly of: BodyOf;
+}
+
+/** A body that was read. Its memory is counted until it is released. */
+export interface HeldBody {
+  readonly bytes: Buffer;
+  release(): void;
+}
+
+/**
+ * Reads a request's body once, as bytes. Busy routes use it, so it listens to events instead of building a chain of streams.
+ * @throws {TurnedAwayError} BODY_TOO_LARGE, or SERVICE_UNAVAILABLE where there is no room for it
+ */
+export function readBody(request: IncomingMessage, { limitBytes, budget, of }: ReadBodyOptions): Promise<HeldBody> {
   if (request.destroyed) return Promise.reject(new ClientGoneError());
   return new Promise((resolve, reject) => {
-    const tooLarge = () =>
-      reject(new RefusalError(refusal('BODY_TOO_LARGE', `The body wants ${limitBytes} bytes or fewer.`)));
-    const chunks: Buffer[] = [];
+    let body: Buffer = Buffer.alloc(0);
     let received = 0;
+    let pieces = 0;
+    let isOver = false;
+    const claim = budget.open(of, (error) => {
+      // Nothing more of it is taken in.
+      request.pause();
+      fail(error);
+    });
+    const release = () => claim.release();
+    const fail = (error: Error) => {
+      isOver = true;
+      release();
+      body = Buffer.alloc(0);
+      reject(error);
+    };
+    const declared = Number(request.headers['content-length'] ?? limitBytes);
+    const most = Math.min(limitBytes, declared);
     request.on('data', (chunk: Buffer) => {
+      if (isOver) return;
+      const before = received;
       received += chunk.length;
-      if (received <= limitBytes) chunks.push(chunk);
-      else if (received > limitBytes * PATIENCE) tooLarge();
+      pieces += 1;
+      if (pieces > FREE_PIECES && received < pieces * LEAST_BYTES_A_PIECE) {
+        fail(inCrumbs());
+        return;
+      }
+      if (received > limitBytes) {
+        if (received > limitBytes * PATIENCE) fail(tooLarge(limitBytes));
+        return;
+      }
+      // Most bodies come in one piece, which is kept as it is. Pieces are put together, since many small ones weigh far more.
+      const room = before === 0 ? chunk.length : roomFor(received, body.length, most);
+      if (room !== body.length && !claim.hold(room)) return;
+      if (before === 0) body = chunk;
+      else {
+        if (room !== body.length) body = grown(body, before, room);
+        chunk.copy(body, before);
+      }
     });
     request.once('end', () => {
-      if (received > limitBytes) tooLarge();
-      else resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
+      if (received > limitBytes) return fail(tooLarge(limitBytes));
+      claim.complete();
+      resolve({ bytes: body.subarray(0, received), release });
     });
-    request.once('error', reject);
+    request.once('error', (error) => fail(request.complete ? error : new ClientGoneError()));
     request.once('close', () => {
-      if (!request.complete) reject(new ClientGoneError());
+      if (!request.complete) fail(new ClientGoneError());
     });
   });
 }
 
-/** The client hung up before its request was complete; nobody is there to be answered. */
+/** How many bytes to have for a body of which `received` bytes came, where there are `have`. */
+function roomFor(received: number, have: number, most: number): number {
+  return received <= have ? have : Math.min(most, Math.max(received * 2, FIRST_ROOM_BYTES));
+}
+
+function grown(body: Buffer, used: number, room: number): Buffer {
+  const larger = Buffer.allocUnsafe(room);
+  body.copy(larger, 0, 0, used);
+  return larger;
+}
+
+function inCrumbs(): TurnedAwayError {
+  return new TurnedAwayError({
+    code: 'BODY_TOO_LARGE',
+    message: 'The body comes in too many pieces. Send larger ones.',
+  });
+}
+
+function tooLarge(limitBytes: number): TurnedAwayError {
+  return new TurnedAwayError({ code: 'BODY_TOO_LARGE', message: `The body wants ${limitBytes} bytes or fewer.` });
+}
+
+/** The client closed the connection before its request was complete, so it gets no answer. */
 export class ClientGoneError extends Error {
   constructor() {
     super('the client closed the connection before its request was complete');
@@ -49,23 +128,23 @@ export class ClientGoneError extends Error {
   }
 }
 
-/** @throws {RefusalError} unless the content is declared as JSON in UTF-8 */
+/** @throws {TurnedAwayError} unless the content is declared as JSON in UTF-8 */
 export function requireJson(request: IncomingMessage): void {
   const type = request.headers['content-type'] ?? '';
   if (type === 'application/json' || /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return;
-  refuse('UNSUPPORTED_MEDIA_TYPE', 'The content-type wants to be application/json in UTF-8.');
+  turnAway('UNSUPPORTED_MEDIA_TYPE', 'The content-type wants to be application/json in UTF-8.');
 }
 
-/** @throws {RefusalError} INVALID_REQUEST_BODY */
-export function parseJson(bytes: Buffer): unknown {
-  if (bytes.length === 0) refuse('INVALID_REQUEST_BODY', 'body: wants a JSON object, is empty.');
-  if (!isUtf8(bytes)) refuse('INVALID_REQUEST_BODY', 'body: wants JSON in UTF-8.');
-  if (isTooDeep(bytes)) refuse('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
+/** @throws {TurnedAwayError} INVALID_REQUEST_BODY */
+export function parseRequestJson(bytes: Buffer): unknown {
+  if (bytes.length === 0) turnAway('INVALID_REQUEST_BODY', 'body: wants a JSON object, is empty.');
+  if (!isUtf8(bytes)) turnAway('INVALID_REQUEST_BODY', 'body: wants JSON in UTF-8.');
+  if (isTooDeep(bytes)) turnAway('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
   const text = bytes.toString('utf8');
-  if (text.includes('"__proto__"')) refuse('INVALID_REQUEST_BODY', '__proto__: is not a usable name.');
+  if (text.includes('"__proto__"')) turnAway('INVALID_REQUEST_BODY', '__proto__: is not a usable name.');
   try {
     return JSON.parse(text);
   } catch {
-    return refuse('INVALID_REQUEST_BODY', 'body: wants JSON; this is not well-formed.');
+    return turnAway('INVALID_REQUEST_BODY', 'body: wants JSON; this is not well-formed.');
   }
 }

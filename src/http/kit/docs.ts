@@ -30,7 +30,7 @@ const FILES = {
   'favicon-32x32.png': 'image/png',
 } as const;
 
-/** The page may load what we serve and style itself inline, and nothing else from anywhere. */
+/** The page may load only what we serve, and have inline styles. */
 const policy = helmet({
   contentSecurityPolicy: {
     useDefaults: false,

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type Refusal, refusal, refuse } from '../../errors.ts';
 import { PROVIDER_NAMES } from '../../providers/shared/names.ts';
 import { isDodoSdk } from '../../views/dodo-sdk.ts';
+import type { PublicRefusal } from '../../views/refusals.ts';
+import { turnAway } from './turn-away.ts';
 
 /**
- * The routes of Dodo Payments that are not served here, as its official SDK 2.52.0 calls them; `{}` stands for an id. Whoever points a
- * client of Dodo's at us and calls one of them is told so, instead of that there is nothing. A test compares the list with the SDK.
+ * The routes of Dodo Payments that are not served here, as its official SDK 2.52.0 calls them; `{}` stands for an id. A Dodo
+ * client that calls one of them is told that it is not served here, instead of a plain 404. A test compares the list with the SDK.
  */
 export const DODO_ONLY: readonly string[] = [
   'GET POST /addons',
@@ -120,27 +121,27 @@ const PATTERNS: readonly Pattern[] = DODO_ONLY.map((line) => {
   return { methods: new Set(words), path: new RegExp(`^${path.replaceAll('{}', '[^/]+')}/?$`) };
 });
 
-/** Where Dodo Payments has a webhook by its id, we receive a provider's events. */
+/** At these paths Dodo Payments has its webhooks, with the id in the place of the name; here providers deliver their events. */
 const RECEIVERS: ReadonlySet<string> = new Set(PROVIDER_NAMES.map((name) => `/webhooks/${name}`));
 
 /** @returns NOT_SERVED_HERE for a route that only Dodo Payments has, or null for one that it does not have either. */
-export function dodoOnly(method: string, path: string): Refusal | null {
+export function dodoOnly(method: string, path: string): PublicRefusal | null {
   const known = PATTERNS.some(({ methods, path: pattern }) => methods.has(method) && pattern.test(path));
   if (!known || RECEIVERS.has(path)) return null;
   return notServed("Dodo's own. Send it to Dodo Payments, by a client with Dodo's address and Dodo's key.");
 }
 
-function notServed(what: string): Refusal {
-  return refusal('NOT_SERVED_HERE', `Chokin serves Dodo's customers and wallets; this route is ${what}`);
+function notServed(what: string): PublicRefusal {
+  return { code: 'NOT_SERVED_HERE', message: `Chokin serves Dodo's customers and wallets; this route is ${what}` };
 }
 
 /**
- * For routes of ours whose address Dodo Payments uses for something else: its SDK would read fields that our answer does not have.
+ * For our routes whose path Dodo Payments uses for something else: its SDK would look for fields that our answer does not have.
  * @param what completes "this route is …"
- * @throws {RefusalError} NOT_SERVED_HERE if an SDK of Dodo's asks
+ * @throws {TurnedAwayError} NOT_SERVED_HERE if an SDK of Dodo's asks
  */
 export function refuseDodoSdk(headers: IncomingHttpHeaders, what: string): void {
   if (!isDodoSdk(headers)) return;
   const { code, message } = notServed(`${what}, in a form of its own. Ask for it with any other HTTP client.`);
-  refuse(code, message);
+  turnAway(code, message);
 }

@@ -1,17 +1,21 @@
 import { UnreadableSecretError } from '../../crypto/secret-box.ts';
-import { LaneFullError } from '../../db/batcher.ts';
+import { BatcherFullError } from '../../db/batcher.ts';
 import { isUnavailable } from '../../db/sqlstate.ts';
-import { ERROR_STATUS, type Refusal, RefusalError, refusal } from '../../errors.ts';
+import { RefusalError } from '../../errors.ts';
+import { ERROR_STATUS, type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
 import type { Reply } from './route.ts';
+import { TurnedAwayError } from './turn-away.ts';
 
-/** A failure as an HTTP answer, and whether it is a mistake of ours that wants to be logged with its stack. */
+/** A failure as an HTTP answer. If it is `unexpected`, it is logged with its stack. */
 export interface Failure extends Reply {
   readonly unexpected: boolean;
+  /** The message of the answer, for the log. */
+  readonly message: string;
 }
 
 /**
- * A request without an idempotency key failed, and to send it again might do its work twice: the caller has to look
- * first, and its SDK must not repeat by itself.
+ * A request without an idempotency key failed, and may have done its work all the same. To send it again could do the work
+ * twice, so the caller must look first and its SDK must not repeat it.
  */
 export class KeylessError extends Error {
   constructor(cause: unknown) {
@@ -20,41 +24,59 @@ export class KeylessError extends Error {
   }
 }
 
-/** Turns whatever a handler threw into an answer. What we did not foresee says nothing about itself to the outside. */
+/** Turns whatever a handler threw into an answer. The answer to an unexpected error shows nothing of that error. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof RefusalError) return { ...replyTo(error.refusal), unexpected: false };
+  if (error instanceof RefusalError) return foreseen(publicRefusal(error.refusal));
+  if (error instanceof TurnedAwayError) return foreseen(error.refusal);
   if (error instanceof KeylessError) return failureOfKeyless(error.cause);
-  if (error instanceof LaneFullError) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY)), unexpected: false };
-  if (isUnavailable(error)) return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: false };
-  // A key is missing from the configuration: providers must come again once it is back.
-  if (error instanceof UnreadableSecretError)
-    return { ...replyTo(refusal('SERVICE_UNAVAILABLE', AWAY)), unexpected: true };
-  // A path whose percent signs decode to nothing.
-  if (error instanceof URIError) return { ...replyTo(refusal('NOT_FOUND', NOWHERE)), unexpected: false };
-  return { ...replyTo(refusal('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.')), unexpected: true };
+  if (error instanceof BatcherFullError) return foreseen(busy(error));
+  if (isUnavailable(error)) return foreseen(unavailable(AWAY));
+  // An encryption key is missing in the configuration. With 503, providers send their events again later.
+  if (error instanceof UnreadableSecretError) return { ...foreseen(unavailable(AWAY)), unexpected: true };
+  // The path has percent signs that cannot be decoded.
+  if (error instanceof URIError) return foreseen({ code: 'NOT_FOUND', message: NOWHERE });
+  const unforeseen = { code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side.' } as const;
+  return { ...foreseen(unforeseen), unexpected: true };
 }
 
 function failureOfKeyless(cause: unknown): Failure {
-  if (cause instanceof LaneFullError) {
-    return { ...replyTo(refusal('SERVICE_UNAVAILABLE', BUSY), true), unexpected: false };
-  }
+  if (cause instanceof BatcherFullError) return { ...foreseen(busy(cause)), ...replyTo(busy(cause), true) };
   const unexpected = !isUnavailable(cause);
-  const code = unexpected ? 'INTERNAL_SERVER_ERROR' : 'SERVICE_UNAVAILABLE';
-  return { ...replyTo(refusal(code, UNSURE), true), unexpected };
+  const refused: PublicRefusal = {
+    code: unexpected ? 'INTERNAL_SERVER_ERROR' : 'SERVICE_UNAVAILABLE',
+    message: UNSURE,
+  };
+  return { ...foreseen(refused), ...replyTo(refused, true), unexpected };
+}
+
+function unavailable(message: string): PublicRefusal {
+  return { code: 'SERVICE_UNAVAILABLE', message };
+}
+
+function foreseen(refused: PublicRefusal): Failure {
+  return { ...replyTo(refused), message: refused.message, unexpected: false };
+}
+
+/** A merchant has to slow down; a provider only knows that it has to come again. */
+function busy({ sharedBy }: BatcherFullError): PublicRefusal {
+  return sharedBy === 'merchant' ? { code: 'TOO_MANY_REQUESTS', message: SLOW_DOWN } : unavailable(BUSY);
 }
 
 export const NOWHERE = 'There is nothing at this address.';
 const BUSY = 'Too much is waiting to be written. Try again shortly.';
+const SLOW_DOWN =
+  'Too much of this merchant is waiting to be written; nothing of this was. Try again after the time in Retry-After.';
 const UNSURE =
   'Something went wrong on our side, and the entry may or may not be written. Look at the ledger before trying again; with an idempotency key it is safe to repeat.';
 const AWAY = 'The service is not available right now. Try again shortly, with the same idempotency key.';
 
 /** The status, the body `{code, message, …details}` and the headers that a refusal stands for. */
-export function replyTo({ code, message, details }: Refusal, noRetry = false): Reply {
+export function replyTo({ code, message, details }: PublicRefusal, noRetry = false): Reply {
   const status = ERROR_STATUS[code];
   const headers: Record<string, string> = {};
   if (code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer';
-  if (code === 'SERVICE_UNAVAILABLE') headers['retry-after'] = '1';
+  // A limit a minute sets a longer time of its own.
+  if (code === 'SERVICE_UNAVAILABLE' || code === 'TOO_MANY_REQUESTS') headers['retry-after'] = '1';
   // Dodo Payments' SDKs repeat every 409 and 5xx by themselves unless told not to; the answer to these would be the same.
   if (noRetry || status === 409 || status === 501) headers['x-should-retry'] = 'false';
   return { status, headers, body: { code, message, ...details } };

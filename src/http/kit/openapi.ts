@@ -1,34 +1,45 @@
 import { z } from 'zod';
-import { ERROR_STATUS, type ErrorCode } from '../../errors.ts';
 import { OUTGOING_EVENTS, payloadJsonSchema } from '../../outgoing/catalogue.ts';
+import { EXAMPLE } from '../../views/examples.ts';
+import { ERROR_STATUS, type ErrorCode } from '../../views/refusals.ts';
 import { BATCH_ENTRY } from '../routes/batch.ts';
+import { ERROR_GUIDE, errorCodesOf } from './error-guide.ts';
+import { exampleOf, type Json, toJsonSchema, withoutDialect } from './json-schema.ts';
 import type { Route } from './route.ts';
+import { TAGS, type Tag } from './tags.ts';
 
-type Json = Readonly<Record<string, unknown>>;
+/** The schema of the currencies that wallets may have; the configuration names them. */
+const CURRENCY_COMPONENT = 'WalletCurrency';
 
-/** The OpenAPI 3.1 document of the routes and of the webhooks that merchants receive, made from their schemas. */
-export function openApiDocument(routes: readonly Route[]): Json {
+/**
+ * The OpenAPI 3.1 document of the routes and of the webhooks that merchants receive, made from their schemas.
+ * @param currencies in which there are wallets
+ */
+export function openApiDocument(routes: readonly Route[], currencies: Iterable<string>): Json {
   const components: Record<string, unknown> = { Error: ERROR_SCHEMA };
-  const hoist = (schema: z.ZodType, io: 'input' | 'output') => toComponents(schema, io, components);
-  hoist(BATCH_ENTRY, 'input');
+  const book: Book = {
+    schema: (schema, io) => toJsonSchema(schema, io, components),
+    example: (schema, name) => exampleOf(schema, components, name),
+  };
+  book.schema(BATCH_ENTRY, 'input');
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
-    paths[route.path] = { ...paths[route.path], [route.method]: operation(route, hoist) };
+    paths[route.path] = { ...paths[route.path], [route.method]: operation(route, book) };
   }
+  components[CURRENCY_COMPONENT] = { ...toObject.parse(components[CURRENCY_COMPONENT]), enum: [...currencies] };
   return {
     openapi: '3.1.0',
     info: {
       title: 'Chokin',
       version: '0.1.0',
-      description:
-        "Wallets for a merchant's customers. Money is a whole number of minor units (cents, paise). The customer and wallet routes are Dodo Payments' own, so that their SDKs work with another base URL.",
+      description: ABOUT,
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
     security: [{ API_KEY: [] }],
-    tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
-    webhooks: Object.fromEntries(OUTGOING_EVENTS.map((event) => [event.type, webhook(event)])),
+    webhooks: Object.fromEntries(OUTGOING_EVENTS.map((event) => [event.type, webhook(event, book)])),
     components: {
       securitySchemes: {
         API_KEY: { type: 'http', scheme: 'bearer', description: 'A key of a merchant.' },
@@ -39,8 +50,21 @@ export function openApiDocument(routes: readonly Route[]): Json {
         },
       },
       schemas: components,
+      examples: errorExamples(routes),
     },
   };
+}
+
+const ABOUT = `Wallets for a merchant's customers. Money is a whole number of minor units (cents, paise), time is RFC 3339 in UTC, lists are \`{"items": […]}\`. The customer and wallet routes are Dodo Payments' own, so that their SDKs work with another base URL.
+
+An error is \`{"code": "…", "message": "…"}\`. Decide by \`code\`; \`message\` is for people. Every response below lists the codes it may have, with a sample of each.`;
+
+const toObject = z.record(z.string(), z.unknown());
+
+/** Turns zod's schemas into schemas of the document, and those into examples. */
+interface Book {
+  schema(schema: z.ZodType, io: 'input' | 'output'): Json;
+  example(schema: Json, name?: string): unknown;
 }
 
 const ERROR_SCHEMA: Json = {
@@ -50,32 +74,49 @@ const ERROR_SCHEMA: Json = {
     code: { type: 'string', enum: Object.keys(ERROR_STATUS) },
     message: { type: 'string', description: 'For people; it may change. Decide by `code`.' },
     available: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
-    required: { type: 'integer' },
-    shortfall: { type: 'integer' },
+    required: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
+    shortfall: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
+    retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
+    source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {
       $ref: '#/components/schemas/CustomerWalletTransaction',
       description: 'With IDEMPOTENCY_KEY_EXISTS: what the first request wrote.',
     },
   },
+  examples: [errorSample('INVALID_REQUEST_BODY'), errorSample('METHOD_NOT_ALLOWED')],
 };
 
-type Hoist = (schema: z.ZodType, io: 'input' | 'output') => Json;
+function errorSample(code: ErrorCode): Json {
+  return { code, ...ERROR_GUIDE[code].sample };
+}
 
-function operation(route: Route, hoist: Hoist): Json {
-  const { status = 200, description, schema } = route.response;
+/** One sample of each code that any route may answer. */
+function errorExamples(routes: readonly Route[]): Json {
+  const used = new Set(routes.flatMap((route) => [...errorCodesOf(route)]));
+  return Object.fromEntries(
+    [...used].map((code) => {
+      const { cause, cure } = ERROR_GUIDE[code];
+      return [code, { description: `Cause: ${cause}. Cure: ${cure}.`, value: errorSample(code) }];
+    }),
+  );
+}
+
+function operation(route: Route, book: Book): Json {
+  const { status = 200, description, schema, example } = route.response;
   const isEmpty = schema instanceof z.ZodNull;
-  const success = { description, ...(isEmpty ? {} : { content: json(hoist(schema, 'output')) }) };
+  const success = { description, ...(isEmpty ? {} : { content: json(book.schema(schema, 'output'), book, example) }) };
   return {
     operationId: operationId(route),
     summary: route.summary,
+    description: route.description,
     tags: [route.tag],
     ...securityOf(route),
     parameters: [
-      ...parameters(route.params, 'path', hoist),
-      ...parameters(route.query, 'query', hoist),
-      ...parameters(z.object(route.headers), 'header', hoist),
+      ...parameters(route.params, 'path', book),
+      ...parameters(route.query, 'query', book),
+      ...parameters(z.object(route.headers), 'header', book),
     ],
-    ...requestBody(route, hoist),
+    ...requestBody(route, book),
     responses: { [status]: success, ...errorResponses(route) },
   };
 }
@@ -90,16 +131,21 @@ function operationId({ method, path }: Route): string {
   return [method, ...words.filter((word) => word !== '')].join('_');
 }
 
-function parameters(schema: z.ZodType | null, place: 'path' | 'query' | 'header', hoist: Hoist): Json[] {
+function parameters(schema: z.ZodType | null, place: 'path' | 'query' | 'header', book: Book): Json[] {
   if (schema === null) return [];
-  const { properties, required } = objectSchema.parse(hoist(schema, 'input'));
-  return Object.entries(properties).map(([name, { description, ...rest }]) => ({
-    name,
-    in: place,
-    required: required.includes(name),
-    ...(description === undefined ? {} : { description }),
-    schema: rest,
-  }));
+  const { properties, required } = objectSchema.parse(book.schema(schema, 'input'));
+  return Object.entries(properties).map(([name, { description, ...rest }]) => {
+    const isRequired = required.includes(name);
+    const example = book.example(rest, name);
+    return {
+      name,
+      in: place,
+      required: isRequired,
+      ...(description === undefined ? {} : { description }),
+      // Swagger UI fills in a parameter's `example`. For an optional filter this would be wrong, so it gets `examples` instead.
+      ...(isRequired ? { schema: rest, example } : { schema: { examples: [example], ...rest } }),
+    };
+  });
 }
 
 const objectSchema = z.object({
@@ -107,83 +153,79 @@ const objectSchema = z.object({
   required: z.array(z.string()).default([]),
 });
 
-function requestBody({ body }: Route, hoist: Hoist): Json {
+function requestBody({ body }: Route, book: Book): Json {
   if (body === null) return {};
   if (body.kind === 'json') {
-    return { requestBody: { required: !body.optional, content: json(hoist(body.schema, 'input')) } };
+    return { requestBody: { required: !body.optional, content: json(book.schema(body.schema, 'input'), book) } };
   }
   const description = 'As the provider sends it; the signature covers the exact bytes.';
   return { requestBody: { required: true, description, content: { '*/*': {} } } };
 }
 
-/** What a route may refuse with: what it declares, and what follows from its kind. */
-function errorCodes(route: Route): Set<ErrorCode> {
-  const codes = new Set<ErrorCode>(route.errors);
-  if (route.scope !== 'public') for (const code of ['UNAUTHORIZED', 'TOO_MANY_REQUESTS'] as const) codes.add(code);
-  if (route.scope === 'read' || route.scope === 'write') codes.add('FORBIDDEN');
-  if (route.params !== null) codes.add('NOT_FOUND');
-  codes.add('INVALID_QUERY_PARAMS');
-  if (route.body !== null) for (const code of ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) codes.add(code);
-  if (route.body?.kind === 'json') codes.add('INVALID_REQUEST_BODY');
-  codes.add('INTERNAL_SERVER_ERROR');
-  codes.add('SERVICE_UNAVAILABLE');
-  return codes;
-}
-
 function errorResponses(route: Route): Json {
-  const byStatus = Map.groupBy(errorCodes(route), (code) => ERROR_STATUS[code]);
+  const byStatus = Map.groupBy(errorCodesOf(route), (code) => ERROR_STATUS[code]);
   const sorted = [...byStatus].sort(([a], [b]) => a - b);
-  return Object.fromEntries(
-    sorted.map(([status, codes]) => [
-      status,
-      { description: codes.join(', '), content: json({ $ref: '#/components/schemas/Error' }) },
-    ]),
-  );
+  return Object.fromEntries(sorted.map(([status, codes]) => [status, errorResponse(status, codes)]));
 }
 
-function json(schema: Json): Json {
-  return { 'application/json': { schema } };
+function errorResponse(status: number, codes: readonly ErrorCode[]): Json {
+  const examples = Object.fromEntries(codes.map((code) => [code, { $ref: `#/components/examples/${code}` }]));
+  return {
+    description: codes.map((code) => `\`${code}\`: ${ERROR_GUIDE[code].cause}.`).join('\n\n'),
+    ...(RETRY_AFTER.has(status) ? { headers: { 'Retry-After': RETRY_AFTER_HEADER } } : {}),
+    content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, examples } },
+  };
 }
 
-function webhook(event: (typeof OUTGOING_EVENTS)[number]): Json {
+const RETRY_AFTER: ReadonlySet<number> = new Set([ERROR_STATUS.TOO_MANY_REQUESTS, ERROR_STATUS.SERVICE_UNAVAILABLE]);
+const RETRY_AFTER_HEADER: Json = {
+  description: 'When to come back, in seconds.',
+  schema: { type: 'integer', minimum: 0 },
+  example: 1,
+};
+
+function json(schema: Json, book: Book, example = book.example(schema)): Json {
+  return { 'application/json': { schema, example } };
+}
+
+const WEBHOOK_HEADERS = [
+  {
+    name: 'webhook-id',
+    description: "The message's id, the same over all tries.",
+    example: EXAMPLE.messageId,
+  },
+  {
+    name: 'webhook-timestamp',
+    description: 'When this try was made, in Unix seconds.',
+    example: String(Date.parse(EXAMPLE.time) / 1000),
+  },
+  {
+    name: 'webhook-signature',
+    description:
+      '`v1,` and base64 of an HMAC-SHA256 over id, timestamp and body; several, with a space between, after a rotation.',
+    example: 'v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=',
+  },
+];
+
+function webhook(event: (typeof OUTGOING_EVENTS)[number], book: Book): Json {
+  const schema = withoutDialect(payloadJsonSchema(event, 'draft-2020-12'));
   return {
     post: {
       operationId: event.type.replaceAll('.', '_'),
       summary: event.description,
-      tags: ['Outgoing webhooks'],
+      description:
+        'Sent to each of your endpoints that subscribes to it. Verify the signature over the raw body first, and drop an id you have seen: a message may come again.',
+      tags: ['Outgoing webhooks'] satisfies Tag[],
       // Signed by the Standard Webhooks scheme, not by an API key.
       security: [],
-      parameters: ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
-        name,
+      parameters: WEBHOOK_HEADERS.map((header) => ({
+        ...header,
         in: 'header',
         required: true,
         schema: { type: 'string' },
       })),
-      requestBody: { required: true, content: json(withoutDialect(payloadJsonSchema(event, 'draft-2020-12'))) },
+      requestBody: { required: true, content: json(schema, book) },
       responses: { '2XX': { description: 'Received. Anything else is tried again later.' } },
     },
   };
-}
-
-/** A zod schema as JSON Schema, whose named parts (`meta({ id })`) are moved to the document's components. */
-function toComponents(schema: z.ZodType, io: 'input' | 'output', components: Record<string, unknown>): Json {
-  const converted = z.toJSONSchema(schema, {
-    target: 'draft-2020-12',
-    io,
-    // Requests must not have unknown fields; answers may gain some in later releases.
-    override: ({ jsonSchema }) => {
-      if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
-    },
-  });
-  const { $defs = {}, ...rest } = definitions.parse(
-    JSON.parse(JSON.stringify(converted).replaceAll('#/$defs/', '#/components/schemas/')),
-  );
-  Object.assign(components, $defs);
-  return withoutDialect(rest);
-}
-
-const definitions = z.looseObject({ $defs: z.record(z.string(), z.unknown()).optional() });
-
-function withoutDialect({ $schema: _dialect, ...schema }: Json): Json {
-  return schema;
 }

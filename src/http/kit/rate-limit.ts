@@ -1,55 +1,99 @@
-import type { Request, RequestHandler, Response } from 'express';
-import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
-import { RefusalError, refusal } from '../../errors.ts';
+import { createHash, randomBytes } from 'node:crypto';
+import type { Request, Response } from 'express';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
+import type { Clock } from '../../clock.ts';
+import type { Pool } from '../../db/pool.ts';
 import type { Caller } from '../../merchants/api-keys.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import { networkOf } from './address.ts';
+import type { NoteLimited } from './limited.ts';
+import { SharedLimit, type Used } from './shared-limit.ts';
+import { turnAway } from './turn-away.ts';
 
-const MINUTE_MS = 60_000;
-
-/** Keys are too long to be guessed; this many wrong ones a minute from one address only cost us work. */
+/** Wrong keys a minute from one address. Keys are too long to be guessed; the limit only saves us the work of checking. */
 const FAILED_AUTHENTICATIONS_PER_MINUTE = 60;
 
+interface LimitServices {
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly noteLimited: NoteLimited;
+}
+
 export interface RateLimits {
-  /** @throws {RefusalError} TOO_MANY_REQUESTS when the caller's key has used up its minute */
-  countRequest(request: Request, response: Response, caller: Caller): Promise<void>;
-  /** @throws {RefusalError} TOO_MANY_REQUESTS when too many keys that do not exist came from the address */
-  countFailedAuthentication(request: Request, response: Response): Promise<void>;
+  /**
+   * @param work how many requests it counts for, 1 unless given
+   * @throws {TurnedAwayError} TOO_MANY_REQUESTS when the caller's key had used up its minute before
+   */
+  countRequest(response: Response, caller: Caller, work?: number): Promise<void>;
+  /** Counts a key that may turn out wrong, before anything is asked about it. */
+  countGuess(request: Request): Promise<Guess>;
 }
 
-/** Limits per process and minute, told in `X-RateLimit-*` and `Retry-After`. `perMinute` 0 switches the first off. */
-export function createRateLimits(perMinute: number): RateLimits {
-  const callers = new WeakMap<Request, Caller>();
-  const options = {
-    windowMs: MINUTE_MS,
-    legacyHeaders: true,
-    standardHeaders: false,
-    validate: false,
-    handler: ((_request, _response, next) =>
-      next(
-        new RefusalError(refusal('TOO_MANY_REQUESTS', 'Too many requests. Try again after the time in Retry-After.')),
-      )) satisfies RequestHandler,
+/** A key that is not known to be right, counted for its address. */
+interface Guess {
+  /** More came from the address in this minute than may be wrong. */
+  readonly isOver: boolean;
+  /** It was wrong. @throws {TurnedAwayError} TOO_MANY_REQUESTS if it was one too many */
+  wasWrong(response: Response): void;
+  /** It was right, or nothing could be found out: it does not count. */
+  takeBack(): Promise<void>;
+}
+
+/**
+ * Makes the limits, which callers see in `X-RateLimit-*` and `Retry-After`. The limit of a key is a promise to its merchant, so
+ * it is counted over all processes (docs/decisions/0002-rate-limits.md). The limit of failed authentications protects a process,
+ * so each process counts its own.
+ * @param perMinute requests of a key in a minute; 0 switches the limit of keys off
+ */
+export function createRateLimits(perMinute: number, { pool, clock, logger, noteLimited }: LimitServices): RateLimits {
+  const byKey = perMinute === 0 ? null : new SharedLimit({ limit: perMinute, pool, logger });
+  const byAddress = new RateLimiterMemory({ points: FAILED_AUTHENTICATIONS_PER_MINUTE, duration: 60 });
+  const salt = randomBytes(16);
+  // Whoever has something left is let in with the whole of its work: else a batch larger than the limit never could be.
+  const admit = (
+    response: Response,
+    limit: number,
+    { requests, msLeft, work = 1 }: Used & { readonly work?: number },
+  ) => {
+    response.setHeader('x-ratelimit-limit', limit);
+    response.setHeader('x-ratelimit-remaining', Math.max(limit - requests, 0));
+    response.setHeader('x-ratelimit-reset', Math.ceil((clock.now().getTime() + msLeft) / 1000));
+    if (requests - work < limit) return;
+    response.setHeader('retry-after', Math.ceil(msLeft / 1000));
+    turnAway('TOO_MANY_REQUESTS', 'Too many requests. Try again after the time in Retry-After.');
   };
-  const byKey = rateLimit({
-    ...options,
-    limit: perMinute,
-    keyGenerator: (request) => callers.get(request)?.keyId ?? '',
-  });
-  const byAddress = rateLimit({
-    ...options,
-    limit: FAILED_AUTHENTICATIONS_PER_MINUTE,
-    keyGenerator: (request) => ipKeyGenerator(request.ip ?? ''),
-  });
   return {
-    async countRequest(request, response, caller) {
-      if (perMinute === 0) return;
-      callers.set(request, caller);
-      await run(byKey, request, response);
+    async countRequest(response, { merchantId, keyId }, work = 1) {
+      if (byKey === null) return;
+      const used = await byKey.count(keyId, work);
+      if (used.requests - work >= perMinute) noteLimited({ who: 'merchant', limit: 'requests' }, merchantId);
+      admit(response, perMinute, { ...used, work });
     },
-    countFailedAuthentication: (request, response) => run(byAddress, request, response),
+    async countGuess(request) {
+      const address = request.ip ?? '';
+      const place = placeOf(address, salt);
+      const { consumedPoints: requests, msBeforeNext: msLeft } = await byAddress.penalty(place);
+      const isOver = requests > FAILED_AUTHENTICATIONS_PER_MINUTE;
+      return {
+        isOver,
+        wasWrong: (response) => {
+          if (isOver) noteLimited({ who: 'address', limit: 'wrong keys' }, address);
+          admit(response, FAILED_AUTHENTICATIONS_PER_MINUTE, { requests, msLeft });
+        },
+        takeBack: async () => {
+          await byAddress.reward(place);
+        },
+      };
+    },
   };
 }
 
-function run(middleware: RequestHandler, request: Request, response: Response): Promise<void> {
-  return new Promise((resolve, reject) => {
-    middleware(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error)));
-  });
+/**
+ * One of 65,536 places for an address, so that many addresses cannot fill the memory. Two addresses in one place share a limit
+ * of failures, which harms neither, since a right key always passes. The salt keeps a stranger from choosing another's place.
+ */
+export function placeOf(address: string, salt: Buffer): string {
+  const digest = createHash('sha256').update(salt).update(networkOf(address)).digest();
+  return String(digest.readUInt16BE());
 }

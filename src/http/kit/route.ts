@@ -1,58 +1,81 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import { type ErrorCode, invariant, RefusalError } from '../../errors.ts';
+import { invariant } from '../../errors.ts';
 import type { Caller, Scope } from '../../merchants/api-keys.ts';
+import type { ErrorCode } from '../../views/refusals.ts';
 import type { Services } from './services.ts';
+import type { Tag } from './tags.ts';
+import { TurnedAwayError } from './turn-away.ts';
 import { validate } from './validate.ts';
 
 /**
- * A route as data: what it takes, who may call it, what it answers. Registration with Express, validation, the check of
- * scopes and the OpenAPI document are all made from this, so none of them can disagree.
+ * A route as data: what it takes, who may call it, what it answers. The registration with Express, the validation, the check of
+ * scopes and the OpenAPI document are all made from this, so they cannot disagree.
  */
 export interface Route {
   readonly method: Method;
   /** In OpenAPI's form: `/customers/{customer_id}`. */
   readonly path: string;
-  /** `admin`: for whoever holds ADMIN_KEY. */
+  /** `admin` needs ADMIN_KEY, `public` nothing. */
   readonly scope: Scope | 'public' | 'admin';
-  readonly tag: string;
+  readonly tag: Tag;
+  /** A line in the list of routes. */
   readonly summary: string;
+  /** What a caller must know to use it, in Markdown. */
+  readonly description: string;
   readonly params: z.ZodType | null;
   readonly query: z.ZodType | null;
-  /** Headers with a meaning of their own, for the document; the handler reads them. */
+  /** Headers that the handler reads, for the OpenAPI document. */
   readonly headers: Readonly<Record<string, z.ZodType>>;
   readonly body: BodySpec | null;
   readonly response: ResponseSpec;
-  /** What it may refuse with, besides what every route of its kind may. */
+  /** The error codes of this route, besides those of every route of its kind. */
   readonly errors: readonly ErrorCode[];
-  /** @throws {RefusalError} */
+  /** @throws {RefusalError} one of the codes that `errors` stands for */
   answer(request: RouteRequest): Promise<Reply>;
 }
 
-export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
-export type BodySpec =
+type BodySpec =
   | { readonly kind: 'json'; readonly schema: z.ZodType; readonly limitBytes: number; readonly optional: boolean }
   | { readonly kind: 'raw'; readonly limitBytes: number };
 
-/** The answer when all is well; every other answer is a refusal. */
-export interface ResponseSpec<Schema extends z.ZodType = z.ZodType> {
-  /** 200 unless given; Dodo Payments answers 200 also where something was made. 202: it was begun. */
+/** The answer to a request that succeeds; every other answer is a refusal. */
+interface ResponseSpec<Schema extends z.ZodType = z.ZodType> {
+  /** 200 unless given, also if something was made, as Dodo Payments does. 202: work has begun. */
   readonly status?: 202 | 204;
   readonly description: string;
   /** `z.null()` for an answer without a body. */
   readonly schema: Schema;
+  /** Given if the schema's own example does not fit. */
+  readonly example?: unknown;
 }
 
-/** A request whose body was read and whose caller is known, not yet validated. */
-export interface RouteRequest {
+/**
+ * Reads the body's bytes, where the route asks for them: once, and only when all that can be known without is known. Its
+ * memory is counted for the source.
+ * @throws {TurnedAwayError}
+ */
+export type ReadRawBody = (sourceId: string) => Promise<Buffer>;
+
+/** A request whose caller is known, not yet validated. */
+interface RouteRequest {
   readonly services: Services;
   readonly caller: Caller | null;
   readonly params: unknown;
   readonly query: unknown;
-  /** Parsed JSON, or the bytes where the route asks for them. */
+  /** Parsed JSON, where the route takes it. */
   readonly body: unknown;
+  readonly readRawBody: ReadRawBody;
+  /** The network of the caller's address, as limits count it. */
+  readonly from: string;
   readonly headers: IncomingHttpHeaders;
+  /**
+   * Counts work against the caller's limit, besides the request itself.
+   * @throws {TurnedAwayError} TOO_MANY_REQUESTS when the caller's key had used up its minute before
+   */
+  readonly countWork: (units: number) => Promise<void>;
 }
 
 export interface Reply {
@@ -61,14 +84,15 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A JSON body of one entry or customer is far below this; the limit of the body parsers everybody knows. */
-export const JSON_LIMIT_BYTES = 100 * 1024;
+/** The default of Express' body parser. A JSON body of one entry or customer is far smaller. */
+const JSON_LIMIT_BYTES = 100 * 1024;
 
 interface Spec<P extends z.ZodType, Q extends z.ZodType, R extends z.ZodType> {
   readonly method: Method;
   readonly path: string;
-  readonly tag: string;
+  readonly tag: Tag;
   readonly summary: string;
+  readonly description: string;
   readonly params?: P;
   readonly query?: Q;
   readonly headers?: Route['headers'];
@@ -83,6 +107,8 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
   readonly bodyLimitBytes?: number;
   /** The body may be left out, and then counts as `{}`. */
   readonly bodyOptional?: boolean;
+  /** How many requests it counts for, where that is not one for each {@link ROWS_OF_A_REQUEST} rows of a page. */
+  readonly work?: (request: { readonly body: z.output<B> }) => number;
   handle(context: {
     readonly services: Services;
     readonly merchantId: string;
@@ -96,7 +122,7 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
 const nothing = z.strictObject({});
 type Nothing = typeof nothing;
 
-/** A route for holders of an API key; it sees the key's merchant and nothing of any other. */
+/** A route for holders of an API key. It sees the key's merchant and nothing of other merchants. */
 export function merchantRoute<
   R extends z.ZodType,
   P extends z.ZodType = Nothing,
@@ -108,19 +134,27 @@ export function merchantRoute<
     ...common(spec),
     scope: spec.scope,
     body: spec.body === undefined ? null : { kind: 'json', schema: spec.body, limitBytes, optional },
-    async answer({ services, caller, params, query, body, headers }) {
+    async answer({ services, caller, params, query, body, headers, countWork }) {
       invariant(caller !== null, 'a merchant route was called without a caller');
-      const reply = await spec.handle({
-        services,
-        merchantId: caller.merchantId,
-        headers,
+      const given = {
         params: checked(spec.params, params, 'NOT_FOUND'),
         query: checked(spec.query, query, 'INVALID_QUERY_PARAMS'),
         body: checked(spec.body, spec.body === undefined ? {} : body, 'INVALID_REQUEST_BODY'),
-      });
+      };
+      const units = spec.work?.(given) ?? workOfPage(given.query);
+      if (units > 1) await countWork(units - 1);
+      const reply = await spec.handle({ services, merchantId: caller.merchantId, headers, ...given });
       return { status: spec.response.status ?? 200, body: reply };
     },
   };
+}
+
+/** Rows of a page that count for one request. */
+const ROWS_OF_A_REQUEST = 10;
+
+function workOfPage(query: unknown): number {
+  const isPage = typeof query === 'object' && query !== null && 'page_size' in query;
+  return isPage && typeof query.page_size === 'number' ? Math.ceil(query.page_size / ROWS_OF_A_REQUEST) : 1;
 }
 
 export interface AdminSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>
@@ -166,7 +200,8 @@ export interface PublicSpec<P extends z.ZodType, Q extends z.ZodType, R extends 
     readonly services: Services;
     readonly params: z.output<P>;
     readonly query: z.output<Q>;
-    readonly rawBody: Buffer;
+    readonly readRawBody: ReadRawBody;
+    readonly from: string;
     readonly headers: IncomingHttpHeaders;
   }): Promise<z.output<R>>;
 }
@@ -180,13 +215,14 @@ export function publicRoute<R extends z.ZodType, P extends z.ZodType = Nothing, 
     ...common(spec),
     scope: 'public',
     body: limitBytes === undefined ? null : { kind: 'raw', limitBytes },
-    async answer({ services, params, query, body, headers }) {
+    async answer({ services, params, query, readRawBody, headers, from }) {
       const reply = await spec.handle({
         services,
         headers,
         params: checked(spec.params, params, 'NOT_FOUND'),
         query: checked(spec.query, query, 'INVALID_QUERY_PARAMS'),
-        rawBody: Buffer.isBuffer(body) ? body : Buffer.alloc(0),
+        readRawBody,
+        from,
       });
       return { status: spec.response.status ?? 200, body: reply };
     },
@@ -194,11 +230,12 @@ export function publicRoute<R extends z.ZodType, P extends z.ZodType = Nothing, 
 }
 
 function common<P extends z.ZodType, Q extends z.ZodType, R extends z.ZodType>(spec: Spec<P, Q, R>) {
-  const { method, path, tag, summary, params = null, query = null, headers = {}, response, errors = [] } = spec;
-  return { method, path, tag, summary, params, query, headers, response, errors };
+  const { params = null, query = null, headers = {}, errors = [], ...rest } = spec;
+  const { method, path, tag, summary, description, response } = rest;
+  return { method, path, tag, summary, description, params, query, headers, response, errors };
 }
 
-/** What a route does not declare, a request must not have. */
+/** Validates a part of a request. Without a schema, that part must be empty. */
 function checked<Schema extends z.ZodType>(
   schema: Schema | undefined,
   value: unknown,
@@ -206,10 +243,10 @@ function checked<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = validate(schema ?? nothing, value, code);
   if (!result.ok) {
-    throw new RefusalError(
+    throw new TurnedAwayError(
       code === 'NOT_FOUND' ? { code, message: 'There is nothing at this address.' } : result.refusal,
     );
   }
-  // With no schema there is nothing to infer it from, and the type parameter stands at its default, the empty object.
+  // Without a schema, nothing sets the type parameter, and it is its default, the empty object.
   return result.value as z.output<Schema>;
 }

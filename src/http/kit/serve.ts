@@ -1,35 +1,49 @@
 import type { Express, Request, Response } from 'express';
-import { refusal, refuse } from '../../errors.ts';
+import { RefusalError } from '../../errors.ts';
 import type { Caller } from '../../merchants/api-keys.ts';
+import { type ErrorCode, publicRefusal } from '../../views/refusals.ts';
+import { networkName } from './address.ts';
 import { Authenticator, isAdmin, requireScope } from './auth.ts';
-import { ClientGoneError, parseJson, readBody, requireJson } from './body.ts';
+import { ClientGoneError, checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
+import { BodyBudget, type BodyOf } from './body-budget.ts';
 import { dodoOnly } from './dodo.ts';
+import { errorCodesOf } from './error-guide.ts';
 import { failureOf, replyTo } from './failure.ts';
+import { faultOf, finalStatus, markLimited, NoRoomError } from './limited.ts';
 import { createRateLimits, type RateLimits } from './rate-limit.ts';
-import type { Reply, Route } from './route.ts';
+import type { ReadRawBody, Reply, Route } from './route.ts';
 import type { Services } from './services.ts';
+import { TurnedAwayError, turnAway } from './turn-away.ts';
 
 export interface ServeOptions {
-  /** Compare every answer with the schema that documents it, and fail where they differ; for tests. */
+  /** For tests: compares every answer with the schema that documents it, and fails if they differ. */
   readonly checkResponses: boolean;
 }
 
-/** Registers routes with Express. What no route declares is not there: 404, or 405 where only the method is wrong. */
-export function serve(app: Express, routes: readonly Route[], services: Services, options: ServeOptions): void {
+/** Registers routes with Express. Any other path is answered with 404, a wrong method with 405. */
+export function serve(
+  app: Express,
+  services: Services,
+  { routes, checkResponses }: ServeOptions & { readonly routes: readonly Route[] },
+): void {
   const gate: Gate = {
     authenticator: new Authenticator(services),
-    limits: createRateLimits(services.config.RATE_LIMIT_PER_MINUTE),
+    limits: createRateLimits(services.config.RATE_LIMIT_PER_MINUTE, services),
+    bodies: new BodyBudget(services.config.MAX_BODY_BYTES_IN_FLIGHT, services.noteLimited),
   };
+  services.metrics.watch('chokin_body_bytes', 'Bytes of requests that are under way.', () => gate.bodies.bytes);
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
     const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1');
     for (const route of ofPath) {
-      app[route.method](pattern, (request, response) => respond(route, services, gate, options, request, response));
+      app[route.method](pattern, (request, response) =>
+        respond({ route, services, gate, checkResponses }, request, response),
+      );
     }
     const allow = ofPath.map((route) => route.method.toUpperCase()).join(', ');
     app.all(pattern, (request, response) => {
       const elsewhere = dodoOnly(request.method, request.path);
       if (elsewhere !== null) return send(response, replyTo(elsewhere));
-      const refused = replyTo(refusal('METHOD_NOT_ALLOWED', `This address answers to ${allow} only.`));
+      const refused = replyTo({ code: 'METHOD_NOT_ALLOWED', message: `This address answers to ${allow} only.` });
       return send(response, { ...refused, headers: { ...refused.headers, allow } });
     });
   }
@@ -38,83 +52,149 @@ export function serve(app: Express, routes: readonly Route[], services: Services
 interface Gate {
   readonly authenticator: Authenticator;
   readonly limits: RateLimits;
+  readonly bodies: BodyBudget;
 }
 
-async function respond(
-  route: Route,
-  services: Services,
-  gate: Gate,
-  { checkResponses }: ServeOptions,
-  request: Request,
-  response: Response,
-): Promise<void> {
+interface Serving {
+  readonly route: Route;
+  readonly services: Services;
+  readonly gate: Gate;
+  readonly checkResponses: boolean;
+}
+
+async function respond(serving: Serving, request: Request, response: Response): Promise<void> {
+  const { route, services, checkResponses } = serving;
   const startedMs = performance.now();
   const observe = () => {
     const seconds = (performance.now() - startedMs) / 1000;
-    services.metrics.observeRequest(route.path, route.method, response.statusCode, seconds);
+    const status = finalStatus(response);
+    const fault = faultOf(response, status);
+    services.metrics.observeRequest({ route: route.path, method: route.method, status, fault }, seconds);
   };
   response.once('close', observe);
+  const held: HeldBody[] = [];
   try {
-    const caller = await admit(gate, services, route.scope, request, response);
-    const body = await readBodyOf(route, request);
-    const { params, query, headers } = request;
-    const reply = await route.answer({ services, caller, params: { ...params }, query: { ...query }, body, headers });
+    const caller = await admit(serving, request, response);
+    const countWork = async (units: number) => {
+      if (caller !== null) await serving.gate.limits.countRequest(response, caller, units);
+    };
+    if (route.body !== null) checkBodyHeaders(request, route.body.limitBytes);
+    const read = async (party: BodyOf['party']): Promise<Buffer> => {
+      const body = await readBodyOf(serving, request, party);
+      held.push(body);
+      return body.bytes;
+    };
+    const readRawBody: ReadRawBody = (id) => read({ kind: 'source', id });
+    const party = caller === null ? OPERATOR : ({ kind: 'merchant', id: caller.merchantId } as const);
+    const body = await readJson(route, request, () => read(party));
+    const bytes = held.reduce((sum, one) => sum + one.bytes.length, 0);
+    if (bytes >= BYTES_OF_A_REQUEST) await countWork(Math.floor(bytes / BYTES_OF_A_REQUEST));
+    const { query, headers } = request;
+    const params = { ...request.params };
+    const from = networkName(request.ip ?? '');
+    const asked = { services, caller, params, query: { ...query }, body, readRawBody, from, headers, countWork };
+    const reply = await route.answer(asked);
     if (checkResponses) assertDocumented(route, reply);
     send(response, reply);
   } catch (error) {
-    fail(services, request, response, error);
+    fail(services, { request, response }, checkResponses ? unlessDocumented(route, error) : error);
+  } finally {
+    for (const body of held) body.release();
   }
 }
 
-/** The merchant that calls, if one must and may. @throws {RefusalError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN */
-async function admit(
-  { authenticator, limits }: Gate,
-  { config }: Services,
-  scope: Route['scope'],
-  request: Request,
-  response: Response,
-): Promise<Caller | null> {
+/** Bodies of the admin routes are counted as one party's. */
+const OPERATOR = { kind: 'operator', id: 'operator' } as const;
+
+/** The caller, or null for a route without API keys. @throws {TurnedAwayError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN */
+async function admit({ route, services, gate }: Serving, request: Request, response: Response): Promise<Caller | null> {
+  const { scope } = route;
   if (scope === 'public') return null;
   if (scope === 'admin') {
-    if (isAdmin(request, config.ADMIN_KEY)) return null;
-    await limits.countFailedAuthentication(request, response);
-    return refuse('UNAUTHORIZED', 'This wants the ADMIN_KEY of the environment, as "Authorization: Bearer <key>".');
+    if (isAdmin(request, services.config.ADMIN_KEY)) return null;
+    (await gate.limits.countGuess(request)).wasWrong(response);
+    return turnAway('UNAUTHORIZED', 'This wants the ADMIN_KEY of the environment, as "Authorization: Bearer <key>".');
   }
-  const caller = await authenticator.authenticate(request);
-  if (caller === null) {
-    await limits.countFailedAuthentication(request, response);
-    return refuse('UNAUTHORIZED', 'This wants a valid API key, as "Authorization: Bearer <key>".');
-  }
-  await limits.countRequest(request, response, caller);
+  const caller = await callerOf(gate, request, response);
+  await gate.limits.countRequest(response, caller);
   requireScope(caller, scope);
   return caller;
 }
 
-async function readBodyOf({ body }: Route, request: Request): Promise<unknown> {
-  if (body === null) return undefined;
-  if (body.kind === 'raw') return readBody(request, body.limitBytes);
+/** Bytes of a body that count for one request. */
+const BYTES_OF_A_REQUEST = 10_000;
+
+/**
+ * Whose key the request has. A key that is not remembered is counted before it is looked up; from an address that has guessed
+ * too often only keys in use are looked up, so that wrong ones cost no query.
+ * @throws {TurnedAwayError} UNAUTHORIZED or TOO_MANY_REQUESTS
+ */
+async function callerOf({ authenticator, limits }: Gate, request: Request, response: Response): Promise<Caller> {
+  const remembered = authenticator.remembered(request);
+  const known = await remembered;
+  if (known) return known;
+  const guess = await limits.countGuess(request);
+  try {
+    const mayBeRight = remembered === undefined && (!guess.isOver || (await authenticator.isRecent(request)));
+    const caller = mayBeRight ? await authenticator.lookUp(request) : null;
+    if (caller !== null) {
+      await guess.takeBack();
+      return caller;
+    }
+  } catch (error) {
+    await guess.takeBack();
+    throw error;
+  }
+  guess.wasWrong(response);
+  return turnAway('UNAUTHORIZED', 'This wants a valid API key, as "Authorization: Bearer <key>".');
+}
+
+function readBodyOf({ route, gate }: Serving, request: Request, party: BodyOf['party']): Promise<HeldBody> {
+  const limitBytes = route.body?.limitBytes ?? 0;
+  const of = { address: networkName(request.ip ?? ''), party };
+  return readBody(request, { limitBytes, budget: gate.bodies, of });
+}
+
+/** The parsed body of a route that takes JSON; undefined for others, whose body is not read here. */
+async function readJson({ body }: Route, request: Request, read: () => Promise<Buffer>): Promise<unknown> {
+  if (body?.kind !== 'json') return undefined;
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
   if (body.optional && encoding === undefined && (length ?? '0') === '0') return {};
   requireJson(request);
-  return parseJson(await readBody(request, body.limitBytes));
+  return parseRequestJson(await read());
 }
 
-/** Answers a failure and logs it if it was not foreseen. */
-export function fail(services: Services, request: Request, response: Response, error: unknown): void {
+/** Answers a failure, and logs it if it is unexpected. */
+export function fail(
+  services: Services,
+  { request, response }: { readonly request: Request; readonly response: Response },
+  error: unknown,
+): void {
   if (error instanceof ClientGoneError || response.headersSent) {
     response.destroy();
     return;
   }
   const failure = failureOf(error);
+  const isLimited = error instanceof NoRoomError;
+  if (isLimited || failure.status === 429) markLimited(response);
   if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
-  else if (failure.status === 503)
-    services.logger.warn({ err: error, requestId: request.id }, 'a request was turned away');
-  // What is left of a body that was refused unread would be taken for the next request.
-  if (!request.complete && failure.status === 413) response.setHeader('connection', 'close');
+  else if (failure.status === 503 && !isLimited)
+    services.logger.warn({ err: error, requestId: request.id, reason: failure.message }, 'a request was turned away');
+  // What is left of a body that was refused unread would be taken for the next request. A small one is passed over.
+  if (!request.complete && (failure.status === 413 || isLimited || declaredBytes(request) > PASSED_OVER_BYTES)) {
+    response.setHeader('connection', 'close');
+  }
   send(response, failure);
 }
 
-/** Writes a reply with as little work as there is: one serialisation, no etag, no content negotiation. */
+/** So much of a body that was refused unread is passed over, so that the client gets to see the answer. */
+const PASSED_OVER_BYTES = 256 * 1024;
+
+function declaredBytes({ headers }: Request): number {
+  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY);
+}
+
+/** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */
 export function send(response: Response, { status, body, headers }: Reply): void {
   response.statusCode = status;
   if (headers !== undefined) for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
@@ -122,7 +202,7 @@ export function send(response: Response, { status, body, headers }: Reply): void
     response.end();
     return;
   }
-  // The line end is for terminals, whose prompt would else follow the answer.
+  // The line end is for terminals: without it their prompt would stand on the line of the answer.
   const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
   if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/json; charset=utf-8');
   response.setHeader('content-length', Buffer.byteLength(text));
@@ -134,4 +214,16 @@ function assertDocumented({ response, method, path }: Route, reply: Reply): void
   const seen: unknown = JSON.parse(JSON.stringify(reply.body));
   const { success, error } = response.schema.safeParse(seen);
   if (!success) throw new Error(`${method} ${path} answers what it does not document: ${error.message}`);
+}
+
+/** In tests, a refusal that the OpenAPI document does not name becomes a failure, so that the test notices. */
+function unlessDocumented(route: Route, error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === null || errorCodesOf(route).has(code)) return error;
+  return new Error(`${route.method} ${route.path} refuses with ${code}, which it does not document`);
+}
+
+function codeOf(error: unknown): ErrorCode | null {
+  if (error instanceof TurnedAwayError) return error.refusal.code;
+  return error instanceof RefusalError ? publicRefusal(error.refusal).code : null;
 }

@@ -4,7 +4,7 @@ import type { Config } from '../../config/env.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
 import type { Receiver } from '../../inbox/receive.ts';
-import type { LedgerLanes } from '../../ledger/batches.ts';
+import type { LedgerBatches } from '../../ledger/batches.ts';
 import type { LedgerSettings } from '../../ledger/store.ts';
 import type { Source } from '../../merchants/source.ts';
 import type { SourceDirectory } from '../../merchants/sources.ts';
@@ -13,6 +13,7 @@ import type { SenderStatus } from '../../outgoing/sender-status.ts';
 import type { ProviderApi } from '../../providers/shared/api.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import type { NoteLimited } from './limited.ts';
 
 /** Everything the HTTP side works with; `web.ts` builds it. */
 export interface Services {
@@ -20,19 +21,21 @@ export interface Services {
   readonly pool: Pool;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly ledger: LedgerLanes;
+  readonly ledger: LedgerBatches;
   readonly settings: LedgerSettings;
   readonly sources: SourceDirectory;
   readonly receiver: Receiver;
   readonly webhooks: OutgoingWebhooks;
-  /** What is known of whoever delivers them. */
+  /** What is known of the sender of outgoing webhooks. */
   readonly senderStatus: () => SenderStatus;
-  /** Started, and only makes jobs. */
+  /** Started; the HTTP side makes jobs and works on none. */
   readonly boss: PgBoss;
   readonly metrics: Metrics;
+  /** To be told of everybody whom a limit met. */
+  readonly noteLimited: NoteLimited;
   readonly box: SecretBox;
-  /** A client of a source's provider; null where its payments cannot be listed. */
-  readonly connect: (source: Source) => ProviderApi | null;
-  /** To be called after a commit that left something to announce. */
+  /** Makes a client of a source's provider; null if the provider's payments cannot be listed. */
+  readonly connect: (access: Pick<Source, 'provider' | 'mode' | 'apiKey'>) => ProviderApi | null;
+  /** To be called after a commit that put something into the outbox. */
   readonly onPosted: () => void;
 }

@@ -1,12 +1,14 @@
 import type { z } from 'zod';
-import { ERROR_STATUS, type ErrorCode, type Refusal, refusal } from '../../errors.ts';
+import { ERROR_STATUS, type ErrorCode, type PublicRefusal } from '../../views/refusals.ts';
 
-export type Validated<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: Refusal };
+export type Validated<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly refusal: PublicRefusal };
 
-/** Enough to mend a request by; a body of a thousand mistakes is not answered with a thousand lines. */
+/** The most mistakes that an answer names: a body with a thousand mistakes must not cause a thousand lines. */
 const MAX_ISSUES = 5;
 
-/** Parses what came from outside; a mistake becomes a refusal whose message names each field and what it wants. */
+/** Parses what came from outside. A mistake is refused with a message that names each field and what is wanted there. */
 export function validate<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -16,7 +18,7 @@ export function validate<Schema extends z.ZodType>(
   if (parsed.success) return { ok: true, value: parsed.data };
   const special = parsed.error.issues.map(codeOf).find((found) => found !== null);
   const lines = parsed.error.issues.flatMap(describe);
-  return { ok: false, refusal: refusal(special ?? code, `${lines.slice(0, MAX_ISSUES).join('; ')}.`) };
+  return { ok: false, refusal: { code: special ?? code, message: `${lines.slice(0, MAX_ISSUES).join('; ')}.` } };
 }
 
 /** A refinement may name a code of its own. */
@@ -26,7 +28,8 @@ function codeOf(issue: z.core.$ZodIssue): ErrorCode | null {
   return typeof code === 'string' && isErrorCode(code) ? code : null;
 }
 
-function isErrorCode(text: string): text is ErrorCode {
+/** Whether a text is one of the API's error codes. */
+export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_STATUS, text);
 }
 
@@ -37,7 +40,7 @@ function describe(issue: z.core.$ZodIssue): string[] {
   }
   if (issue.code === 'invalid_key') return [`${at}: ${issue.issues[0]?.message ?? issue.message}`];
   if (issue.code === 'invalid_union') {
-    // The branch that fits the value's type knows better what is wrong with it.
+    // Of a union, the branch for the value's type has the more useful message.
     const closest = issue.errors.find((errors) => errors.every((error) => error.code !== 'invalid_type'))?.[0];
     return [`${at}: ${closest?.message ?? issue.message}`];
   }

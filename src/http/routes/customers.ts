@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import {
-  type Customer,
   createCustomers,
   getCustomer,
   listCustomers,
@@ -9,42 +8,11 @@ import {
 } from '../../customers/store.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
-import {
-  customerParams,
-  itemsOf,
-  metadata,
-  moment,
-  pageOf,
-  paging,
-  storedMetadata,
-  text,
-  timestamp,
-} from '../../views/fields.ts';
+import { anonymiseCustomer } from '../../retention/anonymise.ts';
+import { customerResponse, customerShape, EXAMPLE_PERSON } from '../../views/customer.ts';
+import { erasureResponse, erasureShape } from '../../views/erasure.ts';
+import { customerParams, itemsOf, metadata, moment, pageOf, paging, text } from '../../views/fields.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
-
-const customer = z
-  .strictObject({
-    customer_id: z.string(),
-    business_id: z.string(),
-    name: z.string(),
-    email: z.string().meta({ description: 'Empty where a payment made the customer and did not say.' }),
-    phone_number: z.string().nullable(),
-    metadata: storedMetadata,
-    created_at: timestamp,
-  })
-  .meta({ id: 'Customer' });
-
-function toResponse(one: Customer): z.output<typeof customer> {
-  return {
-    customer_id: one.customerId,
-    business_id: one.merchantId,
-    name: one.name,
-    email: one.email,
-    phone_number: one.phoneNumber,
-    metadata: { ...one.metadata },
-    created_at: one.createdAt.toISOString(),
-  };
-}
 
 const email = z
   .email({ error: 'wants an e-mail address such as ada@example.com' })
@@ -58,14 +26,17 @@ const create = merchantRoute({
   path: '/customers',
   scope: 'write',
   tag,
-  summary: 'Create a customer, with an empty wallet in each currency',
-  body: z.strictObject({
-    email,
-    name,
-    phone_number: phoneNumber.nullable().optional(),
-    metadata: metadata.nullable().optional(),
-  }),
-  response: { description: 'The customer.', schema: customer },
+  summary: 'Create a customer',
+  description: 'With an empty wallet in each currency of the service. Two customers may have the same e-mail address.',
+  body: z
+    .strictObject({
+      email,
+      name,
+      phone_number: phoneNumber.nullable().optional(),
+      metadata: metadata.nullable().optional(),
+    })
+    .meta({ examples: [EXAMPLE_PERSON] }),
+  response: { description: 'The customer.', schema: customerShape },
   errors: ['MAXIMUM_KEYS_REACHED'],
   async handle({ services: { pool, settings, clock, onPosted }, merchantId, body }) {
     const input = {
@@ -74,14 +45,15 @@ const create = merchantRoute({
       phoneNumber: body.phone_number ?? null,
       metadata: body.metadata ?? {},
     };
+    const opening = { currencies: settings.currencies, now: clock.now() };
     const made = await transaction(pool, async (tx) => {
-      const [customerId] = await createCustomers(tx, merchantId, [input], settings.currencies, clock.now());
+      const [customerId] = await createCustomers(tx, { merchantId, inputs: [input] }, opening);
       invariant(customerId !== undefined, 'a customer was not made');
       return getCustomer(tx, merchantId, customerId);
     });
     invariant(made !== null, 'a customer was made and is not there');
     onPosted();
-    return toResponse(made);
+    return customerResponse(made);
   },
 });
 
@@ -91,12 +63,13 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve a customer',
+  description: "By Chokin's own id. To find one by e-mail or name, list customers.",
   params: customerParams,
-  response: { description: 'The customer.', schema: customer },
+  response: { description: 'The customer.', schema: customerShape },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services: { pool }, merchantId, params }) {
     const found = await getCustomer(autocommit(pool), merchantId, params.customer_id);
-    return toResponse(found ?? refuseUnknownCustomer(params.customer_id));
+    return customerResponse(found ?? refuseUnknownCustomer(params.customer_id));
   },
 });
 
@@ -105,24 +78,57 @@ const update = merchantRoute({
   path: '/customers/{customer_id}',
   scope: 'write',
   tag,
-  summary: 'Change a customer; what is left out or null stays, except that null removes the phone number',
+  summary: 'Change a customer',
+  description: 'What is left out or null stays, except that null removes the phone number.',
   params: customerParams,
-  body: z.strictObject({
-    email: email.nullable().optional(),
-    name: name.nullable().optional(),
-    phone_number: phoneNumber.nullable().optional(),
-    metadata: metadata.nullable().optional().meta({ description: 'Replaces all of the metadata.' }),
-  }),
-  response: { description: 'The customer as it is now.', schema: customer },
+  body: z
+    .strictObject({
+      email: email.nullable().optional(),
+      name: name.nullable().optional(),
+      phone_number: phoneNumber.nullable().optional(),
+      metadata: metadata.nullable().optional().meta({ description: 'Replaces all of the metadata.' }),
+    })
+    .meta({ examples: [{ name: 'Ada King', metadata: { plan: 'team' } }] }),
+  response: { description: 'The customer as it is now.', schema: customerShape },
   errors: ['CUSTOMER_NOT_FOUND', 'MAXIMUM_KEYS_REACHED'],
   async handle({ services: { pool }, merchantId, params, body }) {
-    const changed = await updateCustomer(autocommit(pool), merchantId, params.customer_id, {
+    const key = { merchantId, customerId: params.customer_id };
+    const changed = await updateCustomer(autocommit(pool), key, {
       email: body.email ?? undefined,
       name: body.name ?? undefined,
       phoneNumber: body.phone_number,
       metadata: body.metadata ?? undefined,
     });
-    return toResponse(changed ?? refuseUnknownCustomer(params.customer_id));
+    return customerResponse(changed ?? refuseUnknownCustomer(params.customer_id));
+  },
+});
+
+const anonymise = merchantRoute({
+  method: 'post',
+  path: '/customers/{customer_id}/anonymise',
+  scope: 'write',
+  tag,
+  summary: "Erase a customer's personal data",
+  description:
+    "Name, e-mail, phone and metadata at once, the links with providers' customers, the bodies of the customer's events and the messages about the wallets. Wallets, entries and payments stay, and what is still paid is credited. What is in dispute, waits for a person or is still to be delivered is erased once that has ended, without being asked again. Asked again, it erases what has come since.",
+  params: customerParams,
+  body: z
+    .strictObject({
+      reasons: z.boolean({ error: 'wants true or false' }).default(false).meta({
+        description:
+          'True: the reasons and metadata of entries too. Their hashes stay, so that the history can still be proved.',
+      }),
+    })
+    .meta({ examples: [{ reasons: true }] }),
+  bodyOptional: true,
+  response: { description: 'How far it has come.', schema: erasureShape },
+  errors: ['CUSTOMER_NOT_FOUND'],
+  async handle({ services: { pool, clock, boss }, merchantId, params, body }) {
+    const request = { merchantId, customerId: params.customer_id, withTexts: body.reasons ?? false };
+    const erasure = await anonymiseCustomer({ pool, clock }, request);
+    // A worker goes on with what is left now.
+    if (erasure.finishedAt === null) await boss.send('retain', {});
+    return erasureResponse(erasure);
   },
 });
 
@@ -132,14 +138,19 @@ const list = merchantRoute({
   scope: 'read',
   tag,
   summary: 'List customers, newest first',
+  description: 'Filters that are given hold all at once.',
   query: z.strictObject({
     ...paging,
-    email: text(320).optional().meta({ description: 'The whole address, in any case.' }),
-    name: text(500).optional().meta({ description: 'Part of the name, in any case.' }),
+    email: text(320)
+      .optional()
+      .meta({ description: 'The whole address, in any case.', examples: ['ada@example.com'] }),
+    name: text(500)
+      .optional()
+      .meta({ description: 'Part of the name, in any case.', examples: ['lovelace'] }),
     created_at_gte: moment.optional(),
     created_at_lte: moment.optional(),
   }),
-  response: { description: 'A page of customers.', schema: itemsOf(customer) },
+  response: { description: 'A page of customers.', schema: itemsOf(customerShape) },
   async handle({ services: { pool }, merchantId, query, headers }) {
     const found = await listCustomers(autocommit(pool), merchantId, {
       email: query.email ?? null,
@@ -148,10 +159,8 @@ const list = merchantRoute({
       createdTo: query.created_at_lte ?? null,
       ...pageOf(query, headers),
     });
-    return { items: found.map(toResponse) };
+    return { items: found.map(customerResponse) };
   },
 });
 
-export { toResponse as customerResponse };
-
-export const customerRoutes: readonly Route[] = [create, list, retrieve, update];
+export const customerRoutes: readonly Route[] = [create, list, retrieve, update, anonymise];

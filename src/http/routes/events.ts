@@ -1,66 +1,35 @@
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
-import { EVENT_STATES, listEvents, type ProviderEvent } from '../../inbox/events.ts';
-import { dismissByHand, findEvent, replayByHand } from '../../inbox/manual.ts';
-import { PARK_REASONS } from '../../payments/fact.ts';
-import { itemsOf, pageOf, paging, plainIdParams, text, timestamp } from '../../views/fields.ts';
+import { dismissEvent, resolveEvent } from '../../inbox/dismiss.ts';
+import { listEvents } from '../../inbox/events.ts';
+import { findEvent, replayOnRequest } from '../../inbox/manual.ts';
+import { EXAMPLE_EVENT, EXAMPLE_PARKED, eventResponse, eventShape, eventStatus } from '../../views/event.ts';
+import { EXAMPLE } from '../../views/examples.ts';
+import { itemsOf, minorUnits, pageOf, paging, plainIdParams, text } from '../../views/fields.ts';
+import { refuseDodoSdk } from '../kit/dodo.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 
-const status = z.enum(EVENT_STATES, { error: `wants one of ${EVENT_STATES.join(', ')}` });
-
-export const eventShape = z
-  .strictObject({
-    event_id: z.string(),
-    business_id: z.string(),
-    source_id: z.string(),
-    provider: z.string(),
-    type: z.string().meta({ description: "The provider's name for it." }),
-    status,
-    reason: z.string().nullable().meta({ description: 'Why it is parked; null unless it is.' }),
-    advice: z.string().nullable().meta({ description: 'What to do about the reason.' }),
-    detail: z.string().nullable(),
-    payment_id: z.string().nullable(),
-    assigned_customer_id: z.string().nullable().meta({ description: 'The customer that a replay named.' }),
-    received_at: timestamp,
-    settled_at: timestamp.nullable(),
-    replays: z.int().min(0),
-    origin: z.enum(['webhook', 'reconciliation']).meta({
-      description: "reconciliation: read from the provider's API, because its webhook never arrived.",
-    }),
-  })
-  .meta({ id: 'ProviderEvent' });
-
-export function eventResponse(one: ProviderEvent): z.output<typeof eventShape> {
-  return {
-    event_id: one.eventId,
-    business_id: one.merchantId,
-    source_id: one.sourceId,
-    provider: one.provider,
-    type: one.eventType,
-    status: one.state,
-    reason: one.reason,
-    advice: one.reason === null ? null : PARK_REASONS[one.reason],
-    detail: one.detail,
-    payment_id: one.paymentId,
-    assigned_customer_id: one.assignedCustomerId,
-    received_at: one.receivedAt.toISOString(),
-    settled_at: one.settledAt?.toISOString() ?? null,
-    replays: one.replays,
-    origin: one.origin,
-  };
-}
-
 const tag = 'Provider events';
+const handledAmount = minorUnits.min(0).meta({
+  description: 'What was credited or debited by hand, in minor units; 0: nothing was owed.',
+});
+const EXAMPLE_NOTE = 'Credited by hand, order 77';
+/** For Dodo's SDK, which has usage events at the same paths and would misread our answer. Completes "this route is …". */
+const FOR_DODO_SDK = 'the list of what payment providers sent to Chokin';
 
 const list = merchantRoute({
   method: 'get',
   path: '/events',
   scope: 'read',
   tag,
-  summary: 'List the events that providers sent, newest first; ?status=parked for those that want attention',
-  query: z.strictObject({ ...paging, status: status.optional() }),
-  response: { description: 'A page of events.', schema: itemsOf(eventShape) },
+  summary: 'List the events that providers sent, newest first',
+  description:
+    "`?status=parked` lists those that want attention: `reason` says why, `advice` what to do. Dodo's SDKs are answered 404 `NOT_SERVED_HERE`: their events of usage are something else.",
+  query: z.strictObject({ ...paging, status: eventStatus.optional() }),
+  response: { description: 'A page of events.', schema: itemsOf(eventShape), example: { items: [EXAMPLE_PARKED] } },
+  errors: ['NOT_SERVED_HERE'],
   async handle({ services: { pool }, merchantId, query, headers }) {
+    refuseDodoSdk(headers, FOR_DODO_SDK);
     const events = await listEvents(autocommit(pool), merchantId, {
       state: query.status ?? null,
       ...pageOf(query, headers),
@@ -75,9 +44,12 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve an event and what became of it',
+  description: "By Chokin's id, not the provider's. Dodo's SDKs are answered 404 `NOT_SERVED_HERE`.",
   params: plainIdParams('event_id'),
   response: { description: 'The event.', schema: eventShape },
-  async handle({ services: { pool }, merchantId, params }) {
+  errors: ['NOT_SERVED_HERE'],
+  async handle({ services: { pool }, merchantId, params, headers }) {
+    refuseDodoSdk(headers, FOR_DODO_SDK);
     return eventResponse(await findEvent(autocommit(pool), merchantId, params.event_id));
   },
 });
@@ -87,19 +59,46 @@ const replay = merchantRoute({
   path: '/events/{event_id}/replay',
   scope: 'write',
   tag,
-  summary: 'Apply a parked or dismissed event again, once its cause is mended; it cannot credit twice',
+  summary: 'Apply a parked or dismissed event again',
+  description:
+    'Once the cause is mended. Asked again it credits nothing twice, since what was written before is taken into account; so it needs no `Idempotency-Key`.',
   params: plainIdParams('event_id'),
-  body: z.strictObject({
-    customer_id: text(300, 1).nullable().optional().meta({
-      description: 'Whose payment it is, where the event itself does not say.',
-    }),
-  }),
+  body: z
+    .strictObject({
+      customer_id: text(300, 1).nullable().optional().meta({
+        description: 'Whose payment it is, where the event itself does not say.',
+      }),
+      link: z.boolean({ error: 'wants true or false' }).optional().meta({
+        description:
+          "Whether the payments after it are that customer's too: links it with the provider's customer. False unless given.",
+      }),
+      reopen: z.boolean({ error: 'wants true or false' }).optional().meta({
+        description:
+          'Needed for an event that was dismissed: what was handled by hand stays, and the event posts beside it.',
+      }),
+    })
+    .refine(({ customer_id, link }) => link !== true || customer_id != null, {
+      error: 'wants customer_id, too',
+      path: ['link'],
+    })
+    .meta({ examples: [{ customer_id: EXAMPLE.customerId, link: true }] }),
   bodyOptional: true,
-  response: { description: 'The event, waiting to be applied.', schema: eventShape },
-  errors: ['CUSTOMER_NOT_FOUND', 'CONFLICT'],
+  response: {
+    description: 'The event, waiting to be applied.',
+    schema: eventShape,
+    example: {
+      ...EXAMPLE_EVENT,
+      status: 'pending',
+      settled_at: null,
+      assigned_customer_id: EXAMPLE.customerId,
+      replays: 1,
+    },
+  },
+  errors: ['CUSTOMER_NOT_FOUND', 'EVENT_BODY_REMOVED', 'CONFLICT'],
   async handle({ services: { pool, boss }, merchantId, params, body }) {
-    const wanted = { merchantId, eventId: params.event_id, customerId: body.customer_id ?? null };
-    return eventResponse(await replayByHand(pool, boss, wanted));
+    const { customer_id: customerId = null, link = false, reopen: reopens = false } = body;
+    const wanted = { merchantId, eventId: params.event_id, customerId, link, reopens };
+    return eventResponse(await replayOnRequest(pool, boss, wanted));
   },
 });
 
@@ -108,18 +107,64 @@ const dismiss = merchantRoute({
   path: '/events/{event_id}/dismiss',
   scope: 'write',
   tag,
-  summary: 'Set a parked event aside that you have dealt with by hand',
+  summary: 'Set a parked event aside',
+  description:
+    'For one that you have handled by hand. What it tells is closed: it never posts, whatever comes later, and what else comes of its payment posts only its own share. A replay with `reopen` brings it back.',
   params: plainIdParams('event_id'),
-  body: z.strictObject({
-    note: text(500).nullable().optional().meta({ description: 'What was done; it is shown in `detail`.' }),
-  }),
+  body: z
+    .strictObject({
+      note: text(500).nullable().optional().meta({ description: 'What was done; it is shown in `detail`.' }),
+      amount: handledAmount.optional(),
+    })
+    .meta({ examples: [{ note: EXAMPLE_NOTE, amount: 500 }] }),
   bodyOptional: true,
-  response: { description: 'The event, dismissed.', schema: eventShape },
+  response: {
+    description: 'The event, dismissed.',
+    schema: eventShape,
+    example: { ...EXAMPLE_EVENT, status: 'dismissed', detail: EXAMPLE_NOTE },
+  },
   errors: ['CONFLICT'],
-  async handle({ services: { pool, clock }, merchantId, params, body }) {
-    const dismissal = { merchantId, eventId: params.event_id, note: body.note ?? null };
-    return eventResponse(await dismissByHand(autocommit(pool), dismissal, clock.now()));
+  async handle({ services, merchantId, params, body }) {
+    const { note = null, amount: amountMinor = null } = body;
+    return eventResponse(
+      await dismissEvent(services, { merchantId, eventId: params.event_id, note, amountMinor, entryId: null }),
+    );
   },
 });
 
-export const eventRoutes: readonly Route[] = [list, retrieve, replay, dismiss];
+const resolve = merchantRoute({
+  method: 'post',
+  path: '/events/{event_id}/resolve',
+  scope: 'write',
+  tag,
+  summary: 'Say how an event was handled by hand',
+  description:
+    'Dismisses a parked event, or completes one that was dismissed, with the entry that did what the event would have done, or the amount. The correction is shown with the payment.',
+  params: plainIdParams('event_id'),
+  body: z
+    .strictObject({
+      entry_id: text(400, 1)
+        .optional()
+        .meta({ description: 'The entry that did it; of the same customer and currency.' }),
+      amount: handledAmount.optional(),
+      note: text(500, 1).meta({ description: 'What was done; it is shown in `detail`.' }),
+    })
+    .refine(({ entry_id, amount }) => (entry_id === undefined) !== (amount === undefined), {
+      error: 'wants either entry_id or amount',
+    })
+    .meta({ examples: [{ entry_id: EXAMPLE.entryId, note: EXAMPLE_NOTE }] }),
+  response: {
+    description: 'The event, dismissed.',
+    schema: eventShape,
+    example: { ...EXAMPLE_EVENT, status: 'dismissed', detail: EXAMPLE_NOTE },
+  },
+  errors: ['CONFLICT'],
+  async handle({ services, merchantId, params, body }) {
+    const { note, amount: amountMinor = null, entry_id: entryId = null } = body;
+    return eventResponse(
+      await resolveEvent(services, { merchantId, eventId: params.event_id, note, amountMinor, entryId }),
+    );
+  },
+});
+
+export const eventRoutes: readonly Route[] = [list, retrieve, replay, dismiss, resolve];

@@ -30,7 +30,7 @@ ${LINKS.map(({ href, text }) => `    <li><a href="${href}">${text}</a></li>`).jo
 
 const INDEX = { name: 'Chokin', ...Object.fromEntries(LINKS.map(({ name, href }) => [name, href])) };
 
-/** No script, no style, no frame: there is nothing on these pages but words and links. */
+/** No script, no style, no frame: these pages are only words and links. */
 const policy = helmet({
   contentSecurityPolicy: {
     useDefaults: false,
@@ -39,8 +39,8 @@ const policy = helmet({
 });
 
 /**
- * What the bare address answers: a page for people, the same links as JSON for whoever does not ask for HTML first, as browsers do.
- * `/readme` is the README of this very release; it is plain text, so that a browser shows it.
+ * What `/` answers: a page for browsers, which ask for HTML first, and the same links as JSON for everybody else. `/readme` is
+ * the README of this release, as plain text, so that a browser shows it.
  */
 export function homeRouter(): Router {
   const router = Router();

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { requireCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
-import { RefusalError, refuse } from '../../errors.ts';
+import { RefusalError } from '../../errors.ts';
 import { parseEntryId } from '../../ledger/entry.ts';
 import { getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
-import { entryResponse, entryShape, walletResponse, walletShape } from '../../views/entry.ts';
+import { entryResponse, entryShape } from '../../views/entry.ts';
 import {
   currency,
   customerParams,
@@ -16,21 +16,25 @@ import {
   paging,
   queryInteger,
 } from '../../views/fields.ts';
+import { toPosting } from '../../views/posting.ts';
+import { walletResponse, walletShape } from '../../views/wallet.ts';
 import { KeylessError } from '../kit/failure.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
+import { turnAway } from '../kit/turn-away.ts';
 import {
+  EXAMPLE_POSTING,
   IDEMPOTENCY_HEADER,
   isBlindRepeat,
   KEY_EXISTS,
   keyOfRequest,
   postingFields,
-  publicRefusal,
   REPEATED_BLINDLY,
-  toPosting,
 } from './posting.ts';
 
 const tag = 'Wallets';
 const path = '/customers/{customer_id}/wallets/ledger-entries';
+/** An extension, since OpenAPI cannot say that a parameter needs another one. */
+const WANTS_CURRENCY = { 'x-requires': ['currency'] };
 const MAX_SEQ = Number.MAX_SAFE_INTEGER;
 
 const create = merchantRoute({
@@ -39,9 +43,11 @@ const create = merchantRoute({
   scope: 'write',
   tag,
   summary: 'Credit or debit a wallet',
+  description:
+    'Writes one entry and answers with the wallet after it. A debit of more than the balance is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
   params: customerParams,
   headers: IDEMPOTENCY_HEADER,
-  body: z.strictObject(postingFields),
+  body: z.strictObject(postingFields).meta({ examples: [EXAMPLE_POSTING] }),
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
     'CONFLICT',
@@ -57,13 +63,13 @@ const create = merchantRoute({
   async handle({ services, merchantId, params, body, headers }) {
     const idempotency_key = keyOfRequest(body.idempotency_key, headers);
     const posting = toPosting(merchantId, params.customer_id, { ...body, idempotency_key });
-    if (isBlindRepeat(posting, headers)) refuse('CONFLICT', REPEATED_BLINDLY);
+    if (isBlindRepeat(posting, headers)) turnAway('CONFLICT', REPEATED_BLINDLY);
     const outcome = await services.ledger.post(posting, headers.traceparent).catch((error: unknown) => {
       throw posting.idempotencyKey === null ? new KeylessError(error) : error;
     });
-    if (outcome.kind === 'refused') throw new RefusalError(publicRefusal(outcome));
+    if (outcome.kind === 'refused') throw new RefusalError(outcome.refusal);
     if (outcome.kind === 'repeated') {
-      return refuse('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { entry: entryResponse(outcome.entry) });
+      return turnAway('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { entry: entryResponse(outcome.entry) });
     }
     return walletResponse(outcome.wallet);
   },
@@ -75,6 +81,8 @@ const list = merchantRoute({
   scope: 'read',
   tag,
   summary: "List a customer's ledger entries, newest first",
+  description:
+    'Of all wallets, or of one with `currency`. `before_seq` and `after_seq` want `currency`, since each wallet counts its own entries; pages by `before_seq` skip nothing while the ledger grows.',
   params: customerParams,
   query: z
     .strictObject({
@@ -83,12 +91,15 @@ const list = merchantRoute({
       event_type: eventType.optional(),
       created_at_gte: moment.optional(),
       created_at_lte: moment.optional(),
-      before_seq: queryInteger(1, MAX_SEQ).optional().meta({
-        description: 'Only entries before this `seq`: pages that new entries do not shift. Wants `currency`.',
-      }),
+      before_seq: queryInteger(1, MAX_SEQ)
+        .optional()
+        .meta({
+          description: 'Only entries before this `seq`: pages that new entries do not shift. Wants `currency`.',
+          ...WANTS_CURRENCY,
+        }),
       after_seq: queryInteger(0, MAX_SEQ)
         .optional()
-        .meta({ description: 'Only entries after this `seq`. Wants `currency`.' }),
+        .meta({ description: 'Only entries after this `seq`. Wants `currency`.', ...WANTS_CURRENCY }),
     })
     .refine((query) => query.currency !== undefined || (query.before_seq ?? query.after_seq) === undefined, {
       path: ['currency'],
@@ -102,15 +113,19 @@ const list = merchantRoute({
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params: { customer_id: customerId }, query, headers }) {
     const db = autocommit(services.pool);
-    const entries = await listEntries(db, merchantId, customerId, {
-      currency: query.currency ?? null,
-      eventType: query.event_type ?? null,
-      createdFrom: query.created_at_gte ?? null,
-      createdTo: query.created_at_lte ?? null,
-      afterSeq: query.after_seq ?? null,
-      beforeSeq: query.before_seq ?? null,
-      ...pageOf(query, headers),
-    });
+    const entries = await listEntries(
+      db,
+      { merchantId, customerId },
+      {
+        currency: query.currency ?? null,
+        eventType: query.event_type ?? null,
+        createdFrom: query.created_at_gte ?? null,
+        createdTo: query.created_at_lte ?? null,
+        afterSeq: query.after_seq ?? null,
+        beforeSeq: query.before_seq ?? null,
+        ...pageOf(query, headers),
+      },
+    );
     if (entries.length === 0) await requireCustomer(db, merchantId, customerId);
     return { items: entries.map(entryResponse) };
   },
@@ -122,6 +137,7 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve one ledger entry',
+  description: 'By its `entry_id`. An entry never changes once it is written.',
   params: customerParams.extend(idParams('entry_id').shape),
   response: { description: 'The entry.', schema: entryShape },
   async handle({ services, merchantId, params: { customer_id: customerId, entry_id: id } }) {
@@ -130,9 +146,9 @@ const retrieve = merchantRoute({
       key === null
         ? null
         : await getEntry(autocommit(services.pool), { merchantId, customerId, currency: key.currency }, key.seq);
-    return entryResponse(entry ?? refuse('NOT_FOUND', 'The customer has no such ledger entry.'));
+    return entryResponse(entry ?? turnAway('NOT_FOUND', 'The customer has no such ledger entry.'));
   },
 });
 
-/** Before the routes of `wallets.ts`, whose `{currency}` would match too. */
+/** They must come before the routes of `wallets.ts`, whose `{currency}` would match these paths too. */
 export const ledgerEntryRoutes: readonly Route[] = [create, list, retrieve];

@@ -1,37 +1,19 @@
 import { z } from 'zod';
 import { refuseUnknownCustomer } from '../../customers/store.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
-import { refuse } from '../../errors.ts';
-import type { Wallet } from '../../ledger/entry.ts';
+import type { Wallet, WalletKey } from '../../ledger/entry.ts';
 import { balanceAt } from '../../ledger/history.ts';
 import { setThreshold, type Threshold, thresholdOf } from '../../ledger/low-balance/thresholds.ts';
 import { openWallets } from '../../ledger/store.ts';
-import { usdTotal } from '../../ledger/usd-total.ts';
-import { MAX_AMOUNT_MINOR, type Rate } from '../../money.ts';
-import { walletResponse, walletShape } from '../../views/entry.ts';
+import { MAX_AMOUNT_MINOR } from '../../money.ts';
+import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_WALLET } from '../../views/examples.ts';
 import { customerParams, minorUnits, moment, timestamp, walletParams } from '../../views/fields.ts';
+import { walletListResponse, walletListShape, walletResponse, walletShape } from '../../views/wallet.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
+import { turnAway } from '../kit/turn-away.ts';
 
 const tag = 'Wallets';
-
-const walletListShape = z.strictObject({
-  items: z.array(walletShape),
-  total_balance_usd: z.number().meta({ description: 'US cents, at the rates the operator set; rounded once.' }),
-  unconverted_currencies: z.array(z.string()).optional().meta({
-    description: 'Currencies without a rate, whose wallets the total leaves out. Absent if there are none.',
-  }),
-});
-
-/** A customer's wallets with their total. @param rates dollars for one unit of a currency */
-export function walletListResponse(
-  wallets: readonly Wallet[],
-  rates: ReadonlyMap<string, Rate>,
-): z.output<typeof walletListShape> {
-  const { totalMinor, unconverted } = usdTotal(wallets, rates);
-  const left = unconverted.length === 0 ? {} : { unconverted_currencies: [...unconverted] };
-  return { items: wallets.map(walletResponse), total_balance_usd: totalMinor, ...left };
-}
 
 const list = merchantRoute({
   method: 'get',
@@ -39,10 +21,13 @@ const list = merchantRoute({
   scope: 'read',
   tag,
   summary: "List a customer's wallets and their total in US cents",
+  description:
+    'One wallet for each currency of the service; those of a new currency are made on the way. The total is at the rates that the operator set.',
   params: customerParams,
   response: {
     description: 'The wallets by currency.',
     schema: walletListShape,
+    example: { items: [EXAMPLE_WALLET], total_balance_usd: EXAMPLE_WALLET.balance },
   },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params }) {
@@ -58,6 +43,7 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
+  description: 'With `at`, `balance` and `version` are those after the last entry written by then.',
   params: walletParams,
   query: z.strictObject({ at: moment.optional() }),
   response: {
@@ -66,10 +52,11 @@ const retrieve = merchantRoute({
       version: z.int().min(0).meta({ description: 'How many entries the wallet has, or had.' }),
       at: timestamp.optional(),
     }),
+    example: { ...EXAMPLE_WALLET, version: EXAMPLE_ENTRY.seq, at: EXAMPLE.time },
   },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params, query: { at } }) {
-    const wallet = await findWallet(services, merchantId, params.customer_id, params.currency);
+    const wallet = await findWallet(services, keyOf(merchantId, params));
     const now = { ...walletResponse(wallet), version: wallet.version };
     if (at === undefined) return now;
     const past = await balanceAt(autocommit(services.pool), wallet, at);
@@ -86,7 +73,10 @@ const threshold = z
       description: "Whether the threshold is the wallet's own, the currency's default, or there is none.",
     }),
   })
-  .meta({ id: 'LowBalanceThreshold' });
+  .meta({
+    id: 'LowBalanceThreshold',
+    examples: [{ customer_id: EXAMPLE.customerId, currency: EXAMPLE.currency, threshold: 1000, source: 'wallet' }],
+  });
 
 const thresholdPath = '/customers/{customer_id}/wallets/{currency}/low-balance-threshold';
 const THRESHOLD_ERROR = `wants a whole number of minor units from 0 to ${MAX_AMOUNT_MINOR}, or null for the default`;
@@ -97,11 +87,13 @@ const retrieveThreshold = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve the low-balance threshold of a wallet',
+  description:
+    "The wallet's own, or the default of its currency. A balance below it is told once, as `wallet.balance.low`.",
   params: walletParams,
   response: { description: 'The threshold in force.', schema: threshold },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params }) {
-    const wallet = await findWallet(services, merchantId, params.customer_id, params.currency);
+    const wallet = await findWallet(services, keyOf(merchantId, params));
     return thresholdResponse(params, thresholdOf(services.settings.rule, wallet));
   },
 });
@@ -111,16 +103,17 @@ const changeThreshold = merchantRoute({
   path: thresholdPath,
   scope: 'write',
   tag,
-  summary: 'Set the low-balance threshold of a wallet; null for the default of its currency',
+  summary: 'Set the low-balance threshold of a wallet',
+  description: 'It counts from the next change of the balance on. Null takes the default of the currency again.',
   params: walletParams,
-  body: z.strictObject({
-    threshold: z.int({ error: THRESHOLD_ERROR }).min(0, { error: THRESHOLD_ERROR }).nullable(),
-  }),
+  body: z
+    .strictObject({ threshold: z.int({ error: THRESHOLD_ERROR }).min(0, { error: THRESHOLD_ERROR }).nullable() })
+    .meta({ examples: [{ threshold: 1000 }] }),
   response: { description: 'The threshold in force from now on.', schema: threshold },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services: { pool, settings, clock, ledger }, merchantId, params, body }) {
-    const key = { merchantId, customerId: params.customer_id, currency: params.currency };
-    const set = await transaction(pool, (tx) => setThreshold(tx, key, body.threshold, settings, clock.now()));
+    const wanted = { ...keyOf(merchantId, params), lowThreshold: body.threshold };
+    const set = await transaction(pool, (tx) => setThreshold(tx, wanted, { ...settings, now: clock.now() }));
     if (set === null) return noWallet(await ledger.wallets(merchantId, params.customer_id), params);
     return thresholdResponse(params, set);
   },
@@ -128,13 +121,17 @@ const changeThreshold = merchantRoute({
 
 type WalletParams = z.output<typeof walletParams>;
 
+function keyOf(merchantId: string, { customer_id: customerId, currency }: WalletParams): WalletKey {
+  return { merchantId, customerId, currency };
+}
+
 function thresholdResponse(params: WalletParams, { threshold: value, source }: Threshold) {
   return { ...params, threshold: value, source };
 }
 
 /**
- * Every wallet of a customer; none means no customer, since each has wallets from the start. A currency that was configured
- * after that gets its wallet here, unless an entry came first.
+ * Every wallet of a customer. If there is none, the customer does not exist, since every customer has wallets from the start.
+ * Wallets of currencies that were configured later are opened here, unless an entry opened them before.
  */
 async function walletsOf(
   { ledger, pool, settings, clock, onPosted }: Services,
@@ -144,17 +141,13 @@ async function walletsOf(
   const wallets = await ledger.wallets(merchantId, customerId);
   const present = new Set(wallets.map((wallet) => wallet.currency));
   if (wallets.length === 0 || settings.currencies.isSubsetOf(present)) return wallets;
-  await transaction(pool, (tx) => openWallets(tx, [{ merchantId, customerId }], settings.currencies, clock.now()));
+  const opening = { currencies: settings.currencies, now: clock.now() };
+  await transaction(pool, (tx) => openWallets(tx, [{ merchantId, customerId }], opening));
   onPosted();
   return ledger.wallets(merchantId, customerId);
 }
 
-async function findWallet(
-  services: Services,
-  merchantId: string,
-  customerId: string,
-  currency: string,
-): Promise<Wallet> {
+async function findWallet(services: Services, { merchantId, customerId, currency }: WalletKey): Promise<Wallet> {
   const wallets = await walletsOf(services, merchantId, customerId);
   const found = wallets.find((wallet) => wallet.currency === currency);
   return found ?? noWallet(wallets, { customer_id: customerId, currency });
@@ -162,7 +155,7 @@ async function findWallet(
 
 function noWallet(wallets: readonly Wallet[], { customer_id, currency }: WalletParams): never {
   if (wallets.length === 0) return refuseUnknownCustomer(customer_id);
-  return refuse('NOT_FOUND', `The customer has no wallet in ${currency}.`);
+  return turnAway('NOT_FOUND', `The customer has no wallet in ${currency}.`);
 }
 
 export const walletRoutes: readonly Route[] = [list, retrieve, retrieveThreshold, changeThreshold];

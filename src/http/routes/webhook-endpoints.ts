@@ -1,14 +1,20 @@
 import { z } from 'zod';
-import { refuse } from '../../errors.ts';
+import { OUTGOING_EVENT_TYPES } from '../../outgoing/catalogue.ts';
+import { HEADER_NAME, HEADER_VALUE, noEventType } from '../../outgoing/endpoint-rules.ts';
 import type { WebhookEndpoint } from '../../outgoing/outgoing.ts';
+import { EXAMPLE } from '../../views/examples.ts';
 import { itemsOf, moment, plainIdParams, text, timestamp } from '../../views/fields.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
+import { turnAway } from '../kit/turn-away.ts';
+
+const EXAMPLE_HEADERS = { Authorization: 'Bearer let-me-in' };
+const EXAMPLE_URL = 'https://shop.example/webhooks/chokin';
 
 const endpoint = z
   .strictObject({
     endpoint_id: z.string(),
     id: z.string().meta({ description: 'The same as `endpoint_id`, by its older name.' }),
-    url: z.string(),
+    url: z.string().meta({ format: 'uri' }),
     description: z.string(),
     event_types: z.array(z.string()).nullable().meta({ description: 'The event types it gets; null for all.' }),
     disabled: z.boolean(),
@@ -16,7 +22,22 @@ const endpoint = z
     created_at: timestamp,
     updated_at: timestamp,
   })
-  .meta({ id: 'WebhookEndpoint' });
+  .meta({
+    id: 'WebhookEndpoint',
+    examples: [
+      {
+        endpoint_id: EXAMPLE.endpointId,
+        id: EXAMPLE.endpointId,
+        url: EXAMPLE_URL,
+        description: 'Billing',
+        event_types: ['wallet.balance.changed', 'wallet.balance.low'],
+        disabled: false,
+        header_names: ['Authorization'],
+        created_at: EXAMPLE.since,
+        updated_at: EXAMPLE.since,
+      },
+    ],
+  });
 
 function endpointResponse(one: WebhookEndpoint): z.output<typeof endpoint> {
   return {
@@ -32,19 +53,31 @@ function endpointResponse(one: WebhookEndpoint): z.output<typeof endpoint> {
   };
 }
 
+/** For the OpenAPI document; `outgoing/endpoint-rules.ts` checks the names, also for the command line. */
+const headerName = text(100, 1).meta({ pattern: HEADER_NAME.source });
+const headerValue = text(2000, 1).meta({ pattern: HEADER_VALUE.source });
+
 const input = {
-  url: text(2000, 1),
+  url: text(2000, 1).meta({
+    format: 'uri',
+    pattern: String.raw`^[\x21-\x7e]+$`,
+    description:
+      'An https address that is reachable from the internet, without user name and password. http and private addresses with `ALLOW_PRIVATE_ENDPOINTS` only.',
+  }),
   description: text(500),
   event_types: z
-    .array(text(100, 1), { error: 'wants a list of event types, or null for all' })
+    .array(z.enum(OUTGOING_EVENT_TYPES, { error: ({ input: name }) => noEventType(name) }), {
+      error: 'wants a list of event types, or null for all',
+    })
     .min(1, { error: 'wants at least one event type, or null for all' })
     .max(100, { error: 'wants 100 event types or fewer' })
     .nullable(),
   disabled: z.boolean({ error: 'wants true or false' }),
   headers: z
-    .record(text(100, 1), text(2000, 1), { error: 'wants an object of header names and values' })
+    .record(headerName, headerValue, { error: 'wants an object of header names and values' })
     .refine((headers) => Object.keys(headers).length <= 20, { error: 'wants 20 headers or fewer' })
     .meta({
+      maxProperties: 20,
       description:
         'Headers for every request, such as Authorization; all of them. Not those that belong to the message or the connection (Content-…, Host, User-Agent, svix-…, webhook-… and the like).',
     }),
@@ -55,8 +88,9 @@ const path = '/webhook-endpoints';
 const params = plainIdParams('endpoint_id');
 const one = { description: 'The endpoint.', schema: endpoint };
 
+/** Answers 404: the merchant has no such endpoint. @throws {TurnedAwayError} NOT_FOUND, always */
 export function noEndpoint(): never {
-  return refuse('NOT_FOUND', 'There is no such webhook endpoint.');
+  return turnAway('NOT_FOUND', 'There is no such webhook endpoint.');
 }
 
 const create = merchantRoute({
@@ -64,18 +98,31 @@ const create = merchantRoute({
   path,
   scope: 'write',
   tag,
-  summary: 'Add an endpoint to be told of balance changes',
-  body: z.strictObject({
-    url: input.url,
-    description: input.description.default(''),
-    event_types: input.event_types.default(null),
-    disabled: input.disabled.default(false),
-    headers: input.headers.default({}),
-    since: moment.optional().meta({
-      description:
-        'Also send what was said from this time on, at most 30 days ago; see the recover route. It begins within seconds.',
+  summary: 'Add an endpoint',
+  description:
+    'It is sent every event type, or those of `event_types`, from now on; with `since`, also what was said before.',
+  body: z
+    .strictObject({
+      url: input.url,
+      description: input.description.default(''),
+      event_types: input.event_types.default(null),
+      disabled: input.disabled.default(false),
+      headers: input.headers.default({}),
+      since: moment.optional().meta({
+        description:
+          'Also send what was said from this time on, at most 30 days ago; see the recover route. It begins within seconds.',
+      }),
+    })
+    .meta({
+      examples: [
+        {
+          url: EXAMPLE_URL,
+          description: 'Billing',
+          event_types: ['wallet.balance.changed', 'wallet.balance.low'],
+          headers: EXAMPLE_HEADERS,
+        },
+      ],
     }),
-  }),
   response: one,
   errors: ['CONFLICT'],
   async handle({ services: { webhooks }, merchantId, body }) {
@@ -90,6 +137,7 @@ const list = merchantRoute({
   scope: 'read',
   tag,
   summary: 'List the endpoints',
+  description: 'All of them, disabled ones too. There are few, so there are no pages.',
   response: { description: 'All endpoints.', schema: itemsOf(endpoint) },
   async handle({ services: { webhooks }, merchantId }) {
     const endpoints = await webhooks.listEndpoints(merchantId);
@@ -103,6 +151,7 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve an endpoint',
+  description: 'Its settings. Headers and secret have routes of their own, for keys that may write.',
   params,
   response: one,
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
@@ -115,9 +164,13 @@ const update = merchantRoute({
   path: `${path}/{endpoint_id}`,
   scope: 'write',
   tag,
-  summary: 'Change an endpoint; what is left out stays',
+  summary: 'Change an endpoint',
+  description: 'What is left out stays. `event_types` and `headers` are replaced whole.',
   params,
-  body: z.strictObject(input).partial(),
+  body: z
+    .strictObject(input)
+    .partial()
+    .meta({ examples: [{ event_types: null, disabled: false }] }),
   response: one,
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, body }) {
     const { url, description, event_types: eventTypes, disabled, headers } = body;
@@ -138,6 +191,7 @@ const remove = merchantRoute({
   scope: 'write',
   tag,
   summary: 'Remove an endpoint',
+  description: 'It is sent nothing more, not even what was waiting.',
   params,
   response: { status: 204, description: 'It is gone.', schema: z.null() },
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
@@ -149,10 +203,11 @@ const remove = merchantRoute({
 const showHeaders = merchantRoute({
   method: 'get',
   path: `${path}/{endpoint_id}/headers`,
-  // Their values may be passwords.
+  // Headers may hold passwords, so a key that may only read must not see them.
   scope: 'write',
   tag,
   summary: 'Show the headers that the endpoint gets, with their values',
+  description: 'Wants write access, since the values may be passwords.',
   params,
   response: {
     description: 'The headers.',
@@ -160,6 +215,7 @@ const showHeaders = merchantRoute({
       endpoint_id: z.string(),
       headers: z.record(z.string(), z.string().nullable()).meta({
         description: 'By name. Null for a secret that was set in Svix’s portal, which shows it to nobody.',
+        examples: [EXAMPLE_HEADERS],
       }),
     }),
   },
@@ -168,17 +224,23 @@ const showHeaders = merchantRoute({
   },
 });
 
+const EXAMPLE_SECRET = `whsec_${Buffer.from('only-an-example, not-a-secret').toString('base64')}`;
+
 const secret = z.strictObject({
-  secret: z.string().meta({ description: '`whsec_` and base64; keep it to yourself.' }),
+  secret: z
+    .string()
+    .regex(/^whsec_[A-Za-z0-9+/]{4,}={0,2}$/)
+    .meta({ description: '`whsec_` and base64; keep it to yourself.', examples: [EXAMPLE_SECRET] }),
 });
 
 const showSecret = merchantRoute({
   method: 'get',
   path: `${path}/{endpoint_id}/secret`,
-  // Whoever knows it can forge our messages, so a key that may only read must not see it.
+  // Whoever has the secret can forge our messages, so a key that may only read must not see it.
   scope: 'write',
   tag,
   summary: 'Show the secret that messages to the endpoint are signed with',
+  description: 'Wants write access: whoever knows it can forge our messages.',
   params,
   response: { description: 'The secret.', schema: secret },
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id } }) {
@@ -191,7 +253,8 @@ const rotateSecret = merchantRoute({
   path: `${path}/{endpoint_id}/secret/rotate`,
   scope: 'write',
   tag,
-  summary: 'Make a new secret; messages are signed with the old one too for 24 hours. Ten times within 24 hours',
+  summary: 'Make a new secret',
+  description: 'Messages are signed with the old one too for 24 hours. At most ten times within 24 hours.',
   params,
   response: { description: 'The new secret.', schema: secret },
   errors: ['CONFLICT'],
@@ -200,13 +263,19 @@ const rotateSecret = merchantRoute({
   },
 });
 
+const portalLink = z.strictObject({
+  url: z.string().meta({ format: 'uri', examples: ['https://app.svix.com/login#key=eyJhcHBJZCI6ImFwcF8x'] }),
+});
+
 const portal = merchantRoute({
   method: 'post',
   path: '/webhook-portal',
   scope: 'write',
   tag,
-  summary: 'A link to the Svix App Portal, where endpoints can be managed by hand',
-  response: { description: 'The link.', schema: z.strictObject({ url: z.string() }) },
+  summary: 'Make a link to the Svix App Portal',
+  description:
+    "There endpoints are managed by hand. The link lets in whoever has it, for an hour. Only with Svix's own cloud.",
+  response: { description: 'The link.', schema: portalLink },
   errors: ['NOT_IMPLEMENTED'],
   async handle({ services: { webhooks }, merchantId }) {
     return { url: await webhooks.portalUrl(merchantId) };

@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
-import { refuse } from '../../errors.ts';
 import type { Source } from '../../merchants/source.ts';
 import { PROVIDER_NAMES } from '../../providers/shared/names.ts';
 import { text } from '../../views/fields.ts';
-import { publicRoute, type Route } from '../kit/route.ts';
+import { publicRoute, type ReadRawBody, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
+import { turnAway } from '../kit/turn-away.ts';
 
 /** Providers send some kilobytes; a megabyte leaves room for the longest line items. */
 const LIMIT_BYTES = 1024 * 1024;
@@ -27,34 +27,53 @@ const byProvider = publicRoute({
   ...base,
   path: '/webhooks/{provider}',
   summary: "Receive an event of a provider's default source",
+  description:
+    'For the provider, whose signature stands for a key. The event is stored before the answer and applied moments later; the same event sent again changes nothing. The default source is the one that the environment configures.',
   params: z.strictObject({ provider }),
-  handle: ({ services, params, rawBody, headers }) =>
-    receive(services, services.sources.byProvider(params.provider), rawBody, headers),
+  handle: ({ services, params, readRawBody, headers, from }) =>
+    receive(services, services.sources.byProvider(params.provider), { readRawBody, headers, from }),
 });
 
 const bySource = publicRoute({
   ...base,
   path: '/webhooks/{provider}/{source_id}',
   summary: 'Receive an event of any source',
+  description:
+    'The address of one source, as its `webhook_path` shows it. Otherwise the same as the address without a source.',
   params: z.strictObject({ provider, source_id: text(100, 1) }),
-  async handle({ services, params, rawBody, headers }) {
-    const source = await services.sources.byId(autocommit(services.pool), params.provider, params.source_id);
-    return receive(services, source, rawBody, headers);
+  async handle({ services, params, readRawBody, headers, from }) {
+    const { provider, source_id: sourceId } = params;
+    const onLimited = () => services.noteLimited({ who: 'address', limit: 'unknown sources' }, from);
+    const address = { provider, sourceId, from, onLimited };
+    const source = await services.sources.byId(autocommit(services.pool), address);
+    return receive(services, source, { readRawBody, headers, from });
   },
 });
 
-/** Providers read the status alone: 2xx ends the matter, anything else brings the event again. */
+interface Arriving {
+  readonly readRawBody: ReadRawBody;
+  readonly headers: IncomingHttpHeaders;
+  readonly from: string;
+}
+
+/**
+ * Providers read only the status: after 2xx they are done, after anything else they send the event again. The body is read
+ * last, so that who knows no source, or cannot have signed, costs no memory.
+ */
 async function receive(
   { receiver }: Services,
   source: Source | null,
-  rawBody: Buffer,
-  headers: IncomingHttpHeaders,
+  { readRawBody, headers, from }: Arriving,
 ): Promise<z.output<typeof received>> {
-  if (source === null) return refuse('NOT_FOUND', 'No source is configured for this address.');
-  const receipt = await receiver.receive(source, { rawBody, headers });
-  // Why it was refused is for our log: a forger must not learn from us what to do better.
-  if (receipt.kind === 'refused') return refuse('INVALID_SIGNATURE', 'The signature is not valid.');
-  return { received: true };
+  if (source === null) return turnAway('NOT_FOUND', 'No source is configured for this address.');
+  if (!receiver.mayBeSigned(source, headers)) return refuseSignature();
+  const receipt = await receiver.receive(source, { rawBody: await readRawBody(source.sourceId), headers, from });
+  return receipt.kind === 'refused' ? refuseSignature() : { received: true };
+}
+
+/** Only our log has the reason: an attacker must not learn from the answer how to forge better. */
+function refuseSignature(): never {
+  return turnAway('INVALID_SIGNATURE', 'The signature is not valid.');
 }
 
 export const webhookRoutes: readonly Route[] = [byProvider, bySource];

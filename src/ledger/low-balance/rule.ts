@@ -6,67 +6,117 @@ export interface LowBalanceRule {
   readonly defaultThresholds: ReadonlyMap<string, number>;
   /** A wallet has recovered once it holds its threshold plus this many per cent of it: hovering raises no second alert. */
   readonly marginPercent: number;
-  /** Between two low alerts of one wallet at least this long. */
+  /** Between two alerts of a wallet that say `low` at least this long, and between two that say `depleted` likewise. */
   readonly minIntervalSeconds: number;
-  /** A wallet that stays low is mentioned again after this long; 0 for never. */
+  /** A wallet that stays low or empty is mentioned again after this long, or after the interval where that is longer; 0 for never. */
   readonly reminderSeconds: number;
 }
 
-export interface RaisedAlert {
-  readonly kind: 'low' | 'recovered' | 'depleted';
+interface RaisedAlert {
+  readonly kind: WalletAlert['kind'];
   readonly reminder: boolean;
   readonly threshold: number | null;
 }
 
-export interface LowBalanceDecision {
+/** An alert that was raised, as much of it as tells what its merchant believes. */
+export type LastAlert = Pick<WalletAlert, 'kind' | 'createdAt'>;
+
+type AlertTimes = Pick<AlertState, 'lowSince' | 'depletedSince' | 'lowAlertedAt' | 'depletedAlertedAt'>;
+
+interface LowBalanceDecision extends AlertTimes {
   readonly alerts: readonly RaisedAlert[];
   readonly alertsArmed: boolean;
-  readonly lowSince: Date | null;
-  readonly depletedSince: Date | null;
-  readonly lowAlertedAt: Date | null;
 }
 
 export function effectiveThreshold(rule: LowBalanceRule, currency: string, own: number | null): number | null {
   return own ?? rule.defaultThresholds.get(currency) ?? null;
 }
 
+/** A wallet is watched from the moment it holds its threshold; where there is none, any credit. */
+export function reachesThreshold(balance: number, threshold: number | null): boolean {
+  return balance >= Math.max(threshold ?? 1, 1);
+}
+
 /**
  * Decides what to say about a wallet that holds `balance` at `now`, and the alert state that follows.
  *
- * One alert a crossing: `low` when the balance is below the threshold, again only after `recovered` (threshold plus
- * margin) and the minimum interval. `depleted` when nothing is left, once an episode. A wallet is watched from the moment
- * it reaches its threshold or is first spent from (`isDebit`): so one that never held credit is never low, and neither is
- * one whose first credit is a small welcome gift. Apart from that the function looks at the state alone, so that the
- * posting and the scheduled scan decide alike and a missed tick is made up by the next.
+ * The right word is `depleted` where nothing is left, `low` below the threshold, `recovered` from the threshold plus the
+ * margin on; in between, `low` and `recovered` both stay right. Whenever the last word is not the right one, the right one
+ * is said: `recovered` at once, `low` and `depleted` no sooner than the minimum interval after the last alert of the same
+ * kind. What is held back is said by the first posting or scan after the interval, if it is still right then; so a
+ * balance that flaps is spoken of a bounded number of times, and the last word is right in the end.
+ *
+ * A wallet is watched from the moment it reaches its threshold or is first spent from (`isDebit`): so one that never held
+ * credit is never low, and neither is one whose first credit is a small welcome gift. Apart from that the function looks
+ * at the state alone, so that the posting and the scheduled scan decide alike and a missed tick is made up by the next.
  */
 export function decideLowBalance(
   rule: LowBalanceRule,
-  currency: string,
-  state: AlertState,
+  state: AlertState & Pick<Wallet, 'currency'>,
   { balance, isDebit, now }: { balance: number; isDebit: boolean; now: Date },
 ): LowBalanceDecision {
-  const threshold = effectiveThreshold(rule, currency, state.lowThreshold);
-  const alertsArmed = state.alertsArmed || isDebit || balance >= Math.max(threshold ?? 1, 1);
-  if (!alertsArmed) return { ...state, alerts: [], alertsArmed };
-  let { lowSince, depletedSince, lowAlertedAt } = state;
-  const alerts: RaisedAlert[] = [];
-  if (balance >= recoveryBalance(rule, threshold)) {
-    if (lowSince !== null) alerts.push({ kind: 'recovered', reminder: false, threshold });
-    lowSince = null;
-    depletedSince = null;
-  } else if (threshold !== null && balance < threshold) {
-    const reminder = lowSince !== null;
-    if (isDue(rule, reminder, lowAlertedAt, now)) {
-      alerts.push({ kind: 'low', reminder, threshold });
-      lowSince ??= now;
-      lowAlertedAt = now;
-    }
+  const threshold = effectiveThreshold(rule, state.currency, state.lowThreshold);
+  const alertsArmed = state.alertsArmed || isDebit || reachesThreshold(balance, threshold);
+  const { lowSince, depletedSince, lowAlertedAt, depletedAlertedAt } = state;
+  const unchanged = { alertsArmed, lowSince, depletedSince, lowAlertedAt, depletedAlertedAt };
+  if (!alertsArmed) return { ...unchanged, alerts: [] };
+  const words = wordsToSay(rule, state, { balance, threshold, now });
+  return {
+    ...unchanged,
+    ...words.reduce<AlertTimes>((times, { kind }) => timesAfter(times, kind, now), unchanged),
+    alerts: words.map((word) => ({ ...word, threshold })),
+  };
+}
+
+interface Moment {
+  readonly balance: number;
+  readonly threshold: number | null;
+  readonly now: Date;
+}
+
+type Word = Pick<RaisedAlert, 'kind' | 'reminder'>;
+
+function wordsToSay(rule: LowBalanceRule, state: AlertState, { balance, threshold, now }: Moment): readonly Word[] {
+  const last = lastWord(state);
+  if (balance >= recoveryBalance(rule, threshold))
+    return last === 'recovered' ? [] : [{ kind: 'recovered', reminder: false }];
+  const isLow = threshold !== null && balance < threshold;
+  const right = balance <= 0 ? 'depleted' : isLow || last === 'depleted' ? 'low' : null;
+  if (right === null) return [];
+  if (right === last) {
+    const reminds = isLow && rule.reminderSeconds > 0;
+    const waitSeconds = Math.max(rule.reminderSeconds, rule.minIntervalSeconds);
+    return reminds && hasPassed(waitSeconds, lastAlertAt(state, right), now) ? [{ kind: right, reminder: true }] : [];
   }
-  if (balance <= 0 && depletedSince === null) {
-    alerts.push({ kind: 'depleted', reminder: false, threshold });
-    depletedSince = now;
-  }
-  return { alerts, alertsArmed, lowSince, depletedSince, lowAlertedAt };
+  // A wallet that was emptied at once is low too; once it was called empty, `low` would sound like more than is there.
+  const kinds: readonly ('low' | 'depleted')[] =
+    right === 'depleted' && isLow && last === 'recovered' ? ['low', right] : [right];
+  return kinds
+    .filter((kind) => hasPassed(rule.minIntervalSeconds, lastAlertAt(state, kind), now))
+    .map((kind) => ({ kind, reminder: false }));
+}
+
+/** What the merchant heard last of the wallet, as far as the state knows; `recovered` also where nothing was ever said. */
+export function lastWord(state: Pick<AlertState, 'lowSince' | 'depletedSince'>): WalletAlert['kind'] {
+  if (state.depletedSince !== null) return 'depleted';
+  return state.lowSince === null ? 'recovered' : 'low';
+}
+
+/**
+ * The state of a wallet whose last alert was `last` (null: there was none): as it is where it says so, and else mended.
+ * The release before this one forgot alerts that it had told, and its processes may still run beside ours.
+ */
+export function believing<State extends AlertState>(state: State, last: LastAlert | null): State {
+  if ((last?.kind ?? 'recovered') === lastWord(state)) return state;
+  if (last === null) return { ...state, lowSince: null, depletedSince: null };
+  return { ...state, ...timesAfter(state, last.kind, last.createdAt) };
+}
+
+function timesAfter(times: AlertTimes, kind: WalletAlert['kind'], at: Date): AlertTimes {
+  const { lowSince, depletedSince, lowAlertedAt, depletedAlertedAt } = times;
+  if (kind === 'recovered') return { lowSince: null, depletedSince: null, lowAlertedAt, depletedAlertedAt };
+  if (kind === 'low') return { lowSince: lowSince ?? at, depletedSince: null, lowAlertedAt: at, depletedAlertedAt };
+  return { lowSince, depletedSince: depletedSince ?? at, lowAlertedAt, depletedAlertedAt: at };
 }
 
 /** Without a threshold, any credit is a recovery from having none. */
@@ -74,16 +124,22 @@ function recoveryBalance({ marginPercent }: LowBalanceRule, threshold: number | 
   return threshold === null ? 1 : Math.max(threshold + Math.ceil((threshold * marginPercent) / 100), 1);
 }
 
-function isDue(rule: LowBalanceRule, reminder: boolean, lowAlertedAt: Date | null, now: Date): boolean {
-  if (reminder && rule.reminderSeconds === 0) return false;
-  const waitSeconds = reminder ? rule.reminderSeconds : rule.minIntervalSeconds;
-  return lowAlertedAt === null || now.getTime() - lowAlertedAt.getTime() >= waitSeconds * 1000;
+/** `depletedSince` counts as well: the release before this one noted no other time. */
+function lastAlertAt(state: AlertTimes, kind: 'low' | 'depleted'): Date | null {
+  if (kind === 'low') return state.lowAlertedAt;
+  const { depletedSince, depletedAlertedAt } = state;
+  if (depletedSince === null || depletedAlertedAt === null) return depletedAlertedAt ?? depletedSince;
+  return depletedSince > depletedAlertedAt ? depletedSince : depletedAlertedAt;
+}
+
+function hasPassed(seconds: number, since: Date | null, now: Date): boolean {
+  return since === null || now.getTime() - since.getTime() >= seconds * 1000;
 }
 
 /** The wallet with a decision taken into its state, and the alerts as its numbered rows. */
 export function raise(
   wallet: Wallet,
-  { alerts: raised, alertsArmed, lowSince, depletedSince, lowAlertedAt }: LowBalanceDecision,
+  { alerts: raised, ...decided }: LowBalanceDecision,
   at: Date,
 ): { wallet: Wallet; alerts: WalletAlert[] } {
   const { merchantId, customerId, currency, balance, version } = wallet;
@@ -91,6 +147,5 @@ export function raise(
     const alertSeq = wallet.alertSeq + index + 1;
     return { ...alert, merchantId, customerId, currency, alertSeq, balance, version, createdAt: at };
   });
-  const state = { alertsArmed, lowSince, depletedSince, lowAlertedAt, alertSeq: wallet.alertSeq + alerts.length };
-  return { wallet: { ...wallet, ...state }, alerts };
+  return { wallet: { ...wallet, ...decided, alertSeq: wallet.alertSeq + alerts.length }, alerts };
 }

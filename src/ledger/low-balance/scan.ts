@@ -31,8 +31,8 @@ export async function checkLowBalances({
   let wallets = 0;
   let alerts = 0;
   for (;;) {
-    const page: WalletKey[] = await lowBalanceCandidates(autocommit(pool), settings, after, PAGE_SIZE);
-    alerts += await transaction(pool, (tx) => raiseAlerts(tx, page, settings, clock.now()));
+    const page: WalletKey[] = await lowBalanceCandidates(autocommit(pool), settings.rule, { after, limit: PAGE_SIZE });
+    alerts += await transaction(pool, (tx) => raiseAlerts(tx, page, { ...settings, now: clock.now() }));
     wallets += page.length;
     after = page.at(-1) ?? null;
     if (page.length < PAGE_SIZE) break;

@@ -1,9 +1,12 @@
+import { statement } from '../../db/statement.ts';
+import { pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
-import { type LedgerSettings, lockWallets } from '../store.ts';
-import { effectiveThreshold, type LowBalanceRule } from './rule.ts';
+import { type LedgerMoment, lockWallets } from '../store.ts';
+import { WALLET } from '../tables.ts';
+import { effectiveThreshold, type LowBalanceRule, reachesThreshold } from './rule.ts';
 
-/** The line below which a wallet counts as low, in minor units, and whose word that is. */
+/** The balance below which a wallet counts as low, in minor units, and where that setting comes from. */
 export interface Threshold {
   readonly threshold: number | null;
   readonly source: 'wallet' | 'default' | 'none';
@@ -16,24 +19,28 @@ export function thresholdOf(rule: LowBalanceRule, wallet: Pick<Wallet, 'currency
 }
 
 /**
- * Gives a wallet a threshold of its own, or with null the currency's default again. An alert that is due by the new
- * threshold is raised by the next entry or the next scheduled scan, whichever comes first.
+ * Gives a wallet a threshold of its own, or with null the currency's default again, and has it watched if it holds that
+ * much. An alert that is due by the new threshold is raised by the next entry or the next scheduled scan, whichever comes
+ * first.
  * @returns the threshold in force, or null if there is no such wallet
  */
 export async function setThreshold(
   tx: Tx,
-  key: WalletKey,
-  lowThreshold: number | null,
-  settings: LedgerSettings,
-  now: Date,
+  wanted: WalletKey & Pick<Wallet, 'lowThreshold'>,
+  moment: LedgerMoment,
 ): Promise<Threshold | null> {
-  const wallets = await lockWallets(tx, [key], settings, now);
-  if (!wallets.has(walletKeyText(key))) return null;
-  await tx.query('update wallet set low_threshold = $4 where merchant_id = $1 and customer_id = $2 and currency = $3', [
-    key.merchantId,
-    key.customerId,
-    key.currency,
-    lowThreshold,
-  ]);
-  return thresholdOf(settings.rule, { currency: key.currency, lowThreshold });
+  const wallets = await lockWallets(tx, [wanted], moment);
+  const wallet = wallets.get(walletKeyText(wanted));
+  if (wallet === undefined) return null;
+  const next = thresholdOf(moment.rule, wanted);
+  const alertsArmed = wallet.alertsArmed || reachesThreshold(wallet.balance, next.threshold);
+  await SET_THRESHOLD.run(tx, { ...wanted, alertsArmed });
+  return next;
 }
+
+const SET_THRESHOLD = statement({
+  params: pick(WALLET.shape, 'merchantId', 'customerId', 'currency', 'lowThreshold', 'alertsArmed'),
+  text: ({ merchantId, customerId, currency, lowThreshold, alertsArmed }) => `
+    update wallet set low_threshold = ${lowThreshold}, alerts_armed = ${alertsArmed}
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency}`,
+});

@@ -5,10 +5,10 @@ import { buildConnector } from 'undici';
 
 /**
  * Keeps merchants' endpoint URLs from reaching into our own network (server-side request forgery). The address is checked
- * when the connection is made, so that a name which resolves differently the second time gains nothing.
+ * when the connection is made, so that a name which resolves to another address the second time is refused too.
  */
 
-/** An endpoint's name resolves to no address that may be called. */
+/** The endpoint's host name resolves to no address that may be called. */
 export class RefusedAddressError extends Error {
   readonly code = 'ADDRESS_REFUSED';
 
@@ -37,7 +37,7 @@ export function literalAddress(hostname: string): string | null {
   return isIP(bare) === 0 ? null : bare;
 }
 
-/** Resolves a name to its public addresses alone. */
+/** Resolves a name to its public addresses only. */
 export function publicLookup(resolve: typeof systemLookup = systemLookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {

@@ -1,5 +1,8 @@
+import { bigint, boolean, integer, nullable, text, timestamptz } from '../../db/codec.ts';
+import { statement } from '../../db/statement.ts';
+import { columns, omit, table, values } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import type { AttemptPage, AttemptQuery } from '../outgoing.ts';
+import type { AttemptPage, AttemptQuery, EndpointKey } from '../outgoing.ts';
 import type { DeliveryKey } from './delivery-store.ts';
 
 /** The embedded sender's attempts: every try of every delivery. */
@@ -13,87 +16,101 @@ export interface AttemptRecord {
   readonly at: Date;
 }
 
+/** Stores one try to deliver a message. */
 export async function insertAttempt(tx: Tx, key: DeliveryKey, attempt: AttemptRecord): Promise<void> {
-  await tx.query(
-    `insert into webhook_attempt (merchant_id, attempt_id, message_id, endpoint_id, status_code, error, response, duration_ms, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    [
-      key.merchantId,
-      attempt.attemptId,
-      key.messageId,
-      key.endpointId,
-      attempt.statusCode,
-      attempt.error,
-      attempt.response,
-      attempt.durationMs,
-      attempt.at.toISOString(),
-    ],
-  );
+  const { merchantId, messageId, endpointId } = key;
+  const { attemptId, statusCode, error, response, durationMs, at } = attempt;
+  await INSERT_ATTEMPT.run(tx, {
+    merchantId,
+    attemptId,
+    messageId,
+    endpointId,
+    statusCode,
+    error,
+    response,
+    durationMs,
+    createdAt: at,
+  });
 }
 
-/** A page, newest first. The cursor is the last attempt of the page before, so new attempts move nothing. */
+const ATTEMPT = table('webhook_attempt', {
+  merchantId: text,
+  attemptId: text,
+  messageId: text,
+  endpointId: text,
+  statusCode: nullable(integer),
+  error: nullable(text),
+  response: nullable(text),
+  durationMs: integer,
+  createdAt: timestamptz,
+});
+
+const INSERT_ATTEMPT = statement({
+  params: ATTEMPT.shape,
+  text: (p) => `
+    insert into webhook_attempt (${columns(ATTEMPT.shape)})
+    values (${values(ATTEMPT.shape, p)})`,
+});
+
+/** A page, newest first. The cursor is the last attempt of the page before, so that new attempts do not shift the pages. */
 export async function selectAttempts(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
+  { merchantId, endpointId }: EndpointKey,
   query: AttemptQuery,
 ): Promise<AttemptPage> {
-  const { rows } = await db.query<AttemptRow>(
-    `select a.attempt_id, a.message_id, a.endpoint_id, m.event_type, a.status_code, a.error, a.response, a.duration_ms, a.created_at
-     from webhook_attempt a join webhook_message m using (merchant_id, message_id)
-     where a.merchant_id = $1 and a.endpoint_id = $2
-       and ($4::text is null or (a.created_at, a.attempt_id) < (
-         select c.created_at, c.attempt_id from webhook_attempt c where c.merchant_id = $1 and c.attempt_id = $4))
-       and ($5::boolean is null or coalesce(a.status_code between 200 and 299, false) = $5)
-       and ($6::text is null or m.event_type = $6)
-       and ($7::text is null or a.message_id = $7)
-       and ($8::timestamptz is null or a.created_at >= $8)
-       and ($9::timestamptz is null or a.created_at < $9)
-     order by a.created_at desc, a.attempt_id desc
-     limit $3`,
-    [
-      merchantId,
-      endpointId,
-      query.pageSize + 1,
-      query.cursor,
-      query.status === null ? null : query.status === 'succeeded',
-      query.eventType,
-      query.messageId,
-      query.since?.toISOString() ?? null,
-      query.until?.toISOString() ?? null,
-    ],
-  );
-  const page = rows.slice(0, query.pageSize);
+  const found = await SELECT_ATTEMPTS.all(db, {
+    merchantId,
+    endpointId,
+    limit: query.pageSize + 1,
+    cursor: query.cursor,
+    succeeded: query.status === null ? null : query.status === 'succeeded',
+    eventType: query.eventType,
+    messageId: query.messageId,
+    since: query.since,
+    until: query.until,
+  });
+  const page = found.slice(0, query.pageSize);
   return {
-    attempts: page.map((row) => ({
-      id: row.attempt_id,
-      messageId: row.message_id,
-      endpointId: row.endpoint_id,
-      eventType: row.event_type,
-      status: isSuccess(row.status_code) ? 'succeeded' : 'failed',
-      statusCode: row.status_code,
-      error: row.error,
-      response: row.response,
-      durationMs: row.duration_ms,
-      createdAt: row.created_at,
+    attempts: page.map(({ attemptId, ...attempt }) => ({
+      id: attemptId,
+      ...attempt,
+      status: isSuccess(attempt.statusCode) ? 'succeeded' : 'failed',
     })),
-    nextCursor: rows.length > page.length ? (page.at(-1)?.attempt_id ?? null) : null,
+    nextCursor: found.length > page.length ? (page.at(-1)?.attemptId ?? null) : null,
   };
 }
+
+const OWN_ATTEMPT = omit(ATTEMPT.shape, 'merchantId');
+
+const SELECT_ATTEMPTS = statement({
+  params: {
+    merchantId: text,
+    endpointId: text,
+    limit: bigint,
+    cursor: nullable(text),
+    succeeded: nullable(boolean),
+    eventType: nullable(text),
+    messageId: nullable(text),
+    since: nullable(timestamptz),
+    until: nullable(timestamptz),
+  },
+  row: { ...OWN_ATTEMPT, eventType: text },
+  text: (p) => `
+    select ${columns(OWN_ATTEMPT, 'a')}, m.event_type
+    from webhook_attempt a join webhook_message m using (merchant_id, message_id)
+    where a.merchant_id = ${p.merchantId} and a.endpoint_id = ${p.endpointId}
+      and (${p.cursor}::text is null or (a.created_at, a.attempt_id) < (
+        select c.created_at, c.attempt_id from webhook_attempt c where c.merchant_id = ${p.merchantId} and c.attempt_id = ${p.cursor}))
+      and (${p.succeeded}::boolean is null or coalesce(a.status_code between 200 and 299, false) = ${p.succeeded})
+      and (${p.eventType}::text is null or m.event_type = ${p.eventType})
+      and (${p.messageId}::text is null or a.message_id = ${p.messageId})
+      and (${p.since}::timestamptz is null or a.created_at >= ${p.since})
+      and (${p.until}::timestamptz is null or a.created_at < ${p.until})
+    order by a.created_at desc, a.attempt_id desc
+    limit ${p.limit}`,
+});
 
 /** Only 2xx counts as received; a redirect is a failure. */
 export function isSuccess(statusCode: number | null): boolean {
   return statusCode !== null && statusCode >= 200 && statusCode < 300;
-}
-
-interface AttemptRow {
-  attempt_id: string;
-  message_id: string;
-  endpoint_id: string;
-  event_type: string;
-  status_code: number | null;
-  error: string | null;
-  response: string | null;
-  duration_ms: number;
-  created_at: Date;
 }

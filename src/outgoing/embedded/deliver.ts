@@ -6,17 +6,24 @@ import { ClaimLostError, completeJobs } from '../../db/queues.ts';
 import { autocommit, type Tx, transaction } from '../../db/transaction.ts';
 import { newId } from '../../ids.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Metrics } from '../../telemetry/metrics.ts';
+import { type Observe, UNOBSERVED } from '../../telemetry/observe.ts';
 import type { Span, Tracing } from '../../telemetry/tracing.ts';
 import { disabledMessage } from '../endpoint-disabled.ts';
 import { openHeaders } from '../header-store.ts';
 import { leaveMessages } from '../unsent.ts';
 import { insertAttempt, isSuccess } from './attempt-store.ts';
-import { type Delivery, type DeliveryKey, type Settlement, selectDelivery, settleDelivery } from './delivery-store.ts';
+import {
+  type DeliveryKey,
+  type EndpointDelivery,
+  type Settlement,
+  selectDelivery,
+  settleDelivery,
+} from './delivery-store.ts';
 import { endpointPlace, noteFailure, noteSuccess } from './endpoint-store.ts';
 import { insertDeliveryJobs } from './publisher.ts';
 import { nextTryInSeconds } from './retry-schedule.ts';
-import type { DirectSender, PostOutcome, SignedPost } from './send.ts';
+import type { AttemptResult, DirectSender, SignedPost } from './send.ts';
+import { type DeliverySlots, putOffSeconds } from './slots.ts';
 
 export interface DeliverOptions {
   readonly pool: Pool;
@@ -25,11 +32,12 @@ export interface DeliverOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly box: SecretBox;
-  readonly metrics?: Metrics | undefined;
-  readonly tracing?: Tracing | null | undefined;
+  /** Of the process. */
+  readonly slots: DeliverySlots;
+  readonly observe?: Observe;
 }
 
-/** An endpoint that has done nothing but fail for this long is disabled; as long as Svix waits. */
+/** An endpoint is disabled if all tries failed for this long; Svix waits as long. */
 const DISABLE_AFTER_MS = 5 * 86_400_000;
 
 /** The run of a job, as pg-boss handed it out. */
@@ -39,25 +47,47 @@ export interface DeliveryJob {
 }
 
 /**
- * Tries one delivery once. How it went, the job of the next try and this job's completion are one commit, so a receiver's
- * failure is never an exception: throwing is for failures of our own, after which pg-boss tries again.
+ * Tries one delivery once. The result, the job of the next try and the completion of this job are one commit. A receiver's
+ * failure is therefore a result and no exception; after an exception, which is a failure of our own, pg-boss tries again.
  */
 export async function deliverWebhook(options: DeliverOptions, job: DeliveryJob, key: DeliveryKey): Promise<void> {
-  const { pool, tracing } = options;
+  const { pool, observe: { tracing } = UNOBSERVED } = options;
   const delivery = await selectDelivery(autocommit(pool), key, options.clock.now());
-  // Delivered by another try, put off by a later one, or its endpoint was deleted.
+  // Another try has delivered it or put it off, or its endpoint was deleted.
   if (delivery === null || delivery.state !== 'pending' || !delivery.isDue) return;
-  const span = tracing ? startSpan(tracing, key, delivery) : null;
+  const isProbe = !delivery.disabled && (delivery.isFailing || options.slots.isSlow(key));
+  if (isProbe && !options.slots.enterProbe(key)) return putOff(options, job, { key, delivery });
+  const span = startSpan(tracing, key, delivery);
   try {
-    const result = await attempt(options, job, key, delivery, span);
-    span?.end({ 'chokin.outcome': result }, result === 'delivered' ? undefined : result);
+    const result = await attempt(options, { job, key, delivery, span });
+    span.end({ 'chokin.outcome': result }, result === 'delivered' ? undefined : result);
   } catch (error) {
-    span?.end({}, error);
+    span.end({}, error);
     throw error;
+  } finally {
+    if (isProbe) options.slots.leaveProbe(key);
   }
 }
 
-function startSpan(tracing: Tracing, { messageId }: DeliveryKey, { attempts, eventType, traceParent }: Delivery): Span {
+/** Frees the slot at once for somebody else's delivery. It is no try: nothing was sent. */
+async function putOff(
+  { pool, boss }: DeliverOptions,
+  job: DeliveryJob,
+  { key, delivery: { attempts } }: Pick<Attempt, 'key' | 'delivery'>,
+): Promise<void> {
+  const nextInSeconds = putOffSeconds(Math.random());
+  await transaction(pool, async (tx) => {
+    await completeJobs(boss, tx, { name: 'deliver-webhook', jobs: [job] });
+    const dueAt = await settleDelivery(tx, key, { state: 'pending', attempts, nextInSeconds });
+    if (dueAt !== null) await insertDeliveryJobs({ boss, tx }, [key], dueAt);
+  });
+}
+
+function startSpan(
+  tracing: Tracing,
+  { messageId }: DeliveryKey,
+  { attempts, eventType, traceParent }: EndpointDelivery,
+): Span {
   return tracing.start('deliver webhook', {
     kind: 'client',
     parent: traceParent,
@@ -71,25 +101,30 @@ function startSpan(tracing: Tracing, { messageId }: DeliveryKey, { attempts, eve
   });
 }
 
+interface Attempt {
+  readonly job: DeliveryJob;
+  readonly key: DeliveryKey;
+  readonly delivery: EndpointDelivery;
+  readonly span: Span;
+}
+
 async function attempt(
   options: DeliverOptions,
-  job: DeliveryJob,
-  key: DeliveryKey,
-  delivery: Delivery,
-  span: Span | null,
+  { job, key, delivery, span }: Attempt,
 ): Promise<'delivered' | 'retried' | 'failed' | 'late'> {
-  const { pool, boss, sender, logger, metrics } = options;
+  const { pool, boss, sender, logger, observe: { metrics } = UNOBSERVED } = options;
   const outcome = delivery.disabled ? null : await sender.post(toPost(options, key, delivery));
-  if (outcome?.statusCode != null) span?.note({ 'http.response.status_code': outcome.statusCode });
+  if (outcome !== null) options.slots.noteAnswer(key, outcome.timedOut);
+  if (outcome?.statusCode != null) span.note({ 'http.response.status_code': outcome.statusCode });
   try {
     const state = await transaction(pool, async (tx) => {
-      await completeJobs(boss, tx, 'deliver-webhook', [job]);
-      if (outcome !== null) return record(options, tx, key, delivery, outcome);
+      await completeJobs(boss, tx, { name: 'deliver-webhook', jobs: [job] });
+      if (outcome !== null) return record(tx, options, { key, delivery, outcome });
       await settleDelivery(tx, key, { ...delivery, state: 'failed', nextInSeconds: null });
       return 'failed';
     });
     const result = state === 'pending' ? 'retried' : state;
-    metrics?.countAttempt(result);
+    metrics.countAttempt(result);
     return result;
   } catch (error) {
     if (!(error instanceof ClaimLostError)) throw error;
@@ -98,7 +133,7 @@ async function attempt(
   }
 }
 
-function toPost({ box }: DeliverOptions, key: DeliveryKey, delivery: Delivery): SignedPost {
+function toPost({ box }: DeliverOptions, key: DeliveryKey, delivery: EndpointDelivery): SignedPost {
   const { url, payload, secret, oldSecrets, headers } = delivery;
   const place = endpointPlace(key.merchantId, key.endpointId);
   return {
@@ -111,14 +146,12 @@ function toPost({ box }: DeliverOptions, key: DeliveryKey, delivery: Delivery): 
 }
 
 async function record(
-  { boss, clock, logger }: DeliverOptions,
   tx: Tx,
-  key: DeliveryKey,
-  delivery: Delivery,
-  outcome: PostOutcome,
+  { boss, clock, logger }: DeliverOptions,
+  { key, delivery, outcome }: Pick<Attempt, 'key' | 'delivery'> & { readonly outcome: AttemptResult },
 ): Promise<Settlement['state']> {
   const now = clock.now();
-  const settlement = settle(delivery, outcome, Math.random());
+  const settlement = afterAttempt(delivery, outcome, Math.random());
   const { statusCode, error, response, durationMs } = outcome;
   const dueAt = await settleDelivery(tx, key, settlement);
   await insertAttempt(tx, key, {
@@ -129,10 +162,10 @@ async function record(
     durationMs,
     at: now,
   });
-  if (dueAt !== null) await insertDeliveryJobs(boss, tx, [key], dueAt);
+  if (dueAt !== null) await insertDeliveryJobs({ boss, tx }, [key], dueAt);
   if (settlement.state === 'delivered') await noteSuccess(tx, key);
   else {
-    const givenUp = await noteFailure(tx, key, now, new Date(now.getTime() - DISABLE_AFTER_MS));
+    const givenUp = await noteFailure(tx, key, { now, failingSinceBefore: new Date(now.getTime() - DISABLE_AFTER_MS) });
     if (givenUp !== null) {
       const { merchantId, endpointId } = key;
       logger.warn({ merchantId, endpointId }, 'an endpoint that only failed was disabled');
@@ -143,9 +176,9 @@ async function record(
 }
 
 /** What follows from a try. Pure. */
-export function settle(
-  { attempts: before }: Pick<Delivery, 'attempts'>,
-  { statusCode, timedOut, retryAfterSeconds }: Pick<PostOutcome, 'statusCode' | 'timedOut' | 'retryAfterSeconds'>,
+export function afterAttempt(
+  { attempts: before }: Pick<EndpointDelivery, 'attempts'>,
+  { statusCode, timedOut, retryAfterSeconds }: Pick<AttemptResult, 'statusCode' | 'timedOut' | 'retryAfterSeconds'>,
   random: number,
 ): Settlement {
   const attempts = before + 1;

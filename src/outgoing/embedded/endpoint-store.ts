@@ -1,54 +1,90 @@
+import { array, boolean, named, nullable, present, text, timestamptz } from '../../db/codec.ts';
+import { statement } from '../../db/statement.ts';
+import { columns, omit, pick, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import type { EndpointInput, WebhookEndpoint } from '../outgoing.ts';
+import type { EndpointInput, EndpointKey, WebhookEndpoint } from '../outgoing.ts';
 import type { DeliveryKey } from './delivery-store.ts';
 
 /** The embedded sender's endpoints and their secrets, which are encrypted where there is a key to do it with. */
 
-/** A sealed secret opens only as its endpoint's; the old one is sealed for the same place. */
+/** What a secret of an endpoint is sealed for, so that it does not open as that of another. Its old secrets have the same place. */
 export function endpointPlace(merchantId: string, endpointId: string): string {
   return `endpoint ${merchantId} ${endpointId}`;
 }
 
-const ENDPOINT_COLUMNS = `e.endpoint_id, e.url, e.description, e.event_types, e.disabled, e.created_at, e.updated_at,
+const ENDPOINT = table('webhook_endpoint', {
+  merchantId: text,
+  endpointId: text,
+  url: text,
+  description: text,
+  eventTypes: nullable(array(text)),
+  disabled: boolean,
+  secret: text,
+  createdAt: timestamptz,
+  updatedAt: timestamptz,
+});
+const SHOWN = {
+  id: named('endpoint_id', text),
+  ...pick(ENDPOINT.shape, 'url', 'description', 'eventTypes', 'disabled', 'createdAt', 'updatedAt'),
+};
+const SHOWN_COLUMNS = `${columns(SHOWN, 'e')},
   coalesce((select h.names from webhook_endpoint_headers h
     where h.merchant_id = e.merchant_id and h.endpoint_id = e.endpoint_id), '{}') as header_names`;
+const SHOWN_WITH_NAMES = { ...SHOWN, headerNames: array(text) };
 
+/** Stores an endpoint without its headers; `secret` is sealed, where there is a key. */
 export async function insertEndpoint(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
-  input: EndpointInput,
-  secret: string,
-  now: Date,
+  endpoint: EndpointKey & EndpointInput & { readonly secret: string; readonly now: Date },
 ): Promise<void> {
-  await db.query(
-    `insert into webhook_endpoint (merchant_id, endpoint_id, url, description, event_types, disabled, secret, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $8)`,
-    [merchantId, endpointId, input.url, input.description, input.eventTypes, input.disabled, secret, now.toISOString()],
-  );
+  const { merchantId, endpointId, url, description, eventTypes, disabled, secret, now } = endpoint;
+  await INSERT.run(db, { merchantId, endpointId, url, description, eventTypes, disabled, secret, now });
 }
+
+const INSERT = statement({
+  params: { ...omit(ENDPOINT.shape, 'createdAt', 'updatedAt'), now: timestamptz },
+  text: (p) => `
+    insert into webhook_endpoint (${columns(ENDPOINT.shape)})
+    values (${p.merchantId}, ${p.endpointId}, ${p.url}, ${p.description}, ${p.eventTypes}, ${p.disabled}, ${p.secret}, ${p.now}, ${p.now})`,
+});
 
 /** Oldest first. */
 export async function selectEndpoints(db: Queryable, merchantId: string): Promise<readonly WebhookEndpoint[]> {
-  const { rows } = await db.query<EndpointRow>(
-    `select ${ENDPOINT_COLUMNS} from webhook_endpoint e where e.merchant_id = $1 order by e.created_at, e.endpoint_id`,
-    [merchantId],
-  );
-  return rows.map(toEndpoint);
+  return SELECT_ALL.all(db, { merchantId });
 }
 
+const SELECT_ALL = statement({
+  params: { merchantId: text },
+  row: SHOWN_WITH_NAMES,
+  text: ({ merchantId }) => `
+    select ${SHOWN_COLUMNS} from webhook_endpoint e where e.merchant_id = ${merchantId} order by e.created_at, e.endpoint_id`,
+});
+
+/**
+ * An endpoint without its secret; null if the merchant has none of this id.
+ * @param lock how its row is locked until the end of the transaction; not at all by default
+ */
 export async function selectEndpoint(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
-  lock: '' | 'for update' | 'for key share' = '',
+  { merchantId, endpointId }: EndpointKey,
+  lock: keyof typeof SELECT_ONE = '',
 ): Promise<WebhookEndpoint | null> {
-  const { rows } = await db.query<EndpointRow>(
-    `select ${ENDPOINT_COLUMNS} from webhook_endpoint e where e.merchant_id = $1 and e.endpoint_id = $2 ${lock}`,
-    [merchantId, endpointId],
-  );
-  return rows[0] === undefined ? null : toEndpoint(rows[0]);
+  return SELECT_ONE[lock].first(db, { merchantId, endpointId });
 }
+
+const selectOne = (lock: string) =>
+  statement({
+    params: { merchantId: text, endpointId: text },
+    row: SHOWN_WITH_NAMES,
+    text: ({ merchantId, endpointId }) => `
+      select ${SHOWN_COLUMNS} from webhook_endpoint e
+      where e.merchant_id = ${merchantId} and e.endpoint_id = ${endpointId} ${lock}`,
+  });
+const SELECT_ONE = {
+  '': selectOne(''),
+  'for update': selectOne('for update'),
+  'for key share': selectOne('for key share'),
+};
 
 /** Writes an endpoint that the transaction has locked. An endpoint that is enabled starts with a clean record. */
 export async function updateEndpoint(
@@ -56,82 +92,109 @@ export async function updateEndpoint(
   merchantId: string,
   { id, url, description, eventTypes, disabled, updatedAt }: WebhookEndpoint,
 ): Promise<void> {
-  await tx.query(
-    `update webhook_endpoint
-     set url = $3, description = $4, event_types = $5, disabled = $6, updated_at = $7,
-       failing_since = case when disabled and not $6 then null else failing_since end
-     where merchant_id = $1 and endpoint_id = $2`,
-    [merchantId, id, url, description, eventTypes, disabled, updatedAt.toISOString()],
-  );
+  await UPDATE.run(tx, { merchantId, endpointId: id, url, description, eventTypes, disabled, updatedAt });
 }
+
+const UPDATE = statement({
+  params: omit(ENDPOINT.shape, 'secret', 'createdAt'),
+  text: (p) => `
+    update webhook_endpoint
+    set url = ${p.url}, description = ${p.description}, event_types = ${p.eventTypes}, disabled = ${p.disabled},
+      updated_at = ${p.updatedAt}, failing_since = case when disabled and not ${p.disabled} then null else failing_since end
+    where merchant_id = ${p.merchantId} and endpoint_id = ${p.endpointId}`,
+});
 
 /** Takes its deliveries and their attempts along. */
 export async function deleteEndpoint(tx: Tx, merchantId: string, endpointId: string): Promise<boolean> {
-  const { rowCount } = await tx.query('delete from webhook_endpoint where merchant_id = $1 and endpoint_id = $2', [
-    merchantId,
-    endpointId,
-  ]);
-  return rowCount === 1;
+  return (await DELETE.run(tx, { merchantId, endpointId })) === 1;
 }
 
+const DELETE = statement({
+  params: { merchantId: text, endpointId: text },
+  text: ({ merchantId, endpointId }) =>
+    `delete from webhook_endpoint where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});
+
+/** The present secret of an endpoint as it is stored, perhaps sealed; null if there is no such endpoint. */
 export async function selectSecret(db: Queryable, merchantId: string, endpointId: string): Promise<string | null> {
-  const { rows } = await db.query<{ secret: string }>(
-    'select secret from webhook_endpoint where merchant_id = $1 and endpoint_id = $2',
-    [merchantId, endpointId],
-  );
-  return rows[0]?.secret ?? null;
+  return (await SELECT_SECRET.first(db, { merchantId, endpointId }))?.secret ?? null;
 }
 
-/** Until when each secret before the present one still signs, the first to end first. Of an endpoint that is locked. */
+const SELECT_SECRET = statement({
+  params: { merchantId: text, endpointId: text },
+  row: { secret: text },
+  text: ({ merchantId, endpointId }) =>
+    `select secret from webhook_endpoint where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});
+
+/** When each older secret, which still signs beside the present one, ends; ascending. The caller has locked the endpoint. */
 export async function oldSecretEnds(
   tx: Tx,
-  merchantId: string,
-  endpointId: string,
+  { merchantId, endpointId }: EndpointKey,
   now: Date,
 ): Promise<readonly Date[]> {
-  const { rows } = await tx.query<{ valid_until: Date }>(
-    `select old_secret_until as valid_until from webhook_endpoint
-     where merchant_id = $1 and endpoint_id = $2 and old_secret_until > $3
-     union all
-     select valid_until from webhook_older_secret where merchant_id = $1 and endpoint_id = $2 and valid_until > $3
-     order by 1`,
-    [merchantId, endpointId, now.toISOString()],
-  );
-  return rows.map((row) => row.valid_until);
+  const ends = await OLD_SECRET_ENDS.all(tx, { merchantId, endpointId, now });
+  return ends.map(({ validUntil }) => validUntil);
 }
 
-/** Puts a new secret in the place of the present one, which signs on until `oldUntil`; so do those before it, to their own end. */
+const OLD_SECRET_ENDS = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz },
+  row: { validUntil: timestamptz },
+  text: ({ merchantId, endpointId, now }) => `
+    select old_secret_until as valid_until from webhook_endpoint
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and old_secret_until > ${now}
+    union all
+    select valid_until from webhook_older_secret
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and valid_until > ${now}
+    order by 1`,
+});
+
+/** Replaces the secret. The present one goes on signing until `oldUntil`, and older ones until the end that they have. */
 export async function replaceSecret(
   tx: Tx,
-  { merchantId, endpointId, secret }: { merchantId: string; endpointId: string; secret: string },
-  now: Date,
-  oldUntil: Date,
+  { merchantId, endpointId }: EndpointKey,
+  { secret, oldUntil, now }: { readonly secret: string; readonly oldUntil: Date; readonly now: Date },
 ): Promise<void> {
-  const key = [merchantId, endpointId];
-  await tx.query('delete from webhook_older_secret where merchant_id = $1 and endpoint_id = $2 and valid_until <= $3', [
-    ...key,
-    now.toISOString(),
-  ]);
-  await tx.query(
-    `insert into webhook_older_secret (merchant_id, endpoint_id, secret, valid_until)
-     select merchant_id, endpoint_id, old_secret, old_secret_until from webhook_endpoint
-     where merchant_id = $1 and endpoint_id = $2 and old_secret is not null and old_secret_until > $3`,
-    [...key, now.toISOString()],
-  );
-  await tx.query(
-    `update webhook_endpoint
-     set old_secret = secret, old_secret_until = $4, secret = $3, updated_at = $5
-     where merchant_id = $1 and endpoint_id = $2`,
-    [...key, secret, oldUntil.toISOString(), now.toISOString()],
-  );
+  await DELETE_ENDED.run(tx, { merchantId, endpointId, now });
+  await KEEP_OLD.run(tx, { merchantId, endpointId, now });
+  await REPLACE_SECRET.run(tx, { merchantId, endpointId, secret, oldUntil, now });
 }
 
+const DELETE_ENDED = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz },
+  text: ({ merchantId, endpointId, now }) => `
+    delete from webhook_older_secret
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and valid_until <= ${now}`,
+});
+
+const KEEP_OLD = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz },
+  text: ({ merchantId, endpointId, now }) => `
+    insert into webhook_older_secret (merchant_id, endpoint_id, secret, valid_until)
+    select merchant_id, endpoint_id, old_secret, old_secret_until from webhook_endpoint
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId}
+      and old_secret is not null and old_secret_until > ${now}`,
+});
+
+const REPLACE_SECRET = statement({
+  params: { merchantId: text, endpointId: text, secret: text, oldUntil: timestamptz, now: timestamptz },
+  text: ({ merchantId, endpointId, secret, oldUntil, now }) => `
+    update webhook_endpoint
+    set old_secret = secret, old_secret_until = ${oldUntil}, secret = ${secret}, updated_at = ${now}
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});
+
+/** Notes that an endpoint took a message, so that its earlier failures no longer count. */
 export async function noteSuccess(tx: Tx, { merchantId, endpointId }: DeliveryKey): Promise<void> {
-  await tx.query(
-    'update webhook_endpoint set failing_since = null where merchant_id = $1 and endpoint_id = $2 and failing_since is not null',
-    [merchantId, endpointId],
-  );
+  await NOTE_SUCCESS.run(tx, { merchantId, endpointId });
 }
+
+const NOTE_SUCCESS = statement({
+  params: { merchantId: text, endpointId: text },
+  text: ({ merchantId, endpointId }) => `
+    update webhook_endpoint set failing_since = null
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and failing_since is not null`,
+});
 
 /** An endpoint that was given up. */
 export interface GivenUp {
@@ -140,46 +203,25 @@ export interface GivenUp {
 }
 
 /**
- * Notes a failure, and disables the endpoint if it has done nothing else since `failingSinceBefore`.
+ * Notes a failure, and disables the endpoint if it has only failed since `failingSinceBefore` or longer.
  * @returns the endpoint if this failure disabled it, else null
  */
 export async function noteFailure(
   tx: Tx,
   { merchantId, endpointId }: DeliveryKey,
-  now: Date,
-  failingSinceBefore: Date,
+  { now, failingSinceBefore }: { readonly now: Date; readonly failingSinceBefore: Date },
 ): Promise<GivenUp | null> {
-  const { rows } = await tx.query<{ disabled: boolean; description: string; failing_since: Date }>(
-    `update webhook_endpoint
-     set failing_since = coalesce(failing_since, $3), disabled = coalesce(failing_since <= $4, false)
-     where merchant_id = $1 and endpoint_id = $2 and not disabled and (failing_since is null or failing_since <= $4)
-     returning disabled, description, failing_since`,
-    [merchantId, endpointId, now.toISOString(), failingSinceBefore.toISOString()],
-  );
-  const [row] = rows;
-  return row?.disabled ? { description: row.description, failingSince: row.failing_since } : null;
+  const noted = await NOTE_FAILURE.first(tx, { merchantId, endpointId, now, failingSinceBefore });
+  return noted?.disabled ? { description: noted.description, failingSince: noted.failingSince } : null;
 }
 
-interface EndpointRow {
-  endpoint_id: string;
-  url: string;
-  description: string;
-  event_types: string[] | null;
-  disabled: boolean;
-  header_names: string[];
-  created_at: Date;
-  updated_at: Date;
-}
-
-function toEndpoint(row: EndpointRow): WebhookEndpoint {
-  return {
-    id: row.endpoint_id,
-    url: row.url,
-    description: row.description,
-    eventTypes: row.event_types,
-    disabled: row.disabled,
-    headerNames: row.header_names,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  };
-}
+const NOTE_FAILURE = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz, failingSinceBefore: timestamptz },
+  row: { disabled: boolean, description: text, failingSince: present(timestamptz) },
+  text: ({ merchantId, endpointId, now, failingSinceBefore }) => `
+    update webhook_endpoint
+    set failing_since = coalesce(failing_since, ${now}), disabled = coalesce(failing_since <= ${failingSinceBefore}, false)
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and not disabled
+      and (failing_since is null or failing_since <= ${failingSinceBefore})
+    returning disabled, description, failing_since`,
+});

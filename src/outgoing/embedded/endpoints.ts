@@ -69,14 +69,14 @@ export class DirectWebhooks implements OutgoingWebhooks {
     const window = since === undefined ? null : checkWindow({ since, until: null }, now);
     if (window !== null) refuseDisabled(input.disabled);
     if ((await this.listEndpoints(merchantId)).length >= MAX_ENDPOINTS) {
-      refuse('CONFLICT', `There are ${MAX_ENDPOINTS} endpoints already, which is the most.`);
+      refuse({ code: 'ENDPOINT_LIMIT', most: MAX_ENDPOINTS });
     }
     const { headers = {}, ...rest } = input;
     const endpointId = newId('endpoint');
     const sealed = box.sealIfPossible(newSecret(), endpointPlace(merchantId, endpointId));
     await transaction(pool, async (tx) => {
-      await insertEndpoint(tx, merchantId, endpointId, rest, sealed, now);
-      await storeHeaders(tx, box, { merchantId, endpointId }, headers);
+      await insertEndpoint(tx, { ...rest, merchantId, endpointId, secret: sealed, now });
+      await storeHeaders(tx, box, { merchantId, endpointId, headers });
       if (window !== null) {
         await beginRecovery(tx, { merchantId, endpointId, window: untilSoon(window, clock.now()) }, now);
       }
@@ -90,7 +90,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
-    return selectEndpoint(autocommit(this.#options.pool), merchantId, endpointId);
+    return selectEndpoint(autocommit(this.#options.pool), { merchantId, endpointId });
   }
 
   async updateEndpoint(
@@ -102,9 +102,9 @@ export class DirectWebhooks implements OutgoingWebhooks {
     checkEndpoint(change, allowPrivate);
     const { headers, ...rest } = change;
     return transaction(pool, async (tx) => {
-      const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for update');
+      const endpoint = await selectEndpoint(tx, { merchantId, endpointId }, 'for update');
       if (endpoint === null) return null;
-      if (headers !== undefined) await storeHeaders(tx, box, { merchantId, endpointId }, headers);
+      if (headers !== undefined) await storeHeaders(tx, box, { merchantId, endpointId, headers });
       const headerNames = headers === undefined ? endpoint.headerNames : Object.keys(headers);
       const changed = { ...endpoint, ...rest, headerNames, updatedAt: clock.now() };
       await updateEndpoint(tx, merchantId, changed);
@@ -113,7 +113,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
-    // A delivery under way locks the same rows the other way round; the one that loses the deadlock runs again.
+    // A delivery under way locks the same rows in the opposite order; after a deadlock the loser runs again.
     return transaction(this.#options.pool, async (tx) => {
       const isDeleted = await deleteEndpoint(tx, merchantId, endpointId);
       if (isDeleted) await deleteHeaders(tx, merchantId, endpointId);
@@ -123,7 +123,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
 
   async getHeaders(merchantId: string, endpointId: string): Promise<Readonly<Record<string, string>> | null> {
     if ((await this.getEndpoint(merchantId, endpointId)) === null) return null;
-    return selectHeaders(autocommit(this.#options.pool), this.#options.box, merchantId, endpointId);
+    return selectHeaders(autocommit(this.#options.pool), this.#options.box, { merchantId, endpointId });
   }
 
   async getSecret(merchantId: string, endpointId: string): Promise<string | null> {
@@ -136,30 +136,30 @@ export class DirectWebhooks implements OutgoingWebhooks {
     const { pool, clock, box } = this.#options;
     const now = clock.now();
     return transaction(pool, async (tx) => {
-      if ((await selectEndpoint(tx, merchantId, endpointId, 'for update')) === null) return null;
-      const ends = await oldSecretEnds(tx, merchantId, endpointId, now);
+      if ((await selectEndpoint(tx, { merchantId, endpointId }, 'for update')) === null) return null;
+      const ends = await oldSecretEnds(tx, { merchantId, endpointId }, now);
       if (ends.length >= MAX_OLD_SECRETS) refuseRotation(ends[0] ?? null);
       const secret = newSecret();
       const sealed = box.sealIfPossible(secret, endpointPlace(merchantId, endpointId));
       const oldUntil = new Date(now.getTime() + OLD_SECRET_SECONDS * 1000);
-      await replaceSecret(tx, { merchantId, endpointId, secret: sealed }, now, oldUntil);
+      await replaceSecret(tx, { merchantId, endpointId }, { secret: sealed, oldUntil, now });
       return secret;
     });
   }
 
   async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
     if ((await this.getEndpoint(merchantId, endpointId)) === null) return null;
-    return selectAttempts(autocommit(this.#options.pool), merchantId, endpointId, query);
+    return selectAttempts(autocommit(this.#options.pool), { merchantId, endpointId }, query);
   }
 
   /**
-   * A message whose tries were used up is tried once; another goes on with the tries it has left, which are all of them
-   * for one that came while the endpoint was disabled.
+   * A message that has no tries left is tried once. Any other continues with the tries that it has left; a message that came
+   * while the endpoint was disabled has all of them.
    */
   resend(merchantId: string, endpointId: string, messageId: string): Promise<boolean> {
     const { pool, boss } = this.#options;
     return transaction(pool, async (tx) => {
-      const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
+      const endpoint = await selectEndpoint(tx, { merchantId, endpointId }, 'for key share');
       if (endpoint === null) return false;
       refuseDisabled(endpoint.disabled);
       const eventType = await selectEventType(tx, merchantId, messageId);
@@ -167,7 +167,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
       refuseUnlessWanted(endpoint, eventType);
       const key = { merchantId, messageId, endpointId };
       if (!(await makePending(tx, key))) return false;
-      await insertDeliveryJobs(boss, tx, [key]);
+      await insertDeliveryJobs({ boss, tx }, [key]);
       return true;
     });
   }
@@ -176,13 +176,14 @@ export class DirectWebhooks implements OutgoingWebhooks {
     const { pool, boss, clock } = this.#options;
     const type = checkEventType(eventType, 'event_type');
     return transaction(pool, async (tx) => {
-      const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
+      const endpoint = await selectEndpoint(tx, { merchantId, endpointId }, 'for key share');
       if (endpoint === null) return null;
       refuseUnlessWanted(endpoint, type);
       const now = clock.now();
       const messageId = newId('message');
-      await insertExample(tx, endpointId, exampleMessage(type, { merchantId, messageId, at: now }), now);
-      await insertDeliveryJobs(boss, tx, [{ merchantId, messageId, endpointId }]);
+      const message = exampleMessage(type, { merchantId, messageId, at: now });
+      await insertExample(tx, endpointId, { message, now });
+      await insertDeliveryJobs({ boss, tx }, [{ merchantId, messageId, endpointId }]);
       return messageId;
     });
   }
@@ -190,7 +191,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
   async recover(merchantId: string, endpointId: string, window: RecoveryWindow): Promise<Recovery | null> {
     const { pool, boss, clock } = this.#options;
     const begun = await transaction(pool, async (tx) => {
-      const endpoint = await selectEndpoint(tx, merchantId, endpointId, 'for key share');
+      const endpoint = await selectEndpoint(tx, { merchantId, endpointId }, 'for key share');
       if (endpoint === null) return null;
       refuseDisabled(endpoint.disabled);
       const now = clock.now();
@@ -201,17 +202,14 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   getRecovery(merchantId: string, endpointId: string, recoveryId: string): Promise<Recovery | null> {
-    return selectRecovery(autocommit(this.#options.pool), merchantId, endpointId, recoveryId);
+    return selectRecovery(autocommit(this.#options.pool), { merchantId, endpointId, recoveryId });
   }
 
   async portalUrl(): Promise<string> {
-    return refuse(
-      'NOT_IMPLEMENTED',
-      'The webhook portal is Svix’s: set SVIX_TOKEN to have it. Without it, use the webhook-endpoints routes.',
-    );
+    return refuse({ code: 'PORTAL_NEEDS_SVIX' });
   }
 
-  /** There is nothing to stop: connections to endpoints are the sender's. */
+  /** Nothing to stop: the connections to endpoints belong to the sender. */
   async close(): Promise<void> {}
 }
 

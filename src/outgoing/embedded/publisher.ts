@@ -6,9 +6,9 @@ import type { OutgoingMessage } from '../outgoing.ts';
 import type { Publisher, SendResult } from '../publisher.ts';
 import { type DeliveryKey, insertMessages } from './delivery-store.ts';
 
-/** Publishes by leaving messages and delivery jobs in the transaction that marks the wallet as announced. */
+/** Publishes by storing messages and delivery jobs in the transaction that marks the wallet as announced. */
 export class DirectPublisher implements Publisher {
-  /** Nothing is sent yet, so a whole claim's wallets go together, into one transaction. */
+  /** Nothing is sent here, so all wallets of a claim go into one transaction. */
   readonly concurrency = 500;
   readonly #boss: Pick<PgBoss, 'insert'>;
   readonly #clock: Clock;
@@ -27,14 +27,13 @@ export class DirectPublisher implements Publisher {
   }
 
   async record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void> {
-    await insertDeliveryJobs(this.#boss, tx, await insertMessages(tx, messages, this.#clock.now()));
+    await insertDeliveryJobs({ boss: this.#boss, tx }, await insertMessages(tx, messages, this.#clock.now()));
   }
 }
 
-/** Adds the jobs that deliver, in the caller's transaction; due now, or `at` a time. */
+/** Adds the jobs that deliver, in the caller's transaction. They are due at the time `at`; at once if it is left out. */
 export async function insertDeliveryJobs(
-  boss: Pick<PgBoss, 'insert'>,
-  tx: Tx,
+  { boss, tx }: { readonly boss: Pick<PgBoss, 'insert'>; readonly tx: Tx },
   deliveries: readonly DeliveryKey[],
   at?: Date,
 ): Promise<void> {

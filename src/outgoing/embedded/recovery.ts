@@ -4,22 +4,23 @@ import type { Clock } from '../../clock.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../../db/transaction.ts';
 import type { OutgoingMessage, WebhookEndpoint } from '../outgoing.ts';
+import { knownMessagesIn } from '../recovery/known-messages.ts';
 import type { KeptPage, MissedSent, RecoverySender } from '../recovery/recover.ts';
 import type { ClaimedRecovery } from '../recovery/store.ts';
 import { storeMessages } from './delivery-store.ts';
 import { selectEndpoint } from './endpoint-store.ts';
-import { fillRanges, hasMorePending, type KeptPlace, offerMessages, selectKept, selectKnown } from './kept-messages.ts';
+import { fillRanges, hasMorePending, type KeptPlace, offerMessages, selectKept } from './kept-messages.ts';
 import { insertDeliveryJobs } from './publisher.ts';
 
 const PAGE_SIZE = 200;
 const FILLED_AT_A_TIME = 1000;
-/** An endpoint that has more on its way gets no further page: its own news, and others' endpoints, are to come through. */
+/** An endpoint with more deliveries under way gets no further page, so that new messages and other endpoints need not wait. */
 const MAX_PENDING = 1000;
 const BUSY_SECONDS = 5;
 
 const placeText = z.object({ createdAt: z.coerce.date(), messageId: z.string() });
 
-/** What the embedded sender does for a recovery: deliveries and jobs of messages that are stored, or are stored now. */
+/** The embedded sender's part of a recovery: it makes deliveries and jobs for messages that are stored already or are stored now. */
 export class DirectRecovery implements RecoverySender {
   readonly #pool: Pool;
   readonly #boss: Pick<PgBoss, 'insert'>;
@@ -32,19 +33,20 @@ export class DirectRecovery implements RecoverySender {
   }
 
   endpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
-    return selectEndpoint(autocommit(this.#pool), merchantId, endpointId);
+    return selectEndpoint(autocommit(this.#pool), { merchantId, endpointId });
   }
 
   async sendKept(recovery: ClaimedRecovery, { eventTypes }: WebhookEndpoint): Promise<KeptPage> {
-    const { merchantId, endpointId, since, until, place } = recovery;
+    const { merchantId, since, until, place } = recovery;
     const db = autocommit(this.#pool);
-    if (await hasMorePending(db, merchantId, endpointId, MAX_PENDING)) {
+    if (await hasMorePending(db, recovery, MAX_PENDING)) {
       return { kind: 'postponed', seconds: BUSY_SECONDS };
     }
-    // Rows of an older release do not say it; once they do, the next phase knows of them.
-    while (place === null && (await fillRanges(db, merchantId, since, FILLED_AT_A_TIME)) === FILLED_AT_A_TIME);
+    // Messages of an older release lack the range of their entries, by which the next phase finds them.
+    const unfilled = { since, limit: FILLED_AT_A_TIME };
+    while (place === null && (await fillRanges(db, merchantId, unfilled)) === FILLED_AT_A_TIME);
     const after: KeptPlace | null = place === null ? null : placeText.parse(JSON.parse(place));
-    const kept = await selectKept(db, merchantId, { since, until, eventTypes }, after, PAGE_SIZE);
+    const kept = await selectKept(db, { merchantId, since, until, eventTypes }, { after, limit: PAGE_SIZE });
     const ids = kept.map(({ messageId }) => messageId);
     const resent = await transaction(this.#pool, (tx) => this.#offer(tx, recovery, ids));
     const last = kept.at(-1);
@@ -53,8 +55,7 @@ export class DirectRecovery implements RecoverySender {
   }
 
   findKnown() {
-    const db = autocommit(this.#pool);
-    return (wallet: Parameters<typeof selectKnown>[1], from: number, to: number) => selectKnown(db, wallet, from, to);
+    return knownMessagesIn('webhook_message', autocommit(this.#pool));
   }
 
   async sendMissed(
@@ -62,8 +63,7 @@ export class DirectRecovery implements RecoverySender {
     _endpoint: WebhookEndpoint,
     { known, made }: { readonly known: readonly string[]; readonly made: readonly OutgoingMessage[] },
   ): Promise<MissedSent> {
-    const { merchantId, endpointId } = recovery;
-    if (await hasMorePending(autocommit(this.#pool), merchantId, endpointId, MAX_PENDING)) {
+    if (await hasMorePending(autocommit(this.#pool), recovery, MAX_PENDING)) {
       return { kind: 'postponed', seconds: BUSY_SECONDS };
     }
     return transaction(this.#pool, async (tx) => {
@@ -77,11 +77,11 @@ export class DirectRecovery implements RecoverySender {
     });
   }
 
-  async #offer(tx: Tx, { merchantId, endpointId }: ClaimedRecovery, messageIds: readonly string[]): Promise<number> {
-    // A recovery outlives its endpoint for a moment.
-    if ((await selectEndpoint(tx, merchantId, endpointId, 'for key share')) === null) return 0;
-    const offered = await offerMessages(tx, merchantId, endpointId, messageIds);
-    await insertDeliveryJobs(this.#boss, tx, offered);
+  async #offer(tx: Tx, recovery: ClaimedRecovery, messageIds: readonly string[]): Promise<number> {
+    // The endpoint may have been deleted since the recovery was claimed.
+    if ((await selectEndpoint(tx, recovery, 'for key share')) === null) return 0;
+    const offered = await offerMessages(tx, recovery, messageIds);
+    await insertDeliveryJobs({ boss: this.#boss, tx }, offered);
     return offered.length;
   }
 }

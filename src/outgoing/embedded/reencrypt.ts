@@ -1,17 +1,20 @@
-import { type Resealed, reseal, type SecretBox } from '../../crypto/secret-box.ts';
+import { type Reencrypted, reencrypt, type SecretBox } from '../../crypto/secret-box.ts';
+import { eachMerchant } from '../../db/by-merchant.ts';
+import { present, text } from '../../db/codec.ts';
 import type { Pool } from '../../db/pool.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
 import { type Tx, transaction } from '../../db/transaction.ts';
 import { headersPlace } from '../header-store.ts';
 import { endpointPlace } from './endpoint-store.ts';
 
-/** Seals every endpoint's secrets and headers anew that the newest key did not seal, those too that were stored before there was one. */
-export async function resealEndpointSecrets(pool: Pool, box: SecretBox): Promise<Resealed> {
+/** Encrypts every endpoint's secrets and headers under the newest key, also those that were stored before there was a key. */
+export async function reencryptEndpointSecrets(pool: Pool, box: SecretBox): Promise<Reencrypted> {
   return transaction(pool, async (tx) => {
-    const results: Resealed[] = [];
-    for (const column of SEALED_COLUMNS) results.push(await resealColumn(tx, box, column));
+    const results: Reencrypted[] = [];
+    for (const column of SEALED_COLUMNS) results.push(await reencryptColumn(tx, box, column));
     return {
       current: results.reduce((sum, one) => sum + one.current, 0),
-      resealed: results.reduce((sum, one) => sum + one.resealed, 0),
+      reencrypted: results.reduce((sum, one) => sum + one.reencrypted, 0),
       unreadable: results.flatMap((one) => one.unreadable),
     };
   });
@@ -21,35 +24,62 @@ interface SealedColumn {
   readonly table: string;
   readonly column: string;
   readonly placeOf: (merchantId: string, endpointId: string) => string;
+  /** The name of the secret in reports. */
   readonly what: string;
 }
 
-const SEALED_COLUMNS: readonly SealedColumn[] = [
-  { table: 'webhook_endpoint', column: 'secret', placeOf: endpointPlace, what: 'endpoint' },
-  { table: 'webhook_endpoint', column: 'old_secret', placeOf: endpointPlace, what: 'endpoint' },
-  { table: 'webhook_older_secret', column: 'secret', placeOf: endpointPlace, what: 'endpoint' },
-  { table: 'webhook_endpoint_headers', column: 'sealed', placeOf: headersPlace, what: 'headers of endpoint' },
+/**
+ * The statements that read and replace the secrets of a column. An endpoint may have several rows in a table, so a row is
+ * found by its stored secret too.
+ */
+const sealedColumn = ({ table, column, placeOf, what }: SealedColumn) => ({
+  placeOf,
+  what,
+  lock: statement({
+    acrossMerchants: 'the encryption key is one for all of them',
+    params: {},
+    row: STORED,
+    text: () => `
+      select merchant_id, endpoint_id, ${column} as stored from ${table}
+      where ${column} is not null order by 1, 2, 3 for update`,
+  }),
+  replace: statement({
+    params: { merchantId: text, secrets: rowsOf({ endpointId: text, stored: text, sealed: text }) },
+    text: ({ merchantId, secrets }) => `
+      update ${table} t set ${column} = n.sealed
+      from ${secrets('n', { merchantId })}
+      where t.merchant_id = n.merchant_id and t.endpoint_id = n.endpoint_id and t.${column} = n.stored and n.sealed <> n.stored`,
+  }),
+});
+const STORED = { merchantId: text, endpointId: text, stored: present(text) };
+
+const SEALED_COLUMNS = [
+  sealedColumn({ table: 'webhook_endpoint', column: 'secret', placeOf: endpointPlace, what: 'endpoint' }),
+  sealedColumn({ table: 'webhook_endpoint', column: 'old_secret', placeOf: endpointPlace, what: 'endpoint' }),
+  sealedColumn({ table: 'webhook_older_secret', column: 'secret', placeOf: endpointPlace, what: 'endpoint' }),
+  sealedColumn({
+    table: 'webhook_endpoint_headers',
+    column: 'sealed',
+    placeOf: headersPlace,
+    what: 'headers of endpoint',
+  }),
 ];
 
-/** An endpoint may have several rows of one table, so what is stored is part of what names a row. */
-async function resealColumn(tx: Tx, box: SecretBox, { table, column, placeOf, what }: SealedColumn): Promise<Resealed> {
-  const { rows } = await tx.query<{ merchant_id: string; endpoint_id: string; stored: string }>(
-    `select merchant_id, endpoint_id, ${column} as stored from ${table}
-     where ${column} is not null order by 1, 2, 3 for update`,
-  );
-  const { texts, result } = reseal(
+async function reencryptColumn(
+  tx: Tx,
+  box: SecretBox,
+  { placeOf, what, lock, replace }: (typeof SEALED_COLUMNS)[number],
+): Promise<Reencrypted> {
+  const found = await lock.all(tx);
+  const { texts, result } = reencrypt(
     box,
-    rows.map((row) => ({
-      stored: row.stored,
-      place: placeOf(row.merchant_id, row.endpoint_id),
-      name: `${what} ${row.endpoint_id}`,
+    found.map(({ merchantId, endpointId, stored }) => ({
+      stored,
+      place: placeOf(merchantId, endpointId),
+      name: `${what} ${endpointId}`,
     })),
   );
-  await tx.query(
-    `update ${table} t set ${column} = n.sealed
-     from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (merchant_id, endpoint_id, stored, sealed)
-     where t.merchant_id = n.merchant_id and t.endpoint_id = n.endpoint_id and t.${column} = n.stored and n.sealed <> n.stored`,
-    [rows.map((row) => row.merchant_id), rows.map((row) => row.endpoint_id), rows.map((row) => row.stored), texts],
-  );
+  const secrets = found.map((one, index) => ({ ...one, sealed: texts[index] ?? one.stored }));
+  await eachMerchant(secrets, (merchantId, own) => replace.run(tx, { merchantId, secrets: own }));
   return result;
 }

@@ -1,4 +1,4 @@
-/** Svix's retry schedule: eight tries over about 28 hours, whoever delivers. */
+/** Svix's retry schedule, so that both senders have the same: eight tries over about 28 hours. */
 const STEPS_SECONDS = [0, 5, 300, 1800, 7200, 18_000, 36_000, 36_000];
 
 /** After a timeout or a 429, the receiver is given this long at least. */
@@ -9,13 +9,13 @@ export interface FailedTry {
   readonly attempts: number;
   /** True after a timeout or a 429. */
   readonly overloaded: boolean;
-  /** What the receiver asked for. */
+  /** What the receiver asked for in `Retry-After`; null if it did not. */
   readonly retryAfterSeconds: number | null;
 }
 
 /**
- * Seconds until the next try, or null if there were enough. The step ±20 % (`random` is in [0, 1)), so that a receiver
- * who comes back is not met by everything at once; its own wish is followed up to twice the step.
+ * Seconds until the next try, or null if this was the last. The step is varied by ±20 % (`random` is in [0, 1)), so that a
+ * receiver that comes back does not get everything at once. What the receiver asked for is followed up to twice the step.
  */
 export function nextTryInSeconds(
   { attempts, overloaded, retryAfterSeconds }: FailedTry,

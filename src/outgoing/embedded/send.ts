@@ -5,24 +5,24 @@ import type { EndpointHeaders } from '../outgoing.ts';
 import { guardedConnector, RefusedAddressError } from './addresses.ts';
 import { parseRetryAfter } from './retry-schedule.ts';
 
-/** Svix gives receivers as long. */
+/** The same as Svix's. */
 const TIMEOUT_MS = 15_000;
 /** How much of an answer is kept for the merchant to look at. */
 const MAX_RESPONSE_BYTES = 2048;
-const USER_AGENT = 'Chokin-Webhooks/1.0';
+export const USER_AGENT = 'Chokin-Webhooks/1.0';
 
 export interface SignedPost {
   readonly url: string;
   readonly messageId: string;
   readonly payload: string;
-  /** Signs with each: several while a secret is rotated. */
+  /** The message is signed with each of them: there are several while a secret is rotated. */
   readonly secrets: readonly string[];
-  /** The merchant's own. They cannot take the place of ours. */
+  /** The merchant's own headers. They cannot replace those that the sender sets. */
   readonly headers?: EndpointHeaders;
 }
 
 /** How one POST went. Exactly one of `statusCode` and `error` is null. */
-export interface PostOutcome {
+export interface AttemptResult {
   readonly statusCode: number | null;
   readonly error: string | null;
   readonly response: string | null;
@@ -53,7 +53,7 @@ export class DirectSender {
   }
 
   /** Never throws for what the other side does. */
-  async post({ url, messageId, payload, secrets, headers = {} }: SignedPost): Promise<PostOutcome> {
+  async post({ url, messageId, payload, secrets, headers = {} }: SignedPost): Promise<AttemptResult> {
     const now = this.#clock.now();
     const timestampSeconds = Math.floor(now.getTime() / 1000);
     const signal = AbortSignal.timeout(this.#timeoutMs);
@@ -64,12 +64,14 @@ export class DirectSender {
         dispatcher: this.#agent,
         method: 'POST',
         headers: {
-          ...withoutOurs(headers),
+          ...withoutSenderHeaders(headers),
           'content-type': 'application/json',
           'user-agent': USER_AGENT,
           'webhook-id': messageId,
           'webhook-timestamp': String(timestampSeconds),
-          'webhook-signature': secrets.map((secret) => sign(secret, messageId, timestampSeconds, payload)).join(' '),
+          'webhook-signature': secrets
+            .map((secret) => sign(secret, { messageId, timestampSeconds, body: payload }))
+            .join(' '),
         },
         body: payload,
         signal,
@@ -101,14 +103,14 @@ export class DirectSender {
   }
 }
 
-const OURS = /^(?:content-|webhook-|svix-|user-agent$|host$|connection$|transfer-encoding$)/i;
+const SET_BY_SENDER = /^(?:content-|webhook-|svix-|user-agent$|host$|connection$|transfer-encoding$)/i;
 
-/** They were checked when they were set; a row that was changed since must still not forge a signature. */
-function withoutOurs(headers: EndpointHeaders): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !OURS.test(name)));
+/** Headers were checked when they were set. They are filtered again, since a changed row must not forge a signature. */
+function withoutSenderHeaders(headers: EndpointHeaders): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !SET_BY_SENDER.test(name)));
 }
 
-/** The start of a body as text that Postgres can store. The status has decided already, so a body that breaks off is no failure. */
+/** The start of a body as text that Postgres can store. A body that breaks off is no failure, since the status alone decides. */
 async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -132,7 +134,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
-/** A code such as ECONNREFUSED says enough; messages would show addresses of our network. */
+/** The code alone, such as ECONNREFUSED: the error's message would show addresses of our network. */
 function describe(error: unknown): string {
   if (error instanceof RefusedAddressError) return `${error.code}: ${error.message}`;
   return codeOf(error) || 'the connection failed';

@@ -10,9 +10,9 @@ import type { SvixClient } from '../svix/client.ts';
 import { listAtSvix, type SvixEndpoint } from '../svix/endpoints.ts';
 
 /**
- * What both directions of a move share. A move copies settings alone (address, description, event types, headers, secret, and
- * whether the endpoint is disabled), so messages under way finish where they are; to do it again changes what has changed
- * since and nothing else. Which sender sends is none of its business: that is the configuration's.
+ * What both directions of a move share. A move copies only settings: address, description, event types, headers, secret, and
+ * whether the endpoint is disabled. Messages under way are finished by the sender that has them. A second move copies only what
+ * has changed since. The move does not decide which sender is in use; the configuration does.
  */
 export interface MoveOptions {
   readonly pool: Pool;
@@ -23,11 +23,11 @@ export interface MoveOptions {
   readonly allowPrivate: boolean;
   /** Only says what would be done. */
   readonly isDryRun: boolean;
-  /** To Svix: takes what is here for the newest, also of endpoints that were moved there before. */
+  /** For a move to Svix: the settings here count as the newest, also for endpoints that were moved there before. */
   readonly isAgain: boolean;
 }
 
-/** What became, or would become, of one endpoint on the side that it is moved to. */
+/** What happened to one endpoint on the side that it is moved to, or would happen. */
 export interface MoveStep {
   /** `disabled`: it was deleted on the other side. `skipped`: see `problem`. */
   readonly action: 'created' | 'updated' | 'unchanged' | 'disabled' | 'skipped';
@@ -39,9 +39,9 @@ export interface MoveStep {
   readonly problem: string | null;
 }
 
-/** Svix refuses uids that begin with `ep_`, as its own ids and ours do. */
+/** Needed because Svix refuses uids that begin with `ep_`, the prefix of its own ids and of ours. */
 const UID_PREFIX = 'embedded-';
-/** On an endpoint at Svix whose settings the embedded sender has taken over since. */
+/** The metadata of an endpoint at Svix whose settings the embedded sender has taken over. */
 export const MOVED_AWAY = { chokin_moved: 'embedded' };
 
 /** The uid at Svix of an endpoint that came from the embedded sender. */
@@ -49,11 +49,12 @@ export function uidAtSvix(endpointId: string): string {
   return UID_PREFIX + endpointId;
 }
 
-/** What an endpoint at Svix is called here: by its former id if it came from here, else as Svix calls it. */
+/** The id here of an endpoint at Svix: its former id if it came from here, else Svix's id. */
 export function embeddedIdOf({ id, uid }: SvixEndpoint): string {
   return uid?.startsWith(UID_PREFIX) === true ? uid.slice(UID_PREFIX.length) : id;
 }
 
+/** Whether the embedded sender has taken over the settings of an endpoint at Svix. */
 export function isMovedAway({ metadata }: SvixEndpoint): boolean {
   return metadata.chokin_moved === MOVED_AWAY.chokin_moved;
 }
@@ -63,7 +64,7 @@ export async function listIfThere(svix: SvixClient, application: string): Promis
   return (await findApplication(svix, application)) === null ? [] : listAtSvix(svix, application);
 }
 
-/** All that is copied, but for the secret. */
+/** All that is copied, except the secret. */
 export interface MovedSettings extends EndpointInput {
   readonly headers: EndpointHeaders;
 }
@@ -79,7 +80,7 @@ function textOf({ url, description, eventTypes, disabled, headers }: MovedSettin
   return JSON.stringify([url, description, types, disabled, pairs]);
 }
 
-/** What is sealed, or null if it cannot be read: that keeps no other endpoint from being moved. */
+/** The sealed text, opened; null if it cannot be read, so that the other endpoints can still be moved. */
 export function openOrNull(box: SecretBox, sealed: string, place: string): string | null {
   try {
     return box.open(sealed, place);
@@ -95,7 +96,7 @@ export async function headersOrNull(
   endpointId: string,
 ): Promise<EndpointHeaders | null> {
   try {
-    return await selectHeaders(autocommit(pool), box, merchantId, endpointId);
+    return await selectHeaders(autocommit(pool), box, { merchantId, endpointId });
   } catch (error) {
     if (error instanceof UnreadableSecretError) return null;
     throw error;

@@ -1,5 +1,8 @@
+import { array, boolean, named, nullable, text, timestamptz } from '../../db/codec.ts';
+import { statement } from '../../db/statement.ts';
+import { columns, values } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import type { EndpointInput } from '../outgoing.ts';
+import type { EndpointInput, EndpointKey } from '../outgoing.ts';
 
 /** The embedded sender's endpoints with all that moves along with them. */
 
@@ -14,87 +17,82 @@ export interface MovableEndpoint extends EndpointInput {
 
 /** The merchant's endpoints, oldest first. */
 export async function selectMovable(db: Queryable, merchantId: string): Promise<readonly MovableEndpoint[]> {
-  const { rows } = await db.query<{
-    endpoint_id: string;
-    url: string;
-    description: string;
-    event_types: string[] | null;
-    disabled: boolean;
-    secret: string;
-    moved_at: Date | null;
-    updated_at: Date;
-  }>(
-    `select endpoint_id, url, description, event_types, disabled, secret, moved_at, updated_at
-     from webhook_endpoint where merchant_id = $1 order by created_at, endpoint_id`,
-    [merchantId],
-  );
-  return rows.map((row) => ({
-    endpointId: row.endpoint_id,
-    url: row.url,
-    description: row.description,
-    eventTypes: row.event_types,
-    disabled: row.disabled,
-    sealedSecret: row.secret,
-    movedAt: row.moved_at,
-    updatedAt: row.updated_at,
-  }));
+  return SELECT_MOVABLE.all(db, { merchantId });
 }
+
+const MOVABLE = {
+  endpointId: text,
+  url: text,
+  description: text,
+  eventTypes: nullable(array(text)),
+  disabled: boolean,
+  sealedSecret: named('secret', text),
+};
+const MOVABLE_STATE = { ...MOVABLE, movedAt: nullable(timestamptz), updatedAt: timestamptz };
+
+const SELECT_MOVABLE = statement({
+  params: { merchantId: text },
+  row: MOVABLE_STATE,
+  text: ({ merchantId }) => `
+    select ${columns(MOVABLE_STATE)} from webhook_endpoint where merchant_id = ${merchantId} order by created_at, endpoint_id`,
+});
 
 /** Merchants with endpoints of the embedded sender. */
 export async function merchantsWithEndpoints(db: Queryable): Promise<readonly string[]> {
-  const { rows } = await db.query<{ merchant_id: string }>(
-    'select distinct merchant_id from webhook_endpoint order by merchant_id',
-  );
-  return rows.map((row) => row.merchant_id);
+  return (await MERCHANTS.all(db)).map(({ merchantId }) => merchantId);
 }
+
+const MERCHANTS = statement({
+  acrossMerchants: 'a move is of all of them',
+  params: {},
+  row: { merchantId: text },
+  text: () => 'select distinct merchant_id from webhook_endpoint order by merchant_id',
+});
 
 /** Notes that Svix has the endpoint's settings as they are. */
-export async function markMoved(db: Queryable, merchantId: string, endpointId: string, now: Date): Promise<void> {
-  await db.query('update webhook_endpoint set moved_at = $3 where merchant_id = $1 and endpoint_id = $2', [
-    merchantId,
-    endpointId,
-    now.toISOString(),
-  ]);
+export async function markMoved(db: Queryable, { merchantId, endpointId }: EndpointKey, now: Date): Promise<void> {
+  await MARK_MOVED.run(db, { merchantId, endpointId, now });
 }
 
-export interface MovedBack extends EndpointInput {
-  readonly endpointId: string;
+const MARK_MOVED = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz },
+  text: ({ merchantId, endpointId, now }) =>
+    `update webhook_endpoint set moved_at = ${now} where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});
+
+export interface MovedBack extends EndpointInput, EndpointKey {
   readonly sealedSecret: string;
 }
 
-/** Writes an endpoint as Svix has it; an endpoint that is enabled starts with a clean record. */
-export async function upsertMovedBack(tx: Tx, merchantId: string, endpoint: MovedBack, now: Date): Promise<void> {
-  await tx.query(
-    `insert into webhook_endpoint as e
-       (merchant_id, endpoint_id, url, description, event_types, disabled, secret, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
-     on conflict (merchant_id, endpoint_id) do update
-     set url = excluded.url, description = excluded.description, event_types = excluded.event_types,
-       disabled = excluded.disabled, secret = excluded.secret, updated_at = excluded.updated_at, moved_at = null,
-       failing_since = case when e.disabled and not excluded.disabled then null else e.failing_since end`,
-    [
-      merchantId,
-      endpoint.endpointId,
-      endpoint.url,
-      endpoint.description,
-      endpoint.eventTypes,
-      endpoint.disabled,
-      endpoint.sealedSecret,
-      now.toISOString(),
-    ],
-  );
+/** Stores an endpoint as Svix has it. If that enables it, its record of failures is cleared. */
+export async function upsertMovedBack(tx: Tx, endpoint: MovedBack, now: Date): Promise<void> {
+  const { merchantId, endpointId, url, description, eventTypes, disabled, sealedSecret } = endpoint;
+  await UPSERT.run(tx, { merchantId, endpointId, url, description, eventTypes, disabled, sealedSecret, now });
 }
 
-/** What was deleted at Svix is not sent to any more; its deliveries and attempts stay to be looked at. */
+const UPSERT = statement({
+  params: { merchantId: text, ...MOVABLE, now: timestamptz },
+  text: (p) => `
+    insert into webhook_endpoint as e (merchant_id, ${columns(MOVABLE)}, created_at, updated_at)
+    values (${p.merchantId}, ${values(MOVABLE, p)}, ${p.now}, ${p.now})
+    on conflict (merchant_id, endpoint_id) do update
+    set url = excluded.url, description = excluded.description, event_types = excluded.event_types,
+      disabled = excluded.disabled, secret = excluded.secret, updated_at = excluded.updated_at, moved_at = null,
+      failing_since = case when e.disabled and not excluded.disabled then null else e.failing_since end`,
+});
+
+/** Disables an endpoint that was deleted at Svix. Its deliveries and attempts are kept, so that they can be looked at. */
 export async function disableDeletedElsewhere(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
+  { merchantId, endpointId }: EndpointKey,
   now: Date,
 ): Promise<void> {
-  await db.query(
-    `update webhook_endpoint set disabled = true, moved_at = null, updated_at = $3
-     where merchant_id = $1 and endpoint_id = $2`,
-    [merchantId, endpointId, now.toISOString()],
-  );
+  await DISABLE_DELETED.run(db, { merchantId, endpointId, now });
 }
+
+const DISABLE_DELETED = statement({
+  params: { merchantId: text, endpointId: text, now: timestamptz },
+  text: ({ merchantId, endpointId, now }) => `
+    update webhook_endpoint set disabled = true, moved_at = null, updated_at = ${now}
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});

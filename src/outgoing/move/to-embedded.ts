@@ -20,7 +20,7 @@ import {
 } from './move.ts';
 import { disableDeletedElsewhere, type MovableEndpoint, selectMovable, upsertMovedBack } from './store.ts';
 
-/** Takes a merchant's endpoints from Svix to the embedded sender. @throws what Svix's client throws */
+/** Takes a merchant's endpoints from Svix to the embedded sender. @throws {unknown} what Svix's client throws */
 export async function moveToEmbedded(
   options: MoveOptions,
   identity: ApplicationIdentity,
@@ -38,14 +38,14 @@ export async function moveToEmbedded(
   const steps: MoveStep[] = [];
   for (const endpoint of known) {
     const row = rows.get(embeddedIdOf(endpoint)) ?? null;
-    // It was moved here before, and changed or deleted here since: what is here is newer.
+    // It was moved here before. Whatever was changed or deleted here since is newer.
     if (isMovedAway(endpoint) && row?.movedAt == null) continue;
     steps.push(await moveOne({ ...options, uid, merchantId }, endpoint, row));
   }
   const there = new Set(known.map(embeddedIdOf));
   for (const { endpointId, url, movedAt } of rows.values()) {
     if (movedAt === null || there.has(endpointId)) continue;
-    if (!isDryRun) await disableDeletedElsewhere(db, merchantId, endpointId, clock.now());
+    if (!isDryRun) await disableDeletedElsewhere(db, { merchantId, endpointId }, clock.now());
     steps.push({ action: 'disabled', url, endpointId, svixEndpointId: null, problem: null });
   }
   if (!isDryRun) {
@@ -73,13 +73,13 @@ async function moveOne(context: Context, endpoint: SvixEndpoint, row: MovableEnd
   const settings = { url, description, eventTypes, disabled, headers };
   const problem = isStandardWebhooksSecret(secret) ? endpointProblem(settings, allowPrivate) : OTHER_SECRET;
   if (problem !== null) return { ...step, action: 'skipped', problem };
-  const isSame = row !== null && (await isSameHere(context, row, settings, secret));
+  const isSame = row !== null && (await isSameHere(context, row, { settings, secret }));
   if (!isDryRun) {
     const now = clock.now();
     await transaction(pool, async (tx) => {
       const sealedSecret = box.sealIfPossible(secret, endpointPlace(merchantId, endpointId));
-      await upsertMovedBack(tx, merchantId, { ...settings, endpointId, sealedSecret }, now);
-      await storeHeaders(tx, box, { merchantId, endpointId }, headers);
+      await upsertMovedBack(tx, { ...settings, merchantId, endpointId, sealedSecret }, now);
+      await storeHeaders(tx, box, { merchantId, endpointId, headers });
       await forgetEndpoint(tx, merchantId, svixEndpointId);
     });
     await client.endpoint.patch(uid, svixEndpointId, { metadata: { ...endpoint.metadata, ...MOVED_AWAY } });
@@ -92,7 +92,7 @@ const OTHER_SECRET = 'its secret is not of the kind that the embedded sender sig
 const HIDDEN_HEADER =
   'it has a header whose value was set in Svix’s portal, and Svix shows it to nobody: set the headers by the API first';
 
-/** Null if Svix hides the value of one that was not set by us. */
+/** An endpoint's headers; null if Svix hides the value of a header that we did not set. */
 async function headersOf(
   { pool, account: { client: svix }, box, uid: application, merchantId }: Context,
   svixEndpointId: string,
@@ -109,8 +109,7 @@ async function headersOf(
 async function isSameHere(
   context: Context,
   row: MovableEndpoint,
-  settings: MovedSettings,
-  secret: string,
+  { settings, secret }: { readonly settings: MovedSettings; readonly secret: string },
 ): Promise<boolean> {
   const { box, merchantId } = context;
   const isSecretSame = openOrNull(box, row.sealedSecret, endpointPlace(merchantId, row.endpointId)) === secret;

@@ -19,11 +19,11 @@ import {
 } from './move.ts';
 import { type MovableEndpoint, markMoved, selectMovable } from './store.ts';
 
-/** Takes a merchant's endpoints from the embedded sender to Svix. @throws what Svix's client throws */
+/** Takes a merchant's endpoints from the embedded sender to Svix. @throws {unknown} what Svix's client throws */
 export async function moveToSvix(options: MoveOptions, identity: ApplicationIdentity): Promise<readonly MoveStep[]> {
   const { pool, account, clock, isDryRun } = options;
   const { uid, plainUid: merchantId } = identity;
-  // What is changed here from now on is newer than what is moved.
+  // A change that is made here after this time is newer than the settings that are copied.
   const movedAt = clock.now();
   const rows = await selectMovable(autocommit(pool), merchantId);
   if (rows.length > 0 && !isDryRun) {
@@ -38,10 +38,10 @@ export async function moveToSvix(options: MoveOptions, identity: ApplicationIden
   }
   const here = new Set(rows.map(({ endpointId }) => endpointId));
   for (const endpoint of known.filter((one) => isMovedAway(one) && !here.has(embeddedIdOf(one)))) {
-    // Deleted here since it was moved here: Svix must not go on sending to it.
+    // The endpoint came from Svix and was deleted here, so Svix must not send to it any more.
     if (!isDryRun) {
       await account.client.endpoint.patch(uid, endpoint.id, { disabled: true, metadata: {} });
-      await noteEndpoint(autocommit(pool), merchantId, endpoint.id, true);
+      await noteEndpoint(autocommit(pool), { merchantId, endpointId: endpoint.id }, true);
     }
     const { url, id: svixEndpointId } = endpoint;
     steps.push({ action: 'disabled', url, endpointId: null, svixEndpointId, problem: null });
@@ -61,7 +61,7 @@ async function moveOne(context: Context, row: MovableEndpoint, existing: SvixEnd
   const { box, merchantId, isDryRun, isAgain } = context;
   const step = { url: row.url, endpointId: row.endpointId, svixEndpointId: existing?.id ?? null, problem: null };
   const isNewer = row.movedAt === null || row.updatedAt > row.movedAt;
-  // What was changed or deleted at Svix since it was moved there is not undone.
+  // It was deleted at Svix after it was moved there; the move does not undo this.
   if (!isNewer && !isAgain && existing === null) return { ...step, action: 'skipped', problem: GONE };
   if (!isNewer && !isAgain && existing !== null && !isMovedAway(existing)) return { ...step, action: 'unchanged' };
   const secret = openOrNull(box, row.sealedSecret, endpointPlace(merchantId, row.endpointId));
@@ -69,22 +69,35 @@ async function moveOne(context: Context, row: MovableEndpoint, existing: SvixEnd
   if (secret === null || headers === null) return { ...step, action: 'skipped', problem: UNREADABLE };
   const settings = { ...row, headers };
   if (existing === null) {
-    const made = isDryRun ? null : await create(context, row.endpointId, settings, secret);
+    const made = isDryRun ? null : await create(context, row.endpointId, { settings, secret });
     return { ...step, svixEndpointId: made, action: 'created' };
   }
-  const isSame = await isSameAtSvix(context, existing, settings, secret);
-  if (!isDryRun) await update(context, row.endpointId, existing, { settings, secret: isSame.secret ? null : secret });
+  const isSame = await isSameAtSvix(context, existing, { settings, secret });
+  if (!isDryRun) {
+    const ids = { endpointId: row.endpointId, svixEndpointId: existing.id };
+    await update(context, ids, { settings, secret: isSame.secret ? null : secret });
+  }
   return { ...step, action: isSame.settings && isSame.secret && !isMovedAway(existing) ? 'unchanged' : 'updated' };
 }
 
 const GONE = 'it was moved before and is gone at Svix; --again makes it anew';
 const UNREADABLE = 'its secret or headers cannot be read with ENCRYPTION_KEY';
 
+/** An endpoint of the embedded sender and its copy at Svix. */
+interface BothIds {
+  readonly endpointId: string;
+  readonly svixEndpointId: string;
+}
+
+interface CopiedEndpoint {
+  readonly settings: MovedSettings;
+  readonly secret: string;
+}
+
 async function isSameAtSvix(
   { pool, account: { client }, box, uid, merchantId }: Context,
   existing: SvixEndpoint,
-  settings: MovedSettings,
-  secret: string,
+  { settings, secret }: CopiedEndpoint,
 ): Promise<{ readonly settings: boolean; readonly secret: boolean }> {
   const { url, description, eventTypes = null, disabled = false } = existing;
   const single = { svix: client, application: uid, merchantId, db: autocommit(pool), box };
@@ -94,41 +107,40 @@ async function isSameAtSvix(
   return { settings: areSame(there, settings), secret: key === secret };
 }
 
-async function create(context: Context, endpointId: string, settings: MovedSettings, secret: string): Promise<string> {
+async function create(context: Context, endpointId: string, { settings, secret }: CopiedEndpoint): Promise<string> {
   const { account, uid } = context;
   const { url, description, eventTypes } = settings;
-  // Enabled at the end, with its headers: Svix may be the one that sends already.
+  // Enabled at the end, after its headers are set: Svix may be the sender in use already.
   const plain = { url, description, disabled: true, ...copyTypes(eventTypes) };
   const { id } = await account.client.endpoint.create(uid, { ...plain, secret, uid: uidAtSvix(endpointId) });
-  await finish(context, endpointId, id, settings);
+  await finish(context, { endpointId, svixEndpointId: id }, settings);
   return id;
 }
 
 async function update(
   context: Context,
-  endpointId: string,
-  { id }: SvixEndpoint,
+  ids: BothIds,
   { settings, secret }: { readonly settings: MovedSettings; readonly secret: string | null },
 ): Promise<void> {
   const { account, uid } = context;
   const { url, description, disabled, eventTypes } = settings;
+  const { svixEndpointId: id } = ids;
   const patch = { url, description, disabled, ...copyTypes(eventTypes), metadata: {} };
   await account.client.endpoint.patch(uid, id, patch);
   if (secret !== null) await account.client.endpoint.rotateSecret(uid, id, { key: secret });
-  await finish(context, endpointId, id, settings);
+  await finish(context, ids, settings);
 }
 
 /** Its headers, and the notes that are kept here of what Svix has. */
 async function finish(
   { pool, account: { client }, box, uid, merchantId, movedAt }: Context,
-  endpointId: string,
-  svixEndpointId: string,
+  { endpointId, svixEndpointId }: BothIds,
   { headers, disabled }: MovedSettings,
 ): Promise<void> {
   const db = autocommit(pool);
   await client.endpoint.setHeaders(uid, svixEndpointId, { headers: { ...headers } });
-  await forgetCached(client, uid, svixEndpointId, disabled);
-  await storeHeaders(db, box, { merchantId, endpointId: svixEndpointId }, headers);
-  await noteEndpoint(db, merchantId, svixEndpointId, disabled);
-  await markMoved(db, merchantId, endpointId, movedAt);
+  await forgetCached(client, { application: uid, endpointId: svixEndpointId }, disabled);
+  await storeHeaders(db, box, { merchantId, endpointId: svixEndpointId, headers });
+  await noteEndpoint(db, { merchantId, endpointId: svixEndpointId }, disabled);
+  await markMoved(db, { merchantId, endpointId }, movedAt);
 }

@@ -1,28 +1,18 @@
 import { z } from 'zod';
 import type { Queryable } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
+import { announcedRange, announcedWallets } from '../../ledger/announced-entries.ts';
 import { readClaimedEntries, sizeClaims } from '../../ledger/claimed.ts';
-import type { WalletKey } from '../../ledger/entry.ts';
-import { toldRange, toldWallets } from '../../ledger/told-entries.ts';
 import { changedMessages, MAX_ENTRY_BYTES } from '../messages.ts';
 import type { OutgoingMessage } from '../outgoing.ts';
 import { entriesWithin, MAX_PART_BYTES } from '../parts.ts';
+import type { FindKnown, KnownMessage } from './known-messages.ts';
 import type { ClaimedRecovery } from './store.ts';
 
 /**
- * What the ledger says of a window of time, as messages. While nobody listens no message is made or kept; the entries are
- * still there, so it can be made later.
+ * Makes messages from the ledger's entries of a window of time. While no endpoint listens, no message is made or kept; but the
+ * entries stay, so the messages can be made later.
  */
-
-/** A message that exists already, and the entries it tells of. */
-export interface KnownMessage {
-  readonly messageId: string;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-}
-
-/** Finds the messages that tell of any of the entries after `from` up to `to`. */
-export type FindKnown = (wallet: WalletKey, from: number, to: number) => Promise<readonly KnownMessage[]>;
 
 export interface MissedPage {
   /** Ids of messages that exist. */
@@ -36,17 +26,17 @@ export interface MissedPage {
 const WALLETS_A_PAGE = 200;
 const MESSAGES_A_PAGE = 50;
 const ENTRIES_AT_A_TIME = 200;
-/** A page ends with the wallet by which its entries take more, and takes no more than this of one wallet. */
+/** A page ends after the wallet with which its entries exceed this, and takes no more than this of one wallet. */
 const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
 
 const placeText = z.object({ customerId: z.string(), currency: z.string(), seq: z.int() });
 
-/** The page after `recovery.place`. The same window, ledger and known messages give the same pages. */
+/** The page that begins at `recovery.place`. The same window, ledger and known messages give the same pages. */
 export async function missedPage(db: Queryable, recovery: ClaimedRecovery, findKnown: FindKnown): Promise<MissedPage> {
   const place = recovery.place === null ? null : placeText.parse(JSON.parse(recovery.place));
-  // The wallet at the place comes first, since it may not be done.
-  const begin = place ?? { customerId: '', currency: '' };
-  const wallets = await toldWallets(db, recovery.merchantId, begin, WALLETS_A_PAGE);
+  // The page begins with the wallet at the place, which may not be finished.
+  const begin = { customerId: '', currency: '', ...place, merchantId: recovery.merchantId };
+  const wallets = await announcedWallets(db, begin, WALLETS_A_PAGE);
   const known: string[] = [];
   const made: OutgoingMessage[] = [];
   let bytes = 0;
@@ -58,7 +48,7 @@ export async function missedPage(db: Queryable, recovery: ClaimedRecovery, findK
   for (const wallet of wallets) {
     const { customerId, currency } = wallet;
     if (wallet.newestAt === null || wallet.newestAt < recovery.since) continue;
-    const range = await toldRange(db, wallet, recovery);
+    const range = await announcedRange(db, wallet, recovery);
     const isBegun = place?.customerId === customerId && place.currency === currency;
     const from = Math.max(range.from, isBegun ? place.seq : 0);
     const span = { ...wallet, fromVersion: from, toVersion: Math.min(range.to, from + ENTRIES_AT_A_TIME) };
@@ -85,18 +75,18 @@ export async function missedPage(db: Queryable, recovery: ClaimedRecovery, findK
   return page({ customerId: last.customerId, currency: last.currency, seq: Number.MAX_SAFE_INTEGER });
 }
 
-/** What of the entries after `from` up to `to` no known message tells of, in order. Pure. */
+/** The ranges of entries after `from` up to `to` that no known message tells of, in order. Pure. */
 export function gapsOf(
   from: number,
   to: number,
   known: readonly KnownMessage[],
 ): readonly { readonly from: number; readonly to: number }[] {
   const gaps: { from: number; to: number }[] = [];
-  let told = from;
+  let covered = from;
   for (const { firstSeq, lastSeq } of known.toSorted((a, b) => a.firstSeq - b.firstSeq)) {
-    if (firstSeq > told + 1) gaps.push({ from: told, to: Math.min(firstSeq - 1, to) });
-    told = Math.max(told, lastSeq);
+    if (firstSeq > covered + 1) gaps.push({ from: covered, to: Math.min(firstSeq - 1, to) });
+    covered = Math.max(covered, lastSeq);
   }
-  if (told < to) gaps.push({ from: told, to });
+  if (covered < to) gaps.push({ from: covered, to });
   return gaps;
 }

@@ -6,7 +6,8 @@ import { refuse } from '../../errors.ts';
 import { newId } from '../../ids.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { OutgoingMessage, Recovery, RecoveryWindow, WebhookEndpoint } from '../outgoing.ts';
-import { type FindKnown, missedPage } from './missed-entries.ts';
+import type { FindKnown } from './known-messages.ts';
+import { missedPage } from './missed-entries.ts';
 import {
   type ClaimedRecovery,
   claimRecovery,
@@ -17,12 +18,12 @@ import {
   savePage,
 } from './store.ts';
 
-/** Messages are kept as long, and so is what was handed to Svix. */
+/** A recovery reaches back this far: so long are messages kept, and the notes of what was handed to Svix. */
 const KEPT_DAYS = 30;
 const DAY_MS = 86_400_000;
 /**
- * Messages that are being handed over while the endpoint is made may go by it. Their transactions are over well before
- * this, so that the recovery finds what they left.
+ * Messages that are handed over while the endpoint is being made may miss it. Their transactions end well before this time is
+ * over, so the recovery finds what they stored.
  */
 const WAIT_SECONDS = 3;
 
@@ -31,24 +32,32 @@ export interface CheckedWindow {
   readonly until: Date;
 }
 
-/** @throws RefusalError INVALID_REQUEST_BODY */
+/**
+ * The window with an end: now, if the end is missing or in the future.
+ * @throws {RefusalError} INVALID_FIELD for a window that is empty, or begins more than 30 days ago
+ */
 export function checkWindow({ since, until }: RecoveryWindow, now: Date): CheckedWindow {
   if (since.getTime() < now.getTime() - KEPT_DAYS * DAY_MS) {
-    refuse('INVALID_REQUEST_BODY', `since: wants a time within the last ${KEPT_DAYS} days; nothing older is kept.`);
+    refuse({
+      code: 'INVALID_FIELD',
+      field: 'since',
+      wants: `wants a time within the last ${KEPT_DAYS} days; nothing older is kept.`,
+    });
   }
   const end = until === null || until > now ? now : until;
   if (since >= end) {
     refuse(
-      'INVALID_REQUEST_BODY',
-      `${until === null ? 'since: wants a time in the past' : 'until: wants a time after since'}.`,
+      until === null
+        ? { code: 'INVALID_FIELD', field: 'since', wants: 'wants a time in the past.' }
+        : { code: 'INVALID_FIELD', field: 'until', wants: 'wants a time after since.' },
     );
   }
   return { since, until: end };
 }
 
 /**
- * The window of an endpoint that is new ends a little later than now: what was being handed over when the endpoint came to be
- * went by it, and bears a later time than this.
+ * The window of a new endpoint ends a little later than now: messages that were handed over while the endpoint was being made
+ * may have missed it, and have a later time than now.
  */
 export function untilSoon({ since }: CheckedWindow, now: Date): CheckedWindow {
   return { since, until: new Date(now.getTime() + WAIT_SECONDS * 1000) };
@@ -60,18 +69,18 @@ export interface RecoveryRequest {
   readonly window: CheckedWindow;
 }
 
-/** Leaves a recovery to be worked on. @throws RefusalError CONFLICT if one is under way for the endpoint */
+/** Leaves a recovery to be worked on. @throws {RefusalError} RECOVERY_UNDER_WAY */
 export async function beginRecovery(
   db: Queryable,
   { merchantId, endpointId, window }: RecoveryRequest,
   now: Date,
 ): Promise<Recovery> {
   const recovery = { merchantId, recoveryId: newId('recovery'), endpointId, ...window };
-  const begun = await insertRecovery(db, recovery, now, WAIT_SECONDS);
-  return begun ?? refuse('CONFLICT', 'A recovery of this endpoint is under way. Wait until it is finished.');
+  const begun = await insertRecovery(db, recovery, { now, waitSeconds: WAIT_SECONDS });
+  return begun ?? refuse({ code: 'RECOVERY_UNDER_WAY' });
 }
 
-/** Asks for a worker, after the commit; the schedule makes up for a job that is lost. */
+/** Asks for a worker, after the commit. If the job is lost, the schedule makes another. */
 export async function askForRecovery(boss: Pick<PgBoss, 'send'>): Promise<void> {
   await boss.send('recover-endpoints', {}, { startAfter: WAIT_SECONDS, singletonKey: 'asked' });
 }
@@ -93,10 +102,12 @@ export type MissedSent = { readonly kind: 'done'; readonly resent: number } | Po
  * that the endpoint has received already.
  */
 export interface RecoverySender {
+  /** Null if it is not there any more. @throws {RefusalError} SVIX_BUSY or SVIX_UNAVAILABLE if Svix keeps it and does not answer */
   endpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null>;
   /** Sends a page of the kept messages of the window that the endpoint subscribes to. */
   sendKept(recovery: ClaimedRecovery, endpoint: WebhookEndpoint): Promise<KeptPage>;
-  findKnown(merchantId: string): FindKnown;
+  /** Looks among the messages that it has sent or keeps. */
+  findKnown(): FindKnown;
   /** Sends messages to this endpoint alone: kept ones by their ids, and new ones. */
   sendMissed(
     recovery: ClaimedRecovery,
@@ -112,7 +123,7 @@ export interface RecoverServices {
   readonly logger: Logger;
 }
 
-/** After a failure of our own, or of the sender, that says no time itself. */
+/** The wait after a failure, of ours or of the sender, that names no time itself. */
 const AGAIN_SECONDS = 30;
 
 /**
@@ -138,8 +149,8 @@ async function workOnPage(services: RecoverServices, recovery: ClaimedRecovery):
   const { pool, recoverySender: sender, clock } = services;
   const db = autocommit(pool);
   const endpoint = await sender.endpoint(recovery.merchantId, recovery.endpointId);
-  if (endpoint === null) return endRecovery(db, recovery, 'the endpoint was removed', clock.now());
-  if (endpoint.disabled) return endRecovery(db, recovery, 'the endpoint is disabled', clock.now());
+  if (endpoint === null) return endRecovery(db, recovery, { reason: 'the endpoint was removed', now: clock.now() });
+  if (endpoint.disabled) return endRecovery(db, recovery, { reason: 'the endpoint is disabled', now: clock.now() });
   if (recovery.phase === 'kept') {
     const page = await sender.sendKept(recovery, endpoint);
     if (page.kind === 'postponed') return postponeRecovery(db, recovery, page.seconds);
@@ -148,14 +159,14 @@ async function workOnPage(services: RecoverServices, recovery: ClaimedRecovery):
     return transaction(pool, (tx) => savePage(tx, recovery, done));
   }
   const wantsChanges = endpoint.eventTypes?.includes('wallet.balance.changed') ?? true;
-  if (!wantsChanges) return endRecovery(db, recovery, null, clock.now());
-  const missed = await missedPage(db, recovery, sender.findKnown(recovery.merchantId));
+  if (!wantsChanges) return endRecovery(db, recovery, { reason: null, now: clock.now() });
+  const missed = await missedPage(db, recovery, sender.findKnown());
   const sent = await sender.sendMissed(recovery, endpoint, missed);
   if (sent.kind === 'postponed') return postponeRecovery(db, recovery, sent.seconds);
   const { place, made } = missed;
   await transaction(pool, async (tx) => {
     const page = { phase: 'missing', place, resent: sent.resent, rebuilt: made.length } as const;
     await savePage(tx, recovery, page);
-    if (place === null) await endRecovery(tx, recovery, null, clock.now());
+    if (place === null) await endRecovery(tx, recovery, { reason: null, now: clock.now() });
   });
 }

@@ -1,81 +1,114 @@
+import { float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { statement } from '../../db/statement.ts';
+import { columns, pick, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import type { Recovery } from '../outgoing.ts';
+import type { EndpointKey, Recovery } from '../outgoing.ts';
 
 /** Recoveries: sending again what an endpoint missed. The rows are the truth, the job only works on them. */
 
-/** How long a worker has for a page before another takes it for dead. */
+/** After this time another worker takes over a page, since the first one has probably died. */
 const LEASE_SECONDS = 120;
 
 /** A recovery that a worker has claimed. */
 export interface ClaimedRecovery extends Recovery {
   readonly merchantId: string;
   readonly phase: 'kept' | 'missing';
-  /** Where the phase goes on; null at its start. */
+  /** Where the phase continues; null at its start. */
   readonly place: string | null;
 }
 
-/** @returns null if one is under way for this endpoint */
+/**
+ * Stores a recovery, on which work begins after `waitSeconds`.
+ * @returns null if one is under way for this endpoint already
+ */
 export async function insertRecovery(
   db: Queryable,
   recovery: Pick<Recovery, 'recoveryId' | 'endpointId' | 'since' | 'until'> & { readonly merchantId: string },
-  now: Date,
-  waitSeconds: number,
+  { now, waitSeconds }: { readonly now: Date; readonly waitSeconds: number },
 ): Promise<Recovery | null> {
-  const { rows } = await db.query<RecoveryRow>(
-    `insert into webhook_recovery (merchant_id, recovery_id, endpoint_id, since, until, state, phase, created_at, not_before)
-     values ($1, $2, $3, $4, $5, 'running', 'kept', $6, now() + make_interval(secs => $7))
-     on conflict do nothing returning *`,
-    [
-      recovery.merchantId,
-      recovery.recoveryId,
-      recovery.endpointId,
-      recovery.since.toISOString(),
-      recovery.until.toISOString(),
-      now.toISOString(),
-      waitSeconds,
-    ],
-  );
-  return rows[0] === undefined ? null : toRecovery(rows[0]);
+  const { merchantId, recoveryId, endpointId, since, until } = recovery;
+  return INSERT.first(db, { merchantId, recoveryId, endpointId, since, until, now, waitSeconds });
 }
 
+const RECOVERY = table('webhook_recovery', {
+  recoveryId: text,
+  endpointId: text,
+  since: timestamptz,
+  until: timestamptz,
+  state: oneOf<Recovery['state']>(),
+  reason: nullable(text),
+  resent: integer,
+  rebuilt: integer,
+  createdAt: timestamptz,
+  finishedAt: nullable(timestamptz),
+});
+const PROGRESS = { phase: oneOf<ClaimedRecovery['phase']>(), place: nullable(text) };
+
+const INSERT = statement({
+  params: {
+    merchantId: text,
+    ...pick(RECOVERY.shape, 'recoveryId', 'endpointId', 'since', 'until'),
+    now: timestamptz,
+    waitSeconds: float,
+  },
+  row: RECOVERY.shape,
+  text: (p) => `
+    insert into webhook_recovery (merchant_id, recovery_id, endpoint_id, since, until, state, phase, created_at, not_before)
+    values (${p.merchantId}, ${p.recoveryId}, ${p.endpointId}, ${p.since}, ${p.until}, 'running', 'kept', ${p.now},
+      now() + make_interval(secs => ${p.waitSeconds}))
+    on conflict do nothing returning ${columns(RECOVERY.shape)}`,
+});
+
+/** @returns null if the endpoint has no such recovery */
 export async function selectRecovery(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
-  recoveryId: string,
+  { merchantId, endpointId, recoveryId }: EndpointKey & { readonly recoveryId: string },
 ): Promise<Recovery | null> {
-  const { rows } = await db.query<RecoveryRow>(
-    'select * from webhook_recovery where merchant_id = $1 and endpoint_id = $2 and recovery_id = $3',
-    [merchantId, endpointId, recoveryId],
-  );
-  return rows[0] === undefined ? null : toRecovery(rows[0]);
+  return SELECT.first(db, { merchantId, endpointId, recoveryId });
 }
+
+const SELECT = statement({
+  params: { merchantId: text, endpointId: text, recoveryId: text },
+  row: RECOVERY.shape,
+  text: ({ merchantId, endpointId, recoveryId }) => `
+    select ${columns(RECOVERY.shape)} from webhook_recovery
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and recovery_id = ${recoveryId}`,
+});
 
 /** Claims the one that has waited longest, so that a long one does not hold up the others. */
 export async function claimRecovery(db: Queryable): Promise<ClaimedRecovery | null> {
-  const { rows } = await db.query<RecoveryRow>(
-    `with due as (
-       select merchant_id, recovery_id from webhook_recovery
-       where state = 'running' and not_before <= now()
-       order by not_before limit 1 for update skip locked)
-     update webhook_recovery r set not_before = now() + make_interval(secs => $1)
-     from due where r.merchant_id = due.merchant_id and r.recovery_id = due.recovery_id
-     returning r.*`,
-    [LEASE_SECONDS],
-  );
-  const [row] = rows;
-  if (row === undefined) return null;
-  return { ...toRecovery(row), merchantId: row.merchant_id, phase: row.phase, place: row.place };
+  return CLAIM.first(db, { leaseSeconds: LEASE_SECONDS });
 }
 
-/** Until the next one is due; null if none is under way. */
+const CLAIMED = { merchantId: text, ...RECOVERY.shape, ...PROGRESS };
+
+const CLAIM = statement({
+  acrossMerchants: 'the one that has waited longest is next',
+  params: { leaseSeconds: float },
+  row: CLAIMED,
+  text: ({ leaseSeconds }) => `
+    with due as (
+      select merchant_id, recovery_id from webhook_recovery
+      where state = 'running' and not_before <= now()
+      order by not_before limit 1 for update skip locked)
+    update webhook_recovery r set not_before = now() + make_interval(secs => ${leaseSeconds})
+    from due where r.merchant_id = due.merchant_id and r.recovery_id = due.recovery_id
+    returning ${columns(CLAIMED, 'r')}`,
+});
+
+/** Seconds until the next recovery is due; null if none is under way. */
 export async function nextRecoverySeconds(db: Queryable): Promise<number | null> {
-  const { rows } = await db.query<{ seconds: number | null }>(
-    `select extract(epoch from min(not_before) - now())::float8 as seconds from webhook_recovery where state = 'running'`,
-  );
-  const seconds = rows[0]?.seconds ?? null;
+  const { seconds } = await NEXT.one(db);
   return seconds === null ? null : Math.max(0, Math.ceil(seconds));
 }
+
+const NEXT = statement({
+  acrossMerchants: 'the worker sleeps until any is due',
+  params: {},
+  row: { seconds: nullable(float) },
+  text: () =>
+    `select extract(epoch from min(not_before) - now())::float8 as seconds from webhook_recovery where state = 'running'`,
+});
 
 export interface RecoveryPage {
   readonly phase: ClaimedRecovery['phase'];
@@ -84,65 +117,45 @@ export interface RecoveryPage {
   readonly rebuilt: number;
 }
 
-/** Notes a page that was done, and gives the claim back. One that was claimed by another meanwhile counts all the same. */
+/** Notes a finished page and gives the claim back. The page counts even if another worker has claimed the recovery meanwhile. */
 export async function savePage(tx: Tx, recovery: ClaimedRecovery, page: RecoveryPage): Promise<void> {
-  await tx.query(
-    `update webhook_recovery
-     set phase = $3, place = $4, resent = resent + $5, rebuilt = rebuilt + $6, not_before = now()
-     where merchant_id = $1 and recovery_id = $2 and state = 'running'`,
-    [recovery.merchantId, recovery.recoveryId, page.phase, page.place, page.resent, page.rebuilt],
-  );
+  const { merchantId, recoveryId } = recovery;
+  await SAVE_PAGE.run(tx, { merchantId, recoveryId, ...page });
 }
 
+const SAVE_PAGE = statement({
+  params: { merchantId: text, recoveryId: text, ...PROGRESS, resent: integer, rebuilt: integer },
+  text: ({ merchantId, recoveryId, phase, place, resent, rebuilt }) => `
+    update webhook_recovery
+    set phase = ${phase}, place = ${place}, resent = resent + ${resent}, rebuilt = rebuilt + ${rebuilt}, not_before = now()
+    where merchant_id = ${merchantId} and recovery_id = ${recoveryId} and state = 'running'`,
+});
+
+/** Puts a claimed recovery off by this many seconds. */
 export async function postponeRecovery(db: Queryable, recovery: ClaimedRecovery, seconds: number): Promise<void> {
-  await db.query(
-    `update webhook_recovery set not_before = now() + make_interval(secs => $3)
-     where merchant_id = $1 and recovery_id = $2 and state = 'running'`,
-    [recovery.merchantId, recovery.recoveryId, seconds],
-  );
+  const { merchantId, recoveryId } = recovery;
+  await POSTPONE.run(db, { merchantId, recoveryId, seconds });
 }
 
-/** @param reason why it cannot go on; null if it is done */
+const POSTPONE = statement({
+  params: { merchantId: text, recoveryId: text, seconds: float },
+  text: ({ merchantId, recoveryId, seconds }) => `
+    update webhook_recovery set not_before = now() + make_interval(secs => ${seconds})
+    where merchant_id = ${merchantId} and recovery_id = ${recoveryId} and state = 'running'`,
+});
+
+/** Ends a recovery: stopped for a reason, or finished if the reason is null. */
 export async function endRecovery(
   db: Queryable,
   { merchantId, recoveryId }: ClaimedRecovery,
-  reason: string | null,
-  now: Date,
+  { reason, now }: { readonly reason: string | null; readonly now: Date },
 ): Promise<void> {
-  await db.query(
-    `update webhook_recovery set state = $3, reason = $4, finished_at = $5
-     where merchant_id = $1 and recovery_id = $2 and state = 'running'`,
-    [merchantId, recoveryId, reason === null ? 'finished' : 'stopped', reason, now.toISOString()],
-  );
+  await END.run(db, { merchantId, recoveryId, state: reason === null ? 'finished' : 'stopped', reason, now });
 }
 
-interface RecoveryRow {
-  merchant_id: string;
-  recovery_id: string;
-  endpoint_id: string;
-  since: Date;
-  until: Date;
-  state: Recovery['state'];
-  phase: ClaimedRecovery['phase'];
-  place: string | null;
-  resent: number;
-  rebuilt: number;
-  reason: string | null;
-  created_at: Date;
-  finished_at: Date | null;
-}
-
-function toRecovery(row: RecoveryRow): Recovery {
-  return {
-    recoveryId: row.recovery_id,
-    endpointId: row.endpoint_id,
-    since: row.since,
-    until: row.until,
-    state: row.state,
-    reason: row.reason,
-    resent: row.resent,
-    rebuilt: row.rebuilt,
-    createdAt: row.created_at,
-    finishedAt: row.finished_at,
-  };
-}
+const END = statement({
+  params: { merchantId: text, recoveryId: text, state: text, reason: nullable(text), now: timestamptz },
+  text: ({ merchantId, recoveryId, state, reason, now }) => `
+    update webhook_recovery set state = ${state}, reason = ${reason}, finished_at = ${now}
+    where merchant_id = ${merchantId} and recovery_id = ${recoveryId} and state = 'running'`,
+});

@@ -2,11 +2,11 @@ import type { Clock } from '../../clock.ts';
 import { OUTGOING_EVENTS, payloadJsonSchema } from '../catalogue.ts';
 import { isOurFailure, readSvixFailure, type SvixFailure } from './answers.ts';
 import { type ApplicationIdentity, ensureApplication, type IdentityOf } from './applications.ts';
-import { newSvixClient, type SvixClient, type SvixClientOptions } from './client.ts';
+import { SvixClient, type SvixClientOptions } from './client.ts';
 
 export interface SvixAccountOptions extends SvixClientOptions {
   readonly clock: Clock;
-  /** What a merchant's application is called; must throw only for failures of our own. */
+  /** Finds the identity of a merchant's application. May throw only for failures of our own. */
   readonly identityOf: IdentityOf;
 }
 
@@ -23,7 +23,7 @@ export type SvixCall<T> = (svix: SvixClient, application: string) => Promise<T>;
  * messages; applications and event types are made at their first use.
  */
 export class SvixAccount {
-  /** What people know the server by; its address may be one of our own network, which is nobody else's business. */
+  /** The server's name in messages to people. Its address may be internal, so it is not shown. */
   readonly where: string;
   readonly #client: SvixClient;
   readonly #clock: Clock;
@@ -35,14 +35,14 @@ export class SvixAccount {
 
   constructor({ clock, identityOf, ...client }: SvixAccountOptions) {
     this.where = client.serverUrl === undefined ? "Svix's cloud" : 'the Svix server of SVIX_SERVER_URL';
-    this.#client = newSvixClient(client);
+    this.#client = new SvixClient(client);
     this.#clock = clock;
     this.#identityOf = identityOf;
   }
 
   /**
-   * Makes a call about a merchant's application, which is made before if need be; also when it turns out that
-   * somebody deleted it. A 404 that remains is about something within the application.
+   * Makes a call about a merchant's application. The application is made first if it is missing, also if somebody deleted it
+   * at Svix. So a 404 in the answer is about something inside the application.
    */
   async call<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
     const first = await this.#try(merchantId, make);
@@ -52,7 +52,7 @@ export class SvixAccount {
     return this.#try(merchantId, make);
   }
 
-  /** For reading what is there, without making anything first. */
+  /** The client itself, to read what exists without making anything first. */
   get client(): SvixClient {
     return this.#client;
   }
@@ -68,20 +68,20 @@ export class SvixAccount {
   }
 
   async #try<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
-    // Read from our database: a failure of that is none of Svix's, and is thrown.
+    // This reads our own database. Its failure is no answer of Svix, so it is thrown.
     const identity = await remember(this.#identities, merchantId, () => this.#identityOf(merchantId));
     try {
       await this.ensureEventTypes();
       await remember(this.#applications, merchantId, () => ensureApplication(this.#client, identity));
       return { ok: true, value: await make(this.#client, identity.uid) };
     } catch (error) {
-      // What a call reads on the way may fail as well: the database, or a secret that does not open.
+      // The call may also fail by something of ours that it reads: the database, or a secret that does not open.
       if (isOurFailure(error)) throw error;
       return { ok: false, failure: readSvixFailure(error, this.#clock.now()) };
     }
   }
 
-  /** Brings the event types and their schemas to what this release says, once a process. */
+  /** Gives Svix the event types and schemas of this release, once in a process. */
   ensureEventTypes(): Promise<unknown> {
     if (this.#eventTypes !== null) return this.#eventTypes;
     const made = this.#upsertEventTypes();

@@ -5,7 +5,7 @@ import {
   besideUid,
   findApplication,
   isMarked,
-  isOurs,
+  isMarkedAs,
   type SvixApplication,
   takeOver,
 } from './applications.ts';
@@ -13,7 +13,7 @@ import { listAtSvix } from './endpoints.ts';
 
 /**
  * The first release gave a merchant's application the merchant's id as its uid and no mark, so two installations with one token
- * shared it. Whose it is only people know: this takes it over for this installation when they say so.
+ * shared it. Only people know to which of them it belongs; at their command this takes it over for this installation.
  */
 export interface Adoption {
   readonly outcome: 'none' | 'adoptable' | 'adopted' | 'ours already';
@@ -22,9 +22,9 @@ export interface Adoption {
 }
 
 /**
- * @throws {RefusalError} CONFLICT if another installation has marked the application as its own, or if our own application of
+ * @throws {RefusalError} APPLICATION_OF_ANOTHER if another installation has marked it as its own, APPLICATION_IN_USE if our own application of
  *   the merchant has endpoints already, which would then be out of reach
- * @throws what Svix's client throws
+ * @throws {unknown} what Svix's client throws
  */
 export async function adopt(
   { client }: SvixAccount,
@@ -35,20 +35,16 @@ export async function adopt(
   const plain = await findApplication(client, plainUid);
   const own = await findApplication(client, uid);
   if (plain === null) return { outcome: own === null ? 'none' : 'ours already', endpoints: [] };
-  if (isMarked(plain) && !isOurs(plain, identity)) {
-    refuse('CONFLICT', `The application ${plainUid} at Svix is marked as that of another installation.`);
+  if (isMarked(plain) && !isMarkedAs(plain, identity)) {
+    refuse({ code: 'APPLICATION_OF_ANOTHER', uid: plainUid });
   }
   const endpoints = await endpointsOf(client, plain);
   const ownEndpoints = own === null ? [] : await endpointsOf(client, own);
   if (ownEndpoints.length > 0) {
-    const urls = ownEndpoints.map(({ url }) => url).join(', ');
-    refuse(
-      'CONFLICT',
-      `The application ${uid} has endpoints already (${urls}): delete them, or make the other's anew there.`,
-    );
+    refuse({ code: 'APPLICATION_IN_USE', uid, urls: ownEndpoints.map(({ url }) => url) });
   }
   if (isDryRun) return { outcome: 'adoptable', endpoints };
-  // Nothing was ever delivered from it. It makes way and stays, so that nothing is lost that somebody may want to look at.
+  // Our own application has no endpoints, so nothing was delivered from it. It gets another uid and is kept for people to look at.
   if (own !== null) {
     const aside = { uid: besideUid(uid, 'before-adoption'), name: `${name} (unused)` };
     await client.application.patch(own.id, aside);

@@ -5,8 +5,8 @@ import { InvariantError } from '../../errors.ts';
 import { parseRetryAfter } from '../embedded/retry-schedule.ts';
 
 /**
- * What a call to Svix came to, as far as anything depends on it. The SDK throws an exception with a numeric `code` for an
- * answer it could read, a SyntaxError for a body that is not JSON (a proxy's error page), and whatever `fetch` throws.
+ * Why a call to Svix failed. The SDK throws an exception with a numeric `code` for an answer that it can read, a SyntaxError
+ * for a body that is not JSON (a proxy's error page), and whatever `fetch` throws.
  */
 export type SvixFailure =
   | { readonly kind: 'conflict' }
@@ -16,7 +16,7 @@ export type SvixFailure =
   | { readonly kind: 'rateLimited'; readonly retryAfterSeconds: number }
   /** Svix will never accept this request. */
   | { readonly kind: 'refused'; readonly status: number; readonly detail: string }
-  /** It may or may not have been done; the same again is the only way to know. */
+  /** Svix may have done it or not; only the same request again can tell. */
   | { readonly kind: 'unavailable'; readonly reason: string };
 
 const RATE_LIMIT_SECONDS = 5;
@@ -29,7 +29,7 @@ const refusalBody = z.object({
   ]),
 });
 
-/** Reads a failure out of what the SDK threw. `now` serves a `Retry-After` that is a date. */
+/** The failure that an exception of the SDK stands for. `now` is needed for a `Retry-After` that is a date. */
 export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
   const status = statusOf(thrown);
   if (status === null) return { kind: 'unavailable', reason: describe(thrown) };
@@ -52,12 +52,12 @@ export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
   }
 }
 
-/** Whether an error is the database's, a secret's that does not open, or a broken promise of ours, and so none of Svix's. */
+/** Whether an error comes from the database, an unreadable secret or a broken invariant, and so not from Svix. */
 export function isOurFailure(thrown: unknown): boolean {
   return isDatabaseError(thrown) || thrown instanceof UnreadableSecretError || thrown instanceof InvariantError;
 }
 
-/** Whether an error is one that the SDK throws for an answer, or for none. */
+/** Whether an error is one that the SDK throws for an answer, or because there was none. */
 export function isSvixError(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
   const isUnanswered =
@@ -76,7 +76,7 @@ function statusOf(thrown: unknown): number | null {
     : null;
 }
 
-/** Short, and without what the server printed: its pages may hold anything. */
+/** A short description without the server's text, which may hold anything. */
 function describe(thrown: unknown): string {
   if (!(thrown instanceof Error)) return 'Svix could not be called';
   if (thrown.name === 'TimeoutError') return 'Svix did not answer in time';

@@ -16,23 +16,25 @@ export interface ApplicationIdentity {
   readonly plainUid: string;
   /** For people: the merchant's name. */
   readonly name: string;
-  /** By which we know our own applications, whatever their uid. */
+  /** Marks the application as ours, whatever its uid is. */
   readonly metadata: Readonly<Record<typeof INSTALLATION | typeof MERCHANT, string>>;
 }
 
 const INSTALLATION = 'chokin_installation';
 const MERCHANT = 'chokin_merchant';
 
-/** Tells what the application of a merchant is called. */
+/** Finds the identity of a merchant's application. */
 export type IdentityOf = (merchantId: string) => Promise<ApplicationIdentity>;
 
+/** The uid of a merchant's application at Svix. */
 export function applicationUid(installationId: string, merchantId: string): string {
   return `${installationId}.${merchantId}`;
 }
 
 /**
- * Another application of the same merchant. What it is for stands before the first dot, since merchants' ids may hold dots: behind
- * the id, it would be the application of the merchant `shop.single`, who could read what belongs to the merchant `shop`.
+ * The uid of another application of the same merchant. Its purpose stands before the first dot, since merchants' ids may hold
+ * dots: after the id, it would be the uid of a merchant `shop.single`, who could then read what belongs to the merchant `shop`.
+ * @throws {InvariantError} for a uid that begins with no installation
  */
 export function besideUid(application: string, purpose: string): string {
   const dot = application.indexOf('.');
@@ -55,11 +57,12 @@ export function identitiesFrom(pool: Pool): IdentityOf {
   };
 }
 
+/** The uid, the name and the mark of a merchant's application at Svix. */
 export function applicationIdentity(installationId: string, merchantId: string, name: string): ApplicationIdentity {
   return {
     uid: applicationUid(installationId, merchantId),
     plainUid: merchantId,
-    // Svix refuses some control characters in names; none is of use.
+    // Svix refuses some control characters in names, and nobody needs any.
     name: name.replaceAll(/\p{Cc}/gu, ' ').trim() || merchantId,
     metadata: { [INSTALLATION]: installationId, [MERCHANT]: merchantId },
   };
@@ -68,23 +71,23 @@ export function applicationIdentity(installationId: string, merchantId: string, 
 export type SvixApplication = Awaited<ReturnType<SvixClient['application']['get']>>;
 
 /**
- * Makes the merchant's application unless it is there, and gives it the merchant's present name. One that the first release
- * made (its uid is the merchant's id alone) is taken over if its metadata says that it is this installation's; whose it is
- * otherwise nobody can tell, so it stays as it is until somebody says `chokin webhooks adopt`.
+ * Makes the merchant's application unless it exists, and gives it the merchant's present name. An application of the first
+ * release (its uid is the merchant's id alone) is taken over if its metadata says that it belongs to this installation. Without
+ * that nobody can know whose it is, so it stays as it is until somebody runs `chokin webhooks adopt`.
  */
 export async function ensureApplication(svix: SvixClient, identity: ApplicationIdentity): Promise<void> {
   const { uid, name, metadata, plainUid } = identity;
   const found = await findApplication(svix, uid);
   if (found !== null) {
-    if (found.name !== name || !isOurs(found, identity)) await svix.application.patch(uid, { name, metadata });
+    if (found.name !== name || !isMarkedAs(found, identity)) await svix.application.patch(uid, { name, metadata });
     return;
   }
   const plain = await findApplication(svix, plainUid);
-  if (plain !== null && isOurs(plain, identity)) await takeOver(svix, plain, identity);
+  if (plain !== null && isMarkedAs(plain, identity)) await takeOver(svix, plain, identity);
   else await svix.application.getOrCreate({ uid, name, metadata });
 }
 
-/** Gives an application our uid, name and mark. Whoever asks for its former uid finds nothing from then on. */
+/** Gives an application our uid, name and mark. Its former uid names nothing from then on. */
 export async function takeOver(
   svix: SvixClient,
   { id }: SvixApplication,
@@ -95,8 +98,10 @@ export async function takeOver(
 }
 
 /** Whether an application is marked as this installation's, for this merchant. */
-export function isOurs({ metadata }: SvixApplication, { metadata: ours }: ApplicationIdentity): boolean {
-  return metadata[INSTALLATION] === ours[INSTALLATION] && metadata[MERCHANT] === ours[MERCHANT];
+export function isMarkedAs({ metadata }: SvixApplication, identity: ApplicationIdentity): boolean {
+  return (
+    metadata[INSTALLATION] === identity.metadata[INSTALLATION] && metadata[MERCHANT] === identity.metadata[MERCHANT]
+  );
 }
 
 /** Whether an application is marked as any installation's. */
@@ -104,6 +109,7 @@ export function isMarked({ metadata }: SvixApplication): boolean {
   return metadata[INSTALLATION] !== undefined;
 }
 
+/** An application by its id or uid; null if there is none. @throws {unknown} what Svix's client throws */
 export async function findApplication(svix: SvixClient, idOrUid: string): Promise<SvixApplication | null> {
   try {
     return await svix.application.get(idOrUid);

@@ -7,14 +7,14 @@ import { copyUid, singleUid } from './single.ts';
 import { hasCopy, insertSent, type KnownSent, selectSent, selectSentBySvixId } from './store.ts';
 
 /**
- * Svix's attempts as our API shows them. An attempt of the open-source server names Svix's id of the message alone, so ours
- * and the event type come from what was noted when the message was handed over, or are asked for. Attempts of messages for
- * one endpoint alone lie in another application, and are merged.
+ * Svix's attempts as our API shows them. An attempt of the open-source server names only Svix's id of the message. Our id and
+ * the event type come from the note that was made when the message was handed over; without a note, Svix is asked. Attempts of
+ * messages for a single endpoint are in the merchant's second application, so both lists are merged.
  */
 
 /** As much of an endpoint's answer as the embedded sender keeps. */
 const MAX_RESPONSE_LENGTH = 2048;
-/** Svix's clock may be a little ahead of ours; it sorts downwards only if there is an end. */
+/** Svix sorts the newest first only if an end is given. The end is a little in the future, since Svix's clock may be ahead of ours. */
 const AHEAD_MS = 600_000;
 const AT_A_TIME = 8;
 const STATUS = { succeeded: 0, failed: 2 } as const;
@@ -35,7 +35,7 @@ export interface AttemptContext {
   readonly now: Date;
 }
 
-/** @throws what the SDK throws: 404 if there is no such endpoint */
+/** @throws {unknown} what the SDK throws: 404 if there is no such endpoint */
 export async function listSvixAttempts(context: AttemptContext, query: AttemptQuery): Promise<AttemptPage> {
   const places = await placesOf(context, query);
   const pages = await Promise.all(places.map((place) => listAt(context, place, query)));
@@ -51,7 +51,7 @@ export async function listSvixAttempts(context: AttemptContext, query: AttemptQu
   };
 }
 
-/** Where attempts to the endpoint may be: in the merchant's application, and in the one for messages to one endpoint. */
+/** Where attempts to the endpoint may be: in the merchant's application, and in the one for messages to a single endpoint. */
 async function placesOf(
   { svix, application, merchantId, endpointId, db }: AttemptContext,
   { messageId }: AttemptQuery,
@@ -66,7 +66,7 @@ async function placesOf(
   return (await hasCopy(db, merchantId, endpointId)) ? [main, single] : [main];
 }
 
-/** No attempts where there is nothing of that id: the endpoint itself has been found before. */
+/** The attempts in one place. None if the place does not know the id: the endpoint itself was found before. */
 async function listAt(
   { svix, now }: AttemptContext,
   { application, endpoint }: Place,
@@ -93,7 +93,7 @@ async function listAt(
 
 type Named = Pick<KnownSent, 'messageId' | 'eventType'>;
 
-/** What messages the attempts are of, by Svix's ids. What was not noted is asked for, and then it is. */
+/** The messages of the attempts, by Svix's ids. Messages without a note are asked for and then noted. */
 async function messagesOf(
   context: AttemptContext,
   attempts: readonly SvixAttempt[],
@@ -121,7 +121,7 @@ async function askFor(
       const { eventId, eventType, timestamp } = await svix.message.get(application, svixMessageId, {
         withContent: false,
       });
-      // Somebody else made it, such as Svix's portal for a test.
+      // A message without our id was made by somebody else, for example as a test in Svix's portal.
       if (!eventId) return { messageId: svixMessageId, eventType };
       const isMain = endpoint === endpointId;
       const message = { merchantId, messageId: eventId, svixMessageId, eventType, range: null };
@@ -138,7 +138,7 @@ function isFinished({ statusText }: SvixAttempt): boolean {
   return statusText !== 'pending' && statusText !== 'sending';
 }
 
-/** Svix gives 0 as the status of a try that got no answer, and says why in place of the response. */
+/** An attempt in our form. For a try without an answer Svix gives the status 0, and the reason in place of the response. */
 function toAttempt(attempt: SvixAttempt, endpointId: string, message: Named | null): DeliveryAttempt {
   const text = attempt.response.slice(0, MAX_RESPONSE_LENGTH);
   const isAnswered = attempt.responseStatusCode > 0;

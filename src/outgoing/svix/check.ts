@@ -5,12 +5,12 @@ import { describeSvixFailure, OLDEST_SVIX_SERVER } from './failures.ts';
 
 const FILTER = ['wallet.balance.low'];
 
-/** What a check found: null if everything is well. */
+/** What a check found, as a text; null if nothing is wrong. */
 export type SvixProblem = string | null;
 
 /**
- * Tries whether the token and the address are right, and whether the server keeps what endpoints subscribe to, by an
- * application of its own that is removed again. It stops nothing: what it finds is told.
+ * Checks whether the token and the address are right, and whether the server stores what endpoints subscribe to. For this it
+ * makes an application and removes it again. It only reports what it finds.
  */
 export async function checkSvix(account: SvixAccount, installationId: string): Promise<SvixProblem> {
   // A name of its own for each check: web and worker start at the same time.
@@ -28,7 +28,7 @@ async function keepsFilters(svix: SvixClient, uid: string): Promise<boolean> {
     const { eventTypes } = await svix.endpoint.get(uid, made.id);
     return eventTypes?.length === FILTER.length && FILTER.every((type) => eventTypes.includes(type));
   } finally {
-    // Left behind it costs nothing but a line in Svix's dashboard.
+    // If it stays there, it is only one more line in Svix's dashboard.
     await svix.application.delete(uid).catch(() => {});
   }
 }

@@ -8,7 +8,7 @@ const MAX_PAGES = 20;
 
 export type SvixEndpoint = Awaited<ReturnType<SvixClient['endpoint']['get']>>;
 
-/** With its headers before any message: it is enabled last. */
+/** Makes an endpoint. It is enabled last, so that no message goes out without its headers. */
 export async function createAtSvix(svix: SvixClient, application: string, input: EndpointInput): Promise<SvixEndpoint> {
   const { url, description, disabled, eventTypes, headers = {} } = input;
   const plain = { url, description, ...copyTypes(eventTypes) };
@@ -16,7 +16,7 @@ export async function createAtSvix(svix: SvixClient, application: string, input:
   const made = await svix.endpoint.create(application, { ...plain, disabled: true });
   try {
     await svix.endpoint.setHeaders(application, made.id, { headers: { ...headers } });
-    return await forgetCached(svix, application, made.id, disabled);
+    return await forgetCached(svix, { application, endpointId: made.id }, disabled);
   } catch (error) {
     await svix.endpoint.delete(application, made.id).catch(() => {});
     throw error;
@@ -39,10 +39,12 @@ export async function listAtSvix(svix: SvixClient, application: string): Promise
 
 type SvixEndpointPage = Awaited<ReturnType<SvixClient['endpoint']['list']>>;
 
+/** The event types of an endpoint in the form that Svix's client takes; null stands for all. */
 export function copyTypes(eventTypes: readonly string[] | null): { eventTypes: string[] | null } {
   return { eventTypes: eventTypes === null ? null : [...eventTypes] };
 }
 
+/** An endpoint of Svix in the form that both senders share. */
 export function toEndpoint(endpoint: SvixEndpoint, headerNames: readonly string[]): WebhookEndpoint {
   return {
     id: endpoint.id,
@@ -57,13 +59,12 @@ export function toEndpoint(endpoint: SvixEndpoint, headerNames: readonly string[
 }
 
 /**
- * The open-source server keeps what it knows of an application's endpoints for half a minute. New headers are not seen until
- * then, but a change of the endpoint itself is at once.
+ * The open-source server caches an application's endpoints for half a minute, so that it uses old headers until then. A change
+ * of the endpoint itself empties the cache; this makes one.
  */
 export function forgetCached(
   svix: SvixClient,
-  application: string,
-  endpointId: string,
+  { application, endpointId }: { readonly application: string; readonly endpointId: string },
   disabled: boolean,
 ): Promise<SvixEndpoint> {
   return svix.endpoint.patch(application, endpointId, { disabled });

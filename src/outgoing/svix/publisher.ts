@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { Tx } from '../../db/transaction.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Tracing } from '../../telemetry/tracing.ts';
+import { type Observe, UNOBSERVED } from '../../telemetry/observe.ts';
 import { idForSvix } from '../message-ids.ts';
 import type { OutgoingMessage } from '../outgoing.ts';
 import type { Publisher, SendResult } from '../publisher.ts';
@@ -10,14 +10,14 @@ import type { SvixFailure } from './answers.ts';
 import { insertSent } from './store.ts';
 
 /**
- * A wrong token is mended by a person: until then every call would fail the same way. No longer than this, for it may be
- * Svix that was wrong, and merchants are told within 30 s of its recovery (ticker.ts).
+ * How long to wait after Svix refused the token: until a person corrects it, every call would fail in the same way. Not longer,
+ * since Svix itself may have been wrong, and merchants must be told within 30 s after it is well again (ticker.ts).
  */
 const UNAUTHORIZED_SECONDS = 10;
-const TOKEN_TOLD_EVERY_MS = 60_000;
+const TOKEN_LOGGED_EVERY_MS = 60_000;
 /**
- * After so many calls in a row that came to nothing, Svix is away, and everything waits instead of every wallet trying for
- * itself. Short, so that it is found soon when it is back (see `ticker.ts`); one call that is answered ends it.
+ * After so many failed calls in a row Svix counts as away: everything pauses, instead of each wallet trying for itself. The
+ * pause is short, so that its return is noticed soon (see `ticker.ts`). One call that is answered ends it.
  */
 const AWAY_AFTER_CALLS = 16;
 export const AWAY_SECONDS = 10;
@@ -26,24 +26,31 @@ const MAX_NOTED = 10_000;
 
 const SENT: SendResult = { kind: 'sent' };
 
-/** Publishes through Svix, one message a call, under our own message id as event id and idempotency key. */
+export interface SvixPublisherOptions {
+  readonly account: SvixAccount;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly observe?: Observe;
+}
+
+/** Publishes through Svix, one message in each call, with our message id as event id and idempotency key. */
 export class SvixPublisher implements Publisher {
   readonly concurrency = 16;
   readonly #account: SvixAccount;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #tracing: Tracing | null;
+  readonly #observe: Observe;
   #pausedUntilMs = 0;
   #unansweredInARow = 0;
-  #tokenToldMs = Number.NEGATIVE_INFINITY;
+  #tokenLoggedMs = Number.NEGATIVE_INFINITY;
   /** Svix's ids by ours, from handing a message over until that is recorded. */
   readonly #svixIds = new Map<string, string>();
 
-  constructor(account: SvixAccount, clock: Clock, logger: Logger, tracing: Tracing | null = null) {
+  constructor({ account, clock, logger, observe = UNOBSERVED }: SvixPublisherOptions) {
     this.#account = account;
     this.#clock = clock;
     this.#logger = logger;
-    this.#tracing = tracing;
+    this.#observe = observe;
   }
 
   pausedForSeconds(): number {
@@ -53,22 +60,22 @@ export class SvixPublisher implements Publisher {
   /** Stops at the first message that is not accepted. The ones before it are repeated next time, under their ids. */
   async send(messages: readonly OutgoingMessage[]): Promise<SendResult> {
     for (const message of messages) {
-      const span = this.#tracing?.start('send to Svix', {
+      const span = this.#observe.tracing.start('send to Svix', {
         kind: 'client',
         parent: message.traceParent,
         attributes: { 'chokin.event.type': message.eventType, 'chokin.message.id': message.messageId },
       });
       const result = await this.#sendOne(message);
-      span?.end({ 'chokin.outcome': result.kind }, result.kind === 'failed' ? 'failed' : undefined);
+      span.end({ 'chokin.outcome': result.kind }, result.kind === 'failed' ? 'failed' : undefined);
       if (result.kind !== 'sent') return result;
     }
     return SENT;
   }
 
-  /** Svix has the messages by now. One whose id there is not known here is asked for when somebody wants to see it. */
+  /** Notes the messages that Svix has. A message whose Svix id is unknown here is not noted; Svix is asked when it is needed. */
   async record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void> {
-    const sent = messages.flatMap(({ merchantId, eventType, range = null, ...said }) => {
-      const messageId = idForSvix(said.messageId);
+    const sent = messages.flatMap(({ merchantId, eventType, range = null, ...message }) => {
+      const messageId = idForSvix(message.messageId);
       const svixMessageId = this.#svixIds.get(messageId);
       this.#svixIds.delete(messageId);
       return svixMessageId === undefined
@@ -78,33 +85,34 @@ export class SvixPublisher implements Publisher {
     await insertSent(tx, sent, this.#clock.now());
   }
 
-  /** Messages that are never recorded, since another process did it first, must not pile up. */
+  /** Keeps Svix's id until `record`. Ids of messages that another process recorded first must not fill the memory. */
   #note(messageId: string, svixMessageId: string): void {
     if (this.#svixIds.size >= MAX_NOTED) this.#svixIds.clear();
     this.#svixIds.set(messageId, svixMessageId);
   }
 
-  async #sendOne({ merchantId, eventType, ...said }: OutgoingMessage): Promise<SendResult> {
+  async #sendOne({ merchantId, eventType, ...message }: OutgoingMessage): Promise<SendResult> {
     const paused = this.pausedForSeconds();
     if (paused > 0) return { kind: 'deferred', retryAfterSeconds: paused, reason: 'sending to Svix is paused' };
-    const messageId = idForSvix(said.messageId);
-    const message = { eventId: messageId, eventType, payload: { ...JSON.parse(said.payload), id: messageId } };
-    const created = await this.#call(merchantId, (svix, application) =>
-      svix.message.create(application, message, { idempotencyKey: messageId }),
+    const messageId = idForSvix(message.messageId);
+    // A message of the first release has its old id in the payload.
+    const payload = messageId === message.messageId ? message.payload : withId(message.payload, messageId);
+    const posted = await this.#call(merchantId, (svix, application) =>
+      svix.postMessage(application, { messageId, eventType, payload }),
     );
-    if (created.ok) {
-      // Something in front of Svix may have answered in its place.
-      if (created.value.id) this.#note(messageId, created.value.id);
+    if (posted.ok) {
+      // Without an id, a proxy in front of Svix may have answered.
+      if (posted.value !== null) this.#note(messageId, posted.value);
       return SENT;
     }
-    if (created.failure.kind === 'conflict') return this.#afterConflict(merchantId, messageId, eventType);
-    return this.#toResult(created.failure);
+    if (posted.failure.kind === 'conflict') return this.#afterConflict(merchantId, messageId, eventType);
+    return this.#toResult(posted.failure);
   }
 
   /**
-   * Svix knows the message. Usually that means it was sent; but a self-hosted Svix that fails between storing a message and
-   * queueing it never sends it and refuses the repeat. Such a message has no attempts, so a resend is asked for: at
-   * worst an endpoint gets it twice, under one id.
+   * Svix knows the message already. Usually it was sent. But a self-hosted Svix that fails after it stored the message and
+   * before it queued it never sends it, and refuses the repeat. Such a message has no attempts, so a resend is asked for. At
+   * worst an endpoint gets the message twice, under one id.
    */
   async #afterConflict(merchantId: string, messageId: string, eventType: string): Promise<SendResult> {
     const attempts = await this.#call(merchantId, (svix, application) =>
@@ -139,7 +147,7 @@ export class SvixPublisher implements Publisher {
       case 'rateLimited':
         return this.#pause(failure.retryAfterSeconds, 'Svix limits the rate (429)');
       case 'unauthorized':
-        this.#tellOfToken(failure.status);
+        this.#logToken(failure.status);
         return this.#pause(UNAUTHORIZED_SECONDS, `Svix refuses our token (${failure.status})`);
       case 'refused':
         return { kind: 'failed', permanent: true, reason: `Svix answered ${failure.status}: ${failure.detail}` };
@@ -152,24 +160,28 @@ export class SvixPublisher implements Publisher {
     }
   }
 
-  /** Once in a while: calls under way fail together, and the pause is short. */
-  #tellOfToken(status: number): void {
+  /** Logs that the token is refused, but not each time: many calls fail together, and the pause is short. */
+  #logToken(status: number): void {
     const nowMs = this.#clock.now().getTime();
-    if (nowMs < this.#tokenToldMs + TOKEN_TOLD_EVERY_MS) return;
-    this.#tokenToldMs = nowMs;
+    if (nowMs < this.#tokenLoggedMs + TOKEN_LOGGED_EVERY_MS) return;
+    this.#tokenLoggedMs = nowMs;
     this.#logger.error({ status }, 'Svix refuses our token: nothing is announced until SVIX_TOKEN is mended');
   }
 
   #pauseWhileAway(reason: string): SendResult {
     if (this.pausedForSeconds() === 0) {
-      this.#logger.warn({ reason, pausedSeconds: AWAY_SECONDS }, 'Svix is away; announcements wait for it');
+      this.#logger.warn({ reason, pausedSeconds: AWAY_SECONDS }, 'Svix is away; the outbox waits for it');
     }
     return this.#pause(AWAY_SECONDS, `Svix is away: ${reason}`);
   }
 
-  /** What is about the account or the line, and not about one wallet: nothing at all is sent meanwhile. */
+  /** For failures of the account or the network, which concern every wallet: nothing is sent for so many seconds. */
   #pause(seconds: number, reason: string): SendResult {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.#clock.now().getTime() + seconds * 1000);
     return { kind: 'deferred', retryAfterSeconds: seconds, reason };
   }
+}
+
+function withId(payload: string, id: string): string {
+  return JSON.stringify({ ...JSON.parse(payload), id });
 }

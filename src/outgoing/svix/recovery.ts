@@ -3,9 +3,9 @@ import type { Clock } from '../../clock.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit, type Queryable } from '../../db/transaction.ts';
-import type { WalletKey } from '../../ledger/entry.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { EntryRange, OutgoingMessage, WebhookEndpoint } from '../outgoing.ts';
+import { knownMessagesIn } from '../recovery/known-messages.ts';
 import type { KeptPage, MissedSent, Postponed, RecoverySender } from '../recovery/recover.ts';
 import type { ClaimedRecovery } from '../recovery/store.ts';
 import type { SvixAccount } from './account.ts';
@@ -13,19 +13,22 @@ import { readSvixFailure, type SvixFailure } from './answers.ts';
 import { toEndpoint } from './endpoints.ts';
 import { foundBySvix } from './refusals.ts';
 import { copyEndpoint, copyUid, type SingleOptions, sendToCopy, singleUid } from './single.ts';
-import { insertSent, type SentMessage, selectSent, selectSentOf } from './store.ts';
+import { insertSent, type SentMessage, selectSent } from './store.ts';
 
 /**
- * What Svix is asked for in a recovery. Its own `recover` sends again only what was tried and failed, of fourteen days, and
- * `replay-missing` is the cloud's; so the messages are listed, and each that has no success is asked for again. Svix tries
- * what it is asked for once.
+ * Svix's part of a recovery. Svix's own `recover` sends again only what was tried and failed within 14 days, and
+ * `replay-missing` exists only in the cloud. So the messages are listed, and a resend is asked for each that has no successful
+ * attempt. Svix tries such a resend once.
  */
 
 const PAGE_SIZE = 25;
 const AT_A_TIME = 4;
 const AGAIN_SECONDS = 30;
 const SUCCESS = 0;
-/** Svix's clock is not ours, and it compares times by ids, which are coarser. What comes twice is found to be received. */
+/**
+ * The window is widened by this, since Svix's clock is not ours and it compares times by ids, which are less exact. A message
+ * that is listed twice does no harm: the second time it is found to be received.
+ */
 const COARSE_MS = 1000;
 
 export interface SvixRecoveryOptions {
@@ -71,7 +74,7 @@ export class SvixRecovery implements RecoverySender {
   }
 
   findKnown() {
-    return (wallet: WalletKey, from: number, to: number) => selectSentOf(this.#db, wallet, from, to);
+    return knownMessagesIn('svix_message', this.#db);
   }
 
   async sendMissed(
@@ -87,7 +90,7 @@ export class SvixRecovery implements RecoverySender {
       const notes = await Promise.all(known.map((messageId) => selectSent(this.#db, merchantId, messageId)));
       const sent = notes.filter((one) => one !== null);
       const alone = sent.filter((one) => one.endpointId !== null);
-      // Those of the window were dealt with before, and may still be on their way.
+      // Messages of the window were handled in the first phase, and may still be on their way.
       const ofAll = sent.filter(
         ({ endpointId: only, sentAt }) => only === null && !(sentAt >= since && sentAt < until),
       );
@@ -100,7 +103,7 @@ export class SvixRecovery implements RecoverySender {
     return answer.ok ? { kind: 'done', resent: answer.value } : this.#postponed(recovery, answer.failure);
   }
 
-  /** It goes on as long as Svix does not answer, so the log must say what it waits for. */
+  /** A recovery waits as long as Svix does not answer, so the log must say what it waits for. */
   #postponed({ recoveryId, merchantId, endpointId }: ClaimedRecovery, failure: SvixFailure): Postponed {
     const seconds = failure.kind === 'rateLimited' ? failure.retryAfterSeconds : AGAIN_SECONDS;
     this.#options.logger.warn(
@@ -110,7 +113,7 @@ export class SvixRecovery implements RecoverySender {
     return { kind: 'postponed', seconds };
   }
 
-  /** One that exists was made before a crash, or for another endpoint. */
+  /** Sends a new message. If Svix has it already, it was made before a crash or for another endpoint, and is sent again. */
   async #sendMade(single: SingleOptions, endpointId: string, message: OutgoingMessage): Promise<void> {
     const { clock, logger } = this.#options;
     const { merchantId, messageId, eventType, range = null } = message;
@@ -121,7 +124,7 @@ export class SvixRecovery implements RecoverySender {
     } catch (error) {
       const failure = readSvixFailure(error, clock.now());
       if (failure.kind === 'refused') {
-        // It will never be taken; what comes after it is not to wait for it.
+        // Svix will never take it, and the messages after it must not wait for it.
         logger.error({ merchantId, messageId, reason: failure.detail }, 'Svix refuses a message of a recovery');
         return;
       }
@@ -143,7 +146,7 @@ export class SvixRecovery implements RecoverySender {
     return resent;
   }
 
-  /** False for one that the endpoint has received, and for one whose content Svix does not keep any more. */
+  /** @returns false if the endpoint has received it, or if Svix does not keep its content any more */
   async #resendUnlessReceived({ svix, application, endpoint }: SvixPlace, svixMessageId: string): Promise<boolean> {
     try {
       const received = { endpointId: endpoint, status: SUCCESS, limit: 1, withContent: false };
@@ -169,11 +172,11 @@ interface SvixPlace {
 
 type SvixMessage = Awaited<ReturnType<SvixPlace['svix']['message']['get']>>;
 
-/** A note of a message of ours; none of one that somebody else made, in Svix's portal for one. */
+/** The note of a message of ours; none for a message that somebody else made, for example in Svix's portal. */
 function toSent(merchantId: string, { id, eventId, eventType, payload }: SvixMessage): readonly SentMessage[] {
   if (!eventId) return [];
-  const said = changedPayload.safeParse(payload);
-  const range = said.success && eventType === 'wallet.balance.changed' ? said.data : null;
+  const changed = changedPayload.safeParse(payload);
+  const range = changed.success && eventType === 'wallet.balance.changed' ? changed.data : null;
   return [{ merchantId, messageId: eventId, svixMessageId: id, eventType, endpointId: null, range }];
 }
 

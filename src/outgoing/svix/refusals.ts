@@ -5,37 +5,45 @@ import { describeSvixFailure } from './failures.ts';
 
 /** What a failure of Svix means for the caller of our API. */
 
-/** The result of a call with a body, which Svix may refuse; null if there is nothing of that id. */
+/**
+ * The result of a call with a body, which Svix may refuse; null if the id does not exist there.
+ * @throws {RefusalError} SVIX_REFUSES, SVIX_HAS_IT, SVIX_BUSY, SVIX_UNAVAILABLE
+ */
 export function acceptedBySvix<T>(answer: SvixAnswer<T>): T | null {
   if (answer.ok) return answer.value;
   const { failure } = answer;
   if (failure.kind === 'refused') {
-    return refuse('INVALID_REQUEST_BODY', `Svix does not accept this: ${failure.detail}`);
+    return refuse({ code: 'SVIX_REFUSES', detail: failure.detail });
   }
   return failure.kind === 'notFound' ? null : refuseFor(failure);
 }
 
-/** The result of a call that says nothing but ids; null if there is nothing of them, or if Svix takes them for no ids. */
+/**
+ * The result of a call that names only ids; null if they do not exist at Svix or have no valid form.
+ * @throws {RefusalError} SVIX_HAS_IT, SVIX_BUSY, SVIX_UNAVAILABLE
+ */
 export function foundBySvix<T>(answer: SvixAnswer<T>): T | null {
   if (answer.ok) return answer.value;
   const { failure } = answer;
   return failure.kind === 'notFound' || failure.kind === 'refused' ? null : refuseFor(failure);
 }
 
-/** A refusal that says who has to do what. */
+/** A refusal that says who has to do what. @throws {RefusalError} SVIX_HAS_IT, SVIX_BUSY or SVIX_UNAVAILABLE, always */
 export function refuseFor(failure: SvixFailure): never {
   switch (failure.kind) {
     case 'conflict':
-      return refuse('CONFLICT', 'Svix has this already.');
-    case 'rateLimited': {
-      const retry_after = failure.retryAfterSeconds;
-      return refuse('SERVICE_UNAVAILABLE', `Svix is busy. Try again in ${retry_after} s.`, { retry_after });
-    }
+      return refuse({ code: 'SVIX_HAS_IT' });
+    case 'rateLimited':
+      return refuse({ code: 'SVIX_BUSY', retryAfterSeconds: failure.retryAfterSeconds });
     default:
-      return refuse('SERVICE_UNAVAILABLE', describeSvixFailure(failure, 'Svix, which keeps the webhook endpoints,'));
+      return refuse({
+        code: 'SVIX_UNAVAILABLE',
+        problem: describeSvixFailure(failure, 'Svix, which keeps the webhook endpoints,'),
+      });
   }
 }
 
+/** @throws {RefusalError} SVIX_UNAVAILABLE, always */
 export function svixUnavailable(): never {
-  return refuse('SERVICE_UNAVAILABLE', 'Svix, which keeps the webhook endpoints, cannot be used now. Try again later.');
+  return refuse({ code: 'SVIX_UNAVAILABLE', problem: null });
 }

@@ -10,10 +10,10 @@ import { forgetCached, type SvixEndpoint } from './endpoints.ts';
 import { hasCopy, noteCopy } from './store.ts';
 
 /**
- * Messages for one endpoint alone: tests, and what a recovery makes. Svix sends a message to every endpoint of the
- * application that wants it, whatever its channel, as long as the endpoint names none; only `send-example` picks one out,
- * and its payload is the schema's example, with the same id and merchant for everybody. So each merchant has a second
- * application, in which an endpoint that gets such messages has a copy that listens to a channel of its own.
+ * Messages for a single endpoint: tests, and messages that a recovery makes. Svix sends a message to every endpoint of the
+ * application that wants its type; a channel does not change this for endpoints that name no channel. Only `send-example`
+ * chooses one endpoint, but its payload is the schema's example, with the same id and merchant for everybody. So each merchant
+ * has a second application. An endpoint that gets such messages has a copy there, which listens to a channel of its own.
  */
 
 /** The merchant's second application. */
@@ -21,7 +21,7 @@ export function singleUid(application: string): string {
   return besideUid(application, 'single');
 }
 
-/** The copy of an endpoint. Svix refuses uids that begin as its own ids do. */
+/** The uid of an endpoint's copy. Svix refuses uids that begin like its own ids. */
 export function copyUid(endpointId: string): string {
   return `copy-of-${endpointId}`;
 }
@@ -38,7 +38,12 @@ export interface SingleOptions {
 /** A message for one endpoint. */
 export type SingleMessage = Pick<OutgoingMessage, 'messageId' | 'eventType' | 'payload'>;
 
-/** Sends a message to one endpoint, which is as given now. @returns Svix's id of the message. @throws what the SDK throws */
+/**
+ * Sends a message to one endpoint.
+ * @param endpoint its present settings, to which the copy is brought first
+ * @returns Svix's id of the message
+ * @throws {unknown} what the SDK throws
+ */
 export async function sendToOne(
   options: SingleOptions,
   endpoint: SvixEndpoint,
@@ -48,7 +53,7 @@ export async function sendToOne(
   return sendToCopy(options, endpoint.id, message);
 }
 
-/** The same to a copy that is known to be up to date. */
+/** The same, if the copy is known to be up to date. */
 export async function sendToCopy(
   { svix, application }: Pick<SingleOptions, 'svix' | 'application'>,
   endpointId: string,
@@ -59,11 +64,11 @@ export async function sendToCopy(
   return (await svix.message.create(singleUid(application), message, key)).id;
 }
 
-/** Brings the copy of an endpoint up to it; makes it, and the application, if need be. */
+/** Gives the copy the endpoint's present settings; makes the copy, and the application, if they are missing. */
 export async function copyEndpoint(options: SingleOptions, endpoint: SvixEndpoint): Promise<void> {
   const { svix, application, db, merchantId } = options;
   const single = singleUid(application);
-  await noteCopy(db, merchantId, endpoint.id, endpoint.disabled ?? false);
+  await noteCopy(db, { merchantId, endpointId: endpoint.id }, endpoint.disabled ?? false);
   const metadata = { chokin_single: application };
   await svix.application.getOrCreate({ uid: single, name: 'Messages for one endpoint', metadata });
   const uid = copyUid(endpoint.id);
@@ -75,17 +80,18 @@ export async function copyEndpoint(options: SingleOptions, endpoint: SvixEndpoin
   await svix.endpoint.setHeaders(single, uid, { headers: Object.fromEntries(known) });
   const { key } = await svix.endpoint.getSecret(application, endpoint.id);
   if ((await svix.endpoint.getSecret(single, uid)).key !== key) {
-    // As the endpoint's own rotation does; of its earlier ones the copy need not know.
+    // The copy signs with the endpoint's present secret alone; it need not know the older ones.
     await svix.endpoint.rotateSecret(single, uid, { key, gracePeriodSeconds: 0 });
   }
-  await forgetCached(svix, single, uid, disabled);
+  await forgetCached(svix, { application: single, endpointId: uid }, disabled);
 }
 
-/** Brings the copy up to date where there is one. */
+/** Gives the copy the endpoint's present settings, if there is a copy. */
 export async function refreshCopy(options: SingleOptions, endpoint: SvixEndpoint): Promise<void> {
   if (await hasCopy(options.db, options.merchantId, endpoint.id)) await copyEndpoint(options, endpoint);
 }
 
+/** Deletes the copy of an endpoint, if there is one. @throws {unknown} what Svix's client throws */
 export async function deleteCopy({ svix, application }: SingleOptions, endpointId: string): Promise<void> {
   try {
     await svix.endpoint.delete(singleUid(application), copyUid(endpointId));
@@ -94,7 +100,7 @@ export async function deleteCopy({ svix, application }: SingleOptions, endpointI
   }
 }
 
-/** Sends a message that is in the second application once more, to the copy of any endpoint. */
+/** Sends a message of the second application once more, to the copy of the given endpoint. */
 export async function resendToOne(options: SingleOptions, endpoint: SvixEndpoint, messageId: string): Promise<void> {
   await copyEndpoint(options, endpoint);
   const { svix, application } = options;
@@ -102,8 +108,8 @@ export async function resendToOne(options: SingleOptions, endpoint: SvixEndpoint
 }
 
 /**
- * An endpoint's headers. Svix shows nobody the value of one such as `authorization`: those are taken from what we kept when
- * they were set; null for one that was set in Svix's portal.
+ * An endpoint's headers. Svix does not show the values of headers such as `authorization`; they come from our own copy, which
+ * was stored when they were set. Null for one that was set in Svix's portal, of which we have no copy.
  */
 export async function readHeaders(
   { svix, application, merchantId, db, box }: SingleOptions,
@@ -111,6 +117,6 @@ export async function readHeaders(
 ): Promise<Readonly<Record<string, string | null>>> {
   const { headers, sensitive } = await svix.endpoint.getHeaders(application, endpointId);
   if (sensitive.length === 0) return headers;
-  const kept = await selectHeaders(db, box, merchantId, endpointId);
+  const kept = await selectHeaders(db, box, { merchantId, endpointId });
   return { ...headers, ...Object.fromEntries(sensitive.map((name) => [name, kept[name] ?? null])) };
 }

@@ -1,13 +1,15 @@
+import { eachMerchant } from '../../db/by-merchant.ts';
+import { array, bigint, boolean, float, nullable, text, timestamptz } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { columns, pick, table } from '../../db/table.ts';
 import type { Queryable } from '../../db/transaction.ts';
-import type { WalletKey } from '../../ledger/entry.ts';
-import type { EntryRange } from '../outgoing.ts';
-import type { KnownMessage } from '../recovery/missed-entries.ts';
+import type { EndpointKey, EntryRange } from '../outgoing.ts';
 
 /** What we know of what Svix keeps for us: its ids of our messages, and how its endpoints were when we last looked. */
 
 export interface SentMessage {
   readonly merchantId: string;
-  /** As Svix knows it, which is as the merchant does. */
+  /** The id by which Svix and the merchant know the message. */
   readonly messageId: string;
   readonly svixMessageId: string;
   readonly eventType: string;
@@ -16,69 +18,64 @@ export interface SentMessage {
   readonly range: EntryRange | null;
 }
 
-/** Notes messages that Svix has, in one statement. One that was noted without its entries, by whoever listed attempts, gains them. */
+/** Notes messages that Svix has, in one statement. A message that was noted before without its range of entries now gets it. */
 export async function insertSent(db: Queryable, messages: readonly SentMessage[], sentAt: Date): Promise<void> {
-  if (messages.length === 0) return;
-  await db.query(
-    `with sent as (
-       select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[])
-         as s (merchant_id, message_id, svix_message_id, event_type, endpoint_id, customer_id, currency, first_seq, last_seq)),
-     watched as (
-       insert into svix_merchant (merchant_id) select distinct merchant_id from sent order by 1 on conflict do nothing)
-     insert into svix_message
-       (merchant_id, message_id, svix_message_id, event_type, endpoint_id, customer_id, currency, first_seq, last_seq, sent_at)
-     select merchant_id, message_id, svix_message_id, event_type, endpoint_id, customer_id, currency, first_seq, last_seq, $10
-     from sent
-     on conflict (merchant_id, message_id) do update
-       set customer_id = excluded.customer_id, currency = excluded.currency,
-         first_seq = excluded.first_seq, last_seq = excluded.last_seq
-       where svix_message.customer_id is null and excluded.customer_id is not null`,
-    [
-      messages.map((message) => message.merchantId),
-      messages.map((message) => message.messageId),
-      messages.map((message) => message.svixMessageId),
-      messages.map((message) => message.eventType),
-      messages.map((message) => message.endpointId),
-      messages.map(({ range }) => range?.customerId ?? null),
-      messages.map(({ range }) => range?.currency ?? null),
-      messages.map(({ range }) => range?.firstSeq ?? null),
-      messages.map(({ range }) => range?.lastSeq ?? null),
-      sentAt.toISOString(),
-    ],
+  await eachMerchant(messages, (merchantId, own) =>
+    INSERT_SENT.run(db, {
+      merchantId,
+      messages: own.map(({ range, ...message }) => ({
+        ...message,
+        customerId: range?.customerId ?? null,
+        currency: range?.currency ?? null,
+        firstSeq: range?.firstSeq ?? null,
+        lastSeq: range?.lastSeq ?? null,
+      })),
+      sentAt,
+    }),
   );
 }
+
+const SENT = table('svix_message', {
+  messageId: text,
+  svixMessageId: text,
+  eventType: text,
+  endpointId: nullable(text),
+  customerId: nullable(text),
+  currency: nullable(text),
+  firstSeq: nullable(bigint),
+  lastSeq: nullable(bigint),
+});
+
+const INSERT_SENT = statement({
+  name: 'insert-sent',
+  params: { merchantId: text, messages: rowsOf(SENT.shape), sentAt: timestamptz },
+  text: ({ merchantId, messages, sentAt }) => `
+    with watched as (insert into svix_merchant (merchant_id) values (${merchantId}) on conflict do nothing)
+    insert into svix_message (merchant_id, ${columns(SENT.shape)}, sent_at)
+    select ${merchantId}, ${columns(SENT.shape, 's')}, ${sentAt} from ${messages('s')}
+    on conflict (merchant_id, message_id) do update
+      set customer_id = excluded.customer_id, currency = excluded.currency,
+        first_seq = excluded.first_seq, last_seq = excluded.last_seq
+      where svix_message.customer_id is null and excluded.customer_id is not null`,
+});
 
 export interface KnownSent extends Pick<SentMessage, 'messageId' | 'svixMessageId' | 'eventType' | 'endpointId'> {
   readonly sentAt: Date;
 }
 
-interface SentRow {
-  message_id: string;
-  svix_message_id: string;
-  event_type: string;
-  endpoint_id: string | null;
-  sent_at: Date;
-}
+const KNOWN = { ...pick(SENT.shape, 'messageId', 'svixMessageId', 'eventType', 'endpointId'), sentAt: timestamptz };
 
-const SENT_COLUMNS = 'message_id, svix_message_id, event_type, endpoint_id, sent_at';
-
-function toSent(row: SentRow): KnownSent {
-  return {
-    messageId: row.message_id,
-    svixMessageId: row.svix_message_id,
-    eventType: row.event_type,
-    endpointId: row.endpoint_id,
-    sentAt: row.sent_at,
-  };
-}
-
+/** What is known of a message that was handed to Svix; null if it is not known or was forgotten. */
 export async function selectSent(db: Queryable, merchantId: string, messageId: string): Promise<KnownSent | null> {
-  const { rows } = await db.query<SentRow>(
-    `select ${SENT_COLUMNS} from svix_message where merchant_id = $1 and message_id = $2`,
-    [merchantId, messageId],
-  );
-  return rows[0] === undefined ? null : toSent(rows[0]);
+  return SELECT_SENT.first(db, { merchantId, messageId });
 }
+
+const SELECT_SENT = statement({
+  params: { merchantId: text, messageId: text },
+  row: KNOWN,
+  text: ({ merchantId, messageId }) =>
+    `select ${columns(KNOWN)} from svix_message where merchant_id = ${merchantId} and message_id = ${messageId}`,
+});
 
 /** By Svix's ids. */
 export async function selectSentBySvixId(
@@ -86,80 +83,89 @@ export async function selectSentBySvixId(
   merchantId: string,
   svixMessageIds: readonly string[],
 ): Promise<ReadonlyMap<string, KnownSent>> {
-  const { rows } = await db.query<SentRow>(
-    `select ${SENT_COLUMNS} from svix_message where merchant_id = $1 and svix_message_id = any ($2)`,
-    [merchantId, svixMessageIds],
-  );
-  return new Map(rows.map((row) => [row.svix_message_id, toSent(row)]));
+  const found = await SELECT_BY_SVIX_ID.all(db, { merchantId, svixMessageIds });
+  return new Map(found.map((sent) => [sent.svixMessageId, sent]));
 }
 
-/** The messages that tell of any of a wallet's entries after `from` up to `to`. */
-export async function selectSentOf(
-  db: Queryable,
-  { merchantId, customerId, currency }: WalletKey,
-  from: number,
-  to: number,
-): Promise<readonly KnownMessage[]> {
-  const { rows } = await db.query<{ message_id: string; first_seq: number; last_seq: number }>(
-    `select message_id, first_seq, last_seq from svix_message
-     where merchant_id = $1 and customer_id = $2 and currency = $3 and last_seq > $4 and first_seq <= $5
-     order by last_seq`,
-    [merchantId, customerId, currency, from, to],
-  );
-  return rows.map((row) => ({ messageId: row.message_id, firstSeq: row.first_seq, lastSeq: row.last_seq }));
-}
+const SELECT_BY_SVIX_ID = statement({
+  params: { merchantId: text, svixMessageIds: array(text) },
+  row: KNOWN,
+  text: ({ merchantId, svixMessageIds }) => `
+    select ${columns(KNOWN)} from svix_message
+    where merchant_id = ${merchantId} and svix_message_id = any (${svixMessageIds})`,
+});
 
 /** Takes away up to `limit` notes of messages handed over before a time. @returns how many */
 export async function deleteSentBefore(db: Queryable, before: Date, limit: number): Promise<number> {
-  const { rowCount } = await db.query(
-    `delete from svix_message m using (
-       select merchant_id, message_id from svix_message where sent_at < $1 order by sent_at limit $2) old
-     where m.merchant_id = old.merchant_id and m.message_id = old.message_id`,
-    [before.toISOString(), limit],
-  );
-  return rowCount ?? 0;
+  return DELETE_SENT.run(db, { before, limit });
 }
 
-/** Notes an endpoint as we left it, so that only what Svix does of itself is news. */
+const DELETE_SENT = statement({
+  acrossMerchants: 'age is the same for all of them',
+  params: { before: timestamptz, limit: bigint },
+  text: ({ before, limit }) => `
+    delete from svix_message m using (
+      select merchant_id, message_id from svix_message where sent_at < ${before} order by sent_at limit ${limit}) old
+    where m.merchant_id = old.merchant_id and m.message_id = old.message_id`,
+});
+
+const ENDPOINT_KEY = { merchantId: text, endpointId: text };
+
+/** Notes the state in which we left an endpoint, so that a difference later shows what Svix did by itself. */
 export async function noteEndpoint(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
+  { merchantId, endpointId }: EndpointKey,
   disabled: boolean,
 ): Promise<void> {
-  await db.query(
-    `with watched as (insert into svix_merchant (merchant_id) values ($1) on conflict do nothing)
-     insert into svix_endpoint (merchant_id, endpoint_id, disabled) values ($1, $2, $3)
-     on conflict (merchant_id, endpoint_id) do update set disabled = excluded.disabled`,
-    [merchantId, endpointId, disabled],
-  );
+  await NOTE_ENDPOINT.run(db, { merchantId, endpointId, disabled });
 }
+
+const NOTE_ENDPOINT = statement({
+  params: { ...ENDPOINT_KEY, disabled: boolean },
+  text: ({ merchantId, endpointId, disabled }) => `
+    with watched as (insert into svix_merchant (merchant_id) values (${merchantId}) on conflict do nothing)
+    insert into svix_endpoint (merchant_id, endpoint_id, disabled) values (${merchantId}, ${endpointId}, ${disabled})
+    on conflict (merchant_id, endpoint_id) do update set disabled = excluded.disabled`,
+});
 
 /** Notes that an endpoint has a copy, before it is made. */
 export async function noteCopy(
   db: Queryable,
-  merchantId: string,
-  endpointId: string,
+  { merchantId, endpointId }: EndpointKey,
   disabled: boolean,
 ): Promise<void> {
-  await db.query(
-    `insert into svix_endpoint (merchant_id, endpoint_id, disabled, has_copy) values ($1, $2, $3, true)
-     on conflict (merchant_id, endpoint_id) do update set has_copy = true where not svix_endpoint.has_copy`,
-    [merchantId, endpointId, disabled],
-  );
+  await NOTE_COPY.run(db, { merchantId, endpointId, disabled });
 }
 
+const NOTE_COPY = statement({
+  params: { ...ENDPOINT_KEY, disabled: boolean },
+  text: ({ merchantId, endpointId, disabled }) => `
+    insert into svix_endpoint (merchant_id, endpoint_id, disabled, has_copy)
+    values (${merchantId}, ${endpointId}, ${disabled}, true)
+    on conflict (merchant_id, endpoint_id) do update set has_copy = true where not svix_endpoint.has_copy`,
+});
+
+/** Whether a copy of an endpoint was made for messages that are for it alone. */
 export async function hasCopy(db: Queryable, merchantId: string, endpointId: string): Promise<boolean> {
-  const { rows } = await db.query(
-    'select 1 from svix_endpoint where merchant_id = $1 and endpoint_id = $2 and has_copy',
-    [merchantId, endpointId],
-  );
-  return rows.length > 0;
+  return (await HAS_COPY.run(db, { merchantId, endpointId })) > 0;
 }
 
+const HAS_COPY = statement({
+  params: ENDPOINT_KEY,
+  text: ({ merchantId, endpointId }) =>
+    `select 1 from svix_endpoint where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and has_copy`,
+});
+
+/** Deletes the note of an endpoint at Svix. */
 export async function forgetEndpoint(db: Queryable, merchantId: string, endpointId: string): Promise<void> {
-  await db.query('delete from svix_endpoint where merchant_id = $1 and endpoint_id = $2', [merchantId, endpointId]);
+  await FORGET.run(db, { merchantId, endpointId });
 }
+
+const FORGET = statement({
+  params: ENDPOINT_KEY,
+  text: ({ merchantId, endpointId }) =>
+    `delete from svix_endpoint where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
+});
 
 /** Forgets the merchant's endpoints that are not among those that Svix has. */
 export async function forgetEndpointsBut(
@@ -167,40 +173,52 @@ export async function forgetEndpointsBut(
   merchantId: string,
   endpointIds: readonly string[],
 ): Promise<void> {
-  await db.query('delete from svix_endpoint where merchant_id = $1 and not endpoint_id = any ($2)', [
-    merchantId,
-    endpointIds,
-  ]);
+  await FORGET_BUT.run(db, { merchantId, endpointIds });
 }
+
+const FORGET_BUT = statement({
+  params: { merchantId: text, endpointIds: array(text) },
+  text: ({ merchantId, endpointIds }) =>
+    `delete from svix_endpoint where merchant_id = ${merchantId} and not endpoint_id = any (${endpointIds})`,
+});
 
 /** Which of the merchant's endpoints we last knew enabled. */
 export async function selectEnabled(db: Queryable, merchantId: string): Promise<ReadonlySet<string>> {
-  const { rows } = await db.query<{ endpoint_id: string }>(
-    'select endpoint_id from svix_endpoint where merchant_id = $1 and not disabled',
-    [merchantId],
-  );
-  return new Set(rows.map((row) => row.endpoint_id));
+  return new Set((await SELECT_ENABLED.all(db, { merchantId })).map(({ endpointId }) => endpointId));
 }
+
+const SELECT_ENABLED = statement({
+  params: { merchantId: text },
+  row: { endpointId: text },
+  text: ({ merchantId }) => `select endpoint_id from svix_endpoint where merchant_id = ${merchantId} and not disabled`,
+});
 
 /** Notes that an endpoint is disabled. @returns true if it was known as enabled until now */
 export async function noteDisabled(db: Queryable, merchantId: string, endpointId: string): Promise<boolean> {
-  const { rowCount } = await db.query(
-    'update svix_endpoint set disabled = true where merchant_id = $1 and endpoint_id = $2 and not disabled',
-    [merchantId, endpointId],
-  );
-  return rowCount === 1;
+  return (await NOTE_DISABLED.run(db, { merchantId, endpointId })) === 1;
 }
+
+const NOTE_DISABLED = statement({
+  params: ENDPOINT_KEY,
+  text: ({ merchantId, endpointId }) => `
+    update svix_endpoint set disabled = true
+    where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and not disabled`,
+});
 
 /** Takes the merchants that were looked at the longest ago, and not within the last `seconds`. */
 export async function takeMerchantsToLookAt(db: Queryable, seconds: number, limit: number): Promise<readonly string[]> {
-  const { rows } = await db.query<{ merchant_id: string }>(
-    `with due as (
-       select merchant_id from svix_merchant
-       where looked_at is null or looked_at < now() - make_interval(secs => $1)
-       order by looked_at nulls first limit $2 for update skip locked)
-     update svix_merchant m set looked_at = now() from due where m.merchant_id = due.merchant_id
-     returning m.merchant_id`,
-    [seconds, limit],
-  );
-  return rows.map((row) => row.merchant_id);
+  return (await TAKE_MERCHANTS.all(db, { seconds, limit })).map(({ merchantId }) => merchantId);
 }
+
+const TAKE_MERCHANTS = statement({
+  acrossMerchants: 'who was looked at the longest ago is next',
+  params: { seconds: float, limit: bigint },
+  row: { merchantId: text },
+  text: ({ seconds, limit }) => `
+    with due as (
+      select merchant_id from svix_merchant
+      where looked_at is null or looked_at < now() - make_interval(secs => ${seconds})
+      order by looked_at nulls first limit ${limit} for update skip locked)
+    update svix_merchant m set looked_at = now() from due where m.merchant_id = due.merchant_id
+    returning m.merchant_id`,
+});

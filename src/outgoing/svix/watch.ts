@@ -9,8 +9,8 @@ import { listAtSvix } from './endpoints.ts';
 import { deleteSentBefore, noteDisabled, noteEndpoint, selectEnabled, takeMerchantsToLookAt } from './store.ts';
 
 /**
- * Finds endpoints that Svix gave up on, and tells their merchants. Svix itself tells by an operational webhook, for which the
- * open-source server needs a listener of its own and the cloud a subscription; looking needs neither.
+ * Finds endpoints that Svix gave up on, and tells their merchants. Svix reports them by an operational webhook, but this needs
+ * a listener beside the open-source server and a subscription in the cloud. Asking Svix needs neither.
  */
 export interface WatchServices {
   readonly pool: Pool;
@@ -19,10 +19,10 @@ export interface WatchServices {
   readonly logger: Logger;
 }
 
-/** A merchant is not looked at more often. */
+/** The least time between two looks at one merchant. */
 const LOOK_SECONDS = 240;
 const MERCHANTS_AT_A_TIME = 8;
-/** What one run looks at; the next goes on with those that were looked at the longest ago. */
+/** The most merchants in one run. The next run takes those that were looked at the longest ago. */
 const MAX_MERCHANTS = 2000;
 
 /** @returns how many endpoints were found disabled */
@@ -32,7 +32,7 @@ export async function lookForDisabled(services: WatchServices, signal: AbortSign
     const merchants = await takeMerchantsToLookAt(autocommit(services.pool), LOOK_SECONDS, MERCHANTS_AT_A_TIME);
     const counts = await Promise.all(merchants.map((merchantId) => lookAt(services, merchantId)));
     for (const count of counts) found += count ?? 0;
-    // Svix is away: each further merchant would wait for it as long.
+    // Svix does not answer, and every further merchant would wait as long for it.
     if (counts.every((count) => count === null)) break;
     if (merchants.length < MERCHANTS_AT_A_TIME) break;
   }
@@ -52,13 +52,16 @@ async function lookAt(services: WatchServices, merchantId: string): Promise<numb
   for (const { id, description, disabled = false } of answer.value) {
     const isKnown = enabledBefore.has(id);
     if (!disabled) {
-      if (!isKnown) await noteEndpoint(autocommit(pool), merchantId, id, false);
+      if (!isKnown) await noteEndpoint(autocommit(pool), { merchantId, endpointId: id }, false);
     } else if (isKnown && (await giveUp(services, { merchantId, endpointId: id, description }))) found += 1;
   }
   return found;
 }
 
-/** A merchant who disables an endpoint in Svix's portal is told nothing, unless its last attempt failed as well. */
+/**
+ * Notes that an endpoint is disabled, and tells its merchant if its last attempt failed. Without a failed attempt the merchant
+ * has disabled it in Svix's portal and knows it already.
+ */
 async function giveUp(
   { pool, account, clock, logger }: WatchServices,
   endpoint: { readonly merchantId: string; readonly endpointId: string; readonly description: string },

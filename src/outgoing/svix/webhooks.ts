@@ -36,7 +36,7 @@ import { deleteCopy, readHeaders, refreshCopy, resendToOne, type SingleOptions, 
 import { forgetEndpoint, hasCopy, insertSent, noteEndpoint, selectSent } from './store.ts';
 
 const PORTAL_LINK_SECONDS = 3600;
-/** The open-source server answers with an address on these pages instead of a portal's. */
+/** The open-source server has no portal and answers with an address of Svix's documentation. */
 const PORTAL_DOCUMENTATION = 'docs.svix.com';
 
 export interface SvixWebhooksOptions {
@@ -66,10 +66,10 @@ export class SvixWebhooks implements OutgoingWebhooks {
     const { headers = {} } = input;
     const made = await this.#call(merchantId, (svix, application) => createAtSvix(svix, application, input));
     const endpoint = acceptedBySvix(made) ?? svixUnavailable();
-    await storeHeaders(this.#db, box, { merchantId, endpointId: endpoint.id }, headers);
-    await noteEndpoint(this.#db, merchantId, endpoint.id, input.disabled);
+    await storeHeaders(this.#db, box, { merchantId, endpointId: endpoint.id, headers });
+    await noteEndpoint(this.#db, { merchantId, endpointId: endpoint.id }, input.disabled);
     if (window !== null) {
-      // Svix took its time to make the endpoint, and what it was sent meanwhile went by it.
+      // Messages that Svix got while it made the endpoint did not go to the endpoint.
       const now = clock.now();
       await beginRecovery(this.#db, { merchantId, endpointId: endpoint.id, window: untilSoon(window, now) }, now);
       await askForRecovery(boss);
@@ -97,24 +97,24 @@ export class SvixWebhooks implements OutgoingWebhooks {
     const { eventTypes, headers, ...rest } = change;
     const patch = { ...rest, ...(eventTypes === undefined ? {} : copyTypes(eventTypes)) };
     const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
-      // First, since Svix may refuse it, and then nothing is to be changed.
+      // The patch comes first: if Svix refuses it, nothing else may change.
       const endpoint = await svix.endpoint.patch(application, endpointId, patch);
       if (headers !== undefined) {
         await svix.endpoint.setHeaders(application, endpointId, { headers: { ...headers } });
-        await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId }, headers);
-        await forgetCached(svix, application, endpointId, endpoint.disabled ?? false);
+        await storeHeaders(this.#db, this.#options.box, { merchantId, endpointId, headers });
+        await forgetCached(svix, { application, endpointId }, endpoint.disabled ?? false);
       }
       await refreshCopy(this.#single(svix, application, merchantId), endpoint);
       return endpoint;
     });
     const endpoint = acceptedBySvix(answer);
-    if (endpoint !== null) await noteEndpoint(this.#db, merchantId, endpointId, endpoint.disabled ?? false);
+    if (endpoint !== null) await noteEndpoint(this.#db, { merchantId, endpointId }, endpoint.disabled ?? false);
     return this.#shown(merchantId, endpoint);
   }
 
   async deleteEndpoint(merchantId: string, endpointId: string): Promise<boolean> {
     const answer = await this.#callOf(merchantId, endpointId, async (svix, application) => {
-      // Its copy first: while the endpoint is there, the same can be asked for again.
+      // The copy is deleted first: as long as the endpoint exists, the merchant can repeat the request after a failure.
       if (await hasCopy(this.#db, merchantId, endpointId))
         await deleteCopy(this.#single(svix, application, merchantId), endpointId);
       await svix.endpoint.delete(application, endpointId);
@@ -147,7 +147,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
       await svix.endpoint.rotateSecret(application, endpointId, { gracePeriodSeconds: OLD_SECRET_SECONDS });
       return svix.endpoint.getSecret(application, endpointId);
     });
-    // `limit_reached`, the only thing that is wrong with a rotation and no matter of form (which is 422).
+    // A 400 to a rotation can only be `limit_reached`; a request of wrong form gets 422.
     if (!answer.ok && answer.failure.kind === 'refused' && answer.failure.status === 400) refuseRotation(null);
     return foundBySvix(answer)?.key ?? null;
   }
@@ -181,7 +181,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
     if (resent.ok) return true;
     const { failure } = resent;
     if (failure.kind === 'refused' && failure.status === 400) {
-      refuse('CONFLICT', 'Svix does not keep the content of this message any more.');
+      refuse({ code: 'MESSAGE_FORGOTTEN' });
     }
     return failure.kind === 'notFound' || failure.kind === 'refused' ? false : refuseFor(failure);
   }
@@ -219,7 +219,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   getRecovery(merchantId: string, endpointId: string, recoveryId: string): Promise<Recovery | null> {
-    return selectRecovery(this.#db, merchantId, endpointId, recoveryId);
+    return selectRecovery(this.#db, { merchantId, endpointId, recoveryId });
   }
 
   async portalUrl(merchantId: string): Promise<string> {
@@ -228,13 +228,10 @@ export class SvixWebhooks implements OutgoingWebhooks {
     );
     const { url } = foundBySvix(answer) ?? svixUnavailable();
     if (URL.parse(url)?.hostname !== PORTAL_DOCUMENTATION) return url;
-    return refuse(
-      'NOT_IMPLEMENTED',
-      'Your Svix server is the open-source one, which has no portal. Use the webhook-endpoints routes instead.',
-    );
+    return refuse({ code: 'PORTAL_NOT_IN_SVIX' });
   }
 
-  /** The SDK keeps nothing open. */
+  /** Nothing to stop: the SDK keeps nothing open. */
   async close(): Promise<void> {}
 
   #call<T>(merchantId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
@@ -242,8 +239,8 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   /**
-   * A call about an endpoint. Svix would find it by its uid as well, such as it has since it was moved there; but what we note of
-   * an endpoint, and its copy, go by its id, so nothing else names one.
+   * A call about an endpoint by its id. Svix would also accept a uid, which endpoints have that were moved there. But our notes
+   * and the copy are found by the id alone, so a uid counts as unknown.
    */
   async #callOf<T>(merchantId: string, endpointId: string, make: SvixCall<T>): Promise<SvixAnswer<T>> {
     if (!endpointId.startsWith('ep_')) return { ok: false, failure: { kind: 'notFound' } };

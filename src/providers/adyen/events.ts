@@ -1,116 +1,62 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkSecrets, equalInConstantTime, hmacSha256, refused } from '../../crypto/signature.ts';
-import type { DisputeFact, Fact, PaymentFact, RefundFact } from '../../payments/fact.ts';
+import {
+  type DisputeFact,
+  type MovementFact,
+  type PaymentFact,
+  type RefundFact,
+  STAGES,
+  type Stage,
+} from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { decidedAfter } from '../shared/dispute-rounds.ts';
+import { type EventReading, ignore, park, reader, tell } from '../shared/event-reading.ts';
 import { currencyCode, lenientIsoTime, minorAmount, NO_CUSTOMER } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
-import { ignore, type Outcome, park, reader, tell } from '../shared/outcome.ts';
-import type { Delivery, Interpretation, Provider, Verification } from '../shared/provider.ts';
+import type { Interpretation, Provider } from '../shared/provider.ts';
 import { walletText } from '../shared/wallet-text.ts';
+import { adyenDeliveryKey, MAX_ITEMS, verifyAdyen } from './signature.ts';
 
 /*
- * Adyen's standard webhooks. A delivery holds items, each signed by itself over eight of its fields. This adapter is for
- * accounts that capture by themselves, as Adyen's do unless told otherwise: there an authorisation is the money.
+ * Adyen's standard webhooks. A delivery holds items, each signed by itself over eight of its fields.
  *
  * | eventCode                           | fact                                                                            |
  * |-------------------------------------|---------------------------------------------------------------------------------|
- * | AUTHORISATION                       | payment succeeded, of `amount`, or failed, by `success`                         |
- * | CAPTURE, if `success`               | payment succeeded: the same payment as its AUTHORISATION, so nothing is added   |
+ * | AUTHORISATION                       | payment authorised, of `amount`, or failed, by `success`. It is the money where |
+ * |                                     | the account captures by itself, as Adyen's do unless told otherwise             |
+ * | AUTHORISATION_ADJUSTMENT            | the total that is authorised from now on, if `success`                          |
+ * | CAPTURE, CAPTURE_FAILED             | a capture, or that it failed after all. One that is refused (`success` false)   |
+ * |                                     | was a request and changes nothing                                               |
+ * | CANCELLATION, TECHNICAL_CANCEL,     | nothing more will be captured, if `success`                                     |
+ * | EXPIRE                              |                                                                                 |
  * | PENDING                             | payment pending                                                                 |
  * | REFUND, by `success`                | refund succeeded or failed. Succeeded is what Adyen sent on; the bank may still |
  * |                                     | refuse                                                                          |
- * | REFUND_FAILED, REFUNDED_REVERSED    | refund failed, by the same `pspReference` as its REFUND                         |
- * | CANCEL_OR_REFUND, if `success`      | refund succeeded if `modification.action` says refund, parked if it does not    |
- * | NOTIFICATION_OF_CHARGEBACK          | dispute open                                                                    |
- * | CHARGEBACK                          | dispute lost                                                                    |
- * | CHARGEBACK_REVERSED                 | dispute won                                                                     |
- * | SECOND_CHARGEBACK,                  | second round lost, first round withdrawn                                        |
+ * | REFUND_FAILED, REFUNDED_REVERSED    | refund failed: that of the `pspReference`, else that of the `originalReference` |
+ * | CANCEL_OR_REFUND, if `success`      | refund succeeded if `modification.action` says refund, else an end              |
+ * | ORDER_CLOSED, if not `success`      | parked: which of its payments are given back, later refunds say                 |
+ * | NOTIFICATION_OF_CHARGEBACK,         | dispute open                                                                    |
+ * | DISPUTE_OPENED_WITH_CHARGEBACK      |                                                                                 |
+ * | CHARGEBACK                          | dispute lost; later rounds take no more than this, whatever fees they name      |
+ * | CHARGEBACK_REVERSED                 | dispute won, at the stage of the chargeback                                     |
+ * | SECOND_CHARGEBACK,                  | dispute lost, at the stage of pre-arbitration                                   |
  * | PREARBITRATION_LOST                 |                                                                                 |
- * | PREARBITRATION_WON                  | both rounds won                                                                 |
- * | CAPTURE if not `success`,           | parked: the money that was credited never came, and nothing among the facts     |
- * | CAPTURE_FAILED, CANCELLATION,       | says that of a payment                                                          |
- * | TECHNICAL_CANCEL, EXPIRE            |                                                                                 |
+ * | PREARBITRATION_WON,                 | dispute won, at that stage                                                      |
+ * | PREARBITRATION_ISSUER_WITHDRAWN,    |                                                                                 |
+ * | ISSUER_RESPONSE_TIMEFRAME_EXPIRED   |                                                                                 |
+ * | SCHEME_ARBITRATION_WON, _LOST       | dispute won or lost, at the last stage                                          |
  * | REQUEST_FOR_INFORMATION and others  | ignored: no money moves                                                         |
+ *
+ * A CAPTURE or REFUND may come again under its reference after it failed, with a `reason` that says so (docs.adyen.com,
+ * capture failure reasons, "Transaction Recaptured").
  *
  * `success` and `live` are texts. `pspReference` names what happened, `originalReference` the payment it happened to;
  * for disputes it comes only with "Include the originalReference for CHARGEBACK_REVERSED events" switched on.
  *
- * Signed are pspReference, originalReference, merchantAccountCode, merchantReference, amount, eventCode and success. All
- * else could be changed by whoever gets hold of an item: `metadata.*`, `shopperReference` and the shopper's e-mail are not
- * signed and so do not say whose wallet it is. `merchantReference` does (see wallet-text.ts). Of the rest only `live` is
- * read, which can but park an item, and `modification.action`, as nothing signed tells a refund from a cancellation.
+ * Signed are pspReference, originalReference, merchantAccountCode, merchantReference, amount, eventCode and success. Anybody
+ * who gets an item could change all other fields: `metadata.*`, `shopperReference` and the shopper's e-mail are not signed, so
+ * they do not decide whose wallet it is. `merchantReference` does (see wallet-text.ts). Of the unsigned fields these are read:
+ * `live`, which can only park an item; `modification.action`, since no signed field tells a refund from a cancellation; and the
+ * date and reason: who changes them can at worst repeat what Adyen signed once.
  */
-
-/** Adyen sends one item by JSON; more are read, up to a number that bounds the work of a forged delivery. */
-const MAX_ITEMS = 50;
-
-/** What is signed. A colon parts the fields, so it is allowed in one of them only: then no field can reach into another. */
-const signedText = z
-  .string()
-  .max(500)
-  .regex(/^[^:]*$/);
-const SIGNED = z.object({
-  pspReference: signedText,
-  originalReference: signedText.nullish(),
-  merchantAccountCode: signedText,
-  merchantReference: z.string().max(500).nullish(),
-  amount: z.object({ value: z.number().nullish(), currency: signedText.nullish() }).nullish(),
-  eventCode: signedText,
-  success: signedText,
-  additionalData: z.object({ hmacSignature: z.string() }),
-});
-const SIGNED_DELIVERY = z.object({
-  live: z.string().max(10).optional(),
-  notificationItems: z
-    .array(z.object({ NotificationRequestItem: SIGNED }))
-    .min(1)
-    .max(MAX_ITEMS),
-});
-
-function textToSign(item: z.infer<typeof SIGNED>): string {
-  const { pspReference, originalReference, merchantAccountCode, merchantReference, amount, eventCode, success } = item;
-  const parts = [pspReference, originalReference, merchantAccountCode, merchantReference];
-  return [...parts, amount?.value, amount?.currency, eventCode, success].map((part) => part ?? '').join(':');
-}
-
-/** Whether a secret is a key as Adyen's Customer Area shows it. Any other would decode to a short key, or to none. */
-export function isAdyenHmacKey(secret: string): boolean {
-  return /^([0-9a-f]{2}){16,64}$/i.test(secret);
-}
-
-/** Every item must be signed; the oldest secret among them is the one told. */
-function verify({ rawBody }: Delivery, secrets: readonly string[]): Verification {
-  const json = parseJson(rawBody);
-  const delivery = SIGNED_DELIVERY.safeParse(json.ok ? json.value : null);
-  if (!delivery.success) return refused('the body has no signed notification items');
-  let secretIndex = 0;
-  for (const { NotificationRequestItem: item } of delivery.data.notificationItems) {
-    const text = textToSign(item);
-    const check = checkSecrets(secrets, (secret) => {
-      if (!isAdyenHmacKey(secret)) return false;
-      const expected = hmacSha256(Buffer.from(secret, 'hex'), '', text, 'base64');
-      return equalInConstantTime(item.additionalData.hmacSignature, expected);
-    });
-    if (!check.ok) return check;
-    secretIndex = Math.max(secretIndex, check.secretIndex);
-  }
-  return { ok: true, secretIndex };
-}
-
-/**
- * The digest of what is signed, and of `live`: a repetition may carry another date, and an item that somebody changed
- * where it is not signed is no other delivery.
- */
-function deliveryKey({ rawBody }: Delivery): string {
-  const json = parseJson(rawBody);
-  const delivery = SIGNED_DELIVERY.safeParse(json.ok ? json.value : null);
-  const digest = createHash('sha256');
-  if (!delivery.success) return digest.update(rawBody).digest('hex');
-  const items = delivery.data.notificationItems.map(({ NotificationRequestItem: item }) => textToSign(item));
-  return digest.update(JSON.stringify([delivery.data.live, ...items])).digest('hex');
-}
 
 const reference = z.string().regex(/^\w[\w-]{0,99}$/, 'wants a PSP reference');
 const success = z.enum(['true', 'false']).transform((text) => text === 'true');
@@ -121,6 +67,7 @@ const ITEM = z.object({
   amount: z.object({ value: minorAmount, currency: currencyCode }),
   success,
   eventDate: lenientIsoTime,
+  reason: z.string().max(500).nullish().catch(null),
   additionalData: z.object({ 'modification.action': z.string().optional().catch(undefined) }).nullish(),
 });
 const MODIFICATION = ITEM.extend({
@@ -131,89 +78,126 @@ const MODIFICATION = ITEM.extend({
 type Item = z.infer<typeof ITEM>;
 type Modification = z.infer<typeof MODIFICATION>;
 
-function withAmount(item: Item, outcomeOf: (amountMinor: number) => Outcome): Outcome {
+function withAmount(item: Item, readingOf: (amountMinor: number) => EventReading): EventReading {
   const amountMinor = minorFromInteger('adyen', item.amount.currency, item.amount.value);
   return typeof amountMinor === 'number'
-    ? outcomeOf(amountMinor)
+    ? readingOf(amountMinor)
     : park(amountMinor.reason, `amount: ${amountMinor.detail}`);
 }
 
-function paymentFact(item: Item, paymentId: string, state: PaymentFact['state'], amountMinor: number | null): Fact {
-  const { merchantReference: metadata, eventDate: occurredAt } = item;
+function paymentFact(item: Item, state: PaymentFact['state'], amountMinor: number | null): PaymentFact {
+  const { pspReference: paymentId, merchantReference: metadata, eventDate: occurredAt } = item;
   const { currency } = item.amount;
   return { kind: 'payment', paymentId, state, amountMinor, currency, customer: NO_CUSTOMER, metadata, occurredAt };
 }
 
-const paid = (item: Item, paymentId: string) =>
-  withAmount(item, (amountMinor) => tell(paymentFact(item, paymentId, 'succeeded', amountMinor)));
+const authorised = (item: Item) =>
+  withAmount(item, (amountMinor) => tell({ ...paymentFact(item, 'succeeded', amountMinor), isAuthorisation: true }));
 
-const refund = (item: Modification, state: RefundFact['state']) =>
+const reasonOf = ({ reason }: Item): string | null => (reason ? reason : null);
+
+const refund = (item: Modification, state: RefundFact['state'], mayNameRefund?: true) =>
   withAmount(item, (amountMinor) => {
     const { originalReference: paymentId, pspReference: refundId, merchantReference: metadata } = item;
-    const { currency } = item.amount;
-    const occurredAt = item.eventDate;
-    const customer = NO_CUSTOMER;
-    return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+    return tell({
+      kind: 'refund',
+      paymentId,
+      refundId,
+      state,
+      amountMinor,
+      currency: item.amount.currency,
+      customer: NO_CUSTOMER,
+      metadata,
+      occurredAt: item.eventDate,
+      reason: reasonOf(item),
+      ...(mayNameRefund ? { mayNameRefund } : {}),
+    });
   });
 
-/** All that happens in a dispute has one pspReference. */
-const dispute = (state: DisputeFact['state'], round: 'first' | 'second') =>
+const movement =
+  (kind: MovementFact['movement'], state: MovementFact['state']) =>
+  (item: Modification): EventReading =>
+    withAmount(item, (amountMinor) =>
+      tell({
+        kind: 'movement',
+        movement: kind,
+        paymentId: item.originalReference,
+        movementId: item.pspReference,
+        state,
+        amountMinor,
+        currency: item.amount.currency,
+        occurredAt: item.eventDate,
+        reason: reasonOf(item),
+      }),
+    );
+
+const REFUSED = ignore('the request was refused');
+const ifDone = (readingOf: (item: Modification) => EventReading) =>
+  reader(MODIFICATION, (item) => (item.success ? readingOf(item) : REFUSED));
+const ended = movement('end', 'succeeded');
+
+/** All items of a dispute have the same pspReference, which is its id. */
+const dispute = (state: DisputeFact['state'], stage: Stage, isCap?: true) =>
   reader(MODIFICATION, (item) =>
     withAmount(item, (amountMinor) => {
       if (!item.success) return park('malformed', 'success: is false for a dispute, which is not documented');
-      const { originalReference: paymentId, pspReference } = item;
+      const { originalReference: paymentId, pspReference: disputeId, eventDate: occurredAt } = item;
       const { currency } = item.amount;
-      const [earlierIds, disputeId] =
-        round === 'first' ? [[], pspReference] : [[pspReference], `${pspReference}_second`];
-      const fact: DisputeFact = {
-        kind: 'dispute',
-        paymentId,
-        disputeId,
-        state,
-        amountMinor,
-        currency,
-        occurredAt: item.eventDate,
-      };
-      return tell(...decidedAfter(earlierIds, fact));
+      const cap = isCap ? { isCap } : {};
+      return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, stage, ...cap });
     }),
   );
 
-const UNDONE = park(
-  'manual_correction',
-  'what was authorised is not captured: if the wallet was credited, take it back by hand',
-);
-const undone = reader(MODIFICATION, () => UNDONE);
-const undoneIfDone = reader(MODIFICATION, (item) => (item.success ? UNDONE : ignore('the request was refused')));
+const ORDER = z.object({ success, additionalData: z.record(z.string(), z.unknown()).nullish() });
 
-const READERS: ReadonlyMap<string, (item: unknown) => Outcome> = new Map([
+/** An order of several payments. Its list of payments is not signed, so it moves no money; it is parked for a person to read. */
+const readOrder = reader(ORDER, ({ success: isCompleted, additionalData }) => {
+  if (isCompleted) return ignore('an order that was paid, by payments of their own');
+  const named = Object.entries(additionalData ?? {})
+    .filter(
+      ([name, value]) =>
+        /^order-\d+-pspReference$/.test(name) && typeof value === 'string' && /^\w{1,100}$/.test(value),
+    )
+    .map(([, value]) => String(value));
+  const list = named.length === 0 ? 'it names none' : named.join(', ').slice(0, 300);
+  return park('order_not_completed', `its payments, of which those that were paid are given back by refunds: ${list}`);
+});
+
+const { chargeback, preArbitration, arbitration } = STAGES;
+
+const READERS: ReadonlyMap<string, (item: unknown) => EventReading> = new Map([
   [
     'AUTHORISATION',
-    reader(ITEM, (item) =>
-      item.success ? paid(item, item.pspReference) : tell(paymentFact(item, item.pspReference, 'failed', null)),
-    ),
+    reader(ITEM, (item) => (item.success ? authorised(item) : tell(paymentFact(item, 'failed', null)))),
   ],
-  ['PENDING', reader(ITEM, (item) => tell(paymentFact(item, item.pspReference, 'pending', null)))],
-  ['CAPTURE', reader(MODIFICATION, (item) => (item.success ? paid(item, item.originalReference) : UNDONE))],
-  ['CAPTURE_FAILED', undone],
-  ['EXPIRE', undoneIfDone],
-  ['CANCELLATION', undoneIfDone],
-  ['TECHNICAL_CANCEL', undoneIfDone],
+  ['PENDING', reader(ITEM, (item) => tell(paymentFact(item, 'pending', null)))],
+  ['AUTHORISATION_ADJUSTMENT', ifDone(movement('adjustment', 'succeeded'))],
+  ['CAPTURE', ifDone(movement('capture', 'succeeded'))],
+  ['CAPTURE_FAILED', ifDone(movement('capture', 'failed'))],
+  ['EXPIRE', ifDone(ended)],
+  ['CANCELLATION', ifDone(ended)],
+  ['TECHNICAL_CANCEL', ifDone(ended)],
   ['REFUND', reader(MODIFICATION, (item) => refund(item, item.success ? 'succeeded' : 'failed'))],
-  ['REFUND_FAILED', reader(MODIFICATION, (item) => refund(item, 'failed'))],
-  ['REFUNDED_REVERSED', reader(MODIFICATION, (item) => refund(item, 'failed'))],
+  ['REFUND_FAILED', reader(MODIFICATION, (item) => refund(item, 'failed', true))],
+  ['REFUNDED_REVERSED', reader(MODIFICATION, (item) => refund(item, 'failed', true))],
   [
     'CANCEL_OR_REFUND',
-    reader(MODIFICATION, (item) => {
-      if (!item.success) return ignore('the request was refused');
-      return item.additionalData?.['modification.action'] === 'refund' ? refund(item, 'succeeded') : UNDONE;
-    }),
+    ifDone((item) =>
+      item.additionalData?.['modification.action'] === 'refund' ? refund(item, 'succeeded') : ended(item),
+    ),
   ],
-  ['NOTIFICATION_OF_CHARGEBACK', dispute('open', 'first')],
-  ['CHARGEBACK', dispute('lost', 'first')],
-  ['CHARGEBACK_REVERSED', dispute('won', 'first')],
-  ['SECOND_CHARGEBACK', dispute('lost', 'second')],
-  ['PREARBITRATION_LOST', dispute('lost', 'second')],
-  ['PREARBITRATION_WON', dispute('won', 'second')],
+  ['ORDER_CLOSED', readOrder],
+  ['NOTIFICATION_OF_CHARGEBACK', dispute('open', chargeback)],
+  ['DISPUTE_OPENED_WITH_CHARGEBACK', dispute('open', chargeback)],
+  ['CHARGEBACK', dispute('lost', chargeback, true)],
+  ['CHARGEBACK_REVERSED', dispute('won', chargeback)],
+  ['SECOND_CHARGEBACK', dispute('lost', preArbitration)],
+  ['PREARBITRATION_LOST', dispute('lost', preArbitration)],
+  ['PREARBITRATION_WON', dispute('won', preArbitration)],
+  ['PREARBITRATION_ISSUER_WITHDRAWN', dispute('won', preArbitration)],
+  ['ISSUER_RESPONSE_TIMEFRAME_EXPIRED', dispute('won', preArbitration)],
+  ['SCHEME_ARBITRATION_LOST', dispute('lost', arbitration)],
+  ['SCHEME_ARBITRATION_WON', dispute('won', arbitration)],
 ]);
 
 const ENVELOPE = z.object({
@@ -224,8 +208,8 @@ const ENVELOPE = z.object({
     .max(MAX_ITEMS),
 });
 
-/** What all items say together. One that cannot be applied holds the others back, as the items of a delivery belong together. */
-function together(outcomes: readonly Outcome[]): Outcome {
+/** The reading of all items together. The items of a delivery belong together, so one that cannot be applied parks all. */
+function together(outcomes: readonly EventReading[]): EventReading {
   const parked = outcomes.find((outcome) => outcome.kind === 'parked');
   if (parked !== undefined) return parked;
   const facts = outcomes.flatMap((outcome) => (outcome.kind === 'facts' ? outcome.facts : []));
@@ -249,4 +233,11 @@ function interpret(rawBody: Buffer): Interpretation {
   return { eventType, ...together(outcomes), livemode };
 }
 
-export const adyen: Provider = { name: 'adyen', verify, deliveryKey, interpret };
+export const adyen: Provider = {
+  name: 'adyen',
+  // The signatures are in the body.
+  headersProblem: () => null,
+  verify: verifyAdyen,
+  deliveryKey: adyenDeliveryKey,
+  interpret,
+};

@@ -1,13 +1,30 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkSecrets, equalInConstantTime, hmacSha256, refused, singleHeader } from '../../crypto/signature.ts';
-import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import {
+  type DisputeFact,
+  type PaymentFact,
+  type ProviderCustomer,
+  type RefundFact,
+  STAGES,
+} from '../../payments/fact.ts';
 import { type AmountProblem, minorFromDecimal } from '../shared/currency.ts';
-import { decidedAfter } from '../shared/dispute-rounds.ts';
-import { currencyCode, lenientEmail, lenientIsoTime, lenientName, NO_CUSTOMER, optionalId } from '../shared/fields.ts';
+import { type EventReading, ignore, interpretJson, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import {
+  besides,
+  currencyCode,
+  lenientEmail,
+  lenientId,
+  lenientIsoTime,
+  lenientName,
+  NO_CUSTOMER,
+  optionalId,
+  trustedBy,
+} from '../shared/fields.ts';
+import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, type Outcome, park, type Reader, reader, tell } from '../shared/outcome.ts';
-import type { Delivery, Provider, Verification } from '../shared/provider.ts';
+import type { Provider } from '../shared/provider.ts';
+import { exactNumbers } from './exact-numbers.ts';
+import { cashfreeHeadersProblem, verifyCashfree } from './signature.ts';
 
 /*
  * Cashfree signs the time and the body, with the API's own secret, and writes rupees as JSON numbers.
@@ -21,6 +38,9 @@ import type { Delivery, Provider, Verification } from '../shared/provider.ts';
  * | DISPUTE_CREATED, _UPDATED, _CLOSED,  | dispute, by the end of `dispute_status`: MERCHANT_WON → won; MERCHANT_LOST and |
  * | by `dispute_type`                    | MERCHANT_ACCEPTED → lost; INSUFFICIENT_EVIDENCE → lost once closed; else open  |
  * |   RETRIEVAL                          | ignored: a bank's question, which takes no money                               |
+ * | SUBSCRIPTION_PAYMENT_SUCCESS,        | payment of `payment_amount` for a CHARGE; of nothing for an AUTH, by which a   |
+ * | SUBSCRIPTION_PAYMENT_FAILED          | mandate is tried. `subscription_tags` are the metadata, and name the customer  |
+ * | SUBSCRIPTION_REFUND_STATUS           | refund, by `refund_status`                                                     |
  * | PAYMENT_USER_DROPPED_WEBHOOK, others | ignored                                                                        |
  *
  * Fields lie in `data`: `order` (its `order_tags` are the metadata), `payment`, `customer_details`; `refund`, or
@@ -29,49 +49,13 @@ import type { Delivery, Provider, Verification } from '../shared/provider.ts';
  *
  * An automatic refund may be of a payment that Cashfree never reported as a success. Its fact waits for that payment
  * like any other, and is parked if it never comes; to ignore it would leave the credit of one that was reported.
+ *
+ * `subscription_tags` are written with the API secret when the subscription is made (cashfree.com/docs, Create Subscription), so
+ * no payer can have named the customer there. A payment of an order that names nobody may be a subscription's, whose own event
+ * is still to come. `cf_subscription_id` is the series: each charge carries the same tags.
  */
 
-/**
- * Retries are planned by the merchant, the last of ten some hours after the first, and whether each is signed anew is not
- * documented. A body posted again within the window is the same delivery, so a wide one costs nothing.
- */
-const OLDEST_MS = 2 * 24 * 3_600_000;
-const FUTURE_MS = 300_000;
-
-function verify({ rawBody, headers }: Delivery, secrets: readonly string[], now: Date): Verification {
-  const signature = singleHeader(headers, 'x-webhook-signature');
-  const timestamp = singleHeader(headers, 'x-webhook-timestamp');
-  if (signature === null) return refused('the x-webhook-signature header is missing or repeated');
-  if (timestamp === null) return refused('the x-webhook-timestamp header is missing or repeated');
-  // Nothing stands between time and body under the signature; the fixed length keeps digits from moving over.
-  if (!/^\d{13}$/.test(timestamp)) return refused('the x-webhook-timestamp header is malformed');
-  const ageMs = now.getTime() - Number(timestamp);
-  if (ageMs > OLDEST_MS) return refused('the timestamp is too old');
-  if (ageMs < -FUTURE_MS) return refused('the timestamp is in the future');
-  return checkSecrets(secrets, (secret) =>
-    equalInConstantTime(signature, hmacSha256(secret, timestamp, rawBody, 'base64')),
-  );
-}
-
-/** The names under which a number is money, an id or the merchant's: those must be read as they were written. */
-const EXACT = /_id$|_amount$|^wallet_/;
-
-/** Keeps numbers as text, so that 170.10 is not a float and an id past 2^53 is not rounded. */
-function exactNumbers(key: string, value: unknown, context?: { readonly source?: string }): unknown {
-  return typeof value === 'number' && EXACT.test(key) ? plainDecimal(context?.source ?? '') : value;
-}
-
-/** `1.0E7`, as some writers put ten million, without its exponent; anything else as it is. */
-function plainDecimal(source: string): string {
-  const match = /^(\d{1,16})(?:\.(\d{1,16}))?[eE]\+?(\d{1,2})$/.exec(source);
-  if (match === null) return source;
-  const shift = Number(match[3]);
-  const fraction = (match[2] ?? '').padEnd(shift, '0');
-  const rest = fraction.slice(shift).replace(/0+$/, '');
-  return `${match[1]}${fraction.slice(0, shift)}${rest === '' ? '' : `.${rest}`}`;
-}
-
-/** A number or a text of the JSON alike, by now. */
+/** An id. Numbers of the JSON are texts here already. */
 const exactId = z.string('wants an id').regex(/^\w[\w-]{0,99}$/, 'wants an id of letters and digits');
 const decimal = z.string('wants a decimal number');
 
@@ -107,10 +91,11 @@ const readSuccess = reader(PAYMENT, (payment) => {
   const { payment_amount, payment_currency } = payment.data.payment;
   const amountMinor = minorFromDecimal('cashfree', payment_currency, payment_amount ?? '');
   if (typeof amountMinor !== 'number') return parkAmount('data.payment.payment_amount', amountMinor);
-  return tell(paymentFact(payment, 'succeeded', amountMinor));
+  const mayBeNamed = payment.data.order ? { mayBeNamed: true as const } : {};
+  return tell({ ...paymentFact(payment, 'succeeded', amountMinor), ...mayBeNamed });
 });
 
-function parkAmount(path: string, { reason, detail }: AmountProblem): Outcome {
+function parkAmount(path: string, { reason, detail }: AmountProblem): EventReading {
   return park(reason, `${path}: ${detail}`);
 }
 
@@ -130,7 +115,7 @@ const REFUND = z.object({
   refund_status: z.enum(['SUCCESS', 'PENDING', 'ONHOLD', 'CANCELLED', 'FAILED']),
 });
 
-function refundOutcome(path: string, refund: z.infer<typeof REFUND>, occurredAt: Date | null): Outcome {
+function refundReading(path: string, refund: z.infer<typeof REFUND>, occurredAt: Date | null): EventReading {
   const { cf_payment_id: paymentId, cf_refund_id: refundId, refund_currency: currency } = refund;
   const amountMinor = minorFromDecimal('cashfree', currency, refund.refund_amount);
   if (typeof amountMinor !== 'number') return parkAmount(`${path}.refund_amount`, amountMinor);
@@ -140,19 +125,24 @@ function refundOutcome(path: string, refund: z.infer<typeof REFUND>, occurredAt:
 }
 
 const readRefund = reader(event({ refund: REFUND }), ({ event_time, data }) =>
-  refundOutcome('data.refund', data.refund, event_time),
+  refundReading('data.refund', data.refund, event_time),
 );
 const readAutoRefund = reader(event({ auto_refund: REFUND }), ({ event_time, data }) =>
-  refundOutcome('data.auto_refund', data.auto_refund, event_time),
+  refundReading('data.auto_refund', data.auto_refund, event_time),
 );
 
-/** The rounds that a dispute can go through under one id, in order. */
-const ROUNDS = ['DISPUTE', 'CHARGEBACK', 'PRE_ARBITRATION', 'ARBITRATION'] as const;
+/** The rounds that a dispute can go through under one id. */
+const STAGE_OF = {
+  DISPUTE: STAGES.inquiry,
+  CHARGEBACK: STAGES.chargeback,
+  PRE_ARBITRATION: STAGES.preArbitration,
+  ARBITRATION: STAGES.arbitration,
+} as const;
 
 const DISPUTE = event({
   dispute: z.object({
     dispute_id: exactId,
-    dispute_type: z.enum([...ROUNDS, 'RETRIEVAL']),
+    dispute_type: z.enum(['DISPUTE', 'CHARGEBACK', 'PRE_ARBITRATION', 'ARBITRATION', 'RETRIEVAL']),
     dispute_status: z.string().max(100),
     dispute_amount: decimal,
     dispute_amount_currency: currencyCode.nullish(),
@@ -160,7 +150,7 @@ const DISPUTE = event({
   order_details: z.object({ cf_payment_id: exactId, payment_currency: currencyCode.nullish() }),
 });
 
-/** Evidence that does not suffice may be replaced until the dispute is closed. */
+/** The state of a dispute by its status. Insufficient evidence may be replaced until the dispute is closed. */
 function disputeState(status: string, isClosed: boolean): DisputeFact['state'] | null {
   if (/_MERCHANT_WON$/.test(status)) return 'won';
   if (/_MERCHANT_(LOST|ACCEPTED)$/.test(status)) return 'lost';
@@ -178,20 +168,88 @@ const readDispute = (isClosed: boolean) =>
     if (currency === null) return park('malformed', 'data.dispute.dispute_amount_currency: is missing');
     const amountMinor = minorFromDecimal('cashfree', currency, dispute.dispute_amount);
     if (typeof amountMinor !== 'number') return parkAmount('data.dispute.dispute_amount', amountMinor);
-    const idOf = (round: string) => `${dispute_id}_${round.toLowerCase()}`;
-    const earlierIds = ROUNDS.slice(0, ROUNDS.indexOf(dispute_type)).map(idOf);
-    const disputeId = idOf(dispute_type);
     const paymentId = order_details.cf_payment_id;
-    return tell(
-      ...decidedAfter(earlierIds, { kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt }),
-    );
+    const stage = STAGE_OF[dispute_type];
+    return tell({
+      kind: 'dispute',
+      paymentId,
+      disputeId: dispute_id,
+      state,
+      amountMinor,
+      currency,
+      occurredAt,
+      stage,
+    });
   });
+
+/** What a customer pays for a subscription, and when its mandate is authorised. */
+const SUBSCRIPTION_PAYMENT = z.object({
+  event_time: lenientIsoTime,
+  data: z.object({
+    cf_payment_id: exactId,
+    payment_type: z.string().max(100),
+    payment_amount: decimal,
+    payment_currency: currencyCode.nullish(),
+    cf_subscription_id: lenientId,
+    subscription_details: z.object({ cf_subscription_id: lenientId, subscription_tags: walletMetadata }).nullish(),
+    authorization_details: z.object({ authorization_amount_refund: z.boolean().nullish() }).nullish(),
+    customer_details: CUSTOMER,
+  }),
+});
+
+/** Subscriptions are charged in rupees (cashfree.com/docs, subscription webhooks). */
+const SUBSCRIPTION_CURRENCY = 'INR';
+
+function subscriptionReading(
+  { event_time: occurredAt, data }: z.infer<typeof SUBSCRIPTION_PAYMENT>,
+  state: PaymentFact['state'],
+): EventReading {
+  const currency = data.payment_currency ?? SUBSCRIPTION_CURRENCY;
+  const amountMinor = minorFromDecimal('cashfree', currency, data.payment_amount);
+  if (typeof amountMinor !== 'number') return parkAmount('data.payment_amount', amountMinor);
+  const paymentId = data.cf_payment_id;
+  const metadata = data.subscription_details?.subscription_tags ?? {};
+  const series = besides({
+    seriesId: data.cf_subscription_id ?? data.subscription_details?.cf_subscription_id ?? null,
+  });
+  const who = { customer: data.customer_details, metadata, ...series };
+  const shared = { kind: 'payment', paymentId, currency, ...who, occurredAt } as const;
+  if (data.payment_type === 'CHARGE')
+    return state === 'succeeded'
+      ? tell({ ...shared, state, amountMinor, ...trustedBy('subscription', metadata) })
+      : tell({ ...shared, state, amountMinor: null });
+  if (data.payment_type !== 'AUTH') return park('malformed', 'data.payment_type: is not a documented one');
+  if (data.authorization_details?.authorization_amount_refund === false) {
+    return park('manual_correction', 'the sum that authorises a mandate is kept: decide by hand what it was paid for');
+  }
+  // The small sum that tests a mandate is given back and buys nothing.
+  return tell({ ...shared, state, amountMinor: state === 'succeeded' ? 0 : null });
+}
+
+const readSubscriptionPayment = (state: PaymentFact['state']) =>
+  reader(SUBSCRIPTION_PAYMENT, (payment) => subscriptionReading(payment, state));
+
+const SUBSCRIPTION_REFUND = event({
+  cf_refund_id: exactId,
+  cf_payment_id: exactId,
+  refund_amount: decimal,
+  refund_currency: currencyCode.nullish(),
+  refund_status: z.enum(['SUCCESS', 'PENDING', 'ONHOLD', 'CANCELLED', 'FAILED']),
+});
+
+const readSubscriptionRefund = reader(SUBSCRIPTION_REFUND, ({ event_time, data }) => {
+  const refund_currency = data.refund_currency ?? SUBSCRIPTION_CURRENCY;
+  return refundReading('data', { ...data, refund_currency }, event_time);
+});
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
   ['PAYMENT_SUCCESS_WEBHOOK', readSuccess],
   ['PAYMENT_FAILED_WEBHOOK', reader(PAYMENT, (payment) => tell(paymentFact(payment, 'failed', null)))],
   ['REFUND_STATUS_WEBHOOK', readRefund],
   ['AUTO_REFUND_STATUS_WEBHOOK', readAutoRefund],
+  ['SUBSCRIPTION_PAYMENT_SUCCESS', readSubscriptionPayment('succeeded')],
+  ['SUBSCRIPTION_PAYMENT_FAILED', readSubscriptionPayment('failed')],
+  ['SUBSCRIPTION_REFUND_STATUS', readSubscriptionRefund],
   ['DISPUTE_CREATED', readDispute(false)],
   ['DISPUTE_UPDATED', readDispute(false)],
   ['DISPUTE_CLOSED', readDispute(true)],
@@ -199,19 +257,15 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 
 export const cashfree: Provider = {
   name: 'cashfree',
-  verify,
-  /** The body's own digest. The `x-idempotency-key` header is not signed and is not always sent. */
+  headersProblem: cashfreeHeadersProblem,
+  verify: verifyCashfree,
+  /** The digest of the body. The `x-idempotency-key` header is not signed and not always sent. */
   deliveryKey({ rawBody }) {
     return createHash('sha256').update(rawBody).digest('hex');
   },
   interpret: (rawBody) =>
-    interpretBody(
-      rawBody,
-      'type',
-      (eventType, body) => {
-        const read = READERS.get(eventType);
-        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-      },
-      exactNumbers,
-    ),
+    interpretJson(parseJson(rawBody, exactNumbers), 'type', (eventType, body) => {
+      const read = READERS.get(eventType);
+      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+    }),
 };

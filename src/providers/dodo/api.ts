@@ -9,7 +9,7 @@ import {
   ProviderApiError,
   type Window,
 } from '../shared/api.ts';
-import { failureOf, fetchObjects, isPathId, parseAnswer, readJson, unreachable } from '../shared/json-client.ts';
+import { errorOfStatus, fetchObjects, isPathId, parseAnswer, readJson, unreachable } from '../shared/json-client.ts';
 import { apiTime, bodyOf, isWithin, keyParts } from '../shared/listing.ts';
 import { type Once, PageMemo, pageKey } from '../shared/page-memo.ts';
 
@@ -31,17 +31,17 @@ import { type Once, PageMemo, pageKey } from '../shared/page-memo.ts';
 const NAME = 'dodo';
 /** The most that Dodo lists at once. */
 const PAGE_SIZE = 100;
-/** Dodo documents none: what a header can carry. */
+/** Dodo documents no form of its keys, so this is what a header can carry. */
 const KEY_FORM = /^[\x21-\x7e]+$/;
 
-/** An object of any kind, and what is to be known of it here. */
+/** An object of any kind, and what the client needs to know of it. */
 interface Found {
   readonly kind: ListedKind;
   readonly objectId: string;
   readonly state: string;
-  /** The event that would have told of it, or null if it is one of no interest. */
+  /** The event that would have told of it, or null if no event tells of this state. */
   readonly eventType: string | null;
-  /** Whether the adapter finds all it reads; else the object is to be retrieved. */
+  /** Whether it has everything that the adapter reads; else the object must be retrieved. */
   readonly isWhole: boolean;
   readonly object: Readonly<Record<string, unknown>> & { readonly created_at: string };
 }
@@ -122,7 +122,7 @@ function pageNumberOf(cursor: string | null): number {
   throw new ProviderApiError('refused', `${NAME} has no page of such a number`);
 }
 
-/** What the SDK's calls take besides what is asked for. */
+/** The options of the SDK's calls. */
 interface CallOptions {
   readonly signal: AbortSignal;
 }
@@ -132,21 +132,21 @@ type Call = (options: CallOptions) => { asResponse(): Promise<Response> };
 function openClient({ apiKey, mode, baseUrl }: ProviderAccount, timeoutMs: number): DodoPayments {
   return new DodoPayments({
     bearerToken: apiKey.reveal(),
-    // Given both, so that the SDK looks for neither in the environment.
+    // Both are given, so that the SDK does not look for them in the environment.
     ...(baseUrl === undefined ? { environment: `${mode}_mode`, baseURL: null } : { baseURL: baseUrl }),
     webhookKey: null,
     maxRetries: 0,
     timeout: timeoutMs,
-    // It would log whole answers, did the environment ask for that.
+    // Otherwise a variable of the environment could make the SDK log whole answers.
     logLevel: 'off',
-    // The SDK's own would take an error's body of any size.
+    // The SDK's own `fetch` would read an error's body of any size.
     fetch: fetchObjects(NAME),
   });
 }
 
 /** By Dodo's SDK. Lists the payments, refunds and disputes of one business. */
 export const connectDodo: ConnectProviderApi = (account) => {
-  keyParts(NAME, account.apiKey, KEY_FORM);
+  keyParts(account.apiKey, { provider: NAME, form: KEY_FORM });
   const timeoutMs = account.timeoutMs ?? API_TIMEOUT_MS;
   const client = openClient(account, timeoutMs);
   const lists = {
@@ -182,7 +182,7 @@ export const connectDodo: ConnectProviderApi = (account) => {
     kinds: ['payment', 'refund', 'dispute'],
     async list(kind: ListedKind, window: Window, cursor: string | null) {
       const pageNumber = pageNumberOf(cursor);
-      // Both bounds are inclusive, so that `until` itself is left out below.
+      // Dodo includes both ends, so objects of the time `until` are left out below.
       const bounds = { created_at_gte: window.since.toISOString(), created_at_lte: window.until.toISOString() };
       const query = { ...bounds, page_number: pageNumber, page_size: PAGE_SIZE };
       const list = async (): Promise<readonly Found[]> => {
@@ -190,9 +190,9 @@ export const connectDodo: ConnectProviderApi = (account) => {
         return parseAnswer(NAME, PAGES[kind], answer).items;
       };
       return memo.read(pageKey(kind, window, cursor), list, async (items, once) => {
-        const told = items.filter((item) => item.eventType !== null && isWithin(item.object.created_at, window));
-        const listed = await complete(told, once);
-        // As in the SDK's own paging, only an empty page is known to be past the last.
+        const wanted = items.filter((item) => item.eventType !== null && isWithin(item.object.created_at, window));
+        const listed = await complete(wanted, once);
+        // As in the SDK's own paging, only an empty page shows that the list has ended.
         return { listed, next: items.length === 0 ? null : String(pageNumber + 1) };
       });
     },
@@ -204,8 +204,8 @@ export const connectDodo: ConnectProviderApi = (account) => {
 };
 
 /**
- * The JSON of an answer, or null for a 404. The SDK's errors quote answers, so none is passed on; and it takes text for
- * an empty list and waits for ever for the end of an answer, so it is asked for no more than the response.
+ * The JSON of an answer, or null for a 404. The SDK's errors quote answers, so they are not passed on. The SDK also takes a text
+ * for an empty list and has no time limit for reading an answer, so only the response is taken from it and read here.
  */
 async function asked(timeoutMs: number, call: Call): Promise<unknown> {
   const signal = AbortSignal.timeout(timeoutMs);
@@ -218,7 +218,7 @@ async function asked(timeoutMs: number, call: Call): Promise<unknown> {
     if (error instanceof Error && error.cause instanceof ProviderApiError) throw error.cause;
     if (!(error instanceof DodoPayments.APIError) || error.status === undefined) throw unreachable(NAME, error);
     if (error.status === 404) return null;
-    throw failureOf(NAME, error.status, error.headers?.get('retry-after') ?? null);
+    throw errorOfStatus(NAME, error.status, error.headers?.get('retry-after') ?? null);
   }
   return readJson(NAME, response);
 }

@@ -1,12 +1,21 @@
 import { z } from 'zod';
 import { singleHeader } from '../../crypto/signature.ts';
-import { verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
+import { signedHeadersProblem, verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
 import { invariant } from '../../errors.ts';
-import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
-import { minorFromInteger } from '../shared/currency.ts';
 import {
+  type DisputeFact,
+  type PaymentFact,
+  type ProviderCustomer,
+  type RefundFact,
+  STAGES,
+} from '../../payments/fact.ts';
+import { minorFromInteger } from '../shared/currency.ts';
+import { ignore, interpretBody, park, type Reader, reader, tell, withAmount } from '../shared/event-reading.ts';
+import {
+  besides,
   currencyCode,
   lenientEmail,
+  lenientId,
   lenientIsoTime,
   lenientName,
   minorAmount,
@@ -15,7 +24,6 @@ import {
   providerId,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, park, type Reader, reader, tell, withAmount } from '../shared/outcome.ts';
 import type { Provider } from '../shared/provider.ts';
 
 /*
@@ -30,12 +38,14 @@ import type { Provider } from '../shared/provider.ts';
  * | refund.succeeded, .failed             | refund, by `status` (review → pending), else by the event. A null `amount`   |
  * |                                       | is all that is left if not `is_partial`, and parked if it is                 |
  * | dispute.opened, .challenged           | dispute open                                                                 |
- * | dispute.lost, .accepted, .expired     | dispute lost                                                                 |
+ * | dispute.lost, .accepted, .expired     | dispute lost; where `is_resolved_by_rdr`, it informs of a refund with an      |
+ * |                                       | event of its own, and counts only if that is not told                        |
  * | dispute.won, .cancelled               | dispute won                                                                  |
  * | subscription.*, credit.*, dunning.* … | ignored: a renewal's money comes as its own payment.succeeded                |
  *
  * All fields lie in `data`: `payment_id`, `refund_id`, `dispute_id`, `currency`, `customer`, `metadata` (a refund's is its
- * own). A disputed amount is a text of minor units. A dispute's customer is not read: it is its payment's.
+ * own). A disputed amount is a text of minor units. A dispute's customer is not read: it is its payment's. Its
+ * `dispute_stage` orders the rounds that it has under one id (docs.dodopayments.com, webhooks, dispute).
  */
 
 const CUSTOMER = z
@@ -53,6 +63,8 @@ const PAYMENT_FIELDS = {
   currency: currencyCode,
   customer: CUSTOMER,
   metadata: walletMetadata,
+  subscription_id: lenientId,
+  created_at: lenientIsoTime,
 };
 
 const PAYMENT = event(PAYMENT_FIELDS);
@@ -70,11 +82,22 @@ function paymentFact(
   amountMinor: number | null,
 ): PaymentFact {
   const { payment_id: paymentId, currency, customer, metadata } = data;
-  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt: timestamp };
+  const extra = besides({ seriesId: data.subscription_id, triedAt: data.created_at });
+  return {
+    kind: 'payment',
+    paymentId,
+    state,
+    amountMinor,
+    currency,
+    customer,
+    metadata,
+    occurredAt: timestamp,
+    ...extra,
+  };
 }
 
 const readPaid = reader(PAID, (paid) => {
-  // `total_amount` is what was asked for; how much of it was captured, the event does not say.
+  // `total_amount` is what was asked for; the event does not tell how much of it was captured.
   if (paid.data.status?.startsWith('partially_captured'))
     return park('unknown_amount', 'data.status: partially captured');
   const { currency, total_amount, is_update_payment_method } = paid.data;
@@ -107,7 +130,7 @@ const readRefund = (byEvent: 'succeeded' | 'failed') =>
   reader(REFUND, ({ timestamp: occurredAt, data }) => {
     const state = data.status ? REFUND_STATES[data.status] : byEvent;
     const amount = data.amount ?? null;
-    // Refunds that are pending or failed move nothing, so theirs need not be known.
+    // A refund that is pending or failed moves nothing, so its amount may be unknown.
     if (state === 'succeeded' && amount === null && data.is_partial !== false) {
       return park('unknown_amount', 'data.amount: is null, and the refund is not said to be of the whole payment');
     }
@@ -115,14 +138,14 @@ const readRefund = (byEvent: 'succeeded' | 'failed') =>
     const currency = data.currency ?? null;
     const tellOf = (amountMinor: number | null) =>
       tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
-    // One that names no currency is in its payment's, and Dodo counts every currency as we do.
+    // A refund without a currency has the currency of its payment. Dodo's minor units are ours in every currency.
     if (amount === null || currency === null) return tellOf(amount);
     return withAmount('data.amount', minorFromInteger('dodo', currency, amount), tellOf);
   });
 
 /**
- * Digits in a text, as documented; the plain number is let through too, being the same thing. A fraction would mean
- * major units, and to convert it would be to guess.
+ * Digits in a text, as documented; a plain number is accepted too, since it means the same. A fraction would mean major units,
+ * and is refused instead of guessed.
  */
 const DISPUTED_AMOUNT = z.union(
   [z.string().regex(/^\d{1,16}$/), minorAmount],
@@ -134,13 +157,34 @@ const DISPUTE = event({
   dispute_id: providerId,
   amount: DISPUTED_AMOUNT,
   currency: currencyCode,
+  dispute_stage: z.enum(['pre_dispute', 'dispute', 'pre_arbitration']).nullish().catch(null),
+  is_resolved_by_rdr: z.boolean().nullish().catch(null),
+  created_at: lenientIsoTime,
 });
+
+const STAGE_OF = {
+  pre_dispute: STAGES.inquiry,
+  dispute: STAGES.chargeback,
+  pre_arbitration: STAGES.preArbitration,
+} as const;
 
 const readDispute = (state: DisputeFact['state']) =>
   reader(DISPUTE, ({ timestamp, data }) => {
     const { payment_id: paymentId, dispute_id: disputeId, amount, currency } = data;
+    const stage = data.dispute_stage ? STAGE_OF[data.dispute_stage] : STAGES.none;
+    const role = data.is_resolved_by_rdr ? ({ role: 'informs', openedAt: data.created_at } as const) : {};
     return withAmount('data.amount', minorFromInteger('dodo', currency, amount), (amountMinor) =>
-      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt: timestamp }),
+      tell({
+        kind: 'dispute',
+        paymentId,
+        disputeId,
+        state,
+        amountMinor,
+        currency,
+        occurredAt: timestamp,
+        stage,
+        ...role,
+      }),
     );
   });
 
@@ -162,7 +206,8 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 
 export const dodo: Provider = {
   name: 'dodo',
-  verify: ({ headers, rawBody }, secrets, now) => verifyStandardWebhook(headers, rawBody, secrets, now),
+  headersProblem: signedHeadersProblem,
+  verify: verifyStandardWebhook,
   /** The `webhook-id`: the same over all retries of an event, and covered by the signature. */
   deliveryKey({ headers }) {
     const messageId = singleHeader(headers, 'webhook-id');

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { invariant } from '../../errors.ts';
 import type { ConnectProviderApi, Listed, Page, Window } from '../shared/api.ts';
 import { JsonClient } from '../shared/json-client.ts';
-import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from '../shared/listing.ts';
+import { apiTime, bodyOf, isBefore, isWithin, keyParts, requireList } from '../shared/listing.ts';
 
 /*
  * | kind    | route                         | listed                                    | event                         |
@@ -13,8 +13,8 @@ import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from '../shared
  * | refund  | the same two                  | those of which anything was refunded, but | order_refunded,               |
  * |         |                               | for the first of a subscription           | subscription_payment_refunded |
  *
- * What the merchant put on a checkout (`custom_data`) is in the events alone: Lemon Squeezy's API shows it nowhere. So the
- * bodies made here have none, and whose payment it is, only the link of its Lemon Squeezy customer can say.
+ * Only the events have what the merchant put on a checkout (`custom_data`); Lemon Squeezy's API does not show it. So the bodies
+ * made here have none, and only the link of its Lemon Squeezy customer can tell whose a payment is.
  *
  * The API lists by creation, from the newest, and cannot be asked for times. A refund is no object of its own, but a sum
  * on its order or invoice: to find those of a window, the orders of some months before it are read as well.
@@ -26,11 +26,11 @@ const BASE_URL = 'https://api.lemonsqueezy.com';
 /** Lemon Squeezy's maximum. */
 const PAGE_SIZE = 100;
 
-/** How long after a payment its refund is still found: longer than a card's holder may dispute it. */
+/** How many days after a payment its refund is still found: longer than the holder of a card may dispute it. */
 const REFUND_REACH_DAYS = 120;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** An API key, and, where the account has several stores, a colon and the id of the one that the source stands for. */
+/** An API key. If the account has several stores, a colon and the id of the source's store follow. */
 const KEY_FORM = /^([\w.-]{20,})(?::(\d{1,20}))?$/;
 
 const ROUTES = ['orders', 'subscription-invoices'] as const;
@@ -70,19 +70,19 @@ const ONE_RESOURCE = z.object({ data: RESOURCE });
 
 const REFUNDED_STATUSES: ReadonlySet<string> = new Set(['refunded', 'partial_refund']);
 
-/** An order tells the same money, and the same refunds of it. */
+/** The first invoice of a subscription: an order tells the same money and the same refunds. */
 function isFirstOfSubscription({ billing_reason: reason }: Resource['attributes']): boolean {
   return reason === 'initial';
 }
 
-/** An invoice that is not paid yet is told of by no event, or by one of a failed attempt that the API does not show. */
+/** Whether it counts as a payment. An invoice that is not paid has no event, or only one of a failed try, which the API does not show. */
 function isPayment({ type, attributes }: Resource): boolean {
   if (type === 'orders') return true;
   const { status } = attributes;
   return !isFirstOfSubscription(attributes) && (status === 'paid' || REFUNDED_STATUSES.has(status));
 }
 
-/** A part that was refunded may show in the sum alone, under the status `paid` (docs, "Issue a Refund"). */
+/** Whether anything was refunded. A partial refund may show only in the sum, with the status `paid` (docs, "Issue a Refund"). */
 function isRefunded({ attributes }: Resource): boolean {
   const { status, refunded, refunded_amount: amount } = attributes;
   return (
@@ -90,7 +90,7 @@ function isRefunded({ attributes }: Resource): boolean {
   );
 }
 
-const IS_TOLD = { payment: isPayment, refund: isRefunded } as const;
+const HAS_EVENT = { payment: isPayment, refund: isRefunded } as const;
 
 function listed(kind: 'payment' | 'refund', resource: Resource): Listed {
   const { type, id, attributes } = resource;
@@ -99,7 +99,7 @@ function listed(kind: 'payment' | 'refund', resource: Resource): Listed {
   return {
     kind,
     objectId: `${events.prefix}${id}`,
-    // The same refund grows with every part, and each sum is news.
+    // All refunds of a payment are one that grows, and each new sum is another state of it.
     state: kind === 'payment' ? status : `${status} ${refundedAmount ?? 'unknown'}`,
     body: bodyOf({ meta: { event_name: events[kind], test_mode }, data: resource }),
   };
@@ -120,11 +120,11 @@ function readCursor(cursor: string | null): Cursor {
 
 /** Lemon Squeezy, by its HTTP API. Its keys look the same in both modes; every object says which it is of. */
 export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE_URL, timeoutMs }) => {
-  const [key, storeId] = keyParts(NAME, apiKey, KEY_FORM);
+  const [key, storeId] = keyParts(apiKey, { provider: NAME, form: KEY_FORM });
   const headers = { authorization: `Bearer ${key}`, accept: 'application/vnd.api+json' };
   const client = new JsonClient({ provider: NAME, baseUrl, headers, timeoutMs });
 
-  /** One page, and where the next begins: that of the other route once this one reaches back beyond `oldest`. */
+  /** One page, and where the next begins. After the page that reaches back beyond `oldest`, the other route follows. */
   async function read(
     { route, page }: Cursor,
     oldest: Date,
@@ -134,7 +134,7 @@ export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE
       'page[size]': String(PAGE_SIZE),
       ...(storeId === undefined ? {} : { 'filter[store_id]': storeId }),
     });
-    const { data, meta } = pageOf(NAME, await client.get(`/v1/${route}?${query}`, RESOURCES));
+    const { data, meta } = requireList(NAME, await client.get(`/v1/${route}?${query}`, RESOURCES));
     const isLast = page >= meta.page.lastPage || data.some(({ attributes }) => isBefore(attributes.created_at, oldest));
     if (!isLast) return { found: data, next: `${route} ${page + 1}` };
     return { found: data, next: route === 'orders' ? 'subscription-invoices 1' : null };
@@ -167,7 +167,7 @@ export const connectLemonSqueezy: ConnectProviderApi = ({ apiKey, baseUrl = BASE
       const route = ROUTES.find((one) => EVENTS[one].prefix === prefix);
       if (kind === 'dispute' || route === undefined) return null;
       const answer = await client.get(`/v1/${route}/${id}`, ONE_RESOURCE);
-      if (answer === null || !IS_TOLD[kind](answer.data)) return null;
+      if (answer === null || !HAS_EVENT[kind](answer.data)) return null;
       const isOfStore = storeId === undefined || String(answer.data.attributes.store_id) === storeId;
       return isOfStore ? listed(kind, answer.data) : null;
     },

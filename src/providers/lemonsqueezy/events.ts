@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkSecrets, equalInConstantTime, hmacSha256, refused, singleHeader } from '../../crypto/signature.ts';
-import type { PaymentFact, ProviderCustomer } from '../../payments/fact.ts';
+import {
+  checkSecrets,
+  equalInConstantTime,
+  hexSignatureProblem,
+  hmacSha256,
+  refused,
+  singleHeader,
+} from '../../crypto/signature.ts';
+import type { Fact, PaymentFact, ProviderCustomer } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
+import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
 import { currencyCode, lenientEmail, lenientIsoTime, lenientName, minorAmount, optionalId } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, type Outcome, park, type Reader, reader, tell } from '../shared/outcome.ts';
 import type { Provider } from '../shared/provider.ts';
 
 /*
@@ -21,20 +28,25 @@ import type { Provider } from '../shared/provider.ts';
  * | subscription_payment_failed    | payment failed (it may still succeed: a renewal is tried again)                   |
  * | subscription_payment_refunded  | refund succeeded, of `refunded_amount`                                            |
  * | subscription_payment_* with    | ignored: the first payment of a subscription is its order's, and order_created    |
- * | `billing_reason` initial       | tells it. Its refund is parked, for the invoice does not name that order          |
+ * | `billing_reason` initial       | tells it. Its refund is that order's, which subscription_created names            |
+ * | subscription_created           | no money: which order (`order_id`) began the subscription                         |
  * | subscription_payment_recovered | ignored: subscription_payment_success is sent beside it                           |
- * | subscription_*, license_* …    | ignored: no money                                                                 |
+ * | other subscription_*, license_*| ignored: no money                                                                 |
  *
  * Fields lie in `data.attributes`, the merchant's metadata in `meta.custom_data`. Orders and subscription invoices are
  * numbered apart, hence the prefix of the payment's id. Refunds have no id, and each event tells the sum refunded so far:
- * so all refunds of a payment are one, named `total`, of which the largest amount heard of counts, in any order.
+ * so all refunds of a payment are one, named `total`, of which the largest amount heard of counts, in any order. That of a first
+ * invoice and its order's count as one so, whichever is told. An invoice names its subscription (`subscription_id`), and a
+ * subscription its order (docs.lemonsqueezy.com, the objects of a subscription invoice and a subscription).
  */
 
 const WHOLE_REFUND_ID = 'total';
 
-/** Numbers written as text, as JSON:API wants ids; relations are plain numbers. */
+/** An id as JSON:API wants it, a number as text; in relations ids are plain numbers. */
 const resourceId = z.string().regex(/^\d{1,20}$/, 'wants the digits of an id');
 const relationId = z.union([z.int().nonnegative().transform(String), optionalId], 'wants an id');
+/** The id of another resource that Chokin knows by its number. */
+const relatedId = z.union([z.int().nonnegative().transform(String), resourceId], 'wants the digits of an id');
 
 const ATTRIBUTES = {
   customer_id: relationId,
@@ -59,6 +71,14 @@ const ORDER = resource('orders', {
 const INVOICE = resource('subscription-invoices', {
   status: z.enum(['pending', 'paid', 'void', 'refunded', 'partial_refund']),
   billing_reason: z.string(),
+  subscription_id: relatedId.nullish().catch(null),
+});
+const SUBSCRIPTION = z.object({
+  data: z.object({
+    type: z.literal('subscriptions'),
+    id: resourceId,
+    attributes: z.object({ order_id: relatedId.nullish() }),
+  }),
 });
 
 type Order = z.infer<typeof ORDER>;
@@ -70,13 +90,17 @@ const PAYMENT_STATES = {
   fraudulent: 'failed',
   void: 'failed',
   paid: 'succeeded',
-  // The payment did succeed; what was refunded of it, the refund events say.
+  // The payment did succeed; the refund events tell what was refunded.
   refunded: 'succeeded',
   partial_refund: 'succeeded',
 } as const satisfies Record<(Order | Invoice)['data']['attributes']['status'], PaymentFact['state']>;
 
-function paymentIdOf({ data }: Order | Invoice): string {
-  return `${data.type === 'orders' ? 'order' : 'invoice'}_${data.id}`;
+function isOrder({ data }: Order | Invoice): boolean {
+  return data.type === 'orders';
+}
+
+function paymentIdOf(body: Order | Invoice): string {
+  return `${isOrder(body) ? 'order' : 'invoice'}_${body.data.id}`;
 }
 
 function customerOf({ data }: Order | Invoice): ProviderCustomer {
@@ -84,7 +108,7 @@ function customerOf({ data }: Order | Invoice): ProviderCustomer {
   return { id, email, name };
 }
 
-function paymentOutcome(body: Order | Invoice, state: PaymentFact['state']): Outcome {
+function paymentReading(body: Order | Invoice, state: PaymentFact['state']): EventReading {
   const { currency, total, created_at: occurredAt } = body.data.attributes;
   const amountMinor = state === 'succeeded' ? minorFromInteger('lemonsqueezy', currency, total) : null;
   if (amountMinor !== null && typeof amountMinor !== 'number') {
@@ -93,12 +117,17 @@ function paymentOutcome(body: Order | Invoice, state: PaymentFact['state']): Out
   const paymentId = paymentIdOf(body);
   const customer = customerOf(body);
   const metadata = body.meta.custom_data;
-  return tell({ kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt });
+  // An invoice does not name the order that began its subscription, but both name the same customer.
+  const series =
+    customer.id === null
+      ? {}
+      : { seriesId: `customer_${customer.id}`, ...(isOrder(body) ? { startsSeries: true as const } : {}) };
+  return tell({ kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt, ...series });
 }
 
-function refundOutcome(body: Order | Invoice): Outcome {
+function refundReading(body: Order | Invoice): EventReading {
   const { currency, total, refunded_amount, status, refunded_at: occurredAt } = body.data.attributes;
-  // Without a sum, the status still tells a refund of everything; that of a part it only mentions.
+  // Without a sum, the status is enough for a full refund; for a partial one the amount stays unknown.
   const refunded = refunded_amount || (status === 'refunded' ? total : null);
   if (refunded === null) return park('unknown_amount', 'data.attributes.refunded_amount: is missing or zero');
   const amountMinor = minorFromInteger('lemonsqueezy', currency, refunded);
@@ -124,26 +153,42 @@ const readInvoice = (stateOf: (invoice: Invoice) => PaymentFact['state']) =>
   reader(INVOICE, (invoice) =>
     isFirstPayment(invoice)
       ? ignore('the first payment of a subscription, which order_created tells')
-      : paymentOutcome(invoice, stateOf(invoice)),
+      : paymentReading(invoice, stateOf(invoice)),
   );
 
-const readInvoiceRefund = reader(INVOICE, (invoice) =>
-  isFirstPayment(invoice)
-    ? park('manual_correction', 'refunds the first payment of a subscription; see that its order_refunded came')
-    : refundOutcome(invoice),
-);
+const groupOf = (subscriptionId: string): string => `subscription_${subscriptionId}`;
+
+const readInvoiceRefund = reader(INVOICE, (invoice) => {
+  if (!isFirstPayment(invoice)) return refundReading(invoice);
+  const { subscription_id = null } = invoice.data.attributes;
+  if (subscription_id === null)
+    return park('manual_correction', 'refunds the first payment of a subscription; see that its order_refunded came');
+  const reading = refundReading(invoice);
+  if (reading.kind !== 'facts') return reading;
+  const paymentId = groupOf(subscription_id);
+  return tell(
+    ...reading.facts.map((fact): Fact => (fact.kind === 'refund' ? { ...fact, paymentId, ofGroup: true } : fact)),
+  );
+});
+
+const readSubscription = reader(SUBSCRIPTION, ({ data: { id, attributes } }): EventReading => {
+  const { order_id = null } = attributes;
+  if (order_id === null) return ignore('it names no order');
+  return { kind: 'facts', facts: [], ties: [{ groupId: groupOf(id), paymentId: `order_${order_id}` }] };
+});
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
-  ['order_created', reader(ORDER, (order) => paymentOutcome(order, PAYMENT_STATES[order.data.attributes.status]))],
-  ['order_refunded', reader(ORDER, refundOutcome)],
+  ['order_created', reader(ORDER, (order) => paymentReading(order, PAYMENT_STATES[order.data.attributes.status]))],
+  ['order_refunded', reader(ORDER, refundReading)],
   ['subscription_payment_success', readInvoice((invoice) => PAYMENT_STATES[invoice.data.attributes.status])],
   ['subscription_payment_failed', readInvoice(() => 'failed')],
   ['subscription_payment_refunded', readInvoiceRefund],
+  ['subscription_created', readSubscription],
 ]);
 
 const testMode = z.object({ test_mode: z.boolean() });
 
-/** Stands in the envelope and in the resource. Null where neither or, against all documentation, both at odds say it. */
+/** Reads the mode, which the envelope and the resource have. Null if neither has it, or if they contradict each other. */
 function livemodeOf(body: unknown): boolean | null {
   const envelope = z.object({ meta: testMode }).safeParse(body);
   const inner = z.object({ data: z.object({ attributes: testMode }) }).safeParse(body);
@@ -157,12 +202,14 @@ function livemodeOf(body: unknown): boolean | null {
 
 export const lemonsqueezy: Provider = {
   name: 'lemonsqueezy',
+  headersProblem: (headers) => hexSignatureProblem(headers, 'x-signature'),
   verify({ headers, rawBody }, secrets) {
-    const signature = singleHeader(headers, 'x-signature');
-    if (signature === null) return refused('the x-signature header is missing or repeated');
-    return checkSecrets(secrets, (secret) => equalInConstantTime(signature, hmacSha256(secret, '', rawBody, 'hex')));
+    const signature = singleHeader(headers, 'x-signature') ?? '';
+    const problem = hexSignatureProblem(headers, 'x-signature');
+    if (problem !== null) return refused(problem);
+    return checkSecrets(secrets, (secret) => equalInConstantTime(signature, hmacSha256(secret, [rawBody], 'hex')));
   },
-  /** The body's own digest, for there is no id. */
+  /** The digest of the body, since there is no id. */
   deliveryKey({ rawBody }) {
     return createHash('sha256').update(rawBody).digest('hex');
   },

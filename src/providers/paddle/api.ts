@@ -8,7 +8,7 @@ import {
   type Window,
 } from '../shared/api.ts';
 import { JsonClient } from '../shared/json-client.ts';
-import { apiTime, bodyOf, isBefore, isWithin, keyParts, pageOf } from '../shared/listing.ts';
+import { apiTime, bodyOf, isBefore, isWithin, keyParts, requireList } from '../shared/listing.ts';
 import { PageMemo, pageKey } from '../shared/page-memo.ts';
 
 /*
@@ -28,10 +28,10 @@ import { PageMemo, pageKey } from '../shared/page-memo.ts';
 
 const NAME = 'paddle';
 
-/** Paddle's maxima (its OpenAPI description). Of adjustments it gives fewer where more are asked for; of transactions it does not say. */
+/** Paddle's maxima, by its OpenAPI description. */
 const PAGE_SIZES = { transactions: 30, adjustments: 50 } as const;
 
-/** Keys of before 2025 are bare hexadecimal; the newer ones name the environment they open. */
+/** Keys from before 2025 are only hexadecimal digits; newer ones name their environment. */
 const KEY_FORMS = {
   live: /^(?!pdl_sdbx_)(\w{20,})$/,
   test: /^(?!pdl_live_)(\w{20,})$/,
@@ -61,7 +61,7 @@ const ADJUSTMENTS = pageSchema(ADJUSTMENT);
 type Adjustments = z.infer<typeof ADJUSTMENTS>;
 const ONE_TRANSACTION = z.object({ data: TRANSACTION });
 
-/** Paddle finds adjustments of one action, or of all. So those of disputes are found among all. */
+/** Paddle lists adjustments of one action or of all actions, so disputes, which have several, are found among all. */
 const ACTIONS = {
   refund: { asked: { action: 'refund' }, listed: new Set(['refund']) },
   dispute: {
@@ -83,8 +83,8 @@ function isReversed(adjustment: Adjustment, reversals: readonly Adjustment[]): b
   );
 }
 
-/** Those whose events tell of money, or that it failed to come. Each has the event of its name. */
-const TOLD_STATUSES: ReadonlySet<string> = new Set(['completed', 'past_due']);
+/** The statuses whose events tell of money or of a failed payment. The event has the name of the status. */
+const STATUSES_WITH_EVENTS: ReadonlySet<string> = new Set(['completed', 'past_due']);
 
 function listedTransaction(transaction: z.infer<typeof TRANSACTION>): Listed {
   const { id, status, updated_at } = transaction;
@@ -106,7 +106,7 @@ function pageQuery(route: keyof typeof PAGE_SIZES, after: string | null, filter:
   return new URLSearchParams({ ...filter, order_by, per_page: String(PAGE_SIZES[route]), ...from });
 }
 
-/** Only the cursor is taken of the address: the key goes nowhere but where it was configured for. */
+/** Only the cursor is taken from the address that Paddle gives, so that the key is sent to no other address. */
 function nextOf({ has_more: hasMore, next }: { has_more: boolean; next: string }): string | null {
   if (!hasMore) return null;
   const after = new URL(next).searchParams.get('after');
@@ -114,7 +114,7 @@ function nextOf({ has_more: hasMore, next }: { has_more: boolean; next: string }
   return after;
 }
 
-/** Of a page of chargebacks; each has one as a rule. */
+/** The most pages of reversals for one page of chargebacks; usually one is enough. */
 const MAX_REVERSAL_PAGES = 20;
 
 /** The approved reversals, by the one action, of the adjustments' transactions. */
@@ -139,7 +139,7 @@ async function reversalsOf(
 
 /** Paddle Billing, by its HTTP API. */
 export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE_URLS[mode], timeoutMs }) => {
-  const [key] = keyParts(NAME, apiKey, KEY_FORMS[mode]);
+  const [key] = keyParts(apiKey, { provider: NAME, form: KEY_FORMS[mode] });
   const headers = { authorization: `Bearer ${key}`, 'paddle-version': '1' };
   const client = new JsonClient({ provider: NAME, baseUrl, headers, timeoutMs });
   const memo = new PageMemo<Adjustments, readonly Adjustment[]>();
@@ -150,7 +150,7 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
       'created_at[GTE]': window.since.toISOString(),
       'created_at[LT]': window.until.toISOString(),
     });
-    const { data, meta } = pageOf(NAME, await client.get(`/transactions?${query}`, TRANSACTIONS));
+    const { data, meta } = requireList(NAME, await client.get(`/transactions?${query}`, TRANSACTIONS));
     return { listed: data.map(listedTransaction), next: nextOf(meta.pagination) };
   }
 
@@ -174,16 +174,16 @@ export const connectPaddle: ConnectProviderApi = ({ apiKey, mode, baseUrl = BASE
   }
 
   async function adjustmentsBy(query: URLSearchParams): Promise<Adjustments> {
-    return pageOf(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
+    return requireList(NAME, await client.get(`/adjustments?${query}`, ADJUSTMENTS));
   }
 
   async function retrieveTransaction(id: string): Promise<Listed | null> {
     if (!/^txn_\w+$/.test(id)) return null;
     const found = await client.get(`/transactions/${id}`, ONE_TRANSACTION);
-    return found !== null && TOLD_STATUSES.has(found.data.status) ? listedTransaction(found.data) : null;
+    return found !== null && STATUSES_WITH_EVENTS.has(found.data.status) ? listedTransaction(found.data) : null;
   }
 
-  /** Paddle has no route to one adjustment. */
+  /** Finds one adjustment in a list, since Paddle has no route for a single one. */
   async function retrieveAdjustment(kind: keyof typeof ACTIONS, id: string): Promise<Listed | null> {
     if (!/^adj_\w+$/.test(id)) return null;
     const { data } = await adjustmentsBy(new URLSearchParams({ id }));

@@ -12,10 +12,10 @@ import {
 } from '../../crypto/signature.ts';
 import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { currencyCode, lenientIsoTime, optionalId, providerId } from '../shared/fields.ts';
+import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import { besides, currencyCode, lenientId, lenientIsoTime, optionalId, providerId } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, type Outcome, park, type Reader, reader, tell } from '../shared/outcome.ts';
 import type { Delivery, Provider } from '../shared/provider.ts';
 
 /*
@@ -29,44 +29,52 @@ import type { Delivery, Provider } from '../shared/provider.ts';
  * | adjustment.created, .updated, by their `action` and `status`:                                                       |
  * |   refund                             | refund, of `totals.total`: pending_approval → pending, as most are created;  |
  * |                                      | approved → succeeded; rejected, reversed → failed                            |
- * |   chargeback                         | dispute lost; open while pending_approval; won once rejected or reversed     |
- * |   chargeback_reverse                 | dispute won, once approved                                                   |
- * |   chargeback_warning                 | dispute open, since no money is taken yet; won once rejected or reversed     |
- * |   chargeback_warning_reverse         | dispute won, once approved                                                   |
+ * |   chargeback                         | a movement out, once approved; reversed once its status says so              |
+ * |   chargeback_reverse                 | a movement back in, once approved                                            |
+ * |   chargeback_warning(_reverse)       | a dispute that is open, or ended without a decision: no money moves          |
  * |   credit, credit_reverse             | ignored: they change an invoice or a balance at Paddle, no money moves       |
  * | transaction.paid and others          | ignored: transaction.completed tells the same money                          |
  *
  * All fields lie in `data`: the payment's id is `id` of a transaction and `transaction_id` of an adjustment. Amounts are
  * texts of minor units. A transaction names its customer by id alone; an adjustment carries no `custom_data`. A reversal
- * names the transaction but not the chargeback it reverses, and the chargeback itself sends no update; so the
- * chargebacks of a transaction are one dispute, and its warnings are another.
+ * names the transaction but not the chargeback it reverses; that chargeback may become `reversed` as well, which tells the
+ * same, so of the two sums the larger one counts. Source: developer.paddle.com, adjustments, `action` and `status`.
  */
 
 const HEADER = /^[a-z]\w*=\w+(;[a-z]\w*=\w+)*$/;
 
 /**
- * The package allows five seconds, compares in variable time and looks at the last of several `h1` only; a slow network
- * or a rotated secret would lose events. So the few lines are here, with the window of the other schemes.
+ * Paddle's package allows five seconds, compares in variable time and reads only the last of several `h1`, so that a slow network
+ * or a rotated secret would lose events. So the check is written here, with the time window of the other schemes.
  */
-function verify({ rawBody, headers }: Delivery, secrets: readonly string[], now: Date): SignatureCheck {
+/** The parts of the header that stand under `name`. */
+function valuesOf(header: string, name: 'ts' | 'h1'): readonly string[] {
+  return header.split(';').flatMap((part) => (part.startsWith(`${name}=`) ? [part.slice(3)] : []));
+}
+
+function headersProblem(headers: Delivery['headers'], now: Date): string | null {
   const header = singleHeader(headers, 'paddle-signature');
-  if (header === null) return refused('the paddle-signature header is missing or repeated');
-  if (!HEADER.test(header)) return refused('the paddle-signature header is malformed');
-  const valuesOf = (name: string) =>
-    header.split(';').flatMap((part) => (part.startsWith(name) ? [part.slice(3)] : []));
-  const timestamps = valuesOf('ts=');
+  if (header === null) return 'the paddle-signature header is missing or repeated';
+  if (!HEADER.test(header)) return 'the paddle-signature header is malformed';
+  const timestamps = valuesOf(header, 'ts');
   const timestampSeconds = timestamps.length === 1 ? parseTimestamp(timestamps[0] ?? '') : null;
-  if (timestampSeconds === null) return refused('the timestamp of the paddle-signature header is malformed');
-  const problem = timestampProblem(timestampSeconds, now);
+  if (timestampSeconds === null) return 'the timestamp of the paddle-signature header is malformed';
+  return timestampProblem(timestampSeconds, now);
+}
+
+function verify({ rawBody, headers }: Delivery, secrets: readonly string[], now: Date): SignatureCheck {
+  const problem = headersProblem(headers, now);
   if (problem !== null) return refused(problem);
-  const signatures = valuesOf('h1=');
+  const header = singleHeader(headers, 'paddle-signature') ?? '';
+  const [timestamp] = valuesOf(header, 'ts');
+  const signatures = valuesOf(header, 'h1');
   return checkSecrets(secrets, (secret) => {
-    const expected = hmacSha256(secret, `${timestamps[0]}:`, rawBody, 'hex');
+    const expected = hmacSha256(secret, [`${timestamp}:`, rawBody], 'hex');
     return signatures.filter((signature) => equalInConstantTime(signature, expected)).length > 0;
   });
 }
 
-/** The event's id, the same for all destinations and retries and covered by the signature; else the body's digest. */
+/** The event's id, which is signed and the same for all destinations and retries; without one, the digest of the body. */
 function deliveryKey({ rawBody }: Delivery): string {
   const json = parseJson(rawBody);
   const event = z.object({ event_id: providerId }).safeParse(json.ok ? json.value : null);
@@ -81,6 +89,7 @@ const TRANSACTION_FIELDS = {
   currency_code: currencyCode,
   customer_id: optionalId,
   custom_data: walletMetadata,
+  subscription_id: lenientId,
 };
 
 const TRANSACTION = event(TRANSACTION_FIELDS);
@@ -100,7 +109,8 @@ function paymentFact(
 ): PaymentFact {
   const { id: paymentId, currency_code: currency, custom_data: metadata } = data;
   const customer = customerOf(data.customer_id);
-  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt };
+  const extra = besides({ seriesId: data.subscription_id });
+  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt, ...extra };
 }
 
 const readCompleted = reader(COMPLETED, (completed) => {
@@ -134,61 +144,80 @@ const REFUND_STATES = {
   reversed: 'failed',
 } as const satisfies Record<Status, RefundFact['state']>;
 
-/** What an adjustment of this action says about a dispute, by its status; null where that is nothing yet. */
-interface DisputeAction {
-  /** Which of the transaction's two disputes; see above. */
-  readonly disputeId: 'chargeback' | 'chargeback_warning';
-  readonly states: Readonly<Record<Status, DisputeFact['state'] | null>>;
+/** The state of a chargeback by its status. One that was never approved took no money. */
+const CHARGEBACK_STATES = {
+  pending_approval: 'open',
+  approved: 'lost',
+  rejected: 'withdrawn',
+  reversed: 'won',
+} as const satisfies Record<Status, DisputeFact['state']>;
+
+const WARNING_STATES = {
+  pending_approval: 'open',
+  approved: 'open',
+  rejected: 'withdrawn',
+  reversed: 'withdrawn',
+} as const satisfies Record<Status, DisputeFact['state']>;
+
+type Adjustment = z.infer<typeof ADJUSTMENT>;
+
+function adjustmentReading(adjustment: Adjustment): EventReading {
+  const { action, currency_code: currency, totals } = adjustment.data;
+  if (action === 'credit' || action === 'credit_reverse') return ignore('a credit at Paddle, which moves no money');
+  const readingOf = ACTIONS.get(action);
+  if (readingOf === undefined) return park('malformed', 'data.action: is not one that is known');
+  const amountMinor = minorFromInteger('paddle', currency, totals.total);
+  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.totals.total: ${amountMinor.detail}`);
+  return readingOf(adjustment, amountMinor);
 }
 
-const REVERSAL_STATES = { pending_approval: null, approved: 'won', rejected: null, reversed: null } as const;
+function refundReading({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading {
+  return tell({
+    kind: 'refund',
+    paymentId: data.transaction_id,
+    refundId: data.id,
+    state: REFUND_STATES[data.status],
+    amountMinor,
+    currency: data.currency_code,
+    customer: customerOf(data.customer_id),
+    metadata: {},
+    occurredAt,
+  });
+}
 
-const DISPUTE_ACTIONS: ReadonlyMap<string, DisputeAction> = new Map<string, DisputeAction>([
-  [
-    'chargeback',
-    {
-      disputeId: 'chargeback',
-      states: { pending_approval: 'open', approved: 'lost', rejected: 'won', reversed: 'won' },
-    },
-  ],
-  ['chargeback_reverse', { disputeId: 'chargeback', states: REVERSAL_STATES }],
-  [
-    'chargeback_warning',
-    {
-      disputeId: 'chargeback_warning',
-      states: { pending_approval: 'open', approved: 'open', rejected: 'won', reversed: 'won' },
-    },
-  ],
-  ['chargeback_warning_reverse', { disputeId: 'chargeback_warning', states: REVERSAL_STATES }],
+const disputeReading =
+  (states: Readonly<Record<Status, DisputeFact['state']>>, role: Pick<DisputeFact, 'role'>) =>
+  ({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading => {
+    const { transaction_id: paymentId, id: disputeId, status, currency_code: currency } = data;
+    const state = states[status];
+    return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, ...role });
+  };
+
+function reversalReading({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading {
+  const { transaction_id: paymentId, id: movementId, status, currency_code: currency } = data;
+  if (status === 'pending_approval') return ignore('a reversal that is not approved, so the chargeback stands');
+  const state = status === 'approved' ? 'succeeded' : 'failed';
+  return tell({
+    kind: 'movement',
+    movement: 'reinstatement',
+    paymentId,
+    movementId,
+    state,
+    amountMinor,
+    currency,
+    occurredAt,
+  });
+}
+
+const ACTIONS: ReadonlyMap<string, (adjustment: Adjustment, amountMinor: number) => EventReading> = new Map([
+  ['refund', refundReading],
+  ['chargeback', disputeReading(CHARGEBACK_STATES, { role: 'movement' })],
+  ['chargeback_reverse', reversalReading],
+  ['chargeback_warning', disputeReading(WARNING_STATES, {})],
+  ['chargeback_warning_reverse', () => ignore('a warning that is taken back, which moved no money')],
 ]);
 
-function adjustmentOutcome({ occurred_at: occurredAt, data }: z.infer<typeof ADJUSTMENT>): Outcome {
-  const { transaction_id: paymentId, action, status, currency_code: currency } = data;
-  if (action === 'credit' || action === 'credit_reverse') return ignore('a credit at Paddle, which moves no money');
-  const dispute = DISPUTE_ACTIONS.get(action);
-  if (action !== 'refund' && dispute === undefined) return park('malformed', 'data.action: is not one that is known');
-  const amountMinor = minorFromInteger('paddle', currency, data.totals.total);
-  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.totals.total: ${amountMinor.detail}`);
-  if (dispute === undefined) {
-    return tell({
-      kind: 'refund',
-      paymentId,
-      refundId: data.id,
-      state: REFUND_STATES[status],
-      amountMinor,
-      currency,
-      customer: customerOf(data.customer_id),
-      metadata: {},
-      occurredAt,
-    });
-  }
-  const { disputeId } = dispute;
-  const state = dispute.states[status];
-  if (state === null) return ignore('a reversal that is not approved, so the chargeback stands');
-  return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt });
-}
-
-const readAdjustment = reader(ADJUSTMENT, adjustmentOutcome);
+const readAdjustment = reader(ADJUSTMENT, adjustmentReading);
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
   ['transaction.completed', readCompleted],
@@ -200,6 +229,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 
 export const paddle: Provider = {
   name: 'paddle',
+  headersProblem,
   verify,
   deliveryKey,
   interpret: (rawBody) =>

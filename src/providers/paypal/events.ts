@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { singleHeader } from '../../crypto/signature.ts';
-import type { DisputeFact, PaymentFact, RefundFact } from '../../payments/fact.ts';
+import { type DisputeFact, type PaymentFact, type RefundFact, STAGES, type Stage } from '../../payments/fact.ts';
 import { type AmountProblem, minorFromDecimal } from '../shared/currency.ts';
-import { decidedAfter } from '../shared/dispute-rounds.ts';
-import { currencyCode, lenientIsoTime, NO_CUSTOMER } from '../shared/fields.ts';
-import { ignore, interpretBody, type Outcome, park, type Reader, reader, tell } from '../shared/outcome.ts';
+import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import { besides, currencyCode, lenientId, lenientIsoTime, NO_CUSTOMER } from '../shared/fields.ts';
 import type { Delivery, Provider, Verification } from '../shared/provider.ts';
 import { walletText } from '../shared/wallet-text.ts';
 import { type CertificateOptions, PaypalCertificates } from './certificate.ts';
-import { verifyTransmission } from './signature.ts';
+import { transmissionProblem, transmissionVerifier } from './signature.ts';
 
 /*
  * PayPal tells a payment by its capture; an order that is only approved has not been paid. A source's secret is the id of
@@ -22,15 +21,15 @@ import { verifyTransmission } from './signature.ts';
  * | PAYMENT.CAPTURE.DENIED, .DECLINED    | payment failed                                                                |
  * | PAYMENT.CAPTURE.REFUNDED,            | refund, by its `status`: COMPLETED → succeeded, PENDING → pending, FAILED and |
  * | PAYMENT.REFUND.*                     | CANCELLED → failed; without one, by the event                                 |
- * | PAYMENT.CAPTURE.REVERSED             | dispute lost, of the capture's own: PayPal or a bank took the money back      |
+ * | PAYMENT.CAPTURE.REVERSED             | a movement out, under its own id: PayPal or a bank took the money back        |
  * | CUSTOMER.DISPUTE.CREATED, .UPDATED   | dispute open                                                                  |
- * | CUSTOMER.DISPUTE.RESOLVED, by        |                                                                               |
- * | `dispute_outcome.outcome_code`:      |                                                                               |
- * |   RESOLVED_SELLER_FAVOUR, DENIED,    | dispute won, reversal withdrawn                                               |
+ * | CUSTOMER.DISPUTE.RESOLVED, by        | all disputes inform: refunds and reversals move their money, and what neither |
+ * | `dispute_outcome.outcome_code`:      | tells counts by the dispute                                                   |
+ * |   RESOLVED_SELLER_FAVOUR, DENIED,    | dispute won: what reversals took under it is given back, no refund is         |
  * |   RESOLVED_WITH_PAYOUT,              |                                                                               |
  * |   CANCELED_BY_BUYER                  |                                                                               |
- * |   RESOLVED_BUYER_FAVOUR, ACCEPTED    | dispute lost, reversal withdrawn since it took the same money; won while it   |
- * |                                      | is an INQUIRY, which ends by a refund that has an event of its own            |
+ * |   RESOLVED_BUYER_FAVOUR, ACCEPTED    | dispute lost, of `amount_refunded`, else of `dispute_amount`; an INQUIRY that |
+ * |                                      | names no refund has ended without a decision                                  |
  * |   NONE                               | parked: it does not say whose the money is                                    |
  * | PAYMENT.SALE.*                       | as PAYMENT.CAPTURE.*: captures of PayPal's older API, and subscriptions       |
  * | CHECKOUT.ORDER.* and others          | ignored                                                                       |
@@ -41,8 +40,8 @@ import { verifyTransmission } from './signature.ts';
  */
 
 /**
- * The transmission's id, which is signed. So a signature lets in one body and no second, though the second have the same
- * CRC-32. A retry under another id is stored again and changes nothing, being the same facts.
+ * The transmission's id, which is signed. So one signature lets in only one body, even if another body has the same CRC-32. A
+ * retry with another id is stored again but changes nothing, since it has the same facts.
  */
 function deliveryKey({ rawBody, headers }: Delivery): string {
   return singleHeader(headers, 'paypal-transmission-id') ?? createHash('sha256').update(rawBody).digest('hex');
@@ -50,7 +49,7 @@ function deliveryKey({ rawBody, headers }: Delivery): string {
 
 const plainId = z.string().regex(/^\w[\w-]{0,99}$/, 'wants an id of letters and digits');
 
-/** The older API's amounts have other names, and a sign where money goes back. */
+/** An amount of either API. The older one has other field names, and a minus sign if money goes back. */
 const AMOUNT = z.union(
   [
     z.object({ value: z.string(), currency_code: currencyCode }),
@@ -64,7 +63,18 @@ const AMOUNT = z.union(
 const event = <Fields extends z.ZodRawShape>(fields: Fields) =>
   z.object({ create_time: lenientIsoTime, resource: z.object(fields) });
 
-const CAPTURE = event({ id: plainId, amount: AMOUNT, custom_id: walletText, custom: walletText });
+const CAPTURE = event({
+  id: plainId,
+  amount: AMOUNT,
+  custom_id: walletText,
+  custom: walletText,
+  billing_agreement_id: lenientId,
+  supplementary_data: z
+    .object({ related_ids: z.object({ order_id: lenientId }) })
+    .nullish()
+    .catch(null),
+  create_time: lenientIsoTime,
+});
 
 function paymentFact(
   { create_time: occurredAt, resource }: z.infer<typeof CAPTURE>,
@@ -73,8 +83,19 @@ function paymentFact(
 ): PaymentFact {
   const { id: paymentId, amount, custom_id, custom } = resource;
   const metadata = { ...custom, ...custom_id };
-  const currency = amount.currency_code;
-  return { kind: 'payment', paymentId, state, amountMinor, currency, customer: NO_CUSTOMER, metadata, occurredAt };
+  const orderId = resource.supplementary_data?.related_ids.order_id ?? null;
+  const extra = besides({ seriesId: resource.billing_agreement_id ?? orderId, triedAt: resource.create_time });
+  return {
+    kind: 'payment',
+    paymentId,
+    state,
+    amountMinor,
+    currency: amount.currency_code,
+    customer: NO_CUSTOMER,
+    metadata,
+    occurredAt,
+    ...extra,
+  };
 }
 
 const readCompleted = reader(CAPTURE, (capture) =>
@@ -89,11 +110,11 @@ const readPayment = (state: 'pending' | 'failed') =>
 function withAmount(
   path: string,
   { value, currency_code }: z.infer<typeof AMOUNT>,
-  outcomeOf: (amountMinor: number) => Outcome,
-): Outcome {
+  readingOf: (amountMinor: number) => EventReading,
+): EventReading {
   const amountMinor: number | AmountProblem = minorFromDecimal('paypal', currency_code, value);
   return typeof amountMinor === 'number'
-    ? outcomeOf(amountMinor)
+    ? readingOf(amountMinor)
     : park(amountMinor.reason, `${path}: ${amountMinor.detail}`);
 }
 
@@ -116,7 +137,7 @@ const REFUND = event({
 });
 type Refund = z.infer<typeof REFUND>;
 
-/** The capture that money goes back from, or null if the event does not name exactly one. */
+/** The capture whose money goes back, or null if the event does not name exactly one. */
 function captureOf({ resource }: Refund): string | null {
   const links = (resource.links ?? []).filter((link) => link.rel === 'up');
   const ids = links.map((link) => /\/(?:captures|sale)\/([\w-]{1,100})$/.exec(link.href)?.[1]);
@@ -141,22 +162,20 @@ const readRefund = (byEvent: RefundFact['state']) =>
     );
   });
 
-/** The reversal of a capture has one name, so that the dispute it belongs to can withdraw it. */
-const reversalOf = (paymentId: string) => `${paymentId}_reversal`;
-
 const readReversal = reader(REFUND, (reversal) => {
   const paymentId = captureOf(reversal);
   if (paymentId === null) return NO_CAPTURE;
-  const { amount } = reversal.resource;
+  const { id: disputeId, amount } = reversal.resource;
   return withAmount('resource.amount', amount, (amountMinor) =>
     tell({
       kind: 'dispute',
       paymentId,
-      disputeId: reversalOf(paymentId),
+      disputeId,
       state: 'lost',
       amountMinor,
       currency: amount.currency_code,
       occurredAt: reversal.create_time,
+      role: 'movement',
     }),
   );
 });
@@ -166,6 +185,9 @@ const DISPUTE_FIELDS = {
   disputed_transactions: z.array(z.object({ seller_transaction_id: plainId })).min(1),
   dispute_amount: AMOUNT,
   dispute_life_cycle_stage: z.string().nullish(),
+  /** When the dispute was opened. */
+  create_time: lenientIsoTime,
+  update_time: lenientIsoTime,
 };
 const DISPUTE = event(DISPUTE_FIELDS);
 const RESOLVED = event({
@@ -186,51 +208,61 @@ const RESOLVED = event({
 
 const SEVERAL = park('unknown_amount', 'resource.disputed_transactions: are several, and how much of each is not said');
 
-/** Opened over an amount of which the outcome may be less; a fact's amount only grows, so here it is left open too. */
-const readDispute = reader(DISPUTE, ({ create_time: occurredAt, resource }) => {
-  const { dispute_id: disputeId, disputed_transactions, dispute_amount } = resource;
-  const currency = dispute_amount.currency_code;
-  return tell(
-    ...disputed_transactions.map(
-      ({ seller_transaction_id: paymentId }): DisputeFact => ({
-        kind: 'dispute',
-        paymentId,
-        disputeId,
-        state: 'open',
-        amountMinor: null,
-        currency,
-        occurredAt,
-      }),
-    ),
-  );
+const STAGE_OF: ReadonlyMap<string, Stage> = new Map([
+  ['INQUIRY', STAGES.inquiry],
+  ['CHARGEBACK', STAGES.chargeback],
+  ['PRE_ARBITRATION', STAGES.preArbitration],
+  ['ARBITRATION', STAGES.arbitration],
+]);
+
+type DisputeEvent = z.infer<typeof DISPUTE>;
+
+/** A dispute has the role `informs`, since reversals and refunds with events of their own move its money. */
+function disputeFact(
+  { create_time, resource }: DisputeEvent,
+  paymentId: string,
+  news: Pick<DisputeFact, 'state' | 'amountMinor' | 'currency'>,
+): DisputeFact {
+  const { dispute_id: disputeId, create_time: opened, update_time, dispute_life_cycle_stage } = resource;
+  const stage = STAGE_OF.get(dispute_life_cycle_stage ?? '') ?? STAGES.none;
+  const occurredAt = update_time ?? create_time;
+  // A time of opening that is later than this event is wrong and is left out.
+  const openedAt = opened !== null && occurredAt !== null && opened > occurredAt ? null : opened;
+  return { kind: 'dispute', paymentId, disputeId, ...news, occurredAt, stage, role: 'informs', openedAt };
+}
+
+/** A dispute that is open. Its amount is left out, since the result may be less. */
+const readDispute = reader(DISPUTE, (dispute) => {
+  const { disputed_transactions, dispute_amount } = dispute.resource;
+  const news = { state: 'open', amountMinor: null, currency: dispute_amount.currency_code } as const;
+  return tell(...disputed_transactions.map((one) => disputeFact(dispute, one.seller_transaction_id, news)));
 });
 
-const readResolved = reader(RESOLVED, ({ create_time: occurredAt, resource }) => {
-  const { dispute_id: disputeId, disputed_transactions, dispute_outcome } = resource;
+const readResolved = reader(RESOLVED, (resolved) => {
+  const { disputed_transactions, dispute_outcome, dispute_amount, dispute_life_cycle_stage } = resolved.resource;
   const { outcome_code: code, amount_refunded } = dispute_outcome;
   if (code === 'NONE') return park('manual_correction', 'the dispute is resolved without saying whose the money is');
   const [transaction, ...others] = disputed_transactions;
   if (transaction === undefined || others.length > 0) return SEVERAL;
   const paymentId = transaction.seller_transaction_id;
-  const isInquiry = resource.dispute_life_cycle_stage === 'INQUIRY';
-  const isLost = !isInquiry && (code === 'RESOLVED_BUYER_FAVOUR' || code === 'ACCEPTED');
-  const amount = amount_refunded ?? resource.dispute_amount;
+  const isForBuyer = code === 'RESOLVED_BUYER_FAVOUR' || code === 'ACCEPTED';
+  // An inquiry takes no money by itself; if a refund was agreed, the event names its amount.
+  const isInquiry = dispute_life_cycle_stage === 'INQUIRY' && !amount_refunded;
+  const amount = isForBuyer ? (amount_refunded ?? dispute_amount) : dispute_amount;
+  const state = !isForBuyer ? 'won' : isInquiry ? 'withdrawn' : 'lost';
   return withAmount('resource.dispute_outcome', amount, (amountMinor) =>
     tell(
-      ...decidedAfter(isInquiry ? [] : [reversalOf(paymentId)], {
-        kind: 'dispute',
-        paymentId,
-        disputeId,
-        state: isLost ? 'lost' : 'won',
-        amountMinor: isLost ? amountMinor : null,
+      disputeFact(resolved, paymentId, {
+        state,
+        // A dispute that was won gives back whatever reversals took for it.
+        amountMinor: isForBuyer ? amountMinor : null,
         currency: amount.currency_code,
-        occurredAt,
       }),
     ),
   );
 });
 
-/** Both kinds of payment, under both names. */
+/** The events of payments, under the names of both APIs. */
 const OF_PAYMENTS = ['CAPTURE', 'SALE'].flatMap((kind): [string, Reader][] => [
   [`PAYMENT.${kind}.COMPLETED`, readCompleted],
   [`PAYMENT.${kind}.PENDING`, readPayment('pending')],
@@ -250,12 +282,12 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['CUSTOMER.DISPUTE.RESOLVED', readResolved],
 ]);
 
-/** The adapter, with other certificates than PayPal's for tests. */
+/** The adapter; tests give it other certificates than PayPal's. */
 export function paypalProvider(options: CertificateOptions = {}): Provider<Promise<Verification>> {
-  const certificates = new PaypalCertificates(options);
   return {
     name: 'paypal',
-    verify: (delivery, secrets, now) => verifyTransmission(delivery, secrets, now, certificates),
+    headersProblem: transmissionProblem,
+    verify: transmissionVerifier(new PaypalCertificates(options)),
     deliveryKey,
     interpret: (rawBody) =>
       interpretBody(rawBody, 'event_type', (eventType, body) => {

@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { type SignatureCheck, singleHeader } from '../../crypto/signature.ts';
-import { verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
+import { signedHeadersProblem, verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
 import { invariant } from '../../errors.ts';
-import type { ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import type { DisputeFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
+import { ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
 import {
+  besides,
   currencyCode,
   lenientEmail,
+  lenientId,
   lenientIsoTime,
   lenientName,
   minorAmount,
@@ -14,7 +17,6 @@ import {
   providerId,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, park, type Reader, reader, tell } from '../shared/outcome.ts';
 import type { Delivery, Provider } from '../shared/provider.ts';
 
 /*
@@ -26,24 +28,27 @@ import type { Delivery, Provider } from '../shared/provider.ts';
  * |                                     | customer's balance at Polar was applied                                       |
  * | refund.created, .updated            | refund, by `status`: pending; succeeded; failed, canceled → failed. Its money |
  * |                                     | is `amount`, which is without tax, and `tax_amount`                           |
+ * | dispute.listed                      | no event of Polar's: reconciliation reads disputes and tells them by it.      |
+ * |                                     | lost takes `amount` and `tax_amount`; prevented takes nothing, since a refund |
+ * |                                     | tells its money                                                               |
  * | order.created, .updated, .refunded  | ignored: not paid yet, or the same money again, cumulatively                  |
  * | checkout.*, subscription.* …        | ignored: a renewal's money comes as its own order.paid                        |
  *
  * All fields lie in `data`: the payment's id is `id` of an order and `order_id` of a refund. An order has the metadata of
  * its checkout, a refund its own. All that may be refunded of an order is its `due_amount`, so a full refund is exact.
- * Polar has no event of a failed payment and none of disputes, which it settles by refunds.
+ * Polar has no event of a failed payment and none of disputes: without an API key a lost one is never heard of.
  */
 
 /**
- * Polar's servers sign with the UTF-8 bytes of the secret, while their documentation once called it base64, as Standard
- * Webhooks has it. Like Polar's own package, this accepts both readings.
+ * Polar's servers sign with the UTF-8 bytes of the secret, but its documentation once called the secret base64, as in Standard
+ * Webhooks. Like Polar's own package, this accepts both.
  */
 function verify({ headers, rawBody }: Delivery, secrets: readonly string[], now: Date): SignatureCheck {
   const readings = secrets.flatMap((secret) => [
     secret.trim() === '' ? '' : Buffer.from(secret, 'utf8').toString('base64'),
     secret,
   ]);
-  const check = verifyStandardWebhook(headers, rawBody, readings, now);
+  const check = verifyStandardWebhook({ headers, rawBody }, readings, now);
   return check.ok ? { ok: true, secretIndex: Math.floor(check.secretIndex / 2) } : check;
 }
 
@@ -57,6 +62,8 @@ const ORDER = event({
   customer_id: optionalId,
   customer: z.object({ email: lenientEmail, name: lenientName }).nullish(),
   metadata: walletMetadata,
+  subscription_id: lenientId,
+  created_at: lenientIsoTime,
 });
 
 const readPaid = reader(ORDER, ({ timestamp: occurredAt, data }) => {
@@ -77,6 +84,7 @@ const readPaid = reader(ORDER, ({ timestamp: occurredAt, data }) => {
     customer,
     metadata,
     occurredAt,
+    ...besides({ seriesId: data.subscription_id, triedAt: data.created_at }),
   });
 });
 
@@ -107,14 +115,43 @@ const readRefund = reader(REFUND, ({ timestamp: occurredAt, data }) => {
   return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
 });
 
+/** `prevented`: Polar refunded before the bank decided, and its refund tells that money. */
+const DISPUTE_STATES = {
+  early_warning: 'open',
+  needs_response: 'open',
+  under_review: 'open',
+  prevented: 'withdrawn',
+  won: 'won',
+  lost: 'lost',
+} as const satisfies Record<string, DisputeFact['state']>;
+
+const DISPUTE = event({
+  id: providerId,
+  order_id: providerId,
+  amount: minorAmount,
+  tax_amount: minorAmount,
+  currency: currencyCode,
+  status: z.enum(['early_warning', 'needs_response', 'under_review', 'prevented', 'won', 'lost']),
+});
+
+const readDispute = reader(DISPUTE, ({ timestamp: occurredAt, data }) => {
+  const { id: disputeId, order_id: paymentId, currency } = data;
+  const amountMinor = minorFromInteger('polar', currency, data.amount + data.tax_amount);
+  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.amount: ${amountMinor.detail}`);
+  const state = DISPUTE_STATES[data.status];
+  return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt });
+});
+
 const READERS: ReadonlyMap<string, Reader> = new Map([
   ['order.paid', readPaid],
   ['refund.created', readRefund],
   ['refund.updated', readRefund],
+  ['dispute.listed', readDispute],
 ]);
 
 export const polar: Provider = {
   name: 'polar',
+  headersProblem: signedHeadersProblem,
   verify,
   /** The `webhook-id`: the same over all retries of an event, and covered by the signature. */
   deliveryKey({ headers }) {

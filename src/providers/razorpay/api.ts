@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { type ConnectProviderApi, type Listed, type ListedKind, ProviderApiError, type Window } from '../shared/api.ts';
 import { isPathId, JsonClient } from '../shared/json-client.ts';
-import { bodyOf, keyParts, pageOf } from '../shared/listing.ts';
+import { bodyOf, keyParts, requireList } from '../shared/listing.ts';
 import { type Once, PageMemo, pageKey } from '../shared/page-memo.ts';
 
 /*
- * By plain HTTP: razorpay 2.9.8 has no timeout, loses the Retry-After header, and throws a TypeError of its own when a
+ * Uses plain HTTP, since the package razorpay 2.9.8 has no timeout, loses the Retry-After header, and throws a TypeError when a
  * connection fails.
  *
  * | object  | state                                              | in the body of             |
@@ -59,7 +59,7 @@ const DISPUTE_EVENTS: ReadonlyMap<string, string> = new Map([
   ['closed', 'payment.dispute.closed'],
 ]);
 
-/** The event that would have told of the object, or null if it is one of no interest. */
+/** The event that would have told of the object, or null if no event tells of its state. */
 const EVENT_TYPES: Readonly<Record<ListedKind, (object: RazorpayObject) => string | null>> = {
   payment({ status, captured }) {
     if (captured === true) return 'payment.captured';
@@ -90,10 +90,10 @@ const LATEST_SECONDS = 4_765_046_400;
 const within = (seconds: number): number => Math.min(Math.max(seconds, EARLIEST_SECONDS), LATEST_SECONDS);
 
 /**
- * The page from the `skip`th object on. What is made meanwhile would move the rest by one, but `to` shuts it out; and as
- * the newest are listed first, it would only show an object twice. Whether the bounds include themselves is not
- * documented: a second more is asked for at either end, and what is outside is left out. Disputes know no bounds, by the
- * reference and by what Razorpay's own package sends: all of them are read.
+ * The page from the `skip`th object on. Objects that are made meanwhile could shift the pages, but `to` keeps them out; and as
+ * the newest are listed first, an object could at worst be shown twice. It is not documented whether `from` and `to` are
+ * included, so a second more is asked for at both ends, and what is outside is left out. Disputes cannot be limited by time, by
+ * Razorpay's reference and its own package, so all of them are read.
  */
 function pagePath(kind: ListedKind, { since, until }: Window, skip: number): string {
   const from = within(Math.floor(since.getTime() / 1000) - 1);
@@ -114,7 +114,7 @@ function skipOf(cursor: string | null): number {
 
 /** Lists the payments, refunds and disputes of one account. Its API key is `key_id:key_secret`. */
 export const connectRazorpay: ConnectProviderApi = ({ apiKey, mode, baseUrl, timeoutMs }) => {
-  keyParts(NAME, apiKey, KEY_FORMS[mode]);
+  keyParts(apiKey, { provider: NAME, form: KEY_FORMS[mode] });
   const client = new JsonClient({
     provider: NAME,
     baseUrl: baseUrl ?? 'https://api.razorpay.com',
@@ -126,7 +126,7 @@ export const connectRazorpay: ConnectProviderApi = ({ apiKey, mode, baseUrl, tim
     isPathId(id) ? client.get(`${ROUTES[kind]}/${id}`, OBJECT) : null;
   const memo = new PageMemo<readonly RazorpayObject[], RazorpayObject | null>();
 
-  /** @param once where payments are found that were asked for before */
+  /** @param once remembers payments that were asked for before */
   async function complete(
     kind: ListedKind,
     object: RazorpayObject,
@@ -141,7 +141,7 @@ export const connectRazorpay: ConnectProviderApi = ({ apiKey, mode, baseUrl, tim
     kinds: ['payment', 'refund', 'dispute'],
     async list(kind: ListedKind, window: Window, cursor: string | null) {
       const skip = skipOf(cursor);
-      const list = async () => pageOf(NAME, await client.get(pagePath(kind, window, skip), PAGE)).items;
+      const list = async () => requireList(NAME, await client.get(pagePath(kind, window, skip), PAGE)).items;
       return memo.read(pageKey(kind, window, cursor), list, async (items, once) => {
         const listed: Listed[] = [];
         for (const object of items.filter((item) => isWithin(window, item))) {

@@ -1,19 +1,46 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkSecrets, equalInConstantTime, hmacSha256, refused, singleHeader } from '../../crypto/signature.ts';
-import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import {
+  checkSecrets,
+  equalInConstantTime,
+  hexSignatureProblem,
+  hmacSha256,
+  refused,
+  singleHeader,
+} from '../../crypto/signature.ts';
+import {
+  type DisputeFact,
+  type PaymentFact,
+  type ProviderCustomer,
+  type RefundFact,
+  STAGES,
+  type Stage,
+  type TrustedName,
+  type WalletMetadata,
+} from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
 import {
+  type EventReading,
+  ignore,
+  interpretBody,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+} from '../shared/event-reading.ts';
+import {
+  besides,
   currencyCode,
   lenientEmail,
+  lenientId,
   lenientUnixTime,
   minorAmount,
   NO_CUSTOMER,
   optionalId,
   providerId,
+  trustedBy,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import { ignore, interpretBody, type Reader, reader, tell, withAmount } from '../shared/outcome.ts';
 import type { Provider } from '../shared/provider.ts';
 
 /*
@@ -22,39 +49,57 @@ import type { Provider } from '../shared/provider.ts';
  *
  * | event                                              | fact                                                         |
  * |----------------------------------------------------|--------------------------------------------------------------|
- * | payment.captured                                   | payment succeeded, of `amount` (paise)                       |
+ * | payment.captured                                   | payment succeeded, of `amount` (paise), less `fee` where the |
+ * |                                                    | payer bears it (`fee_bearer` is customer): that is no price  |
  * | payment.failed                                     | payment failed (a late authorisation may still succeed)      |
  * | refund.created                                     | refund pending, whatever its `status`: processed follows     |
  * | refund.processed                                   | refund succeeded                                             |
  * | refund.failed                                      | refund failed                                                |
  * | payment.dispute.created, .under_review,            | dispute open                                                 |
  * | .action_required                                   |                                                              |
- * | payment.dispute.lost                               | dispute lost                                                 |
+ * | payment.dispute.lost                               | dispute lost, of `amount_deducted`, else of `amount`         |
  * | payment.dispute.won                                | dispute won                                                  |
  * | payment.dispute.closed                             | lost if its `amount_deducted` is positive, else withdrawn    |
  * | payment.authorized                                 | ignored: not money yet                                       |
- * | order.paid                                         | ignored: the same money as payment.captured                  |
+ * | order.paid, subscription.charged                   | the payment they hold, which succeeded, named by the notes   |
+ * |                                                    | of the order or subscription; ignored where those name       |
+ * |                                                    | nobody: payment.captured tells the same money                |
  * | refunds of a payment with `captured` false         | ignored: an automatic refund of money that never came        |
  * | refund.speed_changed and others                    | ignored                                                      |
  *
  * Fields lie in `payload.payment.entity`, `payload.refund.entity` and `payload.dispute.entity`. Refund events carry
  * their payment too, whose customer and notes say whose refund it is. `notes` is an empty array when there are none.
+ *
+ * A payment's notes may come from the browser, those of an order or a subscription cannot: both are made with the secret key
+ * (razorpay.com/docs, Orders API and Subscriptions API). Neither set is copied to the payment in Razorpay's own samples of
+ * order.paid and subscription.charged, and the payment of a UPI subscription has no customer either. So a payment with an
+ * `order_id` or `invoice_id` that names nobody may still be named by one of these two events.
  */
 
-/** What checkouts fill in where no e-mail is asked for; it must not become a customer shared by everybody. */
+/** Checkouts use this if they ask for no e-mail address. It must not become a customer that all payers share. */
 const PLACEHOLDER_EMAIL = 'void@razorpay.com';
 
 const entity = <Fields extends z.ZodRawShape>(fields: Fields) => z.object({ entity: z.object(fields) });
 
 const CUSTOMER_FIELDS = { customer_id: optionalId, email: lenientEmail, notes: walletMetadata };
 
-const PAYMENT_FIELDS = { id: providerId, currency: currencyCode, ...CUSTOMER_FIELDS };
+const PAYMENT_FIELDS = { id: providerId, currency: currencyCode, created_at: lenientUnixTime, ...CUSTOMER_FIELDS };
 
 const event = <Payload extends z.ZodRawShape>(payload: Payload) =>
   z.object({ created_at: lenientUnixTime, payload: z.object(payload) });
 
 const PAYMENT = event({ payment: entity(PAYMENT_FIELDS) });
-const CAPTURED = event({ payment: entity({ ...PAYMENT_FIELDS, amount: minorAmount }) });
+const CAPTURED_PAYMENT = entity({
+  ...PAYMENT_FIELDS,
+  amount: minorAmount,
+  /** Includes `tax`. Null until it is known. */
+  fee: minorAmount.nullish(),
+  fee_bearer: z.string().nullish().catch(null),
+  captured: z.boolean().nullish().catch(null),
+  order_id: lenientId,
+  invoice_id: lenientId,
+});
+const CAPTURED = event({ payment: CAPTURED_PAYMENT });
 
 function customerOf(payment: { customer_id: string | null; email: string | null }): ProviderCustomer {
   const email = payment.email?.toLowerCase() === PLACEHOLDER_EMAIL ? null : payment.email;
@@ -68,15 +113,45 @@ function paymentFact(
 ): PaymentFact {
   const { id: paymentId, currency, notes: metadata } = payload.payment.entity;
   const customer = customerOf(payload.payment.entity);
-  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt };
+  const extra = besides({ triedAt: payload.payment.entity.created_at });
+  return { kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt, ...extra };
+}
+
+/** The payment of an event that says it was captured, and what else the event says of it. */
+function capturedReading(captured: z.infer<typeof CAPTURED>, besidesIt: Partial<PaymentFact>): EventReading {
+  const { amount, currency, fee, fee_bearer } = captured.payload.payment.entity;
+  const price = fee_bearer === 'customer' ? amount - (fee ?? 0) : amount;
+  return withAmount('payload.payment.entity.amount', minorFromInteger('razorpay', currency, price), (amountMinor) =>
+    tell({ ...paymentFact(captured, 'succeeded', amountMinor), ...besidesIt }),
+  );
 }
 
 const readCaptured = reader(CAPTURED, (captured) => {
-  const { amount, currency } = captured.payload.payment.entity;
-  return withAmount('payload.payment.entity.amount', minorFromInteger('razorpay', currency, amount), (amountMinor) =>
-    tell(paymentFact(captured, 'succeeded', amountMinor)),
-  );
+  const { order_id, invoice_id } = captured.payload.payment.entity;
+  return capturedReading(captured, (order_id ?? invoice_id) === null ? {} : { mayBeNamed: true });
 });
+
+const NAMES_NOBODY = ignore('it names no customer, and payment.captured tells the same money');
+const NOT_CAPTURED = ignore('its payment is not captured yet');
+
+const namedReading = (
+  captured: z.infer<typeof CAPTURED>,
+  by: TrustedName['by'],
+  notes: WalletMetadata,
+): EventReading => {
+  const trusted = trustedBy(by, notes);
+  if (trusted.named === undefined) return NAMES_NOBODY;
+  return captured.payload.payment.entity.captured === false ? NOT_CAPTURED : capturedReading(captured, trusted);
+};
+
+const OF_MERCHANT = entity({ notes: walletMetadata });
+
+const readOrderPaid = reader(event({ payment: CAPTURED_PAYMENT, order: OF_MERCHANT }), (paid) =>
+  namedReading(paid, 'order', paid.payload.order.entity.notes),
+);
+const readCharged = reader(event({ payment: CAPTURED_PAYMENT, subscription: OF_MERCHANT }), (charged) =>
+  namedReading(charged, 'subscription', charged.payload.subscription.entity.notes),
+);
 
 const REFUND = event({
   refund: entity({
@@ -108,23 +183,37 @@ const DISPUTE = event({
     amount: minorAmount,
     amount_deducted: minorAmount.nullish(),
     currency: currencyCode,
+    phase: z.string().nullish().catch(null),
   }),
 });
 
+/** The phases that a dispute goes through (razorpay.com/docs, disputes entity). */
+const STAGE_OF: ReadonlyMap<string, Stage> = new Map([
+  ['fraud', STAGES.inquiry],
+  ['retrieval', STAGES.inquiry],
+  ['chargeback', STAGES.chargeback],
+  ['pre_arbitration', STAGES.preArbitration],
+  ['arbitration', STAGES.arbitration],
+]);
+
 const readDispute = (byEvent: DisputeFact['state'] | 'closed') =>
   reader(DISPUTE, ({ created_at: occurredAt, payload }) => {
-    const { id: disputeId, payment_id: paymentId, amount, currency, amount_deducted } = payload.dispute.entity;
+    const { id: disputeId, payment_id: paymentId, currency, amount_deducted } = payload.dispute.entity;
     // A dispute is closed after any end; only one that was lost has cost something. Without a deduction it has ended for
     // nothing, which must not give back what an explicit loss took.
     const closedState = (amount_deducted ?? 0) > 0 ? 'lost' : 'withdrawn';
     const state = byEvent === 'closed' ? closedState : byEvent;
+    const amount = state === 'lost' && amount_deducted ? amount_deducted : payload.dispute.entity.amount;
+    const stage = STAGE_OF.get(payload.dispute.entity.phase ?? '') ?? STAGES.none;
     return withAmount('payload.dispute.entity.amount', minorFromInteger('razorpay', currency, amount), (amountMinor) =>
-      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt }),
+      tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, stage }),
     );
   });
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
   ['payment.captured', readCaptured],
+  ['order.paid', readOrderPaid],
+  ['subscription.charged', readCharged],
   ['payment.failed', reader(PAYMENT, (payment) => tell(paymentFact(payment, 'failed', null)))],
   ['refund.created', readRefund('pending')],
   ['refund.processed', readRefund('succeeded')],
@@ -139,12 +228,14 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 
 export const razorpay: Provider = {
   name: 'razorpay',
+  headersProblem: (headers) => hexSignatureProblem(headers, 'x-razorpay-signature'),
   verify({ headers, rawBody }, secrets) {
-    const signature = singleHeader(headers, 'x-razorpay-signature');
-    if (signature === null) return refused('the x-razorpay-signature header is missing or repeated');
-    return checkSecrets(secrets, (secret) => equalInConstantTime(signature, hmacSha256(secret, '', rawBody, 'hex')));
+    const signature = singleHeader(headers, 'x-razorpay-signature') ?? '';
+    const problem = hexSignatureProblem(headers, 'x-razorpay-signature');
+    if (problem !== null) return refused(problem);
+    return checkSecrets(secrets, (secret) => equalInConstantTime(signature, hmacSha256(secret, [rawBody], 'hex')));
   },
-  /** The body's own digest. The `x-razorpay-event-id` header is not signed: whoever replays a body can change it. */
+  /** The digest of the body. The `x-razorpay-event-id` header is not signed, so whoever sends a body again can change it. */
   deliveryKey({ rawBody }) {
     return createHash('sha256').update(rawBody).digest('hex');
   },

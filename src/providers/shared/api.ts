@@ -1,23 +1,23 @@
 import type { Secret } from '../../crypto/secret.ts';
 
-/** The kinds of objects that are listed, in this order: what refers to a payment comes after it. */
+/** The kinds of objects that are listed, in this order: refunds and disputes come after their payments. */
 export type ListedKind = 'payment' | 'refund' | 'dispute';
 
-/** Listed by when the provider made them: from `since`, before `until`. */
+/** A window of time by when the provider made the objects: from `since` on, before `until`. */
 export interface Window {
   readonly since: Date;
   readonly until: Date;
 }
 
 /**
- * One object as the provider's API shows it, in the body of the webhook event that would have told of it: what is missing
- * can so be taken in by the very door that events come in by, and is read by the same adapter.
+ * One object of the provider's API, as the body of the webhook event that would have told of it. So a missing object is received
+ * in the same way as an event, and the same adapter reads it.
  */
 export interface Listed {
   readonly kind: ListedKind;
   /** The provider's id of the payment, refund or dispute. */
   readonly objectId: string;
-  /** The provider's word for the object's state: the same object in another state is other news. */
+  /** The provider's name of the object's state. The same object in another state counts as other news. */
   readonly state: string;
   readonly body: Buffer;
 }
@@ -26,36 +26,44 @@ export interface Page {
   readonly listed: readonly Listed[];
   /** Where the next page begins; null after the last. Text of the client's own, of at most 1,000 characters. */
   readonly next: string | null;
+  /** What the key may not read, so that something may be missed. It goes to logs: it must quote neither keys nor answers. */
+  readonly notice?: string;
 }
 
 /**
- * A client of one provider account. Objects in a state that no event of the provider tells of are left out. Nothing is
- * repeated here: whoever asks decides when to ask again.
+ * A client of one provider account. Objects in a state that no event of the provider tells of are left out. The client repeats
+ * no request; the caller decides when to ask again.
  */
 export interface ProviderApi {
   /** What this provider can list. */
   readonly kinds: readonly ListedKind[];
   /**
-   * Set where the API does not tell a payment's metadata, which webhooks do: a payment that was missed must not be taken
-   * in from here, since whose it is and what for would be a guess.
+   * Set if the API does not show a payment's metadata, which webhooks have. Then a missed payment must not be taken in from the
+   * API, since it would be a guess whose it is and what it is for.
    */
   readonly omitsMetadata?: true;
   /**
-   * A page of what was made within the window. Asked again for the page that failed last, it goes on from where that
-   * stopped, so that a page which takes more requests than the provider allows at once comes to its end.
+   * The provider's own name of the account that the key opens. Missing where its events name the account, or its API does not.
+   * @param timeoutMs when to give up
+   * @throws {ProviderApiError} also if the key may not ask for it
+   */
+  account?(timeoutMs: number): Promise<string>;
+  /**
+   * A page of objects that were made within the window. After a failure, the same call continues where it stopped, so that a
+   * page is completed even if it takes more requests than the provider allows at once.
    * @throws {ProviderApiError}
    */
   list(kind: ListedKind, window: Window, cursor: string | null): Promise<Page>;
   /**
-   * An object of one of {@link kinds} as it stands, by the id it is listed under, however long ago it was made; null if
-   * the provider knows none under this id, or it is in a state that no event tells of.
+   * The present object of one of {@link kinds} by the id under which it is listed, however old it is; null if the provider does
+   * not know the id, or if the object is in a state that no event tells of.
    * @throws {ProviderApiError}
    */
   retrieve(kind: ListedKind, objectId: string): Promise<Listed | null>;
 }
 
 export interface ProviderAccount {
-  /** The API key; where a provider wants two parts, both, with a colon between them. */
+  /** The API key; if the provider needs two parts, both with a colon between them. */
   readonly apiKey: Secret;
   readonly mode: 'test' | 'live';
   /** Another address than the provider's own. */
@@ -71,9 +79,9 @@ export type ConnectProviderApi = (account: ProviderAccount) => ProviderApi;
 export const API_TIMEOUT_MS = 30_000;
 
 /**
- * Why a provider's API did not answer as asked.
- * `rate_limited`: ask again after `retryAfterSeconds`, or later where it did not say. `unavailable`: a fault of the
- * provider or the network, ask again. `unauthorized`: the key is wrong or lacks a right. `refused`: asking again does not help.
+ * Why a provider's API gave no usable answer.
+ * `rate_limited`: ask again after `retryAfterSeconds`, or later if that is null. `unavailable`: a fault of the provider or the
+ * network; ask again. `unauthorized`: the key is wrong or lacks a right. `refused`: to ask again does not help.
  */
 export class ProviderApiError extends Error {
   readonly kind: 'rate_limited' | 'unavailable' | 'unauthorized' | 'refused';

@@ -2,8 +2,8 @@ import { MAX_AMOUNT_MINOR } from '../../money.ts';
 import type { ProviderName } from './names.ts';
 
 /**
- * Turns the number a provider writes into our minor units, which are those of ISO 4217. Providers call their numbers
- * minor units too, but count some currencies in another unit than the standard; the tables below say which.
+ * Turns a provider's number into our minor units, which are those of ISO 4217. Providers call their numbers minor units too,
+ * but some count some currencies in another unit than the standard; the tables below list these.
  */
 
 /** The currencies of ISO 4217 in use, by how many digits their minor unit has. */
@@ -22,7 +22,7 @@ const ISO_EXPONENTS: ReadonlyMap<string, number> = new Map(
   Object.entries(ISO_4217).flatMap(([exponent, codes]) => codes.split(/\s+/).map((code) => [code, Number(exponent)])),
 );
 
-/** How many digits a provider's number has behind the point; `unknown` where it does not document that. */
+/** How many decimals a provider's number has; `unknown` if the provider does not document it. */
 type Exponents = Readonly<Record<string, number | 'unknown'>>;
 
 const OTHER_THAN_TWO_DIGITS: Exponents = Object.fromEntries(
@@ -30,15 +30,15 @@ const OTHER_THAN_TWO_DIGITS: Exponents = Object.fromEntries(
 );
 
 /**
- * Where a provider's unit is not that of ISO 4217. A provider that is missing, and a currency that is missing in its
- * row, follow the standard. Dodo and Razorpay are missing since they document it for all kinds of currencies: "cents for
+ * The currencies in which a provider's unit is not that of ISO 4217. A provider that is missing, and a currency that is missing
+ * in its row, follow the standard. Dodo and Razorpay are missing since they document the standard for all currencies: "cents for
  * USD, yen for JPY, fils for KWD" (the comments of Dodo's SDK), 295 for 295 JPY, 295990 for 295.990 KWD (Razorpay's
  * payment entity).
  */
 const DEVIATIONS: Readonly<Partial<Record<ProviderName, Exponents>>> = {
   // docs.stripe.com/currencies: MGA has no decimals; ISK and UGX have none either but are sent with two, `00`.
   stripe: { MGA: 0, ISK: 2, UGX: 2 },
-  // Polar passes its amounts on to Stripe, but prints UGX without decimals: which of the two holds, it does not say.
+  // Polar passes its amounts on to Stripe, but prints UGX without decimals, and does not document which of the two is right.
   polar: { MGA: 0, ISK: 2, UGX: 'unknown' },
   // Every amount is documented as "in cents", whatever the currency.
   lemonsqueezy: OTHER_THAN_TWO_DIGITS,
@@ -48,9 +48,9 @@ const DEVIATIONS: Readonly<Partial<Record<ProviderName, Exponents>>> = {
   adyen: { CLP: 2, CVE: 0, IDR: 0, ISK: 2 },
 };
 
-/** Why an amount cannot be read, ready to be parked. The detail quotes nothing but the currency. */
+/** Why an amount cannot be read, so that its event is parked. The detail quotes only the currency. */
 export interface AmountProblem {
-  readonly reason: 'unsupported_currency' | 'malformed';
+  readonly reason: 'unknown_currency' | 'malformed';
   readonly detail: string;
 }
 
@@ -72,9 +72,8 @@ export function minorFromInteger(
 }
 
 /**
- * Our minor units of an amount that a provider sends as a decimal of the major unit, such as `12.50`. The digits never
- * pass through a float. More of them behind the point than the currency has at this provider are refused, zeros too: they
- * may mean thousands.
+ * Our minor units of an amount that a provider sends as a decimal of the major unit, such as `12.50`. The digits never become
+ * a float. More decimals than the currency has at this provider are refused, even zeros: the point may separate thousands.
  * @param currency upper-case ISO 4217
  * @param text digits, optionally a point and digits; no sign, exponent or separators
  */
@@ -84,34 +83,33 @@ export function minorFromDecimal(provider: ProviderName, currency: string, text:
   const match = /^(\d{1,16})(?:\.(\d{1,4}))?$/.exec(text);
   if (match === null) return malformed('wants a plain decimal, zero or more');
   const fraction = match[2] ?? '';
-  if (fraction.length > exponents.theirs) {
-    return malformed(`has more than the ${exponents.theirs} decimals that ${currency} has`);
+  if (fraction.length > exponents.atProvider) {
+    return malformed(`has more than the ${exponents.atProvider} decimals that ${currency} has`);
   }
-  return rescaled(BigInt(`${match[1]}${fraction.padEnd(exponents.theirs, '0')}`), exponents);
+  return rescaled(BigInt(`${match[1]}${fraction.padEnd(exponents.atProvider, '0')}`), exponents);
 }
 
 interface ExponentPair {
-  readonly theirs: number;
-  readonly ours: number;
+  readonly atProvider: number;
+  readonly iso: number;
 }
 
 function exponentsOf(provider: ProviderName, currency: string): ExponentPair | AmountProblem {
-  const ours = ISO_EXPONENTS.get(currency);
-  if (ours === undefined)
-    return { reason: 'unsupported_currency', detail: `${currency} is not a currency of ISO 4217` };
-  const theirs = DEVIATIONS[provider]?.[currency] ?? ours;
-  if (theirs === 'unknown') {
+  const iso = ISO_EXPONENTS.get(currency);
+  if (iso === undefined) return { reason: 'unknown_currency', detail: `${currency} is not a currency of ISO 4217` };
+  const atProvider = DEVIATIONS[provider]?.[currency] ?? iso;
+  if (atProvider === 'unknown') {
     return {
-      reason: 'unsupported_currency',
+      reason: 'unknown_currency',
       detail: `${provider} does not document in which unit it counts ${currency}`,
     };
   }
-  return { theirs, ours };
+  return { atProvider, iso };
 }
 
-function rescaled(units: bigint, { theirs, ours }: ExponentPair): number | AmountProblem {
-  const multiplier = 10n ** BigInt(Math.max(0, ours - theirs));
-  const divisor = 10n ** BigInt(Math.max(0, theirs - ours));
+function rescaled(units: bigint, { atProvider, iso }: ExponentPair): number | AmountProblem {
+  const multiplier = 10n ** BigInt(Math.max(0, iso - atProvider));
+  const divisor = 10n ** BigInt(Math.max(0, atProvider - iso));
   const product = units * multiplier;
   if (product % divisor !== 0n) return malformed('is not whole in the minor unit of its currency');
   const minor = product / divisor;

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { isMinorAmount } from '../../money.ts';
-import type { ProviderCustomer } from '../../payments/fact.ts';
+import type { PaymentFact, ProviderCustomer, TrustedName, WalletMetadata } from '../../payments/fact.ts';
 
 /**
- * The fields that providers share, as schemas. What decides about money is read strictly and parks the event when it is
- * not as documented; what only describes (an e-mail, a time) is read leniently and becomes null.
+ * Schemas of the fields that providers share. A field that decides about money is read strictly: the event is parked if the
+ * field is not as documented. A field that only describes (an e-mail, a time) is read leniently and becomes null.
  */
 
-/** Text that every database and log can hold: no control characters, no half surrogates. */
+/** Whether every database and log can hold the text: no control characters, no half surrogates. */
 export function isPlainText(text: string): boolean {
   return text.isWellFormed() && !/\p{Cc}/u.test(text);
 }
@@ -30,7 +30,26 @@ export const optionalId = z
   .nullish()
   .transform((id) => (id === undefined || id === '' ? null : id));
 
-/** Minor units, as an integer of the JSON. Larger ones were rounded when they were parsed, and so are refused. */
+/** An identifier, as text or number, that does not decide about money; anything else becomes null. */
+export const lenientId = anything.transform((value): string | null => {
+  const id = typeof value === 'number' ? String(value) : value;
+  return typeof id === 'string' && id !== '' && id.length <= 200 && isPlainText(id) ? id : null;
+});
+
+/** The optional fields of a payment's fact, if the provider tells them. */
+export function besides({
+  seriesId,
+  triedAt,
+}: Pick<PaymentFact, 'seriesId' | 'triedAt'>): Pick<PaymentFact, 'seriesId' | 'triedAt'> {
+  return { ...(seriesId ? { seriesId } : {}), ...(triedAt ? { triedAt } : {}) };
+}
+
+/** What the merchant's own key wrote on an order or subscription, as far as it says whose its payments are. */
+export function trustedBy(by: TrustedName['by'], { wallet_customer_id: customerId }: WalletMetadata) {
+  return customerId === undefined ? {} : { named: { customerId, by } };
+}
+
+/** Minor units, as an integer of the JSON. Integers that JavaScript cannot hold exactly were rounded, and are refused. */
 export const minorAmount = z.custom<number>(
   (value) => isMinorAmount(value) && value >= 0,
   'wants a whole number of minor units, zero or more',
@@ -57,7 +76,7 @@ export const lenientName = anything.transform((value): string | null => {
   return name === '' ? null : name;
 });
 
-/** The last second of the year 9999, the latest that every store and client of ours can write down. */
+/** The last second of the year 9999, the latest time that the database and every client can represent. */
 const LATEST_SECONDS = 253_402_300_799;
 
 function dateAt(milliseconds: number): Date | null {

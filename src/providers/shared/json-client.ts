@@ -10,7 +10,7 @@ export interface JsonClientOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** {@link API_TIMEOUT_MS} unless said otherwise. */
   readonly timeoutMs: number | undefined;
-  /** The body of a 400 that means what others say by a 404. */
+  /** The form of a 400's body that means that there is no such object, for providers that do not answer 404. */
   readonly notFound?: z.ZodType;
 }
 
@@ -31,10 +31,10 @@ export class JsonClient {
     const response = await this.#fetch(`${baseUrl}${path}`, headers);
     if (response.ok) return parseAnswer(provider, schema, await readJson(provider, response));
     const isNotFound = await this.#isNotFound(response);
-    // One that broke off meanwhile cannot be cancelled, and need not be.
+    // A body that has broken off cannot be cancelled, and need not be.
     await response.body?.cancel().catch(() => {});
     if (isNotFound) return null;
-    throw failureOf(provider, response.status, response.headers.get('retry-after'));
+    throw errorOfStatus(provider, response.status, response.headers.get('retry-after'));
   }
 
   async #isNotFound(response: Response): Promise<boolean> {
@@ -60,9 +60,9 @@ export async function readJson(provider: string, response: Response): Promise<un
 }
 
 /**
- * A `fetch` for SDKs, which take answers of any size and trust them to be objects: it answers once all of a JSON object is
- * there. Whatever else comes is a ProviderApiError, which the SDK wraps in an error of its own. A redirect is a failure,
- * since it could carry the key to somebody else.
+ * A `fetch` for SDKs, which themselves take answers of any size and do not check that they are objects. It answers when a whole
+ * JSON object has arrived. Anything else is a ProviderApiError, which the SDK wraps in an error of its own. A redirect is a
+ * failure, since it could carry the key to somebody else.
  */
 export function fetchObjects(provider: string): (url: string | URL | Request, init?: RequestInit) => Promise<Response> {
   return async (url, init) => {
@@ -70,13 +70,13 @@ export function fetchObjects(provider: string): (url: string | URL | Request, in
     const { ok, status, headers } = response;
     const text = await readText(provider, response).catch((error: unknown) => {
       if (ok) throw error;
-      // What a failure says besides its status is not worth waiting for.
+      // Only the status of a failure is used, so its body is not read.
       return '';
     });
     try {
       parseAnswer(provider, z.looseObject({}), parseJson(provider, text));
     } catch (error) {
-      throw ok ? error : failureOf(provider, status, headers.get('retry-after'));
+      throw ok ? error : errorOfStatus(provider, status, headers.get('retry-after'));
     }
     return new Response(text, { status, headers });
   };
@@ -119,8 +119,8 @@ export function parseAnswer<Schema extends z.ZodType>(
   throw new ProviderApiError('refused', `${provider} answers in a form we do not know: ${paths.join(', ')}`);
 }
 
-/** What a status other than 2xx means, the same for every provider. `retryAfter` is the header of that name. */
-export function failureOf(provider: string, status: number, retryAfter: string | null): ProviderApiError {
+/** The error for a status other than 2xx, the same for every provider. `retryAfter` is the header of that name. */
+export function errorOfStatus(provider: string, status: number, retryAfter: string | null): ProviderApiError {
   const seconds = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) : null;
   if (status === 429) return new ProviderApiError('rate_limited', `${provider} limits the rate (429)`, seconds);
   if (status === 401 || status === 403) {
@@ -132,7 +132,7 @@ export function failureOf(provider: string, status: number, retryAfter: string |
   return new ProviderApiError('refused', `${provider} answers ${status}`);
 }
 
-/** By `AbortSignal.timeout`, by an SDK's own abort, and as sockets and Stripe's SDK say it. */
+/** The forms of a timeout: of `AbortSignal.timeout`, of an SDK's own abort, of sockets and of Stripe's SDK. */
 const TIMED_OUT = z.union([
   z.object({ name: z.enum(['TimeoutError', 'AbortError']) }),
   z.object({ code: z.literal('ETIMEDOUT') }),
@@ -144,7 +144,7 @@ export function unreachable(provider: string, error: unknown): ProviderApiError 
   return new ProviderApiError('unavailable', `${provider} ${problem}`);
 }
 
-/** Whether an id can stand in a path as it is. No provider makes others, so there is nothing under them. */
+/** Whether an id can be used in a path unchanged. Providers make no other ids, so any other id does not exist. */
 export function isPathId(id: string): boolean {
   return /^[\w-]+$/.test(id);
 }

@@ -1,11 +1,11 @@
-/** Providers nest about ten levels deep, our own API three. */
+/** The deepest nesting that is accepted. Providers use about ten levels, our own API three. */
 export const MAX_JSON_DEPTH = 64;
 
 const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = Buffer.from('"\\[]{}');
 
 /**
- * Whether JSON is nested deeper than {@link MAX_JSON_DEPTH}. Counts brackets outside strings, so that nothing is built from a
- * hostile body before its depth is known.
+ * Whether JSON is nested deeper than {@link MAX_JSON_DEPTH}. It counts brackets outside strings, so that no hostile body is
+ * parsed before its depth is known.
  */
 export function isTooDeep(body: Buffer): boolean {
   let depth = 0;

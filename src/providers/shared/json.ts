@@ -8,7 +8,7 @@ export type JsonResult =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly detail: string };
 
-/** Replaces a value while it is parsed; `source` is how a number stood in the text, before it was rounded. */
+/** Replaces a value while it is parsed; `source` is the text of a number before it was rounded. */
 export type Reviver = (key: string, value: unknown, context?: { readonly source?: string }) => unknown;
 
 /** Parses a provider's body within limits of size and depth. Never throws; the detail quotes nothing of the body. */

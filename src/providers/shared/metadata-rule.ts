@@ -1,12 +1,12 @@
 import type { MetadataRule } from '../../payments/purpose.ts';
 import type { ProviderName } from './names.ts';
 
-/** Where nobody but the holder of the merchant's secret key writes what a payment carries. */
+/** Providers at which only the holder of the merchant's secret key can write a payment's metadata. */
 const WRITTEN_BY_THE_MERCHANT: ReadonlySet<ProviderName> = new Set(['stripe']);
 
 /**
- * The metadata rule of a source that was given none; every way to make a source asks here. It is `all` only where the
- * provider keeps payers from writing metadata, else `customer`.
+ * The metadata rule of a source that was given none; every way to make a source calls this. It is `all` only if the provider
+ * keeps payers from writing metadata, else `customer`.
  *
  * | provider     | who can write it                                                     | source, as of November 2026              |
  * |--------------|----------------------------------------------------------------------|------------------------------------------|
@@ -20,8 +20,8 @@ const WRITTEN_BY_THE_MERCHANT: ReadonlySet<ProviderName> = new Set(['stripe']);
  * | adyen        | the merchant's server, but one text that shops fill from the browser | docs.adyen.com, `reference` of a payment |
  * | cashfree     | the merchant's server, and nothing checks what it passes on          | docs.cashfree.com, additional order data |
  *
- * The last two and most of Polar's are written with a secret key. But a shop's reference or tags often come from a form,
- * and a default must be safe for that shop as well.
+ * Those of the last two, and most of Polar's, are written with a secret key. But a shop often takes its reference or tags from a
+ * form that the payer fills in, and the default must be safe for that shop too.
  */
 export function defaultMetadataRule(provider: ProviderName): MetadataRule {
   return WRITTEN_BY_THE_MERCHANT.has(provider) ? 'all' : 'customer';

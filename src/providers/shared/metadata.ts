@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { WalletMetadata } from '../../payments/fact.ts';
+import { INVALID_METADATA } from './event-reading.ts';
 import { anything, isPlainText } from './fields.ts';
-import { INVALID_METADATA } from './outcome.ts';
 
 const PREFIX = 'wallet_';
 /** Stripe and Dodo allow 50 pairs of 500 characters under names of 40; Razorpay fewer. */
@@ -10,9 +10,9 @@ const MAX_NAME_LENGTH = 40;
 const MAX_VALUE_LENGTH = 500;
 
 /**
- * The merchant's `wallet_…` values as text; every other key is left alone. Providers send an absent set as null or as an
- * empty array (Razorpay). A value that cannot be read as text parks the event: to drop `wallet_customer_id` would be to
- * guess whose money it is.
+ * The merchant's `wallet_…` values as text; other keys are not read. Without metadata providers send null or an empty array
+ * (Razorpay). A value that cannot be read as text parks the event: without `wallet_customer_id` it would be a guess whose money
+ * it is.
  */
 export const walletMetadata = anything.transform((value, context): WalletMetadata => {
   if (value === null || value === undefined || Array.isArray(value)) return {};
@@ -29,13 +29,13 @@ export const walletMetadata = anything.transform((value, context): WalletMetadat
       if (!/^\w+$/.test(name) || name.length > MAX_NAME_LENGTH) refuse([], 'has a wallet_ name that is not usable');
       else if (isReadable(item)) return [name, String(item)];
       else refuse([name], `wants text of at most ${MAX_VALUE_LENGTH} characters`);
-      // Not made a text: an object may come with a `toString` of its own, which throws.
+      // The value is not turned into text: an object may have a `toString` of its own, which throws.
       return [name, ''];
     }),
   );
 });
 
-/** A whole number past 2^53 was rounded when the JSON was parsed, so it is no longer what the merchant wrote. */
+/** Whether a value is what the merchant wrote: a whole number past 2^53 was rounded when the JSON was parsed. */
 function isReadable(item: unknown): boolean {
   if (typeof item === 'number') return !Number.isInteger(item) || Number.isSafeInteger(item);
   return (

@@ -6,19 +6,19 @@ interface Kept<Page, Piece> {
   readonly pieces: Map<string, Piece>;
 }
 
-/** The piece of this name: what `ask` answers, or what it answered in an earlier try. */
+/** The piece of this name: the answer of `ask`, or its answer in an earlier try. */
 export type Once<Piece> = (name: string, ask: () => Promise<Piece>) => Promise<Piece>;
 
 /**
- * What was read so far of a page that takes more requests than one. A provider may allow fewer in a time than a page
- * takes: were each try to begin anew, none would ever come to the end. Of one page at a time, and only until it is
- * complete, so that it holds no more than an answer would and tells no old news of another day.
+ * Keeps what was read so far of a page that takes several requests. A provider may allow fewer requests at a time than a page
+ * takes, so that no try would succeed if each began from the start. It keeps one page at a time and only until it is complete,
+ * so that it needs little memory and never gives old data.
  */
 export class PageMemo<Page, Piece extends object | null> {
   #kept: Kept<Page, Piece> | null = null;
 
   /**
-   * @param key which page it is; see {@link pageKey}
+   * @param key of the page; see {@link pageKey}
    * @param list asks for the page
    * @param complete makes the result of the page, and of pieces that it asks for
    */
@@ -42,6 +42,7 @@ export class PageMemo<Page, Piece extends object | null> {
   }
 }
 
+/** One text for one page of a list, so that a repeated request is recognised. */
 export function pageKey(kind: ListedKind, { since, until }: Window, cursor: string | null): string {
   return JSON.stringify([kind, since, until, cursor]);
 }

@@ -1,26 +1,36 @@
-import type { Fact, ParkReason } from '../../payments/fact.ts';
+import type { Fact, Naming, ParkReason, Tie } from '../../payments/fact.ts';
 import type { ProviderName } from './names.ts';
 
 /** A webhook request as received: the exact bytes, and headers with lower-case names. */
 export interface Delivery {
+  /** The network that it came from, as limits count it. */
+  readonly from?: string;
   readonly rawBody: Buffer;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
 /**
  * Which of the source's secrets matched (so that a rotation can be observed), or why none did. The reason is for logs.
- * `unavailable`: nothing can be said now, so the provider must be told to come again (PayPal, whose certificate is away).
+ * `unavailable`: the signature cannot be checked now, so the provider must send again (PayPal, without its certificate);
+ * `isLimited`: it was not checked, since too much that was most likely invented comes from there.
  */
 export type Verification =
   | { readonly ok: true; readonly secretIndex: number }
-  | { readonly ok: false; readonly reason: string; readonly unavailable?: true };
+  | { readonly ok: false; readonly reason: string; readonly unavailable?: true; readonly isLimited?: true };
 
 /**
  * What a verified body means.
- * `livemode` is set where the body itself says whether it is a test or a live event (Stripe).
+ * `livemode` is set if the body itself tells whether it is a test or a live event (Stripe).
  */
 export type Interpretation =
-  | { readonly kind: 'facts'; readonly eventType: string; readonly facts: readonly Fact[]; readonly livemode?: boolean }
+  | {
+      readonly kind: 'facts';
+      readonly eventType: string;
+      readonly facts: readonly Fact[];
+      readonly naming?: Naming;
+      readonly ties?: readonly Tie[];
+      readonly livemode?: boolean;
+    }
   | { readonly kind: 'ignored'; readonly eventType: string; readonly reason: string; readonly livemode?: boolean }
   | {
       readonly kind: 'parked';
@@ -31,19 +41,24 @@ export type Interpretation =
     };
 
 /**
- * One payment provider: raw bytes in, facts out; no database, no clock of its own, and no network but for PayPal's
- * certificates, which is why its verification alone is `Checked` by a promise.
+ * One payment provider: raw bytes in, facts out. It uses no database and no clock of its own, and no network except for PayPal's
+ * certificates. So only PayPal's verification is a promise (`Checked`).
  */
 export interface Provider<Checked extends Verification | Promise<Verification> = Verification> {
   readonly name: ProviderName;
+  /**
+   * Why `verify` would refuse any body that came with these headers, such as for a signature that is missing; null if it
+   * depends on the body. It costs next to nothing, so that a body is only read if this is null.
+   */
+  headersProblem(headers: Delivery['headers'], now: Date): string | null;
   /**
    * Verifies the signature over the raw bytes with every secret given, in constant time, and refuses stale and future
    * timestamps where the scheme has one. Never throws.
    */
   verify(delivery: Delivery, secrets: readonly string[], now: Date): Checked;
-  /** The key under which a repeated delivery is the same delivery; at most 200 characters. Only called once verified. */
+  /** A text of at most 200 characters that is the same for a repeated delivery. Only called after verification. */
   deliveryKey(delivery: Delivery): string;
-  /** Never throws: what it cannot read is `parked` as malformed. Depends on the bytes alone, so that a replay repeats it. */
+  /** Never throws: a body that it cannot read is `parked` as malformed. The result depends on the bytes alone, also at a replay. */
   interpret(rawBody: Buffer): Interpretation;
 }
 

@@ -1,135 +1,158 @@
 import { randomUUID } from 'node:crypto';
-import { hmacSha256 } from '../../crypto/signature.ts';
-import { sign as signStandardWebhook } from '../../crypto/standard-webhooks.ts';
-import type { Purpose } from '../../payments/purpose.ts';
-import type { Delivery } from './provider.ts';
+import {
+  adyenDelivery,
+  cashfreeDelivery,
+  dodoDelivery,
+  lemonSqueezyDelivery,
+  paddleDelivery,
+  polarDelivery,
+  razorpayDelivery,
+  stripeDelivery,
+} from './signed-delivery.ts';
+import { adyenItem, cashfreeData } from './simulated-gateways.ts';
+import { MARK, type SimulatedEvent, type SimulatedMoney, simulatedMetadata } from './simulated-money.ts';
+import { lemonSqueezyResource, paddleData, polarData } from './simulated-sellers.ts';
 
 /*
- * Events of money that never moved, for trying Chokin without an account at a provider. They hold what the provider's
- * adapter reads and are signed as the provider signs, so that they go the whole way of real ones.
+ * Events of money that never moved, to try Chokin without an account at a provider. They hold what the provider's adapter
+ * reads and are signed as the provider signs, so that they are handled like real ones. They name no account: the source would
+ * take it for its own, and would then refuse real events as those of another account.
  *
- * | provider | payment                  | refund           | dispute open, lost, won                                    |
- * |----------|--------------------------|------------------|------------------------------------------------------------|
- * | stripe   | payment_intent.succeeded | refund.created   | charge.dispute.created, charge.dispute.closed (lost, won)  |
- * | dodo     | payment.succeeded        | refund.succeeded | dispute.opened, dispute.lost, dispute.won                  |
- * | razorpay | payment.captured         | refund.processed | payment.dispute.created, .lost, .won                       |
+ * | provider     | payment                  | refund                 | dispute open, lost, won                                   |
+ * |--------------|--------------------------|------------------------|-----------------------------------------------------------|
+ * | stripe       | payment_intent.succeeded | refund.created         | charge.dispute.created, charge.dispute.closed (lost, won) |
+ * | dodo         | payment.succeeded        | refund.succeeded       | dispute.opened, dispute.lost, dispute.won                 |
+ * | razorpay     | payment.captured         | refund.processed       | payment.dispute.created, .lost, .won                      |
+ * | paddle       | transaction.completed    | adjustment.created     | adjustment.created of a chargeback, and of its reversal   |
+ * | polar        | order.paid               | refund.created         | none: Polar refunds what is disputed                      |
+ * | lemonsqueezy | order_created            | order_refunded         | none: Lemon Squeezy refunds what is disputed              |
+ * | adyen        | AUTHORISATION            | REFUND                 | NOTIFICATION_OF_CHARGEBACK, CHARGEBACK, _REVERSED         |
+ * | cashfree     | PAYMENT_SUCCESS_WEBHOOK  | REFUND_STATUS_WEBHOOK  | DISPUTE_CREATED, DISPUTE_CLOSED (lost, won)               |
+ * | paypal       | none: only PayPal has the private key that its events are signed with                                          |
  */
 
-/** Whose events can be simulated. */
-export const SIMULATED_PROVIDERS = ['stripe', 'dodo', 'razorpay'] as const;
+/** The providers whose events can be simulated. */
+export const SIMULATED_PROVIDERS = [
+  'stripe',
+  'dodo',
+  'razorpay',
+  'paddle',
+  'polar',
+  'lemonsqueezy',
+  'adyen',
+  'cashfree',
+] as const;
 export type SimulatedProvider = (typeof SIMULATED_PROVIDERS)[number];
 
-export const DISPUTE_OUTCOMES = ['open', 'lost', 'won'] as const;
-
-interface Money {
-  readonly paymentId: string;
-  /** Minor units of the currency, in which the provider counts it too. */
-  readonly amountMinor: number;
-  /** Upper-case ISO 4217. */
-  readonly currency: string;
-  /** Ours, `cus_…`. */
-  readonly customerId: string;
-}
-
-export type SimulatedMoney =
-  /** A purpose of null leaves the decision to the source. */
-  | (Money & { readonly kind: 'payment'; readonly purpose: Purpose | null })
-  | (Money & { readonly kind: 'refund'; readonly refundId: string })
-  | (Money & {
-      readonly kind: 'dispute';
-      readonly disputeId: string;
-      readonly state: (typeof DISPUTE_OUTCOMES)[number];
-    });
-
-export interface SimulatedEvent {
-  /** The provider's name for it. */
-  readonly type: string;
-  readonly delivery: Delivery;
-}
-
-const MARK = 'simulated';
-const PAYMENT_PREFIX = { stripe: 'pi', dodo: 'pay', razorpay: 'pay' } as const;
+/** The beginning of a simulated id at Lemon Squeezy, whose payments are numbers. No shop has so many orders. */
+const NUMBERED = 'order_9999';
 
 const newHex = (): string => randomUUID().replaceAll('-', '');
+const newDigits = (): string => String(BigInt(`0x${newHex()}`) % 10n ** 16n).padStart(16, '0');
 
-/** The id of a new payment, by which it is known again as a simulated one. */
+const PAYMENT_IDS: Readonly<Record<SimulatedProvider, () => string>> = {
+  stripe: () => `pi_${MARK}${newHex()}`,
+  dodo: () => `pay_${MARK}${newHex()}`,
+  razorpay: () => `pay_${MARK}${newHex()}`,
+  paddle: () => `txn_${MARK}${newHex()}`,
+  polar: () => `${MARK}${newHex()}`,
+  lemonsqueezy: () => `${NUMBERED}${newDigits()}`,
+  adyen: () => `${MARK}${newHex()}`,
+  cashfree: () => `${MARK}${newHex()}`,
+};
+
+/** The id of a new payment; its form shows that it is simulated. */
 export function newSimulatedPaymentId(provider: SimulatedProvider): string {
-  return `${PAYMENT_PREFIX[provider]}_${MARK}${newHex()}`;
+  return PAYMENT_IDS[provider]();
 }
 
+/** Whether a payment was made by `npx chokin simulate`, by the form of its id. */
 export function isSimulatedPaymentId(paymentId: string): boolean {
-  return /^pi_simulated[0-9a-f]{32}$|^pay_simulated[0-9a-f]{32}$/.test(paymentId);
+  return /^(?:(?:pi_|pay_|txn_)?simulated[0-9a-f]{32}|order_9999\d{16})$/.test(paymentId);
 }
 
-/** A new refund: a payment may have several. */
+/** The id of a new refund; a payment may have several. */
 export function newSimulatedRefundId(): string {
   return `re_${MARK}${newHex()}`;
 }
 
-/** Always the same dispute of a payment, so that one that was opened or lost can be won later. */
+/** The id of a payment's dispute. It is always the same, so that a dispute that was opened or lost can be won later. */
 export function simulatedDisputeId(paymentId: string): string {
   return `du_${paymentId.slice(paymentId.indexOf('_') + 1)}`;
 }
 
-/** The event as the provider would send it in test mode, signed with `secret` as of `now`. */
+/**
+ * The event as the provider would send it in test mode, signed with `secret` as of `now`.
+ * @returns null where the provider has no such event
+ */
 export function simulatedEvent(
   provider: SimulatedProvider,
   money: SimulatedMoney,
-  secret: string,
-  now: Date,
-): SimulatedEvent {
+  { secret, now }: { readonly secret: string; readonly now: Date },
+): SimulatedEvent | null {
   return EVENTS[provider](money, secret, now);
 }
 
 const unixSeconds = (now: Date): number => Math.floor(now.getTime() / 1000);
 
-/** What says whose payment it is and what for. */
-function metadataOf(money: SimulatedMoney): Readonly<Record<string, string>> {
-  const purpose = money.kind === 'payment' ? money.purpose : null;
-  return { wallet_customer_id: money.customerId, ...(purpose === null ? {} : { wallet_purpose: purpose }) };
-}
-
-function delivery(body: string, headers: Readonly<Record<string, string>>): Delivery {
-  return { rawBody: Buffer.from(body), headers: { 'content-type': 'application/json', ...headers } };
-}
-
 const EVENTS: Readonly<
-  Record<SimulatedProvider, (money: SimulatedMoney, secret: string, now: Date) => SimulatedEvent>
+  Record<SimulatedProvider, (money: SimulatedMoney, secret: string, now: Date) => SimulatedEvent | null>
 > = {
   stripe(money, secret, now) {
     const created = unixSeconds(now);
     const { type, object } = stripeObject(money);
     const livemode = false;
     const event = { id: `evt_${MARK}${newHex()}`, object: 'event', type, created, livemode };
-    const body = JSON.stringify({ ...event, data: { object: { ...object, created, livemode } } });
-    const signature = hmacSha256(secret, `${created}.`, body, 'hex');
-    return { type, delivery: delivery(body, { 'stripe-signature': `t=${created},v1=${signature}` }) };
+    const data = { object: { ...object, created, livemode } };
+    return { type, delivery: stripeDelivery({ event: { ...event, data }, secret, now }) };
   },
 
   dodo(money, secret, now) {
     const { type, data } = dodoData(money);
-    const body = JSON.stringify({ business_id: `bus_${MARK}`, type, timestamp: now.toISOString(), data });
-    const [messageId, seconds] = [`msg_${MARK}${newHex()}`, unixSeconds(now)];
-    return {
-      type,
-      delivery: delivery(body, {
-        'webhook-id': messageId,
-        'webhook-timestamp': String(seconds),
-        'webhook-signature': signStandardWebhook(secret, messageId, seconds, body),
-      }),
-    };
+    const event = { type, timestamp: now.toISOString(), data };
+    return { type, delivery: dodoDelivery({ event, secret, now, messageId: `msg_${MARK}${newHex()}` }) };
   },
 
   razorpay(money, secret, now) {
     const { type, payload } = razorpayPayload(money);
     const event = { entity: 'event', event: type, contains: Object.keys(payload), created_at: unixSeconds(now) };
-    // Two alike in one second, such as two refunds of the same sum, differ by their ids.
-    const body = JSON.stringify({ ...event, payload });
-    const headers = {
-      'x-razorpay-event-id': newHex().slice(0, 14),
-      'x-razorpay-signature': hmacSha256(secret, '', body, 'hex'),
+    // Two equal events in one second, such as two refunds of the same sum, differ by their ids.
+    return {
+      type,
+      delivery: razorpayDelivery({ event: { ...event, payload }, secret, eventId: newHex().slice(0, 14) }),
     };
-    return { type, delivery: delivery(body, headers) };
+  },
+
+  paddle(money, secret, now) {
+    const { type, data } = paddleData(money, newHex());
+    const event = { event_id: `evt_${MARK}${newHex()}`, event_type: type, occurred_at: now.toISOString(), data };
+    return { type, delivery: paddleDelivery({ event, secret, now }) };
+  },
+
+  polar(money, secret, now) {
+    const made = polarData(money);
+    if (made === null) return null;
+    const event = { type: made.type, timestamp: now.toISOString(), data: made.data };
+    const messageId = `msg_${MARK}${newHex()}`;
+    return { type: made.type, delivery: polarDelivery({ event, secret, now, messageId }) };
+  },
+
+  lemonsqueezy(money, secret, now) {
+    const made = lemonSqueezyResource(money, now);
+    if (made === null) return null;
+    const { type: eventName, custom_data, data } = made;
+    const event = { meta: { event_name: eventName, test_mode: true, custom_data }, data };
+    return { type: eventName, delivery: lemonSqueezyDelivery({ event, secret, eventName }) };
+  },
+
+  adyen(money, secret, now) {
+    const item = adyenItem(money);
+    return { type: item.eventCode, delivery: adyenDelivery(item, { secret, now, isLive: false }) };
+  },
+
+  cashfree(money, secret, now) {
+    const { type, data } = cashfreeData(money);
+    return { type, delivery: cashfreeDelivery({ event: { type, event_time: now.toISOString(), data }, secret, now }) };
   },
 };
 
@@ -143,7 +166,7 @@ function stripeObject(money: SimulatedMoney): { type: string; object: Readonly<R
       const customer = { customer: null, receipt_email: null };
       return {
         type: 'payment_intent.succeeded',
-        object: { ...intent, currency, ...customer, metadata: metadataOf(money) },
+        object: { ...intent, currency, ...customer, metadata: simulatedMetadata(money) },
       };
     }
     case 'refund': {
@@ -169,7 +192,7 @@ function dodoData(money: SimulatedMoney): { type: string; data: Readonly<Record<
   switch (money.kind) {
     case 'payment': {
       const payment = { payload_type: 'Payment', payment_id, status: 'succeeded', total_amount: amount, currency };
-      return { type: 'payment.succeeded', data: { ...payment, customer: null, metadata: metadataOf(money) } };
+      return { type: 'payment.succeeded', data: { ...payment, customer: null, metadata: simulatedMetadata(money) } };
     }
     case 'refund': {
       const refund = { payload_type: 'Refund', refund_id: money.refundId, payment_id, status: 'succeeded' };
@@ -201,7 +224,9 @@ const RAZORPAY_DISPUTES = {
 function razorpayPayload(money: SimulatedMoney): { type: string; payload: Readonly<Record<string, unknown>> } {
   const { paymentId, amountMinor: amount, currency } = money;
   const ofPayment = { payment_id: paymentId, amount, currency };
-  const payment = { entity: { id: paymentId, entity: 'payment', currency, captured: true, notes: metadataOf(money) } };
+  const payment = {
+    entity: { id: paymentId, entity: 'payment', currency, captured: true, notes: simulatedMetadata(money) },
+  };
   switch (money.kind) {
     case 'payment':
       return {

@@ -1,16 +1,16 @@
 import { z } from 'zod';
+import { TOKEN_PREFIX } from '../../payments/token.ts';
+import { INVALID_METADATA } from './event-reading.ts';
 import { walletMetadata } from './metadata.ts';
-import { INVALID_METADATA } from './outcome.ts';
 
-/** A customer's id as Chokin makes them. */
+/** The form of Chokin's customer ids. */
 const CUSTOMER_ID = /^cus_[0-9a-z]+$/;
 const HAS_PAIRS = /(^|&)wallet_\w*=/;
 
 /**
- * The `wallet_…` values out of the one text that PayPal (`custom_id`) and Adyen (`merchantReference`) let a merchant put
- * on a payment. The text is either a customer's id alone, `cus_01h2…`, or pairs as in the query of an address,
- * `wallet_customer_id=cus_01h2…&wallet_purpose=order&order=77`. Any other text, such as an order's number, says nothing
- * to Chokin.
+ * The `wallet_…` values in the one text that a merchant can put on a payment at PayPal (`custom_id`) and Adyen
+ * (`merchantReference`). The text is only a token, `wt_…`, or only a customer's id, `cus_01h2…`, or pairs as in the query of a
+ * URL, `wallet_customer_id=cus_01h2…&wallet_purpose=order&order=77`. Any other text, such as an order's number, is ignored.
  */
 export const walletText = z.preprocess((value, context) => {
   if (value === null || value === undefined) return {};
@@ -18,6 +18,7 @@ export const walletText = z.preprocess((value, context) => {
     context.addIssue({ code: 'custom', message: 'wants a text' });
     return {};
   }
+  if (value.startsWith(TOKEN_PREFIX)) return { wallet_token: value };
   if (CUSTOMER_ID.test(value)) return { wallet_customer_id: value };
   if (!HAS_PAIRS.test(value)) return {};
   const pairs = [...new URLSearchParams(value)].filter(([name]) => name.startsWith('wallet_'));

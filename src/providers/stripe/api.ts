@@ -6,11 +6,12 @@ import {
   type ConnectProviderApi,
   type Listed,
   type ListedKind,
+  type Page,
   type ProviderAccount,
   ProviderApiError,
   type Window,
 } from '../shared/api.ts';
-import { failureOf, fetchObjects, isPathId, parseAnswer, unreachable } from '../shared/json-client.ts';
+import { errorOfStatus, fetchObjects, isPathId, parseAnswer, unreachable } from '../shared/json-client.ts';
 import { bodyOf, keyParts } from '../shared/listing.ts';
 
 /*
@@ -23,11 +24,20 @@ import { bodyOf, keyParts } from '../shared/listing.ts';
  * | Dispute       | won, lost, prevented, warning_closed        | charge.dispute.closed                   |
  * |               | others; the adapter reads its `status`      | charge.dispute.updated                  |
  *
+ * PaymentIntents are listed by when they were made, but may be paid later (a bank transfer, a checkout left open). So after
+ * them come the payment_intent.succeeded events of the window (`GET /v1/events`, docs.stripe.com/api/events/list: of the last
+ * 30 days, each in the API version of when it happened) whose PaymentIntent was made before it; each is its own body.
+ *
+ * `GET /v1/account` tells whose the key is, which no event does but those of Connect. Restricted keys may not ask (403;
+ * stripe-node issue 2246): their account has to be named.
+ *
  * An event's `created` is when it happened, which the API does not say: it is when the object was made. `livemode` is the
  * key's, since a Refund has none.
  */
 
 const NAME = 'stripe';
+/** What the bodies made here are read by; not the account's own version, which somebody may change in the dashboard. */
+const API_VERSION = '2026-10-28.endive';
 /** The most that Stripe lists at once. */
 const PAGE_SIZE = 100;
 /** Secret and restricted keys; both name their mode. */
@@ -41,10 +51,23 @@ const OBJECT = z.looseObject({
 });
 type StripeObject = z.infer<typeof OBJECT>;
 const PAGE = z.object({ data: z.array(OBJECT), has_more: z.boolean() });
+const ACCOUNT = z.object({ id: z.string().regex(/^acct_\w{1,100}$/) });
+
+const EVENTS_PAGE = z.object({
+  data: z.array(
+    z.looseObject({ id: z.string().min(1).max(200), type: z.string(), data: z.looseObject({ object: OBJECT }) }),
+  ),
+  has_more: z.boolean(),
+});
+const PAID = 'payment_intent.succeeded';
+/** Before the id of the event after which the list of payments goes on. */
+const EVENTS_CURSOR = 'events:';
+const EVENTS_FORBIDDEN =
+  'stripe: the API key may not read Events, so a payment made before the window and paid in it may be missed; give the restricted key read access to Events';
 
 const CLOSED: ReadonlySet<unknown> = new Set(['won', 'lost', 'prevented', 'warning_closed']);
 
-/** The event that would have told of the object, or null if it is one of no interest. */
+/** The event that would have told of the object, or null if no event tells of its state. */
 const EVENT_TYPES: Readonly<Record<ListedKind, (object: StripeObject) => string | null>> = {
   payment({ status, last_payment_error }) {
     switch (status) {
@@ -66,7 +89,7 @@ function listedOf(kind: ListedKind, object: StripeObject, livemode: boolean): Li
   const type = EVENT_TYPES[kind](object);
   if (type === null) return null;
   const state = object.status ?? 'unknown';
-  // The receiver tells deliveries apart by the event's id: the same object in the same state is the same event.
+  // The receiver finds repeated deliveries by the event's id, so the same object in the same state must have the same id.
   const digest = createHash('sha256').update(`${object.id} ${state}`).digest('hex').slice(0, 32);
   const event = { id: `evt_listed_${digest}`, object: 'event', type, created: object.created, livemode };
   return { kind, objectId: object.id, state, body: bodyOf({ ...event, data: { object } }) };
@@ -77,26 +100,56 @@ function secondsFrom(date: Date): number {
   return Math.ceil(date.getTime() / 1000);
 }
 
+function createdIn({ since, until }: Window) {
+  return { gte: secondsFrom(since), lt: secondsFrom(until) };
+}
+
+/** A page of what was paid within the window, of PaymentIntents that were made before it. */
+async function paidLate(client: Stripe, window: Window, after: string | null): Promise<Page> {
+  const created = createdIn(window);
+  const from = after === null ? {} : { starting_after: after };
+  const params = { type: PAID, created, limit: PAGE_SIZE, ...from };
+  let answer: unknown;
+  try {
+    answer = await asked(() => client.events.list(params));
+  } catch (error) {
+    // The same key has just listed PaymentIntents, so it is the right to this list that is missing.
+    const isForbidden = error instanceof ProviderApiError && error.kind === 'unauthorized';
+    if (isForbidden) return { listed: [], next: null, notice: EVENTS_FORBIDDEN };
+    throw error;
+  }
+  const { data, has_more } = parseAnswer(NAME, EVENTS_PAGE, answer);
+  const listed = data
+    .filter(({ type, data: { object } }) => type === PAID && object.created < created.gte)
+    .map((event): Listed => {
+      const { id: objectId, status } = event.data.object;
+      return { kind: 'payment', objectId, state: status ?? 'unknown', body: bodyOf(event) };
+    });
+  const last = data.at(-1);
+  return { listed, next: has_more && last !== undefined ? `${EVENTS_CURSOR}${last.id}` : null };
+}
+
 function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAccount): Stripe {
   const { hostname, port, protocol, href, origin } = new URL(baseUrl ?? 'https://api.stripe.com');
-  // The SDK takes no path: the key would go to whatever answers at the root of a proxy.
+  // The SDK ignores a path, so the key would go to another service at the root of a proxy.
   if (href !== `${origin}/`) throw new ProviderApiError('refused', `${NAME}: the API's address must have no path`);
   return new Stripe(apiKey.reveal(), {
+    apiVersion: API_VERSION,
     maxNetworkRetries: 0,
     timeout: timeoutMs,
     telemetry: false,
     host: hostname,
     port: port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port),
     protocol: protocol === 'http:' ? 'http' : 'https',
-    // Stripe's other client repeats a request whose connection closed, whatever it was told, and its timeout starts again
-    // with every byte. Either takes an answer of any size, and never answers to JSON that is no object.
+    // Stripe's other client repeats a request whose connection closed, also if repeats are switched off, and its timeout starts
+    // again with every byte. Both take answers of any size, and never settle if the JSON is not an object.
     httpClient: Stripe.createFetchHttpClient(fetchObjects(NAME)),
   });
 }
 
 /** By Stripe's SDK. Lists the PaymentIntents, Refunds and Disputes of one account, the newest first. */
 export const connectStripe: ConnectProviderApi = (account) => {
-  keyParts(NAME, account.apiKey, KEY_FORMS[account.mode]);
+  keyParts(account.apiKey, { provider: NAME, form: KEY_FORMS[account.mode] });
   const livemode = account.mode === 'live';
   const client = openClient(account);
   const lists = {
@@ -111,13 +164,21 @@ export const connectStripe: ConnectProviderApi = (account) => {
   };
   return {
     kinds: ['payment', 'refund', 'dispute'],
-    async list(kind: ListedKind, { since, until }: Window, cursor: string | null) {
-      const created = { gte: secondsFrom(since), lt: secondsFrom(until) };
+    async account(timeoutMs: number) {
+      const answer = await asked(() => client.accounts.retrieveCurrent({}, { timeout: timeoutMs }));
+      return parseAnswer(NAME, ACCOUNT, answer).id;
+    },
+    async list(kind: ListedKind, window: Window, cursor: string | null) {
+      if (cursor?.startsWith(EVENTS_CURSOR)) return paidLate(client, window, cursor.slice(EVENTS_CURSOR.length));
+      const created = createdIn(window);
       const after = cursor === null ? {} : { starting_after: cursor };
       const answer = await asked(() => lists[kind]({ created, limit: PAGE_SIZE, ...after }));
       const { data, has_more } = parseAnswer(NAME, PAGE, answer);
       const listed = data.map((object) => listedOf(kind, object, livemode)).filter((one) => one !== null);
-      return { listed, next: has_more ? (data.at(-1)?.id ?? null) : null };
+      const next = has_more ? (data.at(-1)?.id ?? null) : null;
+      if (kind !== 'payment' || next !== null) return { listed, next };
+      const late = await paidLate(client, window, null);
+      return { ...late, listed: [...listed, ...late.listed] };
     },
     async retrieve(kind: ListedKind, objectId: string) {
       if (!isPathId(objectId)) return null;
@@ -127,7 +188,7 @@ export const connectStripe: ConnectProviderApi = (account) => {
   };
 };
 
-/** What the SDK answers, or null for a 404. The SDK's errors quote answers, so none is passed on. */
+/** The SDK's answer, or null for a 404. The SDK's errors quote answers, so they are not passed on. */
 async function asked(ask: () => Promise<unknown>): Promise<unknown> {
   try {
     return await ask();
@@ -138,6 +199,6 @@ async function asked(ask: () => Promise<unknown>): Promise<unknown> {
     if (statusCode === undefined) throw unreachable(NAME, detail);
     if (statusCode === 404) return null;
     const isRateLimit = error instanceof Stripe.errors.StripeRateLimitError;
-    throw failureOf(NAME, isRateLimit ? 429 : statusCode, headers?.['retry-after'] ?? null);
+    throw errorOfStatus(NAME, isRateLimit ? 429 : statusCode, headers?.['retry-after'] ?? null);
   }
 }

@@ -40,7 +40,8 @@ it.for(['Svix', 'the embedded sender'])(
     await eventually(
       'every wallet to be announced, and received',
       async () => {
-        if (worker.child.exitCode !== null) throw new Error(`the worker ended: ${worker.output().slice(-3_000)}`);
+        if (worker.child.exitCode !== null || worker.child.signalCode !== null)
+          throw new Error(`the worker ended: ${worker.output().slice(-3_000)}`);
         const { rowCount } = await database.pool.query('select 1 from unannounced_wallet limit 1');
         return rowCount === 0 && customers.every((customerId) => seqs.get(customerId)?.size === ENTRIES);
       },
@@ -82,6 +83,7 @@ async function startReceiver(onTestFinished: TestContext['onTestFinished']) {
 function answerTo(path: string, text: string): unknown {
   const now = new Date().toISOString();
   const sent = text === '' ? {} : JSON.parse(text);
-  if (path.endsWith('/msg')) return { id: 'msg_1', eventType: sent.eventType, payload: {}, timestamp: now };
+  if (new URL(path, 'http://svix').pathname.endsWith('/msg'))
+    return { id: 'msg_1', eventType: sent.eventType, payload: {}, timestamp: now };
   return { id: 'app_1', name: 'x', uid: 'x', metadata: {}, ...sent, createdAt: now, updatedAt: now };
 }

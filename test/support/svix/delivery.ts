@@ -7,7 +7,7 @@ import {
   type StoredMessage,
 } from './store.ts';
 
-export const SERVER_VERSION = '1.100.0';
+const SERVER_VERSION = '1.100.0';
 const MAX_RESPONSE_BYTES = 20_000;
 const HEADERS_KNOWN_MS = 30_000;
 
@@ -26,10 +26,15 @@ interface Try {
   readonly number: number;
 }
 
-type Outcome = Pick<StoredAttempt, 'response' | 'responseStatusCode' | 'responseDurationMs' | 'statusText'>;
+type AttemptResult = Pick<StoredAttempt, 'response' | 'responseStatusCode' | 'responseDurationMs' | 'statusText'>;
 
 /** What an endpoint at `….example` is assumed to answer: such hosts are in tests that are not about deliveries. */
-const ASSUMED: Outcome = { response: 'ok', responseStatusCode: 200, responseDurationMs: 12, statusText: 'success' };
+const ASSUMED: AttemptResult = {
+  response: 'ok',
+  responseStatusCode: 200,
+  responseDurationMs: 12,
+  statusText: 'success',
+};
 
 /**
  * The worker of svix-server 1.100.0 (worker.rs): posts messages to the endpoints that want them and records what came of
@@ -73,10 +78,10 @@ export class SvixWorker {
   }
 
   async #try(job: Try): Promise<void> {
-    const outcome = await this.#post(job);
+    const result = await this.#post(job);
     if (this.#closing.signal.aborted) return;
-    const next = outcome.statusText === 'fail' && !job.dispatch.isManual ? this.retrySchedule[job.number] : undefined;
-    this.#record(job, outcome, next);
+    const next = result.statusText === 'fail' && !job.dispatch.isManual ? this.retrySchedule[job.number] : undefined;
+    this.#record(job, result, next);
     if (next === undefined) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -90,9 +95,9 @@ export class SvixWorker {
     this.#timers.add(timer);
   }
 
-  async #post({ dispatch: { application, message }, endpoint }: Try): Promise<Outcome> {
+  async #post({ dispatch: { application, message }, endpoint }: Try): Promise<AttemptResult> {
     const startedAt = performance.now();
-    const failed = (response: string): Outcome => ({
+    const failed = (response: string): AttemptResult => ({
       response,
       responseStatusCode: 0,
       responseDurationMs: Math.round(performance.now() - startedAt),
@@ -128,7 +133,7 @@ export class SvixWorker {
 
   #record(
     { dispatch: { application, message, isManual = false }, endpoint }: Try,
-    outcome: Outcome,
+    result: AttemptResult,
     next?: number,
   ): void {
     application.attempts.push({
@@ -137,7 +142,7 @@ export class SvixWorker {
       eventId: message.eventId,
       endpointId: endpoint.id,
       url: endpoint.url,
-      ...outcome,
+      ...result,
       isManual,
       createdAt: new Date(),
       nextAttemptAt: next === undefined ? null : new Date(Date.now() + next * 1000),

@@ -119,7 +119,7 @@ export function checkSecret(secret: string | null | undefined, field: 'secret' |
   }
 }
 
-export const MAX_OLD_KEYS = 10;
+const MAX_OLD_KEYS = 10;
 
 /** v1/endpoints/endpoint/secrets.rs, `rotate_key`. `expiries` of the old keys that would be valid afterwards, sorted. */
 export function checkOldKeys(expiries: readonly Date[]): void {
@@ -206,7 +206,7 @@ export function checkUnique(isTaken: boolean, detail?: string): void {
   if (isTaken) throw conflict(detail);
 }
 
-export const MAX_PAGE = 250;
+const MAX_PAGE = 250;
 
 /** v1/utils/mod.rs, `PaginationLimit`, and `BaseId::validate_` for iterators: any text after the prefix will do. */
 export function checkPage(limit: number, iterator: string | null, prefix: string): void {

@@ -10,7 +10,7 @@ export interface StoredMessage {
   readonly createdAt: Date;
 }
 
-export interface OldKey {
+interface OldKey {
   readonly secret: string;
   readonly expiresAt: Date;
 }
@@ -31,8 +31,6 @@ export interface StoredEndpoint {
   readonly createdAt: Date;
   updatedAt: Date;
 }
-
-export type AttemptStatus = 'success' | 'fail';
 
 export interface StoredAttempt {
   readonly id: string;

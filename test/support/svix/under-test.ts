@@ -40,7 +40,7 @@ const attempt = z.looseObject({
   response: z.string(),
   triggerType: z.number(),
 });
-export type SvixAttempt = z.infer<typeof attempt>;
+type SvixAttempt = z.infer<typeof attempt>;
 
 const settings = z.object({
   SVIX_UNDER_TEST: z.enum(['double', 'real']).default('double'),

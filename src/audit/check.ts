@@ -1,0 +1,39 @@
+import { bigint, text } from '../db/codec.ts';
+import type { Statement } from '../db/statement.ts';
+import type { Queryable } from '../db/transaction.ts';
+
+/** One place where the books contradict themselves. */
+export interface Disagreement {
+  /** The invariant's number and name in src/ledger/README.md. */
+  readonly rule: string;
+  readonly subject: string;
+  readonly detail: string;
+}
+
+/** The most disagreements that are reported of one rule. */
+export const MAX_PER_RULE = 20;
+
+const FOUND = { subject: text, detail: text };
+
+/** `sql` selects `subject` and `detail` of every disagreement. It is one statement, so it sees the books at one moment. */
+export const first = (sql: string) => ({
+  acrossMerchants: 'the books are audited as a whole',
+  params: { limit: bigint },
+  row: FOUND,
+  text: ({ limit }: { readonly limit: string }) => `${sql} limit ${limit}`,
+});
+
+export interface Check {
+  readonly rule: string;
+  readonly find: Statement<{ readonly limit: typeof bigint }, typeof FOUND>;
+}
+
+/** What a check finds, up to {@link MAX_PER_RULE}. */
+export async function runCheck(db: Queryable, { rule, find }: Check): Promise<readonly Disagreement[]> {
+  return (await find.all(db, { limit: MAX_PER_RULE })).map((one) => ({ rule, ...one }));
+}
+
+/** SQL for the name of the wallet `w` in a report. */
+export const WALLET_NAME = "format('%s/%s/%s', w.merchant_id, w.customer_id, w.currency)";
+/** SQL for what the entry `e` adds to its wallet. */
+export const SIGNED = 'case when e.is_credit then e.amount else -e.amount end';

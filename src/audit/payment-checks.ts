@@ -1,0 +1,202 @@
+import { statement } from '../db/statement.ts';
+import { type KeySql, paymentKeySql } from '../ledger/keys.ts';
+import { type Check, first, SIGNED } from './check.ts';
+
+/** SQL for the key of the `n`th entry of the payment `p`. */
+const NTH_KEY = {
+  sourceId: 'coalesce(p.key_source, p.source_id)',
+  kind: 'p.kind',
+  paymentId: 'p.payment_id',
+  partId: 'p.part_id',
+  number: 'n',
+} as const satisfies KeySql;
+
+/** SQL for whose wallets may hold a payment's entries: its customer's, and those of its former customers. */
+const OWNS = `e.customer_id in (
+  select p.customer_id
+  union all
+  select m.from_customer_id from payment_move m
+  where m.merchant_id = p.merchant_id and m.source_id = p.source_id and m.payment_id = p.payment_id)`;
+
+const MOVE_KEY = paymentKeySql(2, {
+  sourceId: 'coalesce(p.key_source, m.source_id)',
+  kind: "'moved'",
+  paymentId: 'm.payment_id',
+  partId: 'null::text',
+  number: 'm.move',
+});
+
+/** Checks moves by the number of entries: entries from before a move stay where they are, and each move makes two. */
+const ENTRIES_OF_MOVES = `(
+  select m.merchant_id, w.customer_id, w.postings
+  from payment_move m
+  join payment p using (merchant_id, source_id, payment_id)
+  cross join lateral (values
+    (p.customer_id, -m.entries),
+    (m.from_customer_id, m.entries + case when m.net = 0 then 0 else 1 end),
+    (m.to_customer_id, case when m.net = 0 then 0 else 1 end)) as w (customer_id, postings))`;
+
+/**
+ * While a new release takes over, a process of the former one may post for a payment that the new one stored, with keys of
+ * version 1. So if entries with keys of version 2 are missing, they are looked for with these.
+ */
+const ALSO_BY_THE_RELEASE_BEFORE = `(
+  select coalesce(sum(${SIGNED}), 0) as found, count(*) as entries
+  from generate_series(1, p.postings) as n
+  cross join lateral (
+    select e.* from entry e
+    where e.merchant_id = p.merchant_id and ${OWNS}
+      and e.idempotency_key in (${paymentKeySql(1, NTH_KEY)}, ${paymentKeySql(2, NTH_KEY)})
+    order by e.idempotency_key = ${paymentKeySql(2, NTH_KEY)} desc
+    limit 1) e)`;
+
+/** SQL for whether the entry `e` of the customer is the one that `h` names: its id ends with its currency and number. */
+const ENTRY_OF_HANDLED = `e.currency = substring(h.entry_id from '_([A-Z]{3})_[1-9][0-9]{0,15}$')
+  and e.seq = substring(h.entry_id from '_([1-9][0-9]{0,15})$')::bigint
+  and h.entry_id = concat('ent_', e.customer_id, '_', e.currency, '_', e.seq)`;
+
+/** Events that wait longer are reported. The inbox needs far less: it makes lost jobs again after 2 minutes, and a refund waits 15. */
+const LEFT_ALONE = "interval '6 hours'";
+
+/** SQL for whether the body of the event `e`, or what is kept of it, holds an id. */
+const NAMES = (id: string) =>
+  `(position(convert_to(${id}, 'UTF8') in e.body) > 0 or position(trim(both '"' from to_json(${id})::text) in e.facts::text) > 0)`;
+
+/**
+ * Links that neither the payment they follow from, nor an event of a payment of that customer, nor the making of the customer
+ * explains. The payments look up their links, and not the reverse, since no index leads from a customer to his payments.
+ */
+const UNEXPLAINED_LINKS = `
+  with without_payment as materialized (
+    select l.merchant_id, l.source_id, l.provider_customer_id, l.customer_id
+    from customer_link l
+    join customer c on c.merchant_id = l.merchant_id and c.customer_id = l.customer_id
+    where l.cause <> 'operator'
+      and not exists (
+        select 1 from payment p
+        where p.merchant_id = l.merchant_id and p.source_id = l.source_id and p.payment_id = l.payment_id
+          and (p.customer_id = l.customer_id or exists (
+            select 1 from payment_move m
+            where m.merchant_id = p.merchant_id and m.source_id = p.source_id and m.payment_id = p.payment_id
+              and m.from_customer_id = l.customer_id
+            offset 0))
+        offset 0)
+      and (l.cause not in ('created', 'before')
+        or c.created_at not between l.created_at - interval '5 minutes' and l.created_at + interval '5 minutes'))
+  select * from without_payment
+  except
+  select l.* from payment p
+  cross join lateral (
+    select l.merchant_id, l.source_id, l.provider_customer_id, l.customer_id from customer_link l
+    where l.merchant_id = p.merchant_id and l.customer_id = p.customer_id and l.source_id = p.source_id
+    offset 0) l
+  where exists (select 1 from without_payment)
+    and exists (
+      select 1 from provider_event e
+      where e.merchant_id = p.merchant_id and e.source_id = p.source_id and e.payment_id = p.payment_id
+        and ${NAMES('l.provider_customer_id')}
+      offset 0)`;
+
+/** Rule 5: payments, the events that made them, and the entries that they made. */
+export const PAYMENT_CHECKS: readonly Check[] = [
+  {
+    rule: '5 once: a payment has the entries it says it has',
+    find: statement(
+      first(`select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
+        format('%s: posted %s in %s entries, found %s in %s', concat_ws('_', p.kind, p.payment_id, p.part_id), p.posted, p.postings, p.found, p.entries) as detail
+      from (
+        select p.*, coalesce(sum(${SIGNED}), 0) as found, count(e.seq) as entries
+        from (
+          select merchant_id, source_id, payment_id, key_version, key_source, customer_id, 'payment' as kind, null as part_id, posted_credit as posted, postings from payment
+          union all
+          select t.merchant_id, t.source_id, t.payment_id, q.key_version, q.key_source, q.customer_id, t.kind, t.part_id, t.posted_credit - t.posted_take, t.postings
+          from payment_part t join payment q using (merchant_id, source_id, payment_id)) p
+        left join lateral generate_series(1, p.postings) as n on true
+        left join entry e on e.merchant_id = p.merchant_id and ${OWNS}
+          and e.idempotency_key = case p.key_version when 1 then ${paymentKeySql(1, NTH_KEY)} else ${paymentKeySql(2, NTH_KEY)} end
+        group by p.merchant_id, p.source_id, p.payment_id, p.key_version, p.key_source, p.customer_id, p.kind, p.part_id, p.posted, p.postings
+        having coalesce(sum(${SIGNED}), 0) <> p.posted or count(e.seq) <> p.postings) p
+      left join lateral ${ALSO_BY_THE_RELEASE_BEFORE} a on p.key_version = 2
+      where a.found is distinct from p.posted or a.entries is distinct from p.postings`),
+    ),
+  },
+  {
+    rule: '5 once: no entry claims a payment that does not know it',
+    find: statement(
+      first(`select format('%s/%s', merchant_id, customer_id) as subject, format('%s entries by payments, which know of %s', coalesce(found, 0), coalesce(known, 0)) as detail
+      from (select merchant_id, customer_id, count(*) as found from entry where event_type <> 'merchant_adjustment' group by 1, 2) e
+      full join (
+        select merchant_id, customer_id, sum(postings) as known
+        from (select merchant_id, customer_id, postings from payment
+          union all ${ENTRIES_OF_MOVES}
+          union all select merchant_id, customer_id, t.postings from payment_part t join payment using (merchant_id, source_id, payment_id)) p
+        where customer_id is not null group by 1, 2) p using (merchant_id, customer_id)
+      where coalesce(found, 0) <> coalesce(known, 0)`),
+    ),
+  },
+  {
+    rule: '5d moved: what one customer gave back another got, and whose a payment is follows from it',
+    find: statement(
+      first(`select format('%s/%s/%s', m.merchant_id, m.source_id, m.payment_id) as subject,
+        format('move %s of %s from %s to %s, whose entries are %s and %s; the payment is of %s after %s moves', m.move, m.net, m.from_customer_id, m.to_customer_id, g.taken, g.given, p.customer_id, p.moves) as detail
+      from payment_move m
+      join payment p using (merchant_id, source_id, payment_id)
+      cross join lateral (
+        select coalesce(sum(${SIGNED}) filter (where e.customer_id = m.from_customer_id), 0) as taken,
+          coalesce(sum(${SIGNED}) filter (where e.customer_id = m.to_customer_id), 0) as given
+        from entry e
+        where e.merchant_id = m.merchant_id and e.customer_id in (m.from_customer_id, m.to_customer_id)
+          and e.currency = m.currency and e.idempotency_key = ${MOVE_KEY}) g
+      where g.taken <> -m.net or g.given <> m.net or p.moves < m.move
+        or (p.moves = m.move and p.customer_id is distinct from m.to_customer_id)`),
+    ),
+  },
+  {
+    // What was reopened counts as told again, whatever became of its event since.
+    rule: '5d by hand: what was handled by hand has its dismissed event, and the entry that it names',
+    find: statement(
+      first(`select format('%s/%s/%s', h.merchant_id, h.source_id, h.payment_id) as subject,
+        case when x.is_dismissed then format('%s of %s by hand, and the entry %s says otherwise', h.amount, h.customer_id, h.entry_id)
+          else format('handled by hand, and its event %s was not dismissed', h.event_id) end as detail
+      from handled_movement h
+      cross join lateral (select exists (
+        select 1 from provider_event e
+        where e.merchant_id = h.merchant_id and e.event_id = h.event_id and e.state = 'dismissed'
+        offset 0) as is_dismissed) x
+      where not h.is_reopened and (not x.is_dismissed or (h.entry_id is not null and not exists (
+        select 1 from entry e
+        where e.merchant_id = h.merchant_id and e.customer_id = h.customer_id and ${ENTRY_OF_HANDLED}
+          and (h.ordinal > 0 or e.amount = h.amount)
+        offset 0)))`),
+    ),
+  },
+  {
+    rule: '5c settled again: no event is left pending or waiting',
+    find: statement(
+      first(`select format('%s/%s/%s', e.merchant_id, e.source_id, e.event_id) as subject,
+        format('%s since %s', e.state, coalesce(e.waiting_since, e.received_at)) as detail
+      from provider_event e
+      where e.state in ('pending', 'waiting') and coalesce(e.waiting_since, e.received_at) < now() - ${LEFT_ALONE}
+        and not exists (
+          select 1 from pgboss.job j
+          where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active') and j.data ->> 'eventId' = e.event_id
+            and greatest(j.created_on, j.start_after) > now() - ${LEFT_ALONE})`),
+    ),
+  },
+  {
+    // A link names the payment that caused it; a link by an operator has none. A link of the former release names nothing. It is
+    // accepted if an event of the source holds the provider's id and is of a payment of that customer, if an event holds both ids
+    // (or was replayed with our customer), or if the customer was made together with the link.
+    rule: '5c settled again: a link has a cause',
+    find: statement(
+      first(`select format('%s/%s/%s', l.merchant_id, l.source_id, l.provider_customer_id) as subject,
+        format('linked with %s, and no event tells why', l.customer_id) as detail
+      from (${UNEXPLAINED_LINKS}) l
+      where not exists (
+          select 1 from provider_event e
+          where e.merchant_id = l.merchant_id and e.source_id = l.source_id
+            and ${NAMES('l.provider_customer_id')} and (e.assigned_customer_id = l.customer_id or ${NAMES('l.customer_id')})
+          offset 0)`),
+    ),
+  },
+];

@@ -1,0 +1,167 @@
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
+import { invariant, RefusalError, refuse } from '../errors.ts';
+import { type Posting, walletKeyText } from '../ledger/entry.ts';
+import { moveKey } from '../ledger/keys.ts';
+import { type LedgerSettings, lockWallets, postBatch } from '../ledger/store.ts';
+import { MAX_AMOUNT_MINOR } from '../money.ts';
+import { handledCustomer } from '../payments/handled.ts';
+import { findPayments } from '../payments/lookups.ts';
+import { entriesOfPayment, isLeftUnknown, movedShares, moveEventTypes } from '../payments/move.ts';
+import { lockPayment, type MoveActor, movesOf, type PaymentMove, saveMoves } from '../payments/move-store.ts';
+import type { Payment } from '../payments/payment.ts';
+import { readPayments } from '../payments/store.ts';
+import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
+import { requireCustomer } from './store.ts';
+
+export interface ReassignServices {
+  readonly pool: Pool;
+  readonly settings: LedgerSettings;
+  readonly clock: Clock;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
+}
+
+export interface Reassignment {
+  readonly merchantId: string;
+  readonly paymentId: string;
+  /** Wanted where two sources know the payment's id. */
+  readonly sourceId: string | null;
+  /** Whose the payment is from now on. */
+  readonly customerId: string;
+  /** Whose it is so far, as whoever asks believes; absent for whoever it is. So a request that comes late takes it from nobody else. */
+  readonly fromCustomerId?: string | null;
+  /** Both entries say it. */
+  readonly reason: string;
+  /** A wallet that cannot give back what it has to is left in debt. */
+  readonly force: boolean;
+  readonly actor: MoveActor;
+}
+
+/**
+ * Gives a payment to another customer: whose it was gives back what the payment had left in the wallet, the other one gets
+ * it, and what is told of the payment from now on is posted there. Of the customer whose it is already, nothing happens.
+ * @throws {RefusalError} NO_SUCH_PAYMENT, CUSTOMER_NOT_FOUND, PAYMENT_OF_NOBODY, PAYMENT_OF_ANOTHER, HANDLED_AMOUNT_UNKNOWN;
+ *   INVALID_FIELD where several sources know the payment; INSUFFICIENT_WALLET_FUNDS unless forced, BALANCE_LIMIT_EXCEEDED, or UNSUPPORTED_CURRENCY for one
+ *   that has no wallets any more
+ */
+export async function reassignPayment(services: ReassignServices, wanted: Reassignment): Promise<void> {
+  const { pool, onPosted } = services;
+  let isPosted: boolean | 'gone' = 'gone';
+  // Another source may adopt the payment between the moment it is found and the one it is locked in; then it is found there.
+  while (isPosted === 'gone') {
+    const key = await sourceOf(autocommit(pool), wanted);
+    await requireCustomer(autocommit(pool), wanted.merchantId, wanted.customerId);
+    isPosted = await transaction(pool, (tx) => move(tx, services, { ...wanted, ...key }));
+  }
+  if (isPosted) onPosted();
+}
+
+async function sourceOf(db: Queryable, { merchantId, paymentId, sourceId }: Reassignment): Promise<PaymentKey> {
+  const found = await findPayments(db, merchantId, paymentId);
+  const [one, other] = sourceId === null ? found : found.filter((payment) => payment.sourceId === sourceId);
+  if (one === undefined) return refuse({ code: 'NO_SUCH_PAYMENT' });
+  if (other === undefined) return { merchantId, paymentId, sourceId: one.sourceId };
+  const sources = found.map((payment) => payment.sourceId).join(' or ');
+  return refuse({
+    code: 'INVALID_FIELD',
+    field: 'source_id',
+    wants: `wants one of those that know the payment: ${sources}`,
+  });
+}
+
+/** @returns whether there was something to post; `gone` if the source does not have the payment any more */
+async function move(
+  tx: Tx,
+  { settings, clock }: ReassignServices,
+  wanted: Reassignment & PaymentKey,
+): Promise<boolean | 'gone'> {
+  const key = { merchantId: wanted.merchantId, sourceId: wanted.sourceId, paymentId: wanted.paymentId };
+  await lockPayment(tx, key);
+  const payment = (await readPayments(tx, [key])).get(paymentKeyText(key));
+  if (payment === undefined) return 'gone';
+  const owner = payment.customerId ?? handledCustomer(payment);
+  if (owner === wanted.customerId) return false;
+  if (owner === null) return refuse({ code: 'PAYMENT_OF_NOBODY' });
+  if (owner !== (wanted.fromCustomerId ?? owner)) refuse({ code: 'PAYMENT_OF_ANOTHER', customerId: owner });
+  if (isLeftUnknown(payment)) refuse({ code: 'HANDLED_AMOUNT_UNKNOWN' });
+  const before = await movesOf(tx, [key]);
+  const now = clock.now();
+  const moves = movesOfNow(payment, owner, { wanted, before, now });
+  const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one)));
+  const moment = { ...settings, now };
+  const wallets = await lockWallets(tx, postings, moment);
+  for (const posting of postings.filter(({ isCredit }) => !isCredit && !wanted.force)) {
+    const available = wallets.get(walletKeyText(posting))?.balance ?? 0;
+    if (available < posting.amountMinor) refuseOverdraft(posting, available);
+  }
+  for (const result of await postBatch(tx, postings, moment)) {
+    if (result.kind === 'refused') throw new RefusalError(result.refusal);
+    invariant(result.kind === 'created', 'a move was posted before');
+  }
+  await saveMoves(tx, key, moves);
+  return postings.length > 0;
+}
+
+interface MoveNow {
+  readonly wanted: Reassignment & PaymentKey;
+  readonly before: readonly PaymentMove[];
+  readonly now: Date;
+}
+
+function movesOfNow(
+  payment: Payment,
+  fromCustomerId: string,
+  { wanted, before, now }: MoveNow,
+): readonly PaymentMove[] {
+  const { merchantId, sourceId, paymentId, customerId: toCustomerId, actor, reason } = wanted;
+  // What it posted before earlier moves stays where it was posted.
+  const entries = entriesOfPayment(payment) - before.reduce((sum, one) => sum + one.entries, 0);
+  return movedShares(payment).map(({ currency, net }, index) => ({
+    merchantId,
+    sourceId,
+    paymentId,
+    move: before.length + index + 1,
+    fromCustomerId,
+    toCustomerId,
+    net,
+    currency,
+    entries: index === 0 ? entries : 0,
+    actor,
+    reason,
+    createdAt: now,
+  }));
+}
+
+/** What is taken stands before what is given, in one wallet each. */
+function entriesFor(payment: Payment, one: PaymentMove): readonly Posting[] {
+  const { give, take } = moveEventTypes(payment);
+  const { merchantId, sourceId, paymentId, currency, net, fromCustomerId, toCustomerId } = one;
+  const keySource = payment.keySource ?? sourceId;
+  invariant(currency !== null, 'a move in no currency');
+  const shared = {
+    merchantId,
+    currency,
+    amountMinor: Math.abs(net),
+    referenceObjectId: paymentId,
+    metadata: null,
+    idempotencyKey: moveKey(keySource, paymentId, one.move),
+    reason: `payment ${paymentId} moved from ${fromCustomerId} to ${toCustomerId}: ${one.reason}`,
+  };
+  const [giver, receiver] = net > 0 ? [fromCustomerId, toCustomerId] : [toCustomerId, fromCustomerId];
+  return [
+    { ...shared, customerId: giver, isCredit: false, eventType: take },
+    { ...shared, customerId: receiver, isCredit: true, eventType: give },
+  ];
+}
+
+function refuseOverdraft({ currency, amountMinor }: Posting, balance: number): never {
+  return refuse({
+    code: 'INSUFFICIENT_WALLET_FUNDS',
+    currency,
+    available: Math.max(balance, 0),
+    required: amountMinor,
+    shortfall: Math.min(amountMinor - balance, MAX_AMOUNT_MINOR),
+  });
+}

@@ -1,0 +1,21 @@
+/**
+ * Does the work of many merchants one merchant after another, since a statement is about one of them. The order is always the
+ * same, so that two transactions that lock rows of several merchants cannot deadlock.
+ */
+export async function eachMerchant<Item extends { readonly merchantId: string }>(
+  items: readonly Item[],
+  work: (merchantId: string, items: readonly Item[]) => Promise<unknown>,
+): Promise<void> {
+  const groups = [...Map.groupBy(items, ({ merchantId }) => merchantId)].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [merchantId, own] of groups) await work(merchantId, own);
+}
+
+/** Like {@link eachMerchant}, and returns the rows of all merchants, in the order of the merchants. */
+export async function ofEachMerchant<Item extends { readonly merchantId: string }, Result>(
+  items: readonly Item[],
+  read: (merchantId: string, items: readonly Item[]) => Promise<readonly Result[]>,
+): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  await eachMerchant(items, async (merchantId, own) => results.push(...(await read(merchantId, own))));
+  return results;
+}

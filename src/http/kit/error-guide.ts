@@ -1,0 +1,180 @@
+import { EXAMPLE, EXAMPLE_ENTRY } from '../../views/examples.ts';
+import type { ErrorCode } from '../../views/refusals.ts';
+import type { Route } from './route.ts';
+
+interface ErrorGuide {
+  readonly cause: string;
+  readonly cure: string;
+  /** An example of the answer's body, without its `code`. */
+  readonly sample: { readonly message: string; readonly [detail: string]: unknown };
+}
+
+/** For every error code its cause, its cure and a sample. A test compares it with `docs/api.md`. */
+export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
+  INVALID_QUERY_PARAMS: {
+    cause: 'a query parameter is unknown, repeated or out of its range',
+    cure: '`message` names the parameter and what it wants',
+    sample: { message: 'page_size: wants a whole number from 1 to 100.' },
+  },
+  INSUFFICIENT_WALLET_FUNDS: {
+    cause: 'a debit is larger than the balance; nothing was written',
+    cure: 'top up, or debit at most `available`; `shortfall` is the difference',
+    sample: {
+      message: 'Insufficient balance: the wallet holds 800 USD in minor units, 1250 are required.',
+      available: 800,
+      required: 1250,
+      shortfall: 450,
+    },
+  },
+  BALANCE_LIMIT_EXCEEDED: {
+    cause: 'a balance would leave the range of whole numbers that every JSON reader keeps (±9,007,199,254,740,991)',
+    cure: 'look at the amount: it is in minor units',
+    sample: { message: 'The balance would pass 9007199254740991 minor units, the most a wallet can hold.' },
+  },
+  INVALID_IDEMPOTENCY_KEY: {
+    cause: 'the header `Idempotency-Key` is empty, too long or not ASCII, or body and header name different keys',
+    cure: 'send one key, in one of the two places',
+    sample: {
+      message:
+        'Idempotency-Key: the header and idempotency_key in the body differ. Send one of them, or the same in both.',
+    },
+  },
+  UNAUTHORIZED: {
+    cause: 'no key, an unknown, revoked or expired one',
+    cure: '`Authorization: Bearer <key>`; `npx chokin keys create` makes one',
+    sample: { message: 'This wants a valid API key, as "Authorization: Bearer <key>".' },
+  },
+  INVALID_SIGNATURE: {
+    cause:
+      "a webhook is not signed by the source's secret, or its time is off by more than the provider allows; nothing was stored",
+    cure: "compare the secret with the provider's dashboard; see the runbook",
+    sample: { message: 'The signature is not valid.' },
+  },
+  FORBIDDEN: {
+    cause: 'the key lacks the scope, or the merchant is suspended',
+    cure: 'use a key with the scope; `npx chokin merchants resume`',
+    sample: { message: 'This API key has no write access.' },
+  },
+  NOT_FOUND: {
+    cause: "there is no such thing, or it is another merchant's",
+    cure: 'compare the id and the key',
+    sample: { message: 'There is no such webhook endpoint.' },
+  },
+  CUSTOMER_NOT_FOUND: {
+    cause: 'there is no such customer of this merchant',
+    cure: "`npx chokin customers list` finds ours by e-mail, name or the provider's id",
+    sample: { message: `There is no customer ${EXAMPLE.customerId}.` },
+  },
+  NOT_SERVED_HERE: {
+    cause: 'a route of Dodo Payments that Chokin does not have, or uses for something else',
+    cure: 'ask Dodo, or see what is served at `/docs`',
+    sample: {
+      message:
+        "Chokin serves Dodo's customers and wallets; this route is the life of a payment at Chokin, in a form of its own. Ask for it with any other HTTP client.",
+    },
+  },
+  METHOD_NOT_ALLOWED: {
+    cause: 'the address knows other methods',
+    cure: 'the header `Allow` lists them',
+    sample: { message: 'This address answers to POST, GET only.' },
+  },
+  IDEMPOTENCY_KEY_EXISTS: {
+    cause: 'the same request was made before under this key; the answer holds its entry',
+    cure: 'take it for done',
+    sample: {
+      message: 'This idempotency key was used before, for the same request: "entry" is what it wrote.',
+      entry: EXAMPLE_ENTRY,
+    },
+  },
+  CONFLICT: {
+    cause: 'it contradicts how things are: an endpoint is disabled, an id is taken, a recovery is under way',
+    cure: '`message` says what to change first',
+    sample: { message: 'The endpoint is disabled. Enable it first.' },
+  },
+  ACCOUNT_OF_ANOTHER_SOURCE: {
+    cause: 'another source has this webhook secret, API key or account of the provider',
+    cure: 'use that source; to replace it, remove its secret or account first',
+    sample: {
+      message: `The source ${EXAMPLE.sourceId} has this account, secret or key already. Two sources of one account would credit its payments twice.`,
+      source_id: EXAMPLE.sourceId,
+    },
+  },
+  EVENT_BODY_REMOVED: {
+    cause:
+      "the event's body was taken away: it is older than `RETENTION_EVENT_BODY_DAYS`, or its customer was anonymised",
+    cure: 'what it told is kept and counts; if it has to count otherwise, correct the wallet by hand',
+    sample: {
+      message: `The body of this event was taken away at ${EXAMPLE.since}, so it cannot be replayed. What it told is kept, and counts as before.`,
+    },
+  },
+  BODY_TOO_LARGE: {
+    cause: 'the body is larger than the route takes, or comes in too many small pieces',
+    cure: 'split it; `message` names the limit in bytes',
+    sample: { message: 'The body wants 102400 bytes or fewer.' },
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    cause: 'the body is compressed, or not JSON in UTF-8',
+    cure: 'send `Content-Type: application/json`',
+    sample: { message: 'The content-type wants to be application/json in UTF-8.' },
+  },
+  INVALID_REQUEST_BODY: {
+    cause: 'a field is missing, unknown or not what it has to be',
+    cure: '`message` names the field and what it wants',
+    sample: { message: 'email: wants an e-mail address such as ada@example.com.' },
+  },
+  UNSUPPORTED_CURRENCY: {
+    cause: 'there are no wallets in this currency',
+    cure: 'add it to `WALLET_CURRENCIES`, or use one that is there',
+    sample: { message: 'There are no wallets in EUR. Supported: USD, INR.' },
+  },
+  MAXIMUM_KEYS_REACHED: {
+    cause: 'metadata has more keys than an entry takes',
+    cure: 'send fewer',
+    sample: { message: 'metadata: wants 50 pairs or fewer.' },
+  },
+  IDEMPOTENCY_KEY_REUSED: {
+    cause: 'the key was used for another request',
+    cure: 'make a key for each thing that happened',
+    sample: {
+      message: 'This idempotency key was used before with other input. Use a new key for a new request.',
+    },
+  },
+  TOO_MANY_REQUESTS: {
+    cause:
+      'too much work of this key in a minute, too much of this merchant waiting to be written, or wrong keys from this address',
+    cure: 'wait for `Retry-After` seconds',
+    sample: { message: 'Too many requests. Try again after the time in Retry-After.' },
+  },
+  INTERNAL_SERVER_ERROR: {
+    cause: 'a mistake in Chokin; nothing is half done',
+    cure: 'repeat it under the same idempotency key; the log has the cause',
+    sample: { message: 'Something went wrong on our side.' },
+  },
+  NOT_IMPLEMENTED: {
+    cause:
+      "the part that it needs is not there: the portal without Svix's cloud, stored sources without `ENCRYPTION_KEY`, a provider whose payments cannot be listed or whose events nobody else can sign",
+    cure: '`message` says what to use instead',
+    sample: { message: 'The payments of adyen cannot be listed by its API.' },
+  },
+  SERVICE_UNAVAILABLE: {
+    cause: 'the database or Svix cannot be used now, or too many bodies are under way',
+    cure: 'repeat it later under the same idempotency key',
+    sample: {
+      message: 'The service is not available right now. Try again shortly, with the same idempotency key.',
+    },
+  },
+};
+
+/** The error codes of a route: those that it declares, and those that follow from its kind. */
+export function errorCodesOf(route: Route): ReadonlySet<ErrorCode> {
+  const codes = new Set<ErrorCode>(route.errors);
+  if (route.scope !== 'public') for (const code of ['UNAUTHORIZED', 'TOO_MANY_REQUESTS'] as const) codes.add(code);
+  if (route.scope === 'read' || route.scope === 'write') codes.add('FORBIDDEN');
+  if (route.params !== null) codes.add('NOT_FOUND');
+  codes.add('INVALID_QUERY_PARAMS');
+  if (route.body !== null) for (const code of ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) codes.add(code);
+  if (route.body?.kind === 'json') codes.add('INVALID_REQUEST_BODY');
+  codes.add('INTERNAL_SERVER_ERROR');
+  codes.add('SERVICE_UNAVAILABLE');
+  return codes;
+}

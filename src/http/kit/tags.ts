@@ -1,0 +1,18 @@
+/** The groups that routes are shown in at `/docs`, in this order, and what each is about. */
+export const TAGS = {
+  Customers:
+    "The people or firms whose money a merchant holds. The routes are Dodo Payments' own, so that its SDKs work with another base URL.",
+  Wallets:
+    'Balances by currency, and the ledger entries that make them. An entry never changes; a mistake is mended by another entry.',
+  Payments: 'What became of a payment at a provider: its refunds and disputes, and the entries that they caused.',
+  'Provider events':
+    'What payment providers tell Chokin, each event once. One that cannot be applied is parked with its reason, and applied again when you say so.',
+  Reconciliation: 'Compares with the provider what its events said, and takes in what never arrived.',
+  'Outgoing webhooks':
+    "What Chokin tells you: signed messages on wallets, by the Standard Webhooks scheme. Here are the endpoints that get them, what was sent, and what is sent again. The messages themselves are under this document's `webhooks`.",
+  Administration:
+    'For the operator, who holds `ADMIN_KEY`: merchants, their API keys, and their accounts at payment providers.',
+  Service: 'For load balancers and those on duty. No key is wanted.',
+} as const satisfies Record<string, string>;
+
+export type Tag = keyof typeof TAGS;

@@ -1,0 +1,80 @@
+import type { PgBoss } from 'pg-boss';
+import { array, integer, text } from '../db/codec.ts';
+import type { Pool } from '../db/pool.ts';
+import { ClaimLostError, completeJobs } from '../db/queues.ts';
+import { statement } from '../db/statement.ts';
+import { autocommit, transaction } from '../db/transaction.ts';
+import { insertApplyJobs } from './enqueue.ts';
+
+/** A fetched job: the event to apply, and the claim under which it may be completed. */
+export interface ApplyJob {
+  readonly id: string;
+  readonly retryCount: number;
+  readonly retryLimit: number;
+  readonly eventId: string;
+  /** The highest goes first; 0 unless given. */
+  readonly priority?: number;
+}
+
+export interface ApplyResult {
+  readonly id: string;
+  readonly status: 'completed' | 'failed' | 'deadletter';
+  readonly output?: { readonly error: string };
+}
+
+/** The most that the bodies of one transaction may hold together; two are under way in a process, and reading takes several times as much. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+/** Splits jobs into those that are next and whose bodies fit into one transaction, one at least, and those that must wait. */
+export async function firstThatFit(
+  { pool }: { readonly pool: Pool },
+  jobs: readonly ApplyJob[],
+): Promise<{ readonly batch: readonly ApplyJob[]; readonly left: readonly ApplyJob[] }> {
+  if (jobs.length < 2) return { batch: jobs, left: [] };
+  const eventIds = jobs.map(({ eventId }) => eventId);
+  const sizes = new Map(
+    (await BODY_SIZES.all(autocommit(pool), { eventIds })).map(({ eventId, bytes }) => [eventId, bytes]),
+  );
+  const inOrder = jobs.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0));
+  let bytes = 0;
+  const past = inOrder.findIndex(({ eventId }, index) => {
+    bytes += sizes.get(eventId) ?? 0;
+    return index > 0 && bytes > MAX_BODY_BYTES;
+  });
+  if (past === -1) return { batch: inOrder, left: [] };
+  return { batch: inOrder.slice(0, past), left: inOrder.slice(past) };
+}
+
+const BODY_SIZES = statement({
+  name: 'body-sizes',
+  acrossMerchants: 'a job names its event alone',
+  params: { eventIds: array(text) },
+  row: { eventId: text, bytes: integer },
+  text: ({ eventIds }) =>
+    `select event_id, octet_length(body) as bytes from provider_event where event_id = any (${eventIds})`,
+});
+
+/**
+ * Lets whoever is free take up jobs that this batch has no room for: others with their places in the queue come in their stead.
+ * If one of them belongs to another worker by now, pg-boss tries again those that do not.
+ */
+export async function putBack(
+  { pool, boss }: { readonly pool: Pool; readonly boss: PgBoss },
+  jobs: readonly ApplyJob[],
+): Promise<readonly ApplyResult[]> {
+  if (jobs.length === 0) return [];
+  try {
+    await transaction(pool, async (tx) => {
+      await completeJobs(boss, tx, { name: 'apply-provider-event', jobs });
+      await insertApplyJobs(
+        boss,
+        tx,
+        jobs.map(({ eventId, priority = 0 }) => ({ eventId, priority })),
+      );
+    });
+    return jobs.map(({ id }) => ({ id, status: 'completed' }));
+  } catch (error) {
+    if (!(error instanceof ClaimLostError)) throw error;
+    return jobs.map(({ id }) => ({ id, status: 'failed', output: { error: error.name } }));
+  }
+}

@@ -1,0 +1,112 @@
+import type { Tx } from '../db/transaction.ts';
+import type { Fact, Naming, PaymentFact, Tie } from '../payments/fact.ts';
+import { lockGroups, nameGroups, type PaymentGroup } from '../payments/group-store.ts';
+import { type HandledTie, tieHandled } from '../payments/handled-store.ts';
+import type { LockedEvent, Verdict } from './events.ts';
+
+/** Payments of one invoice or subscription: one event tells of the payment, another one of its customer or its refund. */
+
+/** What is joined of an event that is being applied. */
+interface Work {
+  readonly event: Pick<LockedEvent, 'merchantId' | 'sourceId' | 'assignedCustomerId'>;
+  facts: readonly Fact[];
+  paymentId: string | null;
+  readonly naming: Naming | null;
+  readonly ties: readonly Tie[];
+}
+
+const groupKey = ({ event }: Pick<Work, 'event'>, groupId: string) => {
+  return { merchantId: event.merchantId, sourceId: event.sourceId, groupId };
+};
+
+const keyText = ({ merchantId, sourceId, groupId }: ReturnType<typeof groupKey>) =>
+  `${merchantId} ${sourceId} ${groupId}`;
+
+/**
+ * Joins what several events tell of one group: a payment gets the customer that its group names; an event that names a group's
+ * customer becomes news of each of its payments; the refund of a group becomes one of its payment, also where somebody handled
+ * it by hand before. Call it before any payment is locked, since groups are locked first everywhere, and before what was handled
+ * is read.
+ */
+export async function joinGroups(tx: Tx, works: readonly Work[], now: Date): Promise<void> {
+  const members = works.flatMap((work) => [
+    ...work.ties.map(({ groupId, paymentId }) => ({ ...groupKey(work, groupId), paymentId })),
+    ...work.facts.flatMap((fact) => membersOf(fact).map((one) => ({ ...groupKey(work, one.groupId), ...one }))),
+    ...(work.naming === null ? [] : [{ ...groupKey(work, work.naming.groupId), paymentId: null }]),
+  ]);
+  if (members.length === 0) return;
+  const groups = new Map((await lockGroups(tx, members, now)).map((group) => [keyText(group), group]));
+  await tieHandled(
+    tx,
+    works.flatMap((work) => tiesOf(work, (groupId) => groups.get(keyText(groupKey(work, groupId))))),
+  );
+  for (const work of works) {
+    const groupAt = (groupId: string) => groups.get(keyText(groupKey(work, groupId)));
+    work.facts = [...work.facts.map((fact) => joined(fact, groupAt)), ...namedBy(work, groupAt)];
+    work.paymentId = work.facts[0]?.paymentId ?? work.paymentId;
+  }
+}
+
+type GroupAt = (groupId: string) => PaymentGroup | undefined;
+
+/** The groups under whose id something may have been handled, and their payments, as far as they are known. */
+function tiesOf(work: Work, groupAt: GroupAt): readonly HandledTie[] {
+  const groupIds = [
+    ...work.ties.map(({ groupId }) => groupId),
+    ...work.facts.flatMap((fact) => (fact.kind === 'refund' && fact.ofGroup ? [fact.paymentId] : [])),
+  ];
+  return [...new Set(groupIds)].flatMap((groupId) => {
+    const paymentId = paymentOf(groupAt(groupId));
+    return paymentId === null ? [] : [{ ...groupKey(work, groupId), paymentId }];
+  });
+}
+
+/** A refund of a group is of its first payment. */
+const paymentOf = (group: PaymentGroup | undefined): string | null => group?.paymentIds[0] ?? null;
+
+function membersOf(fact: Fact): readonly { readonly groupId: string; readonly paymentId: string | null }[] {
+  if (fact.kind === 'payment' && fact.groupId !== undefined)
+    return [{ groupId: fact.groupId, paymentId: fact.paymentId }];
+  return fact.kind === 'refund' && fact.ofGroup ? [{ groupId: fact.paymentId, paymentId: null }] : [];
+}
+
+function joined(fact: Fact, groupAt: GroupAt): Fact {
+  if (fact.kind === 'payment' && fact.groupId !== undefined && fact.named === undefined) {
+    const customerId = groupAt(fact.groupId)?.customerId ?? null;
+    return customerId === null ? fact : { ...fact, named: { customerId, by: 'subscription' } };
+  }
+  if (fact.kind !== 'refund' || !fact.ofGroup) return fact;
+  const paymentId = paymentOf(groupAt(fact.paymentId));
+  const { ofGroup: _, ...own } = fact;
+  return paymentId === null ? fact : { ...own, paymentId };
+}
+
+/** The naming of a group, as news of each of its payments. */
+function namedBy({ naming }: Work, groupAt: GroupAt): readonly PaymentFact[] {
+  if (naming === null) return [];
+  const { groupId, named, customer, occurredAt } = naming;
+  const silent = { state: 'pending', amountMinor: null, currency: null, metadata: {} } as const;
+  return (groupAt(groupId)?.paymentIds ?? []).map((paymentId) => {
+    return { kind: 'payment', paymentId, ...silent, customer, occurredAt, named, groupId };
+  });
+}
+
+type Settled = Pick<Work, 'naming'> & { readonly verdict: Verdict };
+
+/**
+ * Whether an event's name counts for its group: it does even where the event is parked because it comes too late for one of the
+ * payments, since it may not be too late for the others.
+ */
+export function namesGroup({ naming, verdict: { state, reason } }: Settled): boolean {
+  return naming !== null && (state === 'applied' || reason === 'named_late' || reason === 'handled_by_hand');
+}
+
+/** Notes whom events name, for payments of their groups that wait or are told of later. */
+export async function saveGroupNames(tx: Tx, works: readonly (Work & Settled)[]): Promise<void> {
+  const named = works.flatMap((work) => {
+    if (work.naming === null || !namesGroup(work)) return [];
+    const customerId = work.event.assignedCustomerId ?? work.naming.named.customerId;
+    return [{ ...groupKey(work, work.naming.groupId), customerId }];
+  });
+  await nameGroups(tx, named);
+}

@@ -1,0 +1,32 @@
+import type { PostingRefusal } from '../ledger/post.ts';
+import type { ParkReason } from '../payments/fact.ts';
+
+/** The ledger refused a posting; everything posted with it is undone. */
+export class PostingRefused extends Error {
+  readonly refusal: PostingRefusal;
+
+  constructor(refused: PostingRefusal) {
+    super(refused.code);
+    this.name = 'PostingRefused';
+    this.refusal = refused;
+  }
+}
+
+/** What an event is parked for whose posting the ledger refuses. */
+export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason, detail: string] {
+  switch (refused.code) {
+    case 'UNSUPPORTED_CURRENCY':
+      return [
+        'unsupported_currency',
+        `There are no wallets in ${refused.currency}. Supported: ${refused.supported.join(', ')}.`,
+      ];
+    case 'CUSTOMER_NOT_FOUND':
+      return ['unknown_customer', `There is no customer ${refused.customerId}.`];
+    case 'BALANCE_LIMIT_EXCEEDED':
+      return ['balance_limit', `The balance would pass ${refused.most} minor units, the most a wallet can hold.`];
+    case 'IDEMPOTENCY_KEY_REUSED':
+      return ['apply_failed', `The idempotency key ${refused.idempotencyKey} was used before with other input.`];
+    case 'INSUFFICIENT_WALLET_FUNDS':
+      return ['apply_failed', `The wallet holds ${refused.available} minor units; ${refused.required} are required.`];
+  }
+}

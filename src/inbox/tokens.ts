@@ -1,0 +1,84 @@
+import type { Tx } from '../db/transaction.ts';
+import type { Fact } from '../payments/fact.ts';
+import type { Payment } from '../payments/payment.ts';
+import { type CarriedToken, type PaymentToken, tokenHashOf, usesToken } from '../payments/token.ts';
+import { lockTokens, saveTokenUses, type TokenKey } from '../payments/token-store.ts';
+import type { ProviderEvent } from './events.ts';
+
+/** The tokens that the payments of a batch carry, and which of them the batch uses. */
+export class Tokens {
+  readonly #tokens: Map<string, PaymentToken>;
+  readonly #changed = new Set<string>();
+
+  private constructor(tokens: readonly PaymentToken[]) {
+    this.#tokens = new Map(tokens.map((token) => [keyText(token), token]));
+  }
+
+  /** Locks the tokens that these facts may use; asks for nothing where there are none, as is usual. */
+  static async lock(tx: Tx, steps: readonly { readonly fact: Fact; readonly payment: Payment }[]): Promise<Tokens> {
+    const keys = steps.flatMap(({ fact, payment }) => keyOf(fact, payment) ?? []);
+    const unique = [...new Map(keys.map((key) => [keyText(key), key])).values()];
+    return new Tokens(unique.length === 0 ? [] : await lockTokens(tx, unique));
+  }
+
+  /** The token that decides about the fact, as earlier facts of the batch left it; null if there is none. */
+  of(fact: Fact, payment: Payment): PaymentToken | null {
+    const key = keyOf(fact, payment);
+    return key === null ? null : (this.#tokens.get(keyText(key)) ?? null);
+  }
+
+  /** Notes that the payment follows the terms of its token, and has used it, if it has. */
+  note(fact: Fact, payment: Payment): void {
+    const { merchantId, tokenHash } = payment;
+    if (tokenHash === null) return;
+    const token = this.#tokens.get(keyText({ merchantId, tokenHash }));
+    if (token === undefined || token.usedPaymentId !== null) return;
+    if (!usesToken(payment)) {
+      if (!token.isFollowed) this.#change({ ...token, isFollowed: true });
+      return;
+    }
+    const seriesId = (fact.kind === 'payment' ? fact.seriesId : null) ?? null;
+    const { sourceId: usedSourceId, paymentId: usedPaymentId } = payment;
+    this.#change({ ...token, usedSourceId, usedPaymentId, seriesId, isFollowed: true });
+  }
+
+  #change(token: PaymentToken): void {
+    this.#tokens.set(keyText(token), token);
+    this.#changed.add(keyText(token));
+  }
+
+  async save(tx: Tx, now: Date): Promise<void> {
+    await saveTokenUses(
+      tx,
+      [...this.#changed].flatMap((key) => this.#tokens.get(key) ?? []),
+      now,
+    );
+  }
+}
+
+function keyOf(fact: Fact, payment: Payment): TokenKey | null {
+  const tokenHash = payment.purpose === null ? carried(fact) : usesToken(payment) ? null : payment.tokenHash;
+  return tokenHash === null ? null : { merchantId: payment.merchantId, tokenHash };
+}
+
+function carried(fact: Fact): string | null {
+  return fact.kind === 'payment' || fact.kind === 'refund' ? tokenHashOf(fact.metadata) : null;
+}
+
+function keyText({ merchantId, tokenHash }: TokenKey): string {
+  return `${merchantId} ${tokenHash}`;
+}
+
+interface Work {
+  readonly event: Pick<ProviderEvent, 'receivedAt' | 'assignedCustomerId'>;
+}
+
+/** What is known of the token that decides about a fact. */
+export function carriedToken(
+  tokens: Tokens,
+  { event }: Work,
+  { fact, payment }: { readonly fact: Fact; readonly payment: Payment },
+): CarriedToken {
+  const { receivedAt, assignedCustomerId } = event;
+  return { token: tokens.of(fact, payment), receivedAt, assignedCustomerId };
+}

@@ -1,0 +1,109 @@
+import { invariant } from '../errors.ts';
+
+/*
+ * Idempotency keys of entries: no other file makes one or takes one apart.
+ *
+ * Before its first colon, a key names who made it: `api`, for what a merchant chose, or the id of a source, for what that
+ * source's payments post. No source is called `api` (the database wants `src_…`), so whatever a merchant writes, it is
+ * never taken for a payment's key. Another maker of keys wants a first word that neither of them can have.
+ */
+
+const API = 'api';
+
+/**
+ * How a payment's keys are written. A payment keeps the version it was first stored with, and so all its keys.
+ * 1: kind and ids joined by `_`, as they stand: the refund `c` of `a_b` and the refund `b_c` of `a` have one key.
+ * 2: joined by `:`, with `%`, `:` and `#` in ids written as %25, %3A and %23: no two things have one key.
+ */
+export type KeyVersion = 1 | 2;
+
+/** The version of payments that this release is the first to store; the column's default is that of the release before. */
+export const KEY_VERSION: KeyVersion = 2;
+
+/** What a payment posts entries for: its own success, a refund or dispute of it, or that it was given to another customer. */
+export type PostingCause =
+  | { readonly sourceId: string; readonly kind: 'payment' | 'moved'; readonly paymentId: string }
+  | {
+      readonly sourceId: string;
+      readonly kind: 'refund' | 'dispute';
+      readonly paymentId: string;
+      readonly partId: string;
+    };
+
+/** What a key says; of version 1 nothing can be told from it, since ids may hold what joins them. */
+export type ParsedKey =
+  | { readonly maker: 'api'; readonly key: string }
+  | { readonly maker: 'payment'; readonly cause: PostingCause; readonly number: number };
+
+/** The key that an API request's own key is stored as. */
+export function requestKey(key: string): string {
+  return `${API}:${key}`;
+}
+
+/** The own key, by a batch's, of an entry that has none; the API documents it, so merchants may write it themselves. */
+export function batchEntryKey(batchKey: string, place: number): string {
+  return `${batchKey}/${place}`;
+}
+
+/**
+ * The key of an entry that a payment causes.
+ * @param number 1 for the first entry of this cause, and so on: what undoes or adds to it has a key of its own
+ * @throws {InvariantError} for a source named `api`, whose keys would be those of requests
+ */
+export function paymentKey(version: KeyVersion, cause: PostingCause, number: number): string {
+  const { sourceId, kind, paymentId } = cause;
+  invariant(sourceId !== API, 'a source has the name that keeps the keys of requests apart');
+  const ids = 'partId' in cause ? [paymentId, cause.partId] : [paymentId];
+  const first =
+    version === 1
+      ? `${sourceId}:${[kind, ...ids].join('_')}`
+      : [sourceId, kind, ...ids].map((part) => part.replace(/[%:#]/g, encodeURIComponent)).join(':');
+  return number === 1 ? first : `${first}#${number}`;
+}
+
+/**
+ * The key of the two entries, one in each wallet, by which a payment goes to another customer. Of one form whatever the
+ * version of the payment's own keys, none of which begin like it.
+ * @param number 1 for the payment's first move, and so on
+ * @throws {InvariantError} as {@link paymentKey} does
+ */
+export function moveKey(sourceId: string, paymentId: string, number: number): string {
+  return paymentKey(2, { sourceId, kind: 'moved', paymentId }, number);
+}
+
+/** @returns null for a payment's key of version 1, and for what is no key of ours */
+export function parseKey(text: string): ParsedKey | null {
+  if (text.startsWith(`${API}:`)) return { maker: 'api', key: text.slice(API.length + 1) };
+  const [, first = '', count = '1'] = /^([^#]*)(?:#(\d+))?$/.exec(text) ?? [];
+  const parts = first.split(':').map((part) => part.replace(/%(?:25|3A|23)/g, decodeURIComponent));
+  const cause = toCause(parts);
+  const number = Number(count);
+  // Whatever is not as it would have been made, such as `#1`, is not ours.
+  const isOurs = cause !== null && cause.sourceId !== API && paymentKey(2, cause, number) === text;
+  return isOurs ? { maker: 'payment', cause, number } : null;
+}
+
+function toCause([sourceId = '', kind, paymentId = '', partId = '']: readonly string[]): PostingCause | null {
+  if (kind === 'payment' || kind === 'moved') return { sourceId, kind, paymentId };
+  return kind === 'refund' || kind === 'dispute' ? { sourceId, kind, paymentId, partId } : null;
+}
+
+/** SQL of ours for each half of a key, such as a column's name; `partId` is null where the kind is `payment`. */
+export interface KeySql {
+  readonly sourceId: string;
+  readonly kind: string;
+  readonly paymentId: string;
+  readonly partId: string;
+  readonly number: string;
+}
+
+/** {@link paymentKey} as an SQL expression, for whoever looks at all payments. */
+export function paymentKeySql(version: KeyVersion, { sourceId, kind, paymentId, partId, number }: KeySql): string {
+  const escaped = (id: string) => `replace(replace(replace(${id}, '%', '%25'), ':', '%3A'), '#', '%23')`;
+  // concat_ws leaves out what is null.
+  const first =
+    version === 1
+      ? `${sourceId} || ':' || concat_ws('_', ${kind}, ${paymentId}, ${partId})`
+      : `concat_ws(':', ${escaped(sourceId)}, ${kind}, ${escaped(paymentId)}, ${escaped(partId)})`;
+  return `(${first} || case when ${number} = 1 then '' else '#' || ${number} end)`;
+}

@@ -1,0 +1,92 @@
+import { ofEachMerchant } from '../db/by-merchant.ts';
+import { array, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, omit, pick, table } from '../db/table.ts';
+import type { Tx } from '../db/transaction.ts';
+
+/** What a provider calls several things by that it tells of apart, such as an invoice. */
+export interface PaymentGroup extends GroupKey {
+  readonly paymentIds: readonly string[];
+  /** Whom the merchant's own subscription names; null if nobody yet. */
+  readonly customerId: string | null;
+}
+
+export interface GroupKey {
+  readonly merchantId: string;
+  readonly sourceId: string;
+  readonly groupId: string;
+}
+
+const GROUP = table('payment_group', {
+  merchantId: text,
+  sourceId: text,
+  groupId: text,
+  paymentIds: array(text),
+  customerId: nullable(text),
+});
+const OWN_KEY = omit(pick(GROUP.shape, 'merchantId', 'sourceId', 'groupId'), 'merchantId');
+
+/**
+ * How many payments of one group are known: no invoice is paid in so many. Only a reference that many payments share has more;
+ * each of the others takes a name that its group has when the payment is told, and no news of the group becomes news of it.
+ */
+export const MAX_GROUP_PAYMENTS = 100;
+
+/**
+ * Locks groups in one order, making those that are not there, and adds payments to them, {@link MAX_GROUP_PAYMENTS} at the most.
+ * To be done before any payment is locked, so that two batches cannot deadlock.
+ * @param members a group may be given several times, and without a payment
+ */
+export async function lockGroups(
+  tx: Tx,
+  members: readonly (GroupKey & { readonly paymentId: string | null })[],
+  now: Date,
+): Promise<readonly PaymentGroup[]> {
+  return ofEachMerchant(members, async (merchantId, own) => {
+    await JOIN_GROUPS.run(tx, { merchantId, members: own, most: MAX_GROUP_PAYMENTS, now });
+    return READ_GROUPS.all(tx, { merchantId, members: own });
+  });
+}
+
+const MEMBERS = rowsOf({ ...OWN_KEY, paymentId: nullable(text) });
+
+/** A group that has nobody new is locked and not written: the condition of the update is read after the lock. */
+const JOIN_GROUPS = statement({
+  name: 'join-payment-groups',
+  params: { merchantId: text, members: MEMBERS, most: integer, now: timestamptz },
+  text: ({ merchantId, members, most, now }) => `
+    insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, created_at)
+    select ${merchantId}, source_id, group_id,
+      coalesce((array_agg(distinct payment_id) filter (where payment_id is not null))[1:${most}], '{}'), ${now}
+    from ${members('m')} group by source_id, group_id order by source_id, group_id
+    on conflict (merchant_id, source_id, group_id) do update
+    set payment_ids = array(
+      select unnest(g.payment_ids || (array(
+        select unnest(excluded.payment_ids) except select unnest(g.payment_ids) order by 1
+      ))[1:${most} - cardinality(g.payment_ids)]) as id order by id)
+    where cardinality(g.payment_ids) < ${most} and not g.payment_ids @> excluded.payment_ids`,
+});
+
+const READ_GROUPS = statement({
+  name: 'read-payment-groups',
+  params: { merchantId: text, members: MEMBERS },
+  row: GROUP.shape,
+  text: ({ merchantId, members }) => `
+    select ${columns(GROUP.shape)} from payment_group
+    where merchant_id = ${merchantId} and (source_id, group_id) in (select source_id, group_id from ${members('m')})`,
+});
+
+/** Notes whom groups name. They must be locked. */
+export async function nameGroups(
+  tx: Tx,
+  named: readonly (GroupKey & { readonly customerId: string })[],
+): Promise<void> {
+  for (const one of named) await NAME_GROUP.run(tx, one);
+}
+
+const NAME_GROUP = statement({
+  params: { merchantId: text, sourceId: text, groupId: text, customerId: text },
+  text: ({ merchantId, sourceId, groupId, customerId }) => `
+    update payment_group set customer_id = ${customerId}
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and group_id = ${groupId}`,
+});

@@ -1,0 +1,146 @@
+import type { PgBoss } from 'pg-boss';
+import type { Clock } from './clock.ts';
+import type { Config } from './config/env.ts';
+import { ledgerSettings } from './config/ledger-settings.ts';
+import { SecretBox } from './crypto/secret-box.ts';
+import { createPool, type Pool } from './db/pool.ts';
+import { createBoss } from './db/queues.ts';
+import { LedgerBatches } from './ledger/batches.ts';
+import type { LedgerSettings } from './ledger/store.ts';
+import { SourceDirectory } from './merchants/sources.ts';
+import { createWaker, type Waker } from './outgoing/wake-announcer.ts';
+import { PROVIDER_NAMES } from './providers/shared/names.ts';
+import type { Logger } from './telemetry/log.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { type Observe, UNOBSERVED } from './telemetry/observe.ts';
+import { startTracing } from './telemetry/tracing.ts';
+
+/** The metrics and traces of a process. */
+export interface Telemetry extends Observe {
+  readonly metrics: Metrics;
+}
+
+/** Starts metrics and traces of a process. The caller closes the traces. */
+export async function startTelemetry(config: Config, logger: Logger): Promise<Telemetry> {
+  // Loaded only here: commands have no metrics and must start quickly.
+  const { createMetrics } = await import('./telemetry/metrics.ts');
+  return { metrics: createMetrics(PROVIDER_NAMES), tracing: await startTracing(config, logger) };
+}
+
+export interface RuntimeOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** The name of its connections in Postgres, such as `chokin-web`. */
+  readonly name: string;
+  readonly maxConnections: number;
+  /** Whether pg-boss works on jobs here or only makes them, and its most connections. */
+  readonly jobs?: { readonly works: boolean; readonly maxConnections: number };
+  readonly observe?: Observe;
+}
+
+/**
+ * What web, worker and the command line share, each built once. Connections are opened when they are first needed, so a command
+ * that only reads does not start pg-boss. All are closed in the reverse order of their opening.
+ */
+export class Runtime {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly observe: Observe;
+  /** Encrypts stored secrets. */
+  readonly box: SecretBox;
+  readonly settings: LedgerSettings;
+  readonly sources: SourceDirectory;
+  readonly #options: RuntimeOptions;
+  readonly #open: (() => Promise<unknown>)[] = [];
+  #pool: Pool | null = null;
+  #boss: Promise<PgBoss> | null = null;
+  #waker: Promise<Waker> | null = null;
+  #ledger: Promise<LedgerBatches> | null = null;
+
+  constructor(options: RuntimeOptions) {
+    const { config, databaseUrl, logger, clock, observe = UNOBSERVED } = options;
+    this.#options = options;
+    this.config = config;
+    this.databaseUrl = databaseUrl;
+    this.logger = logger;
+    this.clock = clock;
+    this.observe = observe;
+    this.box = new SecretBox(config.ENCRYPTION_KEY);
+    this.settings = ledgerSettings(config);
+    this.sources = new SourceDirectory(config, this.box);
+  }
+
+  get pool(): Pool {
+    const { name, maxConnections } = this.#options;
+    this.#pool ??= this.#openPool({ applicationName: name, maxConnections });
+    return this.#pool;
+  }
+
+  /** A pool of one connection without a limit on the time of a statement, for work that reads whole tables. */
+  scanPool(applicationName: string = this.#options.name): Pool {
+    return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0 });
+  }
+
+  /** pg-boss, started. */
+  boss(): Promise<PgBoss> {
+    this.#boss ??= this.#startBoss();
+    return this.#boss;
+  }
+
+  /** Tells the worker that there is something to announce. */
+  waker(): Promise<Waker> {
+    this.#waker ??= this.#openWaker();
+    return this.#waker;
+  }
+
+  /** The ledger for all postings of the process. After a posting it wakes the worker, which announces it. */
+  ledger(): Promise<LedgerBatches> {
+    this.#ledger ??= this.#openLedger();
+    return this.#ledger;
+  }
+
+  /** Adds something that `close` ends before everything that is open now. */
+  onClose(close: () => Promise<unknown>): void {
+    this.#open.push(close);
+  }
+
+  /** Finishes the work under way and closes every connection. */
+  async close(): Promise<void> {
+    for (const closeOne of this.#open.splice(0).reverse()) await closeOne();
+  }
+
+  #openPool(pool: { applicationName: string; maxConnections: number; statementTimeoutMs?: number }): Pool {
+    const { databaseUrl, logger } = this;
+    const opened = createPool({ ...pool, databaseUrl, logger });
+    this.onClose(() => opened.end());
+    return opened;
+  }
+
+  async #startBoss(): Promise<PgBoss> {
+    const { databaseUrl, logger } = this;
+    const { name, jobs = { works: false, maxConnections: 2 } } = this.#options;
+    const boss = createBoss({ ...jobs, databaseUrl, applicationName: `${name}-jobs`, logger });
+    await boss.start();
+    // In a worker pg-boss was stopped gracefully before, and this does nothing.
+    this.onClose(() => boss.stop({ graceful: false }));
+    return boss;
+  }
+
+  async #openWaker(): Promise<Waker> {
+    const waker = createWaker(await this.boss(), this.logger);
+    this.onClose(() => waker.close());
+    return waker;
+  }
+
+  async #openLedger(): Promise<LedgerBatches> {
+    const { pool, settings, clock, observe } = this;
+    const waker = await this.waker();
+    const ledger = new LedgerBatches({ pool, settings, clock, onPosted: () => waker.wake(), observe });
+    this.onClose(() => ledger.drain());
+    return ledger;
+  }
+}

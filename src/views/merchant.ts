@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import type { Merchant } from '../merchants/merchant-store.ts';
+import { EXAMPLE } from './examples.ts';
+import { timestamp } from './fields.ts';
+
+export const merchantShape = z
+  .strictObject({
+    merchant_id: z.string(),
+    name: z.string(),
+    mode: z.enum(['test', 'live']),
+    suspended_at: timestamp.nullable().meta({ description: 'Null unless its keys are refused for now.' }),
+    created_at: timestamp,
+  })
+  .meta({
+    id: 'Merchant',
+    examples: [
+      {
+        merchant_id: EXAMPLE.merchantId,
+        name: 'Example Shop',
+        mode: 'live',
+        suspended_at: null,
+        created_at: EXAMPLE.since,
+      },
+    ],
+  });
+
+/** A merchant as the API shows it. */
+export function merchantResponse(one: Merchant): z.output<typeof merchantShape> {
+  return {
+    merchant_id: one.merchantId,
+    name: one.name,
+    mode: one.mode,
+    suspended_at: one.suspendedAt?.toISOString() ?? null,
+    created_at: one.createdAt.toISOString(),
+  };
+}

@@ -1,0 +1,223 @@
+import type { Refusal, RefusalCode } from '../errors.ts';
+
+/**
+ * The error codes of the API, with the HTTP status of each. No other file names a status for a failure. The codes about wallets
+ * and the body `{code, message}` are those of Dodo Payments, so that a client made for Dodo understands our errors.
+ */
+export const ERROR_STATUS = {
+  INVALID_QUERY_PARAMS: 400,
+  INSUFFICIENT_WALLET_FUNDS: 400,
+  BALANCE_LIMIT_EXCEEDED: 400,
+  INVALID_IDEMPOTENCY_KEY: 400,
+  UNAUTHORIZED: 401,
+  INVALID_SIGNATURE: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  CUSTOMER_NOT_FOUND: 404,
+  NOT_SERVED_HERE: 404,
+  METHOD_NOT_ALLOWED: 405,
+  IDEMPOTENCY_KEY_EXISTS: 409,
+  CONFLICT: 409,
+  ACCOUNT_OF_ANOTHER_SOURCE: 409,
+  EVENT_BODY_REMOVED: 409,
+  BODY_TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  INVALID_REQUEST_BODY: 422,
+  UNSUPPORTED_CURRENCY: 422,
+  MAXIMUM_KEYS_REACHED: 422,
+  IDEMPOTENCY_KEY_REUSED: 422,
+  TOO_MANY_REQUESTS: 429,
+  INTERNAL_SERVER_ERROR: 500,
+  NOT_IMPLEMENTED: 501,
+  SERVICE_UNAVAILABLE: 503,
+} as const satisfies Record<string, number>;
+
+export type ErrorCode = keyof typeof ERROR_STATUS;
+
+/** A refusal as the API shows it. `details` become further fields of the error's body. */
+export interface PublicRefusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+type Words<Code extends RefusalCode> = (facts: Refusal<Code>) => PublicRefusal;
+
+const say =
+  (code: ErrorCode, message: string): (() => PublicRefusal) =>
+  () => ({ code, message });
+
+const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
+  UNSUPPORTED_CURRENCY: ({ code, currency, supported }) => ({
+    code,
+    message: `There are no wallets in ${currency}. Supported: ${supported.join(', ')}.`,
+  }),
+  CUSTOMER_NOT_FOUND: ({ code, customerId }) => ({
+    code,
+    message: `There is no customer ${customerId.slice(0, 100)}.`,
+  }),
+  INSUFFICIENT_WALLET_FUNDS: ({ code, currency, available, required, shortfall }) => ({
+    code,
+    message: `Insufficient balance: the wallet holds ${available} ${currency} in minor units, ${required} are required.`,
+    details: { available, required, shortfall },
+  }),
+  BALANCE_LIMIT_EXCEEDED: ({ code, most }) => ({
+    code,
+    message: `The balance would pass ${most} minor units, the most a wallet can hold.`,
+  }),
+  IDEMPOTENCY_KEY_REUSED: say(
+    'IDEMPOTENCY_KEY_REUSED',
+    'This idempotency key was used before with other input. Use a new key for a new request.',
+  ),
+
+  NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
+  NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key.'),
+  NO_SUCH_SOURCE: say('NOT_FOUND', 'There is no such source.'),
+  NO_SUCH_WEBHOOK_SECRET: say('NOT_FOUND', 'There is no such secret.'),
+  NO_SUCH_EVENT: say('NOT_FOUND', 'There is no such event.'),
+  NO_SUCH_PAYMENT: say('NOT_FOUND', 'No event about a payment of this id has arrived.'),
+  HANDLED_AMOUNT_UNKNOWN: say(
+    'CONFLICT',
+    'Part of this payment was handled by hand, and how much was done in all is not known. Say it with "npx chokin events resolve" (0 for an event that only repeats another), then reassign.',
+  ),
+  PAYMENT_OF_NOBODY: say('CONFLICT', "The payment is nobody's yet. Replay its event with the customer."),
+  PAYMENT_OF_ANOTHER: ({ customerId }) => ({
+    code: 'CONFLICT',
+    message: `The payment is ${customerId}'s now, not that of from_customer_id. Nothing was moved.`,
+  }),
+  NO_SUCH_LINK: say('NOT_FOUND', 'The customer is not linked so.'),
+
+  NO_SUCH_PAYMENT_TOKEN: say('NOT_FOUND', 'The customer has no such token.'),
+  PAYMENT_TOKEN_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `The customer has ${most} tokens that could still be paid with, which is the most. Revoke those that are not needed, or make them for a shorter time (expires_in_seconds).`,
+  }),
+
+  INVALID_FIELD: ({ field, wants }) => ({ code: 'INVALID_REQUEST_BODY', message: `${field}: ${wants}` }),
+
+  MERCHANT_EXISTS: say('CONFLICT', 'There is a merchant of this id already.'),
+  API_KEY_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `The merchant has ${most} live keys, which is the most. Revoke one first.`,
+  }),
+  API_KEY_ROTATED_BEFORE: say('CONFLICT', 'This key was rotated before. Rotate the one that took its place.'),
+  API_KEY_OVER: say('CONFLICT', 'This key was revoked or has ended. Create a new one.'),
+  MODE_DIFFERS: ({ mode }) => ({
+    code: 'CONFLICT',
+    message: `The merchant is in ${mode} mode, and so must its sources be.`,
+  }),
+  SOURCE_OF_ENVIRONMENT: ({ provider }) => ({
+    code: 'CONFLICT',
+    message: `The environment configures this source. Change its ${provider.toUpperCase()}_… there, and restart.`,
+  }),
+  SOURCE_DISABLED: say('CONFLICT', 'This source is disabled, so its deliveries are turned away. Enable it first.'),
+  SOURCE_ADOPTED: ({ into }) => ({
+    code: 'CONFLICT',
+    message: `This source was adopted by ${into}, which has its payments. Use that one.`,
+  }),
+  PAYMENTS_AT_BOTH: ({ paymentIds, isAll }) => ({
+    code: 'CONFLICT',
+    message: `Both sources have posted entries for ${paymentIds.join(', ')}${isAll ? '' : ' and more'}: such a payment was credited twice. Nothing was moved. The two sources have to stay two; correct what was credited too often by hand.`,
+    details: { payment_ids: paymentIds },
+  }),
+  WEBHOOK_SECRET_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `The source has ${most} webhook secrets already. Remove an old one first.`,
+  }),
+  ONLY_WEBHOOK_SECRET: say('CONFLICT', 'This is the only secret. Add another first, or disable the source.'),
+  ENCRYPTION_KEY_MISSING: say(
+    'NOT_IMPLEMENTED',
+    'Secrets are stored encrypted only. Set ENCRYPTION_KEY (openssl rand -base64 32) and restart.',
+  ),
+  ACCOUNT_OF_ANOTHER_SOURCE: ({ code, sourceId }) => ({
+    code,
+    message: `${sourceId === null ? 'A source of another merchant' : `The source ${sourceId}`} has this account, secret or key already. Two sources of one account would credit its payments twice.`,
+    ...(sourceId === null ? {} : { details: { source_id: sourceId } }),
+  }),
+  PROVIDER_KEY_MISSING: say(
+    'CONFLICT',
+    'The source has no API key of the provider. Set one; with it, payments can be listed.',
+  ),
+  PROVIDER_KEY_UNUSABLE: ({ problem }) => ({
+    code: 'CONFLICT',
+    message: `The source's API key is not usable: ${problem}.`,
+  }),
+  PROVIDER_NOT_LISTABLE: ({ provider }) => ({
+    code: 'NOT_IMPLEMENTED',
+    message: `The payments of ${provider} cannot be listed by its API.`,
+  }),
+
+  EVENT_NOT_REPLAYABLE: ({ state }) => ({
+    code: 'CONFLICT',
+    message: `Only a parked, waiting or dismissed event can be replayed; this one is ${state}.`,
+  }),
+  EVENT_NOT_DISMISSIBLE: ({ state }) => ({
+    code: 'CONFLICT',
+    message: `Only a parked event can be dismissed; this one is ${state}.`,
+  }),
+  EVENT_BODY_REMOVED: ({ code, removedAt }) => ({
+    code,
+    message: `The body of this event was taken away at ${removedAt.toISOString()}, so it cannot be replayed. What it told is kept, and counts as before.`,
+  }),
+  EVENT_HANDLED_BY_HAND: say(
+    'CONFLICT',
+    'This event was handled by hand. Replay it with "reopen": true if it is to post after all; what was handled by hand stays.',
+  ),
+  SIGNATURE_UNCHECKABLE: say('SERVICE_UNAVAILABLE', 'The signature cannot be checked now. Send the event again.'),
+  TEST_EVENT_UNSIGNABLE: say(
+    'NOT_IMPLEMENTED',
+    "Only PayPal can sign its events. Send one by PayPal's webhook simulator.",
+  ),
+
+  ENDPOINT_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `There are ${most} endpoints already, which is the most.`,
+  }),
+  ENDPOINT_DISABLED: say('CONFLICT', 'The endpoint is disabled. Enable it first.'),
+  ENDPOINT_NOT_SUBSCRIBED: ({ eventType }) => ({
+    code: 'CONFLICT',
+    message: `The endpoint does not subscribe to ${eventType}. Add it to its event_types first.`,
+  }),
+  SECRET_ROTATED_TOO_OFTEN: ({ most, freeAt }) => {
+    const until = freeAt === null ? '' : ` Rotate again after ${freeAt.toISOString()}.`;
+    return {
+      code: 'CONFLICT',
+      message: `The secret was rotated ${most} times within 24 hours, which is the most, since each old one signs for as long.${until}`,
+    };
+  },
+  PORTAL_NEEDS_SVIX: say(
+    'NOT_IMPLEMENTED',
+    'The webhook portal is Svix’s: set SVIX_TOKEN to have it. Without it, use the webhook-endpoints routes.',
+  ),
+  PORTAL_NOT_IN_SVIX: say(
+    'NOT_IMPLEMENTED',
+    'Your Svix server is the open-source one, which has no portal. Use the webhook-endpoints routes instead.',
+  ),
+  RECOVERY_UNDER_WAY: say('CONFLICT', 'A recovery of this endpoint is under way. Wait until it is finished.'),
+  MESSAGE_FORGOTTEN: say('CONFLICT', 'Svix does not keep the content of this message any more.'),
+  SVIX_REFUSES: ({ detail }) => ({ code: 'INVALID_REQUEST_BODY', message: `Svix does not accept this: ${detail}` }),
+  SVIX_HAS_IT: say('CONFLICT', 'Svix has this already.'),
+  SVIX_BUSY: ({ retryAfterSeconds }) => ({
+    code: 'SERVICE_UNAVAILABLE',
+    message: `Svix is busy. Try again in ${retryAfterSeconds} s.`,
+    details: { retry_after: retryAfterSeconds },
+  }),
+  SVIX_UNAVAILABLE: ({ problem }) => ({
+    code: 'SERVICE_UNAVAILABLE',
+    message: problem ?? 'Svix, which keeps the webhook endpoints, cannot be used now. Try again later.',
+  }),
+  APPLICATION_OF_ANOTHER: ({ uid }) => ({
+    code: 'CONFLICT',
+    message: `The application ${uid} at Svix is marked as that of another installation.`,
+  }),
+  APPLICATION_IN_USE: ({ uid, urls }) => ({
+    code: 'CONFLICT',
+    message: `The application ${uid} has endpoints already (${urls.join(', ')}): delete them, or make the other's anew there.`,
+  }),
+};
+
+/** The code, message and details by which the API shows a refusal. */
+export function publicRefusal<Code extends RefusalCode>(refusal: Refusal<Code>): PublicRefusal {
+  const words: Words<Code> = WORDS[refusal.code];
+  return words(refusal);
+}

@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import type { Wallet } from '../ledger/entry.ts';
+import { headOf } from '../ledger/hash-chain.ts';
+import { usdTotal } from '../ledger/usd-total.ts';
+import type { Rate } from '../money.ts';
+import { EXAMPLE_WALLET } from './examples.ts';
+import { minorUnits, timestamp } from './fields.ts';
+
+/** Dodo Payments' CustomerWallet. */
+export const walletShape = z
+  .strictObject({
+    customer_id: z.string(),
+    currency: z.string(),
+    balance: minorUnits.meta({
+      description: 'Minor units. Negative: a debt left by a refund or dispute of spent credit.',
+    }),
+    head: z.string().nullable().meta({
+      description:
+        'The hash of the newest entry, which stands for the whole history; null before the first entry, and after one of an older release.',
+    }),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'CustomerWallet', examples: [EXAMPLE_WALLET] });
+
+/** A wallet as the API shows it; the balance is in minor units. */
+export function walletResponse(wallet: Wallet): z.output<typeof walletShape> {
+  return {
+    customer_id: wallet.customerId,
+    currency: wallet.currency,
+    balance: wallet.balance,
+    head: headOf(wallet),
+    created_at: wallet.createdAt.toISOString(),
+    updated_at: wallet.updatedAt.toISOString(),
+  };
+}
+
+export const walletListShape = z.strictObject({
+  items: z.array(walletShape),
+  total_balance_usd: z.number().meta({ description: 'US cents, at the rates the operator set; rounded once.' }),
+  unconverted_currencies: z.array(z.string()).optional().meta({
+    description: 'Currencies without a rate, whose wallets the total leaves out. Absent if there are none.',
+  }),
+});
+
+/** A customer's wallets with their total. @param rates dollars for one unit of a currency */
+export function walletListResponse(
+  wallets: readonly Wallet[],
+  rates: ReadonlyMap<string, Rate>,
+): z.output<typeof walletListShape> {
+  const { totalMinor, unconverted } = usdTotal(wallets, rates);
+  const left = unconverted.length === 0 ? {} : { unconverted_currencies: [...unconverted] };
+  return { items: wallets.map(walletResponse), total_balance_usd: totalMinor, ...left };
+}

@@ -1,0 +1,231 @@
+import { spawn } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { ended, ROOT } from './support/cli.ts';
+import { type Commands, commandsOf, comparable, filledIn, patternOf, readDocument } from './support/document.ts';
+import { redirectedStripe } from './support/injection.ts';
+import { STRIPE_SECRET } from './support/signing.ts';
+import { StripeCheckout } from './support/stripe-checkout.ts';
+import { Terminal } from './support/terminal.ts';
+import { eventually } from './support/wait.ts';
+
+/**
+ * A reader types every command of README and tutorial and saves every file that they show, in a folder of her own, and
+ * compares what is printed with what the page says. Only the ports differ, since another reader may be at work.
+ */
+
+const STRIPE_API_KEY = 'sk_test_double0000';
+
+/** Commands that a test cannot run, and why. */
+const NOT_RUN: Readonly<Record<string, string>> = {
+  'npm ci': 'it fetches packages; the reader has those of this checkout',
+  'npm install stripe@23.1.0 dodopayments@2.52.0': 'it fetches packages; the shop has those of this checkout',
+  'npm ci && npm run demo': 'it fetches packages, and CI runs the demo by itself',
+  'npm ci && npm test': 'this is one of those tests',
+  'stripe listen --forward-to 127.0.0.1:3000/webhooks/stripe/src_…':
+    'it wants an account; a double sends to that address',
+};
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** Some port that is free now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** A folder that looks like a fresh checkout, with nothing of whoever runs the tests. */
+async function makeCheckout(folder: string): Promise<string> {
+  const checkout = join(folder, 'chokin');
+  await mkdir(checkout);
+  // The account that runs Postgres has to get in.
+  for (const one of [folder, checkout]) await chmod(one, 0o755);
+  const names = (await readdir(ROOT)).filter((name) => !/^\.(?:env|data|git)$/.test(name));
+  for (const name of names) await symlink(join(ROOT, name), join(checkout, name));
+  return checkout;
+}
+
+/** Somebody who follows a page from its top to its end. */
+class Reader {
+  readonly #folder: string;
+  readonly #ports: ReadonlyMap<string, string>;
+  readonly #environment: Record<string, string>;
+  readonly #terminals = new Map<string, Terminal>();
+  readonly stripe: StripeCheckout;
+  readonly #stripeUrl: string;
+  /** All that was printed, which ids are taken from. */
+  #shown = STRIPE_API_KEY;
+
+  constructor(given: {
+    folder: string;
+    ports: ReadonlyMap<string, string>;
+    environment: Record<string, string>;
+    stripe: StripeCheckout;
+    stripeUrl: string;
+  }) {
+    this.#folder = given.folder;
+    this.#ports = given.ports;
+    this.#environment = given.environment;
+    this.stripe = given.stripe;
+    this.#stripeUrl = given.stripeUrl;
+  }
+
+  async type(commands: Commands): Promise<void> {
+    const typed = commandsOf(commands.text);
+    const output = commands.stays ? await this.#stay(typed, commands) : await this.#run(typed, commands);
+    if (commands.printed === null) return;
+    const wanted = this.#ported(commands.printed);
+    // Compared as text where it differs, since nobody reads such a pattern.
+    if (!patternOf(wanted).test(comparable(output))) expect(output, `line ${commands.line}`).toBe(wanted);
+  }
+
+  async #run(typed: readonly string[], { terminal }: Commands): Promise<string> {
+    let output = '';
+    for (const command of typed) {
+      if (await this.#isNotRun(command)) continue;
+      const printed = await this.#terminal(terminal).run(this.#ported(filledIn(command, this.#shown)));
+      output += printed;
+      this.#shown += printed;
+    }
+    return output;
+  }
+
+  async #stay(typed: readonly string[], { terminal, printed, text }: Commands): Promise<string> {
+    const [command = '', ...others] = typed;
+    if (others.length > 0) throw new Error(`one command alone can stay: ${text}`);
+    if (await this.#isNotRun(command)) return '';
+    const pattern = printed === null ? /Listening/ : patternOf(this.#ported(printed));
+    const isReady = (output: string) => pattern.test(comparable(npmsLinesAside(output)));
+    const output = await this.#terminal(terminal).stay(this.#ported(filledIn(command, this.#shown)), isReady);
+    this.#shown += output;
+    return npmsLinesAside(output);
+  }
+
+  /** What the reader does instead, for what cannot be run. */
+  async #isNotRun(command: string): Promise<boolean> {
+    const whole = command.replace(/ +#.*/, '');
+    if (!(whole in NOT_RUN)) return false;
+    if (whole.startsWith('npm install')) await this.#install(whole);
+    if (whole.startsWith('stripe listen')) {
+      const [address = ''] = /127\S+/.exec(this.#ported(filledIn(whole, this.#shown))) ?? [];
+      this.stripe.forwardTo = `http://${address}`;
+    }
+    return true;
+  }
+
+  async #install(command: string): Promise<void> {
+    const { dependencies } = z
+      .object({ dependencies: z.record(z.string(), z.string()) })
+      .parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')));
+    for (const [, name = '', version] of command.matchAll(/(\w+)@(\S+)/g)) expect(dependencies[name]).toBe(version);
+    await symlink(join(ROOT, 'node_modules'), join(this.#folder, 'shop/node_modules'));
+  }
+
+  async save(name: string, text: string): Promise<void> {
+    await writeFile(join(this.#folder, 'shop', name), this.#ported(text));
+  }
+
+  /** Until Chokin has applied what it was sent. */
+  async untilApplied(): Promise<void> {
+    await eventually('every event to be applied', async () => {
+      const listed = await this.#terminal('aside').run('npx chokin events list --status pending --json');
+      return z.object({ items: z.array(z.unknown()) }).parse(JSON.parse(listed)).items.length === 0;
+    });
+  }
+
+  #terminal(name: string): Terminal {
+    const there = this.#terminals.get(name);
+    if (there !== undefined) return there;
+    const made = new Terminal(name, {
+      cwd: join(this.#folder, 'chokin'),
+      // The service knows nothing of the double, and would say so.
+      env: name === 'service' ? this.#environment : { ...this.#environment, ...redirectedStripe(this.#stripeUrl) },
+      scratch: this.#folder,
+    });
+    this.#terminals.set(name, made);
+    closing.push(() => made.close());
+    return made;
+  }
+
+  #ported(text: string): string {
+    return text.replaceAll(/\b(127\.0\.0\.1:|listen\()(\d{4})\b/g, (_, before: string, port: string) => {
+      return `${before}${this.#ports.get(port) ?? port}`;
+    });
+  }
+}
+
+/** npm says first which script it runs. */
+const npmsLinesAside = (output: string): string => output.replace(/^\n> .*\n> .*\n\n/, '');
+
+async function startReading(): Promise<Reader> {
+  const folder = await mkdtemp(join(tmpdir(), 'chokin-docs-'));
+  closing.push(() => rm(folder, { recursive: true, force: true }));
+  await makeCheckout(folder);
+  const stripe = new StripeCheckout({ secret: STRIPE_SECRET, apiKey: STRIPE_API_KEY });
+  const stripeUrl = await stripe.listen();
+  closing.push(() => stripe.close());
+  const bin = join(folder, 'bin');
+  await mkdir(bin);
+  await writeFile(join(bin, 'stripe'), `#!/bin/sh\necho ${STRIPE_SECRET}\n`, { mode: 0o755 });
+  const [port, shopPort] = [await freePort(), await freePort()];
+  const path = [bin, join(ROOT, 'node_modules/.bin'), process.env.PATH].join(delimiter);
+  const environment = { PATH: path, HOME: folder, PORT: String(port), NODE_COMPILE_CACHE: join(folder, 'compiled') };
+  const ports = new Map([
+    ['3000', String(port)],
+    ['4000', String(shopPort)],
+  ]);
+  return new Reader({ folder, ports, environment, stripe, stripeUrl });
+}
+
+/** What a person does after commands that begin so: she pays in her browser, and is not as quick as the next command here. */
+const BETWEEN: Readonly<Record<string, (reader: Reader) => Promise<void>>> = {
+  'curl -sS 127.0.0.1:4000/buy': async (reader) => {
+    await reader.stripe.pay();
+    await reader.untilApplied();
+  },
+  '(cd ../shop && STRIPE_API_KEY=sk_test_… node refund.mjs': (reader) => reader.untilApplied(),
+};
+
+describe('a reader who follows', { timeout: 300_000 }, () => {
+  it.each(['README.md', 'docs/tutorial.md'])('%s: finds every command to print what it says', async (name) => {
+    const reader = await startReading();
+    for (const part of readDocument(await readFile(join(ROOT, name), 'utf8'))) {
+      if (part.kind === 'file') {
+        await reader.save(part.name, part.text);
+        continue;
+      }
+      await reader.type(part);
+      for (const [command, act] of Object.entries(BETWEEN)) if (part.text.startsWith(command)) await act(reader);
+    }
+  });
+});
+
+it('the files of the tutorial have right types', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'chokin-docs-types-'));
+  closing.push(() => rm(folder, { recursive: true, force: true }));
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  const parts = readDocument(await readFile(join(ROOT, 'docs/tutorial.md'), 'utf8'));
+  const files = parts.filter((part) => part.kind === 'file');
+  expect(files.map((file) => file.name)).toEqual(['shop.mjs', 'refund.mjs']);
+  for (const { name, text } of files) await writeFile(join(folder, name), text);
+  const options = ['--noEmit', '--allowJs', '--checkJs', '--strict', '--skipLibCheck', '--types', 'node'];
+  const modules = ['--module', 'nodenext', '--target', 'esnext', '--lib', 'esnext'];
+  const tsc = join(ROOT, 'node_modules/.bin/tsc');
+  const checked = await ended(spawn(tsc, [...options, ...modules, ...files.map(({ name }) => name)], { cwd: folder }));
+  expect(checked).toEqual({ code: 0, out: '', err: '' });
+});
+
+it('names no command that it cannot run which no page has any more', async () => {
+  const pages = await Promise.all(['README.md', 'docs/tutorial.md'].map((name) => readFile(join(ROOT, name), 'utf8')));
+  for (const command of Object.keys(NOT_RUN)) expect(pages.join('\n')).toContain(command);
+});

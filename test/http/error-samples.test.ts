@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { z } from 'zod';
+import { UnreadableSecretError } from '../../src/crypto/secret-box.ts';
+import { ERROR_GUIDE } from '../../src/http/kit/error-guide.ts';
+import { failureOf } from '../../src/http/kit/failure.ts';
+import { EXAMPLE } from '../../src/views/examples.ts';
+import type { ErrorCode } from '../../src/views/refusals.ts';
+import { bearer, newSecretOf, operatorOf, sourcesPath } from '../support/admin.ts';
+import { ADMIN_KEY, type Answer, startTestApp, type TestApp } from '../support/app.ts';
+
+/** What `/docs` shows for each error is what the service says. */
+
+let app: TestApp;
+let customerId: string;
+
+beforeAll(async () => {
+  app = await startTestApp();
+  customerId = await app.newCustomer();
+});
+afterAll(() => app.close());
+
+const MAX = Number.MAX_SAFE_INTEGER;
+
+/** An entry in a wallet of its own currency that no other case writes to. */
+const post = (body: object, headers: Record<string, string> = {}) =>
+  app.call('POST', `/customers/${customerId}/wallets/ledger-entries`, { entry_type: 'credit', ...body }, headers);
+
+async function twice(first: object, second: object): Promise<Answer> {
+  expect((await post(first)).status).toBe(200);
+  return post(second);
+}
+
+const withoutKey = { authorization: '' };
+const person = { email: 'ada@example.com', name: 'Ada' };
+
+const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>> = {
+  INVALID_QUERY_PARAMS: () => app.call('GET', '/customers?page_size=0'),
+  INSUFFICIENT_WALLET_FUNDS: () =>
+    twice({ amount: 800, currency: 'USD' }, { amount: 1250, currency: 'USD', entry_type: 'debit' }),
+  BALANCE_LIMIT_EXCEEDED: () => twice({ amount: MAX, currency: 'INR' }, { amount: 1, currency: 'INR' }),
+  INVALID_IDEMPOTENCY_KEY: () =>
+    post({ amount: 1, currency: 'USD', idempotency_key: 'one' }, { 'idempotency-key': 'other' }),
+  UNAUTHORIZED: () => app.call('GET', '/customers', undefined, withoutKey),
+  INVALID_SIGNATURE: () => app.call('POST', '/webhooks/stripe', {}, withoutKey),
+  FORBIDDEN: async () => app.call('POST', '/customers', person, await app.newKey('bus_reader', ['read'])),
+  NOT_FOUND: () => app.call('GET', `/webhook-endpoints/${EXAMPLE.endpointId}`),
+  CUSTOMER_NOT_FOUND: () => app.call('GET', `/customers/${EXAMPLE.customerId}`),
+  NOT_SERVED_HERE: () => app.call('GET', `/payments/${EXAMPLE.paymentId}`, undefined, { 'x-stainless-lang': 'js' }),
+  METHOD_NOT_ALLOWED: () => app.call('PUT', '/customers', {}),
+  IDEMPOTENCY_KEY_EXISTS: () => {
+    const same = { amount: 1, currency: 'USD', idempotency_key: 'same' };
+    return twice(same, same);
+  },
+  CONFLICT: async () => {
+    const { body } = await app.call('POST', '/webhook-endpoints', { url: 'https://shop.example/', disabled: true });
+    return app.call('POST', `/webhook-endpoints/${body.endpoint_id}/test`, { event_type: 'wallet.created' });
+  },
+  ACCOUNT_OF_ANOTHER_SOURCE: async () => {
+    const sources = sourcesPath('bus_default');
+    const input = { provider: 'paddle', name: 'Shop', webhook_secret: newSecretOf('paddle') };
+    const { body } = await app.call('POST', sources, input, bearer(ADMIN_KEY));
+    const again = await app.call('POST', sources, input, bearer(ADMIN_KEY));
+    // The sample names the source of the examples.
+    return { body: JSON.parse(JSON.stringify(again.body).replaceAll(body.source_id, EXAMPLE.sourceId)) };
+  },
+  EVENT_BODY_REMOVED: async () => {
+    await app.database.pool.query(
+      `insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, received_at,
+         body_hash, facts, body_removed_at)
+       values ('evt_emptied', 'bus_default', 'src_stripe', 'stripe', 'k', 't', '', 'applied', now(), sha256('x'), '{}', $1)`,
+      [EXAMPLE.since],
+    );
+    return app.call('POST', '/events/evt_emptied/replay');
+  },
+  BODY_TOO_LARGE: () => app.call('POST', '/customers', { ...person, name: 'x'.repeat(110_000) }),
+  UNSUPPORTED_MEDIA_TYPE: () => app.call('POST', '/customers', 'name=Ada', { 'content-type': 'text/plain' }),
+  INVALID_REQUEST_BODY: () => app.call('POST', '/customers', { ...person, email: 'nobody' }),
+  UNSUPPORTED_CURRENCY: () => post({ amount: 1, currency: 'EUR' }),
+  MAXIMUM_KEYS_REACHED: () => {
+    const metadata = Object.fromEntries(Array.from({ length: 51 }, (_, n) => [`key${n}`, n]));
+    return app.call('POST', '/customers', { ...person, metadata });
+  },
+  IDEMPOTENCY_KEY_REUSED: () => {
+    const first = { amount: 1, currency: 'USD', idempotency_key: 'reused' };
+    return twice(first, { ...first, amount: 2 });
+  },
+  TOO_MANY_REQUESTS: async () => {
+    // Keys that do not exist are the same for whoever has one: only the address is turned away.
+    const wrong = Array.from({ length: 61 }, () =>
+      app.call('GET', '/customers', undefined, { authorization: 'Bearer wrong' }),
+    );
+    const answers = await Promise.all(wrong);
+    const [turnedAway] = answers.filter(({ status }) => status === 429);
+    if (turnedAway === undefined) throw new Error('none of 61 wrong keys was one too many');
+    return turnedAway;
+  },
+  INTERNAL_SERVER_ERROR: async () => failureOf(new Error('a mistake')),
+  NOT_IMPLEMENTED: async () => {
+    const operator = operatorOf(app);
+    const source = {
+      provider: 'adyen',
+      name: 'Adyen',
+      webhook_secret: newSecretOf('adyen'),
+      api_key: 'a-key-of-adyen',
+    };
+    return operator.call('POST', sourcesPath(await operator.newMerchant()), source);
+  },
+  SERVICE_UNAVAILABLE: async () => failureOf(new UnreadableSecretError('no key of it')),
+};
+
+const errorBody = z.looseObject({ entry: z.record(z.string(), z.unknown()).optional() });
+/** An entry by what it has: every run writes another. */
+const shown = (body: unknown) => {
+  const { entry = {}, ...rest } = errorBody.parse(body);
+  return { ...rest, entry: Object.keys(entry).toSorted() };
+};
+
+it.each(Object.entries(PROVOKED))('the sample of %s is what the service answers', async (code, provoke) => {
+  const { sample } = ERROR_GUIDE[code as ErrorCode];
+  const { body } = await provoke();
+  expect(shown(body)).toEqual(shown({ code, ...sample }));
+});

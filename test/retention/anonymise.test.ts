@@ -1,0 +1,208 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPool, type Pool } from '../../src/db/pool.ts';
+import { transaction } from '../../src/db/transaction.ts';
+import { replayEvent } from '../../src/inbox/events.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { goOnErasing } from '../../src/retention/anonymise.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { startInbox, type TestInbox } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, posting, SETTINGS } from '../support/ledger.ts';
+import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+
+/**
+ * Aim: of a person whose data were erased nothing is left that names them, and the books are whole: every balance, the chain of
+ * hashes, what is still paid.
+ * Method: a customer with everything that names a person, erased by the API; then every table is searched for it.
+ */
+
+const logger = createLogger('silent', 'test');
+const PERSON = { name: 'Ada Countess', email: 'ada.countess@example.com', phone_number: '+44 20 7946 0123' };
+/** Whatever says who it is. */
+const TRACES = ['Countess', 'ada.countess', '7946 0123', 'cus_s_countess', 'plan of the countess'];
+
+let app: TestApp;
+let inbox: TestInbox;
+let worker: Pool;
+
+beforeAll(async () => {
+  app = await startTestApp();
+  inbox = await startInbox(app.database);
+  worker = createPool({
+    databaseUrl: app.database.workerUrl,
+    applicationName: 'test-erase',
+    maxConnections: 4,
+    logger,
+  });
+});
+afterAll(async () => {
+  await expectBooksToAgree(app.database.pool);
+  await inbox.stop();
+  await worker.end();
+  await app.close();
+});
+
+const sql = (text: string, values: readonly unknown[] = []) => app.database.pool.query(text, [...values]);
+const pay = (customerId: string | null, paymentId: string, amount = 1000) =>
+  stripePaymentSucceeded({
+    ...{ paymentId, amount, currency: 'usd', customer: 'cus_s_countess', email: PERSON.email },
+    metadata: customerId === null ? {} : { wallet_customer_id: customerId },
+  });
+const anonymise = (customerId: string, body?: object) => app.call('POST', `/customers/${customerId}/anonymise`, body);
+const goOn = (days: number) =>
+  goOnErasing({ pool: worker, clock: { now: () => new Date(Date.now() + days * 86_400_000) } });
+
+async function newPerson(): Promise<string> {
+  const { body } = await app.call('POST', '/customers', { ...PERSON, metadata: { plan: 'plan of the countess' } });
+  return body.customer_id;
+}
+
+/** The tables in which something of the person is found, whose rows are read as text. */
+async function tracesLeft(): Promise<readonly string[]> {
+  const { rows: tables } = await sql(
+    "select tablename from pg_tables where schemaname = 'public' and tablename not in ('schema_migration')",
+  );
+  const found: string[] = [];
+  for (const { tablename } of tables) {
+    const body = tablename === 'provider_event' ? "|| encode(t.body, 'escape')" : '';
+    const { rowCount } = await sql(`select from ${tablename} t where (t::text ${body}) like any ($1)`, [
+      TRACES.map((trace) => `%${trace}%`),
+    ]);
+    if (rowCount !== 0) found.push(tablename);
+  }
+  return found;
+}
+
+describe('an erased customer', () => {
+  it('leaves no trace of the person, and the books agree', async () => {
+    const customerId = await newPerson();
+    await inbox.play([pay(customerId, 'pi_ada'), stripeRefund({ paymentId: 'pi_ada', amount: 300, currency: 'usd' })]);
+    const debit = {
+      amount: 100,
+      currency: 'USD',
+      entry_type: 'debit',
+      reason: 'Countess’ order',
+      metadata: { who: 'Countess' },
+    };
+    const path = `/customers/${customerId}/wallets/ledger-entries`;
+    expect((await app.call('POST', path, { ...debit, idempotency_key: 'one' })).status).toBe(200);
+    await sql(
+      `insert into webhook_message (merchant_id, message_id, event_type, payload, created_at, customer_id, currency, first_seq, last_seq)
+       values ($1, 'whm_told', 'wallet.balance.changed', '{"reason": "Countess"}', now(), $2, 'USD', 1, 1)`,
+      [MERCHANT, customerId],
+    );
+    expect(await tracesLeft()).toEqual(
+      expect.arrayContaining(['customer', 'customer_link', 'entry', 'provider_event', 'webhook_message']),
+    );
+    const { status, body } = await anonymise(customerId, { reasons: true });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ customer_id: customerId, entries: 3, events: 2, messages: 1, kept: 0 });
+    expect(body.finished_at).not.toBeNull();
+    expect(await tracesLeft()).toEqual([]);
+    expect((await app.call('GET', `/customers/${customerId}`)).body).toMatchObject({
+      ...{ name: '', email: '', phone_number: null, metadata: {} },
+    });
+    expect((await app.call('GET', `/customers/${customerId}/links`)).body).toEqual({ items: [] });
+    expect(await inbox.balance(customerId)).toBe(600);
+    await expectBooksToAgree(app.database.pool);
+    // The same request is still known by its key.
+    expect((await app.call('POST', path, { ...debit, idempotency_key: 'one' })).status).toBe(409);
+  });
+
+  it('is erased once more without effect', async () => {
+    const [{ customer_id: customerId }] = (await sql("select customer_id from payment where payment_id = 'pi_ada'"))
+      .rows;
+    const before = (await sql('select * from entry order by customer_id, currency, seq')).rows;
+    const { body } = await anonymise(customerId);
+    expect(body).toMatchObject({ entries: 3, events: 2, messages: 1, kept: 0 });
+    expect((await sql('select * from entry order by customer_id, currency, seq')).rows).toEqual(before);
+  });
+
+  it('gets what is still paid, by name or by the provider’s customer, and no stranger is made', async () => {
+    const customerId = await newPerson();
+    await inbox.play([pay(customerId, 'pi_first')]);
+    await sql("update customer_link set customer_id = $1 where provider_customer_id = 'cus_s_countess'", [customerId]);
+    await anonymise(customerId);
+    const customers = (await sql('select from customer')).rowCount;
+    await inbox.play([pay(customerId, 'pi_named', 500), pay(null, 'pi_unnamed', 70)]);
+    await inbox.play([stripeRefund({ paymentId: 'pi_first', amount: 200, currency: 'usd' })]);
+    expect(await inbox.balance(customerId)).toBe(1370);
+    expect((await sql('select from customer')).rowCount).toBe(customers);
+    expect((await sql('select from customer_link where customer_id = $1', [customerId])).rowCount).toBe(0);
+    // What has come since is erased when it is asked for again.
+    const { body } = await anonymise(customerId);
+    expect(body).toMatchObject({ events: 4, kept: 0 });
+    expect(await tracesLeft()).toEqual([]);
+  });
+
+  it('keeps entries’ texts unless they are asked for', async () => {
+    const customerId = await newPerson();
+    const entry = { amount: 5, currency: 'USD', entry_type: 'credit', reason: 'A gift', metadata: { order: 7 } };
+    await app.call('POST', `/customers/${customerId}/wallets/ledger-entries`, entry);
+    expect((await anonymise(customerId)).body).toMatchObject({ entries: 0 });
+    const { rows } = await sql('select reason, metadata from entry where customer_id = $1', [customerId]);
+    expect(rows).toEqual([{ reason: 'A gift', metadata: { order: 7 } }]);
+  });
+
+  it('of another merchant is not there', async () => {
+    const customerId = await newPerson();
+    const other = await app.newKey('bus_eraser', ['write']);
+    const { status, body } = await app.call('POST', `/customers/${customerId}/anonymise`, {}, other);
+    expect([status, body.code]).toEqual([404, 'CUSTOMER_NOT_FOUND']);
+    expect((await app.call('GET', `/customers/${customerId}`)).body.name).toBe(PERSON.name);
+  });
+});
+
+describe('what is open', () => {
+  it('stays whole while it is in dispute or waits for a person, and goes by itself afterwards', async () => {
+    const customerId = await newPerson();
+    const dispute = { paymentId: 'pi_dispute', disputeId: 'du_open', amount: 1000, currency: 'usd' };
+    await inbox.play([pay(customerId, 'pi_dispute'), stripeDispute({ ...dispute, status: 'needs_response' })]);
+    const { body } = await anonymise(customerId);
+    expect(body).toMatchObject({ events: 0, kept: 2, finished_at: null });
+    expect(await goOn(2)).toBe(0);
+    await inbox.play([stripeDispute({ ...dispute, type: 'closed', status: 'won' })]);
+    expect(await goOn(0)).toBe(0);
+    expect(await goOn(4)).toBe(1);
+    const { rows } = await sql(
+      "select distinct length(body) as length from provider_event where payment_id = 'pi_dispute'",
+    );
+    expect(rows).toEqual([{ length: 0 }]);
+    await expectBooksToAgree(app.database.pool);
+  });
+});
+
+describe('an entry', () => {
+  it('can only lose its texts, and only once their hashes are written down', async () => {
+    const customerId = await newPerson();
+    const now = new Date();
+    const one = posting({ customerId, amountMinor: 9, reason: 'a reason', metadata: { a: 1 } });
+    await transaction(app.database.pool, (tx) => postBatch(tx, [one], { ...SETTINGS, now }));
+    const refused = { code: '23001' };
+    const where = `where customer_id = '${customerId}'`;
+    await expect(sql(`update entry set reason = null ${where}`)).rejects.toMatchObject(refused);
+    await anonymise(customerId, { reasons: true });
+    for (const change of ["reason = 'again'", 'amount = 10', 'reason = reason', 'hash = null'])
+      await expect(sql(`update entry set ${change} ${where}`)).rejects.toMatchObject(refused);
+    await expect(sql(`delete from erasure ${where}`)).rejects.toMatchObject(refused);
+    await expectBooksToAgree(app.database.pool);
+  });
+
+  it('cannot be changed by web or worker, but by the function that keeps the hashes', async () => {
+    for (const pool of [worker, inbox.services.pool])
+      await expect(pool.query('update entry set reason = null')).rejects.toMatchObject({ code: '42501' });
+  });
+});
+
+describe('an event of an erased customer', () => {
+  it('that was dismissed cannot be replayed any more', async () => {
+    const customerId = await newPerson();
+    await inbox.play([pay(customerId, 'pi_eur'), stripeRefund({ paymentId: 'pi_eur', amount: 1, currency: 'eur' })]);
+    const { rows } = await sql("select event_id from provider_event where payment_id = 'pi_eur' and state = 'parked'");
+    const eventId = rows[0]?.event_id;
+    expect((await app.call('POST', `/events/${eventId}/dismiss`, { amount: 0 })).status).toBe(200);
+    expect((await anonymise(customerId)).body).toMatchObject({ events: 2, kept: 0 });
+    const replay = replayEvent(worker, inbox.boss, { merchantId: MERCHANT, eventId, customerId: null, reopens: true });
+    await expect(replay).rejects.toMatchObject({ refusal: { code: 'EVENT_BODY_REMOVED' } });
+  });
+});
