@@ -1,4 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { ROOT } from './support/cli.ts';
 import { readAlerts, readDashboard, readRunbook, selectorsIn, seriesIn } from './support/ops-files.ts';
 import { parsePlainYaml } from './support/plain-yaml.ts';
 
@@ -101,5 +107,41 @@ describe('what reads them', () => {
     ['spaces at the end', 'a: b '],
   ])('refuses %s, which readers of YAML take in different ways', (_, text) => {
     expect(() => parsePlainYaml(text)).toThrow(/^line \d+: /);
+  });
+});
+
+describe('the units for systemd', () => {
+  const UNITS = { release: 'migrate', web: 'web', worker: 'worker' };
+  const textOf = (unit: string) => readFile(join(ROOT, `ops/systemd/chokin-${unit}.service`), 'utf8');
+
+  it('start what the Procfile starts', async () => {
+    const procfile = await readFile(join(ROOT, 'Procfile'), 'utf8');
+    for (const [process, unit] of Object.entries(UNITS)) {
+      const text = await textOf(unit);
+      const started = /^ExecStart=\/opt\/chokin\/(.+)$/m.exec(text)?.[1] ?? '';
+      const host = /^Environment=(HOST=.+)$/m.exec(text)?.[1];
+      expect(procfile).toContain(`${process}: exec ${host === undefined ? '' : `env ${host} `}${started}\n`);
+    }
+  });
+
+  it('are what systemd understands, where it is installed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-units-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await cp(join(ROOT, 'ops/systemd'), folder, { recursive: true });
+    const files: string[] = [];
+    for (const unit of Object.values(UNITS)) {
+      const file = join(folder, `chokin-${unit}.service`);
+      // The program has to exist where it is verified.
+      await writeFile(file, (await textOf(unit)).replace(/^ExecStart=\S+/m, `ExecStart=${process.execPath}`));
+      files.push(file);
+    }
+    const verified = promisify(execFile)('systemd-analyze', ['verify', '--man=no', ...files]);
+    const complaints = await verified.then(
+      ({ stderr }) => stderr,
+      (error: NodeJS.ErrnoException & { stderr: string }) => (error.code === 'ENOENT' ? '' : error.stderr),
+    );
+    expect(complaints.split('\n').filter((line) => line.includes(folder) || /chokin-\w+\.service/.test(line))).toEqual(
+      [],
+    );
   });
 });

@@ -74,7 +74,8 @@ describe('a migration of an empty database', () => {
       startProcess('src/commands/migrate.ts', { DATABASE_URL: database.ownerUrl }),
     );
     expect(await Promise.all(processes.map((process) => process.exited))).toEqual([0, 0, 0]);
-    const outputs = processes.map((process) => process.output().trim()).sort();
+    // Before its last line, the one that does it logs which indexes it builds.
+    const outputs = processes.map((process) => process.output().trim().split('\n').at(-1)).sort();
     expect(outputs).toEqual([
       expect.stringMatching(/^Applied 0001_merchants-and-customers, /),
       'The database is up to date.',

@@ -147,7 +147,7 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
     const names = new Set(labels.map(([, name]) => name));
     const ofNode = ['version', 'major', 'minor', 'patch', 'kind', 'type', 'space', 'quantile', 'le'];
     const ofOurs = ['route', 'method', 'status', 'lane', 'queue', 'provider', 'outcome', 'state', 'reason'];
-    expect([...ofNode, ...ofOurs, 'origin', 'direction', 'code', 'fault', 'who', 'limit']).toEqual(
+    expect([...ofNode, ...ofOurs, 'origin', 'direction', 'code', 'fault', 'who', 'limit', 'what']).toEqual(
       expect.arrayContaining([...names]),
     );
     for (const word of [customerId, 'cus_', 'bus_', 'pi_', 'evt_', 'src_', 'ada@', API_KEY, STRIPE_SECRET, TOKEN]) {
