@@ -112,8 +112,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'leave an entry’s reason out of its hash',
     file: 'src/ledger/hash-chain.ts',
-    find: 'reason: hashText(reason),',
-    replace: 'reason: null,',
+    find: 'reason: hashText(reason) ?? struckOut.reasonHash,',
+    replace: 'reason: struckOut.reasonHash,',
     tests: ['test/ledger/hash-chain.test.ts'],
   },
   {
@@ -350,8 +350,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'look links up without the source',
     file: 'src/customers/links.ts',
-    find: 'source_id = ${sourceId} and provider_customer_id = any (${providerCustomerIds})`',
-    replace: '${sourceId}::text is not null and provider_customer_id = any (${providerCustomerIds})`',
+    find: 'source_id = ${sourceId} and provider_customer_id = any (${providerCustomerIds})\n',
+    replace: '${sourceId}::text is not null and provider_customer_id = any (${providerCustomerIds})\n',
     tests: ['test/inbox/guards.test.ts'],
   },
   {
