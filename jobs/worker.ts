@@ -27,6 +27,7 @@ import { workDeleteOldTokens } from './delete-old-tokens.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
 import { workReconcilePayments } from './reconcile-payments.ts';
 import { workRecoverEndpoints } from './recover-endpoints.ts';
+import { workRefreshStatistics } from './refresh-statistics.ts';
 import { workRequeueStrandedEvents } from './requeue-stranded-events.ts';
 import { workRetain } from './retain.ts';
 import { workWatchEndpoints } from './watch-endpoints.ts';
@@ -90,6 +91,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
+  await workRefreshStatistics(boss, { pool: runtime.scanPool(), logger, signal });
   await workAuditBooks(boss, { pool: auditPool, clock, logger, rule: settings.rule });
   await workAdoptSource(boss, { pool: runtime.scanPool(), clock, logger, sources });
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
@@ -140,6 +142,7 @@ async function schedule(config: Config, boss: PgBoss): Promise<void> {
     'watch-endpoints': '*/5 * * * *',
     'delete-old-tokens': '20 * * * *',
     retain: config.RETENTION_CRON,
+    'refresh-statistics': '*/5 * * * *',
   };
   for (const [name, cron] of Object.entries(schedules)) {
     await boss.schedule(name, cron, {});

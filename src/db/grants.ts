@@ -106,6 +106,7 @@ export const FUNCTION_GRANTS: readonly {
   },
   { name: 'public.forget_ignored_events(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
   { name: 'public.forget_old_alerts(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
+  { name: 'public.refresh_statistics(regclass)', roles: ['chokin_worker'] },
 ];
 
 /** Everything a role is granted, as SQL; repeating it changes nothing. What it was granted before is taken back first. */

@@ -105,6 +105,7 @@ export const QUEUES = {
   'delete-old-tokens': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
   /** Forgets what is older than the settings say; each batch looks for what is left. */
   retain: define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),
+  'refresh-statistics': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),
   /** One source takes over from another, in one transaction: a job that is cut off has done nothing. */
   'adopt-source': define(z.strictObject({ merchantId: z.string(), from: z.string(), into: z.string() }), {
     notify: true,

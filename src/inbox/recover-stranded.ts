@@ -54,21 +54,34 @@ export async function requeueStranded(services: StrandedServices): Promise<{ enq
   return result;
 }
 
-/** Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. */
+/**
+ * Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. Events and jobs are compared as sets,
+ * which takes one reading of each: where Postgres does not know how many there are, it would join them by reading all jobs for each event.
+ */
 const FIND_STRANDED = statement({
   acrossMerchants: 'the sweep is over all of them',
   params: { now: timestamptz, pendingSeconds: float, waitingSeconds: float, deadQueue: text, limit: bigint },
   row: { eventId: text, buried: boolean },
-  text: (p) => `
-    select e.event_id, d.id is not null as buried
-    from provider_event e
-    left join pgboss.job j on j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')
-      and j.data ->> 'eventId' = e.event_id
-    left join pgboss.job d on d.name = ${p.deadQueue} and d.state = 'created' and d.data ->> 'eventId' = e.event_id
-    where ((e.state = 'pending' and e.received_at < ${p.now}::timestamptz - make_interval(secs => ${p.pendingSeconds}))
-        or (e.state = 'waiting' and e.waiting_since < ${p.now}::timestamptz - make_interval(secs => ${p.waitingSeconds})))
-      and j.id is null
-    order by e.received_at
-    limit ${p.limit}
-    for update of e skip locked`,
+  text: (p) => {
+    const isOverdue = `
+      ((e.state = 'pending' and e.received_at < ${p.now}::timestamptz - make_interval(secs => ${p.pendingSeconds}))
+        or (e.state = 'waiting' and e.waiting_since < ${p.now}::timestamptz - make_interval(secs => ${p.waitingSeconds})))`;
+    return `
+    with without_job as (
+      select e.event_id from provider_event e where ${isOverdue}
+      except
+      select j.data ->> 'eventId' from pgboss.job j
+      where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')),
+    found as materialized (
+      select e.event_id from provider_event e
+      where e.event_id = any (array(select event_id from without_job)) and ${isOverdue}
+      order by e.received_at
+      limit ${p.limit}
+      for update skip locked),
+    buried as (
+      select event_id from found
+      intersect
+      select j.data ->> 'eventId' from pgboss.job j where j.name = ${p.deadQueue} and j.state = 'created')
+    select f.event_id, b.event_id is not null as buried from found f left join buried b using (event_id)`;
+  },
 });

@@ -124,7 +124,9 @@ const UNCONFIRMED = statement({
       and p.state = 'succeeded' and p.confirmed_at is null
       and (${q.at} = '' or (p.created_at, p.payment_id) > (nullif(${q.at}, '')::timestamptz, ${q.id}))
       and not exists (select from reconciliation_item i
-        where i.merchant_id = p.merchant_id and i.run_id = ${q.runId} and i.kind = 'payment' and i.object_id = p.payment_id)
+        where i.merchant_id = p.merchant_id and i.run_id = ${q.runId} and i.kind = 'payment' and i.object_id = p.payment_id
+        -- Looked up by the whole key: as a join, all items of the run might be read for each payment.
+        offset 0)
     order by p.created_at, p.payment_id limit ${q.limit}`,
 });
 
