@@ -9,6 +9,7 @@ import { installRoles } from '../db/roles.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
 import { Tx } from '../db/transaction.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
+import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
 
 const MIGRATIONS_DIR = join(import.meta.dirname, '../../migrations');
@@ -78,33 +79,6 @@ async function awaitTurn(client: pg.Client): Promise<void> {
 }
 
 const TURN_MS = 100;
-
-/**
- * Indexes of tables that may be large. A migration would hold up every write while it builds one; these are built while others write,
- * outside of any transaction. Until one is there, what uses it is slow and right.
- */
-const INDEXES: Readonly<Record<string, string>> = {
-  // What retention looks for. Few rows change their place in it: one when it is settled, and one when it is forgotten.
-  provider_event_to_forget: `provider_event (merchant_id, state, settled_at, event_id)
-    where state in ('applied', 'ignored') and body_removed_at is null`,
-  wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
-};
-
-/** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
-async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
-  for (const [name, definition] of Object.entries(INDEXES)) {
-    const { rows } = await client.query<{ valid: boolean }>(
-      'select indisvalid as valid from pg_index where indexrelid = to_regclass($1)',
-      [`public.${name}`],
-    );
-    if (rows[0]?.valid === true) continue;
-    // It waits for transactions that are under way, and keeps nobody from anything meanwhile.
-    await client.query('set lock_timeout = 0');
-    if (rows.length > 0) await client.query(`drop index concurrently public.${name}`);
-    logger.info({ index: name }, 'an index is being built');
-    await client.query(`create index concurrently ${name} on public.${definition}`);
-  }
-}
 
 const LEFT_OUT =
   'this user may not complete the roles of the database: an administrator has to run this SQL in it. Until then the processes cannot run under them';

@@ -295,3 +295,24 @@ it('reads none so in the functions of the owner either', async () => {
   expect(found).toEqual([]);
   expect(statements).toBe(5);
 });
+
+/** What retention looks for, as its statements say it, and the index that has the oldest first. */
+const FORGOTTEN: readonly (readonly [what: RegExp, index: string, age: string])[] = [
+  [/'ignored' .* settled_at </s, 'provider_event_to_forget', 'settled_at'],
+  [/'applied' and e.body_removed_at is null and e.settled_at </, 'provider_event_to_forget', 'settled_at'],
+  [/from webhook_message m\s+where m.merchant_id = \S+ and m.created_at </, 'webhook_message_newest', 'created_at'],
+  [/from wallet_alert a\s.* a.created_at </s, 'wallet_alert_oldest', 'created_at'],
+];
+
+it('finds what is old enough to be forgotten by its age', async () => {
+  const functions = await Promise.all(FUNCTION_GRANTS.map(({ name }) => statementsOf(name)));
+  const texts = [...declaredStatements().map(({ text }) => text), ...functions.flat()];
+  for (const [what, index, age] of FORGOTTEN) {
+    const found = texts.filter((text) => what.test(text));
+    expect(found, `${what}`).not.toEqual([]);
+    for (const text of found) {
+      const oldest = within(await planOf({ text })).find((node) => node['Index Name'] === index);
+      expect(oldest?.['Index Cond'], text).toContain(`${age} < `);
+    }
+  }
+});
