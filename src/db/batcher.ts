@@ -32,11 +32,14 @@ type ShareHolder = 'merchant' | 'source';
 /** More work of one merchant, or one source, waits than its share. Nothing of it was done; everybody else is still served. */
 export class BatcherFullError extends Error {
   readonly sharedBy: ShareHolder;
+  /** Whose work it is. */
+  readonly owner: string;
 
-  constructor(sharedBy: ShareHolder) {
+  constructor(sharedBy: ShareHolder, owner: string) {
     super(`too much work of one ${sharedBy} is waiting`);
     this.name = 'BatcherFullError';
     this.sharedBy = sharedBy;
+    this.owner = owner;
   }
 }
 
@@ -90,7 +93,7 @@ export class Batcher<Item, Result> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.add({ item, owner, bytes, sinceMs: performance.now(), resolve, reject })) {
         this.#running ??= this.#run();
-      } else reject(new BatcherFullError(sharedBy));
+      } else reject(new BatcherFullError(sharedBy, owner));
     });
   }
 

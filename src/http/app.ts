@@ -1,15 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import express, { type ErrorRequestHandler, type Express } from 'express';
+import express, { type ErrorRequestHandler, type Express, type Request } from 'express';
 import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import type { Logger } from '../telemetry/log.ts';
+import { networkName } from './kit/address.ts';
+import { ANSWER_PATIENCE_MS, countAnswer } from './kit/answers.ts';
+import { ByteBudget, type BytesOf } from './kit/byte-budget.ts';
 import { docsRouter } from './kit/docs.ts';
 import { dodoOnly } from './kit/dodo.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
 import { faultOf, finalStatus, HUNG_UP } from './kit/limited.ts';
 import { openApiDocument } from './kit/openapi.ts';
-import { fail, type ServeOptions, send, serve } from './kit/serve.ts';
+import { fail, send } from './kit/send.ts';
+import { type ServeOptions, serve } from './kit/serve.ts';
 import type { Services } from './kit/services.ts';
 import { serveMetrics } from './metrics.ts';
 import { homeRouter } from './routes/home.ts';
@@ -17,15 +21,23 @@ import { ROUTES } from './routes.ts';
 
 /** The HTTP side as an Express application. It listens nowhere yet. */
 export function createApp(services: Services, options: ServeOptions = { checkResponses: false }): Express {
+  const { config, noteLimited: note } = services;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.set('trust proxy', services.config.TRUST_PROXY);
+  app.set('trust proxy', config.TRUST_PROXY);
+  const limitBytes = config.MAX_BODY_BYTES_IN_FLIGHT;
+  const answers = new ByteBudget({ limit: 'answers', limitBytes, note, patienceMs: ANSWER_PATIENCE_MS });
+  services.metrics.watch('chokin_answer_bytes', 'Bytes of answers that are not read yet.', () => answers.bytes);
   app.use(requestLog(services.logger));
+  app.use((request, response, next) => {
+    countAnswer(answers, { request, response }, () => strangerOf(request));
+    next();
+  });
   app.use('/docs', docsRouter());
   app.use(homeRouter());
   app.use(securityHeaders);
-  serve(app, services, { ...options, routes: ROUTES });
+  serve(app, services, { ...options, routes: ROUTES, answers });
   serveDocument(app, services);
   serveMetrics(app, services);
   app.use((request, response) => {
@@ -35,6 +47,11 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
   app.use(((error, request, response, _next) =>
     fail(services, { request, response }, error)) satisfies ErrorRequestHandler);
   return app;
+}
+
+function strangerOf(request: Request): BytesOf {
+  const address = networkName(request.ip ?? '');
+  return { address, party: { kind: 'address', id: address } };
 }
 
 /** Answers are data: a browser must not run them, show them in a frame or guess their type. */

@@ -5,7 +5,7 @@ import type { Pool } from '../db/pool.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { bearerKey } from './kit/auth.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
-import { send } from './kit/serve.ts';
+import { send } from './kit/send.ts';
 import { databaseAnswers } from './routes/system.ts';
 
 export interface MetricsServices {

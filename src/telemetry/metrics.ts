@@ -20,13 +20,24 @@ export interface PostingCount {
 }
 
 /**
- * Whom a limit met, and which. `bodies`: bytes of requests under way; `connections`: their number; `slow`: less than the lowest
- * rate of a request; `wrong keys`, `unknown sources`: more than an address may guess; `requests`: more than a key has in a
- * minute; `certificates`: unknown ones of PayPal's.
+ * Whom a limit met, and which. `bodies`: bytes of requests under way; `answers`: bytes that are not read yet; `connections`:
+ * their number; `slow`: less than the lowest rate of a request; `wrong keys`, `unknown sources`: more than an address may guess;
+ * `requests`: more than a key has in a minute; `reads`, `waiting`: more than may wait to be read, to be written; `certificates`:
+ * unknown ones of PayPal's.
  */
 export interface Limited {
   readonly who: 'address' | 'source' | 'merchant' | 'operator' | 'process';
-  readonly limit: 'bodies' | 'connections' | 'slow' | 'wrong keys' | 'unknown sources' | 'requests' | 'certificates';
+  readonly limit:
+    | 'bodies'
+    | 'answers'
+    | 'connections'
+    | 'slow'
+    | 'wrong keys'
+    | 'unknown sources'
+    | 'requests'
+    | 'reads'
+    | 'waiting'
+    | 'certificates';
 }
 
 /** Those that there are, which begin at zero. */
@@ -36,12 +47,19 @@ const LIMITED: readonly Limited[] = [
   { who: 'merchant', limit: 'bodies' },
   { who: 'operator', limit: 'bodies' },
   { who: 'process', limit: 'bodies' },
+  { who: 'address', limit: 'answers' },
+  { who: 'merchant', limit: 'answers' },
+  { who: 'operator', limit: 'answers' },
+  { who: 'process', limit: 'answers' },
   { who: 'address', limit: 'connections' },
   { who: 'process', limit: 'connections' },
   { who: 'address', limit: 'slow' },
   { who: 'address', limit: 'wrong keys' },
   { who: 'address', limit: 'unknown sources' },
   { who: 'merchant', limit: 'requests' },
+  { who: 'merchant', limit: 'reads' },
+  { who: 'merchant', limit: 'waiting' },
+  { who: 'source', limit: 'waiting' },
   { who: 'address', limit: 'certificates' },
 ];
 

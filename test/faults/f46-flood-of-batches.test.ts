@@ -44,7 +44,14 @@ it('no debit of a merchant fails while another floods the service with batches',
   const outcomes = new Set<string>();
   for (const { status, headers, body } of await flooded) {
     if (status === 200) for (const item of body.items) outcomes.add(item.code ?? item.status);
-    else expect([status, headers.get('retry-after')]).toEqual([429, '1']);
+    else {
+      expect([status, headers.get('retry-after')]).toEqual([429, '1']);
+      outcomes.add(body.code);
+    }
   }
   expect(['created', 'TOO_MANY_REQUESTS']).toEqual(expect.arrayContaining([...outcomes]));
+  const metrics = String((await app.call('GET', '/metrics')).body);
+  const isLimited = /chokin_limited_total\{who="merchant",limit="waiting"\} [1-9]/.test(metrics);
+  expect(isLimited).toBe(outcomes.has('TOO_MANY_REQUESTS'));
+  expect(metrics).not.toMatch(/fault="server"/);
 });

@@ -109,14 +109,14 @@ describe('a failure that nobody foresaw', () => {
   });
 
   it('of a full batcher says that nothing was written, and is not to be repeated without a key either', () => {
-    const full = failureOf(new BatcherFullError('merchant'));
+    const full = failureOf(new BatcherFullError('merchant', 'bus_1'));
     expect(full).toMatchObject({ status: 429, headers: { 'retry-after': '1' }, unexpected: false });
-    const keyless = failureOf(new KeylessError(new BatcherFullError('merchant')));
+    const keyless = failureOf(new KeylessError(new BatcherFullError('merchant', 'bus_1')));
     expect(keyless).toEqual({ ...full, headers: { ...full.headers, 'x-should-retry': 'false' } });
   });
 
   it('of too many deliveries from one source tells its provider to come again', () => {
-    const full = failureOf(new BatcherFullError('source'));
+    const full = failureOf(new BatcherFullError('source', 'src_1'));
     expect(full).toMatchObject({ status: 503, headers: { 'retry-after': '1' }, unexpected: false });
   });
 });

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { isTooDeep, MAX_JSON_DEPTH } from '../../providers/shared/json-depth.ts';
-import type { BodyBudget, BodyOf } from './body-budget.ts';
+import type { ByteBudget, BytesOf } from './byte-budget.ts';
 import { TurnedAwayError, turnAway } from './turn-away.ts';
 
 /** A body of up to this many times the limit is read to its end, so that the client sees the refusal. A larger one is cut off. */
@@ -29,8 +29,8 @@ const LEAST_BYTES_A_PIECE = 64;
 
 export interface ReadBodyOptions {
   readonly limitBytes: number;
-  readonly budget: BodyBudget;
-  readonly of: BodyOf;
+  readonly budget: ByteBudget;
+  readonly of: BytesOf;
 }
 
 /** A body that was read. Its memory is counted until it is released. */

@@ -17,13 +17,11 @@ export function createNoteLimited(metrics: Pick<Metrics, 'countLimited'>, logger
   };
 }
 
-/** The answer to a body that a limit on memory has no room for. Unlike another 503 it is not our failure, and not logged by itself. */
+/** What is said where a limit on memory has no room. Unlike another 503 it is not our failure, and not logged by itself. */
 export class NoRoomError extends TurnedAwayError {
-  constructor() {
-    super({
-      code: 'SERVICE_UNAVAILABLE',
-      message: 'Too many bodies are under way. Try again after the time in Retry-After.',
-    });
+  constructor(of: 'bodies' | 'answers') {
+    const what = of === 'bodies' ? 'Too many bodies are under way.' : 'Too many answers are not read yet.';
+    super({ code: 'SERVICE_UNAVAILABLE', message: `${what} Try again after the time in Retry-After.` });
     this.name = 'NoRoomError';
   }
 }

@@ -3,15 +3,18 @@ import { RefusalError } from '../../errors.ts';
 import type { Caller } from '../../merchants/api-keys.ts';
 import { type ErrorCode, publicRefusal } from '../../views/refusals.ts';
 import { networkName } from './address.ts';
+import { countAnswer } from './answers.ts';
 import { Authenticator, isAdmin, requireScope } from './auth.ts';
 import { ClientGoneError, checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
-import { BodyBudget, type BodyOf } from './body-budget.ts';
+import { ByteBudget, type BytesOf } from './byte-budget.ts';
 import { dodoOnly } from './dodo.ts';
 import { errorCodesOf } from './error-guide.ts';
-import { failureOf, replyTo } from './failure.ts';
-import { faultOf, finalStatus, markLimited, NoRoomError } from './limited.ts';
+import { replyTo } from './failure.ts';
+import { faultOf, finalStatus } from './limited.ts';
 import { createRateLimits, type RateLimits } from './rate-limit.ts';
+import { ReadTurns } from './read-turns.ts';
 import type { ReadRawBody, Reply, Route } from './route.ts';
+import { fail, send, sendText, textOf } from './send.ts';
 import type { Services } from './services.ts';
 import { TurnedAwayError, turnAway } from './turn-away.ts';
 
@@ -20,16 +23,23 @@ export interface ServeOptions {
   readonly checkResponses: boolean;
 }
 
+interface Served extends ServeOptions {
+  readonly routes: readonly Route[];
+  readonly answers: ByteBudget;
+}
+
+/** Of the connections to the database that reads may have, so that postings have the rest; at least one, as the least pool has four. */
+const READS_SHARE = 1 / 4;
+
 /** Registers routes with Express. Any other path is answered with 404, a wrong method with 405. */
-export function serve(
-  app: Express,
-  services: Services,
-  { routes, checkResponses }: ServeOptions & { readonly routes: readonly Route[] },
-): void {
+export function serve(app: Express, services: Services, { routes, answers, checkResponses }: Served): void {
+  const { config, noteLimited: note } = services;
   const gate: Gate = {
     authenticator: new Authenticator(services),
-    limits: createRateLimits(services.config.RATE_LIMIT_PER_MINUTE, services),
-    bodies: new BodyBudget(services.config.MAX_BODY_BYTES_IN_FLIGHT, services.noteLimited),
+    limits: createRateLimits(config.RATE_LIMIT_PER_MINUTE, services),
+    bodies: new ByteBudget({ limit: 'bodies', limitBytes: config.MAX_BODY_BYTES_IN_FLIGHT, note }),
+    answers,
+    reads: new ReadTurns(Math.floor(config.DATABASE_POOL_SIZE * READS_SHARE), note),
   };
   services.metrics.watch('chokin_body_bytes', 'Bytes of requests that are under way.', () => gate.bodies.bytes);
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
@@ -52,7 +62,9 @@ export function serve(
 interface Gate {
   readonly authenticator: Authenticator;
   readonly limits: RateLimits;
-  readonly bodies: BodyBudget;
+  readonly bodies: ByteBudget;
+  readonly answers: ByteBudget;
+  readonly reads: ReadTurns;
 }
 
 interface Serving {
@@ -79,28 +91,53 @@ async function respond(serving: Serving, request: Request, response: Response): 
       if (caller !== null) await serving.gate.limits.countRequest(response, caller, units);
     };
     if (route.body !== null) checkBodyHeaders(request, route.body.limitBytes);
-    const read = async (party: BodyOf['party']): Promise<Buffer> => {
+    const read = async (party: BytesOf['party']): Promise<Buffer> => {
       const body = await readBodyOf(serving, request, party);
       held.push(body);
       return body.bytes;
     };
     const readRawBody: ReadRawBody = (id) => read({ kind: 'source', id });
     const party = caller === null ? OPERATOR : ({ kind: 'merchant', id: caller.merchantId } as const);
+    const address = networkName(request.ip ?? '');
+    if (route.scope !== 'public') countAnswer(serving.gate.answers, { request, response }, () => ({ address, party }));
     const body = await readJson(route, request, () => read(party));
-    const bytes = held.reduce((sum, one) => sum + one.bytes.length, 0);
-    if (bytes >= BYTES_OF_A_REQUEST) await countWork(Math.floor(bytes / BYTES_OF_A_REQUEST));
+    await countBytes(held[0]?.bytes.length ?? 0, countWork);
     const { query, headers } = request;
     const params = { ...request.params };
-    const from = networkName(request.ip ?? '');
-    const asked = { services, caller, params, query: { ...query }, body, readRawBody, from, headers, countWork };
-    const reply = await route.answer(asked);
+    const asked = {
+      services,
+      caller,
+      params,
+      query: { ...query },
+      body,
+      readRawBody,
+      from: address,
+      headers,
+      countWork,
+    };
+    const reply = await answerInTurn(serving, response, { caller, answer: () => route.answer(asked) });
     if (checkResponses) assertDocumented(route, reply);
-    send(response, reply);
+    const text = textOf(reply);
+    if (route.method === 'get') await countBytes(text?.bytes ?? 0, countWork);
+    sendText(response, reply, text);
   } catch (error) {
     fail(services, { request, response }, checkResponses ? unlessDocumented(route, error) : error);
   } finally {
     for (const body of held) body.release();
   }
+}
+
+/** What is read for a merchant has its turn; nothing is made for a client who went away meanwhile. */
+function answerInTurn(
+  { route, gate }: Serving,
+  response: Response,
+  { caller, answer }: { readonly caller: Caller | null; readonly answer: () => Promise<Reply> },
+): Promise<Reply> {
+  if (caller === null || route.method !== 'get') return answer();
+  return gate.reads.take(caller.merchantId, () => {
+    if (response.destroyed) throw new ClientGoneError();
+    return answer();
+  });
 }
 
 /** Bodies of the admin routes are counted as one party's. */
@@ -121,8 +158,12 @@ async function admit({ route, services, gate }: Serving, request: Request, respo
   return caller;
 }
 
-/** Bytes of a body that count for one request. */
+/** Bytes of a body, or of what is read, that count for one request. */
 const BYTES_OF_A_REQUEST = 10_000;
+
+async function countBytes(bytes: number, countWork: (units: number) => Promise<void>): Promise<void> {
+  if (bytes >= BYTES_OF_A_REQUEST) await countWork(Math.floor(bytes / BYTES_OF_A_REQUEST));
+}
 
 /**
  * Whose key the request has. A key that is not remembered is counted before it is looked up; from an address that has guessed
@@ -149,7 +190,7 @@ async function callerOf({ authenticator, limits }: Gate, request: Request, respo
   return turnAway('UNAUTHORIZED', 'This wants a valid API key, as "Authorization: Bearer <key>".');
 }
 
-function readBodyOf({ route, gate }: Serving, request: Request, party: BodyOf['party']): Promise<HeldBody> {
+function readBodyOf({ route, gate }: Serving, request: Request, party: BytesOf['party']): Promise<HeldBody> {
   const limitBytes = route.body?.limitBytes ?? 0;
   const of = { address: networkName(request.ip ?? ''), party };
   return readBody(request, { limitBytes, budget: gate.bodies, of });
@@ -162,51 +203,6 @@ async function readJson({ body }: Route, request: Request, read: () => Promise<B
   if (body.optional && encoding === undefined && (length ?? '0') === '0') return {};
   requireJson(request);
   return parseRequestJson(await read());
-}
-
-/** Answers a failure, and logs it if it is unexpected. */
-export function fail(
-  services: Services,
-  { request, response }: { readonly request: Request; readonly response: Response },
-  error: unknown,
-): void {
-  if (error instanceof ClientGoneError || response.headersSent) {
-    response.destroy();
-    return;
-  }
-  const failure = failureOf(error);
-  const isLimited = error instanceof NoRoomError;
-  if (isLimited || failure.status === 429) markLimited(response);
-  if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
-  else if (failure.status === 503 && !isLimited)
-    services.logger.warn({ err: error, requestId: request.id, reason: failure.message }, 'a request was turned away');
-  // What is left of a body that was refused unread would be taken for the next request. A small one is passed over.
-  if (!request.complete && (failure.status === 413 || isLimited || declaredBytes(request) > PASSED_OVER_BYTES)) {
-    response.setHeader('connection', 'close');
-  }
-  send(response, failure);
-}
-
-/** So much of a body that was refused unread is passed over, so that the client gets to see the answer. */
-const PASSED_OVER_BYTES = 256 * 1024;
-
-function declaredBytes({ headers }: Request): number {
-  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY);
-}
-
-/** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */
-export function send(response: Response, { status, body, headers }: Reply): void {
-  response.statusCode = status;
-  if (headers !== undefined) for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if (body === null) {
-    response.end();
-    return;
-  }
-  // The line end is for terminals: without it their prompt would stand on the line of the answer.
-  const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
-  if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/json; charset=utf-8');
-  response.setHeader('content-length', Buffer.byteLength(text));
-  response.end(text);
 }
 
 function assertDocumented({ response, method, path }: Route, reply: Reply): void {

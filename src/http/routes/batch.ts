@@ -103,7 +103,7 @@ const create = merchantRoute({
   errors: ['INVALID_IDEMPOTENCY_KEY'],
   work: ({ body }) => body.entries.length,
   async handle({ services, merchantId, body, headers }) {
-    if (!services.ledger.hasRoom(merchantId)) throw new BatcherFullError('merchant');
+    if (!services.ledger.hasRoom(merchantId)) throw new BatcherFullError('merchant', merchantId);
     const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
     const post = (entry: unknown, place: number) =>
       postOne(services, entry, { merchantId, headers, spareKey: key === null ? null : batchEntryKey(key, place) });
@@ -120,7 +120,7 @@ interface BatchRequest {
 }
 
 async function postOne(
-  { ledger, logger }: Services,
+  { ledger, logger, noteLimited }: Services,
   entry: unknown,
   { merchantId, headers, spareKey }: BatchRequest,
 ): Promise<Item> {
@@ -138,7 +138,10 @@ async function postOne(
     return { status: 'repeated', code: 'IDEMPOTENCY_KEY_EXISTS', message: KEY_EXISTS, ...written };
   } catch (error) {
     // Other entries of the batch may be written already, so the answer as a whole cannot be an error.
-    if (error instanceof BatcherFullError) return refused({ code: 'TOO_MANY_REQUESTS', message: BUSY });
+    if (error instanceof BatcherFullError) {
+      noteLimited({ who: 'merchant', limit: 'waiting' }, merchantId);
+      return refused({ code: 'TOO_MANY_REQUESTS', message: BUSY });
+    }
     if (isUnavailable(error)) return refused({ code: 'SERVICE_UNAVAILABLE', message: UNSURE });
     logger.error({ err: error }, 'an entry of a batch failed unexpectedly');
     return refused({ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side.' });

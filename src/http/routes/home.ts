@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Response, Router } from 'express';
 import helmet from 'helmet';
-import { send } from '../kit/serve.ts';
+import { send } from '../kit/send.ts';
 
 const LINKS = [
   { name: 'api', href: '/docs', text: 'The API, to be read and tried out' },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BodyBudget, type BodyOf } from '../../src/http/kit/body-budget.ts';
+import { ByteBudget, type BytesOf } from '../../src/http/kit/byte-budget.ts';
 import { NoRoomError } from '../../src/http/kit/limited.ts';
 import type { Limited } from '../../src/telemetry/metrics.ts';
 
@@ -8,9 +8,9 @@ function budget() {
   const noted: string[] = [];
   const clock = { nowMs: 0 };
   const note = ({ who, limit }: Limited, whom: string) => noted.push(`${who} ${limit} ${whom}`);
-  const bodies = new BodyBudget(400, note, () => clock.nowMs);
+  const bodies = new ByteBudget({ limit: 'bodies', limitBytes: 400, note, nowMs: () => clock.nowMs });
   const gone: string[] = [];
-  const open = (name: string, address: string, id: string, kind: BodyOf['party']['kind'] = 'source') =>
+  const open = (name: string, address: string, id: string, kind: BytesOf['party']['kind'] = 'source') =>
     bodies.open({ address, party: { kind, id } }, (error) => {
       expect(error).toBeInstanceOf(NoRoomError);
       gone.push(name);
@@ -88,5 +88,42 @@ describe('the memory for bodies', () => {
     }
     expect(gone).not.toContain('small');
     expect(gone).toContain('large');
+  });
+});
+
+describe('the memory for answers', () => {
+  const stranger = (id: string) => ({ address: id, party: { kind: 'merchant', id } }) as const;
+  const answers = () => {
+    const clock = { nowMs: 0 };
+    const gone: string[] = [];
+    const options = {
+      limit: 'answers',
+      limitBytes: 400,
+      patienceMs: 1_000,
+      note: () => {},
+      nowMs: () => clock.nowMs,
+    } as const;
+    const budget = new ByteBudget(options);
+    const open = (name: string, isOwed = false) => budget.open(stranger('one'), () => gone.push(name), isOwed);
+    return { budget, gone, open, clock };
+  };
+
+  it('is left to an answer for a while, in which a new one is refused; then the old one goes', () => {
+    const { gone, open, clock } = answers();
+    expect(open('first').hold(80)).toBe(true);
+    clock.nowMs = 999;
+    expect(open('second').hold(80)).toBe(false);
+    clock.nowMs = 1_000;
+    expect(open('third').hold(80)).toBe(true);
+    expect(gone).toEqual(['second', 'first']);
+  });
+
+  it('is taken from older ones at once for an answer that is owed, which is never refused', () => {
+    const { budget, gone, open } = answers();
+    open('first').hold(80);
+    expect(open('owed', true).hold(90)).toBe(true);
+    expect([gone, budget.bytes]).toEqual([['first'], 90]);
+    expect(open('more than there is', true).hold(500)).toBe(true);
+    expect(gone).toEqual(['first', 'owed']);
   });
 });

@@ -1,0 +1,91 @@
+import type { Request, Response } from 'express';
+import { BatcherFullError } from '../../db/batcher.ts';
+import { mayAnswer } from './answers.ts';
+import { ClientGoneError } from './body.ts';
+import { failureOf, KeylessError, replyTo } from './failure.ts';
+import { markLimited, NoRoomError } from './limited.ts';
+import type { Reply } from './route.ts';
+import type { Services } from './services.ts';
+
+/** Answers a failure, and logs it if it is unexpected. */
+export function fail(
+  services: Services,
+  { request, response }: { readonly request: Request; readonly response: Response },
+  error: unknown,
+): void {
+  if (error instanceof ClientGoneError || response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const failure = failureOf(error);
+  const full = fullOf(error);
+  if (full !== null) services.noteLimited({ who: full.sharedBy, limit: 'waiting' }, full.owner);
+  const isLimited = error instanceof NoRoomError || full !== null;
+  if (isLimited || failure.status === 429) markLimited(response);
+  if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
+  else if (failure.status === 503 && !isLimited)
+    services.logger.warn({ err: error, requestId: request.id, reason: failure.message }, 'a request was turned away');
+  // What is left of a body that was refused unread would be taken for the next request. A small one is passed over.
+  if (
+    !request.complete &&
+    (failure.status === 413 || error instanceof NoRoomError || declaredBytes(request) > PASSED_OVER_BYTES)
+  ) {
+    response.setHeader('connection', 'close');
+  }
+  send(response, failure);
+}
+
+/** The error that says that too much of somebody waits, if that is what it is. */
+function fullOf(error: unknown): BatcherFullError | null {
+  const cause = error instanceof KeylessError ? error.cause : error;
+  return cause instanceof BatcherFullError ? cause : null;
+}
+
+/** So much of a body that was refused unread is passed over, so that the client gets to see the answer. */
+const PASSED_OVER_BYTES = 256 * 1024;
+
+function declaredBytes({ headers }: Request): number {
+  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY);
+}
+
+/** Sends a reply, or 503 where there is no memory for one that may not be read soon. */
+export function send(response: Response, reply: Reply): void {
+  sendText(response, reply, textOf(reply));
+}
+
+/** The text of an answer, and its length as it is sent. */
+interface Text {
+  readonly text: string;
+  readonly bytes: number;
+}
+
+/** The same, where the text is made already. */
+export function sendText(response: Response, reply: Reply, text: Text | null): void {
+  if (text === null || mayAnswer(response, text.bytes)) {
+    write(response, reply, text);
+    return;
+  }
+  markLimited(response);
+  const refused = replyTo(new NoRoomError('answers').refusal);
+  write(response, refused, textOf(refused));
+}
+
+export function textOf({ body }: Reply): Text | null {
+  if (body === null) return null;
+  // The line end is for terminals: without it their prompt would stand on the line of the answer.
+  const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
+  return { text, bytes: Buffer.byteLength(text) };
+}
+
+/** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */
+function write(response: Response, { status, headers }: Reply, text: Text | null): void {
+  response.statusCode = status;
+  if (headers !== undefined) for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  if (text === null) {
+    response.end();
+    return;
+  }
+  if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/json; charset=utf-8');
+  response.setHeader('content-length', text.bytes);
+  response.end(text.text);
+}
