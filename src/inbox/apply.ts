@@ -24,6 +24,7 @@ import {
   settleFacts,
   sourceKey,
 } from './settle-facts.ts';
+import { namedAnyway } from './unread.ts';
 
 /**
  * Applies events: records their facts, posts what is due, says what became of each event and completes the jobs, all in
@@ -192,10 +193,13 @@ async function findSources(
   return found;
 }
 
-type Reading = Pick<EventWork, 'source' | 'facts' | 'naming' | 'ties' | 'accounts' | 'paymentId' | 'verdict'>;
+type Reading = Pick<
+  EventWork,
+  'source' | 'facts' | 'naming' | 'ties' | 'accounts' | 'paymentId' | 'unread' | 'verdict'
+>;
 
 function readEvent(event: LockedEvent, source: Source | null): Reading {
-  const nothing = { source, facts: [], naming: null, ties: [], accounts: [], paymentId: null };
+  const nothing = { source, facts: [], naming: null, ties: [], accounts: [], paymentId: null, unread: [] };
   if (source === null) return { ...nothing, verdict: parkEvent('source_missing', event.sourceId) };
   const interpretation = readStored(source.provider, event);
   const facts = interpretation.kind === 'facts' ? withDecisionTimes(event, interpretation.facts) : [];
@@ -207,13 +211,17 @@ function readEvent(event: LockedEvent, source: Source | null): Reading {
   switch (interpretation.kind) {
     case 'ignored':
       return { ...nothing, verdict: { state: 'ignored', reason: null, detail: interpretation.reason, effect: null } };
-    case 'parked':
-      return { ...nothing, verdict: parkEvent(interpretation.reason, interpretation.detail) };
+    case 'parked': {
+      const { reason, detail } = interpretation;
+      return { ...nothing, ...namedAnyway(interpretation), verdict: parkEvent(reason, detail) };
+    }
     case 'facts': {
       const accounts = accountsIn(source.provider, event);
       const verdict = { state: 'applied', reason: null, detail: null, effect: event.effect ?? 'none' } as const;
       const { naming = null, ties = [] } = interpretation;
-      return { source, facts, naming, ties, accounts, paymentId, verdict };
+      // What names only a group is found under that, as long as none of its payments is known.
+      const named = paymentId ?? ties[0]?.paymentId ?? naming?.groupId ?? null;
+      return { source, facts, naming, ties, accounts, paymentId: named, unread: [], verdict };
     }
   }
 }

@@ -136,7 +136,8 @@ const LOCK_WITH_BODY = statement({
 function factsOf(event: LockedEvent, source: Source | null): readonly Fact[] {
   const provider = PROVIDER_NAMES.find((name) => name === (source?.provider ?? event.provider));
   const interpretation = provider === undefined ? null : readStored(provider, event);
-  return interpretation?.kind === 'facts' ? withDecisionTimes(event, interpretation.facts) : [];
+  if (interpretation === null || interpretation.kind === 'ignored') return [];
+  return withDecisionTimes(event, interpretation.facts ?? []);
 }
 
 /** The same, each of its payment as far as that is known. It locks groups, so no payment may be locked yet. */

@@ -112,20 +112,24 @@ const GET_EVENT = statement({
     `select ${COLUMNS} from provider_event where merchant_id = ${merchantId} and event_id = ${eventId}`,
 });
 
-/** Every event about a payment, oldest first. */
+/**
+ * Every event about a payment, oldest first. What came of its group before that was known to have this payment is kept under
+ * the group's id.
+ */
 export async function eventsOfPayment(
   db: Queryable,
-  { merchantId, sourceId, paymentId }: PaymentKey,
+  { merchantId, sourceId, paymentId, groupId = null }: PaymentKey & { readonly groupId?: string | null },
 ): Promise<ProviderEvent[]> {
-  return EVENTS_OF_PAYMENT.all(db, { merchantId, sourceId, paymentId });
+  const ids = groupId === null ? [paymentId] : [paymentId, groupId];
+  return EVENTS_OF_PAYMENT.all(db, { merchantId, sourceId, ids });
 }
 
 const EVENTS_OF_PAYMENT = statement({
-  params: { merchantId: text, sourceId: text, paymentId: text },
+  params: { merchantId: text, sourceId: text, ids: array(text) },
   row: EVENT.shape,
-  text: ({ merchantId, sourceId, paymentId }) => `
+  text: ({ merchantId, sourceId, ids }) => `
     select ${COLUMNS} from provider_event
-    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = ${paymentId} order by received_at, event_id`,
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = any (${ids}) order by received_at, event_id`,
 });
 
 export interface Replay {

@@ -27,6 +27,7 @@ import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
 import { withFormerRead } from './reread.ts';
 import { carriedToken, Tokens } from './tokens.ts';
+import { toOpen, type UnreadNews, unreadPayments, withUnread } from './unread.ts';
 import { wantedBy, wantedByNaming } from './wanted.ts';
 
 export interface ApplyServices {
@@ -61,6 +62,8 @@ export interface EventWork {
   readonly accounts: readonly string[];
   /** The payment that its body names, be it applied or not. */
   paymentId: string | null;
+  /** The payments of an event that could not be read: only that they were heard of is noted. */
+  readonly unread: readonly UnreadNews[];
   /** The span in which it is applied, if traces are collected. */
   readonly traceParent: string | null;
   verdict: Verdict;
@@ -130,12 +133,12 @@ export async function settleFacts(
   const keys = [...new Map(steps.map(({ key }) => [paymentKeyText(key), key])).values()];
   const locked = await lockPayments(
     tx,
-    steps.map(({ source: { provider, refunds, capture }, key }) => ({ ...key, provider, refunds, capture })),
+    [...steps.map(({ source, key }) => toOpen(source, key)), ...unreadPayments(works)],
     now,
   );
   await closeDismissedBefore(tx, { sources: batch.services.sources, payments: keys }, now);
   const { opened } = locked;
-  const before = await withFormerRead(tx, await locked.read(), steps);
+  const before = withUnread(await withFormerRead(tx, await locked.read(), steps), works);
   const tokens = await Tokens.lock(
     tx,
     steps.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),

@@ -4,6 +4,11 @@
  */
 export type Fact = PaymentFact | RefundFact | DisputeFact | MovementFact;
 
+interface OfUnknownAmount {
+  /** Set if its amount could not be read, so that it can only be closed by hand; null alone may mean all that is left. */
+  readonly isOfUnknownAmount?: true;
+}
+
 /** Who paid, as far as the event tells it. */
 export interface ProviderCustomer {
   readonly id: string | null;
@@ -34,7 +39,7 @@ export interface Tie {
   readonly paymentId: string;
 }
 
-export interface PaymentFact {
+export interface PaymentFact extends OfUnknownAmount {
   readonly kind: 'payment';
   readonly paymentId: string;
   readonly state: 'pending' | 'failed' | 'succeeded';
@@ -62,7 +67,7 @@ export interface PaymentFact {
   readonly groupId?: string;
 }
 
-export interface RefundFact {
+export interface RefundFact extends OfUnknownAmount {
   readonly kind: 'refund';
   readonly paymentId: string;
   readonly refundId: string;
@@ -98,7 +103,7 @@ export const STAGES = { none: 0, inquiry: 1, chargeback: 2, preArbitration: 3, a
 
 export type Stage = (typeof STAGES)[keyof typeof STAGES];
 
-export interface DisputeFact {
+export interface DisputeFact extends OfUnknownAmount {
   readonly kind: 'dispute';
   readonly paymentId: string;
   readonly disputeId: string;

@@ -107,7 +107,8 @@ export function netOfHandled(payment: Payment, targetOf: (life: Payment, granted
     return shares[index] ?? { credit: part.postedCredit, take: part.postedTake };
   });
   const credit = own.credit ?? all.credit;
-  if (credit < 0 || (own.isUnknown && open.length > 0)) isUnclear = true;
+  const hasUnknownAmount = payment.handled.some(({ fact }) => fact.kind !== 'movement' && fact.isOfUnknownAmount);
+  if (credit < 0 || ((own.isUnknown || hasUnknownAmount) && open.length > 0)) isUnclear = true;
   return { target: { credit: Math.max(0, credit), parts }, isUnclear };
 }
 

@@ -60,6 +60,7 @@ it('a transaction that runs again goes on with the spans of its first run, and e
       ties: [],
       accounts: [],
       paymentId: null,
+      unread: [],
       traceParent: null,
       verdict:
         index === 0

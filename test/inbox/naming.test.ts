@@ -7,6 +7,7 @@ import { dismissEvent, resolveEvent } from '../../src/inbox/dismiss.ts';
 import { listEvents, replayEvent } from '../../src/inbox/events.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { lockGroups, MAX_GROUP_PAYMENTS } from '../../src/payments/group-store.ts';
+import { describePayment } from '../../src/views/payment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { BONUS_RATIO, expectBooksToAgree, MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
@@ -409,6 +410,19 @@ describe('the invoice of a Stripe subscription that names the customer', () => {
     expect(await linkOf(by)).toBeUndefined();
     await inbox.play([showing({ id, invoice, by })], stripe);
     expect(await told(id)).toEqual(['waiting']);
+  });
+});
+
+describe('an invoice that was parked before its payment was known', () => {
+  it('is found with that payment', async () => {
+    const { id, invoice, by } = await invoiced();
+    await inbox.play([invoicePaid({ invoice, by, names: 'cus_nobody' }), showing({ id, invoice, by })], stripe);
+    await endWait(id);
+    const [shown] = await describePayment(autocommit(database.pool), MERCHANT, id);
+    expect(shown?.events.map(({ type, reason }) => [type, reason])).toEqual([
+      ['invoice.paid', 'unknown_customer'],
+      ['payment_intent.succeeded', null],
+    ]);
   });
 });
 

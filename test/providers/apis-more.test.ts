@@ -68,8 +68,8 @@ type Name = 'paddle' | 'polar' | 'lemonsqueezy';
 /** What a body says, but for the event's name and the exact time, which the API's objects only come close to. */
 function said(name: Name, body: Buffer | string): unknown {
   const outcome = PROVIDERS[name].interpret(Buffer.from(body));
-  if (outcome.kind !== 'facts') return { ...outcome, eventType: '' };
-  const facts = outcome.facts.map((fact) => ({ ...fact, occurredAt: fact.occurredAt !== null, triedAt: null }));
+  if (outcome.kind === 'ignored') return { ...outcome, eventType: '' };
+  const facts = outcome.facts?.map((fact) => ({ ...fact, occurredAt: fact.occurredAt !== null, triedAt: null }));
   return { ...outcome, eventType: '', facts };
 }
 

@@ -8,10 +8,20 @@ import {
   type Stage,
 } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { type EventReading, ignore, park, reader, tell } from '../shared/event-reading.ts';
+import {
+  type EventReading,
+  ignore,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  reader,
+  tell,
+  withAmount as withMinorAmount,
+} from '../shared/event-reading.ts';
 import { currencyCode, lenientIsoTime, minorAmount, NO_CUSTOMER } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
-import type { Interpretation, Provider } from '../shared/provider.ts';
+import type { Interpretation, NamedPayment, Provider } from '../shared/provider.ts';
 import { walletText } from '../shared/wallet-text.ts';
 import { adyenDeliveryKey, MAX_ITEMS, verifyAdyen } from './signature.ts';
 
@@ -79,10 +89,7 @@ type Item = z.infer<typeof ITEM>;
 type Modification = z.infer<typeof MODIFICATION>;
 
 function withAmount(item: Item, readingOf: (amountMinor: number) => EventReading): EventReading {
-  const amountMinor = minorFromInteger('adyen', item.amount.currency, item.amount.value);
-  return typeof amountMinor === 'number'
-    ? readingOf(amountMinor)
-    : park(amountMinor.reason, `amount: ${amountMinor.detail}`);
+  return withMinorAmount('amount', minorFromInteger('adyen', item.amount.currency, item.amount.value), readingOf);
 }
 
 function paymentFact(item: Item, state: PaymentFact['state'], amountMinor: number | null): PaymentFact {
@@ -153,14 +160,16 @@ const ORDER = z.object({ success, additionalData: z.record(z.string(), z.unknown
 /** An order of several payments. Its list of payments is not signed, so it moves no money; it is parked for a person to read. */
 const readOrder = reader(ORDER, ({ success: isCompleted, additionalData }) => {
   if (isCompleted) return ignore('an order that was paid, by payments of their own');
-  const named = Object.entries(additionalData ?? {})
+  const listed = Object.entries(additionalData ?? {})
     .filter(
       ([name, value]) =>
         /^order-\d+-pspReference$/.test(name) && typeof value === 'string' && /^\w{1,100}$/.test(value),
     )
     .map(([, value]) => String(value));
-  const list = named.length === 0 ? 'it names none' : named.join(', ').slice(0, 300);
-  return park('order_not_completed', `its payments, of which those that were paid are given back by refunds: ${list}`);
+  const list = listed.length === 0 ? 'it names none' : listed.join(', ').slice(0, 300);
+  const detail = `its payments, of which those that were paid are given back by refunds: ${list}`;
+  const [paymentId] = listed;
+  return park('order_not_completed', detail, paymentId === undefined ? {} : { names: { paymentId, of: 'movement' } });
 });
 
 const { chargeback, preArbitration, arbitration } = STAGES;
@@ -200,6 +209,17 @@ const READERS: ReadonlyMap<string, (item: unknown) => EventReading> = new Map([
   ['SCHEME_ARBITRATION_WON', dispute('won', arbitration)],
 ]);
 
+/** Which payment a parked item names. */
+const namedIn = (eventCode: string, item: JsonObject): NamedPayment | null =>
+  eventCode === 'AUTHORISATION' || eventCode === 'PENDING'
+    ? namedPayment(item, 'payment', 'pspReference')
+    : namedPayment(item, 'movement', 'originalReference');
+
+const readItem = namingPayments(
+  namedIn,
+  (eventCode, item) => READERS.get(eventCode)?.(item) ?? ignore('not an event that Chokin reads money from'),
+);
+
 const ENVELOPE = z.object({
   live: success,
   notificationItems: z
@@ -210,9 +230,9 @@ const ENVELOPE = z.object({
 
 /** The reading of all items together. The items of a delivery belong together, so one that cannot be applied parks all. */
 function together(outcomes: readonly EventReading[]): EventReading {
+  const facts = outcomes.flatMap((outcome) => (outcome.kind === 'ignored' ? [] : (outcome.facts ?? [])));
   const parked = outcomes.find((outcome) => outcome.kind === 'parked');
-  if (parked !== undefined) return parked;
-  const facts = outcomes.flatMap((outcome) => (outcome.kind === 'facts' ? outcome.facts : []));
+  if (parked !== undefined) return facts.length === 0 ? parked : { ...parked, facts };
   return facts.length > 0 ? tell(...facts) : (outcomes[0] ?? ignore('no items'));
 }
 
@@ -227,9 +247,7 @@ function interpret(rawBody: Buffer): Interpretation {
   const { live: livemode, notificationItems } = envelope.data;
   const items = notificationItems.map(({ NotificationRequestItem: item }) => item);
   const eventType = [...new Set(items.map((item) => item.eventCode))].join(' ').slice(0, 200);
-  const outcomes = items.map(
-    (item) => READERS.get(item.eventCode)?.(item) ?? ignore('not an event that Chokin reads money from'),
-  );
+  const outcomes = items.map((item) => readItem(item.eventCode, item));
   return { eventType, ...together(outcomes), livemode };
 }
 

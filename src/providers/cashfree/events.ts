@@ -7,8 +7,21 @@ import {
   type RefundFact,
   STAGES,
 } from '../../payments/fact.ts';
-import { type AmountProblem, minorFromDecimal } from '../shared/currency.ts';
-import { type EventReading, ignore, interpretJson, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import { minorFromDecimal } from '../shared/currency.ts';
+import {
+  type EventReading,
+  ignore,
+  interpretJson,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+  withoutAmounts,
+} from '../shared/event-reading.ts';
 import {
   besides,
   currencyCode,
@@ -22,7 +35,7 @@ import {
 } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Provider } from '../shared/provider.ts';
+import type { NamedPayment, Provider } from '../shared/provider.ts';
 import { exactNumbers } from './exact-numbers.ts';
 import { cashfreeHeadersProblem, verifyCashfree } from './signature.ts';
 
@@ -89,15 +102,12 @@ function paymentFact(
 
 const readSuccess = reader(PAYMENT, (payment) => {
   const { payment_amount, payment_currency } = payment.data.payment;
-  const amountMinor = minorFromDecimal('cashfree', payment_currency, payment_amount ?? '');
-  if (typeof amountMinor !== 'number') return parkAmount('data.payment.payment_amount', amountMinor);
+  const amount = minorFromDecimal('cashfree', payment_currency, payment_amount ?? '');
   const mayBeNamed = payment.data.order ? { mayBeNamed: true as const } : {};
-  return tell({ ...paymentFact(payment, 'succeeded', amountMinor), ...mayBeNamed });
+  return withAmount('data.payment.payment_amount', amount, (amountMinor) =>
+    tell({ ...paymentFact(payment, 'succeeded', amountMinor), ...mayBeNamed }),
+  );
 });
-
-function parkAmount(path: string, { reason, detail }: AmountProblem): EventReading {
-  return park(reason, `${path}: ${detail}`);
-}
 
 const REFUND_STATES = {
   SUCCESS: 'succeeded',
@@ -117,11 +127,12 @@ const REFUND = z.object({
 
 function refundReading(path: string, refund: z.infer<typeof REFUND>, occurredAt: Date | null): EventReading {
   const { cf_payment_id: paymentId, cf_refund_id: refundId, refund_currency: currency } = refund;
-  const amountMinor = minorFromDecimal('cashfree', currency, refund.refund_amount);
-  if (typeof amountMinor !== 'number') return parkAmount(`${path}.refund_amount`, amountMinor);
+  const amount = minorFromDecimal('cashfree', currency, refund.refund_amount);
   const state = REFUND_STATES[refund.refund_status];
   const nobody = { customer: NO_CUSTOMER, metadata: {} };
-  return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, ...nobody, occurredAt });
+  return withAmount(`${path}.refund_amount`, amount, (amountMinor) =>
+    tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, ...nobody, occurredAt }),
+  );
 }
 
 const readRefund = reader(event({ refund: REFUND }), ({ event_time, data }) =>
@@ -166,20 +177,12 @@ const readDispute = (isClosed: boolean) =>
     if (state === null) return park('malformed', 'data.dispute.dispute_status: is not a documented one');
     const currency = dispute.dispute_amount_currency ?? order_details.payment_currency ?? null;
     if (currency === null) return park('malformed', 'data.dispute.dispute_amount_currency: is missing');
-    const amountMinor = minorFromDecimal('cashfree', currency, dispute.dispute_amount);
-    if (typeof amountMinor !== 'number') return parkAmount('data.dispute.dispute_amount', amountMinor);
+    const amount = minorFromDecimal('cashfree', currency, dispute.dispute_amount);
     const paymentId = order_details.cf_payment_id;
     const stage = STAGE_OF[dispute_type];
-    return tell({
-      kind: 'dispute',
-      paymentId,
-      disputeId: dispute_id,
-      state,
-      amountMinor,
-      currency,
-      occurredAt,
-      stage,
-    });
+    return withAmount('data.dispute.dispute_amount', amount, (amountMinor) =>
+      tell({ kind: 'dispute', paymentId, disputeId: dispute_id, state, amountMinor, currency, occurredAt, stage }),
+    );
   });
 
 /** What a customer pays for a subscription, and when its mandate is authorised. */
@@ -205,8 +208,7 @@ function subscriptionReading(
   state: PaymentFact['state'],
 ): EventReading {
   const currency = data.payment_currency ?? SUBSCRIPTION_CURRENCY;
-  const amountMinor = minorFromDecimal('cashfree', currency, data.payment_amount);
-  if (typeof amountMinor !== 'number') return parkAmount('data.payment_amount', amountMinor);
+  const amount = minorFromDecimal('cashfree', currency, data.payment_amount);
   const paymentId = data.cf_payment_id;
   const metadata = data.subscription_details?.subscription_tags ?? {};
   const series = besides({
@@ -214,13 +216,15 @@ function subscriptionReading(
   });
   const who = { customer: data.customer_details, metadata, ...series };
   const shared = { kind: 'payment', paymentId, currency, ...who, occurredAt } as const;
-  if (data.payment_type === 'CHARGE')
-    return state === 'succeeded'
-      ? tell({ ...shared, state, amountMinor, ...trustedBy('subscription', metadata) })
-      : tell({ ...shared, state, amountMinor: null });
+  const readingOf = (amountMinor: number) => {
+    if (state !== 'succeeded') return tell({ ...shared, state, amountMinor: null });
+    return tell({ ...shared, state, amountMinor, ...trustedBy('subscription', metadata) });
+  };
+  if (data.payment_type === 'CHARGE') return withAmount('data.payment_amount', amount, readingOf);
   if (data.payment_type !== 'AUTH') return park('malformed', 'data.payment_type: is not a documented one');
   if (data.authorization_details?.authorization_amount_refund === false) {
-    return park('manual_correction', 'the sum that authorises a mandate is kept: decide by hand what it was paid for');
+    const detail = 'the sum that authorises a mandate is kept: decide by hand what it was paid for';
+    return park('manual_correction', detail, withoutAmounts(readingOf(0)));
   }
   // The small sum that tests a mandate is given back and buys nothing.
   return tell({ ...shared, state, amountMinor: state === 'succeeded' ? 0 : null });
@@ -255,6 +259,13 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['DISPUTE_CLOSED', readDispute(true)],
 ]);
 
+/** Which payment a parked event names. */
+function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
+  const isOwn = /^(SUBSCRIPTION_)?PAYMENT_/.test(eventType);
+  const paths = ['data.payment', 'data.refund', 'data.auto_refund', 'data.order_details', 'data'];
+  return namedPayment(body, isOwn ? 'payment' : 'movement', ...paths.map((path) => `${path}.cf_payment_id`));
+}
+
 export const cashfree: Provider = {
   name: 'cashfree',
   headersProblem: cashfreeHeadersProblem,
@@ -264,8 +275,12 @@ export const cashfree: Provider = {
     return createHash('sha256').update(rawBody).digest('hex');
   },
   interpret: (rawBody) =>
-    interpretJson(parseJson(rawBody, exactNumbers), 'type', (eventType, body) => {
-      const read = READERS.get(eventType);
-      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-    }),
+    interpretJson(
+      parseJson(rawBody, exactNumbers),
+      'type',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+      }),
+    ),
 };

@@ -10,7 +10,19 @@ import {
   STAGES,
 } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { ignore, interpretBody, park, type Reader, reader, tell, withAmount } from '../shared/event-reading.ts';
+import {
+  ignore,
+  interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+  withoutAmounts,
+} from '../shared/event-reading.ts';
 import {
   besides,
   currencyCode,
@@ -24,7 +36,7 @@ import {
   providerId,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Provider } from '../shared/provider.ts';
+import type { NamedPayment, Provider } from '../shared/provider.ts';
 
 /*
  * Dodo Payments signs with Standard Webhooks and renders a body when it is delivered, not when the event happened.
@@ -97,12 +109,13 @@ function paymentFact(
 }
 
 const readPaid = reader(PAID, (paid) => {
-  // `total_amount` is what was asked for; the event does not tell how much of it was captured.
-  if (paid.data.status?.startsWith('partially_captured'))
-    return park('unknown_amount', 'data.status: partially captured');
   const { currency, total_amount, is_update_payment_method } = paid.data;
   const amount = minorFromInteger('dodo', currency, is_update_payment_method === true ? 0 : total_amount);
-  return withAmount('data.total_amount', amount, (amountMinor) => tell(paymentFact(paid, 'succeeded', amountMinor)));
+  const readingOf = (amountMinor: number) => tell(paymentFact(paid, 'succeeded', amountMinor));
+  // `total_amount` is what was asked for; the event does not tell how much of it was captured.
+  if (paid.data.status?.startsWith('partially_captured'))
+    return park('unknown_amount', 'data.status: partially captured', withoutAmounts(readingOf(0)));
+  return withAmount('data.total_amount', amount, readingOf);
 });
 
 const readPayment = (state: 'failed' | 'pending') =>
@@ -130,14 +143,15 @@ const readRefund = (byEvent: 'succeeded' | 'failed') =>
   reader(REFUND, ({ timestamp: occurredAt, data }) => {
     const state = data.status ? REFUND_STATES[data.status] : byEvent;
     const amount = data.amount ?? null;
-    // A refund that is pending or failed moves nothing, so its amount may be unknown.
-    if (state === 'succeeded' && amount === null && data.is_partial !== false) {
-      return park('unknown_amount', 'data.amount: is null, and the refund is not said to be of the whole payment');
-    }
     const { payment_id: paymentId, refund_id: refundId, customer, metadata } = data;
     const currency = data.currency ?? null;
     const tellOf = (amountMinor: number | null) =>
       tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+    // A refund that is pending or failed moves nothing, so its amount may be unknown.
+    if (state === 'succeeded' && amount === null && data.is_partial !== false) {
+      const detail = 'data.amount: is null, and the refund is not said to be of the whole payment';
+      return park('unknown_amount', detail, withoutAmounts(tellOf(null)));
+    }
     // A refund without a currency has the currency of its payment. Dodo's minor units are ours in every currency.
     if (amount === null || currency === null) return tellOf(amount);
     return withAmount('data.amount', minorFromInteger('dodo', currency, amount), tellOf);
@@ -204,6 +218,10 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['dispute.cancelled', readDispute('won')],
 ]);
 
+/** Which payment a parked event names. */
+const namedIn = (eventType: string, body: JsonObject): NamedPayment | null =>
+  namedPayment(body, eventType.startsWith('payment.') ? 'payment' : 'movement', 'data.payment_id');
+
 export const dodo: Provider = {
   name: 'dodo',
   headersProblem: signedHeadersProblem,
@@ -215,8 +233,12 @@ export const dodo: Provider = {
     return messageId;
   },
   interpret: (rawBody) =>
-    interpretBody(rawBody, 'type', (eventType, body) => {
-      const read = READERS.get(eventType);
-      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-    }),
+    interpretBody(
+      rawBody,
+      'type',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+      }),
+    ),
 };

@@ -10,10 +10,23 @@ import {
 } from '../../crypto/signature.ts';
 import type { Fact, PaymentFact, ProviderCustomer } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import {
+  type EventReading,
+  ignore,
+  interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+  withoutAmounts,
+} from '../shared/event-reading.ts';
 import { currencyCode, lenientEmail, lenientIsoTime, lenientName, minorAmount, optionalId } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Provider } from '../shared/provider.ts';
+import type { NamedPayment, Provider } from '../shared/provider.ts';
 
 /*
  * Lemon Squeezy signs the bare body in hex, without a time or an event id; the same body is the same delivery.
@@ -110,10 +123,6 @@ function customerOf({ data }: Order | Invoice): ProviderCustomer {
 
 function paymentReading(body: Order | Invoice, state: PaymentFact['state']): EventReading {
   const { currency, total, created_at: occurredAt } = body.data.attributes;
-  const amountMinor = state === 'succeeded' ? minorFromInteger('lemonsqueezy', currency, total) : null;
-  if (amountMinor !== null && typeof amountMinor !== 'number') {
-    return park(amountMinor.reason, `data.attributes.total: ${amountMinor.detail}`);
-  }
   const paymentId = paymentIdOf(body);
   const customer = customerOf(body);
   const metadata = body.meta.custom_data;
@@ -122,29 +131,31 @@ function paymentReading(body: Order | Invoice, state: PaymentFact['state']): Eve
     customer.id === null
       ? {}
       : { seriesId: `customer_${customer.id}`, ...(isOrder(body) ? { startsSeries: true as const } : {}) };
-  return tell({ kind: 'payment', paymentId, state, amountMinor, currency, customer, metadata, occurredAt, ...series });
+  const payment = { kind: 'payment', paymentId, state, currency, customer, metadata, occurredAt, ...series } as const;
+  if (state !== 'succeeded') return tell({ ...payment, amountMinor: null });
+  return withAmount('data.attributes.total', minorFromInteger('lemonsqueezy', currency, total), (amountMinor) =>
+    tell({ ...payment, amountMinor }),
+  );
 }
 
 function refundReading(body: Order | Invoice): EventReading {
   const { currency, total, refunded_amount, status, refunded_at: occurredAt } = body.data.attributes;
   // Without a sum, the status is enough for a full refund; for a partial one the amount stays unknown.
   const refunded = refunded_amount || (status === 'refunded' ? total : null);
-  if (refunded === null) return park('unknown_amount', 'data.attributes.refunded_amount: is missing or zero');
-  const amountMinor = minorFromInteger('lemonsqueezy', currency, refunded);
-  if (typeof amountMinor !== 'number') {
-    return park(amountMinor.reason, `data.attributes.refunded_amount: ${amountMinor.detail}`);
-  }
-  return tell({
+  const refund = {
     kind: 'refund',
     paymentId: paymentIdOf(body),
     refundId: WHOLE_REFUND_ID,
     state: 'succeeded',
-    amountMinor,
-    currency,
-    customer: customerOf(body),
-    metadata: body.meta.custom_data,
-    occurredAt,
-  });
+  } as const;
+  const who = { currency, customer: customerOf(body), metadata: body.meta.custom_data, occurredAt };
+  const readingOf = (amountMinor: number) => tell({ ...refund, amountMinor, ...who });
+  if (refunded === null) {
+    const detail = 'data.attributes.refunded_amount: is missing or zero';
+    return park('unknown_amount', detail, withoutAmounts(readingOf(0)));
+  }
+  const amount = minorFromInteger('lemonsqueezy', currency, refunded);
+  return withAmount('data.attributes.refunded_amount', amount, readingOf);
 }
 
 const isFirstPayment = (invoice: Invoice): boolean => invoice.data.attributes.billing_reason === 'initial';
@@ -164,11 +175,12 @@ const readInvoiceRefund = reader(INVOICE, (invoice) => {
   if (subscription_id === null)
     return park('manual_correction', 'refunds the first payment of a subscription; see that its order_refunded came');
   const reading = refundReading(invoice);
-  if (reading.kind !== 'facts') return reading;
+  if (reading.kind === 'ignored') return reading;
   const paymentId = groupOf(subscription_id);
-  return tell(
-    ...reading.facts.map((fact): Fact => (fact.kind === 'refund' ? { ...fact, paymentId, ofGroup: true } : fact)),
+  const facts = (reading.facts ?? []).map(
+    (fact): Fact => (fact.kind === 'refund' ? { ...fact, paymentId, ofGroup: true } : fact),
   );
+  return { ...reading, facts };
 });
 
 const readSubscription = reader(SUBSCRIPTION, ({ data: { id, attributes } }): EventReading => {
@@ -185,6 +197,19 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['subscription_payment_refunded', readInvoiceRefund],
   ['subscription_created', readSubscription],
 ]);
+
+const IS_FIRST = z.object({ data: z.object({ attributes: z.object({ billing_reason: z.literal('initial') }) }) });
+
+/** Which payment a parked event names. Orders and invoices are numbered apart, so the number alone is not enough. */
+function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
+  const [isOrder, isInvoice] = [eventType.startsWith('order_'), eventType.startsWith('subscription_payment_')];
+  const subscription = namedPayment(body, 'object', 'data.attributes.subscription_id');
+  const found = namedPayment(body, eventType.endsWith('_refunded') ? 'movement' : 'payment', 'data.id');
+  if (isInvoice && subscription !== null && IS_FIRST.safeParse(body).success)
+    return { ...subscription, paymentId: groupOf(subscription.paymentId) };
+  if (!(isOrder || isInvoice) || found === null || found.paymentId.length > 20) return null;
+  return { ...found, paymentId: `${isOrder ? 'order' : 'invoice'}_${found.paymentId}` };
+}
 
 const testMode = z.object({ test_mode: z.boolean() });
 
@@ -214,11 +239,15 @@ export const lemonsqueezy: Provider = {
     return createHash('sha256').update(rawBody).digest('hex');
   },
   interpret: (rawBody) =>
-    interpretBody(rawBody, 'meta.event_name', (eventType, body) => {
-      const read = READERS.get(eventType);
-      const livemode = livemodeOf(body);
-      if (read !== undefined && livemode === null) return park('malformed', 'meta.test_mode: wants true or false');
-      const outcome = read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-      return livemode === null ? outcome : { ...outcome, livemode };
-    }),
+    interpretBody(
+      rawBody,
+      'meta.event_name',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        const livemode = livemodeOf(body);
+        if (read !== undefined && livemode === null) return park('malformed', 'meta.test_mode: wants true or false');
+        const outcome = read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+        return livemode === null ? outcome : { ...outcome, livemode };
+      }),
+    ),
 };

@@ -12,11 +12,23 @@ import {
 } from '../../crypto/signature.ts';
 import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import {
+  type EventReading,
+  ignore,
+  interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+} from '../shared/event-reading.ts';
 import { besides, currencyCode, lenientId, lenientIsoTime, optionalId, providerId } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Delivery, Provider } from '../shared/provider.ts';
+import type { Delivery, NamedPayment, Provider } from '../shared/provider.ts';
 
 /*
  * Paddle Billing tells a payment by its transaction, and whatever happens to it later by adjustments of it.
@@ -115,11 +127,10 @@ function paymentFact(
 
 const readCompleted = reader(COMPLETED, (completed) => {
   const { currency_code, details } = completed.data;
-  const amountMinor = minorFromInteger('paddle', currency_code, details.totals.grand_total);
-  if (typeof amountMinor !== 'number') {
-    return park(amountMinor.reason, `data.details.totals.grand_total: ${amountMinor.detail}`);
-  }
-  return tell(paymentFact(completed, 'succeeded', amountMinor));
+  const amount = minorFromInteger('paddle', currency_code, details.totals.grand_total);
+  return withAmount('data.details.totals.grand_total', amount, (amountMinor) =>
+    tell(paymentFact(completed, 'succeeded', amountMinor)),
+  );
 });
 
 const readFailed = reader(TRANSACTION, (transaction) => tell(paymentFact(transaction, 'failed', null)));
@@ -166,9 +177,9 @@ function adjustmentReading(adjustment: Adjustment): EventReading {
   if (action === 'credit' || action === 'credit_reverse') return ignore('a credit at Paddle, which moves no money');
   const readingOf = ACTIONS.get(action);
   if (readingOf === undefined) return park('malformed', 'data.action: is not one that is known');
-  const amountMinor = minorFromInteger('paddle', currency, totals.total);
-  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.totals.total: ${amountMinor.detail}`);
-  return readingOf(adjustment, amountMinor);
+  return withAmount('data.totals.total', minorFromInteger('paddle', currency, totals.total), (amountMinor) =>
+    readingOf(adjustment, amountMinor),
+  );
 }
 
 function refundReading({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading {
@@ -227,14 +238,24 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['adjustment.updated', readAdjustment],
 ]);
 
+/** Which payment a parked event names. */
+const namedIn = (eventType: string, body: JsonObject): NamedPayment | null =>
+  eventType.startsWith('transaction.')
+    ? namedPayment(body, 'payment', 'data.id')
+    : namedPayment(body, 'movement', 'data.transaction_id');
+
 export const paddle: Provider = {
   name: 'paddle',
   headersProblem,
   verify,
   deliveryKey,
   interpret: (rawBody) =>
-    interpretBody(rawBody, 'event_type', (eventType, body) => {
-      const read = READERS.get(eventType);
-      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-    }),
+    interpretBody(
+      rawBody,
+      'event_type',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+      }),
+    ),
 };

@@ -1,13 +1,24 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { singleHeader } from '../../crypto/signature.ts';
-import { type DisputeFact, type PaymentFact, type RefundFact, STAGES, type Stage } from '../../payments/fact.ts';
-import { type AmountProblem, minorFromDecimal } from '../shared/currency.ts';
-import { type EventReading, ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
-import { besides, currencyCode, lenientId, lenientIsoTime, NO_CUSTOMER } from '../shared/fields.ts';
-import type { Delivery, Provider, Verification } from '../shared/provider.ts';
+import type { PaymentFact, RefundFact } from '../../payments/fact.ts';
+import {
+  ignore,
+  interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  park,
+  type Reader,
+  reader,
+  tell,
+} from '../shared/event-reading.ts';
+import { besides, lenientId, lenientIsoTime, NO_CUSTOMER } from '../shared/fields.ts';
+import type { Delivery, NamedPayment, Provider, Verification } from '../shared/provider.ts';
 import { walletText } from '../shared/wallet-text.ts';
 import { type CertificateOptions, PaypalCertificates } from './certificate.ts';
+import { readOpenDispute, readResolved } from './disputes.ts';
+import { AMOUNT, event, plainId, withDecimal } from './objects.ts';
 import { transmissionProblem, transmissionVerifier } from './signature.ts';
 
 /*
@@ -47,22 +58,6 @@ function deliveryKey({ rawBody, headers }: Delivery): string {
   return singleHeader(headers, 'paypal-transmission-id') ?? createHash('sha256').update(rawBody).digest('hex');
 }
 
-const plainId = z.string().regex(/^\w[\w-]{0,99}$/, 'wants an id of letters and digits');
-
-/** An amount of either API. The older one has other field names, and a minus sign if money goes back. */
-const AMOUNT = z.union(
-  [
-    z.object({ value: z.string(), currency_code: currencyCode }),
-    z
-      .object({ total: z.string(), currency: currencyCode })
-      .transform(({ total, currency }) => ({ value: total.replace(/^-/, ''), currency_code: currency })),
-  ],
-  'wants a decimal value and its currency',
-);
-
-const event = <Fields extends z.ZodRawShape>(fields: Fields) =>
-  z.object({ create_time: lenientIsoTime, resource: z.object(fields) });
-
 const CAPTURE = event({
   id: plainId,
   amount: AMOUNT,
@@ -99,24 +94,13 @@ function paymentFact(
 }
 
 const readCompleted = reader(CAPTURE, (capture) =>
-  withAmount('resource.amount', capture.resource.amount, (amountMinor) =>
+  withDecimal('resource.amount', capture.resource.amount, (amountMinor) =>
     tell(paymentFact(capture, 'succeeded', amountMinor)),
   ),
 );
 
 const readPayment = (state: 'pending' | 'failed') =>
   reader(CAPTURE, (capture) => tell(paymentFact(capture, state, null)));
-
-function withAmount(
-  path: string,
-  { value, currency_code }: z.infer<typeof AMOUNT>,
-  readingOf: (amountMinor: number) => EventReading,
-): EventReading {
-  const amountMinor: number | AmountProblem = minorFromDecimal('paypal', currency_code, value);
-  return typeof amountMinor === 'number'
-    ? readingOf(amountMinor)
-    : park(amountMinor.reason, `${path}: ${amountMinor.detail}`);
-}
 
 const REFUND_STATES: ReadonlyMap<string, RefundFact['state']> = new Map([
   ['COMPLETED', 'succeeded'],
@@ -125,6 +109,10 @@ const REFUND_STATES: ReadonlyMap<string, RefundFact['state']> = new Map([
   ['CANCELLED', 'failed'],
 ]);
 
+const OF_CAPTURE = {
+  sale_id: plainId.nullish(),
+  links: z.array(z.object({ rel: z.string(), href: z.string() })).nullish(),
+};
 const REFUND = event({
   id: plainId,
   amount: AMOUNT,
@@ -132,13 +120,12 @@ const REFUND = event({
   state: z.string().nullish(),
   custom_id: walletText,
   custom: walletText,
-  sale_id: plainId.nullish(),
-  links: z.array(z.object({ rel: z.string(), href: z.string() })).nullish(),
+  ...OF_CAPTURE,
 });
-type Refund = z.infer<typeof REFUND>;
+const UNDONE = z.object({ resource: z.object(OF_CAPTURE) });
 
 /** The capture whose money goes back, or null if the event does not name exactly one. */
-function captureOf({ resource }: Refund): string | null {
+function captureOf({ resource }: z.infer<typeof UNDONE>): string | null {
   const links = (resource.links ?? []).filter((link) => link.rel === 'up');
   const ids = links.map((link) => /\/(?:captures|sale)\/([\w-]{1,100})$/.exec(link.href)?.[1]);
   const [id, ...others] = new Set([...ids, resource.sale_id ?? undefined].filter((one) => one !== undefined));
@@ -157,7 +144,7 @@ const readRefund = (byEvent: RefundFact['state']) =>
     if (paymentId === null) return NO_CAPTURE;
     const metadata = { ...custom, ...custom_id };
     const who = { customer: NO_CUSTOMER, metadata, occurredAt: refund.create_time };
-    return withAmount('resource.amount', amount, (amountMinor) =>
+    return withDecimal('resource.amount', amount, (amountMinor) =>
       tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency: amount.currency_code, ...who }),
     );
   });
@@ -166,7 +153,7 @@ const readReversal = reader(REFUND, (reversal) => {
   const paymentId = captureOf(reversal);
   if (paymentId === null) return NO_CAPTURE;
   const { id: disputeId, amount } = reversal.resource;
-  return withAmount('resource.amount', amount, (amountMinor) =>
+  return withDecimal('resource.amount', amount, (amountMinor) =>
     tell({
       kind: 'dispute',
       paymentId,
@@ -177,88 +164,6 @@ const readReversal = reader(REFUND, (reversal) => {
       occurredAt: reversal.create_time,
       role: 'movement',
     }),
-  );
-});
-
-const DISPUTE_FIELDS = {
-  dispute_id: plainId,
-  disputed_transactions: z.array(z.object({ seller_transaction_id: plainId })).min(1),
-  dispute_amount: AMOUNT,
-  dispute_life_cycle_stage: z.string().nullish(),
-  /** When the dispute was opened. */
-  create_time: lenientIsoTime,
-  update_time: lenientIsoTime,
-};
-const DISPUTE = event(DISPUTE_FIELDS);
-const RESOLVED = event({
-  ...DISPUTE_FIELDS,
-  dispute_outcome: z.object({
-    outcome_code: z.enum([
-      'RESOLVED_SELLER_FAVOUR',
-      'RESOLVED_WITH_PAYOUT',
-      'CANCELED_BY_BUYER',
-      'DENIED',
-      'RESOLVED_BUYER_FAVOUR',
-      'ACCEPTED',
-      'NONE',
-    ]),
-    amount_refunded: AMOUNT.nullish(),
-  }),
-});
-
-const SEVERAL = park('unknown_amount', 'resource.disputed_transactions: are several, and how much of each is not said');
-
-const STAGE_OF: ReadonlyMap<string, Stage> = new Map([
-  ['INQUIRY', STAGES.inquiry],
-  ['CHARGEBACK', STAGES.chargeback],
-  ['PRE_ARBITRATION', STAGES.preArbitration],
-  ['ARBITRATION', STAGES.arbitration],
-]);
-
-type DisputeEvent = z.infer<typeof DISPUTE>;
-
-/** A dispute has the role `informs`, since reversals and refunds with events of their own move its money. */
-function disputeFact(
-  { create_time, resource }: DisputeEvent,
-  paymentId: string,
-  news: Pick<DisputeFact, 'state' | 'amountMinor' | 'currency'>,
-): DisputeFact {
-  const { dispute_id: disputeId, create_time: opened, update_time, dispute_life_cycle_stage } = resource;
-  const stage = STAGE_OF.get(dispute_life_cycle_stage ?? '') ?? STAGES.none;
-  const occurredAt = update_time ?? create_time;
-  // A time of opening that is later than this event is wrong and is left out.
-  const openedAt = opened !== null && occurredAt !== null && opened > occurredAt ? null : opened;
-  return { kind: 'dispute', paymentId, disputeId, ...news, occurredAt, stage, role: 'informs', openedAt };
-}
-
-/** A dispute that is open. Its amount is left out, since the result may be less. */
-const readDispute = reader(DISPUTE, (dispute) => {
-  const { disputed_transactions, dispute_amount } = dispute.resource;
-  const news = { state: 'open', amountMinor: null, currency: dispute_amount.currency_code } as const;
-  return tell(...disputed_transactions.map((one) => disputeFact(dispute, one.seller_transaction_id, news)));
-});
-
-const readResolved = reader(RESOLVED, (resolved) => {
-  const { disputed_transactions, dispute_outcome, dispute_amount, dispute_life_cycle_stage } = resolved.resource;
-  const { outcome_code: code, amount_refunded } = dispute_outcome;
-  if (code === 'NONE') return park('manual_correction', 'the dispute is resolved without saying whose the money is');
-  const [transaction, ...others] = disputed_transactions;
-  if (transaction === undefined || others.length > 0) return SEVERAL;
-  const paymentId = transaction.seller_transaction_id;
-  const isForBuyer = code === 'RESOLVED_BUYER_FAVOUR' || code === 'ACCEPTED';
-  // An inquiry takes no money by itself; if a refund was agreed, the event names its amount.
-  const isInquiry = dispute_life_cycle_stage === 'INQUIRY' && !amount_refunded;
-  const amount = isForBuyer ? (amount_refunded ?? dispute_amount) : dispute_amount;
-  const state = !isForBuyer ? 'won' : isInquiry ? 'withdrawn' : 'lost';
-  return withAmount('resource.dispute_outcome', amount, (amountMinor) =>
-    tell(
-      disputeFact(resolved, paymentId, {
-        state,
-        // A dispute that was won gives back whatever reversals took for it.
-        amountMinor: isForBuyer ? amountMinor : null,
-        currency: amount.currency_code,
-      }),
-    ),
   );
 });
 
@@ -277,10 +182,26 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['PAYMENT.REFUND.PENDING', readRefund('pending')],
   ['PAYMENT.REFUND.COMPLETED', readRefund('succeeded')],
   ['PAYMENT.REFUND.FAILED', readRefund('failed')],
-  ['CUSTOMER.DISPUTE.CREATED', readDispute],
-  ['CUSTOMER.DISPUTE.UPDATED', readDispute],
+  ['CUSTOMER.DISPUTE.CREATED', readOpenDispute],
+  ['CUSTOMER.DISPUTE.UPDATED', readOpenDispute],
   ['CUSTOMER.DISPUTE.RESOLVED', readResolved],
 ]);
+
+/** Which payment a parked event names. */
+function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
+  if (/^PAYMENT\.(CAPTURE|SALE)\.(?!REFUNDED|REVERSED)/.test(eventType))
+    return namedPayment(body, 'payment', 'resource.id');
+  const disputed = DISPUTED.safeParse(body);
+  if (disputed.success)
+    return { paymentId: disputed.data.resource.disputed_transactions[0].seller_transaction_id, of: 'movement' };
+  const undone = UNDONE.safeParse(body);
+  const paymentId = undone.success ? captureOf(undone.data) : null;
+  return paymentId === null ? null : { paymentId, of: 'movement' };
+}
+
+const DISPUTED = z.object({
+  resource: z.object({ disputed_transactions: z.tuple([z.object({ seller_transaction_id: plainId })], z.unknown()) }),
+});
 
 /** The adapter; tests give it other certificates than PayPal's. */
 export function paypalProvider(options: CertificateOptions = {}): Provider<Promise<Verification>> {
@@ -290,10 +211,14 @@ export function paypalProvider(options: CertificateOptions = {}): Provider<Promi
     verify: transmissionVerifier(new PaypalCertificates(options)),
     deliveryKey,
     interpret: (rawBody) =>
-      interpretBody(rawBody, 'event_type', (eventType, body) => {
-        const read = READERS.get(eventType);
-        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-      }),
+      interpretBody(
+        rawBody,
+        'event_type',
+        namingPayments(namedIn, (eventType, body) => {
+          const read = READERS.get(eventType);
+          return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+        }),
+      ),
   };
 }
 

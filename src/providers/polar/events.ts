@@ -4,7 +4,17 @@ import { signedHeadersProblem, verify as verifyStandardWebhook } from '../../cry
 import { invariant } from '../../errors.ts';
 import type { DisputeFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
-import { ignore, interpretBody, park, type Reader, reader, tell } from '../shared/event-reading.ts';
+import {
+  ignore,
+  interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
+  type Reader,
+  reader,
+  tell,
+  withAmount,
+} from '../shared/event-reading.ts';
 import {
   besides,
   currencyCode,
@@ -17,7 +27,7 @@ import {
   providerId,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Delivery, Provider } from '../shared/provider.ts';
+import type { Delivery, NamedPayment, Provider } from '../shared/provider.ts';
 
 /*
  * Polar signs with Standard Webhooks, under the text of the secret.
@@ -68,25 +78,19 @@ const ORDER = event({
 
 const readPaid = reader(ORDER, ({ timestamp: occurredAt, data }) => {
   const { id: paymentId, currency, metadata } = data;
-  const amountMinor = minorFromInteger('polar', currency, data.due_amount);
-  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.due_amount: ${amountMinor.detail}`);
   const customer: ProviderCustomer = {
     id: data.customer_id,
     email: data.customer?.email ?? null,
     name: data.customer?.name ?? null,
   };
-  return tell({
-    kind: 'payment',
-    paymentId,
-    state: 'succeeded',
-    amountMinor,
-    currency,
-    customer,
-    metadata,
-    occurredAt,
-    ...besides({ seriesId: data.subscription_id, triedAt: data.created_at }),
-  });
+  const who = { customer, metadata, ...besides({ seriesId: data.subscription_id, triedAt: data.created_at }) };
+  return withAmount('data.due_amount', minorFromInteger('polar', currency, data.due_amount), (amountMinor) =>
+    tell({ kind: 'payment', paymentId, state: 'succeeded', amountMinor, currency, occurredAt, ...who }),
+  );
 });
+
+const withTax = ({ currency, amount, tax_amount }: { currency: string; amount: number; tax_amount: number }) =>
+  minorFromInteger('polar', currency, amount + tax_amount);
 
 const REFUND_STATES = {
   pending: 'pending',
@@ -108,11 +112,11 @@ const REFUND = event({
 
 const readRefund = reader(REFUND, ({ timestamp: occurredAt, data }) => {
   const { id: refundId, order_id: paymentId, currency, metadata } = data;
-  const amountMinor = minorFromInteger('polar', currency, data.amount + data.tax_amount);
-  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.amount: ${amountMinor.detail}`);
   const state = REFUND_STATES[data.status];
   const customer: ProviderCustomer = { id: data.customer_id, email: null, name: null };
-  return tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt });
+  return withAmount('data.amount', withTax(data), (amountMinor) =>
+    tell({ kind: 'refund', paymentId, refundId, state, amountMinor, currency, customer, metadata, occurredAt }),
+  );
 });
 
 /** `prevented`: Polar refunded before the bank decided, and its refund tells that money. */
@@ -136,10 +140,10 @@ const DISPUTE = event({
 
 const readDispute = reader(DISPUTE, ({ timestamp: occurredAt, data }) => {
   const { id: disputeId, order_id: paymentId, currency } = data;
-  const amountMinor = minorFromInteger('polar', currency, data.amount + data.tax_amount);
-  if (typeof amountMinor !== 'number') return park(amountMinor.reason, `data.amount: ${amountMinor.detail}`);
   const state = DISPUTE_STATES[data.status];
-  return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt });
+  return withAmount('data.amount', withTax(data), (amountMinor) =>
+    tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt }),
+  );
 });
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
@@ -148,6 +152,12 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['refund.updated', readRefund],
   ['dispute.listed', readDispute],
 ]);
+
+/** Which payment a parked event names. */
+const namedIn = (eventType: string, body: JsonObject): NamedPayment | null =>
+  eventType.startsWith('order.')
+    ? namedPayment(body, 'payment', 'data.id')
+    : namedPayment(body, 'movement', 'data.order_id');
 
 export const polar: Provider = {
   name: 'polar',
@@ -160,8 +170,12 @@ export const polar: Provider = {
     return messageId;
   },
   interpret: (rawBody) =>
-    interpretBody(rawBody, 'type', (eventType, body) => {
-      const read = READERS.get(eventType);
-      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-    }),
+    interpretBody(
+      rawBody,
+      'type',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+      }),
+    ),
 };

@@ -23,6 +23,9 @@ import {
   type EventReading,
   ignore,
   interpretBody,
+  type JsonObject,
+  namedPayment,
+  namingPayments,
   type Reader,
   reader,
   tell,
@@ -41,7 +44,7 @@ import {
   trustedBy,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Provider } from '../shared/provider.ts';
+import type { NamedPayment, Provider } from '../shared/provider.ts';
 
 /*
  * Razorpay signs the bare body in hex, without a time, so a captured request stays valid: what protects against it is
@@ -226,6 +229,14 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['payment.dispute.closed', readDispute('closed')],
 ]);
 
+/** Which payment a parked event names. */
+function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
+  if (eventType.startsWith('refund.')) return namedPayment(body, 'movement', 'payload.refund.entity.payment_id');
+  if (eventType.startsWith('payment.dispute.'))
+    return namedPayment(body, 'movement', 'payload.dispute.entity.payment_id');
+  return namedPayment(body, 'payment', 'payload.payment.entity.id');
+}
+
 export const razorpay: Provider = {
   name: 'razorpay',
   headersProblem: (headers) => hexSignatureProblem(headers, 'x-razorpay-signature'),
@@ -240,8 +251,12 @@ export const razorpay: Provider = {
     return createHash('sha256').update(rawBody).digest('hex');
   },
   interpret: (rawBody) =>
-    interpretBody(rawBody, 'event', (eventType, body) => {
-      const read = READERS.get(eventType);
-      return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
-    }),
+    interpretBody(
+      rawBody,
+      'event',
+      namingPayments(namedIn, (eventType, body) => {
+        const read = READERS.get(eventType);
+        return read === undefined ? ignore('not an event that Chokin reads money from') : read(body);
+      }),
+    ),
 };

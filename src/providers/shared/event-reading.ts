@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { Fact, Naming, ParkReason, Tie } from '../../payments/fact.ts';
 import type { AmountProblem } from './currency.ts';
-import { isPlainText } from './fields.ts';
+import { isPlainText, providerId } from './fields.ts';
 import { type JsonResult, parseJson } from './json.ts';
-import type { Interpretation } from './provider.ts';
+import type { Interpretation, NamedPayment, PartialReading } from './provider.ts';
 
 /** The result of reading one event, before its type is added. */
 export type EventReading =
@@ -15,11 +15,29 @@ export type EventReading =
       readonly livemode?: boolean;
     }
   | { readonly kind: 'ignored'; readonly reason: string; readonly livemode?: boolean }
-  | { readonly kind: 'parked'; readonly reason: ParkReason; readonly detail: string; readonly livemode?: boolean };
+  | (PartialReading & {
+      readonly kind: 'parked';
+      readonly reason: ParkReason;
+      readonly detail: string;
+      readonly livemode?: boolean;
+    });
 
 export const tell = (...facts: readonly Fact[]): EventReading => ({ kind: 'facts', facts });
 export const ignore = (reason: string): EventReading => ({ kind: 'ignored', reason });
-export const park = (reason: ParkReason, detail: string): EventReading => ({ kind: 'parked', reason, detail });
+export const park = (reason: ParkReason, detail: string, rest: PartialReading = {}): EventReading => {
+  return { kind: 'parked', reason, detail, ...rest };
+};
+
+/** What `reading` tells, for somebody who handles it by hand, where its amounts are not known. */
+export function withoutAmounts(reading: EventReading): PartialReading {
+  if (reading.kind !== 'facts') return {};
+  // A movement without an amount says nothing; every other fact may be told without one.
+  return {
+    facts: reading.facts.flatMap((fact): Fact[] =>
+      fact.kind === 'movement' ? [] : [{ ...fact, amountMinor: null, isOfUnknownAmount: true }],
+    ),
+  };
+}
 
 /** The result of `readingOf` for an amount in our minor units; parked if the number at `path` could not be read as one. */
 export function withAmount(
@@ -27,7 +45,8 @@ export function withAmount(
   amount: number | AmountProblem,
   readingOf: (amountMinor: number) => EventReading,
 ): EventReading {
-  return typeof amount === 'number' ? readingOf(amount) : park(amount.reason, `${path}: ${amount.detail}`);
+  if (typeof amount === 'number') return readingOf(amount);
+  return park(amount.reason, `${path}: ${amount.detail}`, withoutAmounts(readingOf(0)));
 }
 
 /** Reads the body of one type of event. Never throws. */
@@ -76,6 +95,37 @@ export function interpretJson(json: JsonResult, typePath: TypePath, readingOf: R
   const eventType = EVENT_TYPE.safeParse(valueAt(json.value, typePath));
   if (!eventType.success) return { eventType: 'unknown', ...park('malformed', `${typePath}: wants an event type`) };
   return { eventType: eventType.data, ...readingOf(eventType.data, json.value) };
+}
+
+/**
+ * What reads events as `readingOf` does, and says which payment an event names that is parked.
+ * @param namedIn null where it names none
+ */
+export function namingPayments(
+  namedIn: (eventType: string, body: JsonObject) => NamedPayment | null,
+  readingOf: ReadEvent,
+): ReadEvent {
+  return (eventType, body) => {
+    const reading = readingOf(eventType, body);
+    if (reading.kind !== 'parked' || reading.names !== undefined) return reading;
+    const names = namedIn(eventType, body);
+    return names === null ? reading : { ...reading, names };
+  };
+}
+
+/** The first of these places that holds an id, or an object with one; null if none does. */
+export function namedPayment(
+  body: JsonObject,
+  of: NamedPayment['of'],
+  ...paths: readonly string[]
+): NamedPayment | null {
+  for (const path of paths) {
+    const value = valueAt(body, path);
+    const text = isObject(value) ? value.id : value;
+    const id = providerId.safeParse(Number.isSafeInteger(text) ? String(text) : text);
+    if (id.success) return { paymentId: id.data, of };
+  }
+  return null;
 }
 
 function valueAt(body: JsonObject, path: string): unknown {

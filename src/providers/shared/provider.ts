@@ -18,6 +18,23 @@ export type Verification =
   | { readonly ok: true; readonly secretIndex: number }
   | { readonly ok: false; readonly reason: string; readonly unavailable?: true; readonly isLimited?: true };
 
+/** The payment that a parked body names, though the body could not be read as a whole. */
+export interface NamedPayment {
+  readonly paymentId: string;
+  /**
+   * `payment`: it is news of the payment itself. `movement`: of its refund, its dispute or its invoice. `object`: the id is not
+   * the payment's but that of a refund, dispute or group, under which the event is found.
+   */
+  readonly of: 'payment' | 'movement' | 'object';
+}
+
+/** What a parked body still tells. */
+export interface PartialReading {
+  readonly names?: NamedPayment;
+  /** Its facts without their amounts, which is what somebody closes who handles it by hand. */
+  readonly facts?: readonly Fact[];
+}
+
 /**
  * What a verified body means.
  * `livemode` is set if the body itself tells whether it is a test or a live event (Stripe).
@@ -32,13 +49,13 @@ export type Interpretation =
       readonly livemode?: boolean;
     }
   | { readonly kind: 'ignored'; readonly eventType: string; readonly reason: string; readonly livemode?: boolean }
-  | {
+  | (PartialReading & {
       readonly kind: 'parked';
       readonly eventType: string;
       readonly reason: ParkReason;
       readonly detail: string;
       readonly livemode?: boolean;
-    };
+    });
 
 /**
  * One payment provider: raw bytes in, facts out. It uses no database and no clock of its own, and no network except for PayPal's

@@ -7,6 +7,8 @@ import {
   ignore,
   interpretBody,
   type JsonObject,
+  namedPayment,
+  namingPayments,
   park,
   type Reader,
   reader,
@@ -16,7 +18,7 @@ import {
 import { anything, currencyCode, minorAmount, NO_CUSTOMER, providerId } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
-import type { Delivery, Provider } from '../shared/provider.ts';
+import type { Delivery, NamedPayment, Provider } from '../shared/provider.ts';
 import { readDispute } from './disputes.ts';
 import { readInvoicePaid, readInvoicePayment } from './invoices.ts';
 import {
@@ -193,6 +195,20 @@ function readingOf(eventType: string, body: JsonObject): EventReading {
   return read(body);
 }
 
+/** Which payment a parked event names. A thin event of a refund or dispute names only that. */
+function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
+  if (body.object === THIN_OBJECT) {
+    return namedPayment(body, eventType.includes('payment_intent.') ? 'payment' : 'object', 'related_object.id');
+  }
+  const paths = ['data.object.payment_intent', 'data.object.payment.payment_intent'];
+  if (eventType.startsWith('payment_intent.')) return namedPayment(body, 'payment', 'data.object.id');
+  if (eventType === 'charge.refunded') return namedPayment(body, 'movement', ...paths, 'data.object.id');
+  if (/^charge\.(?!dispute\.)/.test(eventType)) return namedPayment(body, 'payment', ...paths, 'data.object.id');
+  return namedPayment(body, 'movement', ...paths, 'data.object.charge');
+}
+
+const readNaming = namingPayments(namedIn, readingOf);
+
 export const stripe: Provider = {
   name: 'stripe',
   headersProblem: stripeHeadersProblem,
@@ -200,7 +216,7 @@ export const stripe: Provider = {
   deliveryKey,
   interpret: (rawBody) =>
     interpretBody(rawBody, 'type', (eventType, body) => {
-      const outcome = readingOf(eventType, body);
+      const outcome = readNaming(eventType, body);
       return typeof body.livemode === 'boolean' ? { ...outcome, livemode: body.livemode } : outcome;
     }),
 };

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { autocommit } from '../../src/db/transaction.ts';
+import { dismissEvent } from '../../src/inbox/dismiss.ts';
+import type { Source } from '../../src/merchants/source.ts';
+import { describePayment } from '../../src/views/payment.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { dodoPayment, dodoRefund } from '../support/signing.ts';
+import { paypalCapture, paypalDispute } from '../support/signing-paypal-adyen-cashfree.ts';
+import { eventually } from '../support/wait.ts';
+
+/* Events whose body could not be read as a whole: whoever looks for their payment finds them, and nothing pays beside a hand. */
+
+let database: TestDatabase;
+let inbox: TestInbox;
+const dodo = testSource('dodo', { metadata: 'all' });
+const orders = testSource('dodo', { sourceId: 'src_orders', defaultPurpose: 'order' });
+const paypal = testSource('paypal');
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await makeCustomers(database.pool, []);
+  inbox = await startInbox(database, { sources: [dodo, orders, paypal], waitSeconds: 0 });
+});
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await inbox.stop();
+  await database.drop();
+});
+
+let made = 0;
+async function begin(): Promise<{ customer: string; paymentId: string; names: Record<string, string> }> {
+  made += 1;
+  const [customer = ''] = await makeCustomers(database.pool, [`unread${made}`]);
+  return { customer, paymentId: `unread_${made}`, names: { wallet_customer_id: customer } };
+}
+
+async function tell(source: Source, ...bodies: readonly string[]): Promise<void> {
+  for (const body of bodies) {
+    const known = source === orders ? body.replace(/"business_id":"[^"]*"/, '"business_id":"bus_of_orders"') : body;
+    await inbox.deliver(known, source);
+    await eventually('nothing to wait any more', async () => {
+      const { pending = 0, waiting = 0 } = await inbox.states();
+      return pending + waiting === 0;
+    });
+  }
+}
+
+const shown = async (paymentId: string) => (await describePayment(autocommit(database.pool), MERCHANT, paymentId))[0];
+const told = async (paymentId: string) =>
+  (await shown(paymentId))?.events.map(({ status, reason }) => (reason === null ? status : `${status} ${reason}`));
+
+async function dismiss(paymentId: string, amountMinor: number | null): Promise<void> {
+  const eventId = (await shown(paymentId))?.events.findLast(({ status }) => status === 'parked')?.event_id ?? '';
+  const { pool } = database;
+  await dismissEvent(
+    { ...inbox.services, pool },
+    { merchantId: MERCHANT, eventId, note: 'by hand', amountMinor, entryId: null },
+  );
+}
+
+const refund = (paymentId: string, refundId: string, amount: number | null) =>
+  dodoRefund({ paymentId, refundId, amount, currency: 'USD', isPartial: true });
+
+describe('a refund of unknown amount', () => {
+  it('is found with its payment, and told with an amount after it was handled by hand it does not pay again', async () => {
+    const { customer, paymentId, names } = await begin();
+    const metadata = { ...names, wallet_purpose: 'order' };
+    await tell(
+      dodo,
+      dodoPayment({ paymentId, amount: 6000, currency: 'USD', metadata }),
+      refund(paymentId, 're_1', null),
+    );
+    expect(await told(paymentId)).toEqual(['applied', 'parked unknown_amount']);
+    await dismiss(paymentId, 2000);
+    await tell(dodo, refund(paymentId, 're_1', 2000));
+    expect(await told(paymentId)).toEqual(['applied', 'dismissed', 'parked handled_by_hand']);
+    expect(await inbox.balance(customer)).toBe(0);
+  });
+
+  it('that was handled by hand leaves to a person what is left for the next one', async () => {
+    const { customer, paymentId, names } = await begin();
+    await tell(
+      dodo,
+      dodoPayment({ paymentId, amount: 6000, currency: 'USD', metadata: names }),
+      refund(paymentId, 're_2', null),
+    );
+    await dismiss(paymentId, 2000);
+    await tell(dodo, refund(paymentId, 're_3', 5000));
+    expect((await told(paymentId))?.at(-1)).toBe('parked handled_by_hand');
+    expect(await inbox.balance(customer)).toBe(6000);
+  });
+});
+
+describe('a payment of unknown amount', () => {
+  it('is heard of: at a source that sells orders its refund is credited to nobody', async () => {
+    const { customer, paymentId, names } = await begin();
+    const paid = JSON.parse(dodoPayment({ paymentId, amount: 6000, currency: 'USD', metadata: names }));
+    const partly = JSON.stringify({ ...paid, data: { ...paid.data, status: 'partially_captured' } });
+    const refunded = dodoRefund({ paymentId, amount: 1000, currency: 'USD', isPartial: true, metadata: names });
+    await tell(orders, partly, refunded);
+    expect(await told(paymentId)).toEqual(['parked unknown_amount', 'parked unknown_payment']);
+    expect(await inbox.balance(customer)).toBe(0);
+  });
+
+  it('that is malformed is heard of too, and found', async () => {
+    const { customer, paymentId, names } = await begin();
+    const bent = dodoPayment({ paymentId, amount: -1, currency: 'USD', metadata: names });
+    await tell(
+      orders,
+      bent,
+      dodoRefund({ paymentId, amount: 1000, currency: 'USD', isPartial: true, metadata: names }),
+    );
+    expect(await told(paymentId)).toEqual(['parked malformed', 'parked unknown_payment']);
+    expect(await inbox.balance(customer)).toBe(0);
+  });
+
+  it('leaves its refund to a person once it was credited by hand', async () => {
+    const { customer, paymentId, names } = await begin();
+    const paid = JSON.parse(dodoPayment({ paymentId, amount: 6000, currency: 'USD', metadata: names }));
+    await tell(dodo, JSON.stringify({ ...paid, data: { ...paid.data, status: 'partially_captured' } }));
+    await dismiss(paymentId, 4000);
+    await tell(dodo, refund(paymentId, 're_4', 1000));
+    expect(await told(paymentId)).toEqual(['dismissed', 'parked handled_by_hand']);
+    expect(await inbox.balance(customer)).toBe(0);
+  });
+});
+
+describe('a dispute of PayPal that ended without saying whose the money is', () => {
+  it('is closed by hand: what is told of it later moves nothing', async () => {
+    const { customer, paymentId } = await begin();
+    await tell(paypal, paypalCapture({ paymentId, value: '100.00', currency: 'USD', customId: customer }));
+    const ended = (outcome: string) =>
+      paypalDispute({ paymentIds: [paymentId], disputeId: `PP-${paymentId}`, stage: 'CHARGEBACK', outcome });
+    await tell(paypal, ended('NONE'));
+    expect(await told(paymentId)).toEqual(['applied', 'parked manual_correction']);
+    await dismiss(paymentId, 3000);
+    await tell(paypal, ended('RESOLVED_BUYER_FAVOUR'));
+    expect((await told(paymentId))?.at(-1)).toBe('parked handled_by_hand');
+    expect(await inbox.balance(customer)).toBe(10_000);
+  });
+});
