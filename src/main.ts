@@ -1,3 +1,4 @@
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
 import { systemClock } from './clock.ts';
@@ -92,6 +93,8 @@ async function openDatabase(config: Config, opened: Opened): Promise<OpenDatabas
   const { folder, reason } = await databasePlace(config.DATA_DIR);
   const lock = await lockData(folder);
   opened.add('next', () => lock.release());
+  // Before a database is made and started for nothing.
+  await requirePort(config);
   console.log(`Starting the embedded Postgres in ${folder}${reason === null ? '' : ` (${reason})`} …`);
   const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') });
   opened.add('next', () => postgres.stop());
@@ -104,6 +107,14 @@ async function openDatabase(config: Config, opened: Opened): Promise<OpenDatabas
     isEmbedded: true,
     announce: (url) => lock.announce(url),
   };
+}
+
+/** @throws {Error} as listening will, if another process has the port */
+async function requirePort({ HOST: host, PORT: port }: Config): Promise<void> {
+  if (port === 0) return;
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve));
+  await new Promise((resolve) => server.close(resolve));
 }
 
 /** Adds the embedded database's own encryption key, so that secrets sealed with it open also after another key was configured. */

@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http';
 import type { Clock } from './clock.ts';
 import { runService } from './commands/service.ts';
 import type { Config } from './config/env.ts';
-import { ENV_FILE, fromFile } from './config/environment.ts';
+import { ENV_FILE, fromFile } from './config/env-file.ts';
 import type { Pool } from './db/pool.ts';
 import { createApp } from './http/app.ts';
 import { watchOperations } from './http/backlog-metrics.ts';

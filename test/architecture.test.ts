@@ -66,12 +66,7 @@ describe('the shape of the program', () => {
     ],
     ['a table written to elsewhere', 'jobs/a.ts', "const q = 'insert into unannounced_wallet select 1';", 'src/ledger'],
     ["a neighbour's table", 'src/outgoing/a.ts', "const q = 'update payment set state = 1';", 'outside src/payments'],
-    [
-      'the environment',
-      'src/money.ts',
-      'void process.env.PORT;',
-      'only src/config/environment.ts reads the environment',
-    ],
+    ['the environment', 'src/money.ts', 'void process.env.PORT;', 'only src/config/env-file.ts reads the environment'],
     ['the environment by another way', 'src/money.ts', "import { env } from 'node:process';", 'reads the environment'],
     ['the environment taken apart', 'src/money.ts', 'const { env } = process;', 'reads the environment'],
     ['the clock', 'src/money.ts', 'void new Date();', 'only src/clock.ts asks for the time of day'],

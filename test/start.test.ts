@@ -127,7 +127,7 @@ describe('npm start', () => {
     const away = startProcess('src/main.ts', { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/chokin', PORT: '0' });
     expect(await away.exited).toBe(1);
     expect(away.output()).toContain('ECONNREFUSED');
-    expect(away.output()).toContain('Is Postgres running, and is DATABASE_URL right?');
+    expect(away.output()).toContain('Nobody answers there. If DATABASE_URL is set, is it right');
   });
 });
 

@@ -69,7 +69,7 @@ function addAnonymiseCommand(group: Command): void {
     name: 'anonymise',
     summary: "Erase a customer's personal data, and keep the books",
     details:
-      'Name, addresses, metadata, links, bodies of events and messages. Wallets, entries and payments stay. Run again, it erases what has come since; what is in dispute a worker erases once that has ended.',
+      'Name, addresses, metadata, links, bodies of events and messages. Wallets, entries and payments stay. Run again, it erases what has come since; a worker erases what is in dispute once the dispute has ended.',
     takes: {
       customerId: takes('<customer-id>', 'cus_…', text(300, 1)),
       reasons: flag('--reasons', 'the reasons and metadata of entries too'),

@@ -21,18 +21,30 @@ export function addRetentionCommand(program: Command): void {
       const rule = retentionRule(config);
       const items = await retain({ pool, clock, logger, rule }, { merchantId: owner, isDryRun });
       const json = { dry_run: isDryRun, keeps_days: keepsDays(rule), items: items.map(retainedResponse) };
-      return { json, text: `${properties(keepsDays(rule))}\n\n${retainedTable(items, isDryRun)}` };
+      return { json, text: `${properties(keptFor(rule))}\n\n${retainedTable(items, isDryRun)}` };
     },
   });
 }
 
+/** In days; null: for ever. */
 function keepsDays(rule: RetentionRule) {
-  const days = (count: number) => (count === 0 ? 'for ever' : count);
+  const days = (count: number) => (count === 0 ? null : count);
   return {
-    'bodies of applied events': days(rule.eventBodies),
-    'ignored events': days(rule.ignoredEvents),
-    'messages and attempts': days(rule.messages),
-    'audit runs and alerts': days(rule.history),
+    event_bodies: days(rule.eventBodies),
+    ignored_events: days(rule.ignoredEvents),
+    messages: days(rule.messages),
+    history: days(rule.history),
+  };
+}
+
+function keptFor(rule: RetentionRule) {
+  const keeps = keepsDays(rule);
+  const days = (count: number | null) => (count === null ? 'kept for ever' : `kept ${count} days`);
+  return {
+    'bodies of applied events': days(keeps.event_bodies),
+    'ignored events': days(keeps.ignored_events),
+    'messages and attempts': days(keeps.messages),
+    'audit runs and alerts': days(keeps.history),
   };
 }
 

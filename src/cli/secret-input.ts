@@ -27,7 +27,7 @@ export async function readSecret(purpose: Purpose, isOnStdin: boolean): Promise<
 export async function readWebhookSecret(isOnStdin: boolean): Promise<Secret> {
   const secret = await readSecret('webhook', isOnStdin);
   if (secret !== null) return secret;
-  throw new UsageError(`wants the webhook secret: ${FLAGS.webhook}, or the variable ${SECRET_VARIABLES.webhook}`);
+  throw new UsageError(`the webhook secret is missing: ${FLAGS.webhook}, or the variable ${SECRET_VARIABLES.webhook}`);
 }
 
 async function fromStdin(purpose: Purpose): Promise<Secret> {

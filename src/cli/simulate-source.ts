@@ -25,7 +25,7 @@ const TRIAL_SECRETS: Readonly<Record<SimulatedProvider, string>> = {
 };
 
 /**
- * The source of `sourceId`, else that of the environment for the provider (Stripe unless given).
+ * The source of `sourceId`, else that of the environment for the provider (Stripe unless given), else the only stored one of the provider.
  * @throws {GivenUpError} that says what to set or to choose, if nothing can be simulated there
  * @throws {UsageError} if it was asked for wrongly
  */
@@ -39,10 +39,15 @@ export async function findSimulatedSource(
     giveUp(`${merchantId} is in live mode. ${advice}`);
   }
   const byName = wanted.provider ?? 'stripe';
-  const source =
-    wanted.source === undefined
-      ? (admin.sources.configured(merchantId).find(({ provider }) => provider === byName) ?? null)
-      : await admin.sources.find(db, merchantId, wanted.source);
+  const configured = admin.sources.configured(merchantId).find(({ provider }) => provider === byName);
+  const stored = (await sourcesOf(admin, merchantId)).filter(({ provider }) => provider === byName);
+  const named = wanted.source ?? (stored.length === 1 ? stored[0]?.sourceId : undefined);
+  const isConfigured = wanted.source === undefined && configured !== undefined;
+  const source = isConfigured
+    ? configured
+    : named === undefined
+      ? null
+      : await admin.sources.find(db, merchantId, named);
   const provider = source?.provider ?? byName;
   if (wanted.provider !== undefined && wanted.provider !== provider) {
     throw new UsageError(`--provider: ${wanted.source} is a source of ${provider}`);
@@ -50,7 +55,6 @@ export async function findSimulatedSource(
   const asked = { provider };
   if (!isSimulated(asked)) return giveUp(NOT_SIMULATED);
   if (source === null || !isSimulated(source)) {
-    const stored = (await sourcesOf(admin, merchantId)).filter((one) => one.provider === provider);
     return giveUp(
       noSource(
         asked.provider,

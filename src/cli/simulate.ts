@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { urlOfHolder } from '../config/data-lock.ts';
+import { databasePlace } from '../config/database-place.ts';
 import type { Config } from '../config/env.ts';
 import { requireCustomer } from '../customers/store.ts';
+import type { ProviderEvent } from '../inbox/events.ts';
 import { readWallets } from '../ledger/store.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/source.ts';
@@ -38,10 +41,10 @@ const amountText = z.string(AMOUNT_ERROR);
 
 const where = {
   provider: takes('--provider <name>', SIMULATED_PROVIDERS.join(', '), oneOf(PROVIDER_NAMES).optional()),
-  source: takes('--source <id>', 'src_…, a stored source instead of that of the environment', id.optional()),
+  source: takes('--source <id>', 'src_… (default: that of the environment, or the only stored one)', id.optional()),
   url: takes(
     '--url <url>',
-    'where the service runs (default: by HOST and PORT)',
+    'where the service runs (default: where npm start says, or by HOST and PORT)',
     z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
   ),
   wait: takes('--wait <time>', 'how long to wait until it is applied (default: 20s)', duration.prefault('20s')),
@@ -80,7 +83,7 @@ export function addSimulateCommands(group: Command): void {
 function addUndoingCommands(group: Command): void {
   const undone = {
     paymentId: takes('--payment <id>', 'of an earlier simulated payment, such as pi_…', text(200, 1)),
-    amount: takes('--amount <amount>', 'default: all that was paid', amountText.optional()),
+    amount: takes('--amount <amount>', 'default: all that is left of what was paid', amountText.optional()),
     ...where,
   };
   addMerchantCommand(group, {
@@ -90,8 +93,14 @@ function addUndoingCommands(group: Command): void {
     takes: undone,
     async run(input, context, merchant) {
       const { payment, source, money } = await simulatedPayment(input, context, merchant);
-      const refundedMinor = refundedOf(payment) + money.amountMinor;
-      const refund = { refundId: newSimulatedRefundId(), paidMinor: payment.amountPaid ?? 0, refundedMinor };
+      const paidMinor = payment.amountPaid ?? 0;
+      const leftMinor = paidMinor - refundedOf(payment);
+      if (leftMinor <= 0) giveUp(`All of ${money.paymentId} was refunded already.`);
+      const amountMinor = input.amount === undefined ? leftMinor : money.amountMinor;
+      if (amountMinor > leftMinor)
+        giveUp(`Only ${formatMinor(leftMinor, money.currency)} of ${money.paymentId} can still be refunded.`);
+      const refundedMinor = paidMinor - leftMinor + amountMinor;
+      const refund = { refundId: newSimulatedRefundId(), amountMinor, paidMinor, refundedMinor };
       return deliver({ source, money: { kind: 'refund', ...money, ...refund } }, input, context);
     },
   });
@@ -178,13 +187,14 @@ async function deliver(
   const secret = newest ?? giveUp(`${sourceId} has no webhook secret.`);
   const balance = async () => {
     const wallets = await readWallets(db, merchantId, [customerId]);
-    return wallets.find((wallet) => wallet.currency === moneyIn)?.balance ?? 0;
+    return wallets.find((wallet) => wallet.currency === moneyIn)?.balance ?? null;
   };
+  const inWords = (minor: number | null) => (minor === null ? `none in ${moneyIn}` : formatMinor(minor, moneyIn));
   const before = await balance();
   const { type, delivery } =
     simulatedEvent(provider, money, { secret: secret.reveal(), now: clock.now() }) ??
     giveUp(`${provider} tells nothing of disputes; simulate a refund instead.`);
-  const address = webhookAddress(url, source, config);
+  const address = webhookAddress(url ?? (await urlOfStart(config)), source, config);
   await sendDelivery(address, source, delivery);
   // Loaded only now: the adapters bring providers' SDKs.
   const { PROVIDERS } = await import('../providers/index.ts');
@@ -208,17 +218,31 @@ async function deliver(
     sent: `${type} to ${address}`,
     payment: paymentId,
     event: event.eventId,
-    status: isLate ? `not applied within ${wait} s: does a worker run?` : event.state,
+    status: isLate ? `not applied within ${wait} s: does a worker run?` : statusText(event, money),
     reason: shown.reason,
     advice: shown.advice,
     detail: shown.detail,
-    wallet: `${formatMinor(before, moneyIn)} → ${formatMinor(after, moneyIn)}`,
+    wallet: `${inWords(before)} → ${inWords(after)}`,
   });
   return {
     json: { sent, event: shown, wallet, commands },
     text: `${JSON.stringify(body, null, 2).split('\n').map(printable).join('\n')}\n\n${facts}${nextCommands(commands)}`,
     isFailure: event.state !== 'applied',
   };
+}
+
+/** The state, and what the event did; a wallet that stays as it is wants a reason. */
+function statusText({ state, effect }: Pick<ProviderEvent, 'state' | 'effect'>, money: SimulatedMoney): string {
+  if (state !== 'applied' || effect === null) return state;
+  const isDecided = money.kind === 'refund' || (money.kind === 'dispute' && money.state !== 'open');
+  const isStill = isDecided && (effect === 'none' || effect === 'recorded');
+  return `${state}: ${effect}${isStill ? ', since nothing was left to move' : ''}`;
+}
+
+/** Where the `npm start` of this folder listens, if the database is its own. */
+async function urlOfStart({ DATABASE_URL: given, DATA_DIR: dataDir }: Config): Promise<string | undefined> {
+  if (given !== undefined) return undefined;
+  return (await urlOfHolder((await databasePlace(dataDir)).folder)) ?? undefined;
 }
 
 /** What a newcomer may want to try next. */

@@ -268,7 +268,7 @@ function shown(one: ReturnType<typeof recordResponse>): Result {
     customers: one.customer_link_rule,
     accounts: one.accounts.join(', ') || null,
     capture: one.capture,
-    webhooks: `POST https://…${one.webhook_path}`,
+    webhooks: `POST ${one.webhook_path} at your public address`,
     changed: time(one.updated_at),
   });
   const secrets = table(

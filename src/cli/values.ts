@@ -57,7 +57,7 @@ export function parseAmount(text: string, currency: string): number {
   const digits = decimals(currency);
   const example = digits === 0 ? '12' : `12.${'5'.padEnd(digits, '0')}`;
   const [, whole = '', fraction = ''] = /^(\d{1,16})(?:\.(\d+))?$/.exec(text) ?? [];
-  if (whole === '') throw new UsageError(`amount: wants a decimal such as ${example}`);
+  if (whole === '') throw new UsageError(`amount: wants a positive decimal such as ${example}`);
   if (fraction.length > digits) throw new UsageError(`amount: ${currency} has ${digits} decimals, as in ${example}`);
   const amount = BigInt(`${whole}${fraction.padEnd(digits, '0')}`);
   if (amount <= 0n || amount > BigInt(MAX_AMOUNT_MINOR)) {

@@ -69,7 +69,7 @@ export function addWalletCommands(group: Command): void {
         const body = { amount, currency: wanted, entry_type: direction, reason, idempotency_key: key };
         const ledger = await context.ledger();
         // Printed before the request: if its outcome is lost, the key is needed to repeat it safely.
-        if (chosenKey === undefined) note(`Idempotency key: ${key} (repeat with --key if in doubt)`);
+        if (chosenKey === undefined) note(`Idempotency key: ${key} (if no outcome is shown, repeat with --key)`);
         const outcome = await ledger.post(toPosting(merchantId, input.customerId, body));
         if (outcome.kind === 'refused') {
           const { refusal } = outcome;

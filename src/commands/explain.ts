@@ -1,9 +1,10 @@
 import { ConfigError, VARIABLES } from '../config/env.ts';
-import { ENV_FILE, fromFile } from '../config/environment.ts';
+import { ENV_FILE, fromFile } from '../config/env-file.ts';
 import { RefusalError } from '../errors.ts';
 import { publicRefusal } from '../views/refusals.ts';
 
-const NO_DATABASE = 'Is Postgres running, and is DATABASE_URL right? (Without one: is npm start running?)';
+const NO_DATABASE =
+  'Nobody answers there. If DATABASE_URL is set, is it right, and does that Postgres run? If it is not, start npm start in this folder.';
 const HINTS: Readonly<Record<string, string>> = {
   ECONNREFUSED: NO_DATABASE,
   ENOTFOUND: NO_DATABASE,

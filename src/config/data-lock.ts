@@ -46,13 +46,26 @@ export class AlreadyRunningError extends Error {
  */
 export async function lockData(folder: string): Promise<DataLock> {
   await mkdir(folder, { recursive: true });
-  const place = createHash('sha256').update(resolve(folder)).digest('hex').slice(0, 16);
-  // Some file systems have no sockets, and the path of one may not be long.
-  for (const path of [join(resolve(folder), SOCKET), join(tmpdir(), `chokin-${place}`)]) {
+  for (const path of socketPaths(folder)) {
     const lock = await lockAt(path, folder);
     if (lock !== null) return lock;
   }
   throw new Error(`${folder}: neither there nor in ${tmpdir()} can a socket be made. Set DATA_DIR to another folder.`);
+}
+
+/** The URL at which the holder of a folder's lock listens; null if nobody has it, or it says none. */
+export async function urlOfHolder(folder: string): Promise<string | null> {
+  for (const path of socketPaths(folder)) {
+    const { holder } = await ask(path);
+    if (holder !== null) return holder.url;
+  }
+  return null;
+}
+
+/** Some file systems have no sockets, and the path of one may not be long. */
+function socketPaths(folder: string): readonly string[] {
+  const place = createHash('sha256').update(resolve(folder)).digest('hex').slice(0, 16);
+  return [join(resolve(folder), SOCKET), join(tmpdir(), `chokin-${place}`)];
 }
 
 /** @returns null if there can be no socket at this path */

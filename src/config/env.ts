@@ -4,7 +4,7 @@ import { decodeEncryptionKey } from '../crypto/secret-box.ts';
 import { parseRate, type Rate } from '../money.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { ENV_FILE, givenEnvironment, readEnvironment } from './environment.ts';
+import { ENV_FILE, givenEnvironment, readEnvironment } from './env-file.ts';
 import { unknownVariables } from './names.ts';
 import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './provider-env.ts';
 

@@ -41,10 +41,10 @@ export async function createPaymentToken(
   const refuseCredit = (wants: string) => refuse({ code: 'INVALID_FIELD', field: 'credit_amount', wants });
   if (!currencies.has(currency)) refuse({ code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] });
   if (creditAmount !== null) {
-    if (purpose !== 'topup') refuseCredit('is for a topup');
-    if (amount === null) refuseCredit('wants amount beside it');
+    if (purpose !== 'topup') refuseCredit('is for a topup.');
+    if (amount === null) refuseCredit('wants amount beside it.');
     else if (exceeds(creditAmount, amount, maxBonusRatio))
-      refuseCredit('wants no more than MAX_BONUS_RATIO times amount');
+      refuseCredit(`wants no more than ${maxBonusRatio} times amount (MAX_BONUS_RATIO).`);
   }
   // Two that ask at once take turns, so that no more are made than may be.
   await lockCustomer(tx, merchantId, customerId);

@@ -127,7 +127,11 @@ function checkUrl(text: string, allowPrivate: boolean): void {
     });
   }
   if (url.protocol !== 'https:' && !(allowPrivate && url.protocol === 'http:')) {
-    refuse({ code: 'INVALID_FIELD', field: 'url', wants: 'wants an https URL.' });
+    refuse({
+      code: 'INVALID_FIELD',
+      field: 'url',
+      wants: 'wants an https URL. On your own machine, ALLOW_PRIVATE_ENDPOINTS=true allows http.',
+    });
   }
   if (url.username !== '' || url.password !== '') {
     refuse({

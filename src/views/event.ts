@@ -51,7 +51,7 @@ export const eventShape = z
     settled_at: timestamp.nullable(),
     effect: z.enum(EVENT_EFFECTS).nullable().meta({
       description:
-        'What it did so far. none: all that it says was known · recorded: it told something new, and no wallet changed · credited, debited: by its entries · credited_and_debited: its entries go both ways, as when a payment arrives after its refund. Null if nothing was read of it yet, or by an earlier release.',
+        'What it did so far. none: nothing, since all that it says was known or it is parked · recorded: it told something new, and no wallet changed · credited, debited: by its entries · credited_and_debited: its entries go both ways, as when a payment arrives after its refund. Null if nothing was read of it yet, or by an earlier release.',
     }),
     replays: z.int().min(0),
     origin: z.enum(['webhook', 'reconciliation']).meta({

@@ -71,11 +71,14 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   ),
 
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
-  NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key.'),
+  NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key; the list of keys has their ids.'),
   NO_SUCH_SOURCE: say('NOT_FOUND', 'There is no such source.'),
   NO_SUCH_WEBHOOK_SECRET: say('NOT_FOUND', 'There is no such secret.'),
-  NO_SUCH_EVENT: say('NOT_FOUND', 'There is no such event.'),
-  NO_SUCH_PAYMENT: say('NOT_FOUND', 'No event about a payment of this id has arrived.'),
+  NO_SUCH_EVENT: say('NOT_FOUND', 'There is no such event; the list of events has their ids.'),
+  NO_SUCH_PAYMENT: say(
+    'NOT_FOUND',
+    'No event about a payment of this id has arrived; the list of payments has those that did.',
+  ),
   HANDLED_AMOUNT_UNKNOWN: say(
     'CONFLICT',
     'Part of this payment was handled by hand, and how much was done in all is not known. Say it with "npx chokin events resolve" (0 for an event that only repeats another), then reassign.',

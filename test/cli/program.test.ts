@@ -111,7 +111,10 @@ describe('chokin', { timeout: 120_000 }, () => {
       ['sources set src_a', 'error: there is nothing to change'],
       // A secret in the wrong place is not repeated.
       [`sources add-secret src_a --webhook-secret whsec_misplaced`, "error: unknown option '--webhook-secret'"],
-      ['sources add-secret src_a', 'error: wants the webhook secret: --webhook-secret-stdin, or the variable CHOKIN_'],
+      [
+        'sources add-secret src_a',
+        'error: the webhook secret is missing: --webhook-secret-stdin, or the variable CHOKIN_',
+      ],
       ['sources add-secret src_a --webhook-secret-stdin', 'error: --webhook-secret-stdin: standard input is empty'],
     ] as const;
     const ran = await Promise.all(wrong.map(([words]) => chokin(words)));
@@ -134,7 +137,7 @@ describe('chokin', { timeout: 120_000 }, () => {
     ]);
     expect(none).toMatchObject(failure(/^error: DATABASE_URL: wants the database .+npm start would leave .+\n$/));
     expect(away).toMatchObject(
-      failure(/^error: .*ECONNREFUSED.*\nIs Postgres running, and is DATABASE_URL right\?.*\n$/),
+      failure(/^error: .*ECONNREFUSED.*\nNobody answers there\. If DATABASE_URL is set, is it right.*\n$/),
     );
     expect(bare).toMatchObject(failure(/^error: .+\nThe tables are missing or old. Run npm run migrate first.\n$/));
     expect(wrong).toMatchObject(failure(/PORT: wants a whole number/));

@@ -54,7 +54,7 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     expect(paid.out).toMatch(/^\{\n {2}"id": "evt_simulated\w+",\n(.*\n)+ +"amount_received": 1250,/);
     const address = `http://127.0.0.1:${given.PORT}/webhooks/stripe/src_stripe`;
     expect(paid.out).toContain(`\nsent     payment_intent.succeeded to ${address}\n`);
-    expect(paid.out).toMatch(/^status {3}applied\nwallet {3}0\.00 USD → 12\.50 USD$/m);
+    expect(paid.out).toMatch(/^status {3}applied: credited\nwallet {3}0\.00 USD → 12\.50 USD$/m);
     const [, payment = ''] = /^npx chokin simulate refund --payment (pi_\w+)$/m.exec(paid.out) ?? [];
     expect(paid.out).not.toContain(STRIPE_SECRET);
 
@@ -87,9 +87,11 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     expect(paid).toMatchObject({ event: { status: 'applied', provider }, wallet: { before: 0, after: 500 } });
     const { payment_id: payment } = paid.sent;
     const unnamed = await simulate(`topup --provider ${provider} --customer ${customer} --amount 5`);
-    expect(unnamed).toMatchObject(failure(new RegExp(`\\nOr name a stored one: --source ${source}\\n$`)));
-    expect((await simulated(`refund --payment ${payment} --amount 1`)).wallet).toMatchObject({ after: 400 });
-    expect((await simulated(`dispute --payment ${payment} --amount 2`)).wallet).toMatchObject({ after: 200 });
+    expect(unnamed, 'by the only source that there is').toMatchObject({ code: 0 });
+    expect((await simulated(`refund --payment ${payment} --amount 1`)).wallet).toMatchObject({ after: 900 });
+    expect((await simulated(`dispute --payment ${payment} --amount 2`)).wallet).toMatchObject({ after: 700 });
+    const tooMuch = await simulate(`refund --payment ${payment} --amount 5`);
+    expect(tooMuch).toMatchObject(failure(/^error: Only 4\.00 USD of \w+ can still be refunded\.\n$/));
     // Payers may write metadata there, so it cannot say what a payment is for.
     const order = await simulate(`order --source ${source} --customer ${customer} --amount 5`);
     expect(order).toMatchObject(
@@ -106,6 +108,9 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     expect(disabled).toMatchObject(
       failure(/^error: src_\w+ is disabled\. Enable it first: npx chokin sources enable src_/),
     );
+    await cli.json(`sources create --provider ${provider} --name Another`, { CHOKIN_WEBHOOK_SECRET: `${secret}AAAA` });
+    const unclear = await simulate(`topup --provider ${provider} --customer ${customer} --amount 5`);
+    expect(unclear).toMatchObject(failure(/\nOr name a stored one: --source src_\w+ or --source src_\w+\n$/));
   });
 
   it.each([

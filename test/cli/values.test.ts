@@ -25,7 +25,7 @@ describe('what is written on the command line', () => {
     ...['', '.5', '5.', '1,000', '1e3', '+1', '-1', ' 1', '0x10', '12 345'].map((text) => [
       text,
       'USD',
-      'amount: wants a decimal such as 12.50',
+      'amount: wants a positive decimal such as 12.50',
     ]),
     ...['0', '0.00', '90071992547409.92', '9999999999999999'].map((text) => [
       text,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { inspect, parseEnv } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig, SECRET_VARIABLES, VARIABLES } from '../../src/config/env.ts';
-import { readEnvironment } from '../../src/config/environment.ts';
+import { readEnvironment } from '../../src/config/env-file.ts';
 import { unknownVariables } from '../../src/config/names.ts';
 import { LISTABLE_PROVIDERS, PROVIDER_NAMES } from '../../src/providers/shared/names.ts';
 import { secretOf } from '../support/admin.ts';

@@ -18,7 +18,7 @@ import {
 
 /** Fault F19 over real HTTP: what is not exactly what the provider signed is refused, nothing of it is stored, nothing told. */
 
-const REFUSED = '{"code":"INVALID_SIGNATURE","message":"The signature is not valid."}\n';
+const REFUSED = '{"code":"INVALID_SIGNATURE","message":"The signature is not valid. The service\'s log says why."}\n';
 
 let app: TestApp;
 let worker: Worker;

@@ -38,7 +38,7 @@ const APART: ReadonlySet<string> = new Set(['http jobs', 'jobs http', 'http cli'
 /** Files and rooms of src that run jobs in their own process. */
 const MAY_IMPORT_JOBS: ReadonlySet<string> = new Set(['src/main.ts']);
 const ONLY_IN = {
-  environment: 'src/config/environment.ts',
+  environment: 'src/config/env-file.ts',
   clock: 'src/clock.ts',
   svix: 'src/outgoing/svix/client.ts',
 } as const;

@@ -132,7 +132,7 @@ export class ClientGoneError extends Error {
 export function requireJson(request: IncomingMessage): void {
   const type = request.headers['content-type'] ?? '';
   if (type === 'application/json' || /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return;
-  turnAway('UNSUPPORTED_MEDIA_TYPE', 'The content-type wants to be application/json in UTF-8.');
+  turnAway('UNSUPPORTED_MEDIA_TYPE', 'Content-Type: wants application/json in UTF-8.');
 }
 
 /** @throws {TurnedAwayError} INVALID_REQUEST_BODY */

@@ -42,13 +42,15 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   UNAUTHORIZED: {
     cause: 'no key, an unknown, revoked or expired one',
     cure: '`Authorization: Bearer <key>`; `npx chokin keys create` makes one',
-    sample: { message: 'This wants a valid API key, as "Authorization: Bearer <key>".' },
+    sample: {
+      message: 'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create" makes one.',
+    },
   },
   INVALID_SIGNATURE: {
     cause:
       "a webhook is not signed by the source's secret, or its time is off by more than the provider allows; nothing was stored",
     cure: "compare the secret with the provider's dashboard; see the runbook",
-    sample: { message: 'The signature is not valid.' },
+    sample: { message: "The signature is not valid. The service's log says why." },
   },
   FORBIDDEN: {
     cause: 'the key lacks the scope, or the merchant is suspended',
@@ -115,7 +117,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   UNSUPPORTED_MEDIA_TYPE: {
     cause: 'the body is compressed, or not JSON in UTF-8',
     cure: 'send `Content-Type: application/json`',
-    sample: { message: 'The content-type wants to be application/json in UTF-8.' },
+    sample: { message: 'Content-Type: wants application/json in UTF-8.' },
   },
   INVALID_REQUEST_BODY: {
     cause: 'a field is missing, unknown or not what it has to be',
@@ -143,7 +145,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cause:
       'too much work of this key in a minute, too much of this merchant waiting to be written, or wrong keys from this address',
     cure: 'wait for `Retry-After` seconds',
-    sample: { message: 'Too many requests. Try again after the time in Retry-After.' },
+    sample: { message: 'Too many wrong keys came from this address. Try again after the time in Retry-After.' },
   },
   INTERNAL_SERVER_ERROR: {
     cause: 'a mistake in Chokin; nothing is half done',

@@ -31,7 +31,7 @@ export function openApiDocument(routes: readonly Route[], currencies: Iterable<s
     openapi: '3.1.0',
     info: {
       title: 'Chokin',
-      version: '0.1.0',
+      version: '0.2.0-dev',
       description: ABOUT,
       license: { name: 'MIT', identifier: 'MIT' },
     },

@@ -13,6 +13,9 @@ import { turnAway } from './turn-away.ts';
 /** Wrong keys a minute from one address. Keys are too long to be guessed; the limit only saves us the work of checking. */
 const FAILED_AUTHENTICATIONS_PER_MINUTE = 60;
 
+const TOO_MUCH_WORK = 'Too many requests. Try again after the time in Retry-After.';
+const WRONG_KEYS = 'Too many wrong keys came from this address. Try again after the time in Retry-After.';
+
 interface LimitServices {
   readonly pool: Pool;
   readonly clock: Clock;
@@ -54,21 +57,21 @@ export function createRateLimits(perMinute: number, { pool, clock, logger, noteL
   const admit = (
     response: Response,
     limit: number,
-    { requests, msLeft, work = 1 }: Used & { readonly work?: number },
+    { requests, msLeft, work = 1, message }: Used & { readonly work?: number; readonly message: string },
   ) => {
     response.setHeader('x-ratelimit-limit', limit);
     response.setHeader('x-ratelimit-remaining', Math.max(limit - requests, 0));
     response.setHeader('x-ratelimit-reset', Math.ceil((clock.now().getTime() + msLeft) / 1000));
     if (requests - work < limit) return;
     response.setHeader('retry-after', Math.ceil(msLeft / 1000));
-    turnAway('TOO_MANY_REQUESTS', 'Too many requests. Try again after the time in Retry-After.');
+    turnAway('TOO_MANY_REQUESTS', message);
   };
   return {
     async countRequest(response, { merchantId, keyId }, work = 1) {
       if (byKey === null) return;
       const used = await byKey.count(keyId, work);
       if (used.requests - work >= perMinute) noteLimited({ who: 'merchant', limit: 'requests' }, merchantId);
-      admit(response, perMinute, { ...used, work });
+      admit(response, perMinute, { ...used, work, message: TOO_MUCH_WORK });
     },
     async countGuess(request) {
       const address = request.ip ?? '';
@@ -79,7 +82,7 @@ export function createRateLimits(perMinute: number, { pool, clock, logger, noteL
         isOver,
         wasWrong: (response) => {
           if (isOver) noteLimited({ who: 'address', limit: 'wrong keys' }, address);
-          admit(response, FAILED_AUTHENTICATIONS_PER_MINUTE, { requests, msLeft });
+          admit(response, FAILED_AUTHENTICATIONS_PER_MINUTE, { requests, msLeft, message: WRONG_KEYS });
         },
         takeBack: async () => {
           await byAddress.reward(place);

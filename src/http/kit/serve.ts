@@ -4,7 +4,7 @@ import type { Caller } from '../../merchants/api-keys.ts';
 import { type ErrorCode, publicRefusal } from '../../views/refusals.ts';
 import { networkName } from './address.ts';
 import { countAnswer } from './answers.ts';
-import { Authenticator, isAdmin, requireScope } from './auth.ts';
+import { Authenticator, bearerKey, isAdmin, requireScope } from './auth.ts';
 import { ClientGoneError, checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
 import { ByteBudget, type BytesOf } from './byte-budget.ts';
 import { dodoOnly } from './dodo.ts';
@@ -140,6 +140,9 @@ function answerInTurn(
   });
 }
 
+const NO_KEY = 'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create" makes one.';
+const UNKNOWN_KEY = 'This API key is unknown, revoked or expired; "npx chokin keys create" makes another.';
+
 /** Bodies of the admin routes are counted as one party's. */
 const OPERATOR = { kind: 'operator', id: 'operator' } as const;
 
@@ -187,7 +190,8 @@ async function callerOf({ authenticator, limits }: Gate, request: Request, respo
     throw error;
   }
   guess.wasWrong(response);
-  return turnAway('UNAUTHORIZED', 'This wants a valid API key, as "Authorization: Bearer <key>".');
+  const isSent = bearerKey(request.headers.authorization) !== null;
+  return turnAway('UNAUTHORIZED', isSent ? UNKNOWN_KEY : NO_KEY);
 }
 
 function readBodyOf({ route, gate }: Serving, request: Request, party: BytesOf['party']): Promise<HeldBody> {

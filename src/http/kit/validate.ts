@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { ERROR_STATUS, type ErrorCode, type PublicRefusal } from '../../views/refusals.ts';
 
 export type Validated<T> =
@@ -17,7 +17,8 @@ export function validate<Schema extends z.ZodType>(
   const parsed = schema.safeParse(value);
   if (parsed.success) return { ok: true, value: parsed.data };
   const special = parsed.error.issues.map(codeOf).find((found) => found !== null);
-  const lines = parsed.error.issues.flatMap(describe);
+  // What has two mistakes of one kind, such as a number that is no integer and too large, is named once.
+  const lines = [...new Set(parsed.error.issues.flatMap((issue) => describe(issue, fieldsOf(schema))))];
   return { ok: false, refusal: { code: special ?? code, message: `${lines.slice(0, MAX_ISSUES).join('; ')}.` } };
 }
 
@@ -33,11 +34,22 @@ export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(ERROR_STATUS, text);
 }
 
-function describe(issue: z.core.$ZodIssue): string[] {
+/** The fields of an object; none of anything else. */
+function fieldsOf(schema: z.ZodType): readonly string[] {
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+function describe(issue: z.core.$ZodIssue, fields: readonly string[]): string[] {
   const at = pathText(issue.path);
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => `${at === '' ? '' : `${at}.`}${key.slice(0, 100)}: is not a known field`);
+    return issue.keys.map((key) => {
+      const name = `${at === '' ? '' : `${at}.`}${key.slice(0, 100)}`;
+      const meant = key.slice(0, 100).replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+      const isMeant = at === '' && meant !== key && fields.includes(meant);
+      return `${name}: is not a known field${isMeant ? ` (is it ${meant}?)` : ''}`;
+    });
   }
+  if (at === '' && issue.code === 'invalid_type' && issue.expected === 'object') return ['body: wants a JSON object'];
   if (issue.code === 'invalid_key') return [`${at}: ${issue.issues[0]?.message ?? issue.message}`];
   if (issue.code === 'invalid_union') {
     // Of a union, the branch for the value's type has the more useful message.

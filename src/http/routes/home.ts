@@ -6,7 +6,7 @@ import { send } from '../kit/send.ts';
 const LINKS = [
   { name: 'api', href: '/docs', text: 'The API, to be read and tried out' },
   { name: 'openapi', href: '/openapi.json', text: 'The same as an OpenAPI document' },
-  { name: 'documentation', href: '/readme', text: 'The documentation (README)' },
+  { name: 'documentation', href: '/readme', text: 'The documentation (README; its links lead into the checkout)' },
   { name: 'health', href: '/healthz', text: 'Whether the service lives' },
 ] as const;
 

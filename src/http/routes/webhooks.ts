@@ -73,7 +73,7 @@ async function receive(
 
 /** Only our log has the reason: an attacker must not learn from the answer how to forge better. */
 function refuseSignature(): never {
-  return turnAway('INVALID_SIGNATURE', 'The signature is not valid.');
+  return turnAway('INVALID_SIGNATURE', "The signature is not valid. The service's log says why.");
 }
 
 export const webhookRoutes: readonly Route[] = [byProvider, bySource];
