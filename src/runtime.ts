@@ -5,6 +5,7 @@ import { ledgerSettings } from './config/ledger-settings.ts';
 import { SecretBox } from './crypto/secret-box.ts';
 import { createPool, type Pool } from './db/pool.ts';
 import { createBoss } from './db/queues.ts';
+import { Readers } from './db/readers.ts';
 import { LedgerBatches } from './ledger/batches.ts';
 import type { LedgerSettings } from './ledger/store.ts';
 import { SourceDirectory } from './merchants/sources.ts';
@@ -41,6 +42,13 @@ export interface RuntimeOptions {
 }
 
 /**
+ * Searches and lists have four connections besides those of the process, of which a merchant has two at most. One that is not done in
+ * five seconds never is what a person wanted; whoever waits for longer is better off with an answer.
+ */
+const READING = { atOnce: 4, atOnceEach: 2, waitingEach: 50, patienceMs: 5_000 } as const;
+const READ_TIMEOUT_MS = 5_000;
+
+/**
  * What web, worker and the command line share, each built once. Connections are opened when they are first needed, so a command
  * that only reads does not start pg-boss. All are closed in the reverse order of their opening.
  */
@@ -57,6 +65,7 @@ export class Runtime {
   readonly #options: RuntimeOptions;
   readonly #open: (() => Promise<unknown>)[] = [];
   #pool: Pool | null = null;
+  #readers: Readers | null = null;
   #boss: Promise<PgBoss> | null = null;
   #waker: Promise<Waker> | null = null;
   #ledger: Promise<LedgerBatches> | null = null;
@@ -83,6 +92,12 @@ export class Runtime {
   /** A pool of one connection without a limit on the time of a statement, for work that reads whole tables. */
   scanPool(applicationName: string = this.#options.name): Pool {
     return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0 });
+  }
+
+  /** Where searches and lists are read, apart from the pool and fairly by owner. */
+  get readers(): Readers {
+    this.#readers ??= this.#openReaders();
+    return this.#readers;
   }
 
   /** pg-boss, started. */
@@ -118,6 +133,16 @@ export class Runtime {
     const opened = createPool({ ...pool, databaseUrl, logger });
     this.onClose(() => opened.end());
     return opened;
+  }
+
+  #openReaders(): Readers {
+    const applicationName = `${this.#options.name}-reads`;
+    const pool = this.#openPool({
+      applicationName,
+      maxConnections: READING.atOnce,
+      statementTimeoutMs: READ_TIMEOUT_MS,
+    });
+    return new Readers({ pool, ...READING });
   }
 
   async #startBoss(): Promise<PgBoss> {

@@ -67,7 +67,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
   const { metrics } = telemetry;
   const process = { name: 'chokin-web', maxConnections: config.DATABASE_POOL_SIZE, observe: telemetry };
   const runtime = new Runtime({ config, databaseUrl, logger, clock, ...process });
-  const { pool, box, settings, sources } = runtime;
+  const { pool, readers, box, settings, sources } = runtime;
   let health: HttpServer | null = null;
   // Everything is closed in the reverse order of its opening, also if a later step of the start fails.
   const close = async () => {
@@ -96,7 +96,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const { webhooks, watch } = outgoing;
     const senderStatus = () => watch.status;
     const onPosted = () => waker.wake();
-    const shared = { config, pool, clock, logger, boss, metrics, onPosted, box, connect };
+    const shared = { config, pool, readers, clock, logger, boss, metrics, onPosted, box, connect };
     noteLimited = createNoteLimited(metrics, logger);
     const app = createApp(
       { ...shared, noteLimited, ledger, settings, sources, receiver, webhooks, senderStatus },

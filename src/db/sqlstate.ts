@@ -17,6 +17,11 @@ export function isHeldUp(error: unknown): boolean {
   return hasCode(error, ['55P03', '57014']);
 }
 
+/** A statement ran for longer than its connection allows. */
+export function isTimedOut(error: unknown): boolean {
+  return hasCode(error, ['57014']);
+}
+
 /** The database as a whole is away: what failed with this tells nothing about the work, and other work would fare no better. */
 export function isOutage(error: unknown): boolean {
   return isUnavailable(error) && !isHeldUp(error) && !isRaceLost(error);

@@ -22,8 +22,8 @@ export interface PostingCount {
 /**
  * Whom a limit met, and which. `bodies`: bytes of requests under way; `answers`: bytes that are not read yet; `connections`:
  * their number; `slow`: less than the lowest rate of a request; `wrong keys`, `unknown sources`: more than an address may guess;
- * `requests`: more than a key has in a minute; `reads`, `waiting`: more than may wait to be read, to be written; `certificates`:
- * unknown ones of PayPal's.
+ * `requests`: more than a key has in a minute; `waiting`: more than may wait to be written; `certificates`: unknown ones of
+ * PayPal's; `reads`: searches and lists that wait; `slow reads`: one that took too long.
  */
 export interface Limited {
   readonly who: 'address' | 'source' | 'merchant' | 'operator' | 'process';
@@ -35,9 +35,10 @@ export interface Limited {
     | 'wrong keys'
     | 'unknown sources'
     | 'requests'
-    | 'reads'
     | 'waiting'
-    | 'certificates';
+    | 'certificates'
+    | 'reads'
+    | 'slow reads';
 }
 
 /** Those that there are, which begin at zero. */
@@ -57,10 +58,11 @@ const LIMITED: readonly Limited[] = [
   { who: 'address', limit: 'wrong keys' },
   { who: 'address', limit: 'unknown sources' },
   { who: 'merchant', limit: 'requests' },
-  { who: 'merchant', limit: 'reads' },
   { who: 'merchant', limit: 'waiting' },
   { who: 'source', limit: 'waiting' },
   { who: 'address', limit: 'certificates' },
+  { who: 'merchant', limit: 'reads' },
+  { who: 'merchant', limit: 'slow reads' },
 ];
 
 /** What retention deletes or empties. */

@@ -29,6 +29,7 @@ export const ERROR_STATUS = {
   TOO_MANY_REQUESTS: 429,
   INTERNAL_SERVER_ERROR: 500,
   NOT_IMPLEMENTED: 501,
+  QUERY_TOO_SLOW: 503,
   SERVICE_UNAVAILABLE: 503,
 } as const satisfies Record<string, number>;
 

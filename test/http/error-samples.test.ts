@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { UnreadableSecretError } from '../../src/crypto/secret-box.ts';
+import { ReadTooSlowError } from '../../src/db/readers.ts';
 import { ERROR_GUIDE } from '../../src/http/kit/error-guide.ts';
 import { failureOf } from '../../src/http/kit/failure.ts';
 import { EXAMPLE } from '../../src/views/examples.ts';
@@ -105,6 +106,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     };
     return operator.call('POST', sourcesPath(await operator.newMerchant()), source);
   },
+  QUERY_TOO_SLOW: async () => failureOf(new ReadTooSlowError('bus_default', null)),
   SERVICE_UNAVAILABLE: async () => failureOf(new UnreadableSecretError('no key of it')),
 };
 

@@ -143,7 +143,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   },
   TOO_MANY_REQUESTS: {
     cause:
-      'too much work of this key in a minute, too much of this merchant waiting to be written, or wrong keys from this address',
+      'too much work of this key in a minute, too much of this merchant waiting to be written or read, or wrong keys from this address',
     cure: 'wait for `Retry-After` seconds',
     sample: { message: 'Too many wrong keys came from this address. Try again after the time in Retry-After.' },
   },
@@ -157,6 +157,13 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
       "the part that it needs is not there: the portal without Svix's cloud, stored sources without `ENCRYPTION_KEY`, a provider whose payments cannot be listed or whose events nobody else can sign",
     cure: '`message` says what to use instead',
     sample: { message: 'The payments of adyen cannot be listed by its API.' },
+  },
+  QUERY_TOO_SLOW: {
+    cause: 'a search or a list took longer than 5 seconds, and was ended',
+    cure: 'ask for less: a narrower filter (whole address, longer part of the name, a range of time), or a smaller page',
+    sample: {
+      message: 'This search or list was ended after 5 seconds. Ask for less: a narrower filter, or a smaller page.',
+    },
   },
   SERVICE_UNAVAILABLE: {
     cause: 'the database or Svix cannot be used now, or too many bodies are under way',

@@ -1,5 +1,6 @@
 import { UnreadableSecretError } from '../../crypto/secret-box.ts';
 import { BatcherFullError } from '../../db/batcher.ts';
+import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
 import { isUnavailable } from '../../db/sqlstate.ts';
 import { RefusalError } from '../../errors.ts';
 import { ERROR_STATUS, type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
@@ -30,6 +31,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof TurnedAwayError) return foreseen(error.refusal);
   if (error instanceof KeylessError) return failureOfKeyless(error.cause);
   if (error instanceof BatcherFullError) return foreseen(busy(error));
+  if (error instanceof ReadersBusyError) return foreseen({ code: 'TOO_MANY_REQUESTS', message: MANY_READS });
+  if (error instanceof ReadTooSlowError) return { ...foreseen(TOO_SLOW), ...replyTo(TOO_SLOW, true) };
   if (isUnavailable(error)) return foreseen(unavailable(AWAY));
   // An encryption key is missing in the configuration. With 503, providers send their events again later.
   if (error instanceof UnreadableSecretError) return { ...foreseen(unavailable(AWAY)), unexpected: true };
@@ -66,6 +69,12 @@ export const NOWHERE = 'There is nothing at this address.';
 const BUSY = 'Too much is waiting to be written. Try again shortly.';
 const SLOW_DOWN =
   'Too much of this merchant is waiting to be written; nothing of this was. Try again after the time in Retry-After.';
+const MANY_READS =
+  'Too many searches and lists of this merchant are waiting. Try again after the time in Retry-After, with fewer at once.';
+const TOO_SLOW: PublicRefusal = {
+  code: 'QUERY_TOO_SLOW',
+  message: 'This search or list was ended after 5 seconds. Ask for less: a narrower filter, or a smaller page.',
+};
 const UNSURE =
   'Something went wrong on our side, and the entry may or may not be written. Look at the ledger before trying again; with an idempotency key it is safe to repeat.';
 const AWAY = 'The service is not available right now. Try again shortly, with the same idempotency key.';
@@ -76,6 +85,7 @@ export function replyTo({ code, message, details }: PublicRefusal, noRetry = fal
   const headers: Record<string, string> = {};
   if (code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer';
   // A limit a minute sets a longer time of its own.
+  if (code === 'QUERY_TOO_SLOW') headers['retry-after'] = '5';
   if (code === 'SERVICE_UNAVAILABLE' || code === 'TOO_MANY_REQUESTS') headers['retry-after'] = '1';
   // Dodo Payments' SDKs repeat every 409 and 5xx by themselves unless told not to; the answer to these would be the same.
   if (noRetry || status === 409 || status === 501) headers['x-should-retry'] = 'false';

@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express';
 import { BatcherFullError } from '../../db/batcher.ts';
+import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
 import { mayAnswer } from './answers.ts';
 import { ClientGoneError } from './body.ts';
 import { failureOf, KeylessError, replyTo } from './failure.ts';
@@ -20,7 +21,10 @@ export function fail(
   const failure = failureOf(error);
   const full = fullOf(error);
   if (full !== null) services.noteLimited({ who: full.sharedBy, limit: 'waiting' }, full.owner);
-  const isLimited = error instanceof NoRoomError || full !== null;
+  const isSlow = error instanceof ReadTooSlowError;
+  if (isSlow || error instanceof ReadersBusyError)
+    services.noteLimited({ who: 'merchant', limit: isSlow ? 'slow reads' : 'reads' }, error.owner);
+  const isLimited = error instanceof NoRoomError || full !== null || isSlow;
   if (isLimited || failure.status === 429) markLimited(response);
   if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
   else if (failure.status === 503 && !isLimited)

@@ -1,18 +1,18 @@
 import type { Express, Request, Response } from 'express';
+import { ReadTooSlowError } from '../../db/readers.ts';
 import { RefusalError } from '../../errors.ts';
 import type { Caller } from '../../merchants/api-keys.ts';
 import { type ErrorCode, publicRefusal } from '../../views/refusals.ts';
 import { networkName } from './address.ts';
 import { countAnswer } from './answers.ts';
 import { Authenticator, bearerKey, isAdmin, requireScope } from './auth.ts';
-import { ClientGoneError, checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
+import { checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
 import { ByteBudget, type BytesOf } from './byte-budget.ts';
 import { dodoOnly } from './dodo.ts';
 import { errorCodesOf } from './error-guide.ts';
 import { replyTo } from './failure.ts';
 import { faultOf, finalStatus } from './limited.ts';
 import { createRateLimits, type RateLimits } from './rate-limit.ts';
-import { ReadTurns } from './read-turns.ts';
 import type { ReadRawBody, Reply, Route } from './route.ts';
 import { fail, send, sendText, textOf } from './send.ts';
 import type { Services } from './services.ts';
@@ -28,9 +28,6 @@ interface Served extends ServeOptions {
   readonly answers: ByteBudget;
 }
 
-/** Of the connections to the database that reads may have, so that postings have the rest; at least one, as the least pool has four. */
-const READS_SHARE = 1 / 4;
-
 /** Registers routes with Express. Any other path is answered with 404, a wrong method with 405. */
 export function serve(app: Express, services: Services, { routes, answers, checkResponses }: Served): void {
   const { config, noteLimited: note } = services;
@@ -39,7 +36,6 @@ export function serve(app: Express, services: Services, { routes, answers, check
     limits: createRateLimits(config.RATE_LIMIT_PER_MINUTE, services),
     bodies: new ByteBudget({ limit: 'bodies', limitBytes: config.MAX_BODY_BYTES_IN_FLIGHT, note }),
     answers,
-    reads: new ReadTurns(Math.floor(config.DATABASE_POOL_SIZE * READS_SHARE), note),
   };
   services.metrics.watch('chokin_body_bytes', 'Bytes of requests that are under way.', () => gate.bodies.bytes);
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
@@ -64,7 +60,6 @@ interface Gate {
   readonly limits: RateLimits;
   readonly bodies: ByteBudget;
   readonly answers: ByteBudget;
-  readonly reads: ReadTurns;
 }
 
 interface Serving {
@@ -115,7 +110,7 @@ async function respond(serving: Serving, request: Request, response: Response): 
       headers,
       countWork,
     };
-    const reply = await answerInTurn(serving, response, { caller, answer: () => route.answer(asked) });
+    const reply = await route.answer(asked);
     if (checkResponses) assertDocumented(route, reply);
     const text = textOf(reply);
     if (route.method === 'get') await countBytes(text?.bytes ?? 0, countWork);
@@ -125,19 +120,6 @@ async function respond(serving: Serving, request: Request, response: Response): 
   } finally {
     for (const body of held) body.release();
   }
-}
-
-/** What is read for a merchant has its turn; nothing is made for a client who went away meanwhile. */
-function answerInTurn(
-  { route, gate }: Serving,
-  response: Response,
-  { caller, answer }: { readonly caller: Caller | null; readonly answer: () => Promise<Reply> },
-): Promise<Reply> {
-  if (caller === null || route.method !== 'get') return answer();
-  return gate.reads.take(caller.merchantId, () => {
-    if (response.destroyed) throw new ClientGoneError();
-    return answer();
-  });
 }
 
 const NO_KEY = 'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create" makes one.';
@@ -225,5 +207,6 @@ function unlessDocumented(route: Route, error: unknown): unknown {
 
 function codeOf(error: unknown): ErrorCode | null {
   if (error instanceof TurnedAwayError) return error.refusal.code;
+  if (error instanceof ReadTooSlowError) return 'QUERY_TOO_SLOW';
   return error instanceof RefusalError ? publicRefusal(error.refusal).code : null;
 }

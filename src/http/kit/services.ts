@@ -3,6 +3,7 @@ import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config/env.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
+import type { Readers } from '../../db/readers.ts';
 import type { Receiver } from '../../inbox/receive.ts';
 import type { LedgerBatches } from '../../ledger/batches.ts';
 import type { LedgerSettings } from '../../ledger/store.ts';
@@ -19,6 +20,8 @@ import type { NoteLimited } from './limited.ts';
 export interface Services {
   readonly config: Config;
   readonly pool: Pool;
+  /** Where searches and lists are read, each in its owner's turn. */
+  readonly readers: Readers;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: LedgerBatches;

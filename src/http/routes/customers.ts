@@ -151,14 +151,16 @@ const list = merchantRoute({
     created_at_lte: moment.optional(),
   }),
   response: { description: 'A page of customers.', schema: itemsOf(customerShape) },
-  async handle({ services: { pool }, merchantId, query, headers }) {
-    const found = await listCustomers(autocommit(pool), merchantId, {
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, query, headers }) {
+    const wanted = {
       email: query.email ?? null,
       name: query.name ?? null,
       createdFrom: query.created_at_gte ?? null,
       createdTo: query.created_at_lte ?? null,
       ...pageOf(query, headers),
-    });
+    };
+    const found = await readers.read(merchantId, (db) => listCustomers(db, merchantId, wanted));
     return { items: found.map(customerResponse) };
   },
 });

@@ -27,13 +27,11 @@ const list = merchantRoute({
     "`?status=parked` lists those that want attention: `reason` says why, `advice` what to do. Dodo's SDKs are answered 404 `NOT_SERVED_HERE`: their events of usage are something else.",
   query: z.strictObject({ ...paging, status: eventStatus.optional() }),
   response: { description: 'A page of events.', schema: itemsOf(eventShape), example: { items: [EXAMPLE_PARKED] } },
-  errors: ['NOT_SERVED_HERE'],
-  async handle({ services: { pool }, merchantId, query, headers }) {
+  errors: ['NOT_SERVED_HERE', 'QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, query, headers }) {
     refuseDodoSdk(headers, FOR_DODO_SDK);
-    const events = await listEvents(autocommit(pool), merchantId, {
-      state: query.status ?? null,
-      ...pageOf(query, headers),
-    });
+    const wanted = { state: query.status ?? null, ...pageOf(query, headers) };
+    const events = await readers.read(merchantId, (db) => listEvents(db, merchantId, wanted));
     return { items: events.map(eventResponse) };
   },
 });

@@ -110,23 +110,22 @@ const list = merchantRoute({
       error: `reaches beyond ${MAX_OFFSET} entries; use currency and before_seq with the seq of the last entry you have`,
     }),
   response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
-  errors: ['CUSTOMER_NOT_FOUND'],
-  async handle({ services, merchantId, params: { customer_id: customerId }, query, headers }) {
-    const db = autocommit(services.pool);
-    const entries = await listEntries(
-      db,
-      { merchantId, customerId },
-      {
-        currency: query.currency ?? null,
-        eventType: query.event_type ?? null,
-        createdFrom: query.created_at_gte ?? null,
-        createdTo: query.created_at_lte ?? null,
-        afterSeq: query.after_seq ?? null,
-        beforeSeq: query.before_seq ?? null,
-        ...pageOf(query, headers),
-      },
-    );
-    if (entries.length === 0) await requireCustomer(db, merchantId, customerId);
+  errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
+    const wanted = {
+      currency: query.currency ?? null,
+      eventType: query.event_type ?? null,
+      createdFrom: query.created_at_gte ?? null,
+      createdTo: query.created_at_lte ?? null,
+      afterSeq: query.after_seq ?? null,
+      beforeSeq: query.before_seq ?? null,
+      ...pageOf(query, headers),
+    };
+    const entries = await readers.read(merchantId, async (db) => {
+      const page = await listEntries(db, { merchantId, customerId }, wanted);
+      if (page.length === 0) await requireCustomer(db, merchantId, customerId);
+      return page;
+    });
     return { items: entries.map(entryResponse) };
   },
 });

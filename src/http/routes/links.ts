@@ -22,11 +22,13 @@ const list = merchantRoute({
   params: customerParams,
   query: z.strictObject(paging),
   response: { description: 'A page of links, oldest first.', schema: itemsOf(linkShape) },
-  errors: ['CUSTOMER_NOT_FOUND'],
-  async handle({ services: { pool }, merchantId, params: { customer_id: customerId }, query, headers }) {
-    const db = autocommit(pool);
-    const found = await linksOfCustomer(db, { merchantId, customerId, ...pageOf(query, headers) });
-    if (found.length === 0) await requireCustomer(db, merchantId, customerId);
+  errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
+    const found = await readers.read(merchantId, async (db) => {
+      const page = await linksOfCustomer(db, { merchantId, customerId, ...pageOf(query, headers) });
+      if (page.length === 0) await requireCustomer(db, merchantId, customerId);
+      return page;
+    });
     return { items: found.map(linkResponse) };
   },
 });

@@ -21,8 +21,9 @@ const list = merchantRoute({
   description: 'Those of the daily schedule, of the API and of the command line.',
   query: z.strictObject(paging),
   response: { description: 'A page of comparisons.', schema: itemsOf(runShape) },
-  async handle({ services: { pool }, merchantId, query, headers }) {
-    const runs = await listRuns(autocommit(pool), merchantId, pageOf(query, headers));
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, query, headers }) {
+    const runs = await readers.read(merchantId, (db) => listRuns(db, merchantId, pageOf(query, headers)));
     return { items: runs.map(runResponse) };
   },
 });
@@ -80,10 +81,13 @@ const items = merchantRoute({
   params: plainIdParams('run_id'),
   query: z.strictObject(paging),
   response: { description: 'A page of what was found.', schema: itemsOf(itemShape) },
-  async handle({ services: { pool }, merchantId, params, query, headers }) {
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, params, query, headers }) {
     const key = { merchantId, runId: params.run_id };
-    if ((await getRun(autocommit(pool), key)) === null) turnAway('NOT_FOUND', NO_RUN);
-    const found = await listItems(autocommit(pool), key, pageOf(query, headers));
+    const found = await readers.read(merchantId, async (db) => {
+      if ((await getRun(db, key)) === null) turnAway('NOT_FOUND', NO_RUN);
+      return listItems(db, key, pageOf(query, headers));
+    });
     return { items: found.map(itemResponse) };
   },
 });

@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { eventually } from '../support/wait.ts';
+
+/** Searches and lists have connections of their own, which merchants share, and a time after which they end. */
+
+let app: TestApp;
+let customerId: string;
+
+beforeAll(async () => {
+  app = await startTestApp({ environment: { RATE_LIMIT_PER_MINUTE: '0' } });
+  customerId = await app.newCustomer();
+});
+afterAll(() => app.close());
+
+/** Makes every list of customers take this long, until it is called with 0. */
+async function slowDown(seconds: number): Promise<void> {
+  const { pool } = app.database;
+  if (seconds === 0) await pool.query('drop view customer; alter table customer_rows rename to customer');
+  else
+    await pool.query(`
+      alter table customer rename to customer_rows;
+      create view customer as select c.* from customer_rows c cross join pg_sleep(${seconds}) s;
+      grant select on customer to chokin_web`);
+}
+
+it('a search that takes too long is ended and says so, and is not our failure', async () => {
+  await slowDown(30);
+  const { status, headers, body } = await app.call('GET', '/customers?name=ada');
+  await slowDown(0);
+  expect([status, body.code, headers.get('retry-after'), headers.get('x-should-retry')]).toEqual([
+    ...[503, 'QUERY_TOO_SLOW', '5', 'false'],
+  ]);
+  expect((await app.call('GET', '/customers?name=ada')).body.items).toHaveLength(1);
+  const figures = (await app.call('GET', '/metrics')).body;
+  expect(figures).toMatch(/chokin_limited_total\{who="merchant",limit="slow reads"\} 1/);
+});
+
+it('a merchant that searches for more than its share is told to slow down, and keeps nobody from anything', async () => {
+  const other = await app.newKey('mer_other', ['read']);
+  await slowDown(3);
+  const searches = Array.from({ length: 60 }, () => app.call('GET', '/customers?name=ada'));
+  const asked = Promise.all(searches);
+  await eventually('two searches to be under way', async () => {
+    const { rows } = await app.database.pool.query<{ n: number }>(
+      "select count(*)::int as n from pg_stat_activity where application_name = 'chokin-web-reads' and state = 'active' and datname = current_database()",
+    );
+    return rows[0]?.n === 2;
+  });
+  const entry = { amount: 5, currency: 'USD', entry_type: 'credit' };
+  const posted = await app.call('POST', `/customers/${customerId}/wallets/ledger-entries`, entry);
+  const list = await app.call('GET', '/events', undefined, other);
+  expect([posted.status, list.status]).toEqual([200, 200]);
+  const answers = await asked;
+  await slowDown(0);
+  const counts = Map.groupBy(answers, ({ status, body }) => `${status} ${body.code ?? ''}`);
+  expect(counts.get('200 ')?.length).toBeGreaterThanOrEqual(2);
+  expect([...counts.keys()].sort()).toEqual(['200 ', '429 TOO_MANY_REQUESTS']);
+  expect(counts.get('429 TOO_MANY_REQUESTS')?.every(({ headers }) => headers.get('retry-after') === '1')).toBe(true);
+});
