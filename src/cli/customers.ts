@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { type Customer, findByAnyId, getCustomer, listCustomers, refuseUnknownCustomer } from '../customers/store.ts';
+import { listCustomers } from '../customers/search.ts';
+import { type Customer, findByAnyId, getCustomer, refuseUnknownCustomer } from '../customers/store.ts';
 import { readWallets } from '../ledger/store.ts';
 import { customerResponse } from '../views/customer.ts';
 import { erasureResponse } from '../views/erasure.ts';
@@ -17,7 +18,11 @@ export function addCustomerCommands(group: Command): void {
     summary: 'List or search customers, newest first',
     takes: {
       email: takes('--email <address>', 'the whole address, in any case', text(320, 1).optional()),
-      name: takes('--name <text>', 'part of the name, in any case', text(500, 1).optional()),
+      name: takes(
+        '--name <text>',
+        'part of the name (its beginning, without pg_trgm), in any case',
+        text(500, 1).optional(),
+      ),
       id: takes('--id <id>', "cus_…, or the provider's id of the customer", text(300, 1).optional()),
       ...pageOptions,
     },

@@ -1,4 +1,4 @@
-import type pg from 'pg';
+import pg from 'pg';
 import type { Logger } from '../telemetry/log.ts';
 
 /**
@@ -12,18 +12,45 @@ const INDEXES: Readonly<Record<string, string>> = {
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
 };
 
+/** Finds customers by part of their names where the database has pg_trgm, else by their beginning; src/customers/store.ts asks which is there. */
+const NAME_PART = 'customer_name_part';
+const NAME_BEGINNING = 'customer_name_beginning';
+
 /** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
 export async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
-  for (const [name, definition] of Object.entries(INDEXES)) {
-    const { rows } = await client.query<{ valid: boolean }>(
-      'select indisvalid as valid from pg_index where indexrelid = to_regclass($1)',
-      [`public.${name}`],
-    );
-    if (rows[0]?.valid === true) continue;
-    // It waits for transactions that are under way, and keeps nobody from anything meanwhile.
-    await client.query('set lock_timeout = 0');
-    if (rows.length > 0) await client.query(`drop index concurrently public.${name}`);
-    logger.info({ index: name }, 'an index is being built');
-    await client.query(`create index concurrently ${name} on public.${definition}`);
+  for (const [name, definition] of Object.entries(INDEXES)) await build(client, logger, { name, definition });
+  const schema = await schemaOfTrigrams(client);
+  if (schema === null) {
+    const definition = 'customer (merchant_id, lower(name) text_pattern_ops)';
+    await build(client, logger, { name: NAME_BEGINNING, definition });
+  } else {
+    // Kept in order at once: else what is new waits in a list that every search reads, and somebody's insert has to clear.
+    const definition = `customer using gin (lower(name) ${pg.escapeIdentifier(schema)}.gin_trgm_ops) with (fastupdate = off)`;
+    await build(client, logger, { name: NAME_PART, definition });
+    await client.query(`drop index concurrently if exists public.${NAME_BEGINNING}`);
   }
+}
+
+async function build(
+  client: pg.Client,
+  logger: Logger,
+  { name, definition }: { readonly name: string; readonly definition: string },
+): Promise<void> {
+  const { rows } = await client.query<{ valid: boolean }>(
+    'select indisvalid as valid from pg_index where indexrelid = to_regclass($1)',
+    [`public.${name}`],
+  );
+  if (rows[0]?.valid === true) return;
+  // It waits for transactions that are under way, and keeps nobody from anything meanwhile.
+  await client.query('set lock_timeout = 0');
+  if (rows.length > 0) await client.query(`drop index concurrently public.${name}`);
+  logger.info({ index: name }, 'an index is being built');
+  await client.query(`create index concurrently ${name} on public.${definition}`);
+}
+
+async function schemaOfTrigrams(client: pg.Client): Promise<string | null> {
+  const { rows } = await client.query<{ schema: string }>(
+    "select nspname as schema from pg_extension join pg_namespace n on n.oid = extnamespace where extname = 'pg_trgm'",
+  );
+  return rows[0]?.schema ?? null;
 }

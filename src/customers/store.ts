@@ -1,4 +1,4 @@
-import { array, bigint, boolean, json, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, boolean, json, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, omit, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -25,7 +25,7 @@ interface CustomerInput {
   readonly metadata?: Metadata;
 }
 
-const CUSTOMER = table('customer', {
+export const CUSTOMER = table('customer', {
   merchantId: text,
   customerId: text,
   email: text,
@@ -126,45 +126,6 @@ const UPDATE_CUSTOMER = statement({
       phone_number = case when ${p.changesNumber} then ${p.phoneNumber} else phone_number end
     where merchant_id = ${p.merchantId} and customer_id = ${p.customerId}
     returning ${columns(CUSTOMER.shape)}`,
-});
-
-export interface CustomerQuery {
-  /** The whole address, in any case. */
-  readonly email: string | null;
-  /** Any part of the name, in any case. */
-  readonly name: string | null;
-  readonly createdFrom: Date | null;
-  readonly createdTo: Date | null;
-  readonly pageSize: number;
-  /** From 0. */
-  readonly pageNumber: number;
-}
-
-/** A page of the merchant's customers, newest first. */
-export async function listCustomers(db: Queryable, merchantId: string, query: CustomerQuery): Promise<Customer[]> {
-  return LIST_CUSTOMERS.all(db, { ...query, merchantId, offset: query.pageSize * query.pageNumber });
-}
-
-const LIST_CUSTOMERS = statement({
-  params: {
-    merchantId: text,
-    email: nullable(text),
-    name: nullable(text),
-    createdFrom: nullable(timestamptz),
-    createdTo: nullable(timestamptz),
-    pageSize: bigint,
-    offset: bigint,
-  },
-  row: CUSTOMER.shape,
-  text: (p) => `
-    select ${columns(CUSTOMER.shape)} from customer
-    where merchant_id = ${p.merchantId}
-      and (${p.email}::text is null or lower(email) = lower(${p.email}))
-      and (${p.name}::text is null or strpos(lower(name), lower(${p.name})) > 0)
-      and (${p.createdFrom}::timestamptz is null or created_at >= ${p.createdFrom})
-      and (${p.createdTo}::timestamptz is null or created_at <= ${p.createdTo})
-    order by created_at desc, customer_id desc
-    limit ${p.pageSize} offset ${p.offset}`,
 });
 
 /**

@@ -1,11 +1,6 @@
 import { z } from 'zod';
-import {
-  createCustomers,
-  getCustomer,
-  listCustomers,
-  refuseUnknownCustomer,
-  updateCustomer,
-} from '../../customers/store.ts';
+import { listCustomers } from '../../customers/search.ts';
+import { createCustomers, getCustomer, refuseUnknownCustomer, updateCustomer } from '../../customers/store.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
 import { anonymiseCustomer } from '../../retention/anonymise.ts';
@@ -146,7 +141,11 @@ const list = merchantRoute({
       .meta({ description: 'The whole address, in any case.', examples: ['ada@example.com'] }),
     name: text(500)
       .optional()
-      .meta({ description: 'Part of the name, in any case.', examples: ['lovelace'] }),
+      .meta({
+        description:
+          'Part of the name, in any case; where the database has no `pg_trgm`, its beginning. Three letters or more are found soon, fewer by reading names.',
+        examples: ['lovelace'],
+      }),
     created_at_gte: moment.optional(),
     created_at_lte: moment.optional(),
   }),

@@ -1,0 +1,102 @@
+import { bigint, boolean, nullable, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import { columns } from '../db/table.ts';
+import type { Queryable } from '../db/transaction.ts';
+import { CUSTOMER, type Customer } from './store.ts';
+
+export interface CustomerQuery {
+  /** The whole address, in any case. */
+  readonly email: string | null;
+  /** Any part of the name, in any case; its beginning where the database has no pg_trgm. */
+  readonly name: string | null;
+  readonly createdFrom: Date | null;
+  readonly createdTo: Date | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/** A page of the merchant's customers, newest first. */
+export async function listCustomers(db: Queryable, merchantId: string, query: CustomerQuery): Promise<Customer[]> {
+  const { name, email, pageSize: limit, pageNumber, createdFrom, createdTo } = query;
+  const page = { merchantId, createdFrom, createdTo, limit, offset: limit * pageNumber };
+  if (name === null) return LIST_CUSTOMERS.all(db, { ...page, email, namePattern: null });
+  const namePattern = await patternOf(db, name);
+  if (email !== null) return LIST_CUSTOMERS.all(db, { ...page, email, namePattern });
+  // A frequent name is among the newest; a rare one is soon found by the index. Postgres would have to guess which it is.
+  const newest = await AMONG_NEWEST.all(db, { ...page, namePattern, newest: NEWEST });
+  return newest.length === limit ? newest : NAMED.all(db, { ...page, namePattern });
+}
+
+/** So many customers are read in a few milliseconds. */
+const NEWEST = 5_000;
+
+/** What names are compared with. Only what an index can find is looked for: to read a million names takes half a second of a core. */
+async function patternOf(db: Queryable, name: string): Promise<string> {
+  const { findsParts } = await NAME_INDEX.one(db);
+  const literally = name.replaceAll(/[\\%_]/g, String.raw`\$&`);
+  return `${findsParts ? '%' : ''}${literally}%`;
+}
+
+/** Which index of names there is (src/commands/build-indexes.ts). Until one is built, parts are found slowly. */
+const NAME_INDEX = statement({
+  acrossMerchants: 'the indexes of the database are those of all merchants',
+  params: {},
+  row: { findsParts: boolean },
+  text: () => `
+    select coalesce(bool_or(c.relname = 'customer_name_part'), true) as finds_parts
+    from pg_index i join pg_class c on c.oid = i.indexrelid
+    where i.indexrelid in (to_regclass('public.customer_name_part'), to_regclass('public.customer_name_beginning')) and i.indisvalid`,
+});
+
+const PAGE = {
+  merchantId: text,
+  createdFrom: nullable(timestamptz),
+  createdTo: nullable(timestamptz),
+  limit: bigint,
+  offset: bigint,
+};
+
+type Places = Readonly<Record<keyof typeof PAGE, string>>;
+
+const OF_MERCHANT = (p: Places) => `merchant_id = ${p.merchantId}
+      and (${p.createdFrom}::timestamptz is null or created_at >= ${p.createdFrom})
+      and (${p.createdTo}::timestamptz is null or created_at <= ${p.createdTo})`;
+
+const NEWEST_FIRST = 'order by created_at desc, customer_id desc';
+
+const LIST_CUSTOMERS = statement({
+  params: { ...PAGE, email: nullable(text), namePattern: nullable(text) },
+  row: CUSTOMER.shape,
+  text: (p) => `
+    select ${columns(CUSTOMER.shape)} from customer
+    where ${OF_MERCHANT(p)}
+      and (${p.email}::text is null or lower(email) = lower(${p.email}))
+      and (${p.namePattern}::text is null or lower(name) like lower(${p.namePattern}))
+    ${NEWEST_FIRST}
+    limit ${p.limit} offset ${p.offset}`,
+});
+
+const AMONG_NEWEST = statement({
+  params: { ...PAGE, namePattern: text, newest: bigint },
+  row: CUSTOMER.shape,
+  text: (p) => `
+    select ${columns(CUSTOMER.shape)} from (
+      select ${columns(CUSTOMER.shape)} from customer where ${OF_MERCHANT(p)}
+      ${NEWEST_FIRST} limit ${p.newest}) c
+    where lower(name) like lower(${p.namePattern})
+    ${NEWEST_FIRST}
+    limit ${p.limit} offset ${p.offset}`,
+});
+
+const NAMED = statement({
+  params: { ...PAGE, namePattern: text },
+  row: CUSTOMER.shape,
+  text: (p) => `
+    select ${columns(CUSTOMER.shape)} from (
+      select ${columns(CUSTOMER.shape)} from customer where ${OF_MERCHANT(p)} and lower(name) like lower(${p.namePattern})
+      -- All that are named so, before the newest are taken: else the newest would be read until enough are found.
+      offset 0) c
+    ${NEWEST_FIRST}
+    limit ${p.limit} offset ${p.offset}`,
+});
