@@ -189,13 +189,31 @@ async function takeIn(
       origin: 'reconciliation',
     }),
   );
-  await storeEvents(boss, tx, events);
+  for (const some of inParts(events)) await storeEvents(boss, tx, some);
   const ids = await eventsByKeys(
     tx,
     work.source,
     events.map((event) => event.deliveryKey),
   );
   return new Map(missing.map((reading, index) => [reading, ids.get(events[index]?.deliveryKey ?? '') ?? '']));
+}
+
+/** The most bytes of bodies in one statement: as its parameter they take several times as much. */
+const PART_BYTES = 2 * 1024 * 1024;
+
+/** Events in their order, in parts of so many bytes, or of one. */
+function inParts(events: readonly NewEvent[]): readonly (readonly NewEvent[])[] {
+  const parts: NewEvent[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const event of events) {
+    bytes += event.body.length;
+    if (bytes > PART_BYTES) {
+      parts.push([]);
+      bytes = event.body.length;
+    }
+    parts.at(-1)?.push(event);
+  }
+  return parts;
 }
 
 function toItem({ reading, comparison, eventId }: Judged): Item[] {

@@ -75,6 +75,12 @@ const UNAVAILABLE: readonly Omit<ApiFault, 'kind'>[] = [
 ];
 
 const REFUSED: readonly Omit<ApiFault, 'kind'>[] = [
+  {
+    name: 'millions of empty objects',
+    does: () => answering(`{"data":[${'{},'.repeat(6_000_000)}{}],"has_more":false}`),
+    says: /^answers with too much at once$/,
+    isLarge: true,
+  },
   { name: '400', does: () => failing(400), says: /^answers 400$/ },
   { name: 'an error inside a 200', does: () => failing(200), says: /^answers (200$|in a form we do not know: )/ },
   {

@@ -1,8 +1,12 @@
 import { z } from 'zod';
 import { API_TIMEOUT_MS, ProviderApiError } from './api.ts';
+import { hasMoreValues } from './json-depth.ts';
 
 /** Lists of a hundred objects take some hundred kilobytes. */
 const MAX_ANSWER_BYTES = 20 * 1024 * 1024;
+/** A hundred objects have some ten thousand values. A value of three bytes takes fifty once it is parsed. */
+const MAX_ANSWER_VALUES = 500_000;
+const FIRST_ROOM_BYTES = 64 * 1024;
 
 export interface JsonClientOptions {
   readonly provider: string;
@@ -56,7 +60,7 @@ export class JsonClient {
 
 /** The JSON of an answer of bounded size. @throws {ProviderApiError} `unavailable` if it is cut short or no JSON */
 export async function readJson(provider: string, response: Response): Promise<unknown> {
-  return parseJson(provider, await readText(provider, response));
+  return parseJson(provider, await readBytes(provider, response));
 }
 
 /**
@@ -68,40 +72,53 @@ export function fetchObjects(provider: string): (url: string | URL | Request, in
   return async (url, init) => {
     const response = await fetch(url, { ...init, redirect: 'error' });
     const { ok, status, headers } = response;
-    const text = await readText(provider, response).catch((error: unknown) => {
+    const bytes = await readBytes(provider, response).catch((error: unknown) => {
       if (ok) throw error;
       // Only the status of a failure is used, so its body is not read.
-      return '';
+      return Buffer.alloc(0);
     });
     try {
-      parseAnswer(provider, z.looseObject({}), parseJson(provider, text));
+      parseAnswer(provider, z.looseObject({}), parseJson(provider, bytes));
     } catch (error) {
       throw ok ? error : errorOfStatus(provider, status, headers.get('retry-after'));
     }
-    return new Response(text, { status, headers });
+    return new Response(bytes, { status, headers });
   };
 }
 
 /** @throws {ProviderApiError} `unavailable` if it is cut short, `refused` if it is too long */
-async function readText(provider: string, response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
+async function readBytes(provider: string, response: Response): Promise<Buffer<ArrayBuffer>> {
+  // Pieces are put together as they come, since many small ones weigh far more than their bytes.
+  let room = Buffer.allocUnsafe(FIRST_ROOM_BYTES);
   let bytes = 0;
   try {
     for await (const chunk of response.body ?? []) {
+      const before = bytes;
       bytes += chunk.length;
       if (bytes > MAX_ANSWER_BYTES) break;
-      chunks.push(chunk);
+      if (bytes > room.length) {
+        const larger = Buffer.allocUnsafe(bytes * 2);
+        room.copy(larger, 0, 0, before);
+        room = larger;
+      }
+      room.set(chunk, before);
     }
   } catch (error) {
     throw unreachable(provider, error);
   }
-  if (bytes > MAX_ANSWER_BYTES) throw new ProviderApiError('refused', `${provider} answers with too much at once`);
-  return Buffer.concat(chunks).toString('utf8');
+  if (bytes > MAX_ANSWER_BYTES) throw tooMuch(provider);
+  return room.subarray(0, bytes);
 }
 
-function parseJson(provider: string, text: string): unknown {
+function tooMuch(provider: string): ProviderApiError {
+  return new ProviderApiError('refused', `${provider} answers with too much at once`);
+}
+
+/** @throws {ProviderApiError} `unavailable` if it is no JSON, `refused` if it has too many values */
+function parseJson(provider: string, bytes: Buffer): unknown {
+  if (hasMoreValues(bytes, MAX_ANSWER_VALUES)) throw tooMuch(provider);
   try {
-    return JSON.parse(text);
+    return JSON.parse(bytes.toString('utf8'));
   } catch {
     throw new ProviderApiError('unavailable', `${provider} does not answer with JSON`);
   }
