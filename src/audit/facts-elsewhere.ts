@@ -23,8 +23,8 @@ export function soughtOf({ merchantId, sourceId, paymentId, parts }: Payment): S
   return { key: { merchantId, sourceId, paymentId }, ids: [paymentId, ...refunds] };
 }
 
-/** Few enough that large bodies are no burden. */
-const EVENTS_PER_PAGE = 100;
+/** Few enough that large bodies are no burden: a megabyte each is the most. */
+const EVENTS_PER_PAGE = 25;
 
 /**
  * What events that are noted with other payments say of these ones: every such event of their sources is read once, whatever the

@@ -13,7 +13,7 @@ import { readTokens } from '../payments/token-store.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
-import { eventsOf, factsAbout, factsOf } from './stored-facts.ts';
+import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent } from './stored-facts.ts';
 
 /**
  * Rule 5c: what was posted for a payment is what its stored facts settle to, and those facts are what the stored bodies of its
@@ -22,7 +22,6 @@ import { eventsOf, factsAbout, factsOf } from './stored-facts.ts';
  */
 
 const RULE = '5c settled again: what was posted is what its events come to';
-/** Few enough that large bodies are no burden. */
 const PAYMENTS_PER_PAGE = 50;
 
 /**
@@ -110,7 +109,7 @@ async function judge(
   const payments = await readPayments(db, keys);
   const events = Map.groupBy(await eventsOf(db, keys), paymentKeyText);
   const tokens = await tokensOf(db, [...payments.values()]);
-  let byFacts = 0;
+  const toRead: ToRead[] = [];
   const suspects = keys.flatMap(({ updatedAt, ...key }): Suspect[] => {
     const payment = payments.get(paymentKeyText(key));
     if (payment === undefined) return [];
@@ -127,11 +126,27 @@ async function judge(
     const detail = elsewhere === null ? unsettled(payment) : null;
     if (detail !== null) return [...withoutEvent, { ...suspect, detail }];
     if (hasNoEvent || (since !== null && updatedAt < since)) return withoutEvent;
-    if (own.some(({ facts }) => facts !== null)) byFacts += 1;
-    const against = contradicted(payment, [...factsOf(payment, own), ...factsAbout(payment, others)], tokens);
-    return against === null ? [] : [{ ...suspect, detail: against, sought }];
+    toRead.push({ payment, own, others, suspect: { ...suspect, sought } });
+    return [];
   });
-  return { suspects, byFacts };
+  const said = await factsIn(
+    db,
+    toRead.flatMap(({ own }) => own),
+  );
+  for (const { payment, own, others, suspect } of toRead) {
+    const facts = own.flatMap(({ eventId }) => said.get(eventId) ?? []);
+    const detail = contradicted(payment, [...factsOf(payment, facts), ...factsAbout(payment, others)], tokens);
+    if (detail !== null) suspects.push({ ...suspect, detail });
+  }
+  return { suspects, byFacts: toRead.filter(({ own }) => own.some(({ isKept }) => isKept)).length };
+}
+
+/** A payment about which what its events say must be read. */
+interface ToRead {
+  readonly payment: Payment;
+  readonly own: readonly NotedEvent[];
+  readonly others: readonly Fact[];
+  readonly suspect: Omit<Suspect, 'detail'>;
 }
 
 /** Those that did not change meanwhile; what changes while it is read is left for the next run. */

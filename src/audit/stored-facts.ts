@@ -1,5 +1,5 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { nullable, present, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, boolean, nullable, present, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
@@ -11,10 +11,9 @@ import type { Payment } from '../payments/payment.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey } from '../payments/tables.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 
-/** An event as the audit reads it again. Its body is null if it was not applied. */
+/** An event as the audit reads it again. Its body is null if it is gone. */
 interface StoredEvent {
   readonly provider: string;
-  readonly state: string;
   readonly origin: ProviderEvent['origin'];
   readonly receivedAt: Date;
   readonly body: Buffer | null;
@@ -23,7 +22,7 @@ interface StoredEvent {
 }
 
 /** What an applied event says, read again from its body, or from what is kept of it: then no body proves it any more. */
-export function readAgain(event: Omit<StoredEvent, 'state'>): readonly Fact[] {
+export function readAgain(event: StoredEvent): readonly Fact[] {
   const name = PROVIDER_NAMES.find((known) => known === event.provider);
   const { body, facts } = event;
   const reading = name === undefined || body === null ? null : readStored(name, { body, facts });
@@ -31,8 +30,7 @@ export function readAgain(event: Omit<StoredEvent, 'state'>): readonly Fact[] {
 }
 
 /** What the events that are noted with the payment say. The refund of a group is of the payment that it is noted with. */
-export function factsOf(payment: Payment, events: readonly StoredEvent[]): readonly Fact[] {
-  const facts = events.flatMap(readAgain);
+export function factsOf(payment: Payment, facts: readonly Fact[]): readonly Fact[] {
   return factsAbout(
     payment,
     facts.map((fact) => (fact.kind === 'refund' && fact.ofGroup ? { ...fact, paymentId: payment.paymentId } : fact)),
@@ -56,21 +54,63 @@ function refundIn({ paymentId, state, parts }: Payment, fact: RefundFact): reado
   return state === 'unknown' && !knows(fact.refundId) ? [] : [fact];
 }
 
+/** An event of a payment, without what it says. */
+export interface NotedEvent extends PaymentKey {
+  readonly eventId: string;
+  readonly state: string;
+  /** Whether facts are kept of it, since its body is gone. */
+  readonly isKept: boolean;
+  /** What it takes to read what it says. */
+  readonly bytes: number;
+}
+
 /** The events that are noted with these payments, oldest first. */
-export function eventsOf(db: Queryable, keys: readonly PaymentKey[]) {
+export function eventsOf(db: Queryable, keys: readonly PaymentKey[]): Promise<readonly NotedEvent[]> {
   return ofEachMerchant(keys, (merchantId, own) => EVENTS_OF.all(db, { merchantId, keys: own }));
 }
 
 const EVENTS_OF = statement({
   params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
-  row: {
-    ...PAYMENT_KEY,
-    ...{ paymentId: present(text), provider: text, state: text },
-    ...{ origin: EVENT.shape.origin, receivedAt: timestamptz, body: nullable(BODY.body), facts: BODY.facts },
-  },
+  row: { ...PAYMENT_KEY, paymentId: present(text), eventId: text, state: text, isKept: boolean, bytes: bigint },
   text: ({ merchantId, keys }) => `
-    select ${columns(PAYMENT_KEY, 'e')}, e.provider, e.state, e.origin, e.received_at,
-      case when e.state = 'applied' then e.body end as body, e.facts
+    select ${columns(PAYMENT_KEY, 'e')}, e.event_id, e.state, e.facts is not null as is_kept,
+      (coalesce(octet_length(e.body), 0) + coalesce(pg_column_size(e.facts), 0))::bigint as bytes
     from provider_event e join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
     order by e.received_at, e.event_id`,
+});
+
+/** The most bytes of bodies that are read at once, unless one alone is larger: any merchant may sign many large events of a payment. */
+const PART_BYTES = 8 * 1024 * 1024;
+
+/** What applied events say, by the id of each. Bodies are read a few at a time, and let go. */
+export async function factsIn(
+  db: Queryable,
+  events: readonly NotedEvent[],
+): Promise<ReadonlyMap<string, readonly Fact[]>> {
+  const said = new Map<string, readonly Fact[]>();
+  const applied = events.filter(({ state }) => state === 'applied');
+  for (let from = 0, to = 0; from < applied.length; from = to) {
+    let bytes = 0;
+    while (to < applied.length && (to === from || bytes + (applied[to]?.bytes ?? 0) <= PART_BYTES)) {
+      bytes += applied[to]?.bytes ?? 0;
+      to += 1;
+    }
+    const stored = await ofEachMerchant(applied.slice(from, to), (merchantId, own) =>
+      BODIES_OF.all(db, { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
+    );
+    for (const { eventId, ...event } of stored) said.set(eventId, readAgain(event));
+  }
+  return said;
+}
+
+const BODIES_OF = statement({
+  params: { merchantId: text, eventIds: array(text) },
+  row: {
+    eventId: text,
+    provider: text,
+    ...{ origin: EVENT.shape.origin, receivedAt: timestamptz, body: nullable(BODY.body), facts: BODY.facts },
+  },
+  text: ({ merchantId, eventIds }) => `
+    select e.event_id, e.provider, e.origin, e.received_at, e.body, e.facts
+    from provider_event e where e.merchant_id = ${merchantId} and e.event_id = any (${eventIds})`,
 });
