@@ -20,6 +20,7 @@ import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.t
 import type { Logger } from '../telemetry/log.ts';
 import type { PostingCount } from '../telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
+import { type Contested, contestedPayments } from './contested.ts';
 import { closeDismissedBefore } from './dismiss.ts';
 import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
@@ -27,7 +28,7 @@ import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
 import { withFormerRead } from './reread.ts';
 import { carriedToken, Tokens } from './tokens.ts';
-import { toOpen, type UnreadNews, unreadPayments, withUnread } from './unread.ts';
+import { toOpen, type UnreadNews, unreadPayments, untaught, withUnread } from './unread.ts';
 import { wantedBy, wantedByNaming } from './wanted.ts';
 
 export interface ApplyServices {
@@ -92,6 +93,7 @@ interface Asking {
   readonly named: ReadonlyMap<EventWork, Wanted | null>;
   readonly whose: Whose;
   readonly tokens: Tokens;
+  readonly contested: Contested;
 }
 
 interface Due {
@@ -143,18 +145,21 @@ export async function settleFacts(
     tx,
     steps.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
   );
-  const wanted = steps.map(({ work, source, fact, key }) => {
+  const named = steps.map((step) => ({ ...step, fact: tokens.named(step.fact, paymentAt(before, step.key)) }));
+  const wanted = named.map(({ work, source, fact, key }) => {
     const payment = paymentAt(before, key);
     const carried = carriedToken(tokens, work, { fact, payment });
     const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
     return wantedBy(work.event, { source, fact, payment, carried, waitIsOver });
   });
-  const named = new Map(works.map((work) => [work, wantedByNaming(work)]));
+  const announced = new Map(works.map((work) => [work, wantedByNaming(work)]));
   const whose = await Whose.read(
     tx,
-    [...wanted, ...named.values()].filter((one) => one !== null),
+    [...wanted, ...announced.values()].filter((one) => one !== null),
   );
-  const { payments: after, due } = decideAll(batch, works, { steps, before, wanted, named, whose, tokens });
+  const contested = await contestedPayments(tx, named, before);
+  const asked = { steps: named, before, wanted, named: announced, whose, tokens, contested };
+  const { payments: after, due } = decideAll(batch, works, asked);
   try {
     // If the posting of a lone event is refused, the savepoint undoes what it taught, and the event can still be parked.
     const post = async () => {
@@ -170,18 +175,6 @@ export async function settleFacts(
     work.verdict = { ...parkEvent(...reasonOf(error.refusal)), effect: work.event.effect ?? 'none' };
     return { before, after: untaught(work, before), opened, postingCounts: [] };
   }
-}
-
-/** The payments as they were: an event that is parked or waits teaches them nothing but that they were heard of. */
-function untaught(work: EventWork, before: ReadonlyMap<string, Payment>): Map<string, Payment> {
-  const heardOf = new Set(
-    work.facts
-      .filter((fact) => fact.kind === 'payment')
-      .map(({ paymentId }) => paymentKeyText({ ...sourceKey(work), paymentId })),
-  );
-  return new Map(
-    [...before].map(([key, payment]) => [key, heardOf.has(key) ? { ...payment, heardOf: true } : payment]),
-  );
 }
 
 /**
@@ -213,6 +206,7 @@ function decideAll(
       for (const [, { fact, key }] of own) tokens.note(fact, paymentAt(life, key));
       payments = life;
     } else {
+      asking.contested.note(work);
       if (work.verdict.reason === 'named_late') for (const learn of late) learn();
       work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
       payments = untaught(work, payments);
@@ -229,7 +223,7 @@ interface Own {
 
 /** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
 function decideWork({ services, now }: ApplyTransaction, { work, own, payments }: Own, asking: Omit<Asking, 'named'>) {
-  const { wanted, whose, tokens } = asking;
+  const { wanted, whose, tokens, contested } = asking;
   const life = new Map(payments);
   const ownDue: Due[] = [];
   const found: (() => void)[] = [];
@@ -248,13 +242,16 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       currencies: services.settings.currencies,
       maxBonusRatio: services.maxBonusRatio,
       waitIsOver: hasWaited(services.waitSeconds, work, now),
+      isContested: contested.has(work, key),
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
     life.set(paymentKeyText(key), decision.payment);
     ownDue.push(...decision.due.map((posting) => ({ work, payment: decision.payment, posting })));
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
-      late.push(() => whose.learnLate(asked, customer.customerId));
+      // A token is of one payment, which may teach a link; a name is told of all of them.
+      if (fact.kind !== 'payment' || fact.tokenBy === undefined)
+        late.push(() => whose.learnLate(asked, customer.customerId));
       const isCertain = paymentState === 'succeeded' || (fact.kind === 'payment' && fact.named !== undefined);
       if (customer.customerId === customerId) found.push(() => whose.learn(asked, customer.customerId, isCertain));
     }

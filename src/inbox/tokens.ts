@@ -16,7 +16,9 @@ export class Tokens {
 
   /** Locks the tokens that these facts may use; asks for nothing where there are none, as is usual. */
   static async lock(tx: Tx, steps: readonly { readonly fact: Fact; readonly payment: Payment }[]): Promise<Tokens> {
-    const keys = steps.flatMap(({ fact, payment }) => keyOf(fact, payment) ?? []);
+    const keys = steps
+      .flatMap(({ fact, payment }) => [keyOf(fact, payment), trustedKey(fact, payment)])
+      .filter((key) => key !== null);
     const unique = [...new Map(keys.map((key) => [keyText(key), key])).values()];
     return new Tokens(unique.length === 0 ? [] : await lockTokens(tx, unique));
   }
@@ -25,6 +27,15 @@ export class Tokens {
   of(fact: Fact, payment: Payment): PaymentToken | null {
     const key = keyOf(fact, payment);
     return key === null ? null : (this.#tokens.get(keyText(key)) ?? null);
+  }
+
+  /** The fact with the customer of its token as its name, if no payer can have written the token. */
+  named(fact: Fact, payment: Payment): Fact {
+    const key = trustedKey(fact, payment);
+    const token = key === null ? undefined : this.#tokens.get(keyText(key));
+    if (token === undefined || token.revokedAt !== null || fact.kind !== 'payment') return fact;
+    const { tokenBy: by, named } = fact;
+    return by === undefined || named !== undefined ? fact : { ...fact, named: { customerId: token.customerId, by } };
   }
 
   /** Notes that the payment follows the terms of its token, and has used it, if it has. */
@@ -59,6 +70,11 @@ export class Tokens {
 function keyOf(fact: Fact, payment: Payment): TokenKey | null {
   const tokenHash = payment.purpose === null ? carried(fact) : usesToken(payment) ? null : payment.tokenHash;
   return tokenHash === null ? null : { merchantId: payment.merchantId, tokenHash };
+}
+
+function trustedKey(fact: Fact, { merchantId }: Payment): TokenKey | null {
+  const tokenHash = fact.kind === 'payment' && fact.tokenBy !== undefined ? carried(fact) : null;
+  return tokenHash === null ? null : { merchantId, tokenHash };
 }
 
 function carried(fact: Fact): string | null {

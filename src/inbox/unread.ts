@@ -1,11 +1,12 @@
 import type { Source } from '../merchants/source.ts';
+import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import type { OpenedPayment } from '../payments/store.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { PartialReading } from '../providers/shared/provider.ts';
 import type { LockedEvent } from './events.ts';
 
-/** News that could not be read: it says which payment it is of, and nothing else is noted. */
+/** News that is not applied, or that could not be read: of its payment only is noted that it was heard of. */
 
 export interface UnreadNews {
   readonly paymentId: string;
@@ -54,4 +55,19 @@ export function withUnread(payments: ReadonlyMap<string, Payment>, works: readon
     }
   }
   return noted;
+}
+
+/** The payments as they were: an event that is parked or waits teaches them nothing but that they were heard of. */
+export function untaught(
+  { event: { merchantId, sourceId }, facts }: Pick<Work, 'event'> & { readonly facts: readonly Fact[] },
+  before: ReadonlyMap<string, Payment>,
+): Map<string, Payment> {
+  const heardOf = new Set(
+    facts
+      .filter((fact) => fact.kind === 'payment')
+      .map(({ paymentId }) => paymentKeyText({ merchantId, sourceId, paymentId })),
+  );
+  return new Map(
+    [...before].map(([key, payment]) => [key, heardOf.has(key) ? { ...payment, heardOf: true } : payment]),
+  );
 }

@@ -33,6 +33,8 @@ export interface DecideInput {
   readonly waitIsOver: boolean;
   /** The event has waited as long as events wait for a name that no payer can write. */
   readonly namingIsOver: boolean;
+  /** An event that names somebody for this payment, where no payer can write, is parked. */
+  readonly isContested: boolean;
 }
 
 /** The entries to post, the payment as it is after them, and the result for the event. */
@@ -63,6 +65,9 @@ export function decide(input: DecideInput): Decision {
   if (namesNobodyThere(input)) return parked(input, 'unknown_customer', null);
   if (token === null && intent !== null && mayBeNamedYet(input, intent)) {
     return { payment, due: [], verdict: { state: 'waiting' } };
+  }
+  if (token === null && isContested(input)) {
+    return parked(input, 'no_customer', 'another event names somebody for it and is parked; decide that one first');
   }
   const recorded = record(payment, fact, intent);
   if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
@@ -153,7 +158,10 @@ function mismatchOf(payment: Payment, fact: Fact, token: ObeyedToken | null): Pr
   if (named === null || named === customerId) return null;
   const byOperator = namedBy === 'operator';
   if (fact.named === undefined) return namedBy === null || byOperator ? ['customer_mismatch', null] : null;
-  return hasPostings(payment) || byOperator ? ['named_late', `it is ${named} who is named`] : null;
+  // A token says whose its payment is, even where nothing is posted yet.
+  return hasPostings(payment) || byOperator || payment.tokenHash !== null
+    ? ['named_late', `it is ${named} who is named`]
+    : null;
 }
 
 /** A trusted name that is wrong is said even where nothing is due: else nobody would learn of it. */
@@ -170,6 +178,12 @@ function mayBeNamedYet(input: DecideInput, { purpose }: PaymentIntent): boolean 
   if (payment.customerId !== null || namedCustomer(fact) !== null) return false;
   if (purpose === 'none' || fact.amountMinor === 0) return false;
   return 'problem' in customer || customer.isGuess === true;
+}
+
+/** Whether only a guess or a link would say whose the payment is, though its order or subscription named somebody. */
+function isContested({ payment, fact, isAssigned, isContested: isTrue }: DecideInput): boolean {
+  if (!isTrue || isAssigned || fact.kind !== 'payment' || fact.state !== 'succeeded') return false;
+  return payment.purpose === null && payment.customerId === null && namedCustomer(fact) === null;
 }
 
 /** Whether the fact needs a payment that succeeded, and no success is known. */

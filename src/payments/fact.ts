@@ -61,6 +61,8 @@ export interface PaymentFact extends OfUnknownAmount {
   readonly uncapturedMinor?: number;
   /** No payer can have written this name, so it counts for more than any other and teaches a link. */
   readonly named?: TrustedName;
+  /** Its token stands where no payer can have written it, so the token's customer is such a name too. */
+  readonly tokenBy?: TrustedName['by'];
   /** It is of an order, subscription or invoice, whose own news may still name its customer. */
   readonly mayBeNamed?: true;
   /** What the provider calls several things by that it tells of apart, and this is one of them: the invoice that it pays. */

@@ -364,6 +364,7 @@ describe('the events of a payment', () => {
         maxBonusRatio: { numerator: BigInt(Number.MAX_SAFE_INTEGER), denominator: 1n },
         waitIsOver,
         namingIsOver: true,
+        isContested: false,
       });
       payment = decision.payment;
       entries.push(...decision.due);

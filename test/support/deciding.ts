@@ -27,6 +27,7 @@ export interface Circumstances {
   readonly customer?: CustomerResolution;
   readonly waitIsOver?: boolean;
   readonly namingIsOver?: boolean;
+  readonly isContested?: boolean;
   readonly isAssigned?: boolean;
   readonly carried?: Partial<CarriedToken>;
 }
@@ -51,6 +52,7 @@ export function tell(
       currencies: new Set(['USD', 'INR', 'EUR']),
       maxBonusRatio: BONUS_RATIO,
       waitIsOver: circumstances.waitIsOver ?? false,
+      isContested: circumstances.isContested ?? false,
       namingIsOver: circumstances.namingIsOver ?? false,
     });
     payment = last.payment;

@@ -31,7 +31,7 @@ import {
   lenientName,
   NO_CUSTOMER,
   optionalId,
-  trustedBy,
+  trustedWith,
 } from '../shared/fields.ts';
 import { parseJson } from '../shared/json.ts';
 import { walletMetadata } from '../shared/metadata.ts';
@@ -218,7 +218,7 @@ function subscriptionReading(
   const shared = { kind: 'payment', paymentId, currency, ...who, occurredAt } as const;
   const readingOf = (amountMinor: number) => {
     if (state !== 'succeeded') return tell({ ...shared, state, amountMinor: null });
-    return tell({ ...shared, state, amountMinor, ...trustedBy('subscription', metadata) });
+    return tell({ ...shared, state, amountMinor, ...trustedWith('subscription', metadata) });
   };
   if (data.payment_type === 'CHARGE') return withAmount('data.payment_amount', amount, readingOf);
   if (data.payment_type !== 'AUTH') return park('malformed', 'data.payment_type: is not a documented one');

@@ -41,7 +41,7 @@ import {
   NO_CUSTOMER,
   optionalId,
   providerId,
-  trustedBy,
+  trustedWith,
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
 import type { NamedPayment, Provider } from '../shared/provider.ts';
@@ -65,8 +65,8 @@ import type { NamedPayment, Provider } from '../shared/provider.ts';
  * | payment.dispute.closed                             | lost if its `amount_deducted` is positive, else withdrawn    |
  * | payment.authorized                                 | ignored: not money yet                                       |
  * | order.paid, subscription.charged                   | the payment they hold, which succeeded, named by the notes   |
- * |                                                    | of the order or subscription; ignored where those name       |
- * |                                                    | nobody: payment.captured tells the same money                |
+ * |                                                    | of the order or subscription, or by the token there; ignored |
+ * |                                                    | where those have neither: payment.captured tells the same    |
  * | refunds of a payment with `captured` false         | ignored: an automatic refund of money that never came        |
  * | refund.speed_changed and others                    | ignored                                                      |
  *
@@ -140,20 +140,26 @@ const NOT_CAPTURED = ignore('its payment is not captured yet');
 const namedReading = (
   captured: z.infer<typeof CAPTURED>,
   by: TrustedName['by'],
-  notes: WalletMetadata,
+  { id, notes }: { readonly id: string | null; readonly notes: WalletMetadata },
 ): EventReading => {
-  const trusted = trustedBy(by, notes);
-  if (trusted.named === undefined) return NAMES_NOBODY;
-  return captured.payload.payment.entity.captured === false ? NOT_CAPTURED : capturedReading(captured, trusted);
+  const trusted = trustedWith(by, notes);
+  const { wallet_token } = notes;
+  if (trusted.named === undefined && wallet_token === undefined) return NAMES_NOBODY;
+  const { captured: isCaptured, notes: own } = captured.payload.payment.entity;
+  if (isCaptured === false) return NOT_CAPTURED;
+  // What the payer may have written stands behind what the merchant has.
+  const { wallet_customer_id: _, ...rest } = own;
+  const metadata = wallet_token === undefined ? own : { ...rest, wallet_token };
+  return capturedReading(captured, { ...trusted, metadata, ...besides({ seriesId: id }) });
 };
 
-const OF_MERCHANT = entity({ notes: walletMetadata });
+const OF_MERCHANT = entity({ id: lenientId, notes: walletMetadata });
 
 const readOrderPaid = reader(event({ payment: CAPTURED_PAYMENT, order: OF_MERCHANT }), (paid) =>
-  namedReading(paid, 'order', paid.payload.order.entity.notes),
+  namedReading(paid, 'order', paid.payload.order.entity),
 );
 const readCharged = reader(event({ payment: CAPTURED_PAYMENT, subscription: OF_MERCHANT }), (charged) =>
-  namedReading(charged, 'subscription', charged.payload.subscription.entity.notes),
+  namedReading(charged, 'subscription', charged.payload.subscription.entity),
 );
 
 const REFUND = event({

@@ -49,6 +49,11 @@ export function trustedBy(by: TrustedName['by'], { wallet_customer_id: customerI
   return customerId === undefined ? {} : { named: { customerId, by } };
 }
 
+/** {@link trustedBy}, and whether there is a token, whose terms say whose the payment is. */
+export function trustedWith(by: TrustedName['by'], metadata: WalletMetadata): Pick<PaymentFact, 'named' | 'tokenBy'> {
+  return { ...trustedBy(by, metadata), ...(metadata.wallet_token === undefined ? {} : { tokenBy: by }) };
+}
+
 /** Minor units, as an integer of the JSON. Integers that JavaScript cannot hold exactly were rounded, and are refused. */
 export const minorAmount = z.custom<number>(
   (value) => isMinorAmount(value) && value >= 0,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type EventReading, ignore, reader, tell } from '../shared/event-reading.ts';
+import { type EventReading, ignore, park, reader, tell } from '../shared/event-reading.ts';
 import { NO_CUSTOMER, providerId, trustedBy } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
 import { expandable, snapshot } from './objects.ts';
@@ -20,6 +20,9 @@ export const readInvoicePaid = reader(INVOICE, ({ created: occurredAt, data: { o
   const { id: groupId, customer, payment_intent, subscription_details, parent } = object;
   const { metadata = {} } = parent?.subscription_details ?? subscription_details ?? {};
   const { named } = trustedBy('subscription', metadata);
+  if (named === undefined && metadata.wallet_token !== undefined) {
+    return park('bad_token', 'a subscription takes no token; set wallet_customer_id there, which no payer can write');
+  }
   if (named === undefined)
     return ignore('its subscription names no customer, and its PaymentIntent tells the same money');
   const ties = payment_intent.id === null ? [] : [{ groupId, paymentId: payment_intent.id }];
