@@ -24,6 +24,7 @@ import {
   settleFacts,
   sourceKey,
 } from './settle-facts.ts';
+import { closeThinEvents } from './thin-events.ts';
 import { namedAnyway } from './unread.ts';
 
 /**
@@ -165,6 +166,7 @@ async function applyInTransaction(
   const { works } = held;
   await joinGroups(tx, works, now);
   const settled = await settleFacts(batch, works, mode);
+  await closeThinEvents(tx, works);
   await saveGroupNames(tx, works);
   await learnAccounts(tx, held, now);
   await savePayments(tx, [...settled.after.values()], now);
@@ -237,8 +239,10 @@ async function followUp(
   const waiting = works.filter((work) => work.verdict.state === 'waiting');
   // A refund may stand before its payment in this very batch, which had not been heard of then.
   const waitedFor = new Set(
-    waiting.flatMap((work) =>
-      work.facts.map((fact) => paymentKeyText({ ...sourceKey(work), paymentId: fact.paymentId })),
+    works.flatMap((work) =>
+      (work.verdict.state === 'waiting' ? work.facts : work.unread).map(({ paymentId }) =>
+        paymentKeyText({ ...sourceKey(work), paymentId }),
+      ),
     ),
   );
   const heardOf = news.flatMap((work) => awaitedIds(work, waitedFor, opened));
@@ -271,11 +275,12 @@ function awaitedIds(
 ): readonly PaymentKey[] {
   const groups = work.ties.map(({ groupId }) => ({ ...sourceKey(work), paymentId: groupId }));
   const payments = work.facts.flatMap((fact): PaymentKey[] => {
-    // Events that name a refund where the payment's id should be wait under the refund's id.
+    // Events that name a refund or dispute where the payment's id should be wait under that id.
     if (fact.kind === 'refund') return [{ ...sourceKey(work), paymentId: fact.refundId }];
+    if (fact.kind === 'dispute') return [{ ...sourceKey(work), paymentId: fact.disputeId }];
     const key = { ...sourceKey(work), paymentId: fact.paymentId };
     const text = paymentKeyText(key);
-    return fact.kind !== 'dispute' && (waitedFor.has(text) || !opened.has(text)) ? [key] : [];
+    return waitedFor.has(text) || !opened.has(text) ? [key] : [];
   });
   return [...groups, ...payments];
 }

@@ -231,7 +231,7 @@ const SAVE_VERDICTS = statement({
 
 /**
  * Makes the events of these payments pending again that waited for what is known now: early refunds and disputes, payments
- * that waited for a name, and events parked because the payment or its customer was unknown.
+ * that waited for a name, and events parked because the payment or its customer was unknown, or without data.
  * Skips events that another transaction has locked: that transaction is applying them, and will see these payments.
  * @returns the ids of the events, which the caller has to enqueue
  */
@@ -256,7 +256,8 @@ const WAKE_EVENTS = statement({
       from provider_event e
       join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
       where e.state in ('waiting', 'parked')
-        and (e.state = 'waiting' or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount', 'overcaptured'))
+        and (e.state = 'waiting'
+          or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount', 'overcaptured', 'unsupported_payload'))
         and e.event_id <> all (${except})
       for update of e skip locked)
     update provider_event e

@@ -1,10 +1,10 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { array, bigint, boolean, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, boolean, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
-import type { Payment } from './payment.ts';
+import type { Payment, PaymentPart } from './payment.ts';
 import { withHistory } from './store.ts';
 import { OWN_PAYMENT_KEY, PART, PAYMENT, PAYMENT_KEY, type PaymentKey, paymentKeyText } from './tables.ts';
 
@@ -129,22 +129,22 @@ const FIND_PAYMENTS = statement({
 });
 
 /**
- * The payments of these refunds, by the refund's id: some providers name only the refund when it fails. This is needed rarely,
- * so there is no index for it.
+ * The payments of these refunds or disputes, by their ids: some news names nothing else. This is needed rarely, so there is no
+ * index for it.
  */
-export async function paymentsOfRefunds(
+export async function paymentsOfParts(
   tx: Tx,
-  { merchantId, sourceId }: Pick<PaymentKey, 'merchantId' | 'sourceId'>,
-  refundIds: readonly string[],
+  { merchantId, sourceId, kind }: Pick<PaymentKey, 'merchantId' | 'sourceId'> & Pick<PaymentPart, 'kind'>,
+  partIds: readonly string[],
 ): Promise<Map<string, string>> {
-  const found = await PAYMENTS_OF_REFUNDS.all(tx, { merchantId, sourceId, refundIds });
+  const found = await PAYMENTS_OF_PARTS.all(tx, { merchantId, sourceId, kind, partIds });
   return new Map(found.map((one) => [one.partId, one.paymentId]));
 }
 
-const PAYMENTS_OF_REFUNDS = statement({
-  params: { merchantId: text, sourceId: text, refundIds: array(text) },
+const PAYMENTS_OF_PARTS = statement({
+  params: { merchantId: text, sourceId: text, kind: oneOf<PaymentPart['kind']>(), partIds: array(text) },
   row: pick(PART.shape, 'partId', 'paymentId'),
-  text: ({ merchantId, sourceId, refundIds }) => `
+  text: ({ merchantId, sourceId, kind, partIds }) => `
     select payment_id, part_id from payment_part
-    where merchant_id = ${merchantId} and source_id = ${sourceId} and kind = 'refund' and part_id = any (${refundIds})`,
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and kind = ${kind} and part_id = any (${partIds})`,
 });

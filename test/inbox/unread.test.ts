@@ -6,7 +6,7 @@ import { describePayment } from '../../src/views/payment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
-import { dodoPayment, dodoRefund } from '../support/signing.ts';
+import { dodoPayment, dodoRefund, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { paypalCapture, paypalDispute } from '../support/signing-paypal-adyen-cashfree.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -17,11 +17,12 @@ let inbox: TestInbox;
 const dodo = testSource('dodo', { metadata: 'all' });
 const orders = testSource('dodo', { sourceId: 'src_orders', defaultPurpose: 'order' });
 const paypal = testSource('paypal');
+const stripe = testSource('stripe');
 
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
-  inbox = await startInbox(database, { sources: [dodo, orders, paypal], waitSeconds: 0 });
+  inbox = await startInbox(database, { sources: [dodo, orders, paypal, stripe], waitSeconds: 0 });
 });
 afterAll(async () => {
   await expectBooksToAgree(database.pool);
@@ -90,6 +91,59 @@ describe('a refund of unknown amount', () => {
     await tell(dodo, refund(paymentId, 're_3', 5000));
     expect((await told(paymentId))?.at(-1)).toBe('parked handled_by_hand');
     expect(await inbox.balance(customer)).toBe(6000);
+  });
+});
+
+describe('a thin event of Stripe', () => {
+  const thin = (type: string, id: string) =>
+    JSON.stringify({
+      ...{ id: `evt_thin_${++made}`, object: 'v2.core.event', type: `v1.${type}`, livemode: false, context: null },
+      ...{ created: '2026-10-29T06:20:52.246Z', related_object: { id, type: type.split('.')[0], url: `/v1/${id}` } },
+    });
+  const usd = { currency: 'usd' } as const;
+  const histories = (one: { readonly paymentId: string; readonly names: Record<string, string> }) => {
+    const { paymentId, names } = one;
+    const [refundId, disputeId] = [`re_${paymentId}`, `dp_${paymentId}`];
+    const paid = stripePaymentSucceeded({ paymentId, amount: 5000, ...usd, metadata: names });
+    const refunded = stripeRefund({ type: 'created', paymentId, refundId, amount: 1000, ...usd, status: 'succeeded' });
+    const lost = stripeDispute({ type: 'closed', paymentId, disputeId, amount: 2000, ...usd, status: 'lost' });
+    const types = ['payment_intent.succeeded', 'refund.created', 'charge.dispute.closed'];
+    const thins = [paymentId, refundId, disputeId].map((id, index) => thin(types[index] ?? '', id));
+    return { thins, full: [paid, refunded, lost] };
+  };
+  const stateOf = async (bodies: readonly string[]) => {
+    const ids = bodies.map((body) => JSON.parse(body).id);
+    const { rows } = await database.pool.query(
+      'select state from provider_event where delivery_key = any ($1) order by array_position($1::text[], delivery_key)',
+      [ids],
+    );
+    return rows.map(({ state }) => state);
+  };
+
+  it.each(['before', 'after', 'in one batch with'])(
+    'is closed once its snapshot is applied, told %s it',
+    async (when) => {
+      const { customer, ...one } = await begin();
+      const { thins, full } = histories(one);
+      if (when === 'in one batch with') {
+        for (const body of [...thins, ...full]) await inbox.deliver(body, stripe);
+        await inbox.settled();
+      } else await tell(stripe, ...(when === 'before' ? [...thins, ...full] : [...full, ...thins]));
+      await eventually('all to be closed', async () => (await stateOf(thins)).every((state) => state === 'ignored'));
+      expect(await inbox.balance(customer)).toBe(2000);
+    },
+  );
+
+  it('stays parked while its snapshot is parked or another one is applied, and its payment was heard of', async () => {
+    const { customer, ...one } = await begin();
+    const { thins, full } = histories(one);
+    const [paid = '', refunded = ''] = full;
+    await tell(stripe, ...thins, refunded);
+    expect(await stateOf(thins)).toEqual(['parked', 'parked', 'parked']);
+    expect(await told(one.paymentId)).toEqual(['parked unsupported_payload', 'parked unknown_payment']);
+    await tell(stripe, paid);
+    await eventually('two to be closed', async () => (await stateOf(thins)).join() === 'ignored,ignored,parked');
+    expect(await inbox.balance(customer)).toBe(4000);
   });
 });
 

@@ -425,6 +425,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/unread.test.ts'],
   },
   {
+    name: 'close a thin event though its snapshot is parked',
+    file: 'src/inbox/thin-events.ts',
+    find: "and event_type = ${eventType} and state = 'applied'",
+    replace: "and event_type = ${eventType} and state <> 'pending'",
+    tests: ['test/inbox/unread.test.ts'],
+  },
+  {
     name: 'close nothing by dismissing what was told without an amount',
     file: 'src/inbox/dismiss.ts',
     find: 'withDecisionTimes(event, interpretation.facts ?? [])',

@@ -58,7 +58,8 @@ import { stripeHeadersProblem, verifyStripe } from './signature.ts';
  * | checkout.session.*, other invoice*, charge.*      | ignored: they tell the same money again                        |
  * | refunds with reason expired_uncaptured_charge     | ignored: that money never came                                 |
  * | events of a Connect account                       | parked unless the source names it: see shared/account.ts       |
- * | thin events (object v2.core.event)                | parked if about money, else ignored: they carry no data        |
+ * | thin events (object v2.core.event)                | parked if about money, until the event of the same type and    |
+ * |                                                   | object comes with its data; else ignored: they carry no data   |
  *
  * Before API version 2025-03-31 the release of what was not captured is a refund, too (docs.stripe.com/changelog/basil,
  * "Partially capturing or canceling payments no longer creates a Refund"): so refunds told under such a version may be
