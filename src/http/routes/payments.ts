@@ -17,10 +17,12 @@ const retrieve = merchantRoute({
     "By the provider's own id: what was paid, its refunds and disputes, every ledger entry it caused, and every event about it. Dodo's SDKs are answered 404 `NOT_SERVED_HERE`, since they would read fields that are not there.",
   params: idParams('payment_id'),
   response: { description: 'One item for each source that knows a payment of this id.', schema: itemsOf(paymentShape) },
-  errors: ['NOT_SERVED_HERE'],
-  async handle({ services: { pool }, merchantId, params, headers }) {
+  errors: ['NOT_SERVED_HERE', 'QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, params, headers }) {
     refuseDodoSdk(headers, 'the life of a payment at Chokin');
-    return { items: await describePayment(autocommit(pool), merchantId, params.payment_id) };
+    return readers.read(merchantId, async (db) => ({
+      items: await describePayment(db, merchantId, params.payment_id),
+    }));
   },
 });
 
