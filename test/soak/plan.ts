@@ -52,6 +52,8 @@ export interface Plan {
   readonly svixFailing: number;
   readonly killEveryMs: number;
   readonly restartEveryMs: number;
+  /** Strangers and hostile holders of a key at work at once. */
+  readonly hostile: number;
 }
 
 export function drawPlan(seed: number): Plan {
@@ -70,5 +72,6 @@ export function drawPlan(seed: number): Plan {
     svixFailing: rate(0.5),
     killEveryMs: random.int(2_000, 20_000),
     restartEveryMs: random.int(60_000, 300_000),
+    hostile: random.int(0, 3),
   };
 }

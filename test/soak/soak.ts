@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { explain } from '../../src/commands/explain.ts';
 import { findWrongs, notYet } from './checks.ts';
+import { Hostile } from './hostile.ts';
 import { drawPlan, type Plan, Random } from './plan.ts';
 import { Traffic } from './traffic.ts';
 import { World } from './world.ts';
@@ -9,7 +10,8 @@ import { World } from './world.ts';
 const HELP = `Usage: npm run soak [-- --seed <n>] [--minutes <m>]
 
 Runs a whole deployment (Postgres, two web processes, two workers, a Svix behind a bad line) under traffic and faults that a
-seed draws: doubled, dropped, overtaken and garbled deliveries, kill -9, crashes of Postgres. Then the faults stop, the
+seed draws: doubled, dropped, overtaken and garbled deliveries, kill -9, crashes of Postgres, strangers and a merchant that mean no good. Every
+process has a heap of 256 MB, and what it took at most is printed. Then the faults stop, the
 system has to come to rest by itself, and every balance, event, message and the books are checked. Exits 1 if
 anything is wrong, with the seed to repeat it by (processes are not repeatable to the instruction; what is drawn is).
 
@@ -50,6 +52,7 @@ function describe({ seed: _seed, ...rest }: Plan): string {
 async function soak(world: World, plan: Plan, random: Random, durationMs: number): Promise<void> {
   const traffic = new Traffic(plan, world.addresses);
   await traffic.prepare(random.fork());
+  const hostile = new Hostile(world.addresses, await traffic.prepareMallory(new Random(plan.seed)));
   const trouble = new AbortController();
   const startedMs = performance.now();
   const progress = setInterval(() => console.log(progressLine(world, traffic, startedMs)), 10_000);
@@ -59,11 +62,15 @@ async function soak(world: World, plan: Plan, random: Random, durationMs: number
       traffic.run(random.fork(), trouble.signal),
       every(plan.killEveryMs, trouble.signal, random.fork(), (own) => world.killOne(own)),
       every(plan.restartEveryMs, trouble.signal, random.fork(), () => world.restartPostgres()),
+      ...Array.from({ length: plan.hostile }, () => hostile.run(random.fork(), trouble.signal)),
     ]);
     world.line.rate = 0;
     await world.allUp();
     await rest(world, traffic);
     console.log(progressLine(world, traffic, startedMs));
+    console.log(
+      `${hostile.attacks} attacks; at most ${world.peaksMb['src/web.ts']} MB of a web process, ${world.peaksMb['jobs/worker.ts']} MB of a worker`,
+    );
   } finally {
     clearInterval(progress);
     clearTimeout(ending);
@@ -99,7 +106,7 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
         console.log(`Coming to rest: ${left.join(', ')}`);
       }
     }
-    const wrongs = await findWrongs(pool, traffic, world.svix);
+    const wrongs = [...world.starved, ...(await findWrongs(pool, traffic, world.svix))];
     if (wrongs.length > 0)
       throw new Error(`${wrongs.length} wrong:\n${wrongs.slice(0, 20).join('\n')}\n${world.lastWords()}`);
   } finally {

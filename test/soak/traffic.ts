@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { signStripe, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import type { Mallory } from './hostile.ts';
 import type { Plan, Random } from './plan.ts';
 import { ADMIN_KEY } from './world.ts';
 
@@ -76,6 +77,19 @@ export class Traffic {
         this.accounts.push({ merchantId, customerId, apiKey, webhookPath, webhookSecret, owedMinor: 0 });
       }
     }
+  }
+
+  /** A merchant that means no good, with a key, a source and a customer. */
+  async prepareMallory(random: Random): Promise<Mallory> {
+    const admin = (path: string, body: object) => this.#insist(random, 'POST', path, ADMIN_KEY, body);
+    const { merchant_id: merchantId } = await admin('/admin/merchants', { name: 'Mallory', mode: 'test' });
+    const path = `/admin/merchants/${merchantId}`;
+    const { key: apiKey } = await admin(`${path}/api-keys`, { name: 'soak', scopes: ['read', 'write'] });
+    const source = { provider: 'stripe', name: 'Soak', webhook_secret: `whsec_mallory_${this.#plan.seed}` };
+    const { webhook_path: webhookPath } = await admin(`${path}/sources`, source);
+    const person = { email: 'mallory@example.com', name: 'Mallory' };
+    const { customer_id: customerId } = await this.#insist(random, 'POST', '/customers', apiKey, person);
+    return { apiKey, customerId, webhookPath };
   }
 
   /** Resolves when the signal has come and everything that was begun is answered. */

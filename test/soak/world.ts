@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,9 @@ import type { Plan, Random } from './plan.ts';
 export const ADMIN_KEY = 'an-admin-key-for-soaks-of-more-than-32-characters';
 const WEBS = 2;
 const WORKERS = 2;
+/** In MB. Nothing that anybody does may take more. */
+const HEAP_MB = 256;
+const WATCH_MS = 500;
 
 interface Slot {
   readonly script: 'src/web.ts' | 'jobs/worker.ts';
@@ -31,6 +35,11 @@ export class World {
   readonly line: FlakyProxy;
   kills = 0;
   restarts = 0;
+  /** Processes that ended for want of memory, in words. */
+  readonly starved: string[] = [];
+  /** The most memory that a process of each kind has taken, in MB; 0 where the system does not say. */
+  readonly peaksMb = { 'src/web.ts': 0, 'jobs/worker.ts': 0 };
+  readonly #watching = setInterval(() => this.#noteMemory(), WATCH_MS);
   readonly #folder: string;
   readonly #cluster: { dataDir: string; port: number };
   readonly #slots: Slot[] = [];
@@ -113,7 +122,15 @@ export class World {
     return this.#slots.map((slot) => `${slot.script}:\n${slot.process.output().slice(-2_000)}`).join('\n');
   }
 
+  #noteMemory(): void {
+    for (const { script, process: one } of this.#slots) {
+      const peak = peakMb(one.child.pid);
+      if (peak !== null) this.peaksMb[script] = Math.max(this.peaksMb[script], peak);
+    }
+  }
+
   async close(): Promise<void> {
+    clearInterval(this.#watching);
     for (const slot of this.#slots) slot.isOver = true;
     await Promise.all(this.#slots.map((slot) => slot.process.end('SIGKILL')));
     await Promise.all([this.line.close(), this.svix.close(), this.#postgres.stop('immediate')]);
@@ -126,6 +143,7 @@ export class World {
     const watch = () => {
       void slot.process.exited.then(() => {
         if (slot.isOver) return;
+        if (/heap out of memory/.test(slot.process.output())) this.starved.push(`${script} ran out of memory`);
         slot.process = this.#run(script, port);
         watch();
       });
@@ -143,6 +161,17 @@ export class World {
       SVIX_SERVER_URL: this.line.url,
       LOG_LEVEL: 'info',
       LOW_BALANCE_MIN_INTERVAL_SECONDS: '0',
+      NODE_OPTIONS: `--max-old-space-size=${HEAP_MB}`,
     });
+  }
+}
+
+/** The most memory that a process has taken so far, where the system says. */
+function peakMb(pid: number | undefined): number | null {
+  try {
+    const kilobytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return kilobytes === undefined ? null : Math.round(Number(kilobytes) / 1024);
+  } catch {
+    return null;
   }
 }

@@ -7,6 +7,7 @@ import { parseRetryAfter } from './retry-schedule.ts';
 
 /** The same as Svix's. */
 const TIMEOUT_MS = 15_000;
+const KEPT_MS = 10_000;
 /** How much of an answer is kept for the merchant to look at. */
 const MAX_RESPONSE_BYTES = 2048;
 export const USER_AGENT = 'Chokin-Webhooks/1.0';
@@ -49,7 +50,9 @@ export class DirectSender {
   constructor({ clock, allowPrivate, timeoutMs = TIMEOUT_MS, connect }: SenderOptions) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    this.#agent = new Agent({ connect: connect ?? guardedConnector(allowPrivate, timeoutMs), pipelining: 1 });
+    const connector = connect ?? guardedConnector(allowPrivate, timeoutMs);
+    // An endpoint may ask to have its connection kept for minutes, and there may be thousands of endpoints.
+    this.#agent = new Agent({ connect: connector, pipelining: 1, keepAliveMaxTimeout: KEPT_MS });
   }
 
   /** Never throws for what the other side does. */
