@@ -44,7 +44,10 @@ async function build(
   // It waits for transactions that are under way, and keeps nobody from anything meanwhile.
   await client.query('set lock_timeout = 0');
   if (rows.length > 0) await client.query(`drop index concurrently public.${name}`);
-  logger.info({ index: name }, 'an index is being built');
+  const [table = ''] = definition.split(' ', 1);
+  const { rowCount } = await client.query(`select from public.${table} limit 1`);
+  // Of an empty table there is nothing to wait for, nor to read about.
+  logger[rowCount === 0 ? 'debug' : 'info']({ index: name }, 'an index is being built');
   await client.query(`create index concurrently ${name} on public.${definition}`);
 }
 
