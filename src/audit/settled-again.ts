@@ -129,12 +129,12 @@ async function judge(
     toRead.push({ payment, own, others, suspect: { ...suspect, sought } });
     return [];
   });
-  const said = await factsIn(
+  const read = await factsIn(
     db,
     toRead.flatMap(({ own }) => own),
   );
   for (const { payment, own, others, suspect } of toRead) {
-    const facts = own.flatMap(({ eventId }) => said.get(eventId) ?? []);
+    const facts = own.flatMap(({ eventId }) => read.get(eventId) ?? []);
     const detail = contradicted(payment, [...factsOf(payment, facts), ...factsAbout(payment, others)], tokens);
     if (detail !== null) suspects.push({ ...suspect, detail });
   }

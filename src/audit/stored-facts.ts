@@ -87,7 +87,7 @@ export async function factsIn(
   db: Queryable,
   events: readonly NotedEvent[],
 ): Promise<ReadonlyMap<string, readonly Fact[]>> {
-  const said = new Map<string, readonly Fact[]>();
+  const read = new Map<string, readonly Fact[]>();
   const applied = events.filter(({ state }) => state === 'applied');
   for (let from = 0, to = 0; from < applied.length; from = to) {
     let bytes = 0;
@@ -98,9 +98,9 @@ export async function factsIn(
     const stored = await ofEachMerchant(applied.slice(from, to), (merchantId, own) =>
       BODIES_OF.all(db, { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
     );
-    for (const { eventId, ...event } of stored) said.set(eventId, readAgain(event));
+    for (const { eventId, ...event } of stored) read.set(eventId, readAgain(event));
   }
-  return said;
+  return read;
 }
 
 const BODIES_OF = statement({
