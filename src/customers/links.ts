@@ -116,6 +116,8 @@ const SAVE_LINKS = statement({
 interface LinkQuery {
   readonly merchantId: string;
   readonly customerId: string;
+  /** Only links that come after this one; null for all. */
+  readonly after?: Pick<LinkKey, 'sourceId' | 'providerCustomerId'> | null;
   readonly pageSize: number;
   /** From 0. */
   readonly pageNumber: number;
@@ -123,17 +125,26 @@ interface LinkQuery {
 
 /** A page of a customer's links, oldest first. */
 export async function linksOfCustomer(db: Queryable, query: LinkQuery): Promise<CustomerLink[]> {
-  return LINKS_OF_CUSTOMER.all(db, { ...query, offset: query.pageSize * query.pageNumber });
+  const { after, pageSize, pageNumber, ...customer } = query;
+  const afterSource = after?.sourceId ?? null;
+  const page = { afterSource, afterId: after?.providerCustomerId ?? null, pageSize, offset: pageSize * pageNumber };
+  return LINKS_OF_CUSTOMER.all(db, { ...customer, ...page });
 }
 
 const LINKS_OF_CUSTOMER = statement({
-  params: { merchantId: text, customerId: text, pageSize: bigint, offset: bigint },
+  params: {
+    ...{ merchantId: text, customerId: text, afterSource: nullable(text), afterId: nullable(text) },
+    ...{ pageSize: bigint, offset: bigint },
+  },
   row: LINK.shape,
-  text: ({ merchantId, customerId, pageSize, offset }) => `
+  text: (p) => `
     select ${columns(LINK.shape)} from customer_link
-    where merchant_id = ${merchantId} and customer_id = ${customerId}
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId}
+      and (${p.afterId}::text is null or (created_at, source_id, provider_customer_id) > (
+        select c.created_at, c.source_id, c.provider_customer_id from customer_link c
+        where c.merchant_id = ${p.merchantId} and c.source_id = ${p.afterSource} and c.provider_customer_id = ${p.afterId}))
     order by created_at, source_id, provider_customer_id
-    limit ${pageSize} offset ${offset}`,
+    limit ${p.pageSize} offset ${p.offset}`,
 });
 
 type LinkedCustomer = LinkKey & Pick<CustomerLink, 'customerId'>;

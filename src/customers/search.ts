@@ -11,6 +11,8 @@ export interface CustomerQuery {
   readonly name: string | null;
   readonly createdFrom: Date | null;
   readonly createdTo: Date | null;
+  /** Only customers that come after this one in the list; null for all. */
+  readonly after?: string | null;
   readonly pageSize: number;
   /** From 0. */
   readonly pageNumber: number;
@@ -18,8 +20,8 @@ export interface CustomerQuery {
 
 /** A page of the merchant's customers, newest first. */
 export async function listCustomers(db: Queryable, merchantId: string, query: CustomerQuery): Promise<Customer[]> {
-  const { name, email, pageSize: limit, pageNumber, createdFrom, createdTo } = query;
-  const page = { merchantId, createdFrom, createdTo, limit, offset: limit * pageNumber };
+  const { name, email, pageSize: limit, pageNumber, createdFrom, createdTo, after = null } = query;
+  const page = { merchantId, createdFrom, createdTo, after, limit, offset: limit * pageNumber };
   if (name === null) return LIST_CUSTOMERS.all(db, { ...page, email, namePattern: null });
   const namePattern = await patternOf(db, name);
   if (email !== null) return LIST_CUSTOMERS.all(db, { ...page, email, namePattern });
@@ -53,15 +55,23 @@ const PAGE = {
   merchantId: text,
   createdFrom: nullable(timestamptz),
   createdTo: nullable(timestamptz),
+  after: nullable(text),
   limit: bigint,
   offset: bigint,
 };
 
 type Places = Readonly<Record<keyof typeof PAGE, string>>;
 
+/** SQL for columns of the customer after whom the page comes. */
+const LAST = (p: Places, names: string) =>
+  `(select ${names} from customer c where c.merchant_id = ${p.merchantId} and c.customer_id = ${p.after})`;
+
+// The time alone, too: an index cannot begin at two columns that are looked up together.
 const OF_MERCHANT = (p: Places) => `merchant_id = ${p.merchantId}
       and (${p.createdFrom}::timestamptz is null or created_at >= ${p.createdFrom})
-      and (${p.createdTo}::timestamptz is null or created_at <= ${p.createdTo})`;
+      and (${p.createdTo}::timestamptz is null or created_at <= ${p.createdTo})
+      and (${p.after}::text is null or created_at <= ${LAST(p, 'c.created_at')})
+      and (${p.after}::text is null or (created_at, customer_id) < ${LAST(p, 'c.created_at, c.customer_id')})`;
 
 const NEWEST_FIRST = 'order by created_at desc, customer_id desc';
 

@@ -79,6 +79,8 @@ const COLUMNS = columns(EVENT.shape);
 
 export interface EventQuery {
   readonly state: EventState | null;
+  /** Only events that come after this one in the list; null for all. */
+  readonly after?: string | null;
   readonly pageSize: number;
   /** From 0. */
   readonly pageNumber: number;
@@ -86,16 +88,21 @@ export interface EventQuery {
 
 /** A page of the merchant's events, newest first. */
 export function listEvents(db: Queryable, merchantId: string, query: EventQuery): Promise<ProviderEvent[]> {
-  const { state, pageSize, pageNumber } = query;
-  return LIST_EVENTS.all(db, { merchantId, state, pageSize, offset: pageSize * pageNumber });
+  const { state, after = null, pageSize, pageNumber } = query;
+  return LIST_EVENTS.all(db, { merchantId, state, after, pageSize, offset: pageSize * pageNumber });
 }
 
 const LIST_EVENTS = statement({
-  params: { merchantId: text, state: nullable(text), pageSize: bigint, offset: bigint },
+  params: { merchantId: text, state: nullable(text), after: nullable(text), pageSize: bigint, offset: bigint },
   row: EVENT.shape,
-  text: ({ merchantId, state, pageSize, offset }) => `
+  // The time alone, too: an index cannot begin at two columns that are looked up together.
+  text: ({ merchantId, state, after, pageSize, offset }) => `
     select ${COLUMNS} from provider_event
     where merchant_id = ${merchantId} and (${state}::text is null or state = ${state})
+      and (${after}::text is null or received_at <= (
+        select c.received_at from provider_event c where c.merchant_id = ${merchantId} and c.event_id = ${after}))
+      and (${after}::text is null or (received_at, event_id) < (
+        select c.received_at, c.event_id from provider_event c where c.merchant_id = ${merchantId} and c.event_id = ${after}))
     order by received_at desc, event_id desc limit ${pageSize} offset ${offset}`,
 });
 

@@ -38,20 +38,31 @@ const INSERT_MERCHANT = statement({
     on conflict do nothing returning ${columns(MERCHANT.shape)}`,
 });
 
+interface MerchantQuery {
+  /** Only merchants that come after this one in the list; null for all. */
+  readonly after?: string | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
 /** A page of all merchants, oldest first. */
 export async function listMerchants(
   db: Queryable,
-  { pageSize, pageNumber }: { readonly pageSize: number; readonly pageNumber: number },
+  { after = null, pageSize, pageNumber }: MerchantQuery,
 ): Promise<readonly Merchant[]> {
-  return LIST_MERCHANTS.all(db, { pageSize, offset: pageSize * pageNumber });
+  return LIST_MERCHANTS.all(db, { after, pageSize, offset: pageSize * pageNumber });
 }
 
 const LIST_MERCHANTS = statement({
   acrossMerchants: 'the operator sees all of them',
-  params: { pageSize: bigint, offset: bigint },
+  params: { after: nullable(text), pageSize: bigint, offset: bigint },
   row: MERCHANT.shape,
-  text: ({ pageSize, offset }) =>
-    `select ${columns(MERCHANT.shape)} from merchant order by created_at, merchant_id limit ${pageSize} offset ${offset}`,
+  text: ({ after, pageSize, offset }) => `
+    select ${columns(MERCHANT.shape)} from merchant
+    where ${after}::text is null or (created_at, merchant_id) > (
+      select c.created_at, c.merchant_id from merchant c where c.merchant_id = ${after})
+    order by created_at, merchant_id limit ${pageSize} offset ${offset}`,
 });
 
 export async function getMerchant(db: Queryable, merchantId: string): Promise<Merchant | null> {

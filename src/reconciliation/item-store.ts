@@ -10,18 +10,23 @@ import type { RunKey } from './store.ts';
 
 /** Which of a run's items to list; `pageNumber` counts from 0, and without `outcomes` all are listed. */
 export interface ItemQuery {
+  /** Only items that come after this one; all unless given. */
+  readonly after?: { readonly kind: string; readonly objectId: string };
   readonly pageSize: number;
   readonly pageNumber: number;
   readonly outcomes?: readonly ComparisonResult[];
 }
 
+const FROM_THE_START = { kind: '', objectId: '' };
+
 /** A page of what a run found, ordered by kind and id. */
 export async function listItems(
   db: Queryable,
   { merchantId, runId }: RunKey,
-  { pageSize, pageNumber, outcomes = COMPARISON_RESULTS }: ItemQuery,
+  { after = FROM_THE_START, pageSize, pageNumber, outcomes = COMPARISON_RESULTS }: ItemQuery,
 ): Promise<readonly Item[]> {
-  return LIST_ITEMS.all(db, { merchantId, runId, pageSize, offset: pageNumber * pageSize, outcomes });
+  const page = { afterKind: after.kind, afterId: after.objectId, pageSize, offset: pageNumber * pageSize };
+  return LIST_ITEMS.all(db, { merchantId, runId, ...page, outcomes });
 }
 
 const ITEM = table('reconciliation_item', {
@@ -34,12 +39,16 @@ const ITEM = table('reconciliation_item', {
 });
 
 const LIST_ITEMS = statement({
-  params: { merchantId: text, runId: text, pageSize: bigint, offset: bigint, outcomes: array(text) },
+  params: {
+    ...{ merchantId: text, runId: text, outcomes: array(text) },
+    ...{ afterKind: text, afterId: text, pageSize: bigint, offset: bigint },
+  },
   row: ITEM.shape,
-  text: ({ merchantId, runId, pageSize, offset, outcomes }) => `
+  text: (p) => `
     select ${columns(ITEM.shape)} from reconciliation_item
-    where merchant_id = ${merchantId} and run_id = ${runId} and outcome = any (${outcomes})
-    order by kind, object_id limit ${pageSize} offset ${offset}`,
+    where merchant_id = ${p.merchantId} and run_id = ${p.runId} and outcome = any (${p.outcomes})
+      and (kind, object_id) > (${p.afterKind}, ${p.afterId})
+    order by kind, object_id limit ${p.pageSize} offset ${p.offset}`,
 });
 
 /** Stores what a run found; an item that is there already is left as it is. At most 500 characters of a reason are kept. */

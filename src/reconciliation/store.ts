@@ -80,21 +80,31 @@ function toRun(run: Row<typeof COUNTED_RUN>): Run {
   return { ...run, outcomes: { missing: 0, healed: 0, differing: 0, unknown: 0, ...run.outcomes } };
 }
 
-/** A page of the merchant's runs, newest first. `pageNumber` counts from 0. */
+interface RunQuery {
+  /** Only runs that come after this one in the list; null for all. */
+  readonly after?: string | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/** A page of the merchant's runs, newest first. */
 export async function listRuns(
   db: Queryable,
   merchantId: string,
-  { pageSize, pageNumber }: { readonly pageSize: number; readonly pageNumber: number },
+  { after = null, pageSize, pageNumber }: RunQuery,
 ): Promise<readonly Run[]> {
-  const runs = await LIST_RUNS.all(db, { merchantId, pageSize, offset: pageNumber * pageSize });
+  const runs = await LIST_RUNS.all(db, { merchantId, after, pageSize, offset: pageNumber * pageSize });
   return runs.map(toRun);
 }
 
 const LIST_RUNS = statement({
-  params: { merchantId: text, pageSize: bigint, offset: bigint },
+  params: { merchantId: text, after: nullable(text), pageSize: bigint, offset: bigint },
   row: COUNTED_RUN,
-  text: ({ merchantId, pageSize, offset }) => `
+  text: ({ merchantId, after, pageSize, offset }) => `
     select ${COUNTED_COLUMNS} from reconciliation r where merchant_id = ${merchantId}
+      and (${after}::text is null or (created_at, run_id) < (
+        select c.created_at, c.run_id from reconciliation c where c.merchant_id = ${merchantId} and c.run_id = ${after}))
     order by created_at desc, run_id desc limit ${pageSize} offset ${offset}`,
 });
 

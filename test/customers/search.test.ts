@@ -67,15 +67,22 @@ describe('searching customers by name', () => {
   });
 });
 
-/** How Postgres finds a rare name. */
-async function planFor(pattern: string): Promise<string> {
-  const named = declaredStatements().find(({ text }) => /customer where .* like .* offset 0\) c/s.test(text));
-  const { rows } = await database.pool.query<{ 'QUERY PLAN': string }>(`explain ${named?.text}`, [
-    ...[MERCHANT, null, null, 10, 0],
-    pattern,
-  ]);
+async function explain(wanted: RegExp, values: readonly unknown[]): Promise<string> {
+  const found = declaredStatements().find(({ text }) => wanted.test(text));
+  const { rows } = await database.pool.query<{ 'QUERY PLAN': string }>(`explain ${found?.text}`, [...values]);
   return rows.map((row) => row['QUERY PLAN']).join('\n');
 }
+
+/** How Postgres finds a rare name. */
+const planFor = (pattern: string) =>
+  explain(/customer where .* like .* offset 0\) c/s, [MERCHANT, null, null, null, 10, 0, pattern]);
+
+it('begins a page at its cursor, and does not read what is before', async () => {
+  const plan = await explain(/from customer\s+where .*lower\(email\)/s, [
+    ...[MERCHANT, null, null, 'cus_500', 10, 0, null, null],
+  ]);
+  expect(plan).toMatch(/Index Cond: .*created_at <= /);
+});
 
 describe('the index of names', () => {
   it('is of trigrams, and finds a part', async () => {

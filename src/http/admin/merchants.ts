@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
 import { createMerchant, findMerchant, suspendMerchant } from '../../merchants/administration.ts';
-import { listMerchants } from '../../merchants/merchant-store.ts';
-import { itemsOf, pageOf, paging, text } from '../../views/fields.ts';
+import { getMerchant, listMerchants } from '../../merchants/merchant-store.ts';
+import { EXAMPLE } from '../../views/examples.ts';
+import { pageOf, paging, text } from '../../views/fields.ts';
 import { merchantResponse, merchantShape } from '../../views/merchant.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse } from '../../views/pages.ts';
+import { refuseCursor } from '../kit/cursors.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
 
 const merchantId = z
@@ -46,11 +49,14 @@ const list = adminRoute({
   tag,
   summary: 'List merchants, oldest first',
   description: 'Suspended ones too.',
-  query: z.strictObject(paging),
-  response: { description: 'A page of merchants.', schema: itemsOf(merchantShape) },
+  query: z.strictObject({ ...paging, cursor }).refine(isInReach, BEYOND_REACH),
+  response: { description: 'A page of merchants.', schema: pageOfItems(merchantShape, EXAMPLE.merchantId) },
   async handle({ services: { pool }, query }) {
-    const found = await listMerchants(autocommit(pool), pageOf(query, {}));
-    return { items: found.map(merchantResponse) };
+    const db = autocommit(pool);
+    const wanted = { after: query.cursor ?? null, ...pageOf(query, {}) };
+    const found = await listMerchants(db, wanted);
+    if (found.length === 0 && wanted.after !== null && (await getMerchant(db, wanted.after)) === null) refuseCursor();
+    return pageResponse(found, wanted.pageSize, { show: merchantResponse, cursorOf: (one) => one.merchantId });
   },
 });
 

@@ -6,7 +6,10 @@ import { invariant } from '../../errors.ts';
 import { anonymiseCustomer } from '../../retention/anonymise.ts';
 import { customerResponse, customerShape, EXAMPLE_PERSON } from '../../views/customer.ts';
 import { erasureResponse, erasureShape } from '../../views/erasure.ts';
-import { customerParams, itemsOf, metadata, moment, pageOf, paging, text } from '../../views/fields.ts';
+import { EXAMPLE } from '../../views/examples.ts';
+import { customerParams, metadata, moment, pageOf, paging, text } from '../../views/fields.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse } from '../../views/pages.ts';
+import { refuseCursor } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 
 const email = z
@@ -134,33 +137,42 @@ const list = merchantRoute({
   tag,
   summary: 'List customers, newest first',
   description: 'Filters that are given hold all at once.',
-  query: z.strictObject({
-    ...paging,
-    email: text(320)
-      .optional()
-      .meta({ description: 'The whole address, in any case.', examples: ['ada@example.com'] }),
-    name: text(500)
-      .optional()
-      .meta({
-        description:
-          'Part of the name, in any case; where the database has no `pg_trgm`, its beginning. Three letters or more are found soon, fewer by reading names.',
-        examples: ['lovelace'],
-      }),
-    created_at_gte: moment.optional(),
-    created_at_lte: moment.optional(),
-  }),
-  response: { description: 'A page of customers.', schema: itemsOf(customerShape) },
+  query: z
+    .strictObject({
+      ...paging,
+      cursor,
+      email: text(320)
+        .optional()
+        .meta({ description: 'The whole address, in any case.', examples: ['ada@example.com'] }),
+      name: text(500)
+        .optional()
+        .meta({
+          description:
+            'Part of the name, in any case; where the database has no `pg_trgm`, its beginning. Three letters or more are found soon, fewer by reading names.',
+          examples: ['lovelace'],
+        }),
+      created_at_gte: moment.optional(),
+      created_at_lte: moment.optional(),
+    })
+    .refine(isInReach, BEYOND_REACH),
+  response: { description: 'A page of customers.', schema: pageOfItems(customerShape, EXAMPLE.customerId) },
   errors: ['QUERY_TOO_SLOW'],
   async handle({ services: { readers }, merchantId, query, headers }) {
+    const after = query.cursor ?? null;
     const wanted = {
       email: query.email ?? null,
       name: query.name ?? null,
       createdFrom: query.created_at_gte ?? null,
       createdTo: query.created_at_lte ?? null,
+      after,
       ...pageOf(query, headers),
     };
-    const found = await readers.read(merchantId, (db) => listCustomers(db, merchantId, wanted));
-    return { items: found.map(customerResponse) };
+    const found = await readers.read(merchantId, async (db) => {
+      const page = await listCustomers(db, merchantId, wanted);
+      if (page.length === 0 && after !== null && (await getCustomer(db, merchantId, after)) === null) refuseCursor();
+      return page;
+    });
+    return pageResponse(found, wanted.pageSize, { show: customerResponse, cursorOf: (one) => one.customerId });
   },
 });
 

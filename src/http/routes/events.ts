@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
 import { dismissEvent, resolveEvent } from '../../inbox/dismiss.ts';
-import { listEvents } from '../../inbox/events.ts';
+import { getEvent, listEvents } from '../../inbox/events.ts';
 import { findEvent, replayOnRequest } from '../../inbox/manual.ts';
 import { EXAMPLE_EVENT, EXAMPLE_PARKED, eventResponse, eventShape, eventStatus } from '../../views/event.ts';
 import { EXAMPLE } from '../../views/examples.ts';
-import { itemsOf, minorUnits, pageOf, paging, plainIdParams, text } from '../../views/fields.ts';
+import { minorUnits, pageOf, paging, plainIdParams, text } from '../../views/fields.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse } from '../../views/pages.ts';
+import { refuseCursor } from '../kit/cursors.ts';
 import { refuseDodoSdk } from '../kit/dodo.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 
@@ -25,14 +27,23 @@ const list = merchantRoute({
   summary: 'List the events that providers sent, newest first',
   description:
     "`?status=parked` lists those that want attention: `reason` says why, `advice` what to do. Dodo's SDKs are answered 404 `NOT_SERVED_HERE`: their events of usage are something else.",
-  query: z.strictObject({ ...paging, status: eventStatus.optional() }),
-  response: { description: 'A page of events.', schema: itemsOf(eventShape), example: { items: [EXAMPLE_PARKED] } },
+  query: z.strictObject({ ...paging, cursor, status: eventStatus.optional() }).refine(isInReach, BEYOND_REACH),
+  response: {
+    description: 'A page of events.',
+    schema: pageOfItems(eventShape, EXAMPLE.eventId),
+    example: { items: [EXAMPLE_PARKED] },
+  },
   errors: ['NOT_SERVED_HERE', 'QUERY_TOO_SLOW'],
   async handle({ services: { readers }, merchantId, query, headers }) {
     refuseDodoSdk(headers, FOR_DODO_SDK);
-    const wanted = { state: query.status ?? null, ...pageOf(query, headers) };
-    const events = await readers.read(merchantId, (db) => listEvents(db, merchantId, wanted));
-    return { items: events.map(eventResponse) };
+    const after = query.cursor ?? null;
+    const wanted = { state: query.status ?? null, after, ...pageOf(query, headers) };
+    const found = await readers.read(merchantId, async (db) => {
+      const page = await listEvents(db, merchantId, wanted);
+      if (page.length === 0 && after !== null && (await getEvent(db, merchantId, after)) === null) refuseCursor();
+      return page;
+    });
+    return pageResponse(found, wanted.pageSize, { show: eventResponse, cursorOf: (one) => one.eventId });
   },
 });
 

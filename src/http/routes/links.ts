@@ -1,11 +1,13 @@
 import { z } from 'zod';
-import { linksOfCustomer, removeLink } from '../../customers/links.ts';
+import { type CustomerLink, linksOfCustomer, removeLink } from '../../customers/links.ts';
 import { requireCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
 import { linkCustomer } from '../../merchants/customer-links.ts';
 import { EXAMPLE } from '../../views/examples.ts';
-import { customerParams, itemsOf, pageOf, paging } from '../../views/fields.ts';
+import { customerParams, pageOf, paging } from '../../views/fields.ts';
 import { linkNames, linkResponse, linkShape } from '../../views/link.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse, pairCursor } from '../../views/pages.ts';
+import { pairOf } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 
 const tag = 'Customers';
@@ -20,16 +22,23 @@ const list = merchantRoute({
   description:
     'A payment that names nobody is credited to whom the customer at its provider is linked with. `cause` says why each is.',
   params: customerParams,
-  query: z.strictObject(paging),
-  response: { description: 'A page of links, oldest first.', schema: itemsOf(linkShape) },
+  query: z.strictObject({ ...paging, cursor }).refine(isInReach, BEYOND_REACH),
+  response: {
+    description: 'A page of links, oldest first.',
+    schema: pageOfItems(linkShape, pairCursor(EXAMPLE.sourceId, EXAMPLE.providerCustomerId)),
+  },
   errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
   async handle({ services: { readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
+    const pair = pairOf(query.cursor);
+    const after = pair === null ? null : { sourceId: pair[0], providerCustomerId: pair[1] };
+    const wanted = { after, ...pageOf(query, headers) };
     const found = await readers.read(merchantId, async (db) => {
-      const page = await linksOfCustomer(db, { merchantId, customerId, ...pageOf(query, headers) });
+      const page = await linksOfCustomer(db, { merchantId, customerId, ...wanted });
       if (page.length === 0) await requireCustomer(db, merchantId, customerId);
       return page;
     });
-    return { items: found.map(linkResponse) };
+    const cursorOf = (last: CustomerLink) => pairCursor(last.sourceId, last.providerCustomerId);
+    return pageResponse(found, wanted.pageSize, { show: linkResponse, cursorOf });
   },
 });
 

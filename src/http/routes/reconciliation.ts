@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import { autocommit } from '../../db/transaction.ts';
 import { listItems } from '../../reconciliation/item-store.ts';
+import type { Item } from '../../reconciliation/run.ts';
 import { latestUntil, startRun } from '../../reconciliation/start.ts';
 import { getRun, listRuns } from '../../reconciliation/store.ts';
 import { EXAMPLE } from '../../views/examples.ts';
-import { itemsOf, moment, pageOf, paging, plainIdParams, text } from '../../views/fields.ts';
+import { moment, pageOf, paging, plainIdParams, text } from '../../views/fields.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse, pairCursor } from '../../views/pages.ts';
 import { itemResponse, itemShape, runResponse, runShape } from '../../views/reconciliation.ts';
+import { pairOf, refuseCursor } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 
@@ -19,12 +22,19 @@ const list = merchantRoute({
   tag,
   summary: 'List comparisons with your providers, newest first',
   description: 'Those of the daily schedule, of the API and of the command line.',
-  query: z.strictObject(paging),
-  response: { description: 'A page of comparisons.', schema: itemsOf(runShape) },
+  query: z.strictObject({ ...paging, cursor }).refine(isInReach, BEYOND_REACH),
+  response: { description: 'A page of comparisons.', schema: pageOfItems(runShape, EXAMPLE.runId) },
   errors: ['QUERY_TOO_SLOW'],
   async handle({ services: { readers }, merchantId, query, headers }) {
-    const runs = await readers.read(merchantId, (db) => listRuns(db, merchantId, pageOf(query, headers)));
-    return { items: runs.map(runResponse) };
+    const after = query.cursor ?? null;
+    const wanted = { after, ...pageOf(query, headers) };
+    const found = await readers.read(merchantId, async (db) => {
+      const page = await listRuns(db, merchantId, wanted);
+      if (page.length === 0 && after !== null && (await getRun(db, { merchantId, runId: after })) === null)
+        refuseCursor();
+      return page;
+    });
+    return pageResponse(found, wanted.pageSize, { show: runResponse, cursorOf: (one) => one.runId });
   },
 });
 
@@ -79,16 +89,22 @@ const items = merchantRoute({
   summary: 'List what a comparison found that did not simply match',
   description: 'What was missing, differs, or is unknown to the provider.',
   params: plainIdParams('run_id'),
-  query: z.strictObject(paging),
-  response: { description: 'A page of what was found.', schema: itemsOf(itemShape) },
+  query: z.strictObject({ ...paging, cursor }).refine(isInReach, BEYOND_REACH),
+  response: {
+    description: 'A page of what was found.',
+    schema: pageOfItems(itemShape, pairCursor('payment', EXAMPLE.paymentId)),
+  },
   errors: ['QUERY_TOO_SLOW'],
   async handle({ services: { readers }, merchantId, params, query, headers }) {
     const key = { merchantId, runId: params.run_id };
+    const [kind, objectId] = pairOf(query.cursor) ?? ['', ''];
+    const wanted = { after: { kind, objectId }, ...pageOf(query, headers) };
     const found = await readers.read(merchantId, async (db) => {
       if ((await getRun(db, key)) === null) turnAway('NOT_FOUND', NO_RUN);
-      return listItems(db, key, pageOf(query, headers));
+      return listItems(db, key, wanted);
     });
-    return { items: found.map(itemResponse) };
+    const cursorOf = (last: Item) => pairCursor(last.kind, last.objectId);
+    return pageResponse(found, wanted.pageSize, { show: itemResponse, cursorOf });
   },
 });
 
