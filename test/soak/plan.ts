@@ -72,6 +72,6 @@ export function drawPlan(seed: number): Plan {
     svixFailing: rate(0.5),
     killEveryMs: random.int(2_000, 20_000),
     restartEveryMs: random.int(60_000, 300_000),
-    hostile: random.int(0, 3),
+    hostile: random.int(1, 3),
   };
 }

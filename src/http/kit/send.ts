@@ -29,13 +29,9 @@ export function fail(
   if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
   else if (failure.status === 503 && !isLimited)
     services.logger.warn({ err: error, requestId: request.id, reason: failure.message }, 'a request was turned away');
-  // What is left of a body that was refused unread would be taken for the next request. A small one is passed over.
-  if (
-    !request.complete &&
-    (failure.status === 413 || error instanceof NoRoomError || declaredBytes(request) > PASSED_OVER_BYTES)
-  ) {
+  // Even little that is left of such a body is too much.
+  if (!request.complete && (failure.status === 413 || error instanceof NoRoomError))
     response.setHeader('connection', 'close');
-  }
   send(response, failure);
 }
 
@@ -45,11 +41,13 @@ function fullOf(error: unknown): BatcherFullError | null {
   return cause instanceof BatcherFullError ? cause : null;
 }
 
-/** So much of a body that was refused unread is passed over, so that the client gets to see the answer. */
+/** So much of a body that was answered unread is passed over, so that the client gets to see the answer. */
 const PASSED_OVER_BYTES = 256 * 1024;
 
-function declaredBytes({ headers }: Request): number {
-  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY);
+/** Whether more of a body is to come than would be passed over for the next request. */
+function hasMuchLeft({ complete, headers }: Request): boolean {
+  if (complete) return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > PASSED_OVER_BYTES;
 }
 
 /** Sends a reply, or 503 where there is no memory for one that may not be read soon. */
@@ -84,6 +82,7 @@ export function textOf({ body }: Reply): Text | null {
 /** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */
 function write(response: Response, { status, headers }: Reply, text: Text | null): void {
   response.statusCode = status;
+  if (hasMuchLeft(response.req)) response.setHeader('connection', 'close');
   if (headers !== undefined) for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (text === null) {
     response.end();
