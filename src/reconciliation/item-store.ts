@@ -119,7 +119,10 @@ export interface EventInHand {
   readonly reason: string | null;
 }
 
-/** The newest parked event of each of these payments, else the newest dismissed one, by payment id. */
+/**
+ * The newest parked event of each of these payments, else the newest dismissed one, by payment id. Parked ones that could not be
+ * read are left out: what the API says of the payment can.
+ */
 export async function eventsInHand(
   db: Queryable,
   { merchantId, sourceId }: Omit<PaymentKey, 'paymentId'>,
@@ -135,7 +138,8 @@ const EVENTS_IN_HAND = statement({
   text: ({ merchantId, sourceId, paymentIds }) => `
     select distinct on (payment_id) payment_id, event_id, state, reason from provider_event
     where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = any (${paymentIds})
-      and state in ('parked', 'dismissed')
+      and (state = 'dismissed'
+        or (state = 'parked' and reason not in ('malformed', 'unsupported_payload', 'unknown_amount')))
     order by payment_id, state desc, received_at desc, event_id desc`,
 });
 

@@ -192,6 +192,11 @@ describe('what two families of events tell', () => {
       3000,
     ],
     [
+      'a refund at the moment of its opening',
+      [refund('a', 3000, { occurredAt: at(5) }), resolved('d', 3000, { openedAt: at(5), occurredAt: at(9) })],
+      7000,
+    ],
+    [
       'a refund within a day of its end',
       [refund('a', 3000, { occurredAt: at(10) }), resolved('d', 3000, { openedAt: at(5), occurredAt: at(9) })],
       7000,

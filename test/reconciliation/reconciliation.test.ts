@@ -8,7 +8,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree, MERCHANT } from '../support/ledger.ts';
 import { API_KEYS, ProviderApiServer, type ServedProvider } from '../support/provider-api-server.ts';
-import type { JsonObject } from '../support/provider-fixtures.ts';
+import { type JsonObject, providerFixture } from '../support/provider-fixtures.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
 import {
   DODO_SECRET,
@@ -492,6 +492,29 @@ describe('what is parked', () => {
       200,
     );
     expect(await reconcile('dodo', since)).toMatchObject({ differing: 0, matched: 1 });
+  }, 60_000);
+});
+
+describe('what was told of without its data', () => {
+  it('is taken in, which closes the thin event that was parked', async () => {
+    const customerId = await app.newCustomer();
+    await pay('stripe', 'pi_thin', 500, customerId, { isDropped: true, hoursAgo: 0.3 });
+    const thin = providerFixture('stripe', 'v1.payment_intent.succeeded');
+    const body = JSON.stringify({
+      ...thin,
+      livemode: false,
+      related_object: { id: 'pi_thin', type: 'payment_intent' },
+    });
+    expect((await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) })).status).toBe(200);
+    await allApplied();
+    const statuses = async () => {
+      const { body: answer } = await app.call('GET', '/payments/pi_thin');
+      return answer.items[0].events.map((event: { status: string }) => event.status);
+    };
+    expect(await statuses()).toEqual(['parked']);
+    expect(await reconcile('stripe', ago(0.35).toISOString())).toMatchObject({ healed: 1 });
+    await eventually('the thin event to be closed', async () => (await statuses()).join() === 'ignored,applied');
+    expect(await balance(customerId)).toBe(500);
   }, 60_000);
 });
 
