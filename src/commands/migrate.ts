@@ -3,12 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
-import { closeRelease, unclosedSince } from '../db/installation.ts';
+import { closeRelease } from '../db/installation.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
 import { Tx } from '../db/transaction.ts';
-import { rereadIgnored } from '../inbox/reread-ignored.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
@@ -59,21 +58,12 @@ export async function migrate(
     await installQueues(databaseUrl, logger);
     const sql = await installRoles(client);
     if (sql.length > 0) logger.warn({ sql }, LEFT_OUT);
-    if (when !== undefined) await endRelease(client, when, logger);
+    if (when !== undefined) await closeRelease(new Tx(client), when);
     await buildIndexes(client, logger);
     return applied;
   } finally {
     await client.end();
   }
-}
-
-/** Reads again what processes of the release before have ignored, and notes that there are none any more. */
-async function endRelease(client: pg.Client, when: 'again' | 'once', logger: Logger): Promise<void> {
-  const db = new Tx(client);
-  const since = await unclosedSince(db, when);
-  const events = since === null ? 0 : await rereadIgnored(db, since);
-  if (events > 0) logger.info({ events }, 'events that were ignored since the migration are read again');
-  await closeRelease(db, when);
 }
 
 /**

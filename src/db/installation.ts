@@ -1,4 +1,4 @@
-import { boolean, nullable, text, timestamptz } from './codec.ts';
+import { boolean, text } from './codec.ts';
 import { statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
 
@@ -11,23 +11,6 @@ const READ_ID = statement({
   params: {},
   row: { installationId: text },
   text: () => 'select installation_id from installation',
-});
-
-/**
- * Since when processes of the release before may have run beside this one: since the last of the migrations by which it reads
- * more events, or since a release was closed. Null if `once` finds that it was closed before.
- */
-export async function unclosedSince(db: Queryable, when: 'again' | 'once'): Promise<Date | null> {
-  return (await UNCLOSED_SINCE.one(db, { isAgain: when === 'again' })).since;
-}
-
-const UNCLOSED_SINCE = statement({
-  params: { isAgain: boolean },
-  row: { since: nullable(timestamptz) },
-  text: ({ isAgain }) => `
-    select case when ${isAgain} or release_closed_at is null then greatest(release_closed_at, m.run_on) end as since
-    from installation cross join (
-      select max(run_on)::timestamptz as run_on from schema_migration where name = '0024_trusted-names') m`,
 });
 
 /**
