@@ -182,6 +182,12 @@ describe('an agreed amount', () => {
 
   it.each<[string, PaymentToken, Fact[], string]>([
     ['grants nothing before the sum is captured', token, [capture('a', 3000)], 'applied'],
+    [
+      'grants all once it is, though more was authorised, such as for tax',
+      token,
+      [adjusted('x', 12_000), capture('a', 10_000)],
+      'applied +10000 payment',
+    ],
     ['grants all once it is', token, [capture('a', 3000), capture('b', 7000)], 'applied +10000 payment'],
     [
       'grants what was captured once the rest is cancelled',

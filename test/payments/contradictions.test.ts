@@ -74,6 +74,7 @@ describe('what succeeds after it failed', () => {
       'parked contradictory',
     ],
     ['by older news', [first, failure, refund('a', 400, again(2, null))], 'applied'],
+    ['with a reason at the moment it failed', [first, failure, refund('a', 400, again(2, 'Retried'))], 'applied'],
     ['by news without a time', [first, failure, refund('a', 400, again(null, 'Retried'))], 'applied'],
     ['at a provider that lets nothing succeed again', [first, failure, refund('a', 400, again(3))], 'applied'],
     [
@@ -231,12 +232,31 @@ describe('what two families of events tell', () => {
       ],
       10_000,
     ],
+    [
+      'a dispute won at a time that is not told, told again with an early one, and lost between',
+      [
+        dispute('d', 4000, { state: 'won' }),
+        dispute('d', 4000, { state: 'won', occurredAt: at(1) }),
+        dispute('d', 4000, { occurredAt: at(5) }),
+      ],
+      10_000,
+    ],
     ['a dispute that was won, and a refund', [refund('a', 3000), resolved('d', 3000, { state: 'won' })], 7000],
     ['two lost disputes and one reversal', [resolved('d', 3000), resolved('f', 3000), reversal('v', 3000)], 4000],
     [
       'two disputes of different age and one reversal',
       [resolved('f', 5000, { occurredAt: at(2) }), resolved('d', 3000, { occurredAt: at(1) }), reversal('v', 3000)],
       2000,
+    ],
+    [
+      'two lost disputes, a reversal that is more than the older one, and a refund during the newer one',
+      [
+        refund('a', 2000, { occurredAt: at(12) }),
+        resolved('f', 3000, { openedAt: at(11), occurredAt: at(14) }),
+        resolved('d', 3000, { openedAt: at(1), occurredAt: at(4) }),
+        reversal('v', 4000),
+      ],
+      4000,
     ],
     ['an informing dispute that is open', [reversal('v', 3000), resolved('d', 3000, { state: 'open' })], 7000],
     ['an informing dispute of all that was paid', [resolved('d', null)], 0],
