@@ -779,7 +779,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'limit no failed log-ins',
     file: 'src/http/kit/rate-limit.ts',
-    find: 'admit(response, FAILED_AUTHENTICATIONS_PER_MINUTE, { requests, msLeft });',
+    find: 'admit(response, FAILED_AUTHENTICATIONS_PER_MINUTE, { requests, msLeft, message: WRONG_KEYS });',
     replace: 'void [response, msLeft];',
     tests: ['test/http/wrong-keys.test.ts'],
   },
