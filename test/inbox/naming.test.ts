@@ -11,6 +11,8 @@ import { describePayment } from '../../src/views/payment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { BONUS_RATIO, expectBooksToAgree, MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
+import { polarOrderPaid, polarRefund } from '../support/signing-more.ts';
+import { eventually } from '../support/wait.ts';
 
 /** Whose a payment is by what only the merchant's own key can write, when that is told in an event of its own. */
 
@@ -23,13 +25,14 @@ const orders = testSource('razorpay', { sourceId: 'src_orders', defaultPurpose: 
 const cashfree = testSource('cashfree');
 const stripe = testSource('stripe');
 const naming = testSource('stripe', { sourceId: 'src_naming', customerLinkRule: 'named' });
+const polar = testSource('polar', { customerLinkRule: 'named' });
 const squeezy = testSource('lemonsqueezy', { defaultPurpose: 'topup' });
 const squeezyOrders = testSource('lemonsqueezy', { sourceId: 'src_squeezy_orders', defaultPurpose: 'order' });
 
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
-  const sources = [razorpay, other, obeying, orders, cashfree, stripe, naming, squeezy, squeezyOrders];
+  const sources = [razorpay, other, obeying, orders, cashfree, stripe, naming, polar, squeezy, squeezyOrders];
   inbox = await startInbox(database, { sources, namingWaitSeconds: 60 });
 });
 afterAll(async () => {
@@ -177,6 +180,20 @@ describe('the wait for a name', () => {
     const id = fresh('pay_');
     await inbox.play([captured({ id }), namedBy({ id })], razorpay);
     expect(await told(id)).toEqual(['waiting']);
+  });
+});
+
+describe('an order of Polar that names nobody', () => {
+  it('ends the wait of nothing: its refund waits on, and comes with it once somebody says whose it is', async () => {
+    const [ada, id] = [await newCustomer(), fresh('order_')];
+    const refund = polarRefund({ paymentId: id, amount: 500, tax: 0, currency: 'usd', status: 'succeeded' });
+    const paid = polarOrderPaid({ paymentId: id, amount: 2000, tax: 0, currency: 'usd', customer: null, metadata: {} });
+    await inbox.play([refund, paid, refund.replace('"status":"succeeded"', '"status": "succeeded"')], polar);
+    expect(await told(id)).toEqual(['waiting', 'parked no_customer', 'waiting']);
+    const eventId = (await eventsOf(id)).find(({ state }) => state === 'parked')?.eventId ?? '';
+    await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId, customerId: ada });
+    await eventually('all of it to be applied', async () => (await told(id)).every((state) => state === 'applied'));
+    expect(await inbox.balance(ada)).toBe(1500);
   });
 });
 
