@@ -12,7 +12,7 @@ import { dodoOnly } from './kit/dodo.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
 import { faultOf, finalStatus, HUNG_UP } from './kit/limited.ts';
 import { openApiDocument } from './kit/openapi.ts';
-import { fail, send } from './kit/send.ts';
+import { fail, send, sendText } from './kit/send.ts';
 import { type ServeOptions, serve } from './kit/serve.ts';
 import type { Services } from './kit/services.ts';
 import { serveMetrics } from './metrics.ts';
@@ -107,9 +107,10 @@ function requestLog(logger: Logger) {
 }
 
 function serveDocument(app: Express, { settings }: Services): void {
-  let text: string | null = null;
+  let text: Buffer | null = null;
+  const reply = { status: 200, body: null, headers: { 'access-control-allow-origin': '*' } };
   app.get('/openapi.json', (_request, response) => {
-    text ??= `${JSON.stringify(openApiDocument(ROUTES, settings.currencies))}\n`;
-    send(response, { status: 200, body: text, headers: { 'access-control-allow-origin': '*' } });
+    text ??= Buffer.from(`${JSON.stringify(openApiDocument(ROUTES, settings.currencies))}\n`);
+    sendText(response, reply, { text, bytes: text.length });
   });
 }

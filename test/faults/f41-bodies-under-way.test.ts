@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { RawSocket } from '../security/raw-socket.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { Flood } from '../support/flood.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
 import { ENCRYPTION_KEY } from '../support/secrets.ts';
 import { RAZORPAY_SECRET, razorpayPayment, STRIPE_SECRET, signRazorpay } from '../support/signing.ts';
+import { Victim } from '../support/victim.ts';
 import { eventually } from '../support/wait.ts';
 
 /**
@@ -85,22 +86,24 @@ it.each([
   ['to a source that is there, in chunks of one byte', () => inCrumbs('/webhooks/stripe', signature()), [413]],
   ['to a source that is there, without a signature', () => withLength('/webhooks/stripe', ''), [401]],
   ['to a source that is not there', () => withLength('/webhooks/polar', signature()), [404]],
-])('%s', async (_, message, statuses) => {
+])('%s', async (name, message, statuses) => {
+  const victim = new Victim(expectHonestCalls);
+  await victim.alone(50);
   const before = await figure('process_resident_memory_bytes');
-  const data = message();
-  const sockets: RawSocket[] = [];
-  while (sockets.length < STRANGERS) {
-    const some = await Promise.all(Array.from({ length: 100 }, () => RawSocket.open(port)));
-    for (const socket of some) socket.write(data);
-    sockets.push(...some);
-    await expectHonestCalls();
-    expect((await figure('process_resident_memory_bytes')) - before).toBeLessThan(MOST_GROWTH);
-    expect(await figure('chokin_body_bytes')).toBeLessThanOrEqual(64 * MEBIBYTE);
-  }
-  await expectHonestCalls();
-  const answered = sockets.flatMap((socket) => socket.statuses);
-  expect(answered.filter((status) => !statuses.includes(status))).toEqual([]);
-  for (const socket of sockets) socket.destroy();
+  const flood = new Flood({ port, connections: STRANGERS, atOnce: 100, says: message(), reads: true });
+  const watch = async () => {
+    let isWhole = false;
+    void flood.whole.then(() => {
+      isWhole = true;
+    });
+    while (!isWhole) {
+      expect((await figure('process_resident_memory_bytes')) - before).toBeLessThan(MOST_GROWTH);
+      expect(await figure('chokin_body_bytes')).toBeLessThanOrEqual(64 * MEBIBYTE);
+    }
+  };
+  await victim.during(watch(), 50);
+  victim.report(`F41, ${name}`);
+  expect((await flood.end()).filter((status) => !statuses.includes(status))).toEqual([]);
 });
 
 it('who was limited is counted and logged a few times, no request failed by us, and the books agree', async () => {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { RawSocket } from '../security/raw-socket.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { Flood } from '../support/flood.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
 import { STRIPE_SECRET } from '../support/signing.ts';
+import { Victim } from '../support/victim.ts';
 
 /**
  * F43: strangers open more connections to a web process than their address may have, and keep all of them busy. Whoever asks whether the
@@ -53,16 +54,14 @@ it.each([
   ['bodies that stop after a byte', () => body(10, 1)],
   ['bodies that stop after 20 kB', () => body(100_000, 20_000)],
   ['long answers that nobody reads', () => head('GET /openapi.json').repeat(3)],
-])('health is told beside %s', async (_, message) => {
-  const sockets: RawSocket[] = [];
-  while (sockets.length < STRANGERS) {
-    const some = await Promise.all(Array.from({ length: AT_ONCE }, () => RawSocket.open(port)));
-    for (const { socket } of some) socket.pause();
-    for (const socket of some) socket.write(message());
-    sockets.push(...some);
-    await expectHealth();
-  }
-  for (const socket of sockets) socket.destroy();
+])('health is told beside %s', async (name, message) => {
+  const victim = new Victim(expectHealth);
+  await victim.alone(50);
+  const says = Buffer.from(message());
+  const flood = new Flood({ port, connections: STRANGERS, atOnce: AT_ONCE, says, reads: false });
+  await victim.during(flood.whole, 50);
+  victim.report(`F43, ${name}`);
+  await flood.end();
 });
 
 it('the port for health serves metrics too, and nothing else', async () => {

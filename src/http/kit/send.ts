@@ -57,7 +57,8 @@ export function send(response: Response, reply: Reply): void {
 
 /** The text of an answer, and its length as it is sent. */
 interface Text {
-  readonly text: string;
+  /** Bytes where the same answer goes to everybody: they are encoded once, and not copied for whoever does not read. */
+  readonly text: string | Buffer;
   readonly bytes: number;
 }
 
