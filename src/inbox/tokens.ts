@@ -68,6 +68,8 @@ export class Tokens {
 }
 
 function keyOf(fact: Fact, payment: Payment): TokenKey | null {
+  if (payment.purpose !== null && fact.kind === 'payment' && fact.tokenBy !== undefined)
+    return trustedKey(fact, payment);
   const tokenHash = payment.purpose === null ? carried(fact) : usesToken(payment) ? null : payment.tokenHash;
   return tokenHash === null ? null : { merchantId: payment.merchantId, tokenHash };
 }

@@ -69,10 +69,10 @@ export function decide(input: DecideInput): Decision {
   if (token === null && isContested(input)) {
     return parked(input, 'no_customer', 'another event names somebody for it and is parked; decide that one first');
   }
-  const recorded = record(payment, fact, intent);
+  const recorded = record(token === null ? payment : { ...payment, purpose: null }, fact, intent);
   if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
   // Parked, since otherwise the next event would settle the payment with a customer that it does not name.
-  const mismatch = mismatchOf(recorded, fact, token);
+  const mismatch = mismatchOf(payment, fact, token);
   if (mismatch !== null) return parked(input, ...mismatch);
   if (needsPayment(fact, wholeOf(payment))) return decideEarly(recorded, input);
   if (isOvercaptured(wholeOf(recorded), fact)) return parked(input, 'overcaptured', null);
@@ -180,10 +180,10 @@ function mayBeNamedYet(input: DecideInput, { purpose }: PaymentIntent): boolean 
   return 'problem' in customer || customer.isGuess === true;
 }
 
-/** Whether only a guess or a link would say whose the payment is, though its order or subscription named somebody. */
+/** Whether only a guess, a link or the payer would say whose the payment is, though its order or subscription named somebody. */
 function isContested({ payment, fact, isAssigned, isContested: isTrue }: DecideInput): boolean {
   if (!isTrue || isAssigned || fact.kind !== 'payment' || fact.state !== 'succeeded') return false;
-  return payment.purpose === null && payment.customerId === null && namedCustomer(fact) === null;
+  return payment.purpose === null && payment.customerId === null && fact.named === undefined;
 }
 
 /** Whether the fact needs a payment that succeeded, and no success is known. */
@@ -251,7 +251,8 @@ function withHandled(payment: Payment): Payment {
 function settleKnown(recorded: Payment, input: DecideInput): Decision {
   const { customer, currencies, maxBonusRatio, payment } = input;
   // What was granted by the rules of its time stays.
-  if (payment.postings === 0 && grantsTooMuch(recorded, maxBonusRatio)) return parked(input, 'bonus_too_large', null);
+  const isDecidedNow = payment.postings === 0 || payment.tokenHash !== recorded.tokenHash;
+  if (isDecidedNow && grantsTooMuch(recorded, maxBonusRatio)) return parked(input, 'bonus_too_large', null);
   if (isUnsettleable(recorded, recorded.refunds)) {
     return parked(
       input,

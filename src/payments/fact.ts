@@ -162,7 +162,7 @@ export const PARK_REASONS = {
   customer_mismatch:
     'The payment names another customer than the one its early refund went to. Mend it by hand, with adjustments.',
   named_late:
-    'Your own order or subscription names another customer, and this payment was posted or assigned before that came. Reassign the payment, then dismiss this.',
+    'Your own order or subscription names another customer, or its token another purpose, and this payment was posted or assigned before that came. Reassign or correct the payment, then dismiss this.',
   no_customer: 'Neither metadata nor provider say whose payment it is. Set wallet_customer_id, then replay.',
   unknown_payment:
     'The success of its payment never arrived, so nobody can say what it undoes. Resend that from the provider, and this event is applied with it.',

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Fact, PaymentFact, WalletMetadata } from './fact.ts';
 import type { IntentRules } from './intent.ts';
-import type { Payment, PaymentIntent } from './payment.ts';
+import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
 
 /** The prefix of tokens; a text that begins with it is taken for nothing else. */
 export const TOKEN_PREFIX = 'wt_';
@@ -71,7 +71,7 @@ export interface TokenInput {
 /** The result of reading a payment's token. `refused`: it must not be used, and no other metadata may take its place. */
 export type TokenReading =
   | ObeyedToken
-  | { readonly kind: 'refused'; readonly reason: 'bad_token' | 'token_used'; readonly detail: string };
+  | { readonly kind: 'refused'; readonly reason: 'bad_token' | 'token_used' | 'named_late'; readonly detail: string };
 
 const bad = (detail: string): TokenReading => ({ kind: 'refused', reason: 'bad_token', detail });
 
@@ -83,14 +83,21 @@ const bad = (detail: string): TokenReading => ({ kind: 'refused', reason: 'bad_t
  *
  * If a person has chosen the customer, that counts instead of a token that must not be used or names another customer. Then
  * what was paid is credited, by the purpose of the source.
+ *
+ * What a payment is for is decided once, but not against a token that no payer can have written and that comes late: it decides
+ * anew where nothing was posted, and where it only adds to what was; else a person must.
  * @returns null if no token decides: it carries none, did not succeed, or what it is for was decided before
  */
 export function readToken({ payment, fact, carried, source }: TokenInput): TokenReading | null {
   if (fact.kind !== 'payment' || fact.state !== 'succeeded') return null;
-  if (fact.metadata.wallet_token === undefined || payment.purpose !== null) return null;
+  if (fact.metadata.wallet_token === undefined) return null;
+  if (payment.purpose !== null && !comesLate(payment, fact)) return null;
   const reading = judge(payment, fact, carried);
   const { assignedCustomerId: assigned } = carried;
-  if (assigned === null || (reading.kind === 'obeyed' && reading.customerId === assigned)) return reading;
+  if (assigned === null || (reading.kind === 'obeyed' && reading.customerId === assigned)) {
+    return payment.purpose === null ? reading : againstBefore(payment, reading);
+  }
+  if (payment.purpose !== null) return null;
   return { kind: 'obeyed', customerId: assigned, intent: { purpose: source.defaultPurpose, creditAmount: null } };
 }
 
@@ -103,6 +110,26 @@ export function customerOfToken(input: TokenInput): string | null {
   if (input.fact.kind === 'refund') return token === null || token.revokedAt !== null ? null : token.customerId;
   const reading = readToken(input);
   return reading?.kind === 'obeyed' ? reading.customerId : null;
+}
+
+/** Whether a token that no payer can have written is told of a payment that was decided without it, and not by a person. */
+function comesLate({ tokenHash, namedBy, moves }: Payment, { tokenBy, metadata }: PaymentFact): boolean {
+  const told = tokenHashOf(metadata);
+  return tokenBy !== undefined && namedBy !== 'operator' && moves === 0 && (told === null || told !== tokenHash);
+}
+
+/** What a token that comes late still decides; null if what was decided before is the same. */
+function againstBefore(payment: Payment, reading: TokenReading): TokenReading | null {
+  if (reading.kind === 'refused') return reading;
+  const { purpose, creditAmount, tokenHash = null } = reading.intent;
+  const isSamePurpose = payment.purpose === purpose;
+  if (isSamePurpose && payment.creditAmount === creditAmount && payment.tokenHash === tokenHash) return null;
+  const granted = (amount: number | null) => amount ?? payment.amountPaid ?? 0;
+  const isMore = granted(creditAmount) >= granted(payment.creditAmount);
+  const onlyAdds = isSamePurpose && purpose === 'topup' && isMore && payment.customerId === reading.customerId;
+  if (payment.tokenHash === null && (onlyAdds || !hasPostings(payment))) return reading;
+  const detail = `its token is for ${purpose} of ${reading.customerId}, and it was decided without it before`;
+  return { kind: 'refused', reason: 'named_late', detail };
 }
 
 function judge(payment: Payment, fact: PaymentFact, { token, receivedAt }: CarriedToken): TokenReading {

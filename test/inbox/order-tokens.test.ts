@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPaymentToken, revokePaymentToken } from '../../src/customers/payment-tokens.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { eventsOfPayment, replayEvent } from '../../src/inbox/events.ts';
+import type { Source } from '../../src/merchants/source.ts';
 import type { TokenTerms } from '../../src/payments/token.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
@@ -13,11 +14,16 @@ import { BONUS_RATIO, expectBooksToAgree, MERCHANT, makeCustomers, SETTINGS } fr
 let database: TestDatabase;
 let inbox: TestInbox;
 const razorpay = testSource('razorpay');
+const SOURCES = {
+  topup: razorpay,
+  order: testSource('razorpay', { sourceId: 'src_goods', defaultPurpose: 'order' }),
+  none: testSource('razorpay', { sourceId: 'src_nothing', defaultPurpose: 'none' }),
+};
 
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
-  inbox = await startInbox(database, { sources: [razorpay], namingWaitSeconds: 60 });
+  inbox = await startInbox(database, { sources: Object.values(SOURCES), namingWaitSeconds: 60 });
 });
 afterAll(async () => {
   await expectBooksToAgree(database.pool);
@@ -69,10 +75,13 @@ const named = ({ of = 'order', ...paid }: Paid) =>
   });
 
 const rupees = (customerId: string) => inbox.balance(customerId, 'INR');
-const eventsOf = (paymentId: string) =>
-  eventsOfPayment(autocommit(database.pool), { merchantId: MERCHANT, sourceId: razorpay.sourceId, paymentId });
-const told = async (paymentId: string) =>
-  (await eventsOf(paymentId)).map(({ state, reason }) => (reason === null ? state : `${state} ${reason}`)).sort();
+const eventsOf = (paymentId: string, { sourceId } = razorpay) =>
+  eventsOfPayment(autocommit(database.pool), { merchantId: MERCHANT, sourceId, paymentId });
+const told = (paymentId: string) => statesOf(paymentId, razorpay);
+const statesOf = async (paymentId: string, source: Source) =>
+  (await eventsOf(paymentId, source))
+    .map(({ state, reason }) => (reason === null ? state : `${state} ${reason}`))
+    .sort();
 async function endWait(paymentId: string): Promise<void> {
   for (const { state, eventId } of await eventsOf(paymentId)) {
     if (state !== 'waiting') continue;
@@ -182,5 +191,72 @@ describe('an order that carries Bob’s token and has posted nothing yet', () =>
     };
     await play(JSON.stringify(refund));
     expect([await rupees(ada), await rupees(bob)]).toEqual([0, 400]);
+  });
+});
+
+describe('a token of an order whose payment.captured was applied before', () => {
+  /** Ada, whom a link leads to. */
+  const linked = async (source: Source) => {
+    const [ada, by] = [await newCustomer(), fresh('cust_')];
+    await inbox.play([named({ id: fresh('pay_'), by, amount: 1, notes: { wallet_customer_id: ada } })], source);
+    return { ada, by, before: (await rupees(ada)) ?? 0 };
+  };
+
+  it.each([
+    ['is for goods', 'order', 1000],
+    ['grants less', 'topup', 800],
+  ] as const)('is parked if it %s and the payment was credited as a top-up to whom the payer named', async (...row) => {
+    const [, purpose, creditAmount] = row;
+    const [ada, id] = [await newCustomer(), fresh('pay_')];
+    const terms = purpose === 'order' ? { purpose, creditAmount: null } : { creditAmount };
+    const own = { wallet_customer_id: ada };
+    await play(captured({ id, own }), named({ id, own, notes: { wallet_token: await newToken(ada, terms) } }));
+    expect(await told(id)).toEqual(['applied', 'parked named_late']);
+    expect(await rupees(ada)).toBe(1000);
+  });
+
+  it.each([
+    ['topup', 500],
+    ['order', 1500],
+    ['none', 1500],
+  ] as const)('grants what it is for if the source takes payments for %s', async (defaultPurpose, added) => {
+    const source = SOURCES[defaultPurpose];
+    const { ada, by, before } = await linked(source);
+    const [id, other] = [fresh('pay_'), fresh('pay_')];
+    const notes = { wallet_token: await newToken(ada) };
+    await inbox.play([captured({ id, by })], source);
+    expect(await rupees(ada)).toBe(before + 1500 - added);
+    const paid = named({ id, by, notes });
+    await inbox.play([paid, paid.replace('"upi"', '"card"'), named({ id: other, by, notes })], source);
+    expect(await rupees(ada)).toBe(before + 1500);
+    expect(await statesOf(id, source)).toEqual(['applied', 'applied', 'applied']);
+    expect(await statesOf(other, source)).toEqual(['parked token_used']);
+  });
+
+  it('takes over a payment that posted nothing to whom a link led', async () => {
+    const source = SOURCES.order;
+    const { ada, by } = await linked(source);
+    const [bob, id] = [await newCustomer(), fresh('pay_')];
+    const notes = { wallet_token: await newToken(bob) };
+    await inbox.play([captured({ id, by }), named({ id, by, notes })], source);
+    expect([await rupees(ada), await rupees(bob)]).toEqual([0, 1500]);
+  });
+
+  it('is parked if it must not be used', async () => {
+    const { ada, by, before } = await linked(razorpay);
+    const id = fresh('pay_');
+    const notes = { wallet_token: await newToken(ada, { amount: 2000, creditAmount: null }) };
+    await play(captured({ id, by }), named({ id, by, notes }));
+    expect(await told(id)).toEqual(['applied', 'parked bad_token']);
+    expect(await rupees(ada)).toBe(before + 1000);
+  });
+
+  it('keeps the payer from being paid by his own word once it is parked', async () => {
+    const [ada, bob, id] = [await newCustomer(), await newCustomer(), fresh('pay_')];
+    const own = { wallet_customer_id: bob };
+    const notes = { wallet_token: await newToken(ada, { amount: 2000, creditAmount: null }) };
+    await play(named({ id, notes, own }), captured({ id, own }));
+    expect(await told(id)).toEqual(['parked bad_token', 'parked no_customer']);
+    expect(await rupees(bob)).toBe(0);
   });
 });
