@@ -31,6 +31,7 @@ interface RefusalFacts {
   PAYMENT_OF_NOBODY: NoFacts;
   /** The payment is not that customer's any more from whom it was to be taken. */
   PAYMENT_OF_ANOTHER: { readonly customerId: string };
+  PAYMENT_MOVE_LIMIT: { readonly most: number };
   /** What was handled by hand of the payment is not known: an event has no amount, or may be another one told twice. */
   HANDLED_AMOUNT_UNKNOWN: NoFacts;
 

@@ -42,7 +42,7 @@ export interface Reassignment {
 /**
  * Gives a payment to another customer: whose it was gives back what the payment had left in the wallet, the other one gets
  * it, and what is told of the payment from now on is posted there. Of the customer whose it is already, nothing happens.
- * @throws {RefusalError} NO_SUCH_PAYMENT, CUSTOMER_NOT_FOUND, PAYMENT_OF_NOBODY, PAYMENT_OF_ANOTHER, HANDLED_AMOUNT_UNKNOWN;
+ * @throws {RefusalError} NO_SUCH_PAYMENT, CUSTOMER_NOT_FOUND, PAYMENT_OF_NOBODY, PAYMENT_OF_ANOTHER, PAYMENT_MOVE_LIMIT, HANDLED_AMOUNT_UNKNOWN;
  *   INVALID_FIELD where several sources know the payment; INSUFFICIENT_WALLET_FUNDS unless forced, BALANCE_LIMIT_EXCEEDED, or UNSUPPORTED_CURRENCY for one
  *   that has no wallets any more
  */
@@ -71,6 +71,9 @@ async function sourceOf(db: Queryable, { merchantId, paymentId, sourceId }: Reas
   });
 }
 
+/** The life of a payment is read at all of its owners; one that was moved without end would take ever longer to show. */
+const MOST_MOVES = 100;
+
 /** @returns whether there was something to post; `gone` if the source does not have the payment any more */
 async function move(
   tx: Tx,
@@ -87,6 +90,7 @@ async function move(
   if (owner !== (wanted.fromCustomerId ?? owner)) refuse({ code: 'PAYMENT_OF_ANOTHER', customerId: owner });
   if (isLeftUnknown(payment)) refuse({ code: 'HANDLED_AMOUNT_UNKNOWN' });
   const before = await movesOf(tx, [key]);
+  if (before.length >= MOST_MOVES) refuse({ code: 'PAYMENT_MOVE_LIMIT', most: MOST_MOVES });
   const now = clock.now();
   const moves = movesOfNow(payment, owner, { wanted, before, now });
   const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one)));

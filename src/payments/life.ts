@@ -17,13 +17,14 @@ export interface PaymentLife {
 /** Answers "what happened to this payment?", once for each of the merchant's sources that knows the id. */
 export async function paymentLife(db: Queryable, merchantId: string, paymentId: string): Promise<PaymentLife[]> {
   const payments = await findPayments(db, merchantId, paymentId);
-  return Promise.all(
-    payments.map(async (payment) => {
-      const moves = payment.moves === 0 ? [] : await movesOf(db, [payment]);
-      const entries = await entriesOf(db, payment, moves);
-      return { payment, moves, entries: entries.sort(byAge) };
-    }),
-  );
+  const lives: PaymentLife[] = [];
+  // One after another: whoever reads has one connection.
+  for (const payment of payments) {
+    const moves = payment.moves === 0 ? [] : await movesOf(db, [payment]);
+    const entries = await entriesOf(db, payment, moves);
+    lives.push({ payment, moves, entries: entries.sort(byAge) });
+  }
+  return lives;
 }
 
 /** In one wallet by number; in several wallets by time, and at the same time what is taken before what is given. */
@@ -42,10 +43,20 @@ async function entriesOf(db: Queryable, payment: Payment, moves: readonly Paymen
   const keys = postedKeys(payment);
   const keysBefore = postedKeys(payment, 1);
   const keysOfMoves = moves.map(({ move }) => moveKey(keySource ?? sourceId, paymentId, move));
-  const wanted = [...new Set([...keys, ...keysBefore, ...keysOfMoves])];
-  const owners = [...new Set([...moves.map((one) => one.fromCustomerId), customerId])];
-  const found = await Promise.all(owners.map((owner) => entriesByKeys(db, { merchantId, customerId: owner }, wanted)));
-  const byKey = Map.groupBy(found.flat(), ({ idempotencyKey }) => idempotencyKey ?? '');
-  const own = keys.flatMap((key, index) => byKey.get(key) ?? byKey.get(keysBefore[index] ?? '') ?? []);
-  return [...own, ...keysOfMoves.flatMap((key) => byKey.get(key) ?? [])];
+  const owners = new Set([...moves.map((one) => one.fromCustomerId), customerId]);
+  const own = under(owners, new Set([...keys, ...keysBefore]));
+  // A move has entries at the two whom it names, and nowhere else: with all owners, the look-ups would grow as the square of the moves.
+  const moved = moves.flatMap((one, index) =>
+    under([one.fromCustomerId, one.toCustomerId], keysOfMoves.slice(index, index + 1)),
+  );
+  const found = await entriesByKeys(db, merchantId, [...own, ...moved]);
+  const byKey = Map.groupBy(found, ({ idempotencyKey }) => idempotencyKey ?? '');
+  const posted = keys.flatMap((key, index) => byKey.get(key) ?? byKey.get(keysBefore[index] ?? '') ?? []);
+  return [...posted, ...keysOfMoves.flatMap((key) => byKey.get(key) ?? [])];
+}
+
+/** Each of these keys at each of these customers. */
+function under(customerIds: Iterable<string>, keys: Iterable<string>) {
+  const all = [...keys];
+  return [...customerIds].flatMap((customerId) => all.map((idempotencyKey) => ({ customerId, idempotencyKey })));
 }

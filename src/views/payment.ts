@@ -233,6 +233,7 @@ export async function describePayment(
 ): Promise<PaymentResponse[]> {
   const lives = await paymentLife(db, merchantId, paymentId);
   if (lives.length === 0) refuse({ code: 'NO_SUCH_PAYMENT' });
-  const events = await Promise.all(lives.map(({ payment: one }) => eventsOfPayment(db, one)));
-  return lives.map((life, index) => toResponse(life, events[index] ?? []));
+  const items: PaymentResponse[] = [];
+  for (const life of lives) items.push(toResponse(life, await eventsOfPayment(db, life.payment)));
+  return items;
 }

@@ -89,6 +89,10 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     code: 'CONFLICT',
     message: `The payment is ${customerId}'s now, not that of from_customer_id. Nothing was moved.`,
   }),
+  PAYMENT_MOVE_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `The payment was given to another customer ${most} times, and that is the most. Nothing was moved; correct the wallets by hand.`,
+  }),
   NO_SUCH_LINK: say('NOT_FOUND', 'The customer is not linked so.'),
 
   NO_SUCH_PAYMENT_TOKEN: say('NOT_FOUND', 'The customer has no such token.'),

@@ -124,6 +124,27 @@ describe('a payment that is reassigned', () => {
     expect(await balances(a, b)).toEqual([0, 600]);
   });
 
+  it('goes on a hundred times at most, and then says so', async () => {
+    const [a, b] = await newCustomers();
+    const id = newId();
+    await inbox.play([paid(id, a)]);
+    await app.database.pool.query(
+      `insert into payment_move (merchant_id, source_id, payment_id, move, from_customer_id, to_customer_id, net, currency, entries, actor, reason, created_at)
+       select merchant_id, source_id, payment_id, n, case n % 2 when 1 then $2 else $3 end, case n % 2 when 1 then $3 else $2 end,
+         0, 'USD', 0, 'api', 'on', now()
+       from payment, generate_series(1, 98) as n where payment_id = $1`,
+      [id, a, b],
+    );
+    await app.database.pool.query('update payment set moves = 98 where payment_id = $1', [id]);
+    for (const next of [b, a]) expect((await reassign(id, next)).status).toBe(200);
+    expect(await reassign(id, b)).toMatchObject({
+      status: 409,
+      body: { code: 'CONFLICT', message: expect.stringContaining('100 times') },
+    });
+    expect((await reassign(id, a)).status).toBe(200);
+    expect(await balances(a, b)).toEqual([1000, 0]);
+  });
+
   it('is refused if its wallet has spent the money, unless a debt is wanted', async () => {
     const [a, b] = await newCustomers();
     const id = newId();

@@ -157,6 +157,50 @@ describe('the life of a payment', () => {
     expect((await life('p_moved'))[0]).toMatchObject({ payment: { customerId: 'cus_b', moves: 1 }, moves: [move] });
   });
 
+  it('is read by one statement at a time and a look-up a key and owner, whatever it went through', async () => {
+    const owners = ['cus_a', 'cus_b'];
+    const most = 40;
+    for (const sourceId of ['src_stripe', 'src_other']) {
+      const key = { merchantId: MERCHANT, sourceId, paymentId: 'p_traveller' };
+      await open(key, { ...paid, amountPaid: 900, postedCredit: 900, postings: 1 }, at(7));
+      const moves = Array.from({ length: most }, (_, index): PaymentMove => {
+        const [fromCustomerId = '', toCustomerId = ''] = index % 2 === 0 ? owners : owners.toReversed();
+        return {
+          ...{ ...key, move: index + 1, fromCustomerId, toCustomerId, net: 0, currency: 'USD', entries: 0 },
+          ...{ actor: 'api', reason: 'on', createdAt: at(7) },
+        };
+      });
+      await transaction(database.pool, (tx) => saveMoves(tx, key, moves));
+    }
+    const lookups: number[] = [];
+    let under = 0;
+    let atOnce = 0;
+    const watched = <T>(run: () => Promise<T>) => {
+      under += 1;
+      atOnce = Math.max(atOnce, under);
+      return run().finally(() => {
+        under -= 1;
+      });
+    };
+    const db = autocommit(database.pool);
+    const lives = await paymentLife(
+      {
+        query: (text, values) => watched(() => db.query(text, values)),
+        queryArrays: (text, values) => {
+          if (typeof text !== 'string' && text.name === 'find-entries-by-keys')
+            lookups.push(values?.find(Array.isArray)?.length ?? 0);
+          return watched(() => db.queryArrays(text, values));
+        },
+      },
+      MERCHANT,
+      'p_traveller',
+    );
+    expect(lives.map(({ moves }) => moves.length)).toEqual([most, most]);
+    expect(atOnce).toBe(1);
+    // The payment's own entry under two versions of its key at both owners, and each move at the two whom it names.
+    expect(lookups).toEqual([2 * 2 + 2 * most, 2 * 2 + 2 * most]);
+  });
+
   it('has a move by which nothing was left to go, without entries of it', async () => {
     const key = { merchantId: MERCHANT, sourceId: 'src_stripe', paymentId: 'p_empty' };
     await open(key, { ...paid, amountPaid: 0 }, at(6));

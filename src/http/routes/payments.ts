@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { reassignPayment } from '../../customers/reassign.ts';
-import { autocommit } from '../../db/transaction.ts';
 import { EXAMPLE } from '../../views/examples.ts';
 import { idParams, itemsOf, text } from '../../views/fields.ts';
 import { describePayment, paymentShape } from '../../views/payment.ts';
@@ -33,7 +32,7 @@ const reassign = merchantRoute({
   tag: 'Payments',
   summary: 'Give a payment to another customer',
   description:
-    'Whose it was gives back what the payment left in the wallet, the other customer gets it, and what the provider tells of it from now on is posted there. Asked again, it changes nothing, so it needs no `Idempotency-Key`; with `from_customer_id` that holds even if the payment was given to a third customer meanwhile. Links stay: see `/customers/{customer_id}/links`.',
+    'Whose it was gives back what the payment left in the wallet, the other customer gets it, and what the provider tells of it from now on is posted there. Asked again, it changes nothing, so it needs no `Idempotency-Key`; with `from_customer_id` that holds even if the payment was given to a third customer meanwhile. Links stay: see `/customers/{customer_id}/links`. A payment is given on 100 times at most (409 `CONFLICT`). 429 or 503 `QUERY_TOO_SLOW` may come after the payment was moved, since its life is read last: ask again.',
   params: idParams('payment_id'),
   body: z
     .strictObject({
@@ -61,6 +60,7 @@ const reassign = merchantRoute({
     'INSUFFICIENT_WALLET_FUNDS',
     'BALANCE_LIMIT_EXCEEDED',
     'UNSUPPORTED_CURRENCY',
+    'QUERY_TOO_SLOW',
   ],
   async handle({ services, merchantId, params, body }) {
     await reassignPayment(services, {
@@ -73,7 +73,10 @@ const reassign = merchantRoute({
       force: body.force,
       actor: 'api',
     });
-    return { items: await describePayment(autocommit(services.pool), merchantId, params.payment_id) };
+    // Read like any other life of a payment: nothing that grows with a payment may hold the connections of postings.
+    return services.readers.read(merchantId, async (db) => ({
+      items: await describePayment(db, merchantId, params.payment_id),
+    }));
   },
 });
 
