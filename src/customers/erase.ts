@@ -65,13 +65,14 @@ const EMPTY_CUSTOMER = statement({
 const KEEP_HASHES = statement({
   params: KEY,
   text: ({ merchantId, customerId }) => `
-    insert into erased_link (merchant_id, source_id, provider_customer_hash, customer_id, cause, created_at)
-    select l.merchant_id, l.source_id, ${erasedHashSql('l.merchant_id', 'l.provider_customer_id')}, l.customer_id, l.cause, l.created_at
+    insert into erased_link (merchant_id, source_id, provider_customer_hash, customer_id, cause, named_at, created_at)
+    select l.merchant_id, l.source_id, ${erasedHashSql('l.merchant_id', 'l.provider_customer_id')}, l.customer_id, l.cause,
+      l.named_at, l.created_at
     from customer_link l
     where l.merchant_id = ${merchantId} and l.customer_id = ${customerId}
     order by 1, 2, 3
     on conflict (merchant_id, source_id, provider_customer_hash) do update
-    set customer_id = excluded.customer_id, cause = excluded.cause, created_at = excluded.created_at`,
+    set customer_id = excluded.customer_id, cause = excluded.cause, named_at = excluded.named_at, created_at = excluded.created_at`,
 });
 
 const DELETE_LINKS_OF = statement({

@@ -75,7 +75,7 @@ const FIND_LINKS = statement({
     select ${columns(LINK.shape)} from customer_link
     where merchant_id = ${merchantId} and source_id = ${sourceId} and provider_customer_id = any (${providerCustomerIds})
     union all
-    select r.merchant_id, r.source_id, named.id, r.customer_id, r.cause, null, null, r.created_at
+    select r.merchant_id, r.source_id, named.id, r.customer_id, r.cause, null, r.named_at, r.created_at
     from unnest(${providerCustomerIds}) as named (id)
     cross join lateral (
       select * from erased_link r
@@ -153,18 +153,40 @@ type LinkedCustomer = LinkKey & Pick<CustomerLink, 'customerId'>;
 export async function setLink(db: Queryable, link: LinkedCustomer, now: Date): Promise<CustomerLink> {
   const made = { ...link, cause: 'operator', paymentId: null, namedAt: null, createdAt: now } as const;
   await saveLinks(db, link, [made]);
+  await FORGET_ERASED.run(db, link);
   return made;
 }
 
-/** @throws {RefusalError} NO_SUCH_LINK if this customer is not linked so */
+const KEY = { merchantId: text, sourceId: text, providerCustomerId: text };
+
+/** What a person says replaces a link that was erased, too: hidden behind the new one, it would come back with its end. */
+const FORGET_ERASED = statement({
+  params: KEY,
+  text: ({ merchantId, sourceId, providerCustomerId }) => `
+    delete from erased_link
+    where merchant_id = ${merchantId} and source_id = ${sourceId}
+      and provider_customer_hash = ${erasedHashSql(merchantId, providerCustomerId)}`,
+});
+
+/**
+ * Removes a link, and with it an erased one that it had replaced: the provider's customer is nobody's then.
+ * @throws {RefusalError} NO_SUCH_LINK if this customer is not linked so
+ */
 export async function removeLink(db: Queryable, link: LinkedCustomer): Promise<void> {
   if ((await REMOVE_LINK.run(db, link)) === 0) refuse({ code: 'NO_SUCH_LINK' });
 }
 
 const REMOVE_LINK = statement({
-  params: { merchantId: text, sourceId: text, providerCustomerId: text, customerId: text },
+  params: { ...KEY, customerId: text },
   text: ({ merchantId, sourceId, providerCustomerId, customerId }) => `
-    delete from customer_link
-    where merchant_id = ${merchantId} and source_id = ${sourceId} and provider_customer_id = ${providerCustomerId}
-      and customer_id = ${customerId}`,
+    with removed as (
+      delete from customer_link
+      where merchant_id = ${merchantId} and source_id = ${sourceId} and provider_customer_id = ${providerCustomerId}
+        and customer_id = ${customerId}
+      returning 1),
+    forgotten as (
+      delete from erased_link
+      where merchant_id = ${merchantId} and source_id = ${sourceId}
+        and provider_customer_hash = ${erasedHashSql(merchantId, providerCustomerId)} and exists (select from removed))
+    select from removed`,
 });

@@ -33,7 +33,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.customer',            'select, insert, update',           'select, insert'],
   ['public.customer_link',       'select, insert, update, delete',   'select, insert, update, delete'],
 
-  ['public.erased_link',         'select, insert, update',           'select, update'],
+  ['public.erased_link',         'select, insert, update, delete',   'select, update'],
   ['public.customer_erasure',    'select, insert, update',           'select, update'],
 
   // History is written once. The triggers say so again, to the owner too.

@@ -153,6 +153,58 @@ describe('an erased customer', () => {
   });
 });
 
+describe('an erased link', () => {
+  const SOURCE = 'src_stripe';
+  const link = (customerId: string, by: string) =>
+    app.call('PUT', `/customers/${customerId}/links`, { source_id: SOURCE, provider_customer_id: by });
+  const unlink = (customerId: string, by: string) =>
+    app.call('DELETE', `/customers/${customerId}/links?source_id=${SOURCE}&provider_customer_id=${by}`);
+  let number = 0;
+  const paidBy = (by: string, names: string | null, at = 1_795_000_000) => {
+    number += 1;
+    const event: unknown = JSON.parse(
+      stripePaymentSucceeded({
+        ...{ paymentId: `pi_by${number}`, amount: 40, currency: 'usd', customer: by },
+        metadata: names === null ? {} : { wallet_customer_id: names },
+      }),
+    );
+    return JSON.stringify({ ...Object(event), created: at });
+  };
+
+  it('does not come back when the one that a person or a payment put in its place is removed', async () => {
+    for (const [by, replace] of [
+      ['cus_s_hand', async (other: string) => (await link(other, 'cus_s_hand')).status],
+      ['cus_s_paid', async (other: string) => inbox.play([paidBy('cus_s_paid', other, 1_795_000_100)])],
+    ] as const) {
+      const [person, other] = [await newPerson(), await newPerson()];
+      await inbox.play([paidBy(by, person)]);
+      await anonymise(person);
+      await replace(other);
+      expect((await unlink(other, by)).status).toBe(204);
+      await inbox.play([paidBy(by, null)]);
+      expect([by, await inbox.balance(person)]).toEqual([by, 40]);
+    }
+  });
+
+  it('stays when somebody removes a link that is not there', async () => {
+    const [person, other] = [await newPerson(), await newPerson()];
+    await inbox.play([paidBy('cus_s_kept', person)]);
+    await anonymise(person);
+    expect((await unlink(other, 'cus_s_kept')).status).toBe(404);
+    await inbox.play([paidBy('cus_s_kept', null)]);
+    expect(await inbox.balance(person)).toBe(80);
+  });
+
+  it('is not moved by a payment that is older than the one that named its customer', async () => {
+    const [person, other] = [await newPerson(), await newPerson()];
+    await inbox.play([paidBy('cus_s_newer', person, 1_795_000_200)]);
+    await anonymise(person);
+    await inbox.play([paidBy('cus_s_newer', other, 1_795_000_100)]);
+    await inbox.play([paidBy('cus_s_newer', null)]);
+    expect([await inbox.balance(person), await inbox.balance(other)]).toEqual([80, 40]);
+  });
+});
+
 describe('what is open', () => {
   it('stays whole while it is in dispute or waits for a person, and goes by itself afterwards', async () => {
     const customerId = await newPerson();
