@@ -12,7 +12,7 @@ type ErasurePhase = 'entries' | 'payments' | 'messages';
 
 /** A request to erase, which is worked off piece by piece. */
 export interface CustomerErasure extends CustomerKey {
-  /** When it was asked for the last time. */
+  /** When it was asked for the last time; no two times are the same, so it says which request a piece of work belongs to. */
   readonly requestedAt: Date;
   /** Also the reasons and metadata of entries. */
   readonly withTexts: boolean;
@@ -88,7 +88,7 @@ const BEGIN = statement({
     insert into customer_erasure as r (merchant_id, customer_id, requested_at, with_texts, phase, not_before)
     values (${merchantId}, ${customerId}, ${now}, ${withTexts}, 'entries', ${now})
     on conflict (merchant_id, customer_id) do update
-    set requested_at = excluded.requested_at, with_texts = r.with_texts or excluded.with_texts, phase = 'entries', place = null,
+    set requested_at = greatest(excluded.requested_at, r.requested_at + interval '1 millisecond'), with_texts = r.with_texts or excluded.with_texts, phase = 'entries', place = null,
       kept = 0, not_before = excluded.not_before, finished_at = null
     returning ${columns(ERASURE.shape, 'r')}`,
 });
@@ -106,18 +106,19 @@ export interface ErasureStep {
   readonly finishedAt: Date | null;
 }
 
-/** Notes what a piece of the work did. */
+/** Notes what a piece of the work did. @returns null if it was asked for again meanwhile: then it begins again, and the piece does not count */
 export async function saveErasureStep(
   db: Queryable,
-  { merchantId, customerId }: CustomerKey,
+  { merchantId, customerId, requestedAt }: CustomerKey & Pick<CustomerErasure, 'requestedAt'>,
   step: ErasureStep,
-): Promise<CustomerErasure> {
-  return SAVE_STEP.one(db, { merchantId, customerId, ...step });
+): Promise<CustomerErasure | null> {
+  return SAVE_STEP.first(db, { merchantId, customerId, requestedAt, ...step });
 }
 
 const SAVE_STEP = statement({
   params: {
-    ...{ ...KEY, phase: text, place: nullable(json<unknown>()), entries: integer, events: integer, messages: integer },
+    ...{ ...KEY, requestedAt: timestamptz, phase: text, place: nullable(json<unknown>()) },
+    ...{ entries: integer, events: integer, messages: integer },
     ...{ kept: integer, notBefore: nullable(timestamptz), finishedAt: nullable(timestamptz) },
   },
   row: ERASURE.shape,
@@ -126,7 +127,7 @@ const SAVE_STEP = statement({
     set phase = ${p.phase}, place = ${p.place}, entries = r.entries + ${p.entries}, events = r.events + ${p.events},
       messages = r.messages + ${p.messages}, kept = ${p.kept}, not_before = coalesce(${p.notBefore}, r.not_before),
       finished_at = ${p.finishedAt}
-    where r.merchant_id = ${p.merchantId} and r.customer_id = ${p.customerId}
+    where r.merchant_id = ${p.merchantId} and r.customer_id = ${p.customerId} and r.requested_at = ${p.requestedAt}
     returning ${columns(ERASURE.shape, 'r')}`,
 });
 

@@ -68,11 +68,14 @@ interface Working {
   readonly mayGoOn: (pieces: number) => boolean;
 }
 
+/** Works until it is done, may not go on, or somebody asked again: whoever asked goes on then, and may want more. */
 async function work(db: Queryable, begun: CustomerErasure, { clock, mayGoOn }: Working): Promise<CustomerErasure> {
   let erasure = begun;
   for (let pieces = 0; mayGoOn(pieces); pieces += 1) {
     const { isOver, ...step } = await nextPiece(db, erasure, clock.now());
-    erasure = await saveErasureStep(db, erasure, step);
+    const saved = await saveErasureStep(db, erasure, step);
+    if (saved === null) break;
+    erasure = saved;
     if (isOver) break;
   }
   return erasure;

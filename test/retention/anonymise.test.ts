@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
-import { transaction } from '../../src/db/transaction.ts';
+import { Tx, transaction } from '../../src/db/transaction.ts';
 import { replayEvent } from '../../src/inbox/events.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { goOnErasing } from '../../src/retention/anonymise.ts';
@@ -9,6 +10,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, posting, SETTINGS } from '../support/ledger.ts';
 import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
 
 /**
  * Aim: of a person whose data were erased nothing is left that names them, and the books are whole: every balance, the chain of
@@ -150,6 +152,49 @@ describe('an erased customer', () => {
     const { status, body } = await app.call('POST', `/customers/${customerId}/anonymise`, {}, other);
     expect([status, body.code]).toEqual([404, 'CUSTOMER_NOT_FOUND']);
     expect((await app.call('GET', `/customers/${customerId}`)).body.name).toBe(PERSON.name);
+  });
+});
+
+describe('an erasure that is asked for again', () => {
+  it('while a piece is done begins again, and is not finished before what was asked for is erased', async () => {
+    const customerId = await newPerson();
+    const entry = { amount: 5, currency: 'USD', entry_type: 'credit', reason: 'Countess’ gift' };
+    await app.call('POST', `/customers/${customerId}/wallets/ledger-entries`, entry);
+    const request = { merchantId: MERCHANT, customerId };
+    const begun = (withTexts: boolean) =>
+      transaction(app.database.pool, (tx) => eraseCustomer(tx, { ...request, withTexts }, new Date()));
+    await begun(false);
+    // The worker has read the request, and waits with what it did; meanwhile texts are to go as well.
+    const holder = await app.database.pool.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('select from customer_erasure where customer_id = $1 for update', [customerId]);
+      const going = goOn(0);
+      const waiting =
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%update customer_erasure%'";
+      await eventually('the worker to wait with its step', async () => (await sql(waiting)).rowCount === 1);
+      await eraseCustomer(new Tx(holder), { ...request, withTexts: true }, new Date());
+      await holder.query('commit');
+      expect(await going).toBe(0);
+    } finally {
+      holder.release();
+    }
+    const { rows } = await sql('select phase, place, finished_at from customer_erasure where customer_id = $1', [
+      customerId,
+    ]);
+    expect(rows).toEqual([{ phase: 'entries', place: null, finished_at: null }]);
+    expect(await goOn(0)).toBe(1);
+    const texts = await sql('select reason from entry where customer_id = $1', [customerId]);
+    expect(texts.rows).toEqual([{ reason: null }]);
+  });
+
+  it('within the same moment is another request', async () => {
+    const request = { merchantId: MERCHANT, customerId: await newPerson(), withTexts: false };
+    const now = new Date();
+    const ask = () => transaction(app.database.pool, (tx) => eraseCustomer(tx, request, now));
+    const [first, second] = [await ask(), await ask()];
+    expect(second.requestedAt > first.requestedAt).toBe(true);
+    expect(await goOn(0)).toBe(1);
   });
 });
 
