@@ -116,7 +116,7 @@ const SAVE_LINKS = statement({
 interface LinkQuery {
   readonly merchantId: string;
   readonly customerId: string;
-  /** Only links that come after this one; null for all. */
+  /** Only links that come after this one of the customer, and none if it has no such link; null for all. */
   readonly after?: Pick<LinkKey, 'sourceId' | 'providerCustomerId'> | null;
   readonly pageSize: number;
   /** From 0. */
@@ -142,9 +142,24 @@ const LINKS_OF_CUSTOMER = statement({
     where merchant_id = ${p.merchantId} and customer_id = ${p.customerId}
       and (${p.afterId}::text is null or (created_at, source_id, provider_customer_id) > (
         select c.created_at, c.source_id, c.provider_customer_id from customer_link c
-        where c.merchant_id = ${p.merchantId} and c.source_id = ${p.afterSource} and c.provider_customer_id = ${p.afterId}))
+        where c.merchant_id = ${p.merchantId} and c.source_id = ${p.afterSource} and c.provider_customer_id = ${p.afterId}
+          and c.customer_id = ${p.customerId}))
     order by created_at, source_id, provider_customer_id
     limit ${p.pageSize} offset ${p.offset}`,
+});
+
+/** Whether the customer is linked so, where everybody can see it. */
+export async function isLinked(db: Queryable, link: LinkedCustomer): Promise<boolean> {
+  return (await IS_LINKED.first(db, link)) !== null;
+}
+
+const IS_LINKED = statement({
+  params: { merchantId: text, sourceId: text, providerCustomerId: text, customerId: text },
+  row: { customerId: text },
+  text: ({ merchantId, sourceId, providerCustomerId, customerId }) => `
+    select customer_id from customer_link
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and provider_customer_id = ${providerCustomerId}
+      and customer_id = ${customerId}`,
 });
 
 type LinkedCustomer = LinkKey & Pick<CustomerLink, 'customerId'>;

@@ -145,6 +145,24 @@ describe('a link', () => {
     expect((await page('?page_size=101'))[0]).toBe(400);
   });
 
+  it('whose place in the list is gone is refused as a cursor, instead of ending the list', async () => {
+    const [ada, other] = [await app.newCustomer(), await app.newCustomer()];
+    const put = (customerId: string, one: string) =>
+      app.call('PUT', `/customers/${customerId}/links`, { source_id: 'src_stripe', provider_customer_id: one });
+    for (const one of ['cus_c1', 'cus_c2', 'cus_c3']) await put(ada, one);
+    const page = (after: string) => app.call('GET', `/customers/${ada}/links?page_size=1${after}`);
+    const next = async (after = '') => `&cursor=${(await page(after)).body.next_cursor}`;
+    const afterFirst = await next();
+    const afterLast = await next(await next(afterFirst));
+    expect(await page(afterLast)).toMatchObject({ status: 200, body: { items: [] } });
+    const refused = { status: 400, body: { code: 'INVALID_QUERY_PARAMS', message: expect.stringContaining('cursor') } };
+    // Another customer's now: where it stands in that one's list says nothing of this one.
+    await put(other, 'cus_c1');
+    expect(await page(afterFirst)).toMatchObject(refused);
+    await app.call('DELETE', `/customers/${ada}/links?source_id=src_stripe&provider_customer_id=cus_c3`);
+    expect(await page(afterLast)).toMatchObject(refused);
+  });
+
   it('is made by an order too, though it posts nothing yet', async () => {
     const ada = await app.newCustomer();
     await inbox.play([stripeBody({ by: 'cus_order', amount: 10, names: ada })], orders);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type CustomerLink, linksOfCustomer, removeLink } from '../../customers/links.ts';
+import { type CustomerLink, isLinked, linksOfCustomer, removeLink } from '../../customers/links.ts';
 import { requireCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
 import { linkCustomer } from '../../merchants/customer-links.ts';
@@ -7,7 +7,7 @@ import { EXAMPLE } from '../../views/examples.ts';
 import { customerParams, pageOf, paging } from '../../views/fields.ts';
 import { linkNames, linkResponse, linkShape } from '../../views/link.ts';
 import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse, pairCursor } from '../../views/pages.ts';
-import { pairOf } from '../kit/cursors.ts';
+import { pairOf, refuseCursor } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 
 const tag = 'Customers';
@@ -34,7 +34,10 @@ const list = merchantRoute({
     const wanted = { after, ...pageOf(query, headers) };
     const found = await readers.read(merchantId, async (db) => {
       const page = await linksOfCustomer(db, { merchantId, customerId, ...wanted });
-      if (page.length === 0) await requireCustomer(db, merchantId, customerId);
+      if (page.length === 0) {
+        await requireCustomer(db, merchantId, customerId);
+        if (after !== null && !(await isLinked(db, { merchantId, customerId, ...after }))) refuseCursor();
+      }
       return page;
     });
     const cursorOf = (last: CustomerLink) => pairCursor(last.sourceId, last.providerCustomerId);
