@@ -43,10 +43,9 @@ export interface RuntimeOptions {
 
 /**
  * Searches and lists have four connections besides those of the process, of which a merchant has two at most. One that is not done in
- * five seconds never is what a person wanted; whoever waits for longer is better off with an answer.
+ * five seconds, with all of its statements, never is what a person wanted; whoever waits for longer is better off with an answer.
  */
-const READING = { atOnce: 4, atOnceEach: 2, waitingEach: 50, patienceMs: 5_000 } as const;
-const READ_TIMEOUT_MS = 5_000;
+const READING = { atOnce: 4, atOnceEach: 2, waitingEach: 50, turnMs: 5_000, patienceMs: 6_000 } as const;
 
 /**
  * What web, worker and the command line share, each built once. Connections are opened when they are first needed, so a command
@@ -140,7 +139,7 @@ export class Runtime {
     const pool = this.#openPool({
       applicationName,
       maxConnections: READING.atOnce,
-      statementTimeoutMs: READ_TIMEOUT_MS,
+      statementTimeoutMs: READING.turnMs,
     });
     return new Readers({ pool, ...READING });
   }

@@ -1,15 +1,20 @@
 import { Fifo } from './fifo.ts';
 import type { Pool } from './pool.ts';
 import { isTimedOut } from './sqlstate.ts';
-import { autocommit, type Queryable } from './transaction.ts';
+import { type Queryable, timedAutocommit } from './transaction.ts';
 
 export interface ReadersOptions {
-  /** A pool for this alone, whose statements end after a time. It has `atOnce` connections. */
+  /** A pool for this alone. It has `atOnce` connections. */
   readonly pool: Pool;
+  /** The longest that a turn may take, with all of its statements. */
+  readonly turnMs: number;
   /** How many may read at once, and how many of one owner; the rest waits in turn. */
   readonly atOnce: number;
   readonly atOnceEach: number;
-  /** The most that may wait of one owner, and the longest that anybody waits. */
+  /**
+   * The most that may wait of one owner, and the longest that anybody waits. That is longer than a turn, so that those who have all
+   * connections keep nobody waiting until he gives up.
+   */
   readonly waitingEach: number;
   readonly patienceMs: number;
 }
@@ -55,25 +60,29 @@ interface Line {
  */
 export class Readers {
   readonly #options: ReadersOptions;
-  readonly #db: Queryable;
   /** Whoever reads or waits, the next one to be served first. */
   readonly #lines = new Map<string, Line>();
   #reading = 0;
 
   constructor(options: ReadersOptions) {
     this.#options = options;
-    this.#db = autocommit(options.pool);
   }
 
   /**
    * Does the work once it is the owner's turn. It may take several statements, one after another.
    * @throws {ReadersBusyError} if too much of the owner's waits, or for too long
-   * @throws {ReadTooSlowError} if a statement took longer than the pool allows
+   * @throws {ReadTooSlowError} if its statements took longer than a turn may
    */
   async read<T>(owner: string, work: (db: Queryable) => Promise<T>): Promise<T> {
     await this.#turn(owner);
+    const endsAt = performance.now() + this.#options.turnMs;
+    const leftMs = () => {
+      const left = endsAt - performance.now();
+      if (left <= 0) throw new ReadTooSlowError(owner, 'its statements took too long together');
+      return left;
+    };
     try {
-      return await work(this.#db);
+      return await work(timedAutocommit(this.#options.pool, leftMs));
     } catch (error) {
       throw isTimedOut(error) ? new ReadTooSlowError(owner, error) : error;
     } finally {

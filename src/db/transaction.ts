@@ -72,6 +72,31 @@ export function autocommit(pool: Pool): Queryable {
   };
 }
 
+/**
+ * The same, in which each statement ends after the time that `leftMs` says at its start, or never begins if that throws. Only for a pool all of whose statements are run so:
+ * a connection keeps the time until the next statement.
+ */
+export function timedAutocommit(pool: Pool, leftMs: () => number): Queryable {
+  const within = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    const timeout = Math.ceil(leftMs());
+    const client = await pool.connect();
+    let broken = false;
+    try {
+      await client.query(`set statement_timeout = ${timeout}`);
+      return await work(client);
+    } catch (error) {
+      broken = !(error instanceof pg.DatabaseError);
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  };
+  return {
+    query: (statement, values = []) => within((client) => run(client, statement, values)),
+    queryArrays: (statement, values) => within((client) => runForArrays(client, statement, values)),
+  };
+}
+
 function run<Row extends pg.QueryResultRow>(
   target: pg.Pool | pg.ClientBase,
   statement: SqlText,

@@ -10,8 +10,7 @@ let pool: Pool;
 beforeAll(async () => {
   database = await createTestDatabase();
   const logger = createLogger('silent', 'test');
-  const named = { databaseUrl: database.webUrl, applicationName: 'test', maxConnections: 2 };
-  pool = createPool({ ...named, logger, statementTimeoutMs: 200 });
+  pool = createPool({ databaseUrl: database.webUrl, applicationName: 'test', maxConnections: 2, logger });
 });
 afterAll(async () => {
   await pool.end();
@@ -19,7 +18,7 @@ afterAll(async () => {
 });
 
 const readers = (options: Partial<ReadersOptions> = {}) =>
-  new Readers({ pool, atOnce: 2, atOnceEach: 1, waitingEach: 3, patienceMs: 30_000, ...options });
+  new Readers({ pool, atOnce: 2, atOnceEach: 1, waitingEach: 3, turnMs: 200, patienceMs: 30_000, ...options });
 
 /** Reads of `owners`, which end one by one when they are let; `begun` notes the order in which they began. */
 function readAll(from: Readers, owners: readonly string[]) {
@@ -83,5 +82,26 @@ describe('reading in turn', () => {
     await expect(some.read('a', () => Promise.reject(new Error('other')))).rejects.toThrow('other');
     await expect(some.read('a', (db) => db.query('select pg_sleep(5)'))).rejects.toBeInstanceOf(ReadTooSlowError);
     expect((await some.read('b', (db) => db.query('select 1 as one'))).rows).toEqual([{ one: 1 }]);
+  });
+
+  it('ends a turn of many statements when its time is over, and lets whoever waits read before it gives up', async () => {
+    const some = readers({ atOnce: 1, turnMs: 500, patienceMs: 5_000 });
+    let begun = 0;
+    const hostile = some.read('a', async (db) => {
+      for (; begun < 100; begun += 1) await db.query('select pg_sleep(0.2)');
+    });
+    const honest = some.read('b', async (db) => (await db.query('select 1 as one')).rows);
+    await expect(hostile).rejects.toBeInstanceOf(ReadTooSlowError);
+    expect(begun).toBeLessThanOrEqual(2);
+    expect(await honest).toEqual([{ one: 1 }]);
+  });
+
+  it('gives each turn all of its time, whatever the one before had left', async () => {
+    const some = readers({ atOnce: 1, turnMs: 400 });
+    const slow = some.read('a', async (db) => {
+      for (;;) await db.query('select pg_sleep(0.15)');
+    });
+    await expect(slow).rejects.toBeInstanceOf(ReadTooSlowError);
+    await expect(some.read('b', (db) => db.query('select pg_sleep(0.2)'))).resolves.toBeDefined();
   });
 });
