@@ -976,7 +976,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'judge by the ratio of today what was granted before',
     file: 'src/payments/decide.ts',
-    find: 'if (payment.postings === 0 && grantsTooMuch(',
+    find: 'if (isDecidedNow && grantsTooMuch(',
     replace: 'if (grantsTooMuch(',
     tests: ['test/payments/decide.test.ts'],
   },

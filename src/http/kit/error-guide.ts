@@ -89,7 +89,8 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     },
   },
   CONFLICT: {
-    cause: 'it contradicts how things are: an endpoint is disabled, an id is taken, a recovery is under way',
+    cause:
+      'it contradicts how things are: an endpoint is disabled, an id is taken, a recovery is under way, a payment was given on 100 times',
     cure: '`message` says what to change first',
     sample: { message: 'The endpoint is disabled. Enable it first.' },
   },
