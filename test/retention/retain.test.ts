@@ -202,6 +202,30 @@ describe('once the body is gone', () => {
     await expectBooksToAgree(database.pool);
   });
 
+  it('what is kept may lose who paid, and nothing else of it may be changed by web or worker', async () => {
+    await inbox.play([pay('pi_fixed', 'dan')]);
+    await age(100, 'pi_fixed');
+    await run();
+    const [event] = await eventsOf('pi_fixed');
+    const kept = JSON.stringify(event?.facts);
+    expect(kept).toContain('"id":"cus_s_dan"');
+    const write = async (facts: string) => {
+      const values = [MERCHANT, [event?.event_id], [event?.body_hash], [facts]];
+      const { rows } = await pool.query('select take_bodies_away($1, $2, $3, $4) as taken', values);
+      return rows[0].taken;
+    };
+    const nothing = { facts: [], naming: null, ties: [], accounts: [] };
+    for (const other of [kept.replace('1000', '7'), kept.replace('cus_s_dan', 'cus_s_ada'), JSON.stringify(nothing)]) {
+      expect(other).not.toBe(kept);
+      expect(await write(other)).toBe(0);
+    }
+    expect((await eventsOf('pi_fixed'))[0]?.facts).toEqual(event?.facts);
+    const nameless = kept.replace('"cus_s_dan"', 'null');
+    expect([await write(kept), await write(nameless), await write(kept)]).toEqual([1, 1, 0]);
+    expect((await eventsOf('pi_fixed'))[0]?.facts).toEqual(JSON.parse(nameless));
+    await expectBooksToAgree(database.pool);
+  });
+
   it('what is kept is still held against the books', async () => {
     const off = async (sql: string) => {
       await database.pool.query(sql);
