@@ -98,7 +98,7 @@ describe('a thin event of Stripe', () => {
   const thin = (type: string, id: string) =>
     JSON.stringify({
       ...{ id: `evt_thin_${++made}`, object: 'v2.core.event', type: `v1.${type}`, livemode: false, context: null },
-      ...{ created: '2026-10-29T06:20:52.246Z', related_object: { id, type: type.split('.')[0], url: `/v1/${id}` } },
+      ...{ created: '2020-10-29T06:20:52.246Z', related_object: { id, type: type.split('.')[0], url: `/v1/${id}` } },
     });
   const usd = { currency: 'usd' } as const;
   const histories = (one: { readonly paymentId: string; readonly names: Record<string, string> }) => {
@@ -145,6 +145,65 @@ describe('a thin event of Stripe', () => {
     await eventually('two to be closed', async () => (await stateOf(thins)).join() === 'ignored,ignored,parked');
     expect(await inbox.balance(customer)).toBe(4000);
   });
+});
+
+describe('a thin event of Stripe whose own snapshot is lost', () => {
+  const usd = { currency: 'usd' } as const;
+  const AT = 1_790_000_000;
+  const thinRefund = (id: string, at: number) =>
+    JSON.stringify({
+      ...{
+        id: `evt_thin_${++made}`,
+        object: 'v2.core.event',
+        type: 'v1.refund.failed',
+        livemode: false,
+        context: null,
+      },
+      ...{ created: new Date(at * 1000 + 246).toISOString(), related_object: { id, type: 'refund', url: `/v1/${id}` } },
+    });
+  const afterRefunds = async () => {
+    const { customer, paymentId, names } = await begin();
+    const refundOf = (n: number, type: 'created' | 'failed', createdSeconds: number) =>
+      stripeRefund({
+        ...{ type, paymentId, refundId: `re_${n}_${paymentId}`, amount: 300, ...usd, createdSeconds },
+        status: type === 'created' ? 'succeeded' : 'failed',
+      });
+    await tell(
+      stripe,
+      stripePaymentSucceeded({ paymentId, amount: 1000, ...usd, metadata: names, createdSeconds: AT }),
+      ...[1, 2].map((n) => refundOf(n, 'created', AT + 10)),
+      refundOf(1, 'failed', AT + 20),
+    );
+    expect(await inbox.balance(customer)).toBe(700);
+    return { paymentId, refundOf, customer };
+  };
+
+  it.each([
+    ['of another refund', 2, AT + 20],
+    ['of what happened before', 1, AT + 21],
+  ] as const)('stays parked beside the snapshot %s', async (_, n, at) => {
+    const { paymentId, refundOf, customer } = await afterRefunds();
+    await tell(stripe, thinRefund(`re_${n}_${paymentId}`, at));
+    expect((await statesOf(paymentId)).sort()).toEqual([...Array(4).fill('applied'), 'parked unsupported_payload']);
+    await tell(stripe, refundOf(n, 'failed', at));
+    await eventually('it to be closed', async () => (await statesOf(paymentId)).includes('ignored'));
+    expect(await inbox.balance(customer)).toBe(n === 2 ? 1000 : 700);
+  });
+
+  it('is closed by the snapshot of the same second', async () => {
+    const { paymentId } = await afterRefunds();
+    await tell(stripe, thinRefund(`re_1_${paymentId}`, AT + 20));
+    expect(await statesOf(paymentId)).toContain('ignored');
+  });
+
+  /** Events are noted with what they name: thin ones with the refund alone. */
+  async function statesOf(paymentId: string): Promise<string[]> {
+    const { rows } = await database.pool.query(
+      "select concat_ws(' ', state, reason) as state from provider_event where payment_id like '%' || $1",
+      [paymentId],
+    );
+    return rows.map(({ state }) => state);
+  }
 });
 
 describe('a payment of unknown amount', () => {
