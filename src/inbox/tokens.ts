@@ -1,7 +1,7 @@
 import type { Tx } from '../db/transaction.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import { type CarriedToken, type PaymentToken, tokenHashOf, usesToken } from '../payments/token.ts';
+import { type CarriedToken, isUsedByAnother, type PaymentToken, tokenHashOf, usesToken } from '../payments/token.ts';
 import { lockTokens, saveTokenUses, type TokenKey } from '../payments/token-store.ts';
 import type { ProviderEvent } from './events.ts';
 
@@ -43,12 +43,18 @@ export class Tokens {
     const { merchantId, tokenHash } = payment;
     if (tokenHash === null) return;
     const token = this.#tokens.get(keyText({ merchantId, tokenHash }));
-    if (token === undefined || token.usedPaymentId !== null) return;
+    if (token === undefined) return;
+    const seriesId = (fact.kind === 'payment' ? fact.seriesId : null) ?? null;
+    if (token.usedPaymentId !== null) {
+      // The payment was told before in a form that does not name its series.
+      if (token.seriesId === null && seriesId !== null && !isUsedByAnother(token, payment))
+        this.#change({ ...token, seriesId });
+      return;
+    }
     if (!usesToken(payment)) {
       if (!token.isFollowed) this.#change({ ...token, isFollowed: true });
       return;
     }
-    const seriesId = (fact.kind === 'payment' ? fact.seriesId : null) ?? null;
     const { sourceId: usedSourceId, paymentId: usedPaymentId } = payment;
     this.#change({ ...token, usedSourceId, usedPaymentId, seriesId, isFollowed: true });
   }

@@ -260,3 +260,13 @@ describe('a token of an order whose payment.captured was applied before', () => 
     expect(await rupees(bob)).toBe(0);
   });
 });
+
+it('names the renewals of a subscription whose token its first payment carries too', async () => {
+  const [ada, series, first, second] = [await newCustomer(), fresh('sub_'), fresh('pay_'), fresh('pay_')];
+  const notes = { wallet_token: await newToken(ada) };
+  const of = 'subscription';
+  await play(captured({ id: first, own: notes }), named({ id: first, of, series, own: notes, notes }));
+  await play(named({ id: second, of, series, amount: 700, notes }));
+  expect(await told(second)).toEqual(['applied']);
+  expect(await rupees(ada)).toBe(2200);
+});
