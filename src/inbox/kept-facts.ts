@@ -54,22 +54,35 @@ export function accountsIn(provider: ProviderName, { body, facts: kept }: Stored
   return kept === null ? accountsOf(provider, body) : kept.accounts;
 }
 
+interface Told {
+  readonly facts: readonly Fact[];
+  readonly naming?: Naming;
+  readonly ties?: readonly Tie[];
+}
+
 /**
  * What is to be kept of an event.
  * @param payers `named`: the provider's ids of its customers stay, by which a link can be explained; `nobody`: not even those
  * @returns null if nothing was read of it, so that its body has to stay
  */
-export function toKeep(provider: ProviderName, event: StoredBody, payers: 'named' | 'nobody'): KeptFacts | null {
+export function toKeep(
+  provider: ProviderName,
+  event: StoredBody & { readonly state: string },
+  payers: 'named' | 'nobody',
+): KeptFacts | null {
   const reading = readStored(provider, event);
-  if (reading.kind !== 'facts') return null;
+  // What was dismissed closes what could be read of it, and may be resolved later.
+  const partial = reading.kind === 'parked' && event.state === 'dismissed' ? reading.facts : undefined;
+  if (reading.kind !== 'facts' && partial === undefined) return null;
+  const { facts, naming, ties }: Told = reading.kind === 'facts' ? reading : { facts: partial ?? [] };
   const nameless = <One extends Fact | Naming>(one: One): One =>
     'customer' in one
       ? { ...one, customer: { id: payers === 'named' ? one.customer.id : null, email: null, name: null } }
       : one;
   return inJson({
-    facts: reading.facts.map(nameless),
-    naming: reading.naming === undefined ? null : nameless(reading.naming),
-    ties: reading.ties ?? [],
+    facts: facts.map(nameless),
+    naming: naming === undefined ? null : nameless(naming),
+    ties: ties ?? [],
     accounts: accountsIn(provider, event),
   });
 }

@@ -107,7 +107,8 @@ async function takeBodies(
   const read = stored.flatMap(({ provider, state, ...event }) => {
     const name = PROVIDER_NAMES.find((known) => known === provider);
     const kept =
-      (name === undefined ? null : toKeep(name, event, payers)) ?? (state === 'applied' ? null : NOTHING_KEPT);
+      (name === undefined ? null : toKeep(name, { ...event, state }, payers)) ??
+      (state === 'applied' ? null : NOTHING_KEPT);
     const bodyHash = event.bodyHash ?? hash('sha256', event.body, 'hex');
     return kept === null ? [] : [{ eventId: event.eventId, sourceId: event.sourceId, bodyHash, kept }];
   });

@@ -7,9 +7,9 @@ import { postBatch } from '../../src/ledger/store.ts';
 import { goOnErasing } from '../../src/retention/anonymise.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { startInbox, type TestInbox } from '../support/inbox.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, posting, SETTINGS } from '../support/ledger.ts';
-import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { dodoPayment, dodoRefund, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
 /**
@@ -292,6 +292,29 @@ describe('an entry', () => {
 });
 
 describe('an event of an erased customer', () => {
+  it('that told no amount and was dismissed is still resolved with what was done', async () => {
+    const customerId = await newPerson();
+    const one = { paymentId: 'pay_erased', currency: 'USD' };
+    await inbox.play(
+      [
+        dodoPayment({ ...one, amount: 6000, metadata: { wallet_customer_id: customerId } }),
+        dodoRefund({ ...one, refundId: 're_erased', amount: null, isPartial: true }),
+      ],
+      testSource('dodo'),
+    );
+    const { rows } = await sql(
+      "select event_id from provider_event where payment_id = 'pay_erased' and state = 'parked'",
+    );
+    const eventId = rows[0]?.event_id;
+    expect((await app.call('POST', `/events/${eventId}/dismiss`, {})).status).toBe(200);
+    expect((await anonymise(customerId)).status).toBe(200);
+    const { rows: kept } = await sql('select facts from provider_event where event_id = $1', [eventId]);
+    expect(kept[0]?.facts).toMatchObject({ facts: [{ kind: 'refund', refundId: 're_erased' }] });
+    expect((await app.call('POST', `/events/${eventId}/resolve`, { amount: 500, note: 'by hand' })).status).toBe(200);
+    const { rows: handled } = await sql('select amount::int from handled_movement where event_id = $1', [eventId]);
+    expect(handled).toEqual([{ amount: 500 }]);
+  });
+
   it('that was dismissed cannot be replayed any more', async () => {
     const customerId = await newPerson();
     await inbox.play([pay(customerId, 'pi_eur'), stripeRefund({ paymentId: 'pi_eur', amount: 1, currency: 'eur' })]);
