@@ -54,7 +54,7 @@ export function accountsIn(provider: ProviderName, { body, facts: kept }: Stored
   return kept === null ? accountsOf(provider, body) : kept.accounts;
 }
 
-interface Told {
+interface KeptReading {
   readonly facts: readonly Fact[];
   readonly naming?: Naming;
   readonly ties?: readonly Tie[];
@@ -74,7 +74,7 @@ export function toKeep(
   // What was dismissed closes what could be read of it, and may be resolved later.
   const partial = reading.kind === 'parked' && event.state === 'dismissed' ? reading.facts : undefined;
   if (reading.kind !== 'facts' && partial === undefined) return null;
-  const { facts, naming, ties }: Told = reading.kind === 'facts' ? reading : { facts: partial ?? [] };
+  const { facts, naming, ties }: KeptReading = reading.kind === 'facts' ? reading : { facts: partial ?? [] };
   const nameless = <One extends Fact | Naming>(one: One): One =>
     'customer' in one
       ? { ...one, customer: { id: payers === 'named' ? one.customer.id : null, email: null, name: null } }

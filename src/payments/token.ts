@@ -114,8 +114,13 @@ export function customerOfToken(input: TokenInput): string | null {
 
 /** Whether a token that no payer can have written is told of a payment that was decided without it, and not by a person. */
 function comesLate({ tokenHash, namedBy, moves }: Payment, { tokenBy, metadata }: PaymentFact): boolean {
-  const told = tokenHashOf(metadata);
-  return tokenBy !== undefined && namedBy !== 'operator' && moves === 0 && (told === null || told !== tokenHash);
+  const carriedHash = tokenHashOf(metadata);
+  return (
+    tokenBy !== undefined &&
+    namedBy !== 'operator' &&
+    moves === 0 &&
+    (carriedHash === null || carriedHash !== tokenHash)
+  );
 }
 
 /** What a token that comes late still decides; null if what was decided before is the same. */
