@@ -16,6 +16,11 @@ interface RefusalFacts {
   /** In minor units. */
   BALANCE_LIMIT_EXCEEDED: { readonly most: number };
   IDEMPOTENCY_KEY_REUSED: { readonly idempotencyKey: string | null };
+  HOLD_NOT_FOUND: NoFacts;
+  HOLD_NOT_OPEN: { readonly state: string };
+  /** In minor units: what is left of the hold, and what was to be captured. */
+  HOLD_AMOUNT_EXCEEDED: { readonly remaining: number; readonly required: number };
+  HOLD_LIMIT_EXCEEDED: { readonly limit: number };
 
   // What is not there
   NO_SUCH_MERCHANT: NoFacts;

@@ -6,6 +6,7 @@ import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { checkChains } from './chain.ts';
 import { type Disagreement, runCheck } from './check.ts';
 import { checkGuards } from './guards.ts';
+import { HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
@@ -50,7 +51,7 @@ export async function audit(
   { rule, bodiesSince = null }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
-  for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS])
+  for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS])
     disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);

@@ -114,7 +114,9 @@ const DISARMED = statement({
   text: ({ thresholds, isKnown, limit }) => `
     select ${WALLET_NAME} as subject, 'it was spent from, holds its threshold or was told of, and no alert can be raised' as detail
     from wallet w left join ${thresholds('d')} on d.currency = w.currency
-    where not w.alerts_armed and (w.alert_seq > 0
+    where not w.alerts_armed and (exists (
+        select 1 from wallet_alert a
+        where a.merchant_id = w.merchant_id and a.customer_id = w.customer_id and a.currency = w.currency and a.kind <> 'hold_expired')
       or ((${isKnown} or w.low_threshold is not null) and w.balance >= greatest(coalesce(w.low_threshold, d.threshold, 1), 1))
       or exists (
         select 1 from entry e

@@ -2,6 +2,9 @@ import { statement } from '../db/statement.ts';
 import { type KeySql, paymentKeySql } from '../ledger/keys.ts';
 import { type Check, first, SIGNED } from './check.ts';
 
+/** The types of entries that only payments post. */
+const BY_PAYMENTS = "'payment', 'payment_reversal', 'refund', 'refund_reversal', 'dispute', 'dispute_reversal'";
+
 /** SQL for the key of the `n`th entry of the payment `p`. */
 const NTH_KEY = {
   sourceId: 'coalesce(p.key_source, p.source_id)',
@@ -133,7 +136,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
     rule: '5 once: no entry claims a payment that does not know it',
     find: statement(
       first(`select format('%s/%s', merchant_id, customer_id) as subject, format('%s entries by payments, which know of %s', coalesce(found, 0), coalesce(known, 0)) as detail
-      from (select merchant_id, customer_id, count(*) as found from entry where event_type <> 'merchant_adjustment' group by 1, 2) e
+      from (select merchant_id, customer_id, count(*) as found from entry where event_type in (${BY_PAYMENTS}) group by 1, 2) e
       full join (
         select merchant_id, customer_id, sum(postings) as known
         from (select merchant_id, customer_id, postings from payment

@@ -41,6 +41,10 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.erasure',             'select',                           'select'],
   ['public.wallet_alert',        'insert',                           'select, insert'],
   ['public.wallet',              'select, insert, update',           'select, insert, update'],
+  ['public.hold',                'select, insert, update, delete',   'select, insert, update, delete'],
+  ['public.closed_hold',         'select, insert',                   'select, insert'],
+  ['public.hold_capture',        'select, insert',                   'select, insert'],
+  ['public.wallet_due',          'select, insert, update, delete',   'select, insert, update, delete'],
   ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
   ['public.audit_run',           'select',                           'select, insert, delete'],
 
@@ -104,6 +108,7 @@ export const FUNCTION_GRANTS: readonly {
     name: 'public.erase_entry_texts(text, text, text, bigint[], bytea[], bytea[])',
     roles: ['chokin_web', 'chokin_worker'],
   },
+  { name: 'public.erase_hold_texts(text, text, text, bigint[])', roles: ['chokin_web', 'chokin_worker'] },
   { name: 'public.forget_ignored_events(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
   { name: 'public.forget_old_alerts(text, timestamp with time zone, bigint)', roles: ['chokin_worker'] },
   { name: 'public.refresh_statistics(regclass)', roles: ['chokin_worker'] },

@@ -1,6 +1,6 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
-/** Dodo Payments' event types, in Dodo's spelling. */
+/** Dodo Payments' event types, in Dodo's spelling, and `hold_captured`, which is ours (holds/hold.ts). */
 export const EVENT_TYPES = [
   'payment',
   'payment_reversal',
@@ -9,6 +9,7 @@ export const EVENT_TYPES = [
   'dispute',
   'dispute_reversal',
   'merchant_adjustment',
+  'hold_captured',
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -25,6 +26,7 @@ export const CONTRA_ACCOUNTS: Readonly<Record<EventType, string>> = {
   dispute: 'disputes',
   dispute_reversal: 'disputes',
   merchant_adjustment: 'merchant_adjustments',
+  hold_captured: 'spending',
 };
 
 /** Event types that take back credit which may already be spent, and so may leave a debt. The CHECK on `entry` agrees. */
@@ -71,7 +73,23 @@ export interface ChainState {
   readonly headVersion: number;
 }
 
-export interface Wallet extends WalletKey, AlertState, ChainState {
+/** What is set aside in a wallet (see holds/hold.ts). Holds never change the balance. */
+interface HoldState {
+  /** The sum of what is left of all open holds. A claw-back may leave less balance than that. */
+  readonly held: number;
+  readonly openHolds: number;
+  /** The number of the newest hold. */
+  readonly holdSeq: number;
+  /** No open hold ends sooner; one may end later. Null: none ends. */
+  readonly dueAt: Date | null;
+}
+
+/** What a debit or a new hold may take. */
+export function availableOf({ balance, held }: Pick<Wallet, 'balance' | 'held'>): number {
+  return Math.max(balance - held, 0);
+}
+
+export interface Wallet extends WalletKey, AlertState, ChainState, HoldState {
   readonly balance: number;
   readonly version: number;
   readonly createdAt: Date;
@@ -109,15 +127,32 @@ export interface Posting extends WalletKey {
   readonly idempotencyKey: string | null;
 }
 
-/** An alert as raised, numbered by wallet. */
+/** What can be said of a balance. */
+export type BalanceWord = 'low' | 'recovered' | 'depleted';
+
+/** Holds of one wallet that ended unused at one time. */
+export interface ExpiredHolds {
+  readonly available: number;
+  readonly holds: readonly {
+    readonly holdId: string;
+    readonly amount: number;
+    readonly captured: number;
+    readonly expired: number;
+    readonly referenceObjectId: string | null;
+  }[];
+}
+
+/** News of a wallet beside its entries, numbered by wallet. */
 export interface WalletAlert extends WalletKey {
   readonly alertSeq: number;
-  readonly kind: 'low' | 'recovered' | 'depleted';
+  readonly kind: BalanceWord | 'hold_expired';
   readonly reminder: boolean;
   readonly balance: number;
   readonly threshold: number | null;
   readonly version: number;
   readonly createdAt: Date;
+  /** Of `hold_expired` alone. */
+  readonly details: ExpiredHolds | null;
 }
 
 /** An entry's public id. It is made of the entry's key, so finding an entry by its id needs no index of its own. */
@@ -127,9 +162,23 @@ export function entryId(entry: WalletKey & { readonly seq: number }): string {
 
 /** The key within a customer's wallets that an {@link entryId} stands for, or null if it is not an entry of that customer. */
 export function parseEntryId(id: string, customerId: string): { currency: string; seq: number } | null {
-  const prefix = `ent_${customerId}_`;
+  const place = placeInWallet(id, `ent_${customerId}_`);
+  return place === null ? null : { currency: place.currency, seq: place.number };
+}
+
+/** What stands behind a prefix in the id of something that is numbered within its wallet; null if it is no such id. */
+export function placeInWallet(id: string, prefix: string): { currency: string; number: number } | null {
   if (!id.startsWith(prefix)) return null;
   const match = /^([A-Z]{3})_([1-9]\d{0,15})$/.exec(id.slice(prefix.length));
-  const seq = Number(match?.[2]);
-  return match?.[1] !== undefined && Number.isSafeInteger(seq) ? { currency: match[1], seq } : null;
+  const number = Number(match?.[2]);
+  return match?.[1] !== undefined && Number.isSafeInteger(number) ? { currency: match[1], number } : null;
+}
+
+/** Where an idempotency key is one key: within a customer of a merchant. */
+export function idempotencyText({
+  merchantId,
+  customerId,
+  idempotencyKey,
+}: CustomerKey & { readonly idempotencyKey: string | null }): string {
+  return `${merchantId}\0${customerId}\0${idempotencyKey}`;
 }

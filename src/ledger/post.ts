@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
-import { type Entry, MAY_OVERDRAW, type Posting, type Wallet, type WalletAlert, walletKeyText } from './entry.ts';
-import { headOf, nextHash, startOfChain } from './hash-chain.ts';
-import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule.ts';
+import { type Entry, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
+import type { HoldCommand } from './holds/hold.ts';
+import type { HoldResult } from './holds/results.ts';
+import { decideHold, insufficientFunds } from './holds/rules.ts';
+import { type BookChanges, type PostInput, WorkingBooks } from './working-books.ts';
 
 /**
  * What became of one posting.
@@ -23,67 +25,44 @@ export type PostingRefusal = Refusal<
   | 'IDEMPOTENCY_KEY_REUSED'
 >;
 
-export interface PostInput {
-  /** The locked state of every wallet the postings touch, by {@link walletKeyText}; a wallet that does not exist is absent. */
-  readonly wallets: ReadonlyMap<string, Wallet>;
-  /** Entries already in the books under the postings' idempotency keys, by {@link idempotencyText}. */
-  readonly known: ReadonlyMap<string, Entry>;
-  readonly currencies: ReadonlySet<string>;
-  readonly rule: LowBalanceRule;
-  readonly now: Date;
-}
+/** What one command of a batch asks of the ledger. */
+export type LedgerCommand = Posting | HoldCommand;
 
-export interface PostedBatch {
-  /** The wallets that changed, in their new state. */
-  readonly wallets: readonly Wallet[];
-  readonly entries: readonly Entry[];
-  readonly alerts: readonly WalletAlert[];
-  /** One for each posting, in the same order. */
-  readonly outcomes: readonly PostingResult[];
+export type CommandResult = PostingResult | HoldResult;
+
+/** What a batch changes, and what became of each command, in the same order. */
+export interface PostedBatch<Result extends CommandResult = PostingResult> extends BookChanges {
+  readonly outcomes: readonly Result[];
 }
 
 /**
- * Decides every posting of a batch in order, as if each were alone and the ones before it already written. Pure: no
- * clock, no database. Every rule about money is here; the database's constraints repeat the ones that matter most.
+ * Decides every command of a batch in order, as if each were alone and the ones before it already written. Pure: no
+ * clock, no database. Every rule about money is here and in holds/rules.ts; the database's constraints repeat the ones that
+ * matter most. Before a command on a wallet decides, the wallet's holds that are over have ended.
  *
- * Precedence of outcomes, first match wins: key known (repeated, or reused with other input) · unsupported currency ·
+ * Precedence of a posting's outcomes, first match wins: key known (repeated, or reused with other input) · unsupported currency ·
  * unknown customer · insufficient balance · balance limit · created.
  * @throws {InvariantError} for an amount that is no whole number of minor units above 0
  */
-export function post(postings: readonly Posting[], input: PostInput): PostedBatch {
-  const wallets = new Map(input.wallets);
-  const known = new Map(input.known);
-  const changed = new Set<string>();
-  const entries: Entry[] = [];
-  const alerts: WalletAlert[] = [];
-  const outcomes = postings.map((posting): PostingResult => {
-    const walletText = walletKeyText(posting);
-    const wallet = wallets.get(walletText) ?? null;
-    const before = posting.idempotencyKey === null ? undefined : known.get(idempotencyText(posting));
-    if (before !== undefined) return decideRepeat(posting, before, wallet);
-    const refused = decideRefusal(posting, wallet, input.currencies);
-    if (refused !== null) return { kind: 'refused', refusal: refused };
-    invariant(wallet !== null, 'a posting without its wallet was not refused');
-    const entry = makeEntry(posting, wallet, input.now);
-    const next = advance(wallet, entry, input.rule);
-    wallets.set(walletText, next.wallet);
-    if (entry.idempotencyKey !== null) known.set(idempotencyText(posting), entry);
-    changed.add(walletText);
-    entries.push(entry);
-    alerts.push(...next.alerts);
-    return { kind: 'created', entry, wallet: next.wallet };
-  });
-  const changedWallets = [...wallets].filter(([text]) => changed.has(text)).map(([, wallet]) => wallet);
-  return { wallets: changedWallets, entries, alerts, outcomes };
+export function post(commands: readonly Posting[], input: PostInput): PostedBatch;
+export function post(commands: readonly LedgerCommand[], input: PostInput): PostedBatch<CommandResult>;
+export function post(commands: readonly LedgerCommand[], input: PostInput): PostedBatch<CommandResult> {
+  const books = new WorkingBooks(input);
+  const outcomes = commands.map((command) =>
+    'op' in command ? decideHold(books, command) : decidePosting(books, command),
+  );
+  return { ...books.changes(), outcomes };
 }
 
-/** Where an idempotency key is one key: within a customer of a merchant. */
-export function idempotencyText({
-  merchantId,
-  customerId,
-  idempotencyKey,
-}: Pick<Posting, 'merchantId' | 'customerId' | 'idempotencyKey'>): string {
-  return `${merchantId}\0${customerId}\0${idempotencyKey}`;
+function decidePosting(books: WorkingBooks, posting: Posting): PostingResult {
+  const wallet = books.wallet(posting);
+  const before = books.entryUnder(posting);
+  if (before !== null) return decideRepeat(posting, before, wallet);
+  const refused = decideRefusal(posting, wallet, books.currencies);
+  if (refused !== null) return { kind: 'refused', refusal: refused };
+  invariant(wallet !== null, 'a posting without its wallet was not refused');
+  const decided = { ...posting, fingerprint: posting.idempotencyKey === null ? null : fingerprint(posting) };
+  return { kind: 'created', ...books.write(decided, wallet) };
 }
 
 /** SHA-256, in hexadecimal, of everything a posting asks for; metadata counts in any order of its keys. */
@@ -110,41 +89,9 @@ function decideRefusal(
   if (!currencies.has(currency)) return { code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] };
   if (wallet === null) return { code: 'CUSTOMER_NOT_FOUND', customerId };
   const after = isCredit ? wallet.balance + amountMinor : wallet.balance - amountMinor;
-  if (after < 0 && !isCredit && !MAY_OVERDRAW.has(eventType)) {
-    return {
-      code: 'INSUFFICIENT_WALLET_FUNDS',
-      currency,
-      available: Math.max(wallet.balance, 0),
-      required: amountMinor,
-      // A debt is repaid first, so it is missing too.
-      shortfall: Math.min(amountMinor - wallet.balance, MAX_AMOUNT_MINOR),
-    };
+  // A credit never looks at holds, and neither does what takes back.
+  if (!isCredit && !MAY_OVERDRAW.has(eventType) && amountMinor > wallet.balance - wallet.held) {
+    return insufficientFunds(wallet, amountMinor);
   }
   return Math.abs(after) > MAX_AMOUNT_MINOR ? { code: 'BALANCE_LIMIT_EXCEEDED', most: MAX_AMOUNT_MINOR } : null;
-}
-
-function makeEntry(posting: Posting, wallet: Wallet, now: Date): Entry {
-  const afterBalance = posting.isCredit ? wallet.balance + posting.amountMinor : wallet.balance - posting.amountMinor;
-  const entry = {
-    ...posting,
-    seq: wallet.version + 1,
-    beforeBalance: wallet.balance,
-    afterBalance,
-    fingerprint: posting.idempotencyKey === null ? null : fingerprint(posting),
-    // Clocks of processes differ; within a wallet, a later entry is never dated before an earlier one.
-    createdAt: now < wallet.updatedAt ? wallet.updatedAt : now,
-  };
-  return { ...entry, hash: nextHash(headOf(wallet) ?? startOfChain(wallet), entry) };
-}
-
-function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: Wallet; alerts: WalletAlert[] } {
-  invariant(
-    entry.seq === wallet.version + 1 && entry.beforeBalance === wallet.balance,
-    'an entry does not follow its wallet',
-  );
-  const { afterBalance: balance, seq: version, createdAt: updatedAt } = entry;
-  const now = { balance, isDebit: !entry.isCredit, now: updatedAt };
-  const decision = decideLowBalance(rule, wallet, now);
-  const chain = { head: entry.hash, headVersion: version };
-  return raise({ ...wallet, balance, version, updatedAt, ...chain }, decision, updatedAt);
 }

@@ -7,15 +7,18 @@ import { invariant } from '../errors.ts';
 import {
   type CustomerKey,
   type Entry,
+  idempotencyText,
   type Posting,
   type Wallet,
   type WalletAlert,
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
+import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
-import { idempotencyText, type PostedBatch, type PostingResult, post } from './post.ts';
-import { ENTRY, OWN_KEY, WALLET, WALLET_ALERT, WALLET_KEY } from './tables.ts';
+import { type CommandResult, type LedgerCommand, type PostingResult, post } from './post.ts';
+import { ENTRY, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_ALERT, WALLET_KEY } from './tables.ts';
+import type { BookChanges } from './working-books.ts';
 
 /** What the ledger must know besides its rows. */
 export interface LedgerSettings {
@@ -33,10 +36,11 @@ export interface LedgerMoment extends LedgerSettings {
 }
 
 /**
- * The one door to the ledger: decides and writes a batch of postings in the caller's transaction, which must be READ
+ * The one door to the ledger: decides and writes a batch of commands in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
- * Three statements a merchant, however large the batch: lock, look up keys, write; and two more where a wallet has to be made first.
- * @returns one outcome for each posting, in order
+ * Three statements a merchant, however large the batch: lock, look up keys, write; two more where a wallet has to be made first, and
+ * one for each way in which holds are looked up, where there are any to look for.
+ * @returns one outcome for each command, in order
  * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
  *   meanwhile; trying again finds that entry
  * @throws {InvariantError} for an amount that is no whole number of minor units above 0
@@ -45,12 +49,28 @@ export async function postBatch(
   tx: Tx,
   postings: readonly Posting[],
   moment: LedgerMoment,
-): Promise<readonly PostingResult[]> {
-  if (postings.length === 0) return [];
-  const wallets = await lockWallets(tx, postings, moment);
-  const known = await findByKeys(tx, postings);
-  const result = post(postings, { ...moment, wallets, known });
+): Promise<readonly PostingResult[]>;
+export async function postBatch(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  moment: LedgerMoment,
+): Promise<readonly CommandResult[]>;
+export async function postBatch(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  moment: LedgerMoment,
+): Promise<readonly CommandResult[]> {
+  if (commands.length === 0) return [];
+  const wallets = await lockWallets(tx, commands, moment);
+  const known = await findByKeys(
+    tx,
+    commands.flatMap((command) => ('op' in command && command.op !== 'capture' ? [] : [command])),
+  );
+  const named = commands.filter((command) => 'op' in command);
+  const holds = await findHolds(tx, named, { wallets, now: moment.now });
+  const result = post(commands, { ...moment, wallets, known, holds });
   await write(tx, result);
+  await settleDue(tx, result.outcomes);
   return result.outcomes;
 }
 
@@ -121,8 +141,11 @@ export async function openWallets(
   await makeMissing(tx, keys, now);
 }
 
-async function findByKeys(tx: Tx, postings: readonly Posting[]): Promise<Map<string, Entry>> {
-  const keyed = postings.filter((posting) => posting.idempotencyKey !== null);
+async function findByKeys(
+  tx: Tx,
+  commands: readonly (CustomerKey & Pick<Posting, 'idempotencyKey'>)[],
+): Promise<Map<string, Entry>> {
+  const keyed = commands.filter(({ idempotencyKey }) => idempotencyKey !== null);
   const entries = await ofEachMerchant(keyed, (merchantId, keys) => FIND_BY_KEYS.all(tx, { merchantId, keys }));
   return new Map(entries.map((entry) => [idempotencyText(entry), entry]));
 }
@@ -155,35 +178,21 @@ const FIND_BY_KEYS = statement({
  * merchant, and alerts, which are rare, in another.
  * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
  */
-export async function write(tx: Tx, { wallets, entries, alerts }: Omit<PostedBatch, 'outcomes'>): Promise<void> {
+export async function write(tx: Tx, { wallets, entries, alerts, holds }: BookChanges): Promise<void> {
   const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
-    const counts = await WRITE.one(tx, { merchantId, written, moved });
+    const rows = { merchantId, written, moved };
+    const counts = await (holds === null ? WRITE.one(tx, rows) : writeWithHolds(tx, rows, holds));
     invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
     invariant(counts.entries === written.length, 'an entry was not written');
   });
   await insertAlerts(tx, alerts);
 }
 
-const OWN_ENTRY = omit(ENTRY.shape, 'merchantId');
 const OWN_ALERT = omit(WALLET_ALERT.shape, 'merchantId');
-/** What postings change. */
-const MOVED = pick(
-  WALLET.shape,
-  'balance',
-  'version',
-  'alertsArmed',
-  'lowSince',
-  'depletedSince',
-  'lowAlertedAt',
-  'depletedAlertedAt',
-  'alertSeq',
-  'head',
-  'headVersion',
-  'updatedAt',
-);
 
+/** Another statement writes these too, where holds change (holds/store.ts). */
 const WRITE = statement({
   name: 'write-postings',
   params: { merchantId: text, written: rowsOf(OWN_ENTRY), moved: rowsOf({ ...OWN_KEY, ...MOVED }) },

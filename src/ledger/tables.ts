@@ -1,6 +1,7 @@
-import { bigint, boolean, hex, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
-import { columns, matches, pick, table } from '../db/table.ts';
-import type { EventType, Metadata, WalletAlert } from './entry.ts';
+import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { columns, matches, omit, pick, table } from '../db/table.ts';
+import type { EventType, ExpiredHolds, Metadata, WalletAlert } from './entry.ts';
+import type { Hold } from './holds/hold.ts';
 
 /** The ledger's tables, under the names of entry.ts: a row of each is the thing itself. */
 
@@ -19,6 +20,10 @@ export const WALLET = table('wallet', {
   alertSeq: bigint,
   head: nullable(hex),
   headVersion: bigint,
+  held: bigint,
+  openHolds: integer,
+  holdSeq: bigint,
+  dueAt: nullable(timestamptz),
   createdAt: timestamptz,
   updatedAt: timestamptz,
 });
@@ -27,6 +32,22 @@ export const WALLET = table('wallet', {
 export const WALLET_KEY = pick(WALLET.shape, 'merchantId', 'customerId', 'currency');
 /** What names a wallet of a merchant. */
 export const OWN_KEY = pick(WALLET.shape, 'customerId', 'currency');
+
+/** What postings change. */
+export const MOVED = pick(
+  WALLET.shape,
+  'balance',
+  'version',
+  'alertsArmed',
+  'lowSince',
+  'depletedSince',
+  'lowAlertedAt',
+  'depletedAlertedAt',
+  'alertSeq',
+  'head',
+  'headVersion',
+  'updatedAt',
+);
 
 export const ENTRY = table('entry', {
   ...key,
@@ -44,6 +65,9 @@ export const ENTRY = table('entry', {
   createdAt: timestamptz,
   hash: nullable(hex),
 });
+
+/** An entry of a merchant. */
+export const OWN_ENTRY = omit(ENTRY.shape, 'merchantId');
 
 /** An entry with the hashes of those of its texts that were struck out, which its chain is computed with. */
 export const CHAINED_ENTRY = { ...ENTRY.shape, reasonHash: nullable(hex), metadataHash: nullable(hex) };
@@ -64,4 +88,41 @@ export const WALLET_ALERT = table('wallet_alert', {
   threshold: nullable(bigint),
   version: bigint,
   createdAt: timestamptz,
+  details: nullable(json<ExpiredHolds>()),
 });
+
+/** Open holds. Closed ones move to {@link CLOSED_HOLD}, so that no index names a column that changes. */
+export const HOLD = table('hold', {
+  ...key,
+  holdNo: bigint,
+  kind: oneOf<Hold['kind']>(),
+  amountMinor: named('amount', bigint),
+  captured: bigint,
+  expiresAt: nullable(timestamptz),
+  reason: nullable(text),
+  referenceObjectId: nullable(text),
+  metadata: nullable(json<Metadata>()),
+  idempotencyKey: text,
+  fingerprint: hex,
+  createdAt: timestamptz,
+});
+
+export const CLOSED_HOLD = table('closed_hold', {
+  ...HOLD.shape,
+  state: oneOf<Hold['state']>(),
+  released: bigint,
+  releaseReason: nullable(text),
+  closedAt: timestamptz,
+});
+
+/** Which entry captured how much of which hold. */
+export const HOLD_CAPTURE = table('hold_capture', {
+  ...key,
+  seq: bigint,
+  holdNo: bigint,
+  fromHold: bigint,
+  beyond: bigint,
+});
+
+/** The work list of wallets in which something ends. Its time is never later than the wallet's own. */
+export const WALLET_DUE = table('wallet_due', { ...key, dueAt: timestamptz });

@@ -56,6 +56,23 @@ const alertData = z.object({
     .meta({ description: 'True for a repeated mention of a balance that is still low, or still empty.' }),
 });
 
+const expiredHoldsData = z.object({
+  ...walletState,
+  available: minorUnits.meta({ description: 'What a debit or a new hold may take, in minor units.' }),
+  holds: z
+    .array(
+      z.object({
+        hold_id: z.string(),
+        amount: minorUnits.meta({ description: 'In minor units, as all that follow.' }),
+        captured: minorUnits,
+        expired: minorUnits.meta({ description: 'What is available again.' }),
+        reference_object_id: z.string().nullable(),
+      }),
+    )
+    .min(1)
+    .meta({ description: '100 at most; of more, another event tells.' }),
+});
+
 const createdData = z.object(walletState);
 const changedData = z.object({
   ...walletState,
@@ -109,6 +126,7 @@ const SCHEMAS = {
   'wallet.balance.low': envelope('wallet.balance.low', alertData),
   'wallet.balance.recovered': envelope('wallet.balance.recovered', alertData),
   'wallet.balance.depleted': envelope('wallet.balance.depleted', alertData),
+  'wallet.hold.expired': envelope('wallet.hold.expired', expiredHoldsData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
@@ -126,6 +144,8 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'wallet.balance.recovered': 'A balance that was said to be low or empty is back above its threshold, with a margin.',
   'wallet.balance.depleted':
     'A wallet that held credit holds none any more. Said once, until that changes; then as a reminder if those are on.',
+  'wallet.hold.expired':
+    'Holds ended that were neither captured whole nor released in time. What was left of them is available again.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -160,6 +180,19 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
   'wallet.balance.low': { ...EXAMPLE_STATE, threshold: 1000, reminder: false },
   'wallet.balance.recovered': { ...EXAMPLE_STATE, balance: 5800, version: 8, threshold: 1000, reminder: false },
   'wallet.balance.depleted': { ...EXAMPLE_STATE, balance: 0, version: 9, threshold: 1000, reminder: false },
+  'wallet.hold.expired': {
+    ...EXAMPLE_STATE,
+    available: 800,
+    holds: [
+      {
+        hold_id: 'hold_cus_01h2xcejqtf2nbrexx3vqjhp41_USD_3',
+        amount: 500,
+        captured: 120,
+        expired: 380,
+        reference_object_id: 'job-42',
+      },
+    ],
+  },
   'payment.reconciled': {
     payment_id: 'pi_3Qexample',
     source_id: 'src_stripe',

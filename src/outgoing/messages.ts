@@ -114,27 +114,29 @@ function changedMessage(
   );
 }
 
-const ALERT_TYPES = {
+const BALANCE_ALERTS = {
   low: 'wallet.balance.low',
   recovered: 'wallet.balance.recovered',
   depleted: 'wallet.balance.depleted',
 } as const;
 
 function alertMessage(alert: WalletAlert): OutgoingMessage {
-  const type = ALERT_TYPES[alert.kind];
-  const messageId = messageIdOf(alert, type, { from: alert.alertSeq, to: alert.alertSeq, at: alert.createdAt });
-  return outgoingMessage(
-    type,
-    { merchantId: alert.merchantId, messageId, at: alert.createdAt },
-    {
-      customer_id: alert.customerId,
-      currency: alert.currency,
-      balance: alert.balance,
-      version: alert.version,
-      threshold: alert.threshold,
-      reminder: alert.reminder,
-    },
-  );
+  const { merchantId, customerId, currency, alertSeq, balance, version, createdAt: at, details } = alert;
+  const state = { customer_id: customerId, currency, balance, version };
+  const envelopeOf = (type: OutgoingEventType) => {
+    return { merchantId, messageId: messageIdOf(alert, type, { from: alertSeq, to: alertSeq, at }), at };
+  };
+  if (alert.kind === 'hold_expired') {
+    invariant(details !== null, 'an alert of holds names none');
+    const type = 'wallet.hold.expired';
+    const holds = details.holds.map(({ holdId, referenceObjectId, ...amounts }) => {
+      return { hold_id: holdId, ...amounts, reference_object_id: referenceObjectId };
+    });
+    return outgoingMessage(type, envelopeOf(type), { ...state, available: details.available, holds });
+  }
+  const type = BALANCE_ALERTS[alert.kind];
+  const { threshold, reminder } = alert;
+  return outgoingMessage(type, envelopeOf(type), { ...state, threshold, reminder });
 }
 
 /** The first and the last version (or number of an alert) that a message tells of, and the time of the last. */

@@ -59,7 +59,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   }),
   INSUFFICIENT_WALLET_FUNDS: ({ code, currency, available, required, shortfall }) => ({
     code,
-    message: `Insufficient balance: the wallet holds ${available} ${currency} in minor units, ${required} are required.`,
+    message: `Insufficient balance: ${available} ${currency} are available in minor units, ${required} are required.`,
     details: { available, required, shortfall },
   }),
   BALANCE_LIMIT_EXCEEDED: ({ code, most }) => ({
@@ -70,6 +70,18 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     'IDEMPOTENCY_KEY_REUSED',
     'This idempotency key was used before with other input. Use a new key for a new request.',
   ),
+  HOLD_NOT_FOUND: say('NOT_FOUND', 'The customer has no such hold.'),
+  HOLD_NOT_OPEN: ({ state }) => ({ code: 'CONFLICT', message: `The hold is not open any more: it is ${state}.` }),
+  HOLD_AMOUNT_EXCEEDED: ({ remaining, required }) => ({
+    code: 'CONFLICT',
+    message: `Of the hold, ${remaining} are left in minor units, ${required} are required.`,
+    details: { remaining, required },
+  }),
+  HOLD_LIMIT_EXCEEDED: ({ limit }) => ({
+    code: 'CONFLICT',
+    message: `The wallet has ${limit} open holds, which is the most. Capture or release some first.`,
+    details: { limit },
+  }),
 
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
   NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key; the list of keys has their ids.'),

@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import {
   type Entry,
   EVENT_TYPES,
+  idempotencyText,
   MAY_OVERDRAW,
   type Posting,
   type Wallet,
   walletKeyText,
 } from '../../src/ledger/entry.ts';
-import { idempotencyText, type PostedBatch, type PostInput, type PostingResult, post } from '../../src/ledger/post.ts';
+import { type PostedBatch, type PostingResult, post } from '../../src/ledger/post.ts';
+import type { PostInput } from '../../src/ledger/working-books.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import { MERCHANT } from '../support/ledger.ts';
 import { postInput, wallet } from '../support/wallets.ts';

@@ -36,7 +36,8 @@ function entry(seq: number, overrides: Partial<Entry> = {}): Entry {
 }
 
 function alert(alertSeq: number, kind: WalletAlert['kind']): WalletAlert {
-  return { ...KEY, alertSeq, kind, reminder: false, balance: 5, threshold: 100, version: 2, createdAt: NOW };
+  const details = null;
+  return { ...KEY, alertSeq, kind, reminder: false, balance: 5, threshold: 100, version: 2, createdAt: NOW, details };
 }
 
 function news(overrides: Partial<WalletNews> = {}): WalletNews {
@@ -88,6 +89,7 @@ describe('the catalogue', () => {
       'wallet.balance.low',
       'wallet.balance.recovered',
       'wallet.balance.depleted',
+      'wallet.hold.expired',
       'payment.reconciled',
       'endpoint.disabled',
     ]);

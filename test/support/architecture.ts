@@ -52,7 +52,17 @@ const MAX_PARAMETERS = 3;
 /** Whose each table is. `audit` may read all of them; nobody else names a table of another room in SQL. */
 const TABLES: Readonly<Record<string, readonly string[]>> = {
   db: ['installation', 'schema_migration'],
-  ledger: ['wallet', 'entry', 'erasure', 'wallet_alert', 'unannounced_wallet'],
+  ledger: [
+    'wallet',
+    'entry',
+    'erasure',
+    'wallet_alert',
+    'unannounced_wallet',
+    'hold',
+    'closed_hold',
+    'hold_capture',
+    'wallet_due',
+  ],
   payments: [
     'payment',
     'payment_part',

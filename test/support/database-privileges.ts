@@ -72,11 +72,13 @@ export async function sourceTexts(): Promise<string> {
 /** Whether a statement in the texts uses the privilege on the table. */
 export function isUsed(texts: string, table: string, privilege: string): boolean {
   const name = `(?:public\\.)?${table}\\b(?! *\\()`;
+  // Of one that is written beside others in one statement, its own part.
+  const inserted = `insert into ${table}\\b(?:(?!insert into)[^;\`])*`;
   const patterns: Readonly<Record<string, string>> = {
     // To change rows is to look for them first.
-    select: `(?:from|join|update) ${name}|insert into ${table}\\b[^;\`]*(?:returning|do update)`,
+    select: `(?:from|join|update) ${name}|${inserted}(?:returning|do update)`,
     insert: `insert into ${table}\\b`,
-    update: `update ${name}|insert into ${table}\\b[^;\`]*do update|from ${name}[^;\`]*for (?:update|share|key share)`,
+    update: `update ${name}|${inserted}do update|from ${name}[^;\`]*for (?:update|share|key share)`,
     delete: `delete from ${name}`,
   };
   return new RegExp(patterns[privilege] ?? '(?!)', 'i').test(texts);

@@ -1,5 +1,5 @@
 import { type Wallet, walletKeyText } from '../../src/ledger/entry.ts';
-import type { PostInput } from '../../src/ledger/post.ts';
+import type { PostInput } from '../../src/ledger/working-books.ts';
 import { MERCHANT, RULE } from './ledger.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
@@ -21,6 +21,10 @@ export function wallet(overrides: Partial<Wallet> = {}): Wallet {
     alertSeq: 0,
     head: null,
     headVersion: 0,
+    held: 0,
+    openHolds: 0,
+    holdSeq: 0,
+    dueAt: null,
     createdAt: new Date('2026-01-01T00:00:00Z'),
     updatedAt: new Date('2026-01-01T00:00:00Z'),
     ...overrides,
@@ -32,6 +36,7 @@ export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInp
   return {
     wallets: new Map(wallets.map((one) => [walletKeyText(one), one])),
     known: new Map(),
+    holds: [],
     currencies: new Set(['USD', 'INR']),
     rule: RULE,
     now: NOW,

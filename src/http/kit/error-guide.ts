@@ -20,7 +20,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cause: 'a debit is larger than the balance; nothing was written',
     cure: 'top up, or debit at most `available`; `shortfall` is the difference',
     sample: {
-      message: 'Insufficient balance: the wallet holds 800 USD in minor units, 1250 are required.',
+      message: 'Insufficient balance: 800 USD are available in minor units, 1250 are required.',
       available: 800,
       required: 1250,
       shortfall: 450,

@@ -1,4 +1,4 @@
-import type { AlertState, Wallet, WalletAlert } from '../entry.ts';
+import type { AlertState, BalanceWord, Wallet, WalletAlert } from '../entry.ts';
 
 /** When a balance counts as low and how seldom that may be said; from the configuration. */
 export interface LowBalanceRule {
@@ -13,7 +13,7 @@ export interface LowBalanceRule {
 }
 
 interface RaisedAlert {
-  readonly kind: WalletAlert['kind'];
+  readonly kind: BalanceWord;
   readonly reminder: boolean;
   readonly threshold: number | null;
 }
@@ -97,22 +97,23 @@ function wordsToSay(rule: LowBalanceRule, state: AlertState, { balance, threshol
 }
 
 /** What the merchant heard last of the wallet, as far as the state knows; `recovered` also where nothing was ever said. */
-export function lastWord(state: Pick<AlertState, 'lowSince' | 'depletedSince'>): WalletAlert['kind'] {
+export function lastWord(state: Pick<AlertState, 'lowSince' | 'depletedSince'>): BalanceWord {
   if (state.depletedSince !== null) return 'depleted';
   return state.lowSince === null ? 'recovered' : 'low';
 }
 
 /**
  * The state of a wallet whose last alert was `last` (null: there was none): as it is where it says so, and else mended.
- * The release before this one forgot alerts that it had told, and its processes may still run beside ours.
+ * The release before this one forgot alerts that it had told, and its processes may still run beside ours. An alert of a hold
+ * says nothing of the balance, and that release raises none.
  */
 export function believing<State extends AlertState>(state: State, last: LastAlert | null): State {
-  if ((last?.kind ?? 'recovered') === lastWord(state)) return state;
+  if (last?.kind === 'hold_expired' || (last?.kind ?? 'recovered') === lastWord(state)) return state;
   if (last === null) return { ...state, lowSince: null, depletedSince: null };
   return { ...state, ...timesAfter(state, last.kind, last.createdAt) };
 }
 
-function timesAfter(times: AlertTimes, kind: WalletAlert['kind'], at: Date): AlertTimes {
+function timesAfter(times: AlertTimes, kind: BalanceWord, at: Date): AlertTimes {
   const { lowSince, depletedSince, lowAlertedAt, depletedAlertedAt } = times;
   if (kind === 'recovered') return { lowSince: null, depletedSince: null, lowAlertedAt, depletedAlertedAt };
   if (kind === 'low') return { lowSince: lowSince ?? at, depletedSince: null, lowAlertedAt: at, depletedAlertedAt };
@@ -145,7 +146,7 @@ export function raise(
   const { merchantId, customerId, currency, balance, version } = wallet;
   const alerts = raised.map((alert, index) => {
     const alertSeq = wallet.alertSeq + index + 1;
-    return { ...alert, merchantId, customerId, currency, alertSeq, balance, version, createdAt: at };
+    return { ...alert, merchantId, customerId, currency, alertSeq, balance, version, createdAt: at, details: null };
   });
   return { wallet: { ...wallet, ...decided, alertSeq: wallet.alertSeq + alerts.length }, alerts };
 }

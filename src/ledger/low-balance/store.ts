@@ -64,7 +64,8 @@ const CANDIDATES = statement({
           or (w.balance < coalesce(w.low_threshold, d.threshold) and (w.low_since is null or ${p.reminds}::boolean))
           or (w.low_since is not null and w.balance >= coalesce(w.low_threshold, d.threshold, 1))
           or (w.alert_seq > 0 and ${LAST_WORD} is distinct from (
-            select a.kind from wallet_alert a where ${matches(WALLET_KEY, 'a', 'w')} and a.alert_seq = w.alert_seq))
+            select case when a.kind <> 'hold_expired' then a.kind else ${LAST_WORD} end
+            from wallet_alert a where ${matches(WALLET_KEY, 'a', 'w')} and a.alert_seq = w.alert_seq))
         end
       and (${p.afterMerchantId}::text is null
         or (w.merchant_id, w.customer_id, w.currency) > (${p.afterMerchantId}, ${p.afterCustomerId}, ${p.afterCurrency}))
@@ -87,7 +88,7 @@ export async function raiseAlerts(tx: Tx, keys: readonly WalletKey[], moment: Le
   });
   const changed = decided.filter(({ before, wallet }) => !isDeepStrictEqual(before, wallet));
   const alerts = changed.flatMap((one) => one.alerts);
-  await write(tx, { wallets: changed.map((one) => one.wallet), entries: [], alerts });
+  await write(tx, { wallets: changed.map((one) => one.wallet), entries: [], alerts, holds: null });
   return alerts.length;
 }
 

@@ -1,0 +1,77 @@
+import { statement } from '../db/statement.ts';
+import { type Check, first, WALLET_NAME } from './check.ts';
+
+/** SQL for all holds, open and closed. */
+const HOLDS = `(
+  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at from hold
+  union all
+  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, state, released, expires_at from closed_hold)`;
+
+/** SQL for the name of the hold `h` in a report. */
+const HOLD_NAME = "format('%s/%s/%s hold %s', merchant_id, customer_id, currency, hold_no)";
+
+/** Rule 8: holds. */
+export const HOLD_CHECKS: readonly Check[] = [
+  {
+    rule: '8a holds: a wallet holds what is left of its open holds',
+    find: statement(
+      first(`select format('%s/%s/%s', merchant_id, customer_id, currency) as subject,
+        format('held %s in %s holds, which have %s in %s', w.held, w.open_holds, coalesce(h.held, 0), coalesce(h.holds, 0)) as detail
+      from wallet w
+      full join (
+        select merchant_id, customer_id, currency, sum(amount - captured) as held, count(*) as holds from hold group by 1, 2, 3) h
+        using (merchant_id, customer_id, currency)
+      where w.held is distinct from coalesce(h.held, 0) or w.open_holds is distinct from coalesce(h.holds, 0)`),
+    ),
+  },
+  {
+    rule: '8b holds: they are numbered, and each has a key of its own',
+    find: statement(
+      first(`select format('%s/%s/%s', merchant_id, customer_id, currency) as subject,
+        format('number %s, holds %s from %s to %s with %s numbers and %s keys', w.hold_seq, coalesce(h.holds, 0), h.lowest, h.highest,
+          h.numbers, h.keys) as detail
+      from (select * from wallet where hold_seq > 0) w
+      full join (
+        select merchant_id, customer_id, currency, count(*) as holds, min(hold_no) as lowest, max(hold_no) as highest,
+          count(distinct hold_no) as numbers, count(distinct idempotency_key) as keys
+        from ${HOLDS} h group by 1, 2, 3) h using (merchant_id, customer_id, currency)
+      where w.hold_seq is distinct from h.holds or h.lowest <> 1 or h.highest <> h.holds or h.numbers <> h.holds or h.keys <> h.holds`),
+    ),
+  },
+  {
+    rule: '8c holds: what was captured of them is in their captures',
+    find: statement(
+      first(`select ${HOLD_NAME} as subject,
+        format('%s: captured %s and released %s of %s, its captures took %s and %s beyond it, %s of them late', h.state, h.captured,
+          h.released, h.amount, coalesce(c.taken, 0), coalesce(c.beyond, 0), coalesce(c.late, 0)) as detail
+      from ${HOLDS} h
+      full join (
+        select merchant_id, customer_id, currency, hold_no, sum(from_hold) as taken, sum(beyond) as beyond,
+          count(*) filter (where from_hold = 0) as late
+        from hold_capture group by 1, 2, 3, 4) c using (merchant_id, customer_id, currency, hold_no)
+      where h.captured is distinct from coalesce(c.taken, 0) or (h.state <> 'open' and h.amount <> h.captured + h.released)
+        or (h.state = 'open' and c.beyond > 0) or c.late > case h.state when 'expired' then 1 else 0 end`),
+    ),
+  },
+  {
+    rule: '8c holds: a capture is an entry, and the reverse',
+    find: statement(
+      first(`select format('%s/%s/%s entry %s', merchant_id, customer_id, currency, seq) as subject,
+        format('an entry of %s, a capture of %s', coalesce(e.amount::text, 'nothing'), coalesce((c.from_hold + c.beyond)::text, 'nothing')) as detail
+      from (select merchant_id, customer_id, currency, seq, amount from entry where event_type = 'hold_captured') e
+      full join hold_capture c using (merchant_id, customer_id, currency, seq)
+      where e.amount is distinct from c.from_hold + c.beyond`),
+    ),
+  },
+  {
+    rule: '8d holds: what ends is on the list',
+    find: statement(
+      first(`select ${WALLET_NAME} as subject, format('a hold ends at %s, the wallet knows of %s, the list of %s', h.ends, w.due_at, d.due_at) as detail
+      from (
+        select merchant_id, customer_id, currency, min(expires_at) as ends from hold where expires_at is not null group by 1, 2, 3) h
+      join wallet w using (merchant_id, customer_id, currency)
+      left join wallet_due d using (merchant_id, customer_id, currency)
+      where w.due_at is null or w.due_at > h.ends or d.due_at is null or d.due_at > h.ends`),
+    ),
+  },
+];

@@ -1,0 +1,221 @@
+import { ofEachMerchant } from '../../db/by-merchant.ts';
+import { bigint, boolean, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
+import type { Tx } from '../../db/transaction.ts';
+import { type Entry, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
+import {
+  CLOSED_HOLD,
+  HOLD,
+  HOLD_CAPTURE,
+  MOVED,
+  OWN_ENTRY,
+  OWN_KEY,
+  WALLET,
+  WALLET_DUE,
+  WALLET_KEY,
+} from '../tables.ts';
+import { type HoldChanges, isDue } from '../working-books.ts';
+import type { Hold, HoldCommand } from './hold.ts';
+
+/** A hold as it is read, whether it is open or closed. */
+const READ_HOLD = {
+  ...HOLD.shape,
+  state: oneOf<Hold['state']>(),
+  released: bigint,
+  releaseReason: nullable(text),
+  closedAt: nullable(timestamptz),
+  beyond: bigint,
+  lateDebits: bigint,
+};
+
+/** SQL for the holds that a condition on `x` names, as far as their own rows have them. */
+const OPEN_ROWS = `${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigint as released, null::text as release_reason,
+  null::timestamptz as closed_at from hold x`;
+const CLOSED_ROWS = `${columns(HOLD.shape, 'x')}, x.state, x.released, x.release_reason, x.closed_at from closed_hold x`;
+
+/** SQL for what captures took beyond the hold `h`. Only a capture that closes it can, and a late debit. */
+const BEYOND = `(
+  select coalesce(sum(c.beyond), 0)::bigint as beyond, count(*) filter (where c.from_hold = 0) as late_debits
+  from hold_capture c
+  where ${matches(WALLET_KEY, 'c', 'h')} and c.hold_no = h.hold_no and h.state <> 'open')`;
+
+/** What a statement reads of `h` and `b`, in the order of {@link READ_HOLD}. */
+const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;
+
+interface Locked {
+  readonly wallets: ReadonlyMap<string, Wallet>;
+  readonly now: Date;
+}
+
+/**
+ * The holds that a batch may have to do with: those that its commands name by number or by key, and all open ones of locked wallets
+ * in which one ends by now. No statement is made for what there is none of.
+ */
+export async function findHolds(
+  tx: Tx,
+  commands: readonly HoldCommand[],
+  { wallets, now }: Locked,
+): Promise<readonly Hold[]> {
+  const placed = commands.flatMap((command) => (command.op === 'place' ? [command] : []));
+  const named = commands.flatMap((command) => ('holdNo' in command ? [command] : []));
+  const due = [...wallets.values()].filter((wallet) => isDue(wallet, now));
+  return [
+    ...(await ofEachMerchant(placed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
+    ...(await ofEachMerchant(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys }))),
+    ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
+  ];
+}
+
+/** Keys are looked up one by one, as those of entries are. */
+const HOLDS_BY_KEYS = statement({
+  name: 'find-holds-by-keys',
+  params: { merchantId: text, keys: rowsOf(pick(HOLD.shape, 'customerId', 'currency', 'idempotencyKey')) },
+  row: READ_HOLD,
+  text: ({ merchantId, keys }) => `
+    select ${READ_COLUMNS}
+    from ${keys('k')}
+    cross join lateral (
+      select ${OPEN_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency
+        and x.idempotency_key = k.idempotency_key
+      union all
+      select ${CLOSED_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency
+        and x.idempotency_key = k.idempotency_key
+      limit 1) h
+    cross join lateral ${BEYOND} b`,
+});
+
+const HOLDS_BY_NUMBERS = statement({
+  name: 'find-holds-by-numbers',
+  params: { merchantId: text, keys: rowsOf(pick(HOLD.shape, 'customerId', 'currency', 'holdNo')) },
+  row: READ_HOLD,
+  text: ({ merchantId, keys }) => `
+    select ${READ_COLUMNS}
+    from ${keys('k')}
+    cross join lateral (
+      select ${OPEN_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.hold_no = k.hold_no
+      union all
+      select ${CLOSED_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.hold_no = k.hold_no
+      limit 1) h
+    cross join lateral ${BEYOND} b`,
+});
+
+const OPEN_HOLDS = statement({
+  name: 'find-open-holds',
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  row: READ_HOLD,
+  text: ({ merchantId, keys }) => `
+    select ${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigint as released, null::text as release_reason,
+      null::timestamptz as closed_at, 0::bigint as beyond, 0::bigint as late_debits
+    from hold x join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)`,
+});
+
+/** What holds change of a wallet. */
+const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt');
+const OWN_HOLD = omit(HOLD.shape, 'merchantId');
+const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
+const OWN_CAPTURE = omit(HOLD_CAPTURE.shape, 'merchantId');
+const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
+const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
+
+interface Written {
+  readonly merchantId: string;
+  readonly written: readonly Entry[];
+  readonly moved: readonly Wallet[];
+}
+
+/** Writes what a batch without holds writes, and what it changes about holds, of one merchant in one statement. */
+export async function writeWithHolds(
+  tx: Tx,
+  { merchantId, written, moved }: Written,
+  { quiet, ...changes }: HoldChanges,
+): Promise<{ readonly wallets: number; readonly entries: number }> {
+  const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
+  return WRITE_WITH_HOLDS.one(tx, {
+    merchantId,
+    written,
+    moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),
+    opened: own(changes.open),
+    closed: own(changes.closed),
+    captures: own(changes.captures),
+    due: own(changes.due),
+  });
+}
+
+/** A wallet that is on the work list already costs a look at it alone. */
+const WRITE_WITH_HOLDS = statement({
+  name: 'write-postings-and-holds',
+  params: {
+    merchantId: text,
+    written: rowsOf(OWN_ENTRY),
+    moved: rowsOf({ ...OWN_KEY, ...MOVED, ...HELD, isNews: boolean }),
+    opened: rowsOf(OWN_HOLD),
+    closed: rowsOf(OWN_CLOSED),
+    captures: rowsOf(OWN_CAPTURE),
+    due: rowsOf(OWN_DUE),
+  },
+  row: { wallets: bigint, entries: bigint },
+  text: ({ merchantId, written, moved, opened, closed, captures, due }) => `
+    with written as (
+      insert into entry (merchant_id, ${columns(OWN_ENTRY)})
+      select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
+      returning 1),
+    moved as (
+      update wallet w
+      set ${assignments({ ...MOVED, ...HELD }, 'n')}
+      from ${moved('n', { merchantId })}
+      where ${matches(WALLET_KEY, 'w', 'n')}
+      returning 1),
+    noted as (
+      insert into unannounced_wallet (merchant_id, customer_id, currency)
+      select merchant_id, customer_id, currency from ${moved('n', { merchantId })} where n.is_news
+      on conflict do nothing),
+    opened as (
+      insert into hold (merchant_id, ${columns(OWN_HOLD)})
+      select ${merchantId}, ${columns(OWN_HOLD, 'n')} from ${opened('n')}
+      on conflict (merchant_id, customer_id, currency, hold_no)
+      do update set amount = excluded.amount, captured = excluded.captured, expires_at = excluded.expires_at),
+    gone as (delete from hold h using ${closed('n', { merchantId })} where ${matches(HOLD_KEY, 'h', 'n')}),
+    closed as (
+      insert into closed_hold (merchant_id, ${columns(OWN_CLOSED)})
+      select ${merchantId}, ${columns(OWN_CLOSED, 'n')} from ${closed('n')}),
+    captured as (
+      insert into hold_capture (merchant_id, ${columns(OWN_CAPTURE)})
+      select ${merchantId}, ${columns(OWN_CAPTURE, 'n')} from ${captures('n')}),
+    due as (
+      insert into wallet_due (merchant_id, ${columns(OWN_DUE)})
+      select n.merchant_id, ${columns(OWN_DUE, 'n')} from ${due('n', { merchantId })}
+      where not exists (select 1 from wallet_due d where ${matches(WALLET_KEY, 'd', 'n')} and d.due_at <= n.due_at)
+      on conflict (merchant_id, customer_id, currency) do update set due_at = least(wallet_due.due_at, excluded.due_at))
+    select (select count(*) from moved) as wallets, (select count(*) from written) as entries`,
+});
+
+/**
+ * Brings the work list up to date for wallets that were swept: it goes by the wallets as they now are, since a batch may hold more
+ * than the sweep.
+ */
+export async function settleDue(
+  tx: Tx,
+  outcomes: readonly { readonly kind: string; readonly wallet?: Wallet | null }[],
+): Promise<void> {
+  const swept = outcomes.flatMap(({ kind, wallet }) => (kind === 'swept' && wallet != null ? [wallet] : []));
+  await ofEachMerchant(swept, async (merchantId, keys) => {
+    await SETTLE_DUE.run(tx, { merchantId, keys });
+    return [];
+  });
+}
+
+const SETTLE_DUE = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  text: ({ merchantId, keys }) => `
+    with swept as (
+      select w.merchant_id, w.customer_id, w.currency, w.due_at
+      from ${keys('k', { merchantId })} join wallet w using (merchant_id, customer_id, currency)),
+    gone as (delete from wallet_due d using swept s where ${matches(WALLET_KEY, 'd', 's')} and s.due_at is null)
+    update wallet_due d set due_at = s.due_at from swept s
+    where ${matches(WALLET_KEY, 'd', 's')} and s.due_at <> d.due_at`,
+});

@@ -1,0 +1,259 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { audit } from '../../../src/audit/checks.ts';
+import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import type { CaptureHold, PlaceHold } from '../../../src/ledger/holds/hold.ts';
+import type { LedgerCommand } from '../../../src/ledger/post.ts';
+import { postBatch, readWallets } from '../../../src/ledger/store.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { HoldModel, holdSteps, inModelWords } from '../../support/hold-model.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+
+const START = new Date('2026-03-01T12:00:00Z');
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase(40);
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await database.drop();
+});
+
+const run = (commands: readonly LedgerCommand[], now = START, { pool } = database) =>
+  transaction(pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now }));
+
+const later = (seconds: number) => new Date(START.getTime() + seconds * 1000);
+
+function place(customerId: string, amountMinor: number, idempotencyKey: string): PlaceHold {
+  return {
+    ...{ op: 'place', merchantId: MERCHANT, customerId, currency: 'USD', amountMinor, partial: false },
+    ...{ expiresInSeconds: 900, reason: null, referenceObjectId: 'job', metadata: null, idempotencyKey },
+  };
+}
+
+function capture(customerId: string, holdNo: number, amountMinor: number): CaptureHold {
+  return {
+    ...{ op: 'capture', merchantId: MERCHANT, customerId, currency: 'USD', holdNo, amountMinor, isFinal: true },
+    ...{ beyond: 'refuse', late: 'refuse', reason: null, metadata: null, idempotencyKey: null },
+  };
+}
+
+async function wallet(customerId: string, { pool } = database) {
+  const wallets = await readWallets(autocommit(pool), MERCHANT, [customerId]);
+  const found = wallets.find(({ currency }) => currency === 'USD');
+  if (found === undefined) throw new Error(`no wallet of ${customerId}`);
+  return found;
+}
+
+/** Customers with this balance each. */
+async function funded(names: readonly string[], amountMinor: number): Promise<string[]> {
+  const customers = await makeCustomers(database.pool, names);
+  await run(customers.map((customerId) => posting({ customerId, amountMinor })));
+  return customers;
+}
+
+/** Holds, captures and the rest of a customer's rows, in text. */
+async function rowsOf(customerId: string): Promise<unknown> {
+  const { rows } = await database.pool.query<{ rows: unknown }>(
+    `select jsonb_build_object(
+      'wallet', (select jsonb_agg(w order by currency) from wallet w where customer_id = $1),
+      'entries', (select jsonb_agg(e order by currency, seq) from entry e where customer_id = $1),
+      'holds', (select jsonb_agg(h order by hold_no) from hold h where customer_id = $1),
+      'closed', (select jsonb_agg(h order by hold_no) from closed_hold h where customer_id = $1),
+      'captures', (select jsonb_agg(c order by seq) from hold_capture c where customer_id = $1),
+      'due', (select jsonb_agg(d) from wallet_due d where customer_id = $1)) as rows`,
+    [customerId],
+  );
+  return rows[0]?.rows;
+}
+
+describe('holds and entries on Postgres', () => {
+  // Of its own, since the claw-backs here belong to no payment, which the audit notices.
+  let modelled: TestDatabase;
+
+  beforeAll(async () => {
+    modelled = await createTestDatabase();
+  });
+
+  afterAll(async () => {
+    await modelled.drop();
+  });
+
+  it('decide as the model does, batch after batch, while the clock jumps', async () => {
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(holdSteps(['cus_x', 'cus_y']), async (steps) => {
+        runs += 1;
+        const names = new Map([
+          ['cus_x', `cus_x${runs}`],
+          ['cus_y', `cus_y${runs}`],
+        ]);
+        const customers = await makeCustomers(modelled.pool, [`x${runs}`, `y${runs}`]);
+        const model = new HoldModel(customers, new Date('2026-01-01T00:00:00Z').getTime());
+        let clock = START.getTime();
+        for (const { seconds, commands: drawn } of steps) {
+          clock += seconds * 1000;
+          const commands = drawn.map((one): LedgerCommand => ({ ...one, customerId: names.get(one.customerId) ?? '' }));
+          const expected = commands.map((command) => model.do(command, clock));
+          expect((await run(commands, new Date(clock), modelled)).map(inModelWords)).toEqual(expected);
+        }
+        for (const customerId of customers) {
+          const { balance, held } = await wallet(customerId, modelled);
+          expect([balance, held]).toEqual([model.wallets.get(customerId)?.balance, model.heldIn(customerId)]);
+        }
+      }),
+      { numRuns: 25 },
+    );
+    const { disagreements } = await audit(autocommit(modelled.pool));
+    expect(
+      disagreements.filter(({ rule }) => rule !== '5 once: no entry claims a payment that does not know it'),
+    ).toEqual([]);
+  });
+});
+
+describe('holds on Postgres', () => {
+  it('are no more than the balance when 200 are placed at once, and are captured or expire, never both', async () => {
+    const [customer = ''] = await funded(['racing'], 300);
+    const placed = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => run([place(customer, 10, `r${index}`)])),
+    );
+    expect(placed.flat().filter(({ kind }) => kind === 'placed')).toHaveLength(30);
+    expect(await wallet(customer)).toMatchObject({ balance: 300, held: 300, openHolds: 30 });
+    const key = { merchantId: MERCHANT, customerId: customer, currency: 'USD' };
+    // The clock of the sweeps says that the holds are over, that of the captures does not yet.
+    const outcomes = await Promise.all(
+      Array.from({ length: 30 }, (_, index) => [
+        run([capture(customer, index + 1, 5)], later(899)),
+        run([{ ...key, op: 'sweep' }], later(index % 2 === 0 ? 899 : 900)),
+      ]).flat(),
+    );
+    const captured = outcomes.flat().filter(({ kind }) => kind === 'captured').length;
+    const after = await wallet(customer);
+    expect(after).toMatchObject({ held: 0, openHolds: 0, dueAt: null });
+    expect(300 - after.balance).toBe(5 * captured);
+    const { rows } = await database.pool.query<{ state: string; captured: number; count: number }>(
+      'select state, captured, count(*)::int from closed_hold where customer_id = $1 group by 1, 2 order by 1',
+      [customer],
+    );
+    const of = (state: string, taken: number) =>
+      rows.find((row) => row.state === state && Number(row.captured) === taken)?.count ?? 0;
+    expect([of('captured', 5), of('expired', 0)]).toEqual([captured, 30 - captured]);
+    await expectBooksToAgree(database.pool);
+  });
+
+  it('are not placed and not captured where the transaction fails after it was written', async () => {
+    const [customer = ''] = await funded(['failing'], 100);
+    await run([place(customer, 60, 'kept')]);
+    const before = await rowsOf(customer);
+    const failing = transaction(database.pool, async (tx) => {
+      await postBatch(tx, [place(customer, 40, 'lost'), capture(customer, 1, 20)], { ...SETTINGS, now: START });
+      throw new Error('stop');
+    });
+    await expect(failing).rejects.toThrow('stop');
+    expect(await rowsOf(customer)).toEqual(before);
+    await run([place(customer, 40, 'lost'), capture(customer, 1, 20)]);
+    expect(await wallet(customer)).toMatchObject({ balance: 80, held: 40, holdSeq: 2 });
+  });
+
+  it('do not wake the announcer when they are placed, changed or released', async () => {
+    const [customer = ''] = await funded(['quiet'], 100);
+    await database.pool.query('delete from unannounced_wallet where customer_id = $1', [customer]);
+    await database.pool.query('update wallet set announced_version = version where customer_id = $1', [customer]);
+    const key = { merchantId: MERCHANT, customerId: customer, currency: 'USD', holdNo: 1 };
+    await run([place(customer, 50, 'q')]);
+    await run([{ ...key, op: 'change', amountMinor: 60, expiresInSeconds: 100 }]);
+    await run([{ ...key, op: 'release', reason: 'not needed' }]);
+    const listed = () => database.pool.query('select 1 from unannounced_wallet where customer_id = $1', [customer]);
+    expect((await listed()).rowCount).toBe(0);
+    await run([place(customer, 50, 'q2')]);
+    await run([{ ...key, op: 'sweep' }], later(900));
+    expect((await listed()).rowCount).toBe(1);
+    const { rows } = await database.pool.query('select kind, details from wallet_alert where customer_id = $1', [
+      customer,
+    ]);
+    const expired = {
+      holdId: `hold_${customer}_USD_2`,
+      amount: 50,
+      captured: 0,
+      expired: 50,
+      referenceObjectId: 'job',
+    };
+    expect(rows).toEqual([{ kind: 'hold_expired', details: { available: 100, holds: [expired] } }]);
+  });
+
+  it('leave the work list when they are swept, and stay on it while another one ends later', async () => {
+    const [customer = ''] = await funded(['listed'], 100);
+    const key = { merchantId: MERCHANT, customerId: customer, currency: 'USD' };
+    const due = async () => {
+      const { rows } = await database.pool.query('select due_at from wallet_due where customer_id = $1', [customer]);
+      return rows.map(({ due_at }) => due_at);
+    };
+    await run([place(customer, 10, 'first'), { ...place(customer, 10, 'second'), expiresInSeconds: 1800 }]);
+    expect(await due()).toEqual([later(900)]);
+    await run([{ ...key, op: 'sweep' }], later(900));
+    expect(await due()).toEqual([later(1800)]);
+    // The sweep ends what is over; the command behind it places another one, which ends sooner than nothing.
+    await run([{ ...key, op: 'sweep' }, place(customer, 10, 'third')], later(1800));
+    expect(await due()).toEqual([later(2700)]);
+    await run([{ ...key, op: 'release', holdNo: 3, reason: null }], later(1801));
+    await run([{ ...key, op: 'sweep' }], later(1802));
+    expect(await due()).toEqual([]);
+  });
+
+  it('make no statement for wallets that have none', async () => {
+    const [customer = ''] = await funded(['plain'], 5000);
+    await run([place(customer, 10, 'one')]);
+    const names: string[] = [];
+    await transaction(database.pool, async (tx) => {
+      const counting = new Proxy(tx, {
+        get: (target, name) => {
+          if (name !== 'queryArrays') return Reflect.get(target, name);
+          return (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+            names.push(typeof sql === 'string' ? sql : sql.name);
+            return target.queryArrays(sql, values);
+          };
+        },
+      });
+      const debit = posting({ customerId: customer, amountMinor: 1, isCredit: false, idempotencyKey: 'api:x' });
+      await postBatch(counting, [debit], { ...SETTINGS, now: START });
+    });
+    expect(names).toEqual(['lock-wallets', 'find-entries-by-keys', 'write-postings']);
+  });
+
+  it.each([
+    'update closed_hold set captured = captured + 1, released = released - 1',
+    "update closed_hold set reason = 'another'",
+    'delete from closed_hold',
+    'delete from hold_capture',
+    'update hold_capture set beyond = beyond + 1',
+  ])('refuses to change what is over: %s', async (statement) => {
+    await expect(database.pool.query(statement)).rejects.toThrow('is insert-only');
+  });
+
+  it.each<[string, string, string]>([
+    ['8a', 'update wallet set held = held + 1', 'update wallet set held = held - 1'],
+    ['8b', 'update wallet set hold_seq = hold_seq + 1', 'update wallet set hold_seq = hold_seq - 1'],
+    [
+      '8c',
+      'update hold set captured = captured + 1, amount = amount + 1',
+      'update hold set captured = captured - 1, amount = amount - 1',
+    ],
+    [
+      '8d',
+      "update wallet_due set due_at = due_at + interval '1 hour'",
+      "update wallet_due set due_at = due_at - interval '1 hour'",
+    ],
+  ])('the audit notices by rule %s: %s', async (rule, tamper, undo) => {
+    const [customer = ''] = await funded([`tampered_${rule}`], 100);
+    await run([place(customer, 10, 'one')]);
+    const condition = ` where customer_id = '${customer}'${tamper.includes('wallet set') ? " and currency = 'USD'" : ''}`;
+    await database.pool.query(tamper + condition);
+    const { disagreements } = await audit(autocommit(database.pool));
+    await database.pool.query(undo + condition);
+    expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
+    expect(disagreements[0]?.subject).toContain(customer);
+  });
+});
