@@ -30,6 +30,7 @@ import { workRecoverEndpoints } from './recover-endpoints.ts';
 import { workRefreshStatistics } from './refresh-statistics.ts';
 import { workRequeueStrandedEvents } from './requeue-stranded-events.ts';
 import { workRetain } from './retain.ts';
+import { workSettleDueWallets } from './settle-due-wallets.ts';
 import { workWatchEndpoints } from './watch-endpoints.ts';
 
 export interface WorkerOptions {
@@ -88,6 +89,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workRecoverEndpoints(boss, outgoing, signal);
   await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
+  await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal }, logger);
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
@@ -137,6 +139,7 @@ async function schedule(config: Config, boss: PgBoss): Promise<void> {
   const schedules = {
     'check-low-balances': config.LOW_BALANCE_CRON,
     'audit-books': config.AUDIT_CRON,
+    'settle-due-wallets': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
     'recover-endpoints': '* * * * *',
     'watch-endpoints': '*/5 * * * *',

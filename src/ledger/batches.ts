@@ -7,9 +7,12 @@ import { invariant } from '../errors.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import { countPostings } from './count-postings.ts';
 import { type CustomerKey, type Posting, type Wallet, walletKeyText } from './entry.ts';
-import type { PostingResult } from './post.ts';
+import type { CaptureHold, ChangeHold, HoldCommand, PlaceHold, ReleaseHold } from './holds/hold.ts';
+import type { CaptureResult, ChangeResult, HoldResult, PlaceResult } from './holds/results.ts';
+import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
 import { type LedgerSettings, postBatch, readWallets } from './store.ts';
+import { isDue } from './working-books.ts';
 
 export interface LedgerBatchesOptions {
   readonly pool: Pool;
@@ -40,7 +43,8 @@ const HURRIED_LOCK_TIMEOUT_MS = 250;
  * other's locks; reads of balances are coalesced in a batcher of their own.
  */
 export class LedgerBatches {
-  readonly #postings: readonly Batcher<Posting, PostingResult>[];
+  readonly #commands: readonly Batcher<LedgerCommand, CommandResult>[];
+  readonly #clock: Clock;
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
 
@@ -48,23 +52,24 @@ export class LedgerBatches {
     const { metrics } = observe;
     const traces = new PostingTraces(observe.tracing);
     this.#traces = traces;
+    this.#clock = clock;
     const onCommit = (seconds: number) => metrics.observeCommit('ledger', seconds);
-    const flush = async (postings: readonly Posting[], isHurried: boolean) => {
+    const flush = async (commands: readonly LedgerCommand[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
         if (isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
-        const outcomes = await postBatch(tx, postings, { ...settings, now: clock.now() });
-        await traces.note(tx, postings, outcomes);
+        const outcomes = await postBatch(tx, commands, { ...settings, now: clock.now() });
+        await traces.note(tx, commands, outcomes);
         return outcomes;
       };
       const outcomes = await transaction(pool, post, onCommit);
-      if (outcomes.some((outcome) => outcome.kind === 'created')) onPosted();
-      metrics.countPostings('api', countPostings(postings, outcomes));
+      if (outcomes.some(({ kind }) => IS_NEWS.has(kind))) onPosted();
+      metrics.countPostings('api', countPostings(commands, outcomes));
       return outcomes;
     };
     const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING, ownerOf: merchantOf };
     const onFlush = (size: number, waitedSeconds: number) => metrics.observeBatch('ledger', size, waitedSeconds);
-    const batcher = () => new Batcher({ ...limits, flush, onFlush, rowOf: walletKeyText, bytesOf: bytesOfPosting });
-    this.#postings = Array.from({ length: POSTING_BATCHERS }, batcher);
+    const batcher = () => new Batcher({ ...limits, flush, onFlush, rowOf: walletKeyText, bytesOf: bytesOfCommand });
+    this.#commands = Array.from({ length: POSTING_BATCHERS }, batcher);
     this.#reads = new Batcher<CustomerKey, readonly Wallet[]>({
       ...limits,
       flush: (keys) => readCoalesced(pool, keys),
@@ -82,30 +87,57 @@ export class LedgerBatches {
     return this.#traces.follow(posting, traceParent, (one) => this.#submit(one));
   }
 
-  /** The wallets of a customer by currency; empty if there is no such customer. @throws {BatcherFullError} if too many wait */
-  wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
-    return this.#reads.submit({ merchantId, customerId });
+  /**
+   * Carries a command about holds out, and resolves with what became of it once it is durable.
+   * @throws {BatcherFullError} if too many wait already
+   * @throws {unknown} what the database throws
+   */
+  hold(command: PlaceHold): Promise<PlaceResult>;
+  hold(command: CaptureHold): Promise<CaptureResult>;
+  hold(command: ReleaseHold | ChangeHold): Promise<ChangeResult>;
+  hold(command: HoldCommand): Promise<HoldResult> {
+    return this.#submit(command);
   }
 
-  #submit(posting: Posting): Promise<PostingResult> {
-    const batcher = this.#postings[batcherOf(posting.customerId)];
+  /**
+   * The wallets of a customer by currency; empty if there is no such customer. What has ended in them by now is not held any more.
+   * @throws {BatcherFullError} if too many wait
+   */
+  async wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
+    const wallets = await this.#reads.submit({ merchantId, customerId });
+    const now = this.#clock.now();
+    return wallets.some((wallet) => isDue(wallet, now))
+      ? Promise.all(wallets.map((wallet) => (isDue(wallet, now) ? this.#sweep(wallet) : wallet)))
+      : wallets;
+  }
+
+  async #sweep(wallet: Wallet): Promise<Wallet> {
+    const { merchantId, customerId, currency } = wallet;
+    const swept = await this.#submit({ op: 'sweep', merchantId, customerId, currency });
+    return swept.kind === 'swept' ? (swept.wallet ?? wallet) : wallet;
+  }
+
+  #submit(command: Posting): Promise<PostingResult>;
+  #submit(command: HoldCommand): Promise<HoldResult>;
+  #submit(command: LedgerCommand): Promise<CommandResult> {
+    const batcher = this.#commands[batcherOf(command.customerId)];
     invariant(batcher !== undefined, 'a customer without a batcher');
-    return batcher.submit(posting);
+    return batcher.submit(command);
   }
 
   /** Whether a merchant may have more postings waiting: else each would be answered with BatcherFullError. */
   hasRoom(merchantId: string): boolean {
-    return this.#postings.every((batcher) => batcher.hasRoom(merchantId));
+    return this.#commands.every((batcher) => batcher.hasRoom(merchantId));
   }
 
-  /** How many postings wait for a transaction. */
+  /** How many commands wait for a transaction. */
   get depth(): number {
-    return this.#postings.reduce((sum, batcher) => sum + batcher.depth, 0);
+    return this.#commands.reduce((sum, batcher) => sum + batcher.depth, 0);
   }
 
-  /** Resolves when every posting submitted so far is settled. */
+  /** Resolves when every command submitted so far is settled. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#postings.map((batcher) => batcher.drain()), this.#reads.drain()]);
+    await Promise.all([...this.#commands.map((batcher) => batcher.drain()), this.#reads.drain()]);
   }
 }
 
@@ -118,8 +150,13 @@ export function batcherOf(customerId: string): number {
 
 const merchantOf = ({ merchantId }: { readonly merchantId: string }): string => merchantId;
 
-/** About what a posting holds while it waits: texts take up to two bytes a character. */
-function bytesOfPosting({ reason, metadata }: Posting): number {
+/** Holds that are placed, changed or released are no news to whoever did that. */
+const IS_NEWS: ReadonlySet<CommandResult['kind']> = new Set(['created', 'captured', 'swept'] as const);
+
+/** About what a command holds while it waits: texts take up to two bytes a character. */
+function bytesOfCommand(command: LedgerCommand): number {
+  const reason = 'reason' in command ? command.reason : null;
+  const metadata = 'metadata' in command ? command.metadata : null;
   let characters = reason?.length ?? 0;
   for (const name in metadata) {
     const value = metadata[name];

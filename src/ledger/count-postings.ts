@@ -1,19 +1,27 @@
 import type { PostingCount } from '../telemetry/metrics.ts';
-import type { Posting } from './entry.ts';
-import type { PostingResult } from './post.ts';
+import type { CommandResult, LedgerCommand } from './post.ts';
 
-/** Counts a batch's outcomes for metrics: a handful of counts, however large the batch. */
+/** Counts a batch's outcomes for metrics: a handful of counts, however large the batch. A capture is a debit; holds are none. */
 export function countPostings(
-  postings: readonly Posting[],
-  outcomes: readonly PostingResult[],
+  commands: readonly LedgerCommand[],
+  outcomes: readonly CommandResult[],
 ): readonly PostingCount[] {
   const counts: { -readonly [Name in keyof PostingCount]: PostingCount[Name] }[] = [];
-  for (const [index, outcome] of outcomes.entries()) {
-    const direction = postings[index]?.isCredit === true ? 'credit' : 'debit';
-    const code = outcome.kind === 'refused' ? outcome.refusal.code : '';
-    const same = counts.find((one) => one.direction === direction && one.outcome === outcome.kind && one.code === code);
-    if (same === undefined) counts.push({ direction, outcome: outcome.kind, code, count: 1 });
+  for (const [index, result] of outcomes.entries()) {
+    const command = commands[index];
+    const outcome = outcomeOf(result);
+    if (command === undefined || outcome === null || ('op' in command && command.op !== 'capture')) continue;
+    const direction = !('op' in command) && command.isCredit ? 'credit' : 'debit';
+    const code = result.kind === 'refused' ? result.refusal.code : '';
+    const same = counts.find((one) => one.direction === direction && one.outcome === outcome && one.code === code);
+    if (same === undefined) counts.push({ direction, outcome, code, count: 1 });
     else same.count += 1;
   }
   return counts;
+}
+
+/** Null where no entry was asked for, or none was to write. */
+function outcomeOf(result: CommandResult): PostingCount['outcome'] | null {
+  if (result.kind === 'captured') return result.entry === null ? null : 'created';
+  return result.kind === 'created' || result.kind === 'repeated' || result.kind === 'refused' ? result.kind : null;
 }

@@ -5,13 +5,13 @@ import { matches } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { type Posting, type WalletKey, walletKeyText } from './entry.ts';
-import type { PostingResult } from './post.ts';
+import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /** Follows postings of concurrent callers through the batches that they share. Where traces are off, it does nothing. */
 export class PostingTraces {
   readonly #tracing: Tracing;
-  readonly #traceParents = new WeakMap<Posting, string>();
+  readonly #traceParents = new WeakMap<object, string>();
 
   constructor(tracing: Tracing) {
     this.#tracing = tracing;
@@ -49,12 +49,12 @@ export class PostingTraces {
   }
 
   /** For the messages about a batch; see {@link noteTraces}. */
-  async note(tx: Tx, postings: readonly Posting[], outcomes: readonly PostingResult[]): Promise<void> {
+  async note(tx: Tx, commands: readonly LedgerCommand[], outcomes: readonly CommandResult[]): Promise<void> {
     if (!this.#tracing.isOn) return;
     await noteTraces(
       tx,
       outcomes,
-      postings.map((posting) => this.#traceParents.get(posting) ?? null),
+      commands.map((command) => this.#traceParents.get(command) ?? null),
     );
   }
 }
@@ -67,7 +67,7 @@ export class PostingTraces {
  */
 export async function noteTraces(
   tx: Tx,
-  outcomes: readonly PostingResult[],
+  outcomes: readonly CommandResult[],
   traceParents: readonly (string | null)[],
 ): Promise<void> {
   const traced = new Map<string, WalletKey & { readonly traceParent: string }>();

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { transaction } from '../../src/db/transaction.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
+import { lowBalanceCandidates } from '../../src/ledger/low-balance/store.ts';
 import { setThreshold } from '../../src/ledger/low-balance/thresholds.ts';
+import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
@@ -138,6 +140,26 @@ describe('the scan for low balances', () => {
       expect((await scan()).alerts).toBe(0);
     },
   );
+
+  it('says nothing again because a hold was told of meanwhile', async () => {
+    await makeCustomers(database.pool, ['k']);
+    await post('cus_k', 2000, true);
+    await post('cus_k', 1500, false);
+    const key = { merchantId: MERCHANT, customerId: 'cus_k', currency: 'USD' };
+    const texts = { reason: null, referenceObjectId: null, metadata: null, idempotencyKey: 'k' };
+    const place = { ...key, ...texts, op: 'place', amountMinor: 10, partial: false, expiresInSeconds: 10 } as const;
+    const run = (command: LedgerCommand) =>
+      transaction(database.pool, (tx) => postBatch(tx, [command], { ...SETTINGS, now }));
+    await run(place);
+    later(10);
+    await run({ ...key, op: 'sweep' });
+    expect((await scan()).alerts).toBe(0);
+    expect(await alerts('cus_k')).toEqual(['low', 'hold_expired']);
+    const candidates = await lowBalanceCandidates(autocommit(database.pool), RULE, { after: null, limit: 100 });
+    expect(candidates).not.toContainEqual(key);
+    await post('cus_k', 1500, true);
+    expect(await alerts('cus_k')).toEqual(['low', 'hold_expired', 'recovered']);
+  });
 
   it('watches a wallet that holds its threshold, also where the threshold came to the balance and not the balance to it', async () => {
     await post('cus_j', 500, true);

@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
+import type { PlaceHold } from '../../src/ledger/holds/hold.ts';
+import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
+import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+
+let database: TestDatabase;
+let now = new Date('2026-03-01T12:00:00Z');
+let wakes = 0;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await database.drop();
+});
+
+const sweep = (settings: LedgerSettings = SETTINGS, { signal } = new AbortController()) => {
+  const onPosted = () => {
+    wakes += 1;
+  };
+  return sweepDueWallets({ pool: database.pool, settings, clock: { now: () => now }, onPosted, signal });
+};
+
+const hold = (customerId: string, idempotencyKey = 'k', expiresInSeconds = 60): PlaceHold => ({
+  ...{ op: 'place', merchantId: MERCHANT, customerId, currency: 'USD', amountMinor: 10, partial: false },
+  ...{ expiresInSeconds, reason: null, referenceObjectId: null, metadata: null, idempotencyKey },
+});
+
+/** Customers with 100 each and a hold of 10. */
+async function withHolds(names: readonly string[]): Promise<string[]> {
+  const customers = await makeCustomers(database.pool, names);
+  const commands = customers.flatMap((customerId) => [posting({ customerId, amountMinor: 100 }), hold(customerId)]);
+  await transaction(database.pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now }));
+  return customers;
+}
+
+async function count(table: string): Promise<number> {
+  const { rows } = await database.pool.query<{ count: number }>(`select count(*)::int as count from ${table}`);
+  return rows[0]?.count ?? -1;
+}
+
+const pass = (seconds: number) => {
+  now = new Date(now.getTime() + seconds * 1000);
+};
+
+describe('the sweep of wallets in which something ends', () => {
+  it('ends every hold that is over, page after page, once, and leaves nothing on its list', async () => {
+    await withHolds(Array.from({ length: 450 }, (_, index) => `many${index}`));
+    expect(await sweep()).toBe(0);
+    pass(60);
+    expect(await sweep()).toBe(450);
+    expect([await count('hold'), await count('wallet_due'), await count('wallet where held > 0')]).toEqual([0, 0, 0]);
+    expect(await count("wallet_alert where kind = 'hold_expired'")).toBe(450);
+    expect(wakes).toBe(1);
+    expect(await sweep()).toBe(0);
+    expect(await count('closed_hold')).toBe(450);
+  });
+
+  it('comes to an end where a currency is not configured any more, whose wallets wait', async () => {
+    const [customer = ''] = await withHolds(['waiting']);
+    pass(60);
+    expect(await sweep({ ...SETTINGS, currencies: new Set(['INR']) })).toBe(1);
+    expect(await count(`hold where customer_id = '${customer}'`)).toBe(1);
+    expect(await sweep()).toBe(1);
+    expect(await count('wallet_due')).toBe(0);
+  });
+
+  it('looks at a wallet once more whose hold ended early, and takes it off the list', async () => {
+    const [customer = ''] = await withHolds(['early']);
+    const key = { merchantId: MERCHANT, customerId: customer, currency: 'USD', holdNo: 1 };
+    const release = { ...key, op: 'release', reason: null } as const;
+    await transaction(database.pool, (tx) => postBatch(tx, [release], { ...SETTINGS, now }));
+    expect(await count('wallet_due')).toBe(1);
+    pass(60);
+    await sweep();
+    expect([await count('wallet_due'), await count(`wallet_alert where customer_id = '${customer}'`)]).toEqual([0, 0]);
+  });
+
+  it('ends on the way what a reader of balances finds', async () => {
+    const [customer = ''] = await withHolds(['read']);
+    const clock = { now: () => now };
+    const ledger = new LedgerBatches({ pool: database.pool, settings: SETTINGS, clock, onPosted: () => {} });
+    const usd = async () => {
+      const wallets = await ledger.wallets(MERCHANT, customer);
+      const { balance, held } = wallets.find(({ currency }) => currency === 'USD') ?? {};
+      return [balance, held];
+    };
+    expect(await usd()).toEqual([100, 10]);
+    pass(60);
+    expect(await usd()).toEqual([100, 0]);
+    expect(await count('wallet_due')).toBe(0);
+    await ledger.drain();
+  });
+});
