@@ -6,6 +6,8 @@ import type { Route } from './kit/route.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
+import { holdBatchRoutes } from './routes/hold-batch.ts';
+import { holdRoutes } from './routes/holds.ts';
 import { ledgerEntryRoutes } from './routes/ledger-entries.ts';
 import { linkRoutes } from './routes/links.ts';
 import { paymentMetadataRoutes } from './routes/payment-metadata.ts';
@@ -21,8 +23,10 @@ import { webhookRoutes } from './routes/webhooks.ts';
 export const ROUTES: readonly Route[] = [
   ...webhookRoutes,
   ...ledgerEntryRoutes,
+  ...holdRoutes,
   ...walletRoutes,
   ...batchRoutes,
+  ...holdBatchRoutes,
   ...customerRoutes,
   ...linkRoutes,
   ...paymentMetadataRoutes,

@@ -4,29 +4,47 @@ import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { CustomerKey } from './entry.ts';
 import { textHashes } from './hash-chain.ts';
+import { eraseHoldTexts, FIRST_HOLD, type HoldPlace } from './holds/erase.ts';
 import { ENTRY } from './tables.ts';
 
-/** Striking out the texts of entries: their amounts, keys and hashes stay, and so do the chain and every balance. */
+/** Striking out the texts of entries and holds: their amounts, keys and hashes stay, and so do the chain and every balance. */
 
 /** A place among a customer's entries. */
-export interface TextPlace {
+interface EntryPlace {
   readonly currency: string;
   readonly seq: number;
 }
 
+/** How far it has come: first the entries, then the holds. */
+export type TextPlace = EntryPlace | HoldPlace;
+
 /** Few enough that entries with as much metadata as the API takes are no burden. */
 const PAGE_SIZE = 200;
+
+/**
+ * Strikes out the texts of the next page of the customer's entries and holds.
+ * @returns how many entries were changed, and where the next page begins; null if this was the last
+ */
+export async function eraseTexts(
+  db: Queryable,
+  customer: CustomerKey,
+  place: TextPlace | null,
+): Promise<{ readonly erased: number; readonly place: TextPlace | null }> {
+  if (place !== null && 'holdNo' in place) return { erased: 0, place: await eraseHoldTexts(db, customer, place) };
+  const entries = await eraseEntryTexts(db, customer, place);
+  return { erased: entries.erased, place: entries.place ?? FIRST_HOLD };
+}
 
 /**
  * Strikes out the reasons and metadata of a page of the customer's entries, in the order of their wallets; those of payments too, whose
  * reasons name the payment.
  * @returns how many entries were changed, and where the next page begins; null if this was the last
  */
-export async function eraseEntryTexts(
+async function eraseEntryTexts(
   db: Queryable,
   { merchantId, customerId }: CustomerKey,
-  place: TextPlace | null,
-): Promise<{ readonly erased: number; readonly place: TextPlace | null }> {
+  place: EntryPlace | null,
+): Promise<{ readonly erased: number; readonly place: EntryPlace | null }> {
   const after = place ?? { currency: '', seq: 0 };
   const page = await WITH_TEXTS.all(db, { merchantId, customerId, ...after, limit: PAGE_SIZE });
   let erased = 0;

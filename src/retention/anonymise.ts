@@ -11,7 +11,7 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { eraseBodies } from '../inbox/old-bodies.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
-import { eraseEntryTexts } from '../ledger/erase-texts.ts';
+import { eraseTexts } from '../ledger/erase-texts.ts';
 import { countMessagesOf, forgetMessagesOf } from '../outgoing/embedded/old-messages.ts';
 import { paymentsOfCustomer } from '../payments/lookups.ts';
 
@@ -81,7 +81,10 @@ async function work(db: Queryable, begun: CustomerErasure, { clock, mayGoOn }: W
   return erasure;
 }
 
-const textPlace = z.object({ currency: z.string(), seq: z.int() });
+const textPlace = z.union([
+  z.object({ currency: z.string(), seq: z.int() }),
+  z.object({ currency: z.string(), holdNo: z.int() }),
+]);
 const paymentPlace = z.object({ sourceId: z.string(), paymentId: z.string() });
 
 type Piece = ErasureStep & { readonly isOver: boolean };
@@ -97,11 +100,7 @@ async function nextPiece(db: Queryable, erasure: CustomerErasure, now: Date): Pr
   switch (phase) {
     case 'entries': {
       if (!withTexts) return { ...piece, phase: 'payments' };
-      const { erased, place: next } = await eraseEntryTexts(
-        db,
-        erasure,
-        place === null ? null : textPlace.parse(place),
-      );
+      const { erased, place: next } = await eraseTexts(db, erasure, place === null ? null : textPlace.parse(place));
       return { ...piece, entries: erased, place: next, phase: next === null ? 'payments' : phase };
     }
     case 'payments': {

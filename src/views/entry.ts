@@ -27,6 +27,9 @@ export const entryShape = z
       .nullable()
       .meta({ description: 'The key of the API call that made the entry, if one did.' }),
     created_at: timestamp,
+    hold_id: z.string().optional().meta({
+      description: 'The hold that it captured: of `hold_captured`, where the entry is retrieved by its id.',
+    }),
   })
   .meta({ id: 'CustomerWalletTransaction', examples: [EXAMPLE_ENTRY] });
 

@@ -7,6 +7,7 @@ export const EXAMPLE = {
   customerId: `cus_${ID}`,
   currency: 'USD',
   entryId: `ent_cus_${ID}_USD_7`,
+  holdId: `hold_cus_${ID}_USD_3`,
   sourceId: `src_${ID}`,
   secretId: `sec_${ID}`,
   apiKeyId: `key_${ID}`,
@@ -51,9 +52,34 @@ export const EXAMPLE_WALLET = {
   customer_id: EXAMPLE.customerId,
   currency: EXAMPLE.currency,
   balance: 800,
+  held: 0,
+  available: 800,
   head: '2f0c3c1a0f6d5a5b4d3e8b7a6958473625140f1e2d3c4b5a69788796a5b4c3d2',
   created_at: EXAMPLE.since,
   updated_at: EXAMPLE.time,
+} as const;
+
+/** Of 500 that were set aside for a job, 120 were captured and the rest released. */
+export const EXAMPLE_HOLD = {
+  hold_id: EXAMPLE.holdId,
+  business_id: EXAMPLE.merchantId,
+  customer_id: EXAMPLE.customerId,
+  currency: EXAMPLE.currency,
+  kind: 'api',
+  status: 'captured',
+  amount: 500,
+  captured: 120,
+  beyond: 0,
+  released: 380,
+  remaining: 0,
+  reason: 'A long answer',
+  release_reason: null,
+  reference_object_id: 'job-42',
+  metadata: null,
+  idempotency_key: 'job-42',
+  expires_at: '2026-01-31T12:15:00.000Z',
+  created_at: EXAMPLE.time,
+  closed_at: EXAMPLE.later,
 } as const;
 
 /** Examples by the name of the parameter or field, for schemas without an example of their own. */
@@ -62,6 +88,7 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   customer_id: EXAMPLE.customerId,
   currency: EXAMPLE.currency,
   entry_id: EXAMPLE.entryId,
+  hold_id: EXAMPLE.holdId,
   source_id: EXAMPLE.sourceId,
   secret_id: EXAMPLE.secretId,
   key_id: EXAMPLE.apiKeyId,
@@ -77,6 +104,7 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   page_number: 0,
   before_seq: 7,
   after_seq: 0,
+  before_no: 7,
   at: EXAMPLE.time,
   since: EXAMPLE.since,
   until: EXAMPLE.time,

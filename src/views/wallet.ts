@@ -1,18 +1,23 @@
 import { z } from 'zod';
-import type { Wallet } from '../ledger/entry.ts';
+import { availableOf, type Wallet } from '../ledger/entry.ts';
 import { headOf } from '../ledger/hash-chain.ts';
 import { usdTotal } from '../ledger/usd-total.ts';
 import type { Rate } from '../money.ts';
 import { EXAMPLE_WALLET } from './examples.ts';
 import { minorUnits, timestamp } from './fields.ts';
 
-/** Dodo Payments' CustomerWallet. */
+/** Dodo Payments' CustomerWallet, and our own `held`, `available` and `head`. */
 export const walletShape = z
   .strictObject({
     customer_id: z.string(),
     currency: z.string(),
     balance: minorUnits.meta({
       description: 'Minor units. Negative: a debt left by a refund or dispute of spent credit.',
+    }),
+    held: minorUnits.meta({ description: 'Minor units that open holds set aside. They are part of the balance.' }),
+    available: minorUnits.meta({
+      description:
+        'Minor units that a debit or a new hold may take: the balance without what is held, and never below 0.',
     }),
     head: z.string().nullable().meta({
       description:
@@ -29,6 +34,8 @@ export function walletResponse(wallet: Wallet): z.output<typeof walletShape> {
     customer_id: wallet.customerId,
     currency: wallet.currency,
     balance: wallet.balance,
+    held: wallet.held,
+    available: availableOf(wallet),
     head: headOf(wallet),
     created_at: wallet.createdAt.toISOString(),
     updated_at: wallet.updatedAt.toISOString(),

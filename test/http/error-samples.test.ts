@@ -34,11 +34,38 @@ async function twice(first: object, second: object): Promise<Answer> {
 const withoutKey = { authorization: '' };
 const person = { email: 'ada@example.com', name: 'Ada' };
 
+/** A new customer's wallet with 500, all of it held. */
+async function newHold(): Promise<{ readonly holds: string; readonly one: string }> {
+  const holds = `/customers/${await app.newCustomer()}/wallets/holds`;
+  const entries = holds.replace('/holds', '/ledger-entries');
+  await app.call('POST', entries, { amount: 500, currency: 'USD', entry_type: 'credit' });
+  const { body } = await app.call('POST', holds, { amount: 500, currency: 'USD', idempotency_key: 'k' });
+  return { holds, one: `${holds}/${body.hold_id}` };
+}
+
 const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>> = {
   INVALID_QUERY_PARAMS: () => app.call('GET', '/customers?page_size=0'),
   INSUFFICIENT_WALLET_FUNDS: () =>
     twice({ amount: 800, currency: 'USD' }, { amount: 1250, currency: 'USD', entry_type: 'debit' }),
   BALANCE_LIMIT_EXCEEDED: () => twice({ amount: MAX, currency: 'INR' }, { amount: 1, currency: 'INR' }),
+  HOLD_AMOUNT_EXCEEDED: async () => app.call('POST', `${(await newHold()).one}/capture`, { amount: 550 }),
+  HOLD_LIMIT_EXCEEDED: async () => {
+    const { holds } = await newHold();
+    const setTo = (count: number) =>
+      app.database.pool.query('update wallet set open_holds = $1::int, hold_seq = $1::int where open_holds > 0', [
+        count,
+      ]);
+    await setTo(1000);
+    const answer = await app.call('POST', holds, { amount: 1, currency: 'USD', idempotency_key: 'more' });
+    await setTo(1);
+    return answer;
+  },
+  HOLD_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/holds/hold_${customerId}_USD_1`),
+  HOLD_NOT_OPEN: async () => {
+    const { one } = await newHold();
+    await app.call('POST', `${one}/capture`, { amount: 120 });
+    return app.call('POST', `${one}/release`);
+  },
   INVALID_IDEMPOTENCY_KEY: () =>
     post({ amount: 1, currency: 'USD', idempotency_key: 'one' }, { 'idempotency-key': 'other' }),
   UNAUTHORIZED: () => app.call('GET', '/customers', undefined, withoutKey),
@@ -110,11 +137,12 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
   SERVICE_UNAVAILABLE: async () => failureOf(new UnreadableSecretError('no key of it')),
 };
 
-const errorBody = z.looseObject({ entry: z.record(z.string(), z.unknown()).optional() });
-/** An entry by what it has: every run writes another. */
+const thing = z.record(z.string(), z.unknown()).optional();
+const errorBody = z.looseObject({ entry: thing, hold: thing });
+/** An entry or a hold by what it has: every run writes another. */
 const shown = (body: unknown) => {
-  const { entry = {}, ...rest } = errorBody.parse(body);
-  return { ...rest, entry: Object.keys(entry).toSorted() };
+  const { entry = {}, hold = {}, ...rest } = errorBody.parse(body);
+  return { ...rest, entry: Object.keys(entry).toSorted(), hold: Object.keys(hold).toSorted() };
 };
 
 it.each(Object.entries(PROVOKED))('the sample of %s is what the service answers', async (code, provoke) => {

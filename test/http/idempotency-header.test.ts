@@ -130,7 +130,13 @@ describe('the header on a batch', () => {
 
 it('is read by every POST that moves money, or the route says why a repeat moves nothing', () => {
   const keyed = ROUTES.filter((route) => 'Idempotency-Key' in route.headers).map(({ path: one }) => one);
-  expect(keyed.toSorted()).toEqual(['/customers/{customer_id}/wallets/ledger-entries', '/ledger-entries/batch']);
+  expect(keyed.toSorted()).toEqual([
+    '/customers/{customer_id}/wallets/holds',
+    '/customers/{customer_id}/wallets/holds/{hold_id}/capture',
+    '/customers/{customer_id}/wallets/ledger-entries',
+    '/holds/batch',
+    '/ledger-entries/batch',
+  ]);
   // All others that write entries, or let a worker write them, do so for a payment, which has keys of its own.
   const ofPayments = ['/payments/{payment_id}/reassign', '/events/{event_id}/replay', '/reconciliation'];
   const others = ROUTES.filter(({ method, path: one }) => method === 'post' && ofPayments.includes(one));

@@ -104,7 +104,10 @@ describe('the OpenAPI document', () => {
     );
     expect(withHeader.map(({ method, path }) => `${method} ${path}`)).toEqual([
       'post /customers/{customer_id}/wallets/ledger-entries',
+      'post /customers/{customer_id}/wallets/holds',
+      'post /customers/{customer_id}/wallets/holds/{hold_id}/capture',
       'post /ledger-entries/batch',
+      'post /holds/batch',
     ]);
   });
 

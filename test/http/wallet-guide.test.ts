@@ -50,6 +50,8 @@ describe('the wallet guide', () => {
     const wallet = {
       customer_id: customerId,
       balance: 0,
+      held: 0,
+      available: 0,
       created_at: expect.any(String),
       head: null,
       updated_at: expect.any(String),

@@ -291,6 +291,38 @@ describe('an entry', () => {
   });
 });
 
+describe('a hold', () => {
+  it('loses its texts with those of entries, open or closed, and keeps its amounts', async () => {
+    const customerId = await newPerson();
+    const wallets = `/customers/${customerId}/wallets`;
+    await app.call('POST', `${wallets}/ledger-entries`, { amount: 900, currency: 'USD', entry_type: 'credit' });
+    const texts = { currency: 'USD', reason: 'for Ada', metadata: { name: 'Ada' } };
+    const place = (key: string) =>
+      app.call('POST', `${wallets}/holds`, { amount: 100, idempotency_key: key, ...texts });
+    const ids = [(await place('a')).body.hold_id, (await place('b')).body.hold_id, (await place('c')).body.hold_id];
+    await app.call('POST', `${wallets}/holds/${ids[0]}/capture`, { amount: 40 });
+    await app.call('POST', `${wallets}/holds/${ids[1]}/release`, { reason: 'Ada left' });
+    expect((await anonymise(customerId)).status).toBe(200);
+    const shown = async () => {
+      const { body } = await app.call('GET', `${wallets}/holds`);
+      return body.items.map((hold: Record<string, unknown>) => [
+        ...[hold.status, hold.captured, hold.released, hold.remaining],
+        ...[hold.reason, hold.release_reason, hold.metadata],
+      ]);
+    };
+    expect((await shown())[1]).toEqual(['released', 0, 100, 0, 'for Ada', 'Ada left', { name: 'Ada' }]);
+    expect((await anonymise(customerId, { reasons: true })).body.finished_at).not.toBeNull();
+    expect(await shown()).toEqual([
+      ['open', 0, 0, 100, null, null, null],
+      ['released', 0, 100, 0, null, null, null],
+      ['captured', 40, 60, 0, null, null, null],
+    ]);
+    const { rows } = await sql(`select 1 from entry where customer_id = '${customerId}' and reason is not null`);
+    expect(rows).toEqual([]);
+    await expectBooksToAgree(app.database.pool);
+  });
+});
+
 describe('an event of an erased customer', () => {
   it('that told no amount and was dismissed is still resolved with what was done', async () => {
     const customerId = await newPerson();

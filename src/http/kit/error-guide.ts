@@ -1,4 +1,4 @@
-import { EXAMPLE, EXAMPLE_ENTRY } from '../../views/examples.ts';
+import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD } from '../../views/examples.ts';
 import type { ErrorCode } from '../../views/refusals.ts';
 import type { Route } from './route.ts';
 
@@ -17,8 +17,8 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     sample: { message: 'page_size: wants a whole number from 1 to 100.' },
   },
   INSUFFICIENT_WALLET_FUNDS: {
-    cause: 'a debit is larger than the balance; nothing was written',
-    cure: 'top up, or debit at most `available`; `shortfall` is the difference',
+    cause: 'a debit or a hold is larger than what is available: the balance without what is held; nothing was written',
+    cure: 'top up, or take at most `available`; `shortfall` is what has to be credited first',
     sample: {
       message: 'Insufficient balance: 800 USD are available in minor units, 1250 are required.',
       available: 800,
@@ -30,6 +30,23 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cause: 'a balance would leave the range of whole numbers that every JSON reader keeps (±9,007,199,254,740,991)',
     cure: 'look at the amount: it is in minor units',
     sample: { message: 'The balance would pass 9007199254740991 minor units, the most a wallet can hold.' },
+  },
+  HOLD_AMOUNT_EXCEEDED: {
+    cause: 'a capture is larger than what is left of the hold; the hold is as it was',
+    cure: 'capture at most `remaining`, or say with `beyond` that more may be taken',
+    sample: {
+      message: 'Of the hold, 500 are left in minor units, 550 are required.',
+      remaining: 500,
+      required: 550,
+    },
+  },
+  HOLD_LIMIT_EXCEEDED: {
+    cause: 'the wallet has as many open holds as it may have',
+    cure: 'capture or release some, or give them less time',
+    sample: {
+      message: 'The wallet has 1000 open holds, which is the most. Capture or release some first.',
+      limit: 1000,
+    },
   },
   INVALID_IDEMPOTENCY_KEY: {
     cause: 'the header `Idempotency-Key` is empty, too long or not ASCII, or body and header name different keys',
@@ -67,6 +84,11 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: "`npx chokin customers list` finds ours by e-mail, name or the provider's id",
     sample: { message: `There is no customer ${EXAMPLE.customerId}.` },
   },
+  HOLD_NOT_FOUND: {
+    cause: 'the customer has no hold of this id',
+    cure: 'compare the id and the customer',
+    sample: { message: 'The customer has no such hold.' },
+  },
   NOT_SERVED_HERE: {
     cause: 'a route of Dodo Payments that Chokin does not have, or uses for something else',
     cure: 'ask Dodo, or see what is served at `/docs`',
@@ -81,12 +103,17 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     sample: { message: 'This address answers to POST, GET only.' },
   },
   IDEMPOTENCY_KEY_EXISTS: {
-    cause: 'the same request was made before under this key; the answer holds its entry',
+    cause: 'the same request was made before under this key; the answer holds its entry, or its hold',
     cure: 'take it for done',
     sample: {
       message: 'This idempotency key was used before, for the same request: "entry" is what it wrote.',
       entry: EXAMPLE_ENTRY,
     },
+  },
+  HOLD_NOT_OPEN: {
+    cause: 'the hold was captured, released or has expired before; `hold` shows how',
+    cure: 'if the work was done after it had expired, capture with `late: "debit"`',
+    sample: { message: 'The hold is not open any more: it is captured.', hold: EXAMPLE_HOLD },
   },
   CONFLICT: {
     cause:

@@ -3,6 +3,7 @@ import { OUTGOING_EVENTS, payloadJsonSchema } from '../../outgoing/catalogue.ts'
 import { EXAMPLE } from '../../views/examples.ts';
 import { ERROR_STATUS, type ErrorCode } from '../../views/refusals.ts';
 import { BATCH_ENTRY } from '../routes/batch.ts';
+import { HOLD_OPERATION } from '../routes/hold-batch.ts';
 import { ERROR_GUIDE, errorCodesOf } from './error-guide.ts';
 import { exampleOf, type Json, toJsonSchema, withoutDialect } from './json-schema.ts';
 import type { Route } from './route.ts';
@@ -22,6 +23,7 @@ export function openApiDocument(routes: readonly Route[], currencies: Iterable<s
     example: (schema, name) => exampleOf(schema, components, name),
   };
   book.schema(BATCH_ENTRY, 'input');
+  book.schema(HOLD_OPERATION, 'input');
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     paths[route.path] = { ...paths[route.path], [route.method]: operation(route, book) };
@@ -74,13 +76,22 @@ const ERROR_SCHEMA: Json = {
     code: { type: 'string', enum: Object.keys(ERROR_STATUS) },
     message: { type: 'string', description: 'For people; it may change. Decide by `code`.' },
     available: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
-    required: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
+    required: {
+      type: 'integer',
+      description: 'With INSUFFICIENT_WALLET_FUNDS and HOLD_AMOUNT_EXCEEDED, in minor units.',
+    },
     shortfall: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
+    remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED, in minor units.' },
+    limit: { type: 'integer', description: 'With HOLD_LIMIT_EXCEEDED.' },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {
       $ref: '#/components/schemas/CustomerWalletTransaction',
       description: 'With IDEMPOTENCY_KEY_EXISTS: what the first request wrote.',
+    },
+    hold: {
+      $ref: '#/components/schemas/Hold',
+      description: 'As it now stands. With IDEMPOTENCY_KEY_EXISTS: what the first request placed; with HOLD_NOT_OPEN.',
     },
   },
   examples: [errorSample('INVALID_REQUEST_BODY'), errorSample('METHOD_NOT_ALLOWED')],

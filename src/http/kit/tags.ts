@@ -4,6 +4,8 @@ export const TAGS = {
     "The people or firms whose money a merchant holds. The routes are Dodo Payments' own, so that its SDKs work with another base URL.",
   Wallets:
     'Balances by currency, and the ledger entries that make them. An entry never changes; a mistake is mended by another entry.',
+  Holds:
+    'Money that is set aside before work is done, and captured for what it came to. A hold lowers what is available, never the balance.',
   Payments: 'What became of a payment at a provider: its refunds and disputes, and the entries that they caused.',
   'Provider events':
     'What payment providers tell Chokin, each event once. One that cannot be applied is parked with its reason, and applied again when you say so.',

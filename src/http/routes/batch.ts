@@ -23,16 +23,16 @@ import {
   REPEATED_BLINDLY,
 } from './posting.ts';
 
-const MAX_ENTRIES = 1000;
+export const MAX_BATCH_ITEMS = 1000;
 /** Room for a thousand entries with a reason and some metadata each. */
-const LIMIT_BYTES = 2 * 1024 * 1024;
+export const BATCH_LIMIT_BYTES = 2 * 1024 * 1024;
 
 const EXAMPLE_BATCH_ENTRY = { customer_id: EXAMPLE.customerId, ...EXAMPLE_POSTING };
 const batchEntry = z
   .strictObject({ customer_id: text(300, 1), ...postingFields })
   .meta({ id: 'BatchEntry', examples: [EXAMPLE_BATCH_ENTRY] });
 
-const CODES = Object.keys(ERROR_STATUS).filter(isErrorCode);
+export const CODES = Object.keys(ERROR_STATUS).filter(isErrorCode);
 
 const item = z
   .strictObject({
@@ -52,9 +52,9 @@ const item = z
 type Item = z.output<typeof item>;
 
 /** Shorter than other keys, since the number of each entry is added to it. */
-const MAX_HEADER_KEY_LENGTH = 250;
+export const MAX_HEADER_KEY_LENGTH = 250;
 
-const BATCH_HEADER = idempotencyHeader(
+export const BATCH_HEADER = idempotencyHeader(
   MAX_HEADER_KEY_LENGTH,
   'Gives a key to each entry that has none: `<this>/<its place, from 0>`. The same batch under the same header writes nothing twice.',
 );
@@ -72,7 +72,7 @@ const EXAMPLE_ITEMS: readonly Item[] = [
   { status: 'refused', code: 'INSUFFICIENT_WALLET_FUNDS', ...ERROR_GUIDE.INSUFFICIENT_WALLET_FUNDS.sample },
 ];
 
-const ENTRIES_ERROR = `wants 1 to ${MAX_ENTRIES} entries`;
+const ENTRIES_ERROR = `wants 1 to ${MAX_BATCH_ITEMS} entries`;
 
 const create = merchantRoute({
   method: 'post',
@@ -89,11 +89,11 @@ const create = merchantRoute({
       entries: z
         .array(z.unknown(), { error: ENTRIES_ERROR })
         .min(1, { error: ENTRIES_ERROR })
-        .max(MAX_ENTRIES, { error: ENTRIES_ERROR })
+        .max(MAX_BATCH_ITEMS, { error: ENTRIES_ERROR })
         .meta({ items: { $ref: '#/components/schemas/BatchEntry' } }),
     })
     .meta({ examples: [{ entries: [EXAMPLE_BATCH_ENTRY, EXAMPLE_LARGE_DEBIT] }] }),
-  bodyLimitBytes: LIMIT_BYTES,
+  bodyLimitBytes: BATCH_LIMIT_BYTES,
   response: {
     description:
       'One outcome for each entry, in the order of the request. Entries of one wallet are written in that order too.',
@@ -120,7 +120,7 @@ interface BatchRequest {
 }
 
 async function postOne(
-  { ledger, logger, noteLimited }: Services,
+  services: Services,
   entry: unknown,
   { merchantId, headers, spareKey }: BatchRequest,
 ): Promise<Item> {
@@ -130,27 +130,31 @@ async function postOne(
   const posting = toPosting(merchantId, customerId, { ...body, idempotency_key: body.idempotency_key ?? spareKey });
   if (isBlindRepeat(posting, headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
   try {
-    const outcome = await ledger.post(posting, headers.traceparent);
+    const outcome = await services.ledger.post(posting, headers.traceparent);
     if (outcome.kind === 'refused') return refused(publicRefusal(outcome.refusal));
     const wallet = outcome.wallet === null ? {} : { wallet: walletResponse(outcome.wallet) };
     const written = { entry: entryResponse(outcome.entry), ...wallet };
     if (outcome.kind === 'created') return { status: 'created', ...written };
     return { status: 'repeated', code: 'IDEMPOTENCY_KEY_EXISTS', message: KEY_EXISTS, ...written };
   } catch (error) {
-    // Other entries of the batch may be written already, so the answer as a whole cannot be an error.
-    if (error instanceof BatcherFullError) {
-      noteLimited({ who: 'merchant', limit: 'waiting' }, merchantId);
-      return refused({ code: 'TOO_MANY_REQUESTS', message: BUSY });
-    }
-    if (isUnavailable(error)) return refused({ code: 'SERVICE_UNAVAILABLE', message: UNSURE });
-    logger.error({ err: error }, 'an entry of a batch failed unexpectedly');
-    return refused({ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side.' });
+    return refused(refusalInBatch(error, services, merchantId));
   }
 }
 
-const BUSY = 'Too much of this merchant is waiting to be written; this entry was not. Try it again shortly.';
+/** What is said of one item that failed. Others of the batch may be done already, so the answer as a whole cannot be an error. */
+export function refusalInBatch(error: unknown, { logger, noteLimited }: Services, merchantId: string): PublicRefusal {
+  if (error instanceof BatcherFullError) {
+    noteLimited({ who: 'merchant', limit: 'waiting' }, merchantId);
+    return { code: 'TOO_MANY_REQUESTS', message: BUSY };
+  }
+  if (isUnavailable(error)) return { code: 'SERVICE_UNAVAILABLE', message: UNSURE };
+  logger.error({ err: error }, 'an item of a batch failed unexpectedly');
+  return { code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side.' };
+}
+
+const BUSY = 'Too much of this merchant is waiting to be written; this was not. Try it again shortly.';
 const UNSURE =
-  'The connection to the database was lost, and this entry may or may not be written. With an idempotency key it is safe to repeat.';
+  'The connection to the database was lost, and this may or may not be written. With an idempotency key it is safe to repeat.';
 
 function refused({ code, message, details }: PublicRefusal): Item {
   return { status: 'refused', code, message, ...details };

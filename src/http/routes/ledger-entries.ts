@@ -4,6 +4,8 @@ import { autocommit } from '../../db/transaction.ts';
 import { RefusalError } from '../../errors.ts';
 import { parseEntryId } from '../../ledger/entry.ts';
 import { getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
+import { holdId } from '../../ledger/holds/hold.ts';
+import { holdOfEntry } from '../../ledger/holds/read.ts';
 import { entryResponse, entryShape } from '../../views/entry.ts';
 import {
   currency,
@@ -44,7 +46,7 @@ const create = merchantRoute({
   tag,
   summary: 'Credit or debit a wallet',
   description:
-    'Writes one entry and answers with the wallet after it. A debit of more than the balance is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
+    'Writes one entry and answers with the wallet after it. A debit of more than is available is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
   params: customerParams,
   headers: IDEMPOTENCY_HEADER,
   body: z.strictObject(postingFields).meta({ examples: [EXAMPLE_POSTING] }),
@@ -140,14 +142,19 @@ const retrieve = merchantRoute({
   params: customerParams.extend(idParams('entry_id').shape),
   response: { description: 'The entry.', schema: entryShape },
   async handle({ services, merchantId, params: { customer_id: customerId, entry_id: id } }) {
-    const key = parseEntryId(id, customerId);
-    const entry =
-      key === null
-        ? null
-        : await getEntry(autocommit(services.pool), { merchantId, customerId, currency: key.currency }, key.seq);
-    return entryResponse(entry ?? turnAway('NOT_FOUND', 'The customer has no such ledger entry.'));
+    const place = parseEntryId(id, customerId);
+    if (place === null) return noEntry();
+    const db = autocommit(services.pool);
+    const key = { merchantId, customerId, currency: place.currency };
+    const entry = (await getEntry(db, key, place.seq)) ?? noEntry();
+    const holdNo = entry.eventType === 'hold_captured' ? await holdOfEntry(db, key, place.seq) : null;
+    return { ...entryResponse(entry), ...(holdNo === null ? {} : { hold_id: holdId({ ...key, holdNo }) }) };
   },
 });
+
+function noEntry(): never {
+  return turnAway('NOT_FOUND', 'The customer has no such ledger entry.');
+}
 
 /** They must come before the routes of `wallets.ts`, whose `{currency}` would match these paths too. */
 export const ledgerEntryRoutes: readonly Route[] = [create, list, retrieve];

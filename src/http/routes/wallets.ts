@@ -43,12 +43,13 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
-  description: 'With `at`, `balance` and `version` are those after the last entry written by then.',
+  description:
+    'With `at`, `balance` and `version` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out.',
   params: walletParams,
   query: z.strictObject({ at: moment.optional() }),
   response: {
     description: 'The wallet. With `at`: its balance and version after the last entry written by then.',
-    schema: walletShape.extend({
+    schema: walletShape.partial({ held: true, available: true }).extend({
       version: z.int().min(0).meta({ description: 'How many entries the wallet has, or had.' }),
       at: timestamp.optional(),
     }),
@@ -60,7 +61,8 @@ const retrieve = merchantRoute({
     const now = { ...walletResponse(wallet), version: wallet.version };
     if (at === undefined) return now;
     const past = await balanceAt(autocommit(services.pool), wallet, at);
-    return { ...now, ...past, at: at.toISOString() };
+    const { held: _, available: __, ...lasting } = now;
+    return { ...lasting, ...past, at: at.toISOString() };
   },
 });
 

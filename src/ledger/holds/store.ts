@@ -19,7 +19,7 @@ import { type HoldChanges, isDue } from '../working-books.ts';
 import type { Hold, HoldCommand } from './hold.ts';
 
 /** A hold as it is read, whether it is open or closed. */
-const READ_HOLD = {
+export const READ_HOLD = {
   ...HOLD.shape,
   state: oneOf<Hold['state']>(),
   released: bigint,
@@ -30,18 +30,18 @@ const READ_HOLD = {
 };
 
 /** SQL for the holds that a condition on `x` names, as far as their own rows have them. */
-const OPEN_ROWS = `${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigint as released, null::text as release_reason,
+export const OPEN_ROWS = `${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigint as released, null::text as release_reason,
   null::timestamptz as closed_at from hold x`;
-const CLOSED_ROWS = `${columns(HOLD.shape, 'x')}, x.state, x.released, x.release_reason, x.closed_at from closed_hold x`;
+export const CLOSED_ROWS = `${columns(HOLD.shape, 'x')}, x.state, x.released, x.release_reason, x.closed_at from closed_hold x`;
 
 /** SQL for what captures took beyond the hold `h`. Only a capture that closes it can, and a late debit. */
-const BEYOND = `(
+export const BEYOND = `(
   select coalesce(sum(c.beyond), 0)::bigint as beyond, count(*) filter (where c.from_hold = 0) as late_debits
   from hold_capture c
   where ${matches(WALLET_KEY, 'c', 'h')} and c.hold_no = h.hold_no and h.state <> 'open')`;
 
 /** What a statement reads of `h` and `b`, in the order of {@link READ_HOLD}. */
-const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;
+export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;
 
 interface Locked {
   readonly wallets: ReadonlyMap<string, Wallet>;
