@@ -19,6 +19,8 @@ interface World extends Shop {
 /** Bodies that the routes accept, where they do not accept `{}`. */
 const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
+  'post /customers/{customer_id}/wallets/holds': { amount: 1, currency: 'USD', idempotency_key: 'another' },
+  'patch /customers/{customer_id}/wallets/holds/{hold_id}': { amount: 2 },
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
@@ -69,6 +71,8 @@ async function newWorld(name: string): Promise<World> {
   await deliver(`pi_${name}`, shop.customerId);
   await deliver(`pi_${name}_parked`, 'cus_nobody');
   const parked = await call('GET', '/events?status=parked');
+  const hold = { amount: 1, currency: 'USD', idempotency_key: 'k' };
+  const { hold_id } = await call('POST', `/customers/${shop.customerId}/wallets/holds`, hold);
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -79,6 +83,7 @@ async function newWorld(name: string): Promise<World> {
     other_customer_id: other.customer_id,
     currency: 'USD',
     entry_id: entries.items[0].id,
+    hold_id,
     payment_id: `pi_${name}`,
     event_id: parked.items[0].event_id,
     endpoint_id: endpoint.id,
@@ -168,7 +173,7 @@ describe('by an id of another merchant', () => {
       const answer = await callAs(ours, route, theirs.ids);
       expect({ status: answer.status, code: answer.body.code }).toEqual({
         status: 404,
-        code: expect.stringMatching(/^(CUSTOMER_)?NOT_FOUND$/),
+        code: expect.stringMatching(/^(CUSTOMER_|HOLD_)?NOT_FOUND$/),
       });
     });
   });
@@ -193,6 +198,15 @@ describe('by an id of another merchant', () => {
       const entries = [{ customer_id: theirs.customerId, ...credit }];
       const batch = await app.call('POST', '/ledger-entries/batch', { entries }, ours.key);
       expect(batch.body.items).toMatchObject([{ status: 'refused', code: 'CUSTOMER_NOT_FOUND' }]);
+      const operations = [
+        { op: 'capture', customer_id: ours.customerId, hold_id: theirs.ids.hold_id },
+        { op: 'release', customer_id: theirs.customerId, hold_id: theirs.ids.hold_id },
+        { op: 'place', customer_id: theirs.customerId, amount: 1, currency: 'USD', idempotency_key: 'theirs' },
+      ];
+      const holds = await app.call('POST', '/holds/batch', { operations }, ours.key);
+      expect(holds.body.items.map(({ code }: { code: string }) => code)).toEqual([
+        ...['HOLD_NOT_FOUND', 'HOLD_NOT_FOUND', 'CUSTOMER_NOT_FOUND'],
+      ]);
       for (const [path, body] of [
         [`/events/${ours.ids.event_id}/replay`, { customer_id: theirs.customerId }],
         ['/reconciliation', { source_id: theirs.source.source_id, since: '2026-01-01T00:00:00Z' }],

@@ -243,4 +243,4 @@ function refuseHold(result: RefusedHold): never {
 }
 
 /** They must come before the routes of `wallets.ts`, whose `{currency}` would match these paths too. */
-export const holdRoutes: readonly Route[] = [place, list, capture, release, retrieve, change];
+export const holdRoutes: readonly Route[] = [place, list, change, capture, release, retrieve];
