@@ -102,7 +102,6 @@ export const QUEUES = {
   'recover-endpoints': define(nothing, { ...LOOKS_AT_STATE, notify: true, expireInSeconds: 3600 }),
   /** Looks for endpoints that Svix gave up on. */
   'watch-endpoints': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
-  /** Deletes tokens that ended unused long ago. */
   'delete-old-tokens': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
   /** Forgets what is older than the settings say; each batch looks for what is left. */
   retain: define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),

@@ -133,7 +133,11 @@ async function runOne(services: Services, given: unknown, request: BatchRequest)
     if (isBlindRepeat(command, request.headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
     return itemOf(await ledger.post(command, request.headers.traceparent));
   } catch (error) {
-    return refused(error instanceof RefusalError ? publicRefusal(error.refusal) : refusalInBatch(error, services, request.merchantId));
+    return refused(
+      error instanceof RefusalError
+        ? publicRefusal(error.refusal)
+        : refusalInBatch(error, services, request.merchantId),
+    );
   }
 }
 

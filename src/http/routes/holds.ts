@@ -115,8 +115,8 @@ const list = merchantRoute({
       error: `reaches beyond ${MAX_OFFSET} holds; use currency and before_no`,
     }),
   response: { description: 'A page of holds.', schema: itemsOf(holdShape) },
-  errors: ['CUSTOMER_NOT_FOUND'],
-  async handle({ services: { ledger, pool }, merchantId, params: { customer_id: customerId }, query, headers }) {
+  errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
+  async handle({ services: { ledger, readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
     // What is over has ended then.
     if ((await ledger.wallets(merchantId, customerId)).length === 0) refuseUnknownCustomer(customerId);
     const filter = {
@@ -125,7 +125,7 @@ const list = merchantRoute({
       beforeNo: query.before_no ?? null,
     };
     const asked = { ...filter, ...pageOf(query, headers) };
-    const holds = await listHolds(autocommit(pool), { merchantId, customerId }, asked);
+    const holds = await readers.read(merchantId, (db) => listHolds(db, { merchantId, customerId }, asked));
     return { items: holds.map(holdResponse) };
   },
 });
