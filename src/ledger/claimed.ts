@@ -3,9 +3,9 @@ import { array, bigint, boolean, integer, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, omit } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
-import type { Entry, WalletAlert, WalletKey } from './entry.ts';
+import { type Entry, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
 import type { ClaimedWallet } from './outbox.ts';
-import { ENTRY, OWN_KEY, WALLET_ALERT } from './tables.ts';
+import { ENTRY, OWN_KEY, WALLET_ALERT, WALLET_KEY } from './tables.ts';
 
 /** What claims are about: first how large it is, then the entries and alerts themselves. */
 
@@ -52,6 +52,33 @@ export async function sizeClaims(
   const sizes = new Map(sized.map((one) => [one.index, one.sizes]));
   return claims.map((_, index) => sizes.get(index) ?? []);
 }
+
+/** What an alert takes besides its details. */
+const ALERT_BYTES = 500;
+
+/** The bytes that all alerts of a claim take to be read, for every claim in order. */
+export async function sizeAlerts(db: Queryable, claims: readonly ClaimedWallet[]): Promise<readonly number[]> {
+  const own = claims.filter(({ fromAlertSeq, toAlertSeq }) => toAlertSeq > fromAlertSeq);
+  const sized = await ofEachMerchant(own, (merchantId, some) =>
+    SIZE_ALERTS.all(db, { merchantId, claims: some, alertBytes: ALERT_BYTES }),
+  );
+  const sizes = new Map(sized.map((one) => [walletKeyText(one), one.bytes]));
+  return claims.map((claim) => sizes.get(walletKeyText(claim)) ?? 0);
+}
+
+const ALERT_SPAN = { ...OWN_KEY, fromAlertSeq: bigint, toAlertSeq: bigint };
+
+const SIZE_ALERTS = statement({
+  name: 'size-alerts',
+  params: { merchantId: text, claims: rowsOf(ALERT_SPAN), alertBytes: integer },
+  row: { ...WALLET_KEY, bytes: bigint },
+  text: (p) => `
+    select ${columns(WALLET_KEY, 'a')}, sum(${p.alertBytes}::integer + coalesce(octet_length(a.details::text), 0))::bigint as bytes
+    from wallet_alert a
+    join ${p.claims('k', { merchantId: p.merchantId })} using (merchant_id, customer_id, currency)
+    where a.alert_seq > k.from_alert_seq and a.alert_seq <= k.to_alert_seq
+    group by ${columns(WALLET_KEY, 'a')}`,
+});
 
 const SPAN = { ...OWN_KEY, fromVersion: bigint, toVersion: bigint };
 
@@ -120,7 +147,7 @@ export async function readClaimedAlerts(
 
 const READ_ALERTS = statement({
   name: 'read-claimed-alerts',
-  params: { merchantId: text, claims: rowsOf({ ...OWN_KEY, fromAlertSeq: bigint, toAlertSeq: bigint }) },
+  params: { merchantId: text, claims: rowsOf(ALERT_SPAN) },
   row: WALLET_ALERT.shape,
   text: ({ merchantId, claims }) => `
     select ${columns(WALLET_ALERT.shape, 'a')}

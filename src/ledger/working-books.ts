@@ -11,7 +11,15 @@ import {
   walletKeyText,
 } from './entry.ts';
 import { headOf, nextHash, startOfChain } from './hash-chain.ts';
-import { type ClosedHold, type Hold, type HoldCapture, type HoldKey, holdId, remainingOf } from './holds/hold.ts';
+import {
+  type ClosedHold,
+  type Hold,
+  type HoldCapture,
+  type HoldKey,
+  holdId,
+  holdKeyText,
+  remainingOf,
+} from './holds/hold.ts';
 import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule.ts';
 
 export interface PostInput {
@@ -19,7 +27,10 @@ export interface PostInput {
   readonly wallets: ReadonlyMap<string, Wallet>;
   /** Entries already in the books under the commands' idempotency keys, by {@link idempotencyText}. */
   readonly known: ReadonlyMap<string, Entry>;
-  /** The holds that commands name by number or key, and all open ones of wallets where one ends by now ({@link isDue}). */
+  /**
+   * All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, and then those that commands name by
+   * number or key.
+   */
   readonly holds: readonly Hold[];
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
@@ -31,6 +42,8 @@ export interface HoldChanges {
   /** New and changed ones. */
   readonly open: readonly Hold[];
   readonly closed: readonly ClosedHold[];
+  /** Those of them that were placed just now, by {@link holdKeyText}: the texts of the others are in the database alone. */
+  readonly placed: ReadonlySet<string>;
   readonly captures: readonly HoldCapture[];
   /** Wallets in which something ends sooner than it did. */
   readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
@@ -131,7 +144,7 @@ export class WorkingBooks {
   /** Places or changes a hold. */
   put(hold: Hold): void {
     this.#see(hold);
-    this.#changedHolds.set(holdId(hold), hold);
+    this.#changedHolds.set(holdKeyText(hold), hold);
   }
 
   /** Notes what an entry captured. `hold` is as it is afterwards; one that had expired stays as it is stored. */
@@ -206,6 +219,9 @@ export class WorkingBooks {
     return {
       open: holds.filter(({ state }) => state === 'open'),
       closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
+      placed: new Set(
+        holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
+      ),
       captures: this.#captures,
       due: wallets.flatMap((wallet) => {
         const was = before.get(walletKeyText(wallet))?.dueAt ?? null;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Metadata, placeInWallet, type WalletKey } from '../entry.ts';
+import { type Metadata, placeInWallet, type WalletKey, walletKeyText } from '../entry.ts';
 
 /**
  * A hold sets money of a wallet aside without moving it: it lowers what is available, never the balance. Only a capture writes
@@ -106,6 +106,11 @@ interface Sweep extends WalletKey {
 }
 
 export type HoldCommand = PlaceHold | CaptureHold | ReleaseHold | ChangeHold | Sweep;
+
+/** A hold's key in one text, for maps over the wallets of several merchants. */
+export function holdKeyText(hold: HoldKey): string {
+  return `${walletKeyText(hold)}\0${hold.holdNo}`;
+}
 
 /** A hold's public id, made of its key like an entry's. */
 export function holdId({ customerId, currency, holdNo }: HoldKey): string {

@@ -16,7 +16,7 @@ import {
   WALLET_KEY,
 } from '../tables.ts';
 import { type HoldChanges, isDue } from '../working-books.ts';
-import type { Hold, HoldCommand } from './hold.ts';
+import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
 
 /** A hold as it is read, whether it is open or closed. */
 export const READ_HOLD = {
@@ -50,7 +50,7 @@ interface Locked {
 
 /**
  * The holds that a batch may have to do with: those that its commands name by number or by key, and all open ones of locked wallets
- * in which one ends by now. No statement is made for what there is none of.
+ * in which one ends by now. No statement is made for what there is none of. The named ones come last, since they have their texts.
  */
 export async function findHolds(
   tx: Tx,
@@ -61,9 +61,9 @@ export async function findHolds(
   const named = commands.flatMap((command) => ('holdNo' in command ? [command] : []));
   const due = [...wallets.values()].filter((wallet) => isDue(wallet, now));
   return [
+    ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
     ...(await ofEachMerchant(placed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
     ...(await ofEachMerchant(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys }))),
-    ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
   ];
 }
 
@@ -104,13 +104,15 @@ const HOLDS_BY_NUMBERS = statement({
     cross join lateral ${BEYOND} b`,
 });
 
+/** Without texts: those of a thousand holds, in each of many wallets, would be gigabytes. */
 const OPEN_HOLDS = statement({
   name: 'find-open-holds',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
-  row: READ_HOLD,
+  row: { ...omit(READ_HOLD, 'reason', 'metadata'), ...pick(READ_HOLD, 'reason', 'metadata') },
   text: ({ merchantId, keys }) => `
-    select ${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigint as released, null::text as release_reason,
-      null::timestamptz as closed_at, 0::bigint as beyond, 0::bigint as late_debits
+    select ${columns(omit(HOLD.shape, 'reason', 'metadata'), 'x')}, 'open' as state, 0::bigint as released,
+      null::text as release_reason, null::timestamptz as closed_at, 0::bigint as beyond, 0::bigint as late_debits,
+      null::text as reason, null::jsonb as metadata
     from hold x join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)`,
 });
 
@@ -118,6 +120,7 @@ const OPEN_HOLDS = statement({
 const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt');
 const OWN_HOLD = omit(HOLD.shape, 'merchantId');
 const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
+const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');
 const OWN_CAPTURE = omit(HOLD_CAPTURE.shape, 'merchantId');
 const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
@@ -132,21 +135,23 @@ interface Written {
 export async function writeWithHolds(
   tx: Tx,
   { merchantId, written, moved }: Written,
-  { quiet, ...changes }: HoldChanges,
+  { quiet, placed, ...changes }: HoldChanges,
 ): Promise<{ readonly wallets: number; readonly entries: number }> {
+  const withTexts = <Item extends Hold>(hold: Item) =>
+    placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
   return WRITE_WITH_HOLDS.one(tx, {
     merchantId,
     written,
     moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),
-    opened: own(changes.open),
-    closed: own(changes.closed),
+    opened: own(changes.open).map(withTexts),
+    closed: own(changes.closed).map(withTexts),
     captures: own(changes.captures),
     due: own(changes.due),
   });
 }
 
-/** A wallet that is on the work list already costs a look at it alone. */
+/** A wallet that is on the work list already costs a look at it alone. Texts of holds that close do not leave the database. */
 const WRITE_WITH_HOLDS = statement({
   name: 'write-postings-and-holds',
   params: {
@@ -179,10 +184,13 @@ const WRITE_WITH_HOLDS = statement({
       select ${merchantId}, ${columns(OWN_HOLD, 'n')} from ${opened('n')}
       on conflict (merchant_id, customer_id, currency, hold_no)
       do update set amount = excluded.amount, captured = excluded.captured, expires_at = excluded.expires_at),
-    gone as (delete from hold h using ${closed('n', { merchantId })} where ${matches(HOLD_KEY, 'h', 'n')}),
+    gone as (
+      delete from hold h using ${closed('n', { merchantId })} where ${matches(HOLD_KEY, 'h', 'n')}
+      returning h.merchant_id, h.customer_id, h.currency, h.hold_no, h.reason, h.metadata),
     closed as (
-      insert into closed_hold (merchant_id, ${columns(OWN_CLOSED)})
-      select ${merchantId}, ${columns(OWN_CLOSED, 'n')} from ${closed('n')}),
+      insert into closed_hold (merchant_id, ${columns(CLOSED_NUMBERS)}, reason, metadata)
+      select n.merchant_id, ${columns(CLOSED_NUMBERS, 'n')}, coalesce(g.reason, n.reason), coalesce(g.metadata, n.metadata)
+      from ${closed('n', { merchantId })} left join gone g on ${matches(HOLD_KEY, 'g', 'n')}),
     captured as (
       insert into hold_capture (merchant_id, ${columns(OWN_CAPTURE)})
       select ${merchantId}, ${columns(OWN_CAPTURE, 'n')} from ${captures('n')}),

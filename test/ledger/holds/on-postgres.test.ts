@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
 import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import { sizeAlerts } from '../../../src/ledger/claimed.ts';
 import type { CaptureHold, PlaceHold } from '../../../src/ledger/holds/hold.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
@@ -201,6 +202,51 @@ describe('holds on Postgres', () => {
     await run([{ ...key, op: 'release', holdNo: 3, reason: null }], later(1801));
     await run([{ ...key, op: 'sweep' }], later(1802));
     expect(await due()).toEqual([]);
+  });
+
+  it('take no text out of the database when they end, and keep it', async () => {
+    const [customer = ''] = await funded(['texts'], 100);
+    const key = { merchantId: MERCHANT, customerId: customer, currency: 'USD' };
+    const metadata = { note: 'x'.repeat(10_000) };
+    const texts = { reason: 'y'.repeat(1000), metadata };
+    const placed = Array.from({ length: 9 }, (_, index) => ({ ...place(customer, 1, `t${index}`), ...texts }));
+    // The last one is placed and released at once, so that its texts are nowhere else yet.
+    await run([...placed, { ...key, op: 'release', holdNo: 9, reason: 'not needed' }]);
+    let bytes = 0;
+    const outcomes = await transaction(database.pool, (tx) => {
+      const weighing = new Proxy(tx, {
+        get: (target, name) => {
+          if (name !== 'queryArrays') return Reflect.get(target, name);
+          return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+            const result = await target.queryArrays(sql, values);
+            bytes += JSON.stringify(values).length + JSON.stringify(result).length;
+            return result;
+          };
+        },
+      });
+      return postBatch(weighing, [{ ...key, op: 'sweep' }], { ...SETTINGS, now: later(900) });
+    });
+    expect(outcomes).toMatchObject([{ kind: 'swept', wallet: { held: 0, openHolds: 0 } }]);
+    expect(bytes).toBeLessThan(20_000);
+    const { rows } = await database.pool.query<{ state: string; kept: boolean }>(
+      `select state, reason = $2 and metadata = $3::jsonb as kept from closed_hold where customer_id = $1 order by hold_no`,
+      [customer, texts.reason, JSON.stringify(metadata)],
+    );
+    expect(rows).toEqual(placed.map((_, index) => ({ state: index === 8 ? 'released' : 'expired', kept: true })));
+    const claim = { ...key, fromVersion: 1, toVersion: 1, fromAlertSeq: 0, toAlertSeq: 1 };
+    const rest = { attempts: 0, createdAt: START, traceParent: null };
+    const alerts = await database.pool.query('select details::text as text from wallet_alert where customer_id = $1', [
+      customer,
+    ]);
+    // The announcer counts what an alert tells of holds as what it reads.
+    expect(await sizeAlerts(autocommit(database.pool), [{ ...claim, ...rest, toAlertSeq: 0 }])).toEqual([0]);
+    expect(await sizeAlerts(autocommit(database.pool), [{ ...claim, ...rest }])).toEqual([
+      500 + alerts.rows[0].text.length,
+    ]);
+    // Whoever asks for one that ends in the same moment gets it with its texts.
+    await run([{ ...place(customer, 1, 'named'), ...texts }]);
+    const again = await run([{ ...place(customer, 1, 'named'), ...texts }], later(900));
+    expect(again).toMatchObject([{ kind: 'held_before', hold: { state: 'expired', ...texts } }]);
   });
 
   it('make no statement for wallets that have none', async () => {
