@@ -1,6 +1,6 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
-import { readClaimedAlerts, readClaimedEntries, sizeClaims } from '../ledger/claimed.ts';
+import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import { claimOutbox } from '../ledger/outbox.ts';
 import { MAX_ENTRY_BYTES, type WalletNews, wholeMessages } from './messages.ts';
@@ -26,7 +26,10 @@ export async function claimParts(pool: Pool, limit: number): Promise<readonly Pa
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
     const sizes = await sizeClaims(autocommit(pool), some, LIMITS);
-    parts.push(...some.map((claim, position) => firstPart(claim, sizes[position] ?? [])));
+    const alerts = await sizeAlerts(autocommit(pool), some);
+    for (const [position, claim] of some.entries()) {
+      parts.push(firstPart(claim, { entries: sizes[position] ?? [], alerts: alerts[position] ?? 0 }));
+    }
   }
   return parts;
 }

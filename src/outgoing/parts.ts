@@ -10,8 +10,6 @@ import type { ClaimedWallet } from '../ledger/outbox.ts';
 export const MAX_PART_BYTES = 1024 * 1024;
 /** The size of all parts under way in a process together. With their objects and messages they take about five times as much. */
 export const MAX_LOADED_BYTES = 16 * 1024 * 1024;
-/** The size of an alert, which has no texts of variable length. */
-const ALERT_BYTES = 500;
 
 /** The first part of a claim that is not told yet. The lease is on the whole claim. */
 export interface Part {
@@ -26,16 +24,19 @@ export interface Part {
 /**
  * As many entries as fit, at least one; the last part also has the alerts. It depends on the claim and its entries alone, so
  * that a repeat after a crash tells the same.
- * @param sizes in bytes of the claim's entries, in order; those after the first that does not fit may be left out
+ * @param sizes in bytes of the claim's entries, in order; those after the first that does not fit may be left out; and of all its alerts
  */
-export function firstPart(claim: ClaimedWallet, sizes: readonly number[], maxBytes = MAX_PART_BYTES): Part {
+export function firstPart(
+  claim: ClaimedWallet,
+  sizes: { readonly entries: readonly number[]; readonly alerts: number },
+  maxBytes = MAX_PART_BYTES,
+): Part {
   const from = Math.max(claim.fromVersion, 0);
-  const { count, bytes } = entriesWithin(sizes, maxBytes);
+  const { count, bytes } = entriesWithin(sizes.entries, maxBytes);
   // If entries are missing in the ledger, the whole claim is taken: telling it fails, and the log says so.
   const isLast = count === 0 || from + count >= claim.toVersion;
-  const alerts = (claim.toAlertSeq - claim.fromAlertSeq) * ALERT_BYTES;
   return isLast
-    ? { claim, toVersion: claim.toVersion, toAlertSeq: claim.toAlertSeq, isLast, bytes: bytes + alerts }
+    ? { claim, toVersion: claim.toVersion, toAlertSeq: claim.toAlertSeq, isLast, bytes: bytes + sizes.alerts }
     : { claim, toVersion: from + count, toAlertSeq: claim.fromAlertSeq, isLast, bytes };
 }
 

@@ -36,12 +36,12 @@ describe('the first part of a claim', () => {
   test('is all of it, alerts included, when it fits', () => {
     const whole = claim();
     const sizes = Array.from({ length: 10 }, () => 100);
-    expect(firstPart(whole, sizes, 1000)).toEqual({
+    expect(firstPart(whole, { entries: sizes, alerts: 90_000 }, 1000)).toEqual({
       claim: whole,
       toVersion: 10,
       toAlertSeq: 2,
       isLast: true,
-      bytes: 2000,
+      bytes: 91_000,
     });
   });
 
@@ -50,19 +50,21 @@ describe('the first part of a claim', () => {
     ['one at least, however large', [5000, 1], 1],
     ['none behind one that does not fit', [400, 700, 1], 1],
   ])('takes %s, and leaves the alerts to the last', (_, sizes, count) => {
-    const part = firstPart(claim(), sizes, 1000);
+    const part = firstPart(claim(), { entries: sizes, alerts: 90_000 }, 1000);
     expect(part).toMatchObject({ toVersion: count, toAlertSeq: 0, isLast: false });
     expect(part.bytes).toBe(sizes.slice(0, count).reduce((sum, size) => sum + size));
   });
 
   test('of a wallet that is new, or of one with nothing to read, is all of it', () => {
-    expect(firstPart(claim({ fromVersion: -1, toVersion: 0, toAlertSeq: 0 }), [])).toMatchObject({
+    expect(
+      firstPart(claim({ fromVersion: -1, toVersion: 0, toAlertSeq: 0 }), { entries: [], alerts: 0 }),
+    ).toMatchObject({
       toVersion: 0,
       isLast: true,
       bytes: 0,
     });
     // Entries that are missing are not skipped: such a claim fails as a whole.
-    expect(firstPart(claim(), [])).toMatchObject({ toVersion: 10, isLast: true });
+    expect(firstPart(claim(), { entries: [], alerts: 0 })).toMatchObject({ toVersion: 10, isLast: true });
   });
 });
 
@@ -96,7 +98,7 @@ describe('messages', () => {
     for (let from = 0; from < entries.length; ) {
       const whole = claim({ fromVersion: from, toVersion: entries.length, toAlertSeq: 0 });
       const sizes = entries.slice(from).map((one) => JSON.stringify(one).length);
-      const part = firstPart(whole, sizes, maxBytes);
+      const part = firstPart(whole, { entries: sizes, alerts: 0 }, maxBytes);
       const read = entries.slice(from, part.toVersion);
       const told = part.isLast ? read : wholeMessages(read);
       const toVersion = told.at(-1)?.seq ?? 0;
