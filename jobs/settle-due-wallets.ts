@@ -1,10 +1,12 @@
 import type { PgBoss } from 'pg-boss';
 import { type SweepServices, sweepDueWallets } from '../src/ledger/holds/sweep.ts';
-import type { Logger } from '../src/telemetry/log.ts';
 
 /** Ends holds that are over, in wallets that nobody asks. */
-export async function workSettleDueWallets(boss: PgBoss, services: SweepServices, logger: Logger): Promise<void> {
+export async function workSettleDueWallets(boss: PgBoss, services: SweepServices): Promise<void> {
   await boss.work('settle-due-wallets', { batchSize: 1, pollingIntervalSeconds: 2 }, async () => {
-    logger.debug({ wallets: await sweepDueWallets(services) }, 'wallets in which something ended were settled');
+    services.logger.debug(
+      { wallets: await sweepDueWallets(services) },
+      'wallets in which something ended were settled',
+    );
   });
 }

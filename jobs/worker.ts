@@ -89,7 +89,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workRecoverEndpoints(boss, outgoing, signal);
   await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
-  await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal }, logger);
+  await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal, logger });
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });

@@ -16,6 +16,9 @@ export async function ofEachMerchant<Item extends { readonly merchantId: string 
   read: (merchantId: string, items: readonly Item[]) => Promise<readonly Result[]>,
 ): Promise<readonly Result[]> {
   const results: Result[] = [];
-  await eachMerchant(items, async (merchantId, own) => results.push(...(await read(merchantId, own))));
+  await eachMerchant(items, async (merchantId, own) => {
+    // One by one: as arguments of one call, some hundred thousand rows are more than the stack holds.
+    for (const row of await read(merchantId, own)) results.push(row);
+  });
   return results;
 }

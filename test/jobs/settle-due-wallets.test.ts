@@ -4,9 +4,11 @@ import { LedgerBatches } from '../../src/ledger/batches.ts';
 import type { PlaceHold } from '../../src/ledger/holds/hold.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 
+const logger = createLogger('silent', 'test');
 let database: TestDatabase;
 let now = new Date('2026-03-01T12:00:00Z');
 let wakes = 0;
@@ -24,7 +26,7 @@ const sweep = (settings: LedgerSettings = SETTINGS, { signal } = new AbortContro
   const onPosted = () => {
     wakes += 1;
   };
-  return sweepDueWallets({ pool: database.pool, settings, clock: { now: () => now }, onPosted, signal });
+  return sweepDueWallets({ pool: database.pool, settings, clock: { now: () => now }, onPosted, signal, logger });
 };
 
 const hold = (customerId: string, idempotencyKey = 'k', expiresInSeconds = 60): PlaceHold => ({
@@ -60,6 +62,41 @@ describe('the sweep of wallets in which something ends', () => {
     expect(wakes).toBe(1);
     expect(await sweep()).toBe(0);
     expect(await count('closed_hold')).toBe(450);
+  });
+
+  it('ends the holds of every other wallet where one cannot be settled, and that one when it can', async () => {
+    const [broken = ''] = await withHolds(['broken', ...Array.from({ length: 3 }, (_, index) => `sound${index}`)]);
+    pass(60);
+    const corrupt = (by: number) =>
+      database.pool.query(
+        "update wallet set open_holds = open_holds + $2, hold_seq = hold_seq + $2 where customer_id = $1 and currency = 'USD'",
+        [broken, by],
+      );
+    await corrupt(1);
+    expect(await sweep()).toBe(4);
+    expect(await count('hold')).toBe(1);
+    await corrupt(-1);
+    expect(await sweep()).toBe(1);
+    expect([await count('hold'), await count('wallet_due')]).toEqual([0, 0]);
+  });
+
+  it('reads as many holds at once as a page may have, however many wallets they are in', async () => {
+    const customers = await withHolds(Array.from({ length: 7 }, (_, index) => `full${index}`));
+    const more = customers.flatMap((customerId) =>
+      Array.from({ length: 899 }, (_, index) => ({ ...hold(customerId, `m${index}`), amountMinor: 1, partial: true })),
+    );
+    await transaction(database.pool, (tx) =>
+      postBatch(
+        tx,
+        customers.map((customerId) => posting({ customerId, amountMinor: 900 })),
+        { ...SETTINGS, now },
+      ),
+    );
+    await transaction(database.pool, (tx) => postBatch(tx, more, { ...SETTINGS, now }));
+    pass(60);
+    expect(await sweep()).toBe(7);
+    expect(await count("(select distinct xmin::text from closed_hold where customer_id like '%full%') t")).toBe(2);
+    expect(await count('hold')).toBe(0);
   });
 
   it('comes to an end where a currency is not configured any more, whose wallets wait', async () => {
