@@ -97,8 +97,9 @@ async function move(
   const moment = { ...settings, now };
   const wallets = await lockWallets(tx, postings, moment);
   for (const posting of postings.filter(({ isCredit }) => !isCredit && !wanted.force)) {
-    const available = wallets.get(walletKeyText(posting))?.balance ?? 0;
-    if (available < posting.amountMinor) refuseOverdraft(posting, available);
+    // What is held is not given back either: the work it was set aside for may be under way.
+    const { balance = 0, held = 0 } = wallets.get(walletKeyText(posting)) ?? {};
+    if (balance - held < posting.amountMinor) refuseOverdraft(posting, balance - held);
   }
   for (const result of await postBatch(tx, postings, moment)) {
     if (result.kind === 'refused') throw new RefusalError(result.refusal);
@@ -160,12 +161,12 @@ function entriesFor(payment: Payment, one: PaymentMove): readonly Posting[] {
   ];
 }
 
-function refuseOverdraft({ currency, amountMinor }: Posting, balance: number): never {
+function refuseOverdraft({ currency, amountMinor }: Posting, free: number): never {
   return refuse({
     code: 'INSUFFICIENT_WALLET_FUNDS',
     currency,
-    available: Math.max(balance, 0),
+    available: Math.max(free, 0),
     required: amountMinor,
-    shortfall: Math.min(amountMinor - balance, MAX_AMOUNT_MINOR),
+    shortfall: Math.min(amountMinor - free, MAX_AMOUNT_MINOR),
   });
 }

@@ -163,6 +163,20 @@ describe('a payment that is reassigned', () => {
     expect(await balances(a, b)).toEqual([-600, 1000]);
   });
 
+  it('is refused if its wallet holds the money, unless a debt is wanted', async () => {
+    const [a, b] = await newCustomers();
+    const id = newId();
+    await inbox.play([paid(id, a)]);
+    const held = { amount: 300, currency: 'USD', idempotency_key: 'work' };
+    expect((await app.call('POST', `/customers/${a}/wallets/holds`, held)).status).toBe(200);
+    expect(await reassign(id, b)).toMatchObject({
+      status: 400,
+      body: { code: 'INSUFFICIENT_WALLET_FUNDS', available: 700, shortfall: 300 },
+    });
+    expect((await reassign(id, b, { force: true })).status).toBe(200);
+    expect(await balances(a, b)).toEqual([0, 1000]);
+  });
+
   it('changes nothing when it is asked again, and can go back', async () => {
     const [a, b] = await newCustomers();
     const id = newId();
