@@ -135,6 +135,7 @@ export class HoldModel {
     if (command.beyond !== 'up_to_balance' && own + extra < asked) {
       return say('INSUFFICIENT_WALLET_FUNDS', isLate ? free : Math.min(rest, Math.max(wallet.balance, 0)) + free);
     }
+    if (asked > 0 && own + extra === 0 && (isLate || !command.isFinal)) return say('INSUFFICIENT_WALLET_FUNDS', 0);
     hold.captured += own;
     hold.beyond += extra;
     if (isLate && extra > 0) hold.wasLate = true;

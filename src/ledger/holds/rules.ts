@@ -103,7 +103,9 @@ function captureOpen(books: WorkingBooks, { hold, wallet, command, fingerprint }
   const free = wallet.balance - wallet.held;
   const fromHold = Math.min(own, there);
   const fromRest = Math.min(extra, Math.max(free, 0));
-  if (beyond !== 'up_to_balance' && fromHold + fromRest < requested) {
+  // Answered with nothing, its key would be unused and the hold open: repeated when there is money, it would take some.
+  const isNothing = requested > 0 && fromHold === 0 && !isFinal;
+  if (isNothing || (beyond !== 'up_to_balance' && fromHold + fromRest < requested)) {
     const available = Math.min(remaining, there) + Math.max(free, 0);
     const shortfall = Math.min(Math.max(own - wallet.balance, extra > 0 ? extra - free : 0), MAX_AMOUNT_MINOR);
     return refused({
@@ -142,7 +144,8 @@ function debitLate(books: WorkingBooks, { hold, wallet, command, fingerprint }: 
     return refused({ code: 'HOLD_AMOUNT_EXCEEDED', remaining: hold.released, required: requested });
   if (beyond !== 'up_to_balance' && requested > available) return insufficient(wallet, requested);
   const amount = Math.min(requested, available);
-  if (amount === 0) return { kind: 'captured', hold, entry: null, uncaptured: requested, wallet };
+  if (requested === 0) return { kind: 'captured', hold, entry: null, uncaptured: 0, wallet };
+  if (amount === 0) return insufficient(wallet, requested);
   const written = books.write({ ...debitFor(hold, command, amount), fingerprint }, wallet);
   const next = { ...hold, beyond: hold.beyond + amount, lateDebits: hold.lateDebits + 1 };
   books.capture(captureRow(next, written.entry, { fromHold: 0, beyond: amount }), next);

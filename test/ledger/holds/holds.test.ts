@@ -176,6 +176,20 @@ describe('the examples of holds', () => {
     expect(books.balances).toEqual([0, 0]);
   });
 
+  it('a capture that would take nothing and end nothing is refused, so that its key is not left for later', () => {
+    const books = withBalance(100);
+    books.do(place(60));
+    books.do(place(40, { idempotencyKey: 'other' }));
+    books.do(refundOfTopUp(100));
+    const partly = capture(50, { isFinal: false, beyond: 'up_to_balance', idempotencyKey: 'api:part' });
+    const facts = { available: 0, required: 50, shortfall: 50 };
+    expect(books.do(partly)).toMatchObject(refused('INSUFFICIENT_WALLET_FUNDS', facts));
+    const late = capture(50, { holdNo: 2, late: 'debit', beyond: 'up_to_balance', idempotencyKey: 'api:late' });
+    expect(books.do(late, later(900))).toMatchObject(refused('INSUFFICIENT_WALLET_FUNDS', facts));
+    books.do(credit(20), later(900));
+    expect(books.do(late, later(900))).toMatchObject({ kind: 'captured', entry: { amountMinor: 20 }, uncaptured: 30 });
+  });
+
   it('a batch decides in its order', () => {
     const opened = post([place(600)], postInput([wallet({ balance: 1000 })]));
     const input = postInput(opened.wallets, { holds: opened.holds?.open ?? [] });
