@@ -1,5 +1,10 @@
 -- Holds (src/ledger/holds/hold.ts): money of a wallet that is set aside without being moved.
 
+-- Since when holds are placed. Processes of the release before do not look at them, so not before the last of those has ended: that is
+-- known when the release is closed, and taken for granted after a week. A database without customers has none.
+alter table installation add column holds_from timestamptz not null default now() + interval '7 days';
+update installation set holds_from = now() where not exists (select 1 from customer);
+
 alter table wallet
   -- The sum of what is left of all open holds, so that a debit need not read them.
   add column held bigint not null default 0,

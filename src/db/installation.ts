@@ -15,7 +15,7 @@ const READ_ID = statement({
 
 /**
  * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
- * (`once`) unless that was noted before.
+ * (`once`) unless that was noted before. From then on holds are placed, which such a process does not look at.
  */
 export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
   await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
@@ -25,5 +25,17 @@ const CLOSE_RELEASE = statement({
   params: { isAgain: boolean },
   text: ({ isAgain }) => `
     update installation
-    set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end`,
+    set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end,
+      holds_from = least(holds_from, now())`,
+});
+
+/** Whether no process of a release that knows no holds runs any more. */
+export async function mayPlaceHolds(db: Queryable): Promise<boolean> {
+  return (await MAY_PLACE.one(db)).may;
+}
+
+const MAY_PLACE = statement({
+  params: {},
+  row: { may: boolean },
+  text: () => 'select holds_from <= now() as may from installation',
 });

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { Batcher } from '../db/batcher.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
+import { mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
@@ -45,6 +46,8 @@ const HURRIED_LOCK_TIMEOUT_MS = 250;
 export class LedgerBatches {
   readonly #commands: readonly Batcher<LedgerCommand, CommandResult>[];
   readonly #clock: Clock;
+  readonly #pool: Pool;
+  #isPlacing = false;
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
 
@@ -53,6 +56,7 @@ export class LedgerBatches {
     const traces = new PostingTraces(observe.tracing);
     this.#traces = traces;
     this.#clock = clock;
+    this.#pool = pool;
     const onCommit = (seconds: number) => metrics.observeCommit('ledger', seconds);
     const flush = async (commands: readonly LedgerCommand[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
@@ -96,7 +100,21 @@ export class LedgerBatches {
   hold(command: CaptureHold): Promise<CaptureResult>;
   hold(command: ReleaseHold | ChangeHold): Promise<ChangeResult>;
   hold(command: HoldCommand): Promise<HoldResult> {
-    return this.#submit(command);
+    return command.op === 'place' && !this.#isPlacing ? this.#placeFirst(command) : this.#submit(command);
+  }
+
+  async #placeFirst(command: PlaceHold): Promise<HoldResult> {
+    if (await this.mayPlace()) return this.#submit(command);
+    return { kind: 'refused', refusal: { code: 'HOLDS_NOT_YET' } };
+  }
+
+  /**
+   * Whether holds are placed yet: asked until it is so, which it then stays. Whoever wants commands carried out in their order asks
+   * before the first, since a hold that has to ask is behind the command after it.
+   */
+  async mayPlace(): Promise<boolean> {
+    this.#isPlacing ||= await mayPlaceHolds(autocommit(this.#pool));
+    return this.#isPlacing;
   }
 
   /**
@@ -113,8 +131,13 @@ export class LedgerBatches {
 
   async #sweep(wallet: Wallet): Promise<Wallet> {
     const { merchantId, customerId, currency } = wallet;
-    const swept = await this.#submit({ op: 'sweep', merchantId, customerId, currency });
-    return swept.kind === 'swept' ? (swept.wallet ?? wallet) : wallet;
+    try {
+      const swept = await this.#submit({ op: 'sweep', merchantId, customerId, currency });
+      return swept.kind === 'swept' ? (swept.wallet ?? wallet) : wallet;
+    } catch {
+      // Somebody has the wallet, or too many wait. It was read, and says too little is available rather than too much.
+      return wallet;
+    }
   }
 
   #submit(command: Posting): Promise<PostingResult>;

@@ -33,6 +33,7 @@ export const ERROR_STATUS = {
   TOO_MANY_REQUESTS: 429,
   INTERNAL_SERVER_ERROR: 500,
   NOT_IMPLEMENTED: 501,
+  HOLDS_NOT_YET: 503,
   QUERY_TOO_SLOW: 503,
   SERVICE_UNAVAILABLE: 503,
 } as const satisfies Record<string, number>;
@@ -86,6 +87,10 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     message: `The wallet has ${limit} open holds, which is the most. Capture or release some first.`,
     details: { limit },
   }),
+  HOLDS_NOT_YET: say(
+    'HOLDS_NOT_YET',
+    'No hold is placed while a process of the release before may still run, since that would spend what is held.',
+  ),
 
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
   NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key; the list of keys has their ids.'),

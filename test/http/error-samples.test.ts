@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { UnreadableSecretError } from '../../src/crypto/secret-box.ts';
 import { ReadTooSlowError } from '../../src/db/readers.ts';
 import { ERROR_GUIDE } from '../../src/http/kit/error-guide.ts';
-import { failureOf } from '../../src/http/kit/failure.ts';
+import { failureOf, replyTo } from '../../src/http/kit/failure.ts';
 import { EXAMPLE } from '../../src/views/examples.ts';
-import type { ErrorCode } from '../../src/views/refusals.ts';
+import { type ErrorCode, publicRefusal } from '../../src/views/refusals.ts';
 import { bearer, newSecretOf, operatorOf, sourcesPath } from '../support/admin.ts';
 import { ADMIN_KEY, type Answer, startTestApp, type TestApp } from '../support/app.ts';
 
@@ -133,6 +133,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     };
     return operator.call('POST', sourcesPath(await operator.newMerchant()), source);
   },
+  HOLDS_NOT_YET: async () => replyTo(publicRefusal({ code: 'HOLDS_NOT_YET' })),
   QUERY_TOO_SLOW: async () => failureOf(new ReadTooSlowError('bus_default', null)),
   SERVICE_UNAVAILABLE: async () => failureOf(new UnreadableSecretError('no key of it')),
 };

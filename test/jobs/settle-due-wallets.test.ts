@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { transaction } from '../../src/db/transaction.ts';
+import { closeRelease } from '../../src/db/installation.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { LedgerBatches } from '../../src/ledger/batches.ts';
 import type { PlaceHold } from '../../src/ledger/holds/hold.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
-import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
+import { type LedgerSettings, lockWallets, postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
@@ -119,6 +120,20 @@ describe('the sweep of wallets in which something ends', () => {
     expect([await count('wallet_due'), await count(`wallet_alert where customer_id = '${customer}'`)]).toEqual([0, 0]);
   });
 
+  it('has nothing to end before the release is closed, since no hold is placed', async () => {
+    const [customer = ''] = await withHolds(['upgraded']);
+    const clock = { now: () => now };
+    const ledger = new LedgerBatches({ pool: database.pool, settings: SETTINGS, clock, onPosted: () => {} });
+    await database.pool.query("update installation set holds_from = now() + interval '7 days'");
+    const refused = { kind: 'refused', refusal: { code: 'HOLDS_NOT_YET' } };
+    expect(await ledger.hold(hold(customer, 'early'))).toEqual(refused);
+    await closeRelease(autocommit(database.pool), 'once');
+    expect(await ledger.hold(hold(customer, 'early'))).toMatchObject({ kind: 'placed' });
+    await ledger.drain();
+    pass(60);
+    await sweep();
+  });
+
   it('ends on the way what a reader of balances finds', async () => {
     const [customer = ''] = await withHolds(['read']);
     const clock = { now: () => now };
@@ -130,6 +145,11 @@ describe('the sweep of wallets in which something ends', () => {
     };
     expect(await usd()).toEqual([100, 10]);
     pass(60);
+    // As it is stored, while somebody keeps the wallet.
+    await transaction(database.pool, async (tx) => {
+      await lockWallets(tx, [{ merchantId: MERCHANT, customerId: customer, currency: 'USD' }], { ...SETTINGS, now });
+      expect(await usd()).toEqual([100, 10]);
+    });
     expect(await usd()).toEqual([100, 0]);
     expect(await count('wallet_due')).toBe(0);
     await ledger.drain();

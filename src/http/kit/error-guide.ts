@@ -186,6 +186,15 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: '`message` says what to use instead',
     sample: { message: 'The payments of adyen cannot be listed by its API.' },
   },
+  HOLDS_NOT_YET: {
+    cause:
+      'the service was upgraded from a release without holds, and it was not said yet that the last process of that one has ended',
+    cure: 'the operator runs `npm run migrate -- --close-release`; without it, holds are placed from a week after the migration',
+    sample: {
+      message:
+        'No hold is placed while a process of the release before may still run, since that would spend what is held.',
+    },
+  },
   QUERY_TOO_SLOW: {
     cause: 'a search or a list took longer than 5 seconds, and was ended',
     cure: 'ask for less: a narrower filter (whole address, longer part of the name, a range of time), or a smaller page',

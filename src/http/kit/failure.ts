@@ -88,6 +88,6 @@ export function replyTo({ code, message, details }: PublicRefusal, noRetry = fal
   if (code === 'QUERY_TOO_SLOW') headers['retry-after'] = '5';
   if (code === 'SERVICE_UNAVAILABLE' || code === 'TOO_MANY_REQUESTS') headers['retry-after'] = '1';
   // Dodo Payments' SDKs repeat every 409 and 5xx by themselves unless told not to; the answer to these would be the same.
-  if (noRetry || status === 409 || status === 501) headers['x-should-retry'] = 'false';
+  if (noRetry || status === 409 || status === 501 || code === 'HOLDS_NOT_YET') headers['x-should-retry'] = 'false';
   return { status, headers, body: { code, message, ...details } };
 }

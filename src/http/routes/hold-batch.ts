@@ -112,6 +112,7 @@ const create = merchantRoute({
     const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
     const run = (one: unknown, place: number) =>
       runOne(services, one, { merchantId, headers, spareKey: key === null ? null : batchEntryKey(key, place) });
+    await services.ledger.mayPlace();
     return { items: await Promise.all(body.operations.map(run)) };
   },
 });

@@ -70,6 +70,7 @@ const place = merchantRoute({
   errors: [
     'INSUFFICIENT_WALLET_FUNDS',
     'HOLD_LIMIT_EXCEEDED',
+    'HOLDS_NOT_YET',
     'CUSTOMER_NOT_FOUND',
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',

@@ -13,6 +13,7 @@ export type HoldRefusal = Refusal<
   | 'HOLD_NOT_OPEN'
   | 'HOLD_AMOUNT_EXCEEDED'
   | 'HOLD_LIMIT_EXCEEDED'
+  | 'HOLDS_NOT_YET'
   | 'INVALID_FIELD'
 >;
 
