@@ -15,8 +15,10 @@ interface EntryPlace {
   readonly seq: number;
 }
 
-/** How far it has come: first the entries, then the holds. */
+/** How far it has come: first the holds, whose reasons captures copy into entries, then the entries. */
 export type TextPlace = EntryPlace | HoldPlace;
+
+const FIRST_ENTRY: EntryPlace = { currency: '', seq: 0 };
 
 /** Few enough that entries with as much metadata as the API takes are no burden. */
 const PAGE_SIZE = 200;
@@ -30,9 +32,8 @@ export async function eraseTexts(
   customer: CustomerKey,
   place: TextPlace | null,
 ): Promise<{ readonly erased: number; readonly place: TextPlace | null }> {
-  if (place !== null && 'holdNo' in place) return { erased: 0, place: await eraseHoldTexts(db, customer, place) };
-  const entries = await eraseEntryTexts(db, customer, place);
-  return { erased: entries.erased, place: entries.place ?? FIRST_HOLD };
+  if (place !== null && 'seq' in place) return eraseEntryTexts(db, customer, place);
+  return { erased: 0, place: (await eraseHoldTexts(db, customer, place ?? FIRST_HOLD)) ?? FIRST_ENTRY };
 }
 
 /**
@@ -43,9 +44,8 @@ export async function eraseTexts(
 async function eraseEntryTexts(
   db: Queryable,
   { merchantId, customerId }: CustomerKey,
-  place: EntryPlace | null,
+  after: EntryPlace,
 ): Promise<{ readonly erased: number; readonly place: EntryPlace | null }> {
-  const after = place ?? { currency: '', seq: 0 };
   const page = await WITH_TEXTS.all(db, { merchantId, customerId, ...after, limit: PAGE_SIZE });
   let erased = 0;
   for (const [currency, own] of Map.groupBy(page, (entry) => entry.currency)) {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
-import { Tx, transaction } from '../../src/db/transaction.ts';
+import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { replayEvent } from '../../src/inbox/events.ts';
+import { eraseTexts } from '../../src/ledger/erase-texts.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { goOnErasing } from '../../src/retention/anonymise.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -320,6 +321,17 @@ describe('a hold', () => {
     const { rows } = await sql(`select 1 from entry where customer_id = '${customerId}' and reason is not null`);
     expect(rows).toEqual([]);
     await expectBooksToAgree(app.database.pool);
+  });
+
+  it('loses them first, so that a capture meanwhile writes them into no entry', async () => {
+    const customerId = await newPerson();
+    const wallets = `/customers/${customerId}/wallets`;
+    await app.call('POST', `${wallets}/ledger-entries`, { amount: 900, currency: 'USD', entry_type: 'credit' });
+    const hold = { amount: 100, currency: 'USD', idempotency_key: 'a', reason: 'for Ada' };
+    const { body } = await app.call('POST', `${wallets}/holds`, hold);
+    const { place } = await eraseTexts(autocommit(app.database.pool), { merchantId: MERCHANT, customerId }, null);
+    const captured = await app.call('POST', `${wallets}/holds/${body.hold_id}/capture`, { amount: 40 });
+    expect([place, captured.body.entry.reason]).toEqual([{ currency: '', seq: 0 }, null]);
   });
 });
 
