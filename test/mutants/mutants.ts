@@ -385,8 +385,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'put a wallet into debt by a reassign that nobody forced',
     file: 'src/customers/reassign.ts',
-    find: 'if (available < posting.amountMinor) refuseOverdraft(posting, available);',
-    replace: 'if (available < -posting.amountMinor) refuseOverdraft(posting, available);',
+    find: 'if (balance - held < posting.amountMinor) refuseOverdraft(posting, balance - held);',
+    replace: 'if (balance - held < -posting.amountMinor) refuseOverdraft(posting, balance - held);',
     tests: ['test/customers/reassign.test.ts'],
   },
   {
