@@ -58,7 +58,10 @@ export async function findHolds(
   { wallets, now }: Locked,
 ): Promise<readonly Hold[]> {
   const placed = commands.flatMap((command) => (command.op === 'place' ? [command] : []));
-  const named = commands.flatMap((command) => ('holdNo' in command ? [command] : []));
+  // Each hold once, however many commands of the batch name it.
+  const named = [
+    ...new Map(commands.flatMap((one) => ('holdNo' in one ? [[holdKeyText(one), one] as const] : []))).values(),
+  ];
   const due = [...wallets.values()].filter((wallet) => isDue(wallet, now));
   return [
     ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
