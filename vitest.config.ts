@@ -8,7 +8,7 @@ const outputFile = `coverage/${process.env.REPORT ?? (isAllFaults ? 'faults' : '
  * Faults that start processes or floods of their own, and take a third of the time of all tests. `npm test` draws half of them, by a
  * seed that it prints (SEED=<n> repeats it); `npm run test:faults`, which CI runs as well, has all.
  */
-const SLOW_FAULTS = /^f(?:01-|03-|05-|06-|08-|13-|20-|29-|33-|34-|35-|39-|41-|43-|44-|45-|46-|47-|49-).*\.test\.ts$/;
+const SLOW_FAULTS = /^f(?:01-|03-|05-|06-|08-|13-|20-|29-|33-|34-|35-|39-|41-|43-|44-|45-|46-|49-).*\.test\.ts$/;
 const isNarrowed = process.argv.slice(3).some((argument) => !argument.startsWith('-'));
 
 function notDrawn(): readonly string[] {

@@ -131,6 +131,23 @@ describe('messages of a claim', () => {
     });
   });
 
+  test('say of holds that expired which, and what is available now', () => {
+    const hold = { holdId: 'hold_cus_1_USD_1', amount: 300, captured: 100, expired: 200, referenceObjectId: 'job_7' };
+    const details = { available: 250, holds: [hold, { ...hold, holdId: 'hold_cus_1_USD_2', referenceObjectId: null }] };
+    const expired: WalletAlert = { ...alert(1, 'low'), kind: 'hold_expired', threshold: null, details };
+    const [message] = buildMessages(news({ fromVersion: 2, entries: [], toAlertSeq: 1, alerts: [expired] }));
+    const parsed = JSON.parse(message?.payload ?? '');
+    expect(OUTGOING_EVENTS.find(({ type }) => type === 'wallet.hold.expired')?.schema.parse(parsed)).toEqual(parsed);
+    expect(parsed.data).toMatchObject({
+      available: 250,
+      holds: [
+        { hold_id: 'hold_cus_1_USD_1', amount: 300, captured: 100, expired: 200, reference_object_id: 'job_7' },
+        { hold_id: 'hold_cus_1_USD_2', reference_object_id: null },
+      ],
+    });
+    expect(() => buildMessages(news({ alerts: [{ ...expired, details: null }], toAlertSeq: 1 }))).toThrow('names none');
+  });
+
   test('are the same bytes every time, and have other ids for anything else', () => {
     expect(buildMessages(news())).toEqual(buildMessages(news()));
     const ids = [
