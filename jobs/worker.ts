@@ -93,9 +93,9 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
-  await workRefreshStatistics(boss, { pool: runtime.scanPool(), logger, signal });
+  await workRefreshStatistics(boss, { pool: runtime.scanPool('chokin-worker-statistics'), logger, signal });
   await workAuditBooks(boss, { pool: auditPool, clock, logger, rule: settings.rule });
-  await workAdoptSource(boss, { pool: runtime.scanPool(), clock, logger, sources });
+  await workAdoptSource(boss, { pool: runtime.scanPool('chokin-worker-adoption'), clock, logger, sources });
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);

@@ -76,7 +76,8 @@ describe('kill -9 of the worker at every statement: the next one does the work, 
       return { marker: stored?.event_id ?? '', isDone };
     });
     for (const event of events) await expectApplied(rig, event);
-  }, 180_000);
+    // Some forty kills of 4 s each.
+  }, 360_000);
 
   it('announce a debit', async () => {
     await rig.startWebHere();
