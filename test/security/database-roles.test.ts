@@ -236,7 +236,7 @@ describe('npm start', () => {
     await owner.connect();
     const seen = await eventually('both to be connected', async () => {
       const { rows } = await owner.query<{ name: string; user: string }>(
-        "select distinct application_name as name, usename as user from pg_stat_activity where application_name like 'chokin-w%' order by 1",
+        "select distinct application_name as name, usename as user from pg_stat_activity where application_name ~ '^chokin-(web|worker)(-jobs)?$' order by 1",
       );
       return rows.length >= 4 && rows.map(({ name, user }) => `${name}: ${user}`);
     });
