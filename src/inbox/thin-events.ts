@@ -4,7 +4,7 @@ import { statement } from '../db/statement.ts';
 import { columns, pick, type Row } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { SourceKey } from '../merchants/source.ts';
-import type { Fact } from '../payments/fact.ts';
+import { type Fact, objectIdOf } from '../payments/fact.ts';
 import { paymentsOfParts } from '../payments/lookups.ts';
 import { parseJson } from '../providers/shared/json.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
@@ -65,20 +65,7 @@ function tells(
   if (at === null || reading?.kind !== 'facts') return false;
   // What an API told is as it was when it was read.
   const timeOf = ({ occurredAt }: Fact) => (origin === 'reconciliation' ? receivedAt : occurredAt);
-  return reading.facts.some((fact) => idOf(fact) === objectId && (timeOf(fact)?.getTime() ?? 0) >= at);
-}
-
-function idOf(fact: Fact): string | null {
-  switch (fact.kind) {
-    case 'payment':
-      return fact.paymentId;
-    case 'refund':
-      return fact.refundId;
-    case 'dispute':
-      return fact.disputeId;
-    case 'movement':
-      return null;
-  }
+  return reading.facts.some((fact) => objectIdOf(fact) === objectId && (timeOf(fact)?.getTime() ?? 0) >= at);
 }
 
 async function paymentOf(

@@ -97,6 +97,20 @@ export interface RefundFact extends OfUnknownAmount {
   readonly ofGroup?: true;
 }
 
+/** The provider's id of what a fact tells of: the payment, or a refund, dispute or other movement of it. */
+export function objectIdOf(fact: Fact): string {
+  switch (fact.kind) {
+    case 'payment':
+      return fact.paymentId;
+    case 'refund':
+      return fact.refundId;
+    case 'dispute':
+      return fact.disputeId;
+    case 'movement':
+      return fact.movementId;
+  }
+}
+
 /**
  * How far a dispute has come, as its provider documents it. A decision of a later stage outranks those of the stages
  * before it, whatever the times say.

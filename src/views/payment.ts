@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
-import type { Fact } from '../payments/fact.ts';
+import { objectIdOf } from '../payments/fact.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
 import type { Handled, PaymentPart } from '../payments/payment.ts';
 import type { PartState } from '../payments/report.ts';
@@ -190,19 +190,6 @@ function handledResponse({ eventId, fact, amountMinor, entryId, note, handledAt 
     note,
     handled_at: handledAt.toISOString(),
   };
-}
-
-function objectIdOf(fact: Fact): string {
-  switch (fact.kind) {
-    case 'payment':
-      return fact.paymentId;
-    case 'refund':
-      return fact.refundId;
-    case 'dispute':
-      return fact.disputeId;
-    case 'movement':
-      return fact.movementId;
-  }
 }
 
 function movementsOf({ movements }: PaymentLife['payment'], wanted: 'capture' | 'reinstatement') {
