@@ -3,9 +3,9 @@ import { type Check, first, WALLET_NAME } from './check.ts';
 
 /** SQL for all holds, open and closed. */
 const HOLDS = `(
-  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at from hold
+  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at, null as closed_at from hold
   union all
-  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, state, released, expires_at from closed_hold)`;
+  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, state, released, expires_at, closed_at from closed_hold)`;
 
 /** SQL for the name of the hold `h` in a report. */
 const HOLD_NAME = "format('%s/%s/%s hold %s', merchant_id, customer_id, currency, hold_no)";
@@ -51,6 +51,23 @@ export const HOLD_CHECKS: readonly Check[] = [
         from hold_capture group by 1, 2, 3, 4) c using (merchant_id, customer_id, currency, hold_no)
       where h.captured is distinct from coalesce(c.taken, 0) or (h.state <> 'open' and h.amount <> h.captured + h.released)
         or (h.state = 'open' and c.beyond > 0) or c.late > case h.state when 'expired' then 1 else 0 end`),
+    ),
+  },
+  {
+    // An expired hold may be debited late, so one that is only called so would be paid twice.
+    rule: '8c holds: each ended as its state says',
+    find: statement(
+      first(`select ${HOLD_NAME} as subject,
+        format('%s at %s: captured %s of %s, ends at %s, its captures took %s beyond it', h.state, h.closed_at, h.captured, h.amount,
+          h.expires_at, coalesce(c.beyond, 0)) as detail
+      from ${HOLDS} h
+      left join (
+        select merchant_id, customer_id, currency, hold_no, sum(beyond) filter (where from_hold > 0) as beyond
+        from hold_capture group by 1, 2, 3, 4) c using (merchant_id, customer_id, currency, hold_no)
+      where case h.state
+        when 'captured' then h.captured = 0
+        when 'expired' then h.expires_at is null or h.expires_at > h.closed_at or h.captured = h.amount or c.beyond > 0
+        else c.beyond > 0 end`),
     ),
   },
   {

@@ -302,4 +302,27 @@ describe('holds on Postgres', () => {
     expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
     expect(disagreements[0]?.subject).toContain(customer);
   });
+
+  it.each([
+    ['released, and called expired, so that it could be debited late', "state = 'expired'"],
+    ['released, and called captured', "state = 'captured'"],
+  ])('the audit notices that a hold was %s', async (name, tampered) => {
+    const [customer = ''] = await funded([`other_state_${name.length}`], 100);
+    await run([
+      place(customer, 10, 'one'),
+      { op: 'release', merchantId: MERCHANT, customerId: customer, currency: 'USD', holdNo: 1, reason: null },
+    ]);
+    const change = (set: string) =>
+      database.pool.query(`
+        alter table closed_hold disable trigger user;
+        update closed_hold set ${set} where customer_id = '${customer}';
+        alter table closed_hold enable trigger user`);
+    await change(tampered);
+    const { disagreements } = await audit(autocommit(database.pool));
+    await change("state = 'released'");
+    expect(disagreements).toMatchObject([
+      { rule: '8c holds: each ended as its state says', subject: expect.stringContaining(customer) },
+    ]);
+    expect((await audit(autocommit(database.pool))).disagreements).toEqual([]);
+  });
 });
