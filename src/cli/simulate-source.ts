@@ -39,15 +39,12 @@ export async function findSimulatedSource(
     giveUp(`${merchantId} is in live mode. ${advice}`);
   }
   const byName = wanted.provider ?? 'stripe';
-  const configured = admin.sources.configured(merchantId).find(({ provider }) => provider === byName);
   const stored = (await sourcesOf(admin, merchantId)).filter(({ provider }) => provider === byName);
-  const named = wanted.source ?? (stored.length === 1 ? stored[0]?.sourceId : undefined);
-  const isConfigured = wanted.source === undefined && configured !== undefined;
-  const source = isConfigured
-    ? configured
-    : named === undefined
-      ? null
-      : await admin.sources.find(db, merchantId, named);
+  const configured = admin.sources.configured(merchantId).find(({ provider }) => provider === byName);
+  const [only, ...others] = stored;
+  const byDefault = configured ?? (others.length === 0 ? only : undefined);
+  const named = wanted.source ?? byDefault?.sourceId;
+  const source = named === undefined ? null : await admin.sources.find(db, merchantId, named);
   const provider = source?.provider ?? byName;
   if (wanted.provider !== undefined && wanted.provider !== provider) {
     throw new UsageError(`--provider: ${wanted.source} is a source of ${provider}`);
