@@ -12,6 +12,7 @@ import { dodoOnly } from './kit/dodo.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
 import { faultOf, finalStatus, HUNG_UP } from './kit/limited.ts';
 import { openApiDocument } from './kit/openapi.ts';
+import { createPageLimit } from './kit/rate-limit.ts';
 import { fail, send, sendText } from './kit/send.ts';
 import { type ServeOptions, serve } from './kit/serve.ts';
 import type { Services } from './kit/services.ts';
@@ -34,6 +35,7 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
     countAnswer(answers, { request, response }, () => strangerOf(request));
     next();
   });
+  app.use(['/docs', '/readme', '/openapi.json'], createPageLimit(services));
   app.use('/docs', docsRouter());
   app.use(homeRouter());
   app.use(securityHeaders);

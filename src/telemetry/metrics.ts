@@ -23,7 +23,7 @@ export interface PostingCount {
  * Whom a limit met, and which. `bodies`: bytes of requests under way; `answers`: bytes that are not read yet; `connections`:
  * their number; `slow`: less than the lowest rate of a request; `wrong keys`, `unknown sources`: more than an address may guess;
  * `requests`: more than a key has in a minute; `waiting`: more than may wait to be written; `certificates`: unknown ones of
- * PayPal's; `reads`: searches and lists that wait; `slow reads`: one that took too long.
+ * PayPal's; `pages`: of the documentation; `reads`: searches and lists that wait; `slow reads`: one that took too long.
  */
 export interface Limited {
   readonly who: 'address' | 'source' | 'merchant' | 'operator' | 'process';
@@ -33,6 +33,7 @@ export interface Limited {
     | 'connections'
     | 'slow'
     | 'wrong keys'
+    | 'pages'
     | 'unknown sources'
     | 'requests'
     | 'waiting'
@@ -56,6 +57,7 @@ const LIMITED: readonly Limited[] = [
   { who: 'process', limit: 'connections' },
   { who: 'address', limit: 'slow' },
   { who: 'address', limit: 'wrong keys' },
+  { who: 'address', limit: 'pages' },
   { who: 'address', limit: 'unknown sources' },
   { who: 'merchant', limit: 'requests' },
   { who: 'merchant', limit: 'waiting' },

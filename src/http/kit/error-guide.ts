@@ -171,7 +171,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   },
   TOO_MANY_REQUESTS: {
     cause:
-      'too much work of this key in a minute, too much of this merchant waiting to be written or read, or wrong keys from this address',
+      'too much work of this key in a minute, too much of this merchant waiting to be written or read, or wrong keys or calls of the documentation from this address',
     cure: 'wait for `Retry-After` seconds',
     sample: { message: 'Too many wrong keys came from this address. Try again after the time in Retry-After.' },
   },

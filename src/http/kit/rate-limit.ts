@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Request, Response } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Clock } from '../../clock.ts';
 import type { Pool } from '../../db/pool.ts';
@@ -13,7 +13,14 @@ import { turnAway } from './turn-away.ts';
 /** Wrong keys a minute from one address. Keys are too long to be guessed; the limit only saves us the work of checking. */
 const FAILED_AUTHENTICATIONS_PER_MINUTE = 60;
 
+/**
+ * Pages for people that one address gets in a minute: the API's document has 300 kB and whoever asks sends 60 bytes, so a stranger could
+ * have a process write a gigabyte in two seconds. A browser takes six of them for the whole of /docs.
+ */
+const PAGES_PER_MINUTE = 120;
+
 const TOO_MUCH_WORK = 'Too many requests. Try again after the time in Retry-After.';
+const TOO_MANY_PAGES = 'Too many pages were asked for from this address. Try again after the time in Retry-After.';
 const WRONG_KEYS = 'Too many wrong keys came from this address. Try again after the time in Retry-After.';
 
 interface LimitServices {
@@ -89,6 +96,23 @@ export function createRateLimits(perMinute: number, { pool, clock, logger, noteL
         },
       };
     },
+  };
+}
+
+/**
+ * Bounds what strangers are written of the pages that need no key. Each process counts its own, since the limit protects a process.
+ * @returns a handler of Express, which throws TurnedAwayError TOO_MANY_REQUESTS when the address had its pages of this minute
+ */
+export function createPageLimit({ noteLimited }: Pick<LimitServices, 'noteLimited'>): RequestHandler {
+  const byAddress = new RateLimiterMemory({ points: PAGES_PER_MINUTE, duration: 60 });
+  const salt = randomBytes(16);
+  return async (request, response, next) => {
+    const address = request.ip ?? '';
+    const { consumedPoints, msBeforeNext } = await byAddress.penalty(placeOf(address, salt));
+    if (consumedPoints <= PAGES_PER_MINUTE) return next();
+    noteLimited({ who: 'address', limit: 'pages' }, address);
+    response.setHeader('retry-after', Math.ceil(msBeforeNext / 1000));
+    return turnAway('TOO_MANY_REQUESTS', TOO_MANY_PAGES);
   };
 }
 
