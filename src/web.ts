@@ -110,9 +110,13 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     }
     entrance.open(app);
     logger.info({ port: server.port, healthPort: health?.port ?? null }, 'the web process is ready');
-    print(`Listening ${server.url}  (API page: ${server.url}/docs)`);
-    if (newApiKey !== null) print(`API key   ${newApiKey}\n          Keep it: it is shown this once.`);
-    else if (config.API_KEY === undefined) print(KEY_IS_KNOWN);
+    // Empty lines around it, so that a key that is shown once stands out from the log.
+    const made = newApiKey === null ? null : `API key   ${newApiKey}\n          Keep it: it is shown this once.`;
+    const known = config.API_KEY === undefined ? KEY_IS_KNOWN : null;
+    const lines = [`Listening ${server.url}  (API page: ${server.url}/docs)`, made ?? known].filter(
+      (line) => line !== null,
+    );
+    print(`\n${lines.join('\n')}\n`);
     return { url: server.url, port: server.port, healthUrl: health?.url ?? null, newApiKey, close };
   } catch (error) {
     await close();
