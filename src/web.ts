@@ -110,13 +110,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     }
     entrance.open(app);
     logger.info({ port: server.port, healthPort: health?.port ?? null }, 'the web process is ready');
-    // Empty lines around it, so that a key that is shown once stands out from the log.
-    const made = newApiKey === null ? null : `API key   ${newApiKey}\n          Keep it: it is shown this once.`;
-    const known = config.API_KEY === undefined ? KEY_IS_KNOWN : null;
-    const lines = [`Listening ${server.url}  (API page: ${server.url}/docs)`, made ?? known].filter(
-      (line) => line !== null,
-    );
-    print(`\n${lines.join('\n')}\n`);
+    print(greeting(server.url, config.API_KEY === undefined, newApiKey));
     return { url: server.url, port: server.port, healthUrl: health?.url ?? null, newApiKey, close };
   } catch (error) {
     await close();
@@ -130,6 +124,13 @@ async function listenForHealth(
 ): Promise<HttpServer | null> {
   const { HEALTH_PORT: port, HOST: host } = services.config;
   return port === undefined ? null : listen(createMetricsApp(services), { port, host });
+}
+
+/** Where the service is and which key opens it, with empty lines around, so that a key that is shown once stands out from the log. */
+function greeting(url: string, isOurKey: boolean, newApiKey: string | null): string {
+  const made = newApiKey === null ? null : `API key   ${newApiKey}\n          Keep it: it is shown this once.`;
+  const lines = [`Listening ${url}  (API page: ${url}/docs)`, made ?? (isOurKey ? KEY_IS_KNOWN : null)];
+  return `\n${lines.filter((line) => line !== null).join('\n')}\n`;
 }
 
 const KEY_IS_KNOWN = `API key   one that was shown when it was made. To make another: npx chokin keys create --name mine --scopes read,write`;

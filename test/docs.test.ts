@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { glob, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -43,6 +43,15 @@ describe('the documentation', () => {
       expect(linked, target).not.toBeNull();
       if (anchor === undefined || !file.endsWith('.md')) continue;
       expect(anchorsOf(await readFile(join(ROOT, file), 'utf8')), target).toContain(anchor);
+    }
+  });
+
+  it.each(pages)('of $name names only files that are there, with their endings', async ({ text }) => {
+    for (const [, named = ''] of text.matchAll(
+      /`((?:src|jobs|migrations|test|ops)\/[\w./*-]+|[\w./-]+\/[\w-]+\.ts)`/g,
+    )) {
+      const found = await Array.fromAsync(glob([named, join('src', named)], { cwd: ROOT }));
+      expect(found.length, named).toBeGreaterThan(0);
     }
   });
 

@@ -60,7 +60,7 @@ export interface NotedEvent extends PaymentKey {
   readonly state: string;
   /** Whether facts are kept of it, since its body is gone. */
   readonly isKept: boolean;
-  /** What it takes to read what it says. */
+  /** About how much memory it takes to read what it says. */
   readonly bytes: number;
 }
 

@@ -30,7 +30,7 @@ export interface Reassignment {
   readonly sourceId: string | null;
   /** Whose the payment is from now on. */
   readonly customerId: string;
-  /** Whose it is so far, as whoever asks believes; absent for whoever it is. So a request that comes late takes it from nobody else. */
+  /** The customer whom the caller believes to have it now: if it is another, the request is refused. Absent: whoever has it. */
   readonly fromCustomerId?: string | null;
   /** Both entries say it. */
   readonly reason: string;

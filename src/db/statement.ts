@@ -62,7 +62,6 @@ type Given<Declared extends Parameters> = keyof Declared extends never ? [] : [v
  * and an InvariantError for rows that are not as declared.
  */
 export interface Statement<Declared extends Parameters, Columns extends Shape> {
-  /** All its rows. */
   all(db: Queryable, ...given: Given<Declared>): Promise<Row<Columns>[]>;
   /** The first row, or null if there is none. */
   first(db: Queryable, ...given: Given<Declared>): Promise<Row<Columns> | null>;

@@ -10,11 +10,11 @@ import { type EventWork, parkEvent, sourceKey } from './settle-facts.ts';
 export type LearntAccounts = ReadonlyMap<string, readonly NewAccount[]>;
 
 /**
- * Holds back what is not the source's to post: events of another account than its own, and events of a payment that another
+ * Parks what is not the source's to post: events of another account than its own, and events of a payment that another
  * source of the same account has posted.
- * @returns the same works, those held back parked and without facts; and what they teach once they are applied
+ * @returns the same works, those parked without facts; and what they teach once they are applied
  */
-export async function holdForeignEvents(
+export async function parkForeignEvents(
   tx: Tx,
   works: readonly EventWork[],
   now: Date,
@@ -26,7 +26,7 @@ export async function holdForeignEvents(
       ? { ...work, facts: [], naming: null, ties: [], verdict: foreign(work, verdict) }
       : work;
   });
-  return { works: await holdKnownElsewhere(tx, judged, verdicts), learnt };
+  return { works: await parkKnownElsewhere(tx, judged, verdicts), learnt };
 }
 
 /**
@@ -140,7 +140,7 @@ function refuseBothAtOnce(shared: readonly { readonly work: EventWork; readonly 
 }
 
 /** A payment belongs to the source that posted it first. Where both had posted it before that was known, both go on. */
-async function holdKnownElsewhere(
+async function parkKnownElsewhere(
   tx: Tx,
   works: readonly EventWork[],
   verdicts: readonly (AccountVerdict | null)[],

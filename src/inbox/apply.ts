@@ -5,7 +5,7 @@ import type { Source } from '../merchants/source.ts';
 import { savePayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { UNOBSERVED } from '../telemetry/observe.ts';
-import { holdForeignEvents, learnAccounts } from './accounts.ts';
+import { learnAccounts, parkForeignEvents } from './accounts.ts';
 import { bringHome } from './adopted-events.ts';
 import { type ApplyJob, type ApplyResult, firstThatFit, putBack } from './apply-jobs.ts';
 import { ApplyTrace } from './apply-trace.ts';
@@ -24,7 +24,7 @@ import {
   settleFacts,
   sourceKey,
 } from './settle-facts.ts';
-import { closeThinEvents } from './thin-events.ts';
+import { ignoreSupersededThinEvents } from './thin-events.ts';
 import { namedAnyway } from './unread.ts';
 
 /**
@@ -162,13 +162,13 @@ async function applyInTransaction(
       traceParent: trace.traceParent(event.eventId),
     }),
   );
-  const held = await holdForeignEvents(tx, read, now);
-  const { works } = held;
+  const accounts = await parkForeignEvents(tx, read, now);
+  const { works } = accounts;
   await joinGroups(tx, works, now);
   const settled = await settleFacts(batch, works, mode);
-  await closeThinEvents(tx, works);
+  await ignoreSupersededThinEvents(tx, works);
   await saveGroupNames(tx, works);
-  await learnAccounts(tx, held, now);
+  await learnAccounts(tx, accounts, now);
   await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
     tx,

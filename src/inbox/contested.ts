@@ -9,8 +9,8 @@ import { PAYMENT_KEY, type PaymentKey, paymentAt, paymentKeyText } from '../paym
 import type { LockedEvent, Verdict } from './events.ts';
 
 /**
- * Payments that their order or subscription names somebody for in an event that is parked, such as for a token that must not be
- * used. Nobody may be credited for them by less than that, like by a link.
+ * Payments of an order or subscription whose own event names their customer and is parked, for example because its token must not be
+ * used. Until a person has decided that event, a weaker sign (a link, say) must not credit anybody for them.
  */
 
 interface Work {

@@ -81,7 +81,7 @@ function close(
 ): Promise<ProviderEvent> {
   return transaction(pool, async (tx) => {
     const { merchantId, eventId, note } = handling;
-    const sourceId = await holdSource(tx, { merchantId, eventId });
+    const sourceId = await keepFromAdoption(tx, { merchantId, eventId });
     const locked = await LOCK_WITH_BODY.first(tx, { merchantId, eventId });
     if (locked === null) return refuse({ code: 'NO_SUCH_EVENT' });
     const event = { ...locked, sourceId };
@@ -99,12 +99,15 @@ function close(
 }
 
 /**
- * Keeps everybody from adopting the event's source until the end of the transaction, before the event is locked, as one that
- * adopts does.
- * @returns the source that has the event's payment: what was closed elsewhere would be found by nobody. An event that both
- * of two sources received stays at the one that was adopted
+ * Keeps everybody from adopting the event's source until the end of the transaction. It is locked before the event, which is the order
+ * in which an adoption locks them.
+ * @returns the source that has the event's payment. Movements are closed there, since nobody would look for them at another. An event
+ * that both of two sources received stays at the one that was adopted
  */
-async function holdSource(tx: Tx, named: { readonly merchantId: string; readonly eventId: string }): Promise<string> {
+async function keepFromAdoption(
+  tx: Tx,
+  named: { readonly merchantId: string; readonly eventId: string },
+): Promise<string> {
   let held: readonly string[] = [];
   for (;;) {
     const event = (await SOURCE_OF.first(tx, named)) ?? refuse({ code: 'NO_SUCH_EVENT' });

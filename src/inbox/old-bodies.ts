@@ -18,7 +18,7 @@ export interface BodyPlace {
   readonly eventId: string;
 }
 
-/** An applied event without its body. */
+/** An event that is done with and still has its body, which is not read here. */
 interface OldEvent extends BodyPlace, Pick<LockedEvent, 'sourceId' | 'paymentId'> {
   readonly bytes: number;
 }
@@ -27,7 +27,7 @@ export interface BodyPage {
   /** How many bodies were taken away; in a dry run, how many would be. */
   readonly taken: number;
   /** How many stay for now: of what is open or disputed, or what cannot be read. */
-  readonly kept: number;
+  readonly left: number;
   /** Where the next page begins; null if this was the last. */
   readonly place: BodyPlace | null;
 }
@@ -45,10 +45,10 @@ export async function takeOldBodies(
   const after = place ?? { settledUs: 0, eventId: '' };
   const found = await OLD_EVENTS.all(db, { merchantId, before, ...after, limit: MAX_EVENTS });
   const page = found.slice(0, countWithin(found));
-  const { taken, kept } = await takeBodies(db, merchantId, { events: page, payers: 'named', isDryRun });
+  const { taken, left } = await takeBodies(db, merchantId, { events: page, payers: 'named', isDryRun });
   const last = page.at(-1);
   const isLast = last === undefined || (found.length < MAX_EVENTS && page.length === found.length);
-  return { taken, kept, place: isLast ? null : { settledUs: last.settledUs, eventId: last.eventId } };
+  return { taken, left, place: isLast ? null : { settledUs: last.settledUs, eventId: last.eventId } };
 }
 
 /** How many of the events have bodies that may be in memory together; at least one. */
@@ -69,19 +69,19 @@ export async function eraseBodies(
   db: Queryable,
   merchantId: string,
   keys: readonly PaymentKey[],
-): Promise<{ readonly taken: number; readonly kept: number }> {
-  const total = { taken: 0, kept: 0 };
+): Promise<{ readonly taken: number; readonly left: number }> {
+  const total = { taken: 0, left: 0 };
   const found = await NAMING_PAYERS.all(db, { merchantId, keys });
   for (let at = 0; at < found.length; ) {
     const rest = found.slice(at, at + MAX_EVENTS);
     const events = rest.slice(0, countWithin(rest));
-    const { taken, kept } = await takeBodies(db, merchantId, { events, payers: 'nobody', isDryRun: false });
+    const { taken, left } = await takeBodies(db, merchantId, { events, payers: 'nobody', isDryRun: false });
     total.taken += taken;
-    total.kept += kept;
+    total.left += left;
     at += events.length;
   }
   const unsettled = await UNSETTLED.one(db, { merchantId, keys });
-  return { taken: total.taken, kept: total.kept + unsettled.count };
+  return { taken: total.taken, left: total.left + unsettled.count };
 }
 
 interface Taking {
@@ -98,7 +98,7 @@ async function takeBodies(
   db: Queryable,
   merchantId: string,
   { events, payers, isDryRun }: Taking,
-): Promise<{ readonly taken: number; readonly kept: number }> {
+): Promise<{ readonly taken: number; readonly left: number }> {
   const keyOf = ({ sourceId, paymentId }: Pick<OldEvent, 'sourceId' | 'paymentId'>) =>
     paymentId === null ? [] : [{ merchantId, sourceId, paymentId }];
   const own = await openPayments(db, merchantId, events.flatMap(keyOf));
@@ -117,14 +117,14 @@ async function takeBodies(
     kept.facts.map(({ paymentId }) => ({ merchantId, sourceId, paymentId }));
   const others = await openPayments(db, merchantId, read.flatMap(keysOf));
   const free = read.filter((one) => !keysOf(one).some((key) => others.has(paymentKeyText(key))));
-  if (isDryRun || free.length === 0) return { taken: free.length, kept: events.length - free.length };
+  if (isDryRun || free.length === 0) return { taken: free.length, left: events.length - free.length };
   const { taken } = await TAKE_AWAY.one(db, {
     merchantId,
     eventIds: free.map(({ eventId }) => eventId),
     hashes: free.map(({ bodyHash }) => bodyHash),
     facts: free.map(({ kept }) => kept),
   });
-  return { taken, kept: events.length - taken };
+  return { taken, left: events.length - taken };
 }
 
 /** Which of these payments are in dispute, or have an event that is not finished or waits for a person. */

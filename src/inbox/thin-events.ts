@@ -24,15 +24,15 @@ interface Work {
   verdict: Verdict;
 }
 
-const CLOSED: Verdict = {
+const SUPERSEDED: Verdict = {
   state: 'ignored',
   reason: null,
   detail: 'a thin event; the event with its data was applied',
   effect: null,
 };
 
-/** Closes the thin events of a batch whose snapshots are applied. Almost no batch has one, so each is asked for by itself. */
-export async function closeThinEvents(tx: Tx, works: readonly Work[]): Promise<void> {
+/** Ignores the thin events of a batch whose snapshots are applied. Almost no batch has one, so each is asked for by itself. */
+export async function ignoreSupersededThinEvents(tx: Tx, works: readonly Work[]): Promise<void> {
   for (const work of works) {
     const { event, paymentId: objectId } = work;
     if (work.verdict.reason !== 'unsupported_payload' || objectId === null) continue;
@@ -42,7 +42,7 @@ export async function closeThinEvents(tx: Tx, works: readonly Work[]): Promise<v
     if (paymentId === null) continue;
     const snapshots = await SNAPSHOTS_APPLIED.all(tx, { merchantId, sourceId, eventType, paymentId });
     const at = createdAt(event.body);
-    if (snapshots.some((snapshot) => tells(snapshot, { objectId, at }))) work.verdict = CLOSED;
+    if (snapshots.some((snapshot) => tells(snapshot, { objectId, at }))) work.verdict = SUPERSEDED;
   }
 }
 

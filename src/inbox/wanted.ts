@@ -42,14 +42,14 @@ export function wantedBy(event: LockedEvent, asking: Asking): Wanted | null {
   };
 }
 
-interface Announced {
+interface NamingEvent {
   readonly event: LockedEvent;
   readonly source: Source | null;
   readonly naming: Naming | null;
 }
 
 /** Whom an event names of a group of payments, whichever of them are known. */
-export function wantedByNaming({ event, source, naming }: Announced): Wanted | null {
+export function wantedByNaming({ event, source, naming }: NamingEvent): Wanted | null {
   if (naming === null || source === null) return null;
   const { named, customer: provider, occurredAt: at } = naming;
   return {

@@ -205,7 +205,7 @@ export async function moveAccounts(
   tx: Tx,
   { merchantId, from, into }: { readonly merchantId: string; readonly from: string; readonly into: string },
 ): Promise<void> {
-  // What one of them has alone outweighs what the other shares.
+  // An account that one of them has alone wins over the row of the other that shares it.
   await DELETE_TWICE.run(tx, { merchantId, sourceId: into, other: from, onlyShared: true });
   await DELETE_TWICE.run(tx, { merchantId, sourceId: from, other: into, onlyShared: false });
   await MOVE_ACCOUNTS.run(tx, { merchantId, from, into });

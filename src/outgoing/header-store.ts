@@ -85,7 +85,6 @@ const SELECT_NAMES = statement({
   text: ({ merchantId }) => `select endpoint_id, names from webhook_endpoint_headers where merchant_id = ${merchantId}`,
 });
 
-/** Deletes the headers of an endpoint. */
 export async function deleteHeaders(db: Queryable, merchantId: string, endpointId: string): Promise<void> {
   await DELETE_HEADERS.run(db, { merchantId, endpointId });
 }

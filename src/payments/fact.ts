@@ -65,7 +65,7 @@ export interface PaymentFact extends OfUnknownAmount {
   readonly tokenBy?: TrustedName['by'];
   /** It is of an order, subscription or invoice, whose own news may still name its customer. */
   readonly mayBeNamed?: true;
-  /** What the provider calls several things by that it tells of apart, and this is one of them: the invoice that it pays. */
+  /** The provider's id of the order, subscription or invoice that this payment belongs to. Other events name that, and not the payment. */
   readonly groupId?: string;
 }
 

@@ -155,8 +155,8 @@ export function handledShares(
 const likeness = (fact: Fact) => `${factName(fact)} ${fact.state} ${fact.amountMinor} ${fact.currency}`;
 
 /**
- * Whether it was handled in this state, then in another one, then in this one again. The last may be the first one told twice, or
- * the thing may have come about twice; a person says so with the amount 0, or with the entry of the first.
+ * Whether it was handled in this state, then in another one, and then in this one again. The last may repeat the first report, or the
+ * same may have happened a second time. A person decides: the amount 0, or the entry of the first, says that it is a repetition.
  */
 function mayCountTwice(handled: readonly Handled[], fact: Fact): boolean {
   const moving = handled.filter((one) => factName(one.fact) === factName(fact) && one.amountMinor !== 0);

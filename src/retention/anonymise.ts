@@ -106,7 +106,7 @@ async function nextPiece(db: Queryable, erasure: CustomerErasure, now: Date): Pr
     case 'payments': {
       const found = await paymentsOfCustomer(db, erasure, place === null ? null : paymentPlace.parse(place));
       const bodies = await eraseBodies(db, erasure.merchantId, found.keys);
-      const counts = { events: bodies.taken, kept: kept + bodies.kept, place: found.place };
+      const counts = { events: bodies.taken, kept: kept + bodies.left, place: found.place };
       return { ...piece, ...counts, phase: found.place === null ? 'messages' : phase };
     }
     case 'messages': {

@@ -144,7 +144,7 @@ async function retainBodies(
   do {
     const page = await takeOldBodies(db, merchantId, { before, place, isDryRun });
     count += page.taken;
-    kept += page.kept;
+    kept += page.left;
     place = page.place;
   } while (place !== null && count < MOST_PER_RUN && !signal?.aborted);
   return { merchantId, what: 'event_bodies', count, kept, isDone: place === null };

@@ -42,7 +42,7 @@ export interface Limited {
     | 'slow reads';
 }
 
-/** Those that there are, which begin at zero. */
+/** Every pair of labels there is, so that each counter begins at zero. */
 const LIMITED: readonly Limited[] = [
   { who: 'address', limit: 'bodies' },
   { who: 'source', limit: 'bodies' },

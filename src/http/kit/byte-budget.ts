@@ -110,7 +110,7 @@ export class ByteBudget {
     return claim.state !== 'over';
   }
 
-  /** Makes a group fit its share. What is whole stays, so that it may remain over it. */
+  /** Makes a group fit its share. Bodies that are complete are never dropped, so the group may stay over its share. */
   #fit(group: Group, newest: Claim, { who, whom }: Over): void {
     while (group.bytes > this.#limitBytes * SHARE) {
       const victim = this.#costliestOf(group, newest);

@@ -17,7 +17,7 @@ const LOWEST_BYTES_A_SECOND = 500;
 const SWEEP_MS = 1_000;
 /** What a client may take to begin its request before it counts as one that says nothing. */
 const GRACE_MS = 1_000;
-/** A request that came so far, within this time, is not the one to go: what it cost its sender is counted as bodies are. */
+/** A request that has sent this much within this time is never closed to make room: its bytes are limited as bodies are. */
 const FAR_BYTES = 16 * 1024;
 const FAR_WITHIN_MS = 30_000;
 /** So many are compared to find the slowest, so that a new connection costs little however many there are. */
@@ -86,7 +86,7 @@ export function limitConnections(
       leave();
     });
     if (visits.size > crowded) {
-      // Behind a proxy its connections are one address's, and those that are grouped are only some of them.
+      // Behind a proxy all connections come from the proxy's address, and only requests with a body are grouped by client: no group says who has most.
       const most = proxies === 0 ? largest(byAddress) : null;
       makeRoom(most?.group ?? visits.values(), visit, { who: 'process', whom: most?.address ?? 'everybody' });
     }
