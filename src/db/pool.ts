@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { prepareSession } from './session.ts';
+import { Tx } from './transaction.ts';
 
 export type Pool = pg.Pool;
 
@@ -34,12 +36,16 @@ export function createPool(options: PoolOptions): Pool {
     keepAlive: true,
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
-    statement_timeout: statementTimeoutMs,
-    lock_timeout: 3_000,
-    idle_in_transaction_session_timeout: 10_000,
-    // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
-    // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
-    ...(isForScans ? {} : { options: '-c enable_seqscan=off' }),
+    onConnect: (client) =>
+      prepareSession(new Tx(client), {
+        application_name: applicationName,
+        statement_timeout: `${statementTimeoutMs}`,
+        lock_timeout: '3000',
+        idle_in_transaction_session_timeout: '10000',
+        // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
+        // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
+        enable_seqscan: isForScans ? 'on' : 'off',
+      }),
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') => {
         if (id === INT8) return parseInt8;

@@ -1,7 +1,7 @@
 import { PgBoss, type Queue } from 'pg-boss';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/log.ts';
-import { logErrorsOf } from './boss-errors.ts';
+import { logErrorsOf } from './boss.ts';
 import { bigint, integer, json, nullable, text, timestamptz, uuid } from './codec.ts';
 import { rowsOf, statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
@@ -143,47 +143,6 @@ export function deadLetterOf(name: QueueName): string {
  * table with every job claimed: 737 ms for a claim of 186 jobs was seen, with 13,500 finished ones around.
  */
 export const BOUNDED_FETCH = { groupConcurrency: 1_000 } as const;
-
-export interface BossOptions {
-  readonly databaseUrl: string;
-  readonly applicationName: string;
-  readonly maxConnections: number;
-  /** True in the worker, which maintains queues, keeps the schedule and listens; false where jobs are only made. */
-  readonly works: boolean;
-  readonly logger: Logger;
-}
-
-/** Passed on to pg: without a bound, a statement whose answer is lost would block its queue for ever. */
-const BOUNDS = { query_timeout: 20_000, keepAlive: true } as const;
-
-/**
- * A pg-boss that expects its schema to exist (`npm run migrate` made it). Not started.
- * The monitor looks every 5 s for jobs whose worker died: together with the 10 s heartbeat, another worker takes over
- * within about 15 s.
- */
-export function createBoss({ databaseUrl, applicationName, maxConnections, works, logger }: BossOptions): PgBoss {
-  const boss = new PgBoss({
-    connectionString: databaseUrl,
-    application_name: applicationName,
-    max: maxConnections,
-    connectionTimeoutMillis: 5_000,
-    ...BOUNDS,
-    // For the reason given in db/pool.ts; here it is the fetch of jobs that would scan and sort the whole queue.
-    options: '-c enable_seqscan=off',
-    migrate: false,
-    createSchema: false,
-    supervise: works,
-    schedule: works,
-    useListenNotify: works,
-    superviseIntervalSeconds: 5,
-    monitorIntervalSeconds: 5,
-    maintenanceIntervalSeconds: 300,
-  });
-  // Without a listener, an outage of the database would end the process.
-  logErrorsOf(boss, logger);
-  boss.on('warning', (warning) => logger.warn({ warning: warning.message }, 'pg-boss warned'));
-  return boss;
-}
 
 /** Makes or updates the schema of pg-boss and every queue; run at release, by one process at a time. */
 export async function installQueues(databaseUrl: string, logger: Logger): Promise<void> {

@@ -22,9 +22,22 @@ export function isTimedOut(error: unknown): boolean {
   return hasCode(error, ['57014']);
 }
 
+/** The session, or the server that it is of, only reads: after a failover it may never write again. */
+export function isReadOnly(error: unknown): boolean {
+  return error instanceof ReadOnlyServerError || hasCode(error, ['25006']);
+}
+
 /** The database as a whole is away: what failed with this tells nothing about the work, and other work would fare no better. */
 export function isOutage(error: unknown): boolean {
   return isUnavailable(error) && !isHeldUp(error) && !isRaceLost(error);
+}
+
+/** A new connection reached a server that only reads: a standby, or one whose `default_transaction_read_only` is on. */
+export class ReadOnlyServerError extends Error {
+  constructor() {
+    super('the database only reads: it is a standby, or default_transaction_read_only is on');
+    this.name = 'ReadOnlyServerError';
+  }
 }
 
 /** The connection was lost while COMMIT was under way: the transaction may or may not have happened. */
@@ -48,7 +61,7 @@ export function isUnanswered(error: unknown): boolean {
  */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  if (error instanceof OutcomeUnknownError || isRaceLost(error)) return true;
+  if (error instanceof OutcomeUnknownError || error instanceof ReadOnlyServerError || isRaceLost(error)) return true;
   if (error instanceof pg.DatabaseError) {
     const code = error.code ?? '';
     const outage = ['08', '53', '58'].some((group) => code.startsWith(group));

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import type { Pool } from './pool.ts';
-import { isRaceLost, isUnanswered, OutcomeUnknownError } from './sqlstate.ts';
+import { isRaceLost, isReadOnly, isUnanswered, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -65,7 +64,7 @@ export class Tx implements Queryable {
 }
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
-export function autocommit(pool: Pool): Queryable {
+export function autocommit(pool: pg.Pool): Queryable {
   return {
     query: (statement, values = []) => run(pool, statement, values),
     queryArrays: (statement, values) => runForArrays(pool, statement, values),
@@ -76,7 +75,7 @@ export function autocommit(pool: Pool): Queryable {
  * The same, in which each statement ends after the time that `leftMs` says at its start, or never begins if that throws. Only for a pool all of whose statements are run so:
  * a connection keeps the time until the next statement.
  */
-export function timedAutocommit(pool: Pool, leftMs: () => number): Queryable {
+export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable {
   const within = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
     const timeout = Math.ceil(leftMs());
     const client = await pool.connect();
@@ -85,7 +84,7 @@ export function timedAutocommit(pool: Pool, leftMs: () => number): Queryable {
       await client.query(`set statement_timeout = ${timeout}`);
       return await work(client);
     } catch (error) {
-      broken = !(error instanceof pg.DatabaseError);
+      broken = !(error instanceof pg.DatabaseError) || isReadOnly(error);
       throw error;
     } finally {
       client.release(broken);
@@ -135,7 +134,7 @@ const MAX_ATTEMPTS = 5;
  * @param onCommit told how long a successful COMMIT took; for metrics
  */
 export async function transaction<T>(
-  pool: Pool,
+  pool: pg.Pool,
   work: (tx: Tx) => Promise<T>,
   onCommit?: (seconds: number) => void,
 ): Promise<T> {
@@ -159,7 +158,7 @@ async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
 }
 
 async function attemptTransaction<T>(
-  pool: Pool,
+  pool: pg.Pool,
   work: (tx: Tx) => Promise<T>,
   onCommit?: (seconds: number) => void,
 ): Promise<T> {
@@ -176,7 +175,8 @@ async function attemptTransaction<T>(
     return result;
   } catch (error) {
     // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
-    if (isUnanswered(error)) broken = true;
+    // Another session may be of a server that writes again.
+    if (isUnanswered(error) || isReadOnly(error)) broken = true;
     else
       await client.query('rollback').catch(() => {
         broken = true;

@@ -4,7 +4,7 @@ import { audit } from '../../src/audit/checks.ts';
 import { renderAudit } from '../../src/audit/report.ts';
 import { lastAudit, runAudit } from '../../src/audit/run.ts';
 import { systemClock } from '../../src/clock.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
 import { eventBacklog } from '../../src/inbox/backlog.ts';

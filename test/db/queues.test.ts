@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 
 /** The log lines after pg-boss emitted these errors. It is not started: nothing is asked of a database. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
-import { createBoss } from '../../src/db/queues.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { announce } from '../../src/outgoing/announce.ts';

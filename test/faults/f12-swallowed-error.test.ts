@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { bossDatabase, createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
+import { bossDatabase } from '../../src/db/queues.ts';
 import { type Tx, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';

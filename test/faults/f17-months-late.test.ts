@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
 import { loadConfig } from '../../src/config/env.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { FaultRig } from '../support/fault-rig.ts';

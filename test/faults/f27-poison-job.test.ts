@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
+import { createBoss } from '../../src/db/boss.ts';
 import { freePort } from '../../src/db/embedded.ts';
-import { createBoss, deadLetterOf } from '../../src/db/queues.ts';
+import { deadLetterOf } from '../../src/db/queues.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';

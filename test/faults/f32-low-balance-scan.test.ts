@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';

@@ -2,7 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { workDeliverWebhook } from '../../jobs/deliver-webhook.ts';
 import { systemClock } from '../../src/clock.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { deliverWebhook } from '../../src/outgoing/embedded/deliver.ts';
 import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';

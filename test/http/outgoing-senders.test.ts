@@ -3,7 +3,7 @@ import type { Worker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { SecretBox } from '../../src/crypto/secret-box.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestWorker } from '../support/admin.ts';

@@ -1,7 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { workAnnounceBalanceChanges } from '../../jobs/announce-balance-changes.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import type { Announcer } from '../../src/outgoing/announcer.ts';
 import type { OutgoingMessage } from '../../src/outgoing/outgoing.ts';
 import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { workDeliverWebhook } from '../../jobs/deliver-webhook.ts';
 import { workRequeueStrandedEvents } from '../../jobs/requeue-stranded-events.ts';
 import { systemClock } from '../../src/clock.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

@@ -1,7 +1,8 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sign } from '../../src/crypto/standard-webhooks.ts';
-import { createBoss, QUEUES } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
+import { QUEUES } from '../../src/db/queues.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import type { MoveStep } from '../../src/outgoing/move/move.ts';
 import { moveToSvix } from '../../src/outgoing/move/to-svix.ts';

@@ -2,7 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { Receiver } from '../../src/inbox/receive.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { SecretBox } from '../../src/crypto/secret-box.ts';
-import { createBoss } from '../../src/db/queues.ts';
+import { createBoss } from '../../src/db/boss.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import type { MoveOptions, MoveStep } from '../../src/outgoing/move/move.ts';
 import { moveToEmbedded } from '../../src/outgoing/move/to-embedded.ts';

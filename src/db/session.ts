@@ -1,0 +1,39 @@
+import { bigint, boolean, text } from './codec.ts';
+import { ReadOnlyServerError } from './sqlstate.ts';
+import { rowsOf, statement } from './statement.ts';
+import type { Queryable } from './transaction.ts';
+
+/**
+ * What the code relies on whatever the server, the database, the user or the URL says: how times, intervals, bytes and texts are
+ * written, and that each statement sees what others committed before it. Under
+ * `datestyle = 'SQL, DMY'` an expired API key was taken for one that never ends.
+ */
+const MEANING = {
+  datestyle: 'ISO, YMD',
+  intervalstyle: 'postgres',
+  timezone: 'UTC',
+  bytea_output: 'hex',
+  extra_float_digits: '1',
+  standard_conforming_strings: 'on',
+  default_transaction_isolation: 'read committed',
+} as const;
+
+/**
+ * Sets what a session works under, in one round trip. It is done by a statement and not by parameters of the connection: a pooler
+ * refuses most of those, and options of the URL would win over them.
+ * @param bounds further settings by name, such as `statement_timeout`
+ * @throws {ReadOnlyServerError} if nothing can be written there, so that no such session gets into a pool
+ */
+export async function prepareSession(db: Queryable, bounds: Readonly<Record<string, string>>): Promise<void> {
+  const settings = Object.entries({ ...MEANING, ...bounds }).map(([name, value]) => ({ name, value }));
+  const { isReadOnly } = await PREPARE.one(db, { settings });
+  if (isReadOnly) throw new ReadOnlyServerError();
+}
+
+const PREPARE = statement({
+  params: { settings: rowsOf({ name: text, value: text }) },
+  row: { isReadOnly: boolean, count: bigint },
+  text: ({ settings }) => `
+    select current_setting('transaction_read_only') = 'on' as is_read_only, count(set_config(s.name, s.value, false)) as count
+    from ${settings('s')}`,
+});
