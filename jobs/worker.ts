@@ -4,9 +4,10 @@ import type { Clock } from '../src/clock.ts';
 import { runService } from '../src/commands/service.ts';
 import type { Config } from '../src/config/env.ts';
 import { cancelStatements } from '../src/db/cancel.ts';
-import type { Pool } from '../src/db/pool.ts';
 import { QUEUE_NAMES } from '../src/db/queues.ts';
+import type { Readiness } from '../src/db/readiness.ts';
 import { autocommit } from '../src/db/transaction.ts';
+import { watchHealth } from '../src/http/health-metrics.ts';
 import { type HttpServer, listen } from '../src/http/kit/server.ts';
 import { createMetricsApp } from '../src/http/metrics.ts';
 import { warnOfSecrets } from '../src/merchants/secret-warning.ts';
@@ -56,7 +57,10 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
   const jobs = { works: true, maxConnections: 8 };
   const runtime = new Runtime({ config, databaseUrl, logger, clock, ...process, jobs });
   try {
-    if (options.telemetry === undefined) runtime.onClose(() => telemetry.tracing.close());
+    if (options.telemetry === undefined) {
+      runtime.onClose(() => telemetry.tracing.close());
+      watchHealth(telemetry.metrics, runtime);
+    }
     return await startJobs(runtime, telemetry);
   } catch (error) {
     await runtime.close();
@@ -66,6 +70,7 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
 
 async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> {
   const { config, logger, clock, pool, box, settings, sources } = runtime;
+  await runtime.requireUsableDatabase();
   const auditName = `chokin-audit-${process.pid}`;
   const auditPool = runtime.scanPool(auditName);
   const boss = await runtime.boss();
@@ -101,7 +106,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await schedule(config, boss);
   const warned = warnOfSecrets({ pool, box, sources }, { logger, signal });
   const retried = retryRefusedAtStart({ pool, logger, onDue: onPosted, signal });
-  const server = await serveMetrics(config, observe.metrics, pool);
+  const server = await serveMetrics(config, observe.metrics, runtime.readiness);
   logger.info({ metricsPort: server?.port ?? null }, 'the worker is ready');
 
   return {
@@ -125,9 +130,9 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
 const JOBS_PATIENCE_MS = 25_000;
 const METRICS_PATIENCE_MS = 1_000;
 
-async function serveMetrics(config: Config, metrics: Metrics, pool: Pool): Promise<HttpServer | null> {
+async function serveMetrics(config: Config, metrics: Metrics, readiness: Readiness): Promise<HttpServer | null> {
   if (config.WORKER_METRICS_PORT === undefined) return null;
-  const app = createMetricsApp({ metrics, config, pool });
+  const app = createMetricsApp({ metrics, config, readiness });
   return listen(app, { port: config.WORKER_METRICS_PORT, host: config.HOST });
 }
 

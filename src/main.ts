@@ -13,7 +13,7 @@ import { startEmbeddedPostgres } from './db/embedded.ts';
 import { createServiceUsers } from './db/service-users.ts';
 import { startTelemetry } from './runtime.ts';
 import { createLogger, type Logger } from './telemetry/log.ts';
-import { startWeb } from './web.ts';
+import { startWeb, type Web } from './web.ts';
 
 const HELP = `Usage: npm start
 
@@ -31,10 +31,12 @@ async function main(): Promise<void> {
   const opened = new Opened();
   const starting = start(config, logger, opened);
   // A process that is asked to stop during its start first finishes it, since a half-started database server cannot be stopped.
-  onShutdown(async () => {
-    await starting.catch(() => {});
+  const stop = async (isDraining: boolean) => {
+    const web = await starting.catch(() => null);
+    if (isDraining) await web?.drain();
     await opened.close();
-  }, logger);
+  };
+  onShutdown(stop, logger, config.DRAIN_SECONDS);
   try {
     await starting;
   } catch (error) {
@@ -58,7 +60,7 @@ class Opened {
   }
 }
 
-async function start(given: Config, logger: Logger, opened: Opened): Promise<void> {
+async function start(given: Config, logger: Logger, opened: Opened): Promise<Web> {
   const { config, databaseUrl, isEmbedded, announce } = await openDatabase(given, opened);
   // No other process works on the embedded database.
   await migrate(databaseUrl, logger, isEmbedded ? { closeRelease: 'once' } : {});
@@ -75,6 +77,7 @@ async function start(given: Config, logger: Logger, opened: Opened): Promise<voi
   announce(web.url);
   const worker = await startWorker({ config, databaseUrl: urls.chokin_worker, ...shared });
   opened.add('same', () => worker.close());
+  return web;
 }
 
 interface OpenDatabase {

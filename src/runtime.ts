@@ -6,15 +6,21 @@ import { SecretBox } from './crypto/secret-box.ts';
 import { createBoss } from './db/boss.ts';
 import { createPool, type Pool } from './db/pool.ts';
 import { Readers } from './db/readers.ts';
+import { Readiness } from './db/readiness.ts';
+import { releaseMigrations } from './db/schema.ts';
+import type { Queryable } from './db/transaction.ts';
 import { LedgerBatches } from './ledger/batches.ts';
 import type { LedgerSettings } from './ledger/store.ts';
+import { keysOfSourceSecrets } from './merchants/secret-keys.ts';
 import { SourceDirectory } from './merchants/sources.ts';
+import { keysOfEndpointSecrets } from './outgoing/embedded/secret-keys.ts';
 import { createWaker, type Waker } from './outgoing/wake-announcer.ts';
 import { PROVIDER_NAMES } from './providers/shared/names.ts';
 import type { Logger } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from './telemetry/observe.ts';
 import { startTracing } from './telemetry/tracing.ts';
+import { sayUnready } from './views/readiness.ts';
 
 /** The metrics and traces of a process. */
 export interface Telemetry extends Observe {
@@ -65,6 +71,7 @@ export class Runtime {
   readonly #open: (() => Promise<unknown>)[] = [];
   #pool: Pool | null = null;
   #readers: Readers | null = null;
+  #readiness: Readiness | null = null;
   #boss: Promise<PgBoss> | null = null;
   #waker: Promise<Waker> | null = null;
   #ledger: Promise<LedgerBatches> | null = null;
@@ -97,6 +104,27 @@ export class Runtime {
   get readers(): Readers {
     this.#readers ??= this.#openReaders();
     return this.#readers;
+  }
+
+  /** Whether this process could post now. */
+  get readiness(): Readiness {
+    this.#readiness ??= this.#openReadiness();
+    return this.#readiness;
+  }
+
+  /**
+   * For the start of a process: a database that it cannot work on is better found now than by each request.
+   * @throws {Error} that says what to do; of one that does not answer the next step tells more
+   */
+  async requireUsableDatabase(): Promise<void> {
+    const { problems, newerMigrations } = await this.readiness.ask();
+    const [problem] = problems.filter(({ why }) => why !== 'database_unreachable');
+    if (problem !== undefined) throw new Error(sayUnready(problem));
+    if (newerMigrations !== null && newerMigrations.length > 0)
+      this.logger.warn(
+        { newerMigrations },
+        'the database was migrated by a newer release, beside which this one runs until it is replaced',
+      );
   }
 
   /** pg-boss, started. */
@@ -142,6 +170,18 @@ export class Runtime {
       statementTimeoutMs: READING.turnMs,
     });
     return new Readers({ pool, ...READING });
+  }
+
+  #openReadiness(): Readiness {
+    const { pool, clock, box } = this;
+    // A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them.
+    const missingKeys = async (db: Queryable) => {
+      const used = new Set([...(await keysOfSourceSecrets(db)), ...(await keysOfEndpointSecrets(db))]);
+      const missing = box.lacking([...used]);
+      return missing.length === used.size ? missing : [];
+    };
+    const probe = this.#openPool({ applicationName: `${this.#options.name}-health`, maxConnections: 1 });
+    return new Readiness({ probe, pool, clock, migrations: releaseMigrations(), missingKeys });
   }
 
   async #startBoss(): Promise<PgBoss> {

@@ -1,11 +1,13 @@
 import type { RequestListener } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from './clock.ts';
 import { runService } from './commands/service.ts';
 import type { Config } from './config/env.ts';
 import { ENV_FILE, fromFile } from './config/env-file.ts';
-import type { Pool } from './db/pool.ts';
+import type { Readiness } from './db/readiness.ts';
 import { createApp } from './http/app.ts';
 import { watchOperations } from './http/backlog-metrics.ts';
+import { watchHealth } from './http/health-metrics.ts';
 import { createNoteLimited, type NoteLimited } from './http/kit/limited.ts';
 import { type HttpServer, listen } from './http/kit/server.ts';
 import { createMetricsApp, type MetricsServices } from './http/metrics.ts';
@@ -43,6 +45,8 @@ export interface Web {
   readonly healthUrl: string | null;
   /** The default merchant's key if it was made just now; it is shown once and kept nowhere. */
   readonly newApiKey: string | null;
+  /** From now on it is not ready, and connections end with their next answer; resolves when balancers have had DRAIN_SECONDS to notice. */
+  drain(): Promise<void>;
   /** Takes no new requests, finishes those under way, and closes every connection. */
   close(): Promise<void>;
 }
@@ -67,7 +71,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
   const { metrics } = telemetry;
   const process = { name: 'chokin-web', maxConnections: config.DATABASE_POOL_SIZE, observe: telemetry };
   const runtime = new Runtime({ config, databaseUrl, logger, clock, ...process });
-  const { pool, readers, box, settings, sources } = runtime;
+  const { pool, readers, readiness, box, settings, sources } = runtime;
   let health: HttpServer | null = null;
   // Everything is closed in the reverse order of its opening, also if a later step of the start fails.
   const close = async () => {
@@ -75,7 +79,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     await runtime.close();
   };
   try {
-    health = await listenForHealth({ config, metrics, pool });
+    health = await listenForHealth({ config, metrics, readiness });
+    await runtime.requireUsableDatabase();
     if (options.telemetry === undefined) runtime.onClose(() => telemetry.tracing.close());
     const boss = await runtime.boss();
     const waker = await runtime.waker();
@@ -87,6 +92,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const receiver = new Receiver({ pool, boss, clock, logger, providers, observe: telemetry });
     runtime.onClose(() => receiver.drain());
     metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
+    watchHealth(metrics, { readiness, pool });
     watchOperations(metrics, pool);
 
     const { accounts, MERCHANT_ID: merchantId } = config;
@@ -96,7 +102,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const { webhooks, watch } = outgoing;
     const senderStatus = () => watch.status;
     const onPosted = () => waker.wake();
-    const shared = { config, pool, readers, clock, logger, boss, metrics, onPosted, box, connect };
+    const shared = { config, pool, readers, readiness, clock, logger, boss, metrics, onPosted, box, connect };
     noteLimited = createNoteLimited(metrics, logger);
     const app = createApp(
       { ...shared, noteLimited, ledger, settings, sources, receiver, webhooks, senderStatus },
@@ -111,7 +117,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     entrance.open(app);
     logger.info({ port: server.port, healthPort: health?.port ?? null }, 'the web process is ready');
     print(greeting(server.url, config.API_KEY === undefined, newApiKey));
-    return { url: server.url, port: server.port, healthUrl: health?.url ?? null, newApiKey, close };
+    const drain = () => drained([readiness, entrance], config.DRAIN_SECONDS);
+    return { url: server.url, port: server.port, healthUrl: health?.url ?? null, newApiKey, drain, close };
   } catch (error) {
     await close();
     throw error;
@@ -120,10 +127,15 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
 
 /** Serves health and metrics on a port of their own, if HEALTH_PORT is set, so that whoever fills the other is not in their way. */
 async function listenForHealth(
-  services: MetricsServices & { readonly config: Config; readonly pool: Pool },
+  services: MetricsServices & { readonly config: Config; readonly readiness: Readiness },
 ): Promise<HttpServer | null> {
   const { HEALTH_PORT: port, HOST: host } = services.config;
   return port === undefined ? null : listen(createMetricsApp(services), { port, host });
+}
+
+async function drained(parts: readonly { drain(): void }[], seconds: number): Promise<void> {
+  for (const part of parts) part.drain();
+  await delay(seconds * 1_000);
 }
 
 /** Where the service is and which key opens it, with empty lines around, so that a key that is shown once stands out from the log. */
@@ -138,6 +150,8 @@ const KEY_IS_KNOWN = `API key   one that was shown when it was made. To make ano
 interface Entrance {
   readonly handle: RequestListener;
   open(app: RequestListener): void;
+  /** From now on each connection ends with its next answer, so that its client opens the next one elsewhere. */
+  drain(): void;
   isOpen(): boolean;
 }
 
@@ -145,14 +159,19 @@ interface Entrance {
 function createEntrance(): Entrance {
   const { promise, resolve } = Promise.withResolvers<RequestListener>();
   let current: RequestListener | null = null;
+  let isDraining = false;
   return {
     handle: (request, response) => {
+      if (isDraining) response.shouldKeepAlive = false;
       if (current !== null) current(request, response);
       else promise.then((app) => app(request, response));
     },
     open: (app) => {
       current = app;
       resolve(app);
+    },
+    drain: () => {
+      isDraining = true;
     },
     isOpen: () => current !== null,
   };

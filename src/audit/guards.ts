@@ -1,7 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join, parse } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { array, text } from '../db/codec.ts';
 import { FUNCTION_GRANTS, RUNTIME_ROLES, TABLE_GRANTS } from '../db/grants.ts';
+import { releaseMigrations } from '../db/schema.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
@@ -22,8 +23,7 @@ const ALWAYS =
   /^(?:CREATE TRIGGER \w+_is_insert_only|function refuse_change|foreign key|rule|triggers are off|row security)| \(off|not logged/;
 
 async function hasNewerMigrations(db: Queryable): Promise<boolean> {
-  const known = (await readdir(MIGRATIONS_DIR)).map((file) => parse(file).name);
-  return (await UNKNOWN_MIGRATIONS.all(db, { known })).length > 0;
+  return (await UNKNOWN_MIGRATIONS.all(db, { known: releaseMigrations() })).length > 0;
 }
 
 const UNKNOWN_MIGRATIONS = statement({
@@ -31,8 +31,6 @@ const UNKNOWN_MIGRATIONS = statement({
   row: { name: text },
   text: ({ known }) => `select name::text as name from schema_migration where name <> all (${known})`,
 });
-
-const MIGRATIONS_DIR = join(import.meta.dirname, '../../migrations');
 
 const TABLES = TABLE_GRANTS.map(({ table }) => table).filter((table) => table.startsWith('public.'));
 

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
@@ -6,13 +5,12 @@ import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
 import { closeRelease } from '../db/installation.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
+import { MIGRATIONS_DIR } from '../db/schema.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
 import { Tx } from '../db/transaction.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
-
-const MIGRATIONS_DIR = join(import.meta.dirname, '../../migrations');
 
 /** The number of the lock by which migrations of one database take turns. It may be any, but must be the same in every release. */
 const MIGRATE_LOCK = 6_301_873_202;

@@ -13,7 +13,7 @@ export interface ServiceProcess {
     readonly databaseUrl: string;
     readonly logger: Logger;
     readonly clock: Clock;
-  }): Promise<{ close(): Promise<void> }>;
+  }): Promise<{ drain?(): Promise<void>; close(): Promise<void> }>;
 }
 
 /** Runs a process of the service on the database of DATABASE_URL until it is asked to stop. */
@@ -29,7 +29,12 @@ export function runService({ help, name, start }: ServiceProcess): void {
     warnOfUnknownVariables(logger);
     const starting = start({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
     // A process that is asked to stop during its start finishes the start and then stops.
-    onShutdown(async () => (await starting).close(), logger);
+    const stop = async (isDraining: boolean) => {
+      const service = await starting;
+      if (isDraining) await service.drain?.();
+      await service.close();
+    };
+    onShutdown(stop, logger, config.DRAIN_SECONDS);
     await starting;
   }
 }

@@ -29,17 +29,23 @@ export function onStopSignal(stop: (signal: StopSignal) => void): void {
 
 /**
  * Runs `close` once, on the first SIGTERM or SIGINT, and then ends the process: with 0, or with 1 if closing failed or
- * took more than 30 s. Another signal, more than a second later, ends it at once.
+ * took more than 30 s and what it may wait before. Another signal, more than a second later, ends it at once.
+ * @param drainSeconds how long `close` waits before it begins, when it is told `isDraining`: after a SIGTERM, which a process manager
+ *   sends while balancers still send requests, and not after Ctrl-C
  */
-export function onShutdown(close: () => Promise<void>, logger: Logger): void {
+export function onShutdown(close: (isDraining: boolean) => Promise<void>, logger: Logger, drainSeconds = 0): void {
   onStopSignal((signal) => {
-    logger.info({ signal }, 'stopping');
-    const timer = setTimeout(() => {
-      logger.error('stopping took too long');
-      process.exit(1);
-    }, PATIENCE_MS);
+    const isDraining = signal === 'SIGTERM' && drainSeconds > 0;
+    logger.info({ signal, drainSeconds: isDraining ? drainSeconds : 0 }, 'stopping');
+    const timer = setTimeout(
+      () => {
+        logger.error('stopping took too long');
+        process.exit(1);
+      },
+      PATIENCE_MS + (isDraining ? drainSeconds * 1_000 : 0),
+    );
     timer.unref();
-    close().then(
+    close(isDraining).then(
       () => {
         logger.info('stopped');
         leave(0);

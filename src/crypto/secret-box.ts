@@ -108,6 +108,12 @@ export class SecretBox {
     return this.#keys.map(({ hashKey }) => createHmac('sha256', hashKey).update(text).digest());
   }
 
+  /** Which of these ids are of no key of ours, so that what they sealed does not open. */
+  lacking(keyIds: readonly string[]): readonly string[] {
+    const ours = new Set(this.#keys.map(({ id }) => id));
+    return keyIds.filter((id) => !ours.has(id));
+  }
+
   /** Whether the text was sealed with the newest key. */
   isCurrent(stored: string): boolean {
     const keyId = SEALED.exec(stored)?.[1];

@@ -27,6 +27,11 @@ export function isReadOnly(error: unknown): boolean {
   return error instanceof ReadOnlyServerError || hasCode(error, ['25006']);
 }
 
+/** The server could not keep what was written: its disk is full or broken, or it only reads. */
+export function isWriteRefused(error: unknown): boolean {
+  return isReadOnly(error) || hasCode(error, ['53100', '58000', '58030', '58P01', '58P02']);
+}
+
 /** The database as a whole is away: what failed with this tells nothing about the work, and other work would fare no better. */
 export function isOutage(error: unknown): boolean {
   return isUnavailable(error) && !isHeldUp(error) && !isRaceLost(error);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { isRaceLost, isReadOnly, isUnanswered, OutcomeUnknownError } from './sqlstate.ts';
+import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
+import { noteWriteKept, noteWriteRefused } from './write-health.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -21,6 +22,7 @@ export type SqlText = string | { readonly name: string; readonly text: string };
 export class Tx implements Queryable {
   readonly #client: pg.ClientBase;
   #savepoints = 0;
+  #hasWritten = false;
 
   constructor(client: pg.ClientBase) {
     this.#client = client;
@@ -30,11 +32,18 @@ export class Tx implements Queryable {
     statement: SqlText,
     values: readonly unknown[] = [],
   ): Promise<pg.QueryResult<Row>> {
+    this.#hasWritten ||= writes(statement);
     return run(this.#client, statement, values);
   }
 
   queryArrays(statement: SqlText, values: readonly unknown[]): Promise<RowArrays> {
+    this.#hasWritten ||= writes(statement);
     return runForArrays(this.#client, statement, values);
+  }
+
+  /** Whether a statement of it wrote, or tried to. */
+  get hasWritten(): boolean {
+    return this.#hasWritten;
   }
 
   /** Until the end of the transaction, a lock that is not free in this time makes its statement fail. */
@@ -62,6 +71,18 @@ export class Tx implements Queryable {
     }
   }
 }
+
+const knownToWrite = new Map<string, boolean>();
+
+/** Whether a statement writes rows, by its words. Those with a name are looked at once. */
+function writes(statement: SqlText): boolean {
+  if (typeof statement === 'string') return WRITES.test(statement);
+  const known = knownToWrite.get(statement.name) ?? WRITES.test(statement.text);
+  knownToWrite.set(statement.name, known);
+  return known;
+}
+
+const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/;
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: pg.Pool): Queryable {
@@ -166,15 +187,18 @@ async function attemptTransaction<T>(
   let broken = false;
   try {
     await client.query('begin');
-    const result = await work(new Tx(client));
+    const tx = new Tx(client);
+    const result = await work(tx);
     const startedMs = performance.now();
     const { command } = await commit(client);
     // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
     if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
+    if (tx.hasWritten) noteWriteKept(pool);
     onCommit?.((performance.now() - startedMs) / 1000);
     return result;
   } catch (error) {
     // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
+    if (isWriteRefused(error)) noteWriteRefused(pool);
     // Another session may be of a server that writes again.
     if (isUnanswered(error) || isReadOnly(error)) broken = true;
     else

@@ -114,9 +114,6 @@ export function watchOperations(metrics: Metrics, pool: Pool): void {
   metrics.watchEach({ ...due, label: 'queue' }, () => perQueue((queue) => queue.due));
   const dead = { name: 'chokin_jobs_dead', help: 'Jobs that were given up and wait for somebody to redrive them.' };
   metrics.watchEach({ ...dead, label: 'queue' }, () => perQueue((queue) => queue.dead));
-  metrics.watch('chokin_database_answers', 'Whether the figures could be read: 1, or 0.', async () =>
-    (await read()) === null ? 0 : 1,
-  );
 }
 
 async function readBacklog(pool: Pool): Promise<Backlog> {

@@ -1,12 +1,12 @@
 import express, { type ErrorRequestHandler, type Express } from 'express';
 import type { Config } from '../config/env.ts';
 import { equalInConstantTime } from '../crypto/signature.ts';
-import type { Pool } from '../db/pool.ts';
+import type { Readiness } from '../db/readiness.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { sayUnready } from '../views/readiness.ts';
 import { bearerKey } from './kit/auth.ts';
 import { NOWHERE, replyTo } from './kit/failure.ts';
 import { send } from './kit/send.ts';
-import { databaseAnswers } from './routes/system.ts';
 
 export interface MetricsServices {
   readonly metrics: Metrics;
@@ -30,17 +30,17 @@ export function serveMetrics(app: Express, { metrics, config }: MetricsServices)
 }
 
 /** The HTTP side of a process without an API: its metrics, and whether it and its database are well. */
-export function createMetricsApp(services: MetricsServices & { readonly pool: Pool }): Express {
+export function createMetricsApp(services: MetricsServices & { readonly readiness: Readiness }): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   serveMetrics(app, services);
   app.get('/healthz', (_request, response) => send(response, { status: 200, body: { status: 'ok' } }));
   app.get('/readyz', async (_request, response) => {
-    const reply = (await databaseAnswers(services.pool))
-      ? { status: 200, body: { status: 'ok' } }
-      : replyTo({ code: 'SERVICE_UNAVAILABLE', message: 'The database does not answer.' });
-    send(response, reply);
+    const { problems } = await services.readiness.ask();
+    const message = problems.map(sayUnready).join(' ');
+    const ready = { status: 200, body: { status: 'ok' } };
+    send(response, problems.length === 0 ? ready : replyTo({ code: 'SERVICE_UNAVAILABLE', message }));
   });
   app.use((_request, response) => send(response, replyTo({ code: 'NOT_FOUND', message: NOWHERE })));
   // Without this, Express would answer with a stack trace.

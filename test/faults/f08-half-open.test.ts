@@ -38,7 +38,7 @@ it.concurrent.for(ENDS)(
     const later = debits.slice(5).map((debit) => timed(rig, debit));
     const event = paymentEvent(customerId, 10);
     expect((await traffic.call('GET', '/healthz')).status).toBe(200);
-    expect((await traffic.call('GET', '/readyz')).status).toBe(503);
+    await eventually('readiness to notice', async () => (await traffic.call('GET', '/readyz')).status === 503);
     expect(await traffic.deliverOnce(event)).toBe(503);
     for (const { status, ms } of await Promise.all([...first, ...later])) {
       expect(status).toBe(503);

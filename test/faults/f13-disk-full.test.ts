@@ -94,6 +94,8 @@ async function expectRefusals({ traffic }: FaultRig, { customerId, event }: Outa
   await eventually('a delivery to be turned away', isRefused, 30_000);
   const debit = async () => (await traffic.debitOnce(newDebit(customerId, 7))).status === 503;
   await eventually('a debit to be turned away', debit, 30_000);
+  const isUnready = async () => (await debit()) && (await traffic.call('GET', '/readyz')).status === 503;
+  await eventually('readiness to notice', isUnready, 30_000);
 }
 
 /** There is room again. What was refused is repeated, as it was. */

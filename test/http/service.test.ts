@@ -115,7 +115,7 @@ describe('without its database', () => {
       const { customer_id: id } = (await made.json()) as { customer_id: string };
       await proxy.cut();
       expect((await call('/healthz')).status).toBe(200);
-      expect((await call('/readyz')).status).toBe(503);
+      await eventually('readiness to notice', async () => (await call('/readyz')).status === 503);
       const entry = { amount: 1, currency: 'USD', entry_type: 'credit' };
       const path = `/customers/${id}/wallets/ledger-entries`;
       for (const [body, retry] of [

@@ -28,7 +28,7 @@ export interface ServiceProcess {
 }
 
 /**
- * Starts `script` (such as `jobs/worker.ts`) on this project's Node with nothing but `environment`. Where its DATABASE_URL
+ * Starts `script` (such as `jobs/worker.ts`) on this project's Node with nothing but `environment`, and no wait before it stops. Where its DATABASE_URL
  * names the operator of a test database, web and worker run as their own users instead.
  */
 export function startProcess(
@@ -39,7 +39,7 @@ export function startProcess(
 ): ServiceProcess {
   const { DATABASE_URL: url } = environment;
   const database = url === undefined ? {} : { DATABASE_URL: urlOfScript(script, url) };
-  const env = { PATH: process.env.PATH, ...environment, ...database };
+  const env = { PATH: process.env.PATH, DRAIN_SECONDS: '0', ...environment, ...database };
   return watch(script, spawn(process.execPath, [join(ROOT, script), ...args], { cwd, env }));
 }
 

@@ -4,6 +4,7 @@ import type { Config } from '../../config/env.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
 import type { Readers } from '../../db/readers.ts';
+import type { Readiness } from '../../db/readiness.ts';
 import type { Receiver } from '../../inbox/receive.ts';
 import type { LedgerBatches } from '../../ledger/batches.ts';
 import type { LedgerSettings } from '../../ledger/store.ts';
@@ -22,6 +23,8 @@ export interface Services {
   readonly pool: Pool;
   /** Where searches and lists are read, each in its owner's turn. */
   readonly readers: Readers;
+  /** Whether this process could post now. */
+  readonly readiness: Readiness;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: LedgerBatches;

@@ -1,13 +1,23 @@
 import { z } from 'zod';
-import type { Pool } from '../../db/pool.ts';
-import { statement } from '../../db/statement.ts';
-import { autocommit } from '../../db/transaction.ts';
+import { sayUnready } from '../../views/readiness.ts';
 import { publicRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 
 const ok = z.strictObject({ status: z.literal('ok') });
 const ready = ok.extend({
   details: z.strictObject({
+    database: z.strictObject({
+      newer_migrations: z
+        .array(z.string())
+        .meta({ description: 'Migrations of a newer release, which this process does not know.', examples: [[]] }),
+      clock_ahead_ms: z
+        .int()
+        .nullable()
+        .meta({
+          description: "By how much this process's clock is ahead of the database's; negative if it is behind.",
+          examples: [2],
+        }),
+    }),
     outgoing_webhooks: z.strictObject({
       sender: z.enum(['svix', 'embedded']),
       state: z.enum(['checking', 'ok', 'failed']).meta({ examples: ['ok'] }),
@@ -42,50 +52,21 @@ const readyz = publicRoute({
   method: 'get',
   path: '/readyz',
   tag,
-  summary: 'Whether the database answers, so that requests can be served',
-  description: '503 while it does not, so that a balancer sends nobody here.',
+  summary: 'Whether this process could post now',
+  description:
+    '503 with what is wrong and who can mend it while it could not, so that a balancer sends nobody here: the database does not answer, only reads, or has an older schema; stored secrets do not open; the process is about to stop. A busy process is ready.',
   response: {
-    description: 'It does. The details are for people: nothing in them makes the process less ready.',
+    description: 'It could. The details are for people: nothing in them makes the process less ready.',
     schema: ready,
   },
   async handle({ services }) {
-    if (!(await databaseAnswers(services.pool))) turnAway('SERVICE_UNAVAILABLE', 'The database does not answer.');
+    const { problems, newerMigrations, clockAheadMs } = await services.readiness.ask();
+    if (problems.length > 0) turnAway('SERVICE_UNAVAILABLE', problems.map(sayUnready).join(' '));
     const { sender, state, problem, endpointsElsewhere } = services.senderStatus();
     const outgoing_webhooks = { sender, state, problem, endpoints_elsewhere: endpointsElsewhere };
-    return { status: 'ok' as const, details: { outgoing_webhooks } };
+    const database = { newer_migrations: [...(newerMigrations ?? [])], clock_ahead_ms: clockAheadMs };
+    return { status: 'ok' as const, details: { database, outgoing_webhooks } };
   },
 });
-
-/** Load balancers ask every few seconds and give up quickly. */
-const READY_WITHIN_MS = 1_000;
-
-const PING = statement({ params: {}, text: () => 'select 1' });
-
-/** Questions under way, by pool. */
-const asked = new WeakMap<Pool, Promise<boolean>>();
-
-/**
- * Whether the database answers a query within a second. All who ask meanwhile share one query, since anybody may ask and as often as he
- * likes. Never throws.
- */
-export function databaseAnswers(pool: Pool): Promise<boolean> {
-  const shared = asked.get(pool);
-  if (shared !== undefined) return shared;
-  const asking = askDatabase(pool).finally(() => asked.delete(pool));
-  asked.set(pool, asking);
-  return asking;
-}
-
-async function askDatabase(pool: Pool): Promise<boolean> {
-  const query = PING.run(autocommit(pool)).then(
-    () => true,
-    () => false,
-  );
-  const timeout = AbortSignal.timeout(READY_WITHIN_MS);
-  const late = new Promise<boolean>((resolve) =>
-    timeout.addEventListener('abort', () => resolve(false), { once: true }),
-  );
-  return Promise.race([query, late]);
-}
 
 export const systemRoutes: readonly Route[] = [healthz, readyz];

@@ -1,0 +1,165 @@
+import type { Clock } from '../clock.ts';
+import { array, bigint, boolean, text } from './codec.ts';
+import type { Pool } from './pool.ts';
+import { isReadOnly } from './sqlstate.ts';
+import { statement } from './statement.ts';
+import { autocommit, type Queryable } from './transaction.ts';
+import { refusesWrites } from './write-health.ts';
+
+export const UNREADY = [
+  'draining',
+  'database_unreachable',
+  'database_read_only',
+  'schema_older',
+  'schema_unreadable',
+  'writes_refused',
+  'no_connection',
+  'encryption_key_missing',
+] as const satisfies readonly Unready['why'][];
+
+/** Why a process could not post now. What only makes it slow is not among them: a fleet must not leave its balancer together. */
+export type Unready =
+  | { readonly why: 'draining' }
+  | { readonly why: 'database_unreachable' }
+  | { readonly why: 'database_read_only' }
+  | { readonly why: 'schema_older'; readonly missing: readonly string[] }
+  | { readonly why: 'schema_unreadable' }
+  | { readonly why: 'writes_refused' }
+  | { readonly why: 'no_connection' }
+  | { readonly why: 'encryption_key_missing'; readonly keyIds: readonly string[] };
+
+export interface Findings {
+  /** Empty if the process could post now. */
+  readonly problems: readonly Unready[];
+  /** Migrations in the database that this release does not know; null if it could not be asked. */
+  readonly newerMigrations: readonly string[] | null;
+  /** By how much this process's clock is ahead of the database's, negative if behind; null if it could not be asked. */
+  readonly clockAheadMs: number | null;
+}
+
+export interface ReadinessOptions {
+  /** A pool of one connection for this alone, so that a busy pool keeps nobody from asking. */
+  readonly probe: Pool;
+  /** The pool that requests and jobs work with. */
+  readonly pool: Pool;
+  readonly clock: Clock;
+  /** The migrations of this release. */
+  readonly migrations: readonly string[];
+  /** The ids of the keys of stored secrets, if this process has none of them. */
+  readonly missingKeys: (db: Queryable) => Promise<readonly string[]>;
+}
+
+/** All who ask within this time share one answer, since anybody may ask, and as often as he likes. */
+const SHARED_FOR_MS = 1_000;
+const ANSWER_WITHIN_MS = 2_000;
+/** A request waits for a connection so long (pool.ts): if nobody was given one for longer, nobody will be. */
+const NO_CONNECTION_FOR_MS = 5_000;
+/** Stored secrets are looked through now and then, as another process may have sealed one with a key of its own. */
+const KEYS_EVERY_MS = 60_000;
+
+/** Knows whether this process could post now, by one short statement a second at most. */
+export class Readiness {
+  readonly #options: ReadinessOptions;
+  #isDraining = false;
+  #shared: { readonly untilMs: number; readonly findings: Promise<Findings> } | null = null;
+  #acquiredMs = performance.now();
+  #keys: { readonly untilMs: number; readonly missing: readonly string[] } = { untilMs: 0, missing: [] };
+
+  constructor(options: ReadinessOptions) {
+    this.#options = options;
+    options.pool.on('acquire', () => {
+      this.#acquiredMs = performance.now();
+    });
+  }
+
+  /** From now on the process is not ready, so that a balancer sends nobody more. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** What is in the way, as of a second ago at most. Never throws. */
+  async ask(): Promise<Findings> {
+    const nowMs = performance.now();
+    if (this.#shared === null || this.#shared.untilMs <= nowMs)
+      this.#shared = { untilMs: nowMs + SHARED_FOR_MS, findings: this.#look() };
+    const findings = await this.#shared.findings;
+    const own = this.#ownProblems();
+    return own.length === 0 ? findings : { ...findings, problems: [...own, ...findings.problems] };
+  }
+
+  /** What needs no question. */
+  #ownProblems(): readonly Unready[] {
+    const { pool } = this.#options;
+    const isStarved = pool.waitingCount > 0 && performance.now() - this.#acquiredMs > NO_CONNECTION_FOR_MS;
+    return [
+      ...(this.#isDraining ? [{ why: 'draining' } as const] : []),
+      ...(isStarved ? [{ why: 'no_connection' } as const] : []),
+      ...(refusesWrites(pool) ? [{ why: 'writes_refused' } as const] : []),
+    ];
+  }
+
+  async #look(): Promise<Findings> {
+    const late = Promise.withResolvers<Findings>();
+    const timer = setTimeout(() => late.resolve(nothingBut({ why: 'database_unreachable' })), ANSWER_WITHIN_MS);
+    try {
+      return await Promise.race([this.#askDatabase(), late.promise]);
+    } catch (error) {
+      return nothingBut({ why: isReadOnly(error) ? 'database_read_only' : 'database_unreachable' });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #askDatabase(): Promise<Findings> {
+    const { probe, clock, migrations } = this.#options;
+    const db = autocommit(probe);
+    const beforeMs = clock.now().getTime();
+    const state = await STATE.one(db);
+    const afterMs = clock.now().getTime();
+    const problems: Unready[] = [];
+    if (state.isReadOnly) problems.push({ why: 'database_read_only' });
+    const applied = state.mayReadMigrations ? (await APPLIED.one(db)).names : null;
+    const missing = applied === null ? [] : migrations.filter((name) => !applied.includes(name));
+    if (applied === null) problems.push({ why: 'schema_unreadable' });
+    else if (missing.length > 0) problems.push({ why: 'schema_older', missing });
+    else {
+      const keyIds = await this.#missingKeys(db);
+      if (keyIds.length > 0) problems.push({ why: 'encryption_key_missing', keyIds });
+    }
+    return {
+      problems,
+      newerMigrations: applied?.filter((name) => !migrations.includes(name)) ?? null,
+      clockAheadMs: Math.round((beforeMs + afterMs) / 2 - state.nowMs),
+    };
+  }
+
+  async #missingKeys(db: Queryable): Promise<readonly string[]> {
+    if (this.#keys.untilMs <= performance.now()) {
+      const missing = await this.#options.missingKeys(db);
+      this.#keys = { untilMs: performance.now() + KEYS_EVERY_MS, missing };
+    }
+    return this.#keys.missing;
+  }
+}
+
+const nothingBut = (problem: Unready): Findings => ({
+  problems: [problem],
+  newerMigrations: null,
+  clockAheadMs: null,
+});
+
+const STATE = statement({
+  params: {},
+  row: { isReadOnly: boolean, mayReadMigrations: boolean, nowMs: bigint },
+  text: () => `
+    select current_setting('transaction_read_only') = 'on' as is_read_only,
+      coalesce(has_table_privilege(to_regclass('schema_migration'), 'select'), false) as may_read_migrations,
+      (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms`,
+});
+
+/** Some forty names. */
+const APPLIED = statement({
+  params: {},
+  row: { names: array(text) },
+  text: () => "select coalesce(array_agg(name::text), '{}') as names from schema_migration",
+});
