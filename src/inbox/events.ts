@@ -119,24 +119,27 @@ const GET_EVENT = statement({
     `select ${COLUMNS} from provider_event where merchant_id = ${merchantId} and event_id = ${eventId}`,
 });
 
-/**
- * Every event about a payment, oldest first. What came of its group before that was known to have this payment is kept under
- * the group's id.
- */
+/** A merchant may sign any number of events of one payment. */
+export const MOST_EVENTS_SHOWN = 500;
+
+/** The newest events about a payment, oldest first, those too that came of its group before that was known to have this payment. */
 export async function eventsOfPayment(
   db: Queryable,
   { merchantId, sourceId, paymentId, groupId = null }: PaymentKey & { readonly groupId?: string | null },
 ): Promise<ProviderEvent[]> {
   const ids = groupId === null ? [paymentId] : [paymentId, groupId];
-  return EVENTS_OF_PAYMENT.all(db, { merchantId, sourceId, ids });
+  return EVENTS_OF_PAYMENT.all(db, { merchantId, sourceId, ids, limit: MOST_EVENTS_SHOWN });
 }
 
 const EVENTS_OF_PAYMENT = statement({
-  params: { merchantId: text, sourceId: text, ids: array(text) },
+  params: { merchantId: text, sourceId: text, ids: array(text), limit: bigint },
   row: EVENT.shape,
-  text: ({ merchantId, sourceId, ids }) => `
-    select ${COLUMNS} from provider_event
-    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = any (${ids}) order by received_at, event_id`,
+  text: ({ merchantId, sourceId, ids, limit }) => `
+    select ${COLUMNS} from (
+      select ${COLUMNS} from provider_event
+      where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = any (${ids})
+      order by received_at desc, event_id desc limit ${limit}) e
+    order by received_at, event_id`,
 });
 
 export interface Replay {

@@ -7,7 +7,7 @@ import { handledBefore, handledCustomer, wholeOf } from './handled.ts';
 import { type IntentRules, intentOf } from './intent.ts';
 import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
-import { hasAuthorisation, partOf, record } from './record.ts';
+import { hasAuthorisation, isOneTooMany, MOST_PARTS, movementOf, partOf, record } from './record.ts';
 import { type DuePosting, grantsTooMuch, isUnsettleable, postingsDue, settle } from './settle.ts';
 import { type CarriedToken, isUsedByAnother, type ObeyedToken, readToken, usesToken } from './token.ts';
 
@@ -87,8 +87,10 @@ export function decide(input: DecideInput): Decision {
 
 type Problem = readonly [reason: ParkReason, detail: string | null];
 
-/** Why the fact cannot be true together with what is known; null if it can. */
+/** Why the fact cannot be true together with what is known, or counted beside it; null if it can. */
 function contradiction(payment: Payment, fact: Fact): Problem | null {
+  if (isOneTooMany(payment, fact))
+    return ['manual_correction', `more than ${MOST_PARTS} refunds, disputes and captures`];
   const currency = currencyOf(payment, fact);
   if (currency !== null && fact.currency !== null && fact.currency !== currency) {
     return ['currency_changed', `it was ${currency} before, and now it is ${fact.currency}`];
@@ -129,10 +131,6 @@ function movedSince({ paidAt, parts }: Payment): number {
     reports.filter(({ state }) => state === 'succeeded' || state === 'lost'),
   );
   return Math.min(paidAt ?? Number.POSITIVE_INFINITY, ...moved.map(({ at }) => at ?? Number.POSITIVE_INFINITY));
-}
-
-function movementOf({ movements }: Payment, fact: MovementFact) {
-  return movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
 }
 
 function stateAfter(payment: Payment, fact: RefundFact | MovementFact): string | undefined {

@@ -27,6 +27,15 @@ export function withoutTimes({ paidAt: _, isUnread: _isUnread, ...payment }: Pay
   };
 }
 
+/** So many refunds, disputes and other movements of a payment count: each event of it reads all of them. */
+export const MOST_PARTS = 1_000;
+
+/** Whether the fact tells of another refund, dispute or movement than those that are known, and they are as many as count. */
+export function isOneTooMany(payment: Payment, fact: Fact): boolean {
+  if (fact.kind === 'payment' || payment.parts.length + payment.movements.length < MOST_PARTS) return false;
+  return (fact.kind === 'movement' ? movementOf(payment, fact) : partOf(payment, fact)) === undefined;
+}
+
 /** The payment after a fact. To record a fact twice, or facts in another order, gives the same amounts. */
 export function record(payment: Payment, fact: Fact, intent: PaymentIntent | null): Payment {
   invariant(fact.paymentId === payment.paymentId, 'a fact recorded on another payment');
@@ -159,6 +168,11 @@ function earliest(a: number | null, b: number | null): number | null {
 export function partOf({ parts }: Payment, fact: RefundFact | DisputeFact): PaymentPart | undefined {
   const partId = fact.kind === 'refund' ? fact.refundId : fact.disputeId;
   return parts.find((part) => part.kind === fact.kind && part.partId === partId);
+}
+
+/** The movement that a fact is told of, if it is known. */
+export function movementOf({ movements }: Payment, fact: MovementFact): Movement | undefined {
+  return movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
 }
 
 const NEW_PART = { postedCredit: 0, postedTake: 0, postings: 0 } as const;

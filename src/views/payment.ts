@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
-import { eventsOfPayment, type ProviderEvent } from '../inbox/events.ts';
+import { eventsOfPayment, MOST_EVENTS_SHOWN, type ProviderEvent } from '../inbox/events.ts';
 import { objectIdOf } from '../payments/fact.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
 import type { Handled, PaymentPart } from '../payments/payment.ts';
@@ -134,7 +134,9 @@ export const paymentShape = z
       )
       .meta({ description: 'What dismissed events told: it was handled by hand and never posts.' }),
     entries: z.array(entryShape).meta({ description: 'Every entry it caused, oldest first.' }),
-    events: z.array(eventShape).meta({ description: 'Every event about it, in the order of arrival.' }),
+    events: z
+      .array(eventShape)
+      .meta({ description: `Every event about it, in the order of arrival; the newest ${MOST_EVENTS_SHOWN} of more.` }),
   })
   .meta({ id: 'PaymentLife', examples: [EXAMPLE_PAYMENT] });
 

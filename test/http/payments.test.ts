@@ -58,6 +58,19 @@ it('GET /payments/:id tells the life of a payment, from webhook to wallet', asyn
   ]);
 });
 
+it('shows the newest 500 of the events that anybody may sign of one payment, in their order', async () => {
+  await app.database.pool.query(
+    `insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, payment_id, received_at,
+       settled_at)
+     select 'evt_many_' || n, 'bus_default', 'src_stripe', 'stripe', 'many_' || n, 'charge.updated', '{}', 'ignored', 'pi_life',
+       now() + n * interval '1 second', now()
+     from generate_series(1, 600) n`,
+  );
+  const { events } = (await app.call('GET', '/payments/pi_life')).body.items[0];
+  const ids = events.map(({ event_id }: { event_id: string }) => event_id);
+  expect(ids).toEqual(Array.from({ length: 500 }, (_, n) => `evt_many_${101 + n}`));
+});
+
 it('a key that a caller chose is never taken for the key of a payment', async () => {
   const customerId = await app.newCustomer();
   const path = `/customers/${customerId}/wallets/ledger-entries`;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Source } from '../../src/merchants/source.ts';
 import { type CustomerResolution, namedCustomer } from '../../src/payments/decide.ts';
 import type { Fact } from '../../src/payments/fact.ts';
+import { MOST_PARTS } from '../../src/payments/record.ts';
 import { type Circumstances, said, tell } from '../support/deciding.ts';
 import { disputeFact, newPayment, paymentFact, refundFact } from '../support/payments.ts';
 
@@ -210,6 +211,17 @@ describe('decide', () => {
     expect(tell([orderPaid], chosen, ofRefund).payment.customerId).toBe('cus_a');
     // An order without entries is still open.
     expect(tell([orderPaid], chosen, tell([orderPaid]).payment).payment.customerId).toBe('cus_b');
+  });
+
+  it('counts a thousand refunds and disputes of a payment, goes on with those, and leaves one more to a person', () => {
+    const small = (refundId: string, state: 'succeeded' | 'failed' = 'succeeded') =>
+      refundFact({ refundId, amountMinor: 1, state });
+    const refunds = Array.from({ length: MOST_PARTS }, (_, n) => small(`re_${n}`));
+    const { payment } = tell([paymentFact({ amountMinor: 2 * MOST_PARTS }), ...refunds]);
+    for (const fact of [small('re_more'), disputeFact({ disputeId: 'du_more' })])
+      expect(said(tell([fact], {}, payment))).toBe('parked manual_correction');
+    expect(said(tell([small('re_7')], {}, payment))).toBe('applied');
+    expect(said(tell([small('re_7', 'failed')], {}, payment))).toMatch(/^applied \+1 /);
   });
 
   it('says which metadata value is not usable', () => {
