@@ -44,7 +44,7 @@ function keptFor(rule: RetentionRule) {
     'bodies of applied events': days(keeps.event_bodies),
     'ignored events': days(keeps.ignored_events),
     'messages and attempts': days(keeps.messages),
-    'audit runs and alerts': days(keeps.history),
+    'comparisons, audits, alerts': days(keeps.history),
   };
 }
 

@@ -75,14 +75,19 @@ export interface SettledItem extends Item {
   readonly outcome: 'healed' | 'differing';
 }
 
+/** Those of a payment together, since one message tells of them. */
+export const SETTLED_AT_ONCE = 500;
+
 /**
- * Settles the missing items whose events were worked on since: an applied event makes its item `healed`, a parked one
- * `differing`. The item is deleted if its event changed nothing, since a webhook came first, or was ignored or dismissed.
+ * Settles missing items whose events were worked on since, {@link SETTLED_AT_ONCE} at most: an applied event makes its item `healed`,
+ * a parked one `differing`. The item is deleted if its event changed nothing, since a webhook came first, or was ignored or dismissed.
  * @returns the items that were healed or parked
  */
 export async function settleItems(tx: Tx, key: RunKey): Promise<readonly SettledItem[]> {
   await COUNT_KNOWN.run(tx, key);
-  return SETTLE_ITEMS.all(tx, key);
+  const settled = await SETTLED_ITEMS.all(tx, { ...key, limit: SETTLED_AT_ONCE });
+  if (settled.length > 0) await SETTLE_ITEMS.run(tx, { ...key, settled });
+  return settled;
 }
 
 const COUNT_KNOWN = statement({
@@ -99,17 +104,32 @@ const COUNT_KNOWN = statement({
     where r.merchant_id = ${merchantId} and r.run_id = ${runId}`,
 });
 
+const SETTLED = {
+  kind: ITEM.shape.kind,
+  objectId: text,
+  outcome: oneOf<SettledItem['outcome']>(),
+  reason: nullable(text),
+};
+
+const SETTLED_ITEMS = statement({
+  params: { merchantId: text, runId: text, limit: bigint },
+  row: { ...ITEM.shape, outcome: SETTLED.outcome },
+  text: ({ merchantId, runId, limit }) => `
+    select i.kind, i.object_id, i.payment_id, case e.state when 'applied' then 'healed' else 'differing' end as outcome,
+      case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end as reason,
+      i.event_id
+    from reconciliation_item i
+    join provider_event e on e.event_id = i.event_id and e.merchant_id = i.merchant_id
+    where i.merchant_id = ${merchantId} and i.run_id = ${runId} and i.outcome = 'missing' and e.state in ('applied', 'parked')
+    order by i.payment_id, i.kind, i.object_id limit ${limit}`,
+});
+
 const SETTLE_ITEMS = statement({
-  params: { merchantId: text, runId: text },
-  row: { ...ITEM.shape, outcome: oneOf<SettledItem['outcome']>() },
-  text: ({ merchantId, runId }) => `
-    update reconciliation_item i
-    set outcome = case e.state when 'applied' then 'healed' else 'differing' end,
-      reason = case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end
-    from provider_event e
-    where i.merchant_id = ${merchantId} and i.run_id = ${runId} and i.outcome = 'missing' and e.event_id = i.event_id
-      and e.merchant_id = i.merchant_id and e.state in ('applied', 'parked')
-    returning ${columns(ITEM.shape, 'i')}`,
+  params: { merchantId: text, runId: text, settled: rowsOf(SETTLED) },
+  text: ({ merchantId, runId, settled }) => `
+    update reconciliation_item i set outcome = s.outcome, reason = s.reason
+    from ${settled('s')}
+    where i.merchant_id = ${merchantId} and i.run_id = ${runId} and i.kind = s.kind and i.object_id = s.object_id`,
 });
 
 /** A parked event, which a person must handle, or a dismissed one, which a person has handled. */

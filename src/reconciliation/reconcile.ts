@@ -8,6 +8,7 @@ import { invariant } from '../errors.ts';
 import { ACCOUNT_WITHIN_MS, accountOf, noteFoundAccount } from '../merchants/api-account.ts';
 import type { Source, SourceKey } from '../merchants/source.ts';
 import { type Listed, type ProviderApi, ProviderApiError } from '../providers/shared/api.ts';
+import { SETTLED_AT_ONCE } from './item-store.ts';
 import { type KnownObject, unconfirmed, unfinished } from './open-items.ts';
 import type { Phase, Run } from './run.ts';
 import type { ReconcileServices } from './services.ts';
@@ -239,6 +240,7 @@ async function settle(services: ReconcileServices, work: LeasedRun, options: Rec
       return;
     }
     if (settled > 0) deadlineMs = performance.now() + settleSeconds * 1000;
+    if (settled === SETTLED_AT_ONCE) continue;
     if (performance.now() > deadlineMs) {
       const problem = 'what was missing is taken in, but not applied yet';
       await noteProblem(autocommit(services.pool), leaseOf(work), { problem, now: services.clock.now() });

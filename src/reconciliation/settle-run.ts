@@ -11,8 +11,8 @@ import type { Run } from './run.ts';
 import type { ReconcileServices } from './services.ts';
 
 /**
- * Marks what was missing and is applied by now as healed, and leaves one `payment.reconciled` message for each payment, in
- * one transaction.
+ * Marks what was missing and is applied by now as healed, a part of it if it is much, and leaves one `payment.reconciled` message
+ * for each payment, in one transaction.
  * @returns how many items were settled
  */
 export async function settleRun(services: ReconcileServices, run: Run): Promise<number> {

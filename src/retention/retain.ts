@@ -7,6 +7,7 @@ import { type BodyPlace, takeOldBodies } from '../inbox/old-bodies.ts';
 import { countAlerts, forgetAlerts } from '../ledger/low-balance/old-alerts.ts';
 import { listMerchants } from '../merchants/merchant-store.ts';
 import { countMessages, countRecoveries, forgetMessages, forgetRecoveries } from '../outgoing/embedded/old-messages.ts';
+import { countRuns, forgetRuns, RUNS_AT_ONCE } from '../reconciliation/old-runs.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import { FORGETTABLE, type Forgettable, forgottenBefore, type RetentionRule } from './rule.ts';
@@ -96,19 +97,19 @@ async function retainOne(services: RetainServices, one: One): Promise<Retained |
   if (before === null) return null;
   const db = autocommit(services.pool);
   if (what === 'event_bodies') return retainBodies(services, { db, merchantId: merchantId ?? '', before, isDryRun });
-  const { forget, count } = BY_AGE[what];
+  const { forget, count, batch = BATCH } = BY_AGE[what];
   const named = { merchantId: merchantId ?? '', before };
   if (isDryRun) {
     const found = await count(db, { ...named, limit: MOST_PER_RUN });
     return { merchantId, what, count: found, kept: 0, isDone: found < MOST_PER_RUN };
   }
   let forgotten = 0;
-  let last = BATCH;
-  while (last === BATCH && forgotten < MOST_PER_RUN && !services.signal?.aborted) {
-    last = await forget(db, { ...named, limit: BATCH });
+  let last = batch;
+  while (last === batch && forgotten < MOST_PER_RUN && !services.signal?.aborted) {
+    last = await forget(db, { ...named, limit: batch });
     forgotten += last;
   }
-  return { merchantId, what, count: forgotten, kept: 0, isDone: last < BATCH };
+  return { merchantId, what, count: forgotten, kept: 0, isDone: last < batch };
 }
 
 type ByAge = (
@@ -118,12 +119,16 @@ type ByAge = (
 
 /** What is deleted by nothing but its age, and how much of it there is. */
 const BY_AGE: Readonly<
-  Record<Exclude<Forgettable, 'event_bodies'>, { readonly forget: ByAge; readonly count: ByAge }>
+  Record<
+    Exclude<Forgettable, 'event_bodies'>,
+    { readonly forget: ByAge; readonly count: ByAge; readonly batch?: number }
+  >
 > = {
   ignored_events: { forget: forgetIgnored, count: countIgnored },
   messages: { forget: forgetMessages, count: countMessages },
   recoveries: { forget: forgetRecoveries, count: countRecoveries },
   alerts: { forget: forgetAlerts, count: countAlerts },
+  reconciliations: { forget: forgetRuns, count: countRuns, batch: RUNS_AT_ONCE },
   audit_runs: { forget: forgetAuditRuns, count: countAuditRuns },
 };
 

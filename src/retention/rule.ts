@@ -8,7 +8,7 @@ export interface RetentionRule {
   readonly ignoredEvents: number;
   /** The embedded sender's messages with their deliveries and attempts, and recoveries that ended. */
   readonly messages: number;
-  /** Runs of the audit, and alerts of low balances that were told. */
+  /** Runs of the audit and of reconciliation, and alerts of low balances that were told. */
   readonly history: number;
 }
 
@@ -19,6 +19,7 @@ const DAYS_OF = {
   messages: 'messages',
   recoveries: 'messages',
   alerts: 'history',
+  reconciliations: 'history',
   audit_runs: 'history',
 } as const satisfies Record<string, keyof RetentionRule>;
 

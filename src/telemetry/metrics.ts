@@ -21,9 +21,10 @@ export interface PostingCount {
 
 /**
  * Whom a limit met, and which. `bodies`: bytes of requests under way; `answers`: bytes that are not read yet; `connections`:
- * their number; `slow`: less than the lowest rate of a request; `wrong keys`, `unknown sources`: more than an address may guess;
- * `requests`: more than a key has in a minute; `waiting`: more than may wait to be written; `certificates`: unknown ones of
- * PayPal's; `pages`: of the documentation; `reads`: searches and lists that wait; `slow reads`: one that took too long.
+ * their number; `slow`: less than the lowest rate of a request; `pipelined`: requests of one connection that wait; `wrong keys`,
+ * `unknown sources`: more than an address may guess; `requests`: more than a key has in a minute; `waiting`: more than may wait to
+ * be written; `certificates`: unknown ones of PayPal's; `pages`: of the documentation; `reads`: searches and lists that wait;
+ * `slow reads`: one that took too long.
  */
 export interface Limited {
   readonly who: 'address' | 'source' | 'merchant' | 'operator' | 'process';
@@ -32,6 +33,7 @@ export interface Limited {
     | 'answers'
     | 'connections'
     | 'slow'
+    | 'pipelined'
     | 'wrong keys'
     | 'pages'
     | 'unknown sources'
@@ -56,6 +58,7 @@ const LIMITED: readonly Limited[] = [
   { who: 'address', limit: 'connections' },
   { who: 'process', limit: 'connections' },
   { who: 'address', limit: 'slow' },
+  { who: 'address', limit: 'pipelined' },
   { who: 'address', limit: 'wrong keys' },
   { who: 'address', limit: 'pages' },
   { who: 'address', limit: 'unknown sources' },
@@ -65,10 +68,14 @@ const LIMITED: readonly Limited[] = [
   { who: 'address', limit: 'certificates' },
   { who: 'merchant', limit: 'reads' },
   { who: 'merchant', limit: 'slow reads' },
+  { who: 'operator', limit: 'reads' },
+  { who: 'operator', limit: 'slow reads' },
 ];
 
 /** What retention deletes or empties. */
-const FORGOTTEN = ['event_bodies', 'ignored_events', 'messages', 'recoveries', 'alerts', 'audit_runs'] as const;
+const FORGOTTEN = [
+  ...(['event_bodies', 'ignored_events', 'messages', 'recoveries', 'alerts', 'reconciliations', 'audit_runs'] as const),
+];
 
 /** What is behind a request's status: our failure, a limit, the client's doing, or nothing. */
 export type RequestFault = 'none' | 'client' | 'limit' | 'server';

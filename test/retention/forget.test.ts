@@ -12,7 +12,7 @@ import { startInbox, type TestInbox } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { stripePaymentSucceeded } from '../support/signing.ts';
 
-/** What is deleted by its age: ignored events, messages, recoveries, alerts and audit runs; and that a run may end anywhere. */
+/** What is deleted by its age: ignored events, messages, recoveries, alerts, reconciliations and audit runs; and that a run may end anywhere. */
 
 const RULE: RetentionRule = { eventBodies: 90, ignoredEvents: 14, messages: 30, history: 365 };
 const OTHER = 'bus_other';
@@ -173,6 +173,57 @@ describe('an alert', () => {
       "update wallet set alert_seq = 6, announced_alert_seq = 6 where customer_id = 'cus_a' and currency = 'USD' and merchant_id = $1",
       [MERCHANT],
     );
+  });
+});
+
+describe('a reconciliation', () => {
+  const compared = (runId: string, years: number, { source = 'src_stripe', state = 'finished', dryRun = false } = {}) =>
+    sql(
+      `insert into reconciliation (merchant_id, run_id, source_id, provider, since, until, requested_by, dry_run, state, phase,
+         created_at, updated_at, finished_at)
+       select $1, $2, $3, 'stripe', at - interval '1 day', at, 'schedule', $5, $4, 'settling', at, at, case when $4 <> 'running' then at end
+       from (select now() - $6 * interval '1 year' as at) t`,
+      [MERCHANT, runId, source, state, dryRun, years],
+    );
+  const found = (runId: string, eventId: string | null = null) =>
+    sql(
+      `insert into reconciliation_item (merchant_id, run_id, kind, object_id, outcome, event_id, found_at)
+       select $1, $2, 'payment', 'pi_' || n, 'differing', $3, now() from generate_series(1, 3) n`,
+      [MERCHANT, runId, eventId],
+    );
+  const left = () => idsIn('reconciliation', 'run_id');
+
+  it('is deleted with what it found after a year, but never the last of a source', async () => {
+    await compared('old', 3);
+    await compared('dry', 3, { dryRun: true });
+    await compared('failed', 2, { state: 'failed' });
+    await compared('last', 1.5);
+    await compared('dry-after', 1.4, { dryRun: true });
+    await compared('gone', 2, { source: 'src_gone' });
+    await compared('running', 2, { source: 'src_slow', state: 'running' });
+    await found('old');
+    await found('last');
+    expect(await countOf('reconciliations', true)).toBe(4);
+    expect(await countOf('reconciliations')).toBe(4);
+    expect(await left()).toEqual(['gone', 'last', 'running']);
+    expect((await sql('select distinct run_id from reconciliation_item')).rows).toEqual([{ run_id: 'last' }]);
+    await compared('young', 0.5);
+    expect(await countOf('reconciliations')).toBe(1);
+    expect(await left()).toEqual(['gone', 'running', 'young']);
+  });
+
+  it('stays while an event that it brought waits for a person, and is deleted by twenties', async () => {
+    await sql(
+      `insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, reason, origin,
+         received_at, settled_at)
+       values ('evt_parked', $1, 'src_stripe', 'stripe', 'parked', 'ping', '', 'parked', 'malformed', 'reconciliation', now(), now())`,
+      [MERCHANT],
+    );
+    for (let run = 0; run < 45; run += 1) await compared(`many-${run}`, 2);
+    await found('many-7', 'evt_parked');
+    expect(await countOf('reconciliations')).toBe(44);
+    expect(await left()).toEqual(['gone', 'many-7', 'running', 'young']);
+    await sql("delete from reconciliation; delete from provider_event where event_id = 'evt_parked'");
   });
 });
 

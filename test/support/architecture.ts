@@ -99,6 +99,7 @@ const ROOM_OF_TABLE: ReadonlyMap<string, string> = new Map(
 const JOINS: ReadonlySet<string> = new Set([
   'src/ledger/store.ts customer',
   'src/reconciliation/item-store.ts provider_event',
+  'src/reconciliation/old-runs.ts provider_event',
   'src/reconciliation/open-items.ts payment',
   'src/reconciliation/open-items.ts payment_part',
 ]);
