@@ -122,6 +122,22 @@ describe.concurrent('a client that takes its time is let go', { timeout: 60_000 
     expect(secondsSince(startedMs)).toBeLessThan(26);
   });
 
+  it.each(['/docs', '/', '/docs/swagger-ui.css', '/openapi.json', '/healthz', '/metrics', '/nowhere'])(
+    'when it sends a body without end to GET %s, which takes none: once it is answered',
+    async (path) => {
+      const startedMs = performance.now();
+      const socket = await RawSocket.open(port);
+      socket.write(head(`GET ${path}`, 'Transfer-Encoding: chunked\r\n'));
+      await eventually('the answer', () => socket.statuses.length > 0, 5_000);
+      const chunk = Buffer.concat([Buffer.from('10000\r\n'), Buffer.alloc(0x10000, ' '), Buffer.from('\r\n')]);
+      await socket.pour(chunk, 500 * MEBIBYTE);
+      await socket.closed;
+      expect(socket.statuses).toEqual([path === '/nowhere' ? 404 : 200]);
+      expect(socket.socket.bytesWritten).toBeLessThan(40 * MEBIBYTE);
+      expect(secondsSince(startedMs)).toBeLessThan(5);
+    },
+  );
+
   it('when it says nothing at all, and when its headers come byte by byte', async () => {
     const startedMs = performance.now();
     const [silent, slow] = await Promise.all([RawSocket.open(port), RawSocket.open(port)]);
@@ -314,6 +330,17 @@ describe('requests in a row, before any is answered', () => {
     expect(rows).toEqual([{ n: 20 }]);
   });
 
+  it('by the ten thousand, of the cheapest kind, are let go, and others are answered meanwhile', async () => {
+    const before = await residentBytes();
+    const flood = Buffer.from('GET /n HTTP/1.1\r\nHost:a\r\n\r\n'.repeat(1_000));
+    const sockets = await Promise.all(Array.from({ length: 10 }, () => RawSocket.open(port)));
+    for (const socket of sockets) socket.write(flood);
+    await expectService();
+    await Promise.all(sockets.map(({ closed }) => closed));
+    expect(sockets.flatMap(({ statuses }) => statuses).every((status) => status === 404)).toBe(true);
+    expect((await residentBytes()) - before).toBeLessThan(200 * MEBIBYTE);
+  });
+
   it('by the thousand do not fill the memory, and others are answered meanwhile', async () => {
     const before = await residentBytes();
     const flood = Buffer.from(head('GET /docs/swagger-ui-bundle.js').repeat(200));
@@ -328,6 +355,8 @@ describe('requests in a row, before any is answered', () => {
 
 describe('JSON', () => {
   const batch = '/ledger-entries/batch';
+  const manyFields = (count: number, value = '0') =>
+    Array.from({ length: count }, (_, n) => `"k${n}":${value}`).join(',');
   const deep = (open: string, close: string, bytes: number) => {
     const levels = Math.floor(bytes / (open.length + close.length));
     return `${open.repeat(levels)}1${close.repeat(levels)}`;
@@ -340,12 +369,16 @@ describe('JSON', () => {
     ['deep inside metadata', () => `{"amount":1,"metadata":{"a":${deep('[', ']', 90_000)}}}`, entries, 422],
     ['an array of a million', () => `{"entries":[${'0,'.repeat(999_000)}0]}`, batch, 422],
     ['a number of 100,000 digits', () => `{"amount":${'9'.repeat(100_000)}}`, entries, 422],
-    [
-      '20,000 unknown fields',
-      () => `{${Array.from({ length: 8_000 }, (_, n) => `"k${n}":0`).join(',')}}`,
-      entries,
-      422,
-    ],
+    ['8,000 unknown fields', () => `{${manyFields(8_000)}}`, entries, 422],
+    ['150,000 unknown fields', () => `{${manyFields(150_000)}}`, batch, 422],
+    ['98,000 unknown fields', () => `{${manyFields(98_000)}}`, batch, 422],
+    ['98,000 fields of an entry', () => `{"entries":[{${manyFields(98_000)}}]}`, batch, 200],
+    ['98,000 pairs of metadata', () => `{"entries":[{"metadata":{${manyFields(98_000)}}}]}`, batch, 200],
+    ['metadata of 98,000 lists', () => `{"entries":[{"metadata":{${manyFields(98_000, '[]')}}}]}`, batch, 422],
+    ['metadata of 48,000 lists', () => `{"entries":[{"metadata":{${manyFields(48_000, '[]')}}}]}`, batch, 200],
+    ['8,000 pairs of metadata', () => `{"amount":1,"metadata":{${manyFields(8_000)}}}`, entries, 422],
+    ['10,000 brackets deep', () => deep('[', ']', 20_000), entries, 422],
+    ['a key of 90,000 letters', () => `{"amount":1,"idempotency_key":"${'k'.repeat(90_000)}"}`, entries, 422],
     ['a name of 100,000 letters', () => `{"${'k'.repeat(100_000)}":0}`, entries, 422],
   ])('%s is answered at once and shortly', async (_, make, path, status) => {
     const body = make();
@@ -356,6 +389,51 @@ describe('JSON', () => {
     expect(secondsSince(startedMs)).toBeLessThan(2);
     expect(socket.received.length).toBeLessThan(3_000);
     await expectService();
+  });
+});
+
+describe('a query, and headers, of 16 kB', () => {
+  const many = (count: number, make: (n: number) => string) =>
+    Array.from({ length: count }, (_, n) => make(n)).join('&');
+  const authorized = (path: string, headers = '') => head(`GET ${path}`, `${AUTHORIZED}${headers}`);
+
+  it.each<[string, string, number]>([
+    ['1,500 parameters that there are not', many(1_500, (n) => `k${n}=1`), 400],
+    ['5,000 parameters without names or values', '&'.repeat(5_000), 200],
+    ['one parameter 2,000 times', many(2_000, () => 'name=a'), 400],
+    ['a parameter that is nested 3,000 times', `a${'[b]'.repeat(3_000)}=1`, 400],
+    ['a parameter of 3,000 lists', `${'a[]=1&'.repeat(2_000)}`, 400],
+    ['a prototype', '__proto__[x]=1&constructor=1&__proto__=1', 400],
+    ['a name of 14,000 letters', `name=${'a'.repeat(14_000)}`, 400],
+    ['a name of 500 percent signs', `name=${'%25'.repeat(500)}`, 200],
+    ['what cannot be decoded', `name=${'%ff'.repeat(400)}`, 200],
+  ])('%s is answered at once and shortly', async (_, query, status) => {
+    const startedMs = performance.now();
+    const socket = await talk(authorized(`/customers?${query}`));
+    socket.destroy();
+    expect(socket.statuses).toEqual([status]);
+    expect(socket.received.length).toBeLessThan(3_000);
+    expect(secondsSince(startedMs)).toBeLessThan(1);
+  });
+
+  it.each([
+    [100, 200],
+    [3_000, 431],
+  ])('%i headers are answered %i at once, again and again', async (count, status) => {
+    const startedMs = performance.now();
+    const data = authorized('/customers', 'a:\r\n'.repeat(count));
+    for (let request = 0; request < 50; request += 1) expect(await statusesOf(data)).toEqual([status]);
+    expect(secondsSince(startedMs)).toBeLessThan(10);
+  });
+
+  it.each([
+    ['too long', 'k'.repeat(300)],
+    ['far too long', 'k'.repeat(14_000)],
+    ['of other signs', 'ä'],
+  ])('an Idempotency-Key that is %s is refused', async (_, key) => {
+    const body = JSON.stringify({ amount: 1, currency: 'USD', entry_type: 'credit' });
+    const data = `${post(`Idempotency-Key: ${key}\r\nContent-Length: ${body.length}\r\n`)}${body}`;
+    expect(await statusesOf(data)).toEqual([400]);
   });
 });
 

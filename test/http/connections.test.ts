@@ -158,3 +158,30 @@ it('behind a proxy the share is that of the address which it names, and its own 
   await eventually('all others to be answered', () => answered(all).length === all.length);
   expect(new Set(all.flatMap(({ statuses }) => statuses))).toEqual(new Set([200]));
 });
+
+it('a few requests of a connection are begun at once, the others in their order when those are answered', async () => {
+  await start();
+  const [client] = await open(get('/held').repeat(9));
+  await eventually('the first', () => held.length === 4);
+  held[0]?.();
+  await eventually('the fifth', () => held.length === 5);
+  // What others ask meanwhile is answered.
+  await expectWell();
+  expect(held.length).toBe(5);
+  for (let n = 1; n < 9; n += 1) {
+    await eventually('the next', () => held[n]);
+    held[n]?.();
+  }
+  await eventually('all answers', () => client?.statuses.length === 9);
+  expect(noted).toEqual([]);
+  client?.destroy();
+});
+
+it('a connection with more requests than may wait is ended, and what came with them is never begun', async () => {
+  await start();
+  const [client] = await open(get('/held').repeat(1_500));
+  await client?.closed;
+  expect([held.length, client?.statuses]).toEqual([4, []]);
+  expect(noted).toEqual(['address pipelined']);
+  await expectWell();
+});

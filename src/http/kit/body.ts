@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { isTooDeep, MAX_JSON_DEPTH } from '../../providers/shared/json-depth.ts';
+import { hasMoreValues, isTooDeep, MAX_JSON_DEPTH } from '../../providers/shared/json-depth.ts';
 import type { ByteBudget, BytesOf } from './byte-budget.ts';
 import { TurnedAwayError, turnAway } from './turn-away.ts';
 
@@ -20,6 +20,15 @@ export function checkBodyHeaders({ headers }: IncomingMessage, limitBytes: numbe
     turnAway('UNSUPPORTED_MEDIA_TYPE', `The body must not be compressed (content-encoding: ${encoding}).`);
   }
   if (Number(headers['content-length'] ?? 0) > limitBytes * PATIENCE) throw tooLarge(limitBytes);
+}
+
+/** So much of a body that was answered unread is passed over, so that the client gets to see the answer. */
+const PASSED_OVER_BYTES = 256 * 1024;
+
+/** Whether more of a body is to come than would be passed over for the next request. */
+export function hasMuchLeft({ complete, headers }: IncomingMessage): boolean {
+  if (complete) return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > PASSED_OVER_BYTES;
 }
 
 /** So many pieces a body may come in, whatever their size; more must have so many bytes each on average. */
@@ -135,11 +144,17 @@ export function requireJson(request: IncomingMessage): void {
   turnAway('UNSUPPORTED_MEDIA_TYPE', 'Content-Type: wants application/json in UTF-8.');
 }
 
+/** More than a thousand entries have with fifty pairs of metadata each. A value may take a hundred times its bytes. */
+const MAX_JSON_VALUES = 100_000;
+
 /** @throws {TurnedAwayError} INVALID_REQUEST_BODY */
 export function parseRequestJson(bytes: Buffer): unknown {
   if (bytes.length === 0) turnAway('INVALID_REQUEST_BODY', 'body: wants a JSON object, is empty.');
   if (!isUtf8(bytes)) turnAway('INVALID_REQUEST_BODY', 'body: wants JSON in UTF-8.');
   if (isTooDeep(bytes)) turnAway('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
+  // Fewer bytes have fewer values.
+  if (bytes.length > MAX_JSON_VALUES && hasMoreValues(bytes, MAX_JSON_VALUES))
+    turnAway('INVALID_REQUEST_BODY', `body: has more than ${MAX_JSON_VALUES} values.`);
   const text = bytes.toString('utf8');
   if (text.includes('"__proto__"')) turnAway('INVALID_REQUEST_BODY', '__proto__: is not a usable name.');
   try {

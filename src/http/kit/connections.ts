@@ -93,7 +93,7 @@ export function limitConnections(
   });
   server.on('request', (request, response) => {
     const visit = visits.get(request.socket);
-    if (visit === undefined) return;
+    if (visit === undefined || request.socket.destroyed) return;
     visit.underWay += 1;
     visit.last = { request, response };
     const leave =

@@ -1,5 +1,7 @@
 import { createServer, type RequestListener } from 'node:http';
+import { hasMuchLeft } from './body.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { fewAtOnce } from './pipelining.ts';
 
 export interface ListenOptions extends ConnectionLimits {
   /** 0 for any free port. */
@@ -34,7 +36,8 @@ export async function listen(
 ): Promise<HttpServer> {
   const timeouts = { headersTimeout: 10_000, requestTimeout: 20_000, keepAliveTimeout: 65_000 };
   // How often Node looks for connections that are over their limit; by default only every 30 s.
-  const server = createServer({ ...timeouts, connectionsCheckingInterval: 2_000 }, app);
+  const served = fewAtOnce(withoutBodies(app), limits.noteLimited ?? (() => {}));
+  const server = createServer({ ...timeouts, connectionsCheckingInterval: 2_000 }, served);
   server.setTimeout(silenceMs);
   server.maxConnections = MAX_CONNECTIONS;
   limitConnections(server, limits);
@@ -56,5 +59,16 @@ export async function listen(
       clearInterval(sweep);
       clearTimeout(cutOff);
     },
+  };
+}
+
+/** What nothing is sent with: Node would go on to take in what somebody sends all the same, for as long as a request may take. */
+const BODILESS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+/** Ends the connection of a request whose body nobody wants, once it is answered. */
+function withoutBodies(serve: RequestListener): RequestListener {
+  return (request, response) => {
+    if (BODILESS.has(request.method) && hasMuchLeft(request)) response.shouldKeepAlive = false;
+    serve(request, response);
   };
 }
