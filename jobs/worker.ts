@@ -104,7 +104,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);
-  const warned = warnOfSecrets({ pool, box, sources }, { logger, signal });
+  const warned = warnOfSecrets({ db: autocommit(pool), box, sources }, { logger, signal });
   const retried = retryRefusedAtStart({ pool, logger, onDue: onPosted, signal });
   const server = await serveMetrics(config, observe.metrics, runtime.readiness);
   logger.info({ metricsPort: server?.port ?? null }, 'the worker is ready');

@@ -3,12 +3,14 @@ import type { Clock } from './clock.ts';
 import type { Config } from './config/env.ts';
 import { ledgerSettings } from './config/ledger-settings.ts';
 import { SecretBox } from './crypto/secret-box.ts';
+import { BatcherFullError } from './db/batcher.ts';
 import { createBoss } from './db/boss.ts';
 import { createPool, type Pool } from './db/pool.ts';
-import { Readers } from './db/readers.ts';
+import { Readers, type ReadersOptions } from './db/readers.ts';
 import { Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
 import type { Queryable } from './db/transaction.ts';
+import { Turns } from './db/turns.ts';
 import { LedgerBatches } from './ledger/batches.ts';
 import type { LedgerSettings } from './ledger/store.ts';
 import { keysOfSourceSecrets } from './merchants/secret-keys.ts';
@@ -51,7 +53,20 @@ export interface RuntimeOptions {
  * Searches and lists have four connections besides those of the process, of which a merchant has two at most. One that is not done in
  * five seconds, with all of its statements, never is what a person wanted; whoever waits for longer is better off with an answer.
  */
-const READING = { atOnce: 4, atOnceEach: 2, waitingEach: 50, turnMs: 5_000, patienceMs: 6_000 } as const;
+const READING: Omit<ReadersOptions, 'pool'> = {
+  ...{ who: 'merchant', atOnce: 4, atOnceEach: 2, waitingEach: 50, turnMs: 5_000, patienceMs: 6_000 },
+};
+
+/**
+ * The operator's lists and the figures of the metrics have one more, so that they are seen while merchants flood the others. Figures
+ * are six statements, for which those who collect metrics wait ten seconds.
+ */
+const OPERATING: Omit<ReadersOptions, 'pool'> = {
+  ...{ who: 'operator', atOnce: 1, atOnceEach: 1, waitingEach: 20, turnMs: 9_000, patienceMs: 10_000 },
+};
+
+/** So many requests of a merchant wait for the connections that it may have at once; what is beyond is refused. */
+const REQUESTS_WAITING = { waitingEach: 2_000, patienceMs: 5_000 };
 
 /**
  * What web, worker and the command line share, each built once. Connections are opened when they are first needed, so a command
@@ -70,8 +85,10 @@ export class Runtime {
   readonly #options: RuntimeOptions;
   readonly #open: (() => Promise<unknown>)[] = [];
   #pool: Pool | null = null;
+  #turns: Turns | null = null;
   #readers: Readers | null = null;
   #readiness: Readiness | null = null;
+  #operatorReaders: Readers | null = null;
   #boss: Promise<PgBoss> | null = null;
   #waker: Promise<Waker> | null = null;
   #ledger: Promise<LedgerBatches> | null = null;
@@ -100,10 +117,24 @@ export class Runtime {
     return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0 });
   }
 
+  /** The turns in which merchants use the pool, one by one: none has more than half of it. */
+  get turns(): Turns {
+    const atOnceEach = Math.ceil(this.#options.maxConnections / 2);
+    const busy = (merchantId: string) => new BatcherFullError('merchant', merchantId);
+    this.#turns ??= new Turns({ atOnce: Number.POSITIVE_INFINITY, atOnceEach, ...REQUESTS_WAITING, busy });
+    return this.#turns;
+  }
+
   /** Where searches and lists are read, apart from the pool and fairly by owner. */
   get readers(): Readers {
-    this.#readers ??= this.#openReaders();
+    this.#readers ??= this.#openReaders('reads', READING);
     return this.#readers;
+  }
+
+  /** The same for what is read across merchants, on a connection that no merchant can take. */
+  get operatorReaders(): Readers {
+    this.#operatorReaders ??= this.#openReaders('operator', OPERATING);
+    return this.#operatorReaders;
   }
 
   /** Whether this process could post now. */
@@ -162,14 +193,13 @@ export class Runtime {
     return opened;
   }
 
-  #openReaders(): Readers {
-    const applicationName = `${this.#options.name}-reads`;
+  #openReaders(suffix: string, options: Omit<ReadersOptions, 'pool'>): Readers {
     const pool = this.#openPool({
-      applicationName,
-      maxConnections: READING.atOnce,
-      statementTimeoutMs: READING.turnMs,
+      applicationName: `${this.#options.name}-${suffix}`,
+      maxConnections: options.atOnce,
+      statementTimeoutMs: options.turnMs,
     });
-    return new Readers({ pool, ...READING });
+    return new Readers({ pool, ...options });
   }
 
   #openReadiness(): Readiness {

@@ -71,7 +71,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
   const { metrics } = telemetry;
   const process = { name: 'chokin-web', maxConnections: config.DATABASE_POOL_SIZE, observe: telemetry };
   const runtime = new Runtime({ config, databaseUrl, logger, clock, ...process });
-  const { pool, readers, readiness, box, settings, sources } = runtime;
+  const { pool, turns, readers, operatorReaders, readiness, box, settings, sources } = runtime;
   let health: HttpServer | null = null;
   // Everything is closed in the reverse order of its opening, also if a later step of the start fails.
   const close = async () => {
@@ -84,7 +84,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     if (options.telemetry === undefined) runtime.onClose(() => telemetry.tracing.close());
     const boss = await runtime.boss();
     const waker = await runtime.waker();
-    const outgoing = createOutgoing({ config, pool, boss, clock, logger, box });
+    const outgoing = createOutgoing({ config, pool, readers, boss, clock, logger, box });
     runtime.onClose(() => outgoing.close());
     outgoing.watch.start();
 
@@ -93,7 +93,7 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     runtime.onClose(() => receiver.drain());
     metrics.watch('chokin_ledger_lane_depth', 'How many postings wait for a transaction.', () => ledger.depth);
     watchHealth(metrics, { readiness, pool });
-    watchOperations(metrics, pool);
+    watchOperations(metrics, operatorReaders);
 
     const { accounts, MERCHANT_ID: merchantId } = config;
     const connect = connectWith(config);
@@ -102,7 +102,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const { webhooks, watch } = outgoing;
     const senderStatus = () => watch.status;
     const onPosted = () => waker.wake();
-    const shared = { config, pool, readers, readiness, clock, logger, boss, metrics, onPosted, box, connect };
+    const apart = { pool, turns, readers, operatorReaders, readiness };
+    const shared = { ...apart, config, clock, logger, boss, metrics, onPosted, box, connect };
     noteLimited = createNoteLimited(metrics, logger);
     const app = createApp(
       { ...shared, noteLimited, ledger, settings, sources, receiver, webhooks, senderStatus },

@@ -21,8 +21,8 @@ export function addKeyCommands(group: Command): void {
     name: 'list',
     summary: 'List API keys, newest first',
     takes: {},
-    async run(_, { admin, clock }, { merchantId }) {
-      const items = (await apiKeysOf(admin, merchantId)).map(keyResponse);
+    async run(_, { clock, db }, { merchantId }) {
+      const items = (await apiKeysOf(db, merchantId)).map(keyResponse);
       const now = clock.now().toISOString();
       const rows = items.map((one) => [
         one.key_id,

@@ -39,7 +39,7 @@ export async function findSimulatedSource(
     giveUp(`${merchantId} is in live mode. ${advice}`);
   }
   const byName = wanted.provider ?? 'stripe';
-  const stored = (await sourcesOf(admin, merchantId)).filter(({ provider }) => provider === byName);
+  const stored = (await sourcesOf(db, merchantId)).filter(({ provider }) => provider === byName);
   const configured = admin.sources.configured(merchantId).find(({ provider }) => provider === byName);
   const [only, ...others] = stored;
   const byDefault = configured ?? (others.length === 0 ? only : undefined);

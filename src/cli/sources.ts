@@ -2,13 +2,13 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { SECRET_VARIABLES } from '../config/env.ts';
 import type { Secret } from '../crypto/secret.ts';
+import { accountsBySource } from '../merchants/account-store.ts';
 import {
   addWebhookSecret,
   changeSource,
   createSource,
   findSource,
   removeWebhookSecret,
-  sourceAccounts,
   sourcesOf,
 } from '../merchants/administration.ts';
 import { findingsOf } from '../merchants/source-findings.ts';
@@ -107,11 +107,11 @@ function addReadingCommands(group: Command): void {
       'A source of the environment is known where its variables are set. One that payments came in by, but that is neither set here nor stored, is shown as not known here.',
     takes: {},
     async run(_, { admin, db }, { merchantId }) {
-      const accounts = await sourceAccounts(admin, merchantId);
+      const accounts = await accountsBySource(db, merchantId);
       const configured = admin.sources
         .configured(merchantId)
         .map((one) => configuredResponse(one, accounts.get(one.sourceId) ?? []));
-      const items = [...configured, ...(await sourcesOf(admin, merchantId)).map(recordResponse)];
+      const items = [...configured, ...(await sourcesOf(db, merchantId)).map(recordResponse)];
       const known = new Set(items.map((one) => one.source_id));
       const strangers = (await sourcesWithPayments(db, merchantId)).filter((id) => !known.has(id));
       const rows = items.map((one) => [
@@ -127,7 +127,7 @@ function addReadingCommands(group: Command): void {
       ]);
       const unknownRows = strangers.map((id) => [id, null, null, null, null, null, null, null, 'not known here']);
       const header = ['source', 'provider', 'name', 'purpose', 'metadata', 'refunds', 'secrets', 'accounts', 'state'];
-      const findings = await findingsOf(admin, merchantId);
+      const findings = await findingsOf({ db, sources: admin.sources, box: admin.box }, merchantId);
       const lines = [...strangers.map(whereToSet), ...findings.map(findingText)];
       const advice = lines.length === 0 ? '' : `\n\n${lines.join('\n')}`;
       return {
@@ -141,11 +141,11 @@ function addReadingCommands(group: Command): void {
     name: 'show',
     summary: 'Show a source, with the ids of its secrets',
     takes: { sourceId },
-    async run(input, { admin }, { merchantId }) {
+    async run(input, { admin, db }, { merchantId }) {
       const key = { merchantId, sourceId: input.sourceId };
       const configured = admin.sources.findConfigured(key);
       if (configured === null) return shown(recordResponse(await findSource(admin, key)));
-      const accounts = await sourceAccounts(admin, merchantId);
+      const accounts = await accountsBySource(db, merchantId);
       return shown(configuredResponse(configured, accounts.get(input.sourceId) ?? []));
     },
   });

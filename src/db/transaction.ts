@@ -117,6 +117,14 @@ export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable 
   };
 }
 
+/** Runs each statement by itself through `each`, which says when and by what connection. */
+export function throughEach(each: <T>(work: (db: Queryable) => Promise<T>) => Promise<T>): Queryable {
+  return {
+    query: (statement, values) => each((db) => db.query(statement, values)),
+    queryArrays: (statement, values) => each((db) => db.queryArrays(statement, values)),
+  };
+}
+
 function run<Row extends pg.QueryResultRow>(
   target: pg.Pool | pg.ClientBase,
   statement: SqlText,

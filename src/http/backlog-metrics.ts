@@ -1,7 +1,7 @@
 import { lastAudit } from '../audit/run.ts';
-import type { Pool } from '../db/pool.ts';
 import { type QueueBacklog, queueBacklogs } from '../db/queues.ts';
-import { autocommit } from '../db/transaction.ts';
+import type { ReadsInTurn } from '../db/readers.ts';
+import type { Queryable } from '../db/transaction.ts';
 import { eventBacklog } from '../inbox/backlog.ts';
 import { outboxBacklog } from '../ledger/outbox.ts';
 import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
@@ -93,13 +93,16 @@ const FIGURES: readonly Figure[] = [
   ],
 ];
 
+/** Whose turn it is that the figures are read in. */
+const OWNER = 'metrics';
+
 /** Adds the figures that answer "is money stuck, and do the books agree?" to the metrics. */
-export function watchOperations(metrics: Metrics, pool: Pool): void {
+export function watchOperations(metrics: Metrics, readers: ReadsInTurn): void {
   let cached: { readonly at: number; readonly backlog: Promise<Backlog> } | null = null;
   /** Null if the database does not answer. A figure shows this, and the figures from memory are still served. */
   const read = (): Promise<Backlog | null> => {
     if (cached === null || performance.now() - cached.at > CACHE_MS)
-      cached = { at: performance.now(), backlog: readBacklog(pool) };
+      cached = { at: performance.now(), backlog: readers.read(OWNER, readBacklog) };
     return cached.backlog.catch(() => null);
   };
   for (const [name, help, pick] of FIGURES) {
@@ -116,22 +119,15 @@ export function watchOperations(metrics: Metrics, pool: Pool): void {
   metrics.watchEach({ ...dead, label: 'queue' }, () => perQueue((queue) => queue.dead));
 }
 
-async function readBacklog(pool: Pool): Promise<Backlog> {
-  const db = autocommit(pool);
-  const [events, outbox, deliveries, queues, audit, reconciliation] = await Promise.all([
-    eventBacklog(db),
-    outboxBacklog(db),
-    deliveryBacklog(db),
-    queueBacklogs(db),
-    lastAudit(db),
-    reconciliationBacklog(db),
-  ]);
+/** One statement after another, since a turn has one connection. */
+async function readBacklog(db: Queryable): Promise<Backlog> {
+  const audit = await lastAudit(db);
   return {
-    ...events,
-    ...outbox,
-    ...deliveries,
-    ...reconciliation,
-    queues,
+    ...(await eventBacklog(db)),
+    ...(await outboxBacklog(db)),
+    ...(await deliveryBacklog(db)),
+    ...(await reconciliationBacklog(db)),
+    queues: await queueBacklogs(db),
     auditDisagreements: audit?.disagreements ?? null,
     auditAgeSeconds: audit?.ageSeconds ?? null,
   };

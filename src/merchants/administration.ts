@@ -7,7 +7,7 @@ import { invariant, refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
-import { accountsBySource, forgetAccounts } from './account-store.ts';
+import { forgetAccounts } from './account-store.ts';
 import { type ApiAccount, askAccount, type ConnectSource, claimAccount } from './api-account.ts';
 import {
   type ApiKeyInput,
@@ -135,9 +135,9 @@ async function addKey(
 }
 
 /** Newest first, revoked and ended ones included. @throws {RefusalError} NO_SUCH_MERCHANT */
-export async function apiKeysOf(services: AdminServices, merchantId: string): Promise<readonly ApiKeyRecord[]> {
-  await findMerchant(services, merchantId);
-  return listApiKeys(autocommit(services.pool), merchantId);
+export async function apiKeysOf(db: Queryable, merchantId: string): Promise<readonly ApiKeyRecord[]> {
+  if ((await getMerchant(db, merchantId)) === null) refuseUnknownMerchant();
+  return listApiKeys(db, merchantId);
 }
 
 export interface NewSource extends Omit<SourceInput, 'metadata'> {
@@ -248,17 +248,9 @@ export function removeWebhookSecret(services: AdminServices, key: SourceKey, sec
 }
 
 /** Oldest first, without those of the environment. @throws {RefusalError} NO_SUCH_MERCHANT */
-export async function sourcesOf(services: AdminServices, merchantId: string): Promise<readonly SourceRecord[]> {
-  await findMerchant(services, merchantId);
-  return selectSourceRecords(autocommit(services.pool), merchantId);
-}
-
-/** The accounts of the merchant's sources, those of the environment too, by source; a source without any is missing. */
-export function sourceAccounts(
-  { pool }: Pick<AdminServices, 'pool'>,
-  merchantId: string,
-): Promise<ReadonlyMap<string, readonly string[]>> {
-  return accountsBySource(autocommit(pool), merchantId);
+export async function sourcesOf(db: Queryable, merchantId: string): Promise<readonly SourceRecord[]> {
+  if ((await getMerchant(db, merchantId)) === null) refuseUnknownMerchant();
+  return selectSourceRecords(db, merchantId);
 }
 
 /** A source that the database keeps. @throws {RefusalError} NO_SUCH_SOURCE */

@@ -1,4 +1,3 @@
-import { autocommit } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { SourceKey } from './source.ts';
 import type { FindingServices } from './source-findings.ts';
@@ -35,14 +34,14 @@ export async function warnOfSecrets(
   }
 }
 
-async function findProblems({ pool, box, sources }: FindingServices, signal: AbortSignal) {
+async function findProblems({ db, box, sources }: FindingServices, signal: AbortSignal) {
   const shared = new SharedSecrets();
   for (const one of sources.webhookSecretHashes(box)) shared.add(one);
   const unreadable: SecretFinding[] = [];
   let after: SealedSecret | null = null;
   let read = 0;
   do {
-    const page: readonly SealedSecret[] = await selectSealedPage(autocommit(pool), after, PAGE_SIZE);
+    const page: readonly SealedSecret[] = await selectSealedPage(db, after, PAGE_SIZE);
     for (const secret of page) {
       const { merchantId, sourceId, secretId, purpose } = secret;
       const hashes = hashesOf(box, secret);

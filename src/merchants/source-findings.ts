@@ -1,6 +1,5 @@
 import type { SecretBox } from '../crypto/secret-box.ts';
-import type { Pool } from '../db/pool.ts';
-import { autocommit, type Queryable } from '../db/transaction.ts';
+import type { Queryable } from '../db/transaction.ts';
 import { selectAccounts } from './account-store.ts';
 import { isOfKind, isOfSource } from './accounts.ts';
 import type { SourceAccountKind } from './source.ts';
@@ -23,14 +22,14 @@ export interface SourceFinding {
 }
 
 export interface FindingServices {
-  readonly pool: Pool;
+  readonly db: Queryable;
   readonly box: SecretBox;
   readonly sources: SourceDirectory;
 }
 
 /** All findings about the merchant's sources, those of the environment too. */
 export async function findingsOf(services: FindingServices, merchantId: string): Promise<readonly SourceFinding[]> {
-  const db = autocommit(services.pool);
+  const { db } = services;
   const own = [...services.sources.configured(merchantId), ...(await selectSourceRecords(db, merchantId))];
   const secrets = await openSecrets(services, merchantId);
   const unreadable = secrets.flatMap(({ sourceId, secretId, hashes }) =>
@@ -69,7 +68,7 @@ interface OpenedSecret {
 }
 
 async function openSecrets(
-  { pool, box, sources }: FindingServices,
+  { db, box, sources }: FindingServices,
   merchantId: string,
 ): Promise<readonly OpenedSecret[]> {
   const configured = sources.configured(merchantId).flatMap(({ sourceId, secrets }) =>
@@ -78,7 +77,7 @@ async function openSecrets(
       hashes: box.keyedHashes(secret.reveal()),
     })),
   );
-  const stored = (await selectSealed(autocommit(pool), merchantId)).map((secret) => {
+  const stored = (await selectSealed(db, merchantId)).map((secret) => {
     const { sourceId, secretId, purpose } = secret;
     return { sourceId, secretId, isWebhook: purpose === 'webhook', hashes: hashesOf(box, secret) };
   });
@@ -86,12 +85,12 @@ async function openSecrets(
 }
 
 async function sharedSecrets(
-  { pool, sources, box }: FindingServices,
+  { db, sources, box }: FindingServices,
   { own, secrets }: { readonly own: readonly SourceAccountKind[]; readonly secrets: readonly OpenedSecret[] },
 ): Promise<readonly SourceFinding[]> {
   const webhook = secrets.filter((one) => one.isWebhook);
   const hashes = webhook.flatMap((one) => one.hashes ?? []);
-  const stored = hashes.length === 0 ? [] : await selectHashOwners(autocommit(pool), hashes);
+  const stored = hashes.length === 0 ? [] : await selectHashOwners(db, hashes);
   const owners = [...stored, ...sources.webhookSecretHashes(box)];
   return own.flatMap((source) => {
     const ofSource = new Set(

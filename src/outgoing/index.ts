@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/env.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import type { Pool } from '../db/pool.ts';
+import { type ReadsInTurn, readingBy } from '../db/readers.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import { type DeliveryJob, deliverWebhook } from './embedded/deliver.ts';
@@ -26,6 +27,8 @@ import { SvixWebhooks } from './svix/webhooks.ts';
 export interface OutgoingOptions {
   readonly config: Pick<Config, 'SVIX_TOKEN' | 'SVIX_SERVER_URL' | 'ALLOW_PRIVATE_ENDPOINTS'>;
   readonly pool: Pool;
+  /** Where merchants' lists are read; by the pool unless given. */
+  readonly readers?: ReadsInTurn;
   readonly boss: PgBoss;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -50,7 +53,7 @@ export interface Outgoing {
 
 /** Makes the sender that the configuration asks for: Svix if there is a token, else the embedded one. */
 export function createOutgoing(options: OutgoingOptions): Outgoing {
-  const { config, pool, boss, clock, logger, box, observe = UNOBSERVED } = options;
+  const { config, pool, boss, clock, logger, box, readers = readingBy(pool), observe = UNOBSERVED } = options;
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
   const slots = new DeliverySlots();
@@ -60,8 +63,8 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     token === undefined ? null : new SvixAccount({ token, ...server, clock, identityOf: identitiesFrom(pool) });
   const webhooks =
     account === null
-      ? new DirectWebhooks({ pool, boss, clock, allowPrivate, box })
-      : new SvixWebhooks({ account, pool, boss, clock, allowPrivate, box });
+      ? new DirectWebhooks({ pool, readers, boss, clock, allowPrivate, box })
+      : new SvixWebhooks({ account, pool, readers, boss, clock, allowPrivate, box });
   const recoverySender =
     account === null ? new DirectRecovery(pool, boss, clock) : new SvixRecovery({ pool, account, box, clock, logger });
   const watch = new SenderWatch({ pool, logger, account });

@@ -5,6 +5,7 @@ import { renderAudit } from '../../src/audit/report.ts';
 import { lastAudit, runAudit } from '../../src/audit/run.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
+import { readingBy } from '../../src/db/readers.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
 import { eventBacklog } from '../../src/inbox/backlog.ts';
@@ -123,7 +124,7 @@ describe('the audit', () => {
   it('runs as a job, keeps its result, and shows it as a metric', async () => {
     expect(await lastAudit(db())).toBeNull();
     const metrics = createMetrics();
-    watchOperations(metrics, database.pool);
+    watchOperations(metrics, readingBy(database.pool));
     expect(await metrics.registry.metrics()).toContain('chokin_audit_disagreements Nan');
     const boss = createBoss({
       databaseUrl: database.url,
@@ -138,7 +139,7 @@ describe('the audit', () => {
     await eventually('the audit to run', async () => (await lastAudit(db()))?.disagreements === 1);
     await boss.stop({ graceful: true });
     const later = createMetrics();
-    watchOperations(later, database.pool);
+    watchOperations(later, readingBy(database.pool));
     expect(await later.registry.metrics()).toContain('chokin_audit_disagreements 1');
     expect(await later.registry.metrics()).toContain('chokin_wallets_unannounced 4');
   });

@@ -18,7 +18,16 @@ afterAll(async () => {
 });
 
 const readers = (options: Partial<ReadersOptions> = {}) =>
-  new Readers({ pool, atOnce: 2, atOnceEach: 1, waitingEach: 3, turnMs: 200, patienceMs: 30_000, ...options });
+  new Readers({
+    pool,
+    who: 'merchant',
+    atOnce: 2,
+    atOnceEach: 1,
+    waitingEach: 3,
+    turnMs: 200,
+    patienceMs: 30_000,
+    ...options,
+  });
 
 /** Reads of `owners`, which end one by one when they are let; `begun` notes the order in which they began. */
 function readAll(from: Readers, owners: readonly string[]) {
@@ -60,7 +69,7 @@ describe('reading in turn', () => {
     const outcomes = await endAll();
     expect(outcomes.map((one) => (one.status === 'rejected' ? one.reason : 'read'))).toEqual([
       ...['read', 'read', 'read', 'read'],
-      new ReadersBusyError('a'),
+      new ReadersBusyError({ who: 'merchant', owner: 'a' }),
       'read',
     ]);
   });
@@ -69,7 +78,9 @@ describe('reading in turn', () => {
     const some = readers({ atOnce: 1, patienceMs: 20 });
     let end = () => {};
     const first = some.read('a', () => new Promise<void>((resolve) => (end = resolve)));
-    await expect(some.read('b', async () => 'read')).rejects.toEqual(new ReadersBusyError('b'));
+    await expect(some.read('b', async () => 'read')).rejects.toEqual(
+      new ReadersBusyError({ who: 'merchant', owner: 'b' }),
+    );
     const last = some.read('c', async () => 'read');
     end();
     await first;

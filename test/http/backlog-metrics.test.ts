@@ -4,6 +4,7 @@ import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
+import { readingBy } from '../../src/db/readers.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
 import { startTelemetry } from '../../src/runtime.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -201,7 +202,7 @@ describe('what is stuck', () => {
   /** A registry of its own, since figures are read at most every 5 s. */
   async function read(pool = web): Promise<string> {
     const metrics = createMetrics();
-    watchOperations(metrics, pool);
+    watchOperations(metrics, readingBy(pool));
     return metrics.registry.metrics();
   }
   const stuck = async (statement: string) => {

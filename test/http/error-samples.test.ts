@@ -134,7 +134,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     return operator.call('POST', sourcesPath(await operator.newMerchant()), source);
   },
   HOLDS_NOT_YET: async () => replyTo(publicRefusal({ code: 'HOLDS_NOT_YET' })),
-  QUERY_TOO_SLOW: async () => failureOf(new ReadTooSlowError('bus_default', null)),
+  QUERY_TOO_SLOW: async () => failureOf(new ReadTooSlowError({ who: 'merchant', owner: 'bus_default' }, null)),
   SERVICE_UNAVAILABLE: async () => failureOf(new UnreadableSecretError('no key of it')),
 };
 

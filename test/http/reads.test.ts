@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { ADMIN_KEY, startTestApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Searches and lists have connections of their own, which merchants share, and a time after which they end. */
@@ -58,4 +58,34 @@ it('a merchant that searches for more than its share is told to slow down, and k
   expect(counts.get('200 ')?.length).toBeGreaterThanOrEqual(2);
   expect([...counts.keys()].sort()).toEqual(['200 ', '429 TOO_MANY_REQUESTS']);
   expect(counts.get('429 TOO_MANY_REQUESTS')?.every(({ headers }) => headers.get('retry-after') === '1')).toBe(true);
+});
+
+it('lists that are held up take no connection of a posting, and none of the operator’s', async () => {
+  const url = 'http://127.0.0.1:1/';
+  const { body: endpoint } = await app.call('POST', '/webhook-endpoints', { url });
+  const holder = await app.database.pool.connect();
+  await holder.query('begin; lock table webhook_attempt, webhook_endpoint in access exclusive mode');
+  const lists = Array.from({ length: 60 }, (_, n) =>
+    app.call('GET', n % 2 === 0 ? '/webhook-endpoints' : `/webhook-endpoints/${endpoint.endpoint_id}/attempts`),
+  );
+  const asked = Promise.all(lists);
+  const waiting = async () => {
+    const { rows } = await app.database.pool.query<{ name: string; n: number }>(
+      `select application_name as name, count(*)::int as n from pg_stat_activity
+       where wait_event_type = 'Lock' and datname = current_database() group by 1`,
+    );
+    return rows;
+  };
+  await eventually('two lists to wait', async () => (await waiting()).some(({ n }) => n === 2));
+  const entry = { amount: 5, currency: 'USD', entry_type: 'credit' };
+  const path = `/customers/${customerId}/wallets/ledger-entries`;
+  const posted = await Promise.all(Array.from({ length: 20 }, () => app.call('POST', path, entry)));
+  const merchants = await app.call('GET', '/admin/merchants', undefined, { authorization: `Bearer ${ADMIN_KEY}` });
+  const metrics = String((await app.call('GET', '/metrics')).body);
+  expect(await waiting()).toEqual([{ name: 'chokin-web-reads', n: 2 }]);
+  await holder.query('rollback');
+  holder.release();
+  expect(new Set([...posted, merchants].map(({ status }) => status))).toEqual(new Set([200]));
+  expect(metrics).toContain('chokin_database_answers 1');
+  expect(new Set((await asked).map(({ status }) => status))).toEqual(new Set([200, 429]));
 });

@@ -4,7 +4,7 @@ import { keyResponse, keyScope, keyShape, newKeyResponse, newKeyShape } from '..
 import { EXAMPLE } from '../../views/examples.ts';
 import { itemsOf, moment, plainIdParams, text } from '../../views/fields.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
-import { merchantParams } from './merchants.ts';
+import { merchantParams, OPERATOR } from './merchants.ts';
 
 const DAY_SECONDS = 86_400;
 const MAX_GRACE_SECONDS = 30 * DAY_SECONDS;
@@ -51,8 +51,9 @@ const list = adminRoute({
   description: 'Those that have ended included. No key is shown, only how it ends.',
   params: merchantParams,
   response: { description: 'The keys.', schema: itemsOf(keyShape) },
-  async handle({ services, params }) {
-    const keys = await apiKeysOf(services, params.merchant_id);
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { operatorReaders }, params }) {
+    const keys = await operatorReaders.read(OPERATOR, (db) => apiKeysOf(db, params.merchant_id));
     return { items: keys.map(keyResponse) };
   },
 });

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { autocommit } from '../../db/transaction.ts';
 import { createMerchant, findMerchant, suspendMerchant } from '../../merchants/administration.ts';
 import { getMerchant, listMerchants } from '../../merchants/merchant-store.ts';
 import { EXAMPLE } from '../../views/examples.ts';
@@ -16,6 +15,9 @@ const mode = z.enum(['test', 'live'], { error: 'wants test or live' });
 
 /** Whose something is, in every address of the operator's. */
 export const merchantParams = z.strictObject({ merchant_id: merchantId });
+
+/** In whose turn the operator's lists are read. */
+export const OPERATOR = 'lists';
 
 const tag = 'Administration';
 const path = '/admin/merchants';
@@ -51,11 +53,14 @@ const list = adminRoute({
   description: 'Suspended ones too.',
   query: z.strictObject({ ...paging, cursor }).refine(isInReach, BEYOND_REACH),
   response: { description: 'A page of merchants.', schema: pageOfItems(merchantShape, EXAMPLE.merchantId) },
-  async handle({ services: { pool }, query }) {
-    const db = autocommit(pool);
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { operatorReaders }, query }) {
     const wanted = { after: query.cursor ?? null, ...pageOf(query, {}) };
-    const found = await listMerchants(db, wanted);
-    if (found.length === 0 && wanted.after !== null && (await getMerchant(db, wanted.after)) === null) refuseCursor();
+    const found = await operatorReaders.read(OPERATOR, async (db) => {
+      const page = await listMerchants(db, wanted);
+      if (page.length === 0 && wanted.after !== null && (await getMerchant(db, wanted.after)) === null) refuseCursor();
+      return page;
+    });
     return pageResponse(found, wanted.pageSize, { show: merchantResponse, cursorOf: (one) => one.merchantId });
   },
 });

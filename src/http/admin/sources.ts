@@ -1,14 +1,15 @@
 import { z } from 'zod';
 import { Secret } from '../../crypto/secret.ts';
+import { autocommit } from '../../db/transaction.ts';
 import { EVENT_STATES } from '../../inbox/events.ts';
 import { deliverTestEvent } from '../../inbox/test-delivery.ts';
+import { accountsBySource } from '../../merchants/account-store.ts';
 import {
   addWebhookSecret,
   changeSource,
   createSource,
   findSource,
   removeWebhookSecret,
-  sourceAccounts,
   sourcesOf,
 } from '../../merchants/administration.ts';
 import type { SourceKey } from '../../merchants/source.ts';
@@ -33,7 +34,7 @@ import { itemsOf, plainIdParams, text } from '../../views/fields.ts';
 import { configuredResponse, findingResponse, findingShape, recordResponse, sourceShape } from '../../views/source.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
-import { merchantParams } from './merchants.ts';
+import { merchantParams, OPERATOR } from './merchants.ts';
 
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
@@ -161,13 +162,16 @@ const list = adminRoute({
     description: 'The sources.',
     schema: itemsOf(sourceShape).extend({ findings: z.array(findingShape) }),
   },
-  async handle({ services, params: { merchant_id: merchantId } }) {
-    const records = await sourcesOf(services, merchantId);
-    const configured = services.sources.configured(merchantId);
-    const known = await sourceAccounts(services, merchantId);
-    const shown = configured.map((one) => configuredResponse(one, known.get(one.sourceId) ?? []));
-    const findings = (await findingsOf(services, merchantId)).map(findingResponse);
-    return { items: [...shown, ...records.map(recordResponse)], findings };
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { operatorReaders, sources, box }, params: { merchant_id: merchantId } }) {
+    return operatorReaders.read(OPERATOR, async (db) => {
+      const records = await sourcesOf(db, merchantId);
+      const known = await accountsBySource(db, merchantId);
+      const configured = sources.configured(merchantId);
+      const shown = configured.map((one) => configuredResponse(one, known.get(one.sourceId) ?? []));
+      const findings = (await findingsOf({ db, sources, box }, merchantId)).map(findingResponse);
+      return { items: [...shown, ...records.map(recordResponse)], findings };
+    });
   },
 });
 
@@ -182,7 +186,7 @@ const retrieve = adminRoute({
   async handle({ services, params }) {
     const configured = services.sources.findConfigured(keyOf(params));
     if (configured !== null) {
-      const known = await sourceAccounts(services, params.merchant_id);
+      const known = await accountsBySource(autocommit(services.pool), params.merchant_id);
       return configuredResponse(configured, known.get(params.source_id) ?? []);
     }
     return recordResponse(await findSource(services, keyOf(params)));

@@ -68,7 +68,7 @@ function busy({ sharedBy }: BatcherFullError): PublicRefusal {
 export const NOWHERE = 'There is nothing at this address.';
 const BUSY = 'Too much is waiting to be written. Try again shortly.';
 const SLOW_DOWN =
-  'Too much of this merchant is waiting to be written; nothing of this was. Try again after the time in Retry-After.';
+  'Too much of this merchant is waiting; nothing of this was done. Try again after the time in Retry-After.';
 const MANY_READS =
   'Too many searches and lists of this merchant are waiting. Try again after the time in Retry-After, with fewer at once.';
 const TOO_SLOW: PublicRefusal = {

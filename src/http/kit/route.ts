@@ -107,6 +107,11 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
   readonly bodyLimitBytes?: number;
   /** The body may be left out, and then counts as `{}`. */
   readonly bodyOptional?: boolean;
+  /**
+   * False where its work in the database is shared by merchant already, in batches or by readers. Else a merchant's requests take
+   * turns, so that no number of them has all connections.
+   */
+  readonly takesTurns?: false;
   /** How many requests it counts for, where that is not one for each {@link ROWS_OF_A_REQUEST} rows of a page. */
   readonly work?: (request: { readonly body: z.output<B> }) => number;
   handle(context: {
@@ -143,7 +148,9 @@ export function merchantRoute<
       };
       const units = spec.work?.(given) ?? workOfPage(given.query);
       if (units > 1) await countWork(units - 1);
-      const reply = await spec.handle({ services, merchantId: caller.merchantId, headers, ...given });
+      const { merchantId } = caller;
+      const handle = () => spec.handle({ services, merchantId, headers, ...given });
+      const reply = spec.takesTurns === false ? await handle() : await services.turns.take(merchantId, handle);
       return { status: spec.response.status ?? 200, body: reply };
     },
   };

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express';
 import { BatcherFullError } from '../../db/batcher.ts';
 import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
 import { mayAnswer } from './answers.ts';
-import { ClientGoneError } from './body.ts';
+import { ClientGoneError, hasMuchLeft } from './body.ts';
 import { failureOf, KeylessError, replyTo } from './failure.ts';
 import { markLimited, NoRoomError } from './limited.ts';
 import type { Reply } from './route.ts';
@@ -23,7 +23,7 @@ export function fail(
   if (full !== null) services.noteLimited({ who: full.sharedBy, limit: 'waiting' }, full.owner);
   const isSlow = error instanceof ReadTooSlowError;
   if (isSlow || error instanceof ReadersBusyError)
-    services.noteLimited({ who: 'merchant', limit: isSlow ? 'slow reads' : 'reads' }, error.owner);
+    services.noteLimited({ who: error.reader.who, limit: isSlow ? 'slow reads' : 'reads' }, error.reader.owner);
   const isLimited = error instanceof NoRoomError || full !== null || isSlow;
   if (isLimited || failure.status === 429) markLimited(response);
   if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
@@ -39,15 +39,6 @@ export function fail(
 function fullOf(error: unknown): BatcherFullError | null {
   const cause = error instanceof KeylessError ? error.cause : error;
   return cause instanceof BatcherFullError ? cause : null;
-}
-
-/** So much of a body that was answered unread is passed over, so that the client gets to see the answer. */
-const PASSED_OVER_BYTES = 256 * 1024;
-
-/** Whether more of a body is to come than would be passed over for the next request. */
-function hasMuchLeft({ complete, headers }: Request): boolean {
-  if (complete) return false;
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > PASSED_OVER_BYTES;
 }
 
 /** Sends a reply, or 503 where there is no memory for one that may not be read soon. */

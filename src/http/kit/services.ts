@@ -5,6 +5,7 @@ import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
 import type { Readers } from '../../db/readers.ts';
 import type { Readiness } from '../../db/readiness.ts';
+import type { Turns } from '../../db/turns.ts';
 import type { Receiver } from '../../inbox/receive.ts';
 import type { LedgerBatches } from '../../ledger/batches.ts';
 import type { LedgerSettings } from '../../ledger/store.ts';
@@ -21,10 +22,14 @@ import type { NoteLimited } from './limited.ts';
 export interface Services {
   readonly config: Config;
   readonly pool: Pool;
+  /** In which merchants use the pool, but for what is done in batches or by `readers`. */
+  readonly turns: Turns;
   /** Where searches and lists are read, each in its owner's turn. */
   readonly readers: Readers;
   /** Whether this process could post now. */
   readonly readiness: Readiness;
+  /** The same for what the operator lists, and what is read across merchants. */
+  readonly operatorReaders: Readers;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: LedgerBatches;

@@ -78,6 +78,7 @@ const create = merchantRoute({
   method: 'post',
   path: '/ledger-entries/batch',
   scope: 'write',
+  takesTurns: false,
   tag: 'Wallets',
   summary: 'Credit or debit many wallets',
   description:

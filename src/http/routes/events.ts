@@ -23,6 +23,7 @@ const list = merchantRoute({
   method: 'get',
   path: '/events',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List the events that providers sent, newest first',
   description:

@@ -88,6 +88,7 @@ const create = merchantRoute({
   method: 'post',
   path: '/holds/batch',
   scope: 'write',
+  takesTurns: false,
   tag: 'Holds',
   summary: 'Place, capture, release and change many holds, and debit',
   description:

@@ -49,6 +49,7 @@ const place = merchantRoute({
   method: 'post',
   path,
   scope: 'write',
+  takesTurns: false,
   tag,
   summary: 'Set money of a wallet aside',
   description:
@@ -91,6 +92,7 @@ const list = merchantRoute({
   method: 'get',
   path,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: "List a customer's holds, newest first",
   description: 'Of all wallets, or of one with `currency`. Pages by `before_no` skip nothing while holds are placed.',
@@ -154,6 +156,7 @@ const capture = merchantRoute({
   method: 'post',
   path: `${onePath}/capture`,
   scope: 'write',
+  takesTurns: false,
   tag,
   summary: 'Capture a hold, or part of it',
   description:
@@ -200,6 +203,7 @@ const release = merchantRoute({
   method: 'post',
   path: `${onePath}/release`,
   scope: 'write',
+  takesTurns: false,
   tag,
   summary: 'Release what is left of a hold',
   description: 'One that was released before or has expired is answered as it is; one that was captured is refused.',
@@ -217,6 +221,7 @@ const change = merchantRoute({
   method: 'patch',
   path: onePath,
   scope: 'write',
+  takesTurns: false,
   tag,
   summary: 'Change the amount or the end of a hold',
   description:

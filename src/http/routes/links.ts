@@ -17,6 +17,7 @@ const list = merchantRoute({
   method: 'get',
   path,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: "List which of the providers' customers this customer is",
   description:

@@ -10,6 +10,7 @@ const retrieve = merchantRoute({
   method: 'get',
   path: '/payments/{payment_id}',
   scope: 'read',
+  takesTurns: false,
   tag: 'Payments',
   summary: "The life of a provider's payment",
   description:

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { autocommit } from '../../db/transaction.ts';
 import { listItems } from '../../reconciliation/item-store.ts';
 import type { Item } from '../../reconciliation/run.ts';
 import { latestUntil, startRun } from '../../reconciliation/start.ts';
@@ -19,6 +18,7 @@ const list = merchantRoute({
   method: 'get',
   path: '/reconciliation',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List comparisons with your providers, newest first',
   description: 'Those of the daily schedule, of the API and of the command line.',
@@ -70,13 +70,16 @@ const retrieve = merchantRoute({
   method: 'get',
   path: '/reconciliation/{run_id}',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'Retrieve a comparison',
   description: '`status` says whether it is finished, the counts how far it is.',
   params: plainIdParams('run_id'),
   response: { description: 'The comparison.', schema: runShape },
-  async handle({ services: { pool }, merchantId, params }) {
-    const run = await getRun(autocommit(pool), { merchantId, runId: params.run_id });
+  errors: ['QUERY_TOO_SLOW'],
+  async handle({ services: { readers }, merchantId, params }) {
+    // Its items are counted.
+    const run = await readers.read(merchantId, (db) => getRun(db, { merchantId, runId: params.run_id }));
     return runResponse(run ?? turnAway('NOT_FOUND', NO_RUN));
   },
 });
@@ -85,6 +88,7 @@ const items = merchantRoute({
   method: 'get',
   path: '/reconciliation/{run_id}/items',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List what a comparison found that did not simply match',
   description: 'What was missing, differs, or is unknown to the provider.',

@@ -19,6 +19,7 @@ const list = merchantRoute({
   method: 'get',
   path: '/customers/{customer_id}/wallets',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: "List a customer's wallets and their total in US cents",
   description:
@@ -41,6 +42,7 @@ const retrieve = merchantRoute({
   method: 'get',
   path: '/customers/{customer_id}/wallets/{currency}',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
   description:
@@ -60,7 +62,7 @@ const retrieve = merchantRoute({
     const wallet = await findWallet(services, keyOf(merchantId, params));
     const now = { ...walletResponse(wallet), version: wallet.version };
     if (at === undefined) return now;
-    const past = await balanceAt(autocommit(services.pool), wallet, at);
+    const past = await services.turns.take(merchantId, () => balanceAt(autocommit(services.pool), wallet, at));
     const { held: _, available: __, ...lasting } = now;
     return { ...lasting, ...past, at: at.toISOString() };
   },
@@ -87,6 +89,7 @@ const retrieveThreshold = merchantRoute({
   method: 'get',
   path: thresholdPath,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'Retrieve the low-balance threshold of a wallet',
   description:

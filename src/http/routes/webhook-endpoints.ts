@@ -135,10 +135,12 @@ const list = merchantRoute({
   method: 'get',
   path,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List the endpoints',
   description: 'All of them, disabled ones too. There are few, so there are no pages.',
   response: { description: 'All endpoints.', schema: itemsOf(endpoint) },
+  errors: ['QUERY_TOO_SLOW'],
   async handle({ services: { webhooks }, merchantId }) {
     const endpoints = await webhooks.listEndpoints(merchantId);
     return { items: endpoints.map(endpointResponse) };

@@ -153,6 +153,7 @@ const listAttempts = merchantRoute({
   method: 'get',
   path: `${path}/attempts`,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List the attempts to deliver to the endpoint, newest first',
   description: 'Each try of each message, with what the endpoint answered.',
@@ -168,6 +169,7 @@ const listAttempts = merchantRoute({
         .meta({ description: 'For the next page; absent on the last.', examples: [EXAMPLE.attemptId] }),
     }),
   },
+  errors: ['QUERY_TOO_SLOW'],
   async handle({ services: { webhooks }, merchantId, params: { endpoint_id: id }, query }) {
     const { attempts, nextCursor } = (await webhooks.listAttempts(merchantId, id, toQuery(query))) ?? noEndpoint();
     const next = nextCursor === null ? {} : { next_cursor: nextCursor };

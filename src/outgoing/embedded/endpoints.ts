@@ -3,6 +3,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../../clock.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
+import type { ReadsInTurn } from '../../db/readers.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
 import { newId } from '../../ids.ts';
@@ -45,6 +46,7 @@ import { insertDeliveryJobs } from './publisher.ts';
 
 export interface DirectWebhooksOptions {
   readonly pool: Pool;
+  readonly readers: ReadsInTurn;
   readonly boss: Pick<PgBoss, 'insert' | 'send'>;
   readonly clock: Clock;
   readonly allowPrivate: boolean;
@@ -68,7 +70,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
     checkEndpoint(input, allowPrivate);
     const window = since === undefined ? null : checkWindow({ since, until: null }, now);
     if (window !== null) refuseDisabled(input.disabled);
-    if ((await this.listEndpoints(merchantId)).length >= MAX_ENDPOINTS) {
+    if ((await selectEndpoints(autocommit(pool), merchantId)).length >= MAX_ENDPOINTS) {
       refuse({ code: 'ENDPOINT_LIMIT', most: MAX_ENDPOINTS });
     }
     const { headers = {}, ...rest } = input;
@@ -86,7 +88,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
   }
 
   listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
-    return selectEndpoints(autocommit(this.#options.pool), merchantId);
+    return this.#options.readers.read(merchantId, (db) => selectEndpoints(db, merchantId));
   }
 
   getEndpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
@@ -147,9 +149,11 @@ export class DirectWebhooks implements OutgoingWebhooks {
     });
   }
 
-  async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
-    if ((await this.getEndpoint(merchantId, endpointId)) === null) return null;
-    return selectAttempts(autocommit(this.#options.pool), { merchantId, endpointId }, query);
+  listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
+    return this.#options.readers.read(merchantId, async (db) => {
+      if ((await selectEndpoint(db, { merchantId, endpointId })) === null) return null;
+      return selectAttempts(db, { merchantId, endpointId }, query);
+    });
   }
 
   /**

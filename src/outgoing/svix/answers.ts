@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UnreadableSecretError } from '../../crypto/secret-box.ts';
+import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
 import { isDatabaseError } from '../../db/sqlstate.ts';
 import { InvariantError } from '../../errors.ts';
 import { parseRetryAfter } from '../embedded/retry-schedule.ts';
@@ -52,9 +53,11 @@ export function readSvixFailure(thrown: unknown, now: Date): SvixFailure {
   }
 }
 
-/** Whether an error comes from the database, an unreadable secret or a broken invariant, and so not from Svix. */
+const OURS = [UnreadableSecretError, InvariantError, ReadersBusyError, ReadTooSlowError];
+
+/** Whether an error comes from the database or its limits, an unreadable secret or a broken invariant, and so not from Svix. */
 export function isOurFailure(thrown: unknown): boolean {
-  return isDatabaseError(thrown) || thrown instanceof UnreadableSecretError || thrown instanceof InvariantError;
+  return isDatabaseError(thrown) || OURS.some((kind) => thrown instanceof kind);
 }
 
 /** Whether an error is one that the SDK throws for an answer, or because there was none. */

@@ -32,6 +32,8 @@ export interface AttemptContext {
   readonly merchantId: string;
   readonly endpointId: string;
   readonly db: Queryable;
+  /** Where is noted what only Svix knew. */
+  readonly notes: Queryable;
   readonly now: Date;
 }
 
@@ -112,7 +114,7 @@ async function messagesOf(
 }
 
 async function askFor(
-  { svix, merchantId, endpointId, db }: AttemptContext,
+  { svix, merchantId, endpointId, notes }: AttemptContext,
   svixMessageId: string,
   places: readonly Place[],
 ): Promise<Named | null> {
@@ -125,7 +127,7 @@ async function askFor(
       if (!eventId) return { messageId: svixMessageId, eventType };
       const isMain = endpoint === endpointId;
       const message = { merchantId, messageId: eventId, svixMessageId, eventType, range: null };
-      await insertSent(db, [{ ...message, endpointId: isMain ? null : endpointId }], timestamp);
+      await insertSent(notes, [{ ...message, endpointId: isMain ? null : endpointId }], timestamp);
       return { messageId: eventId, eventType };
     } catch (error) {
       if (!isNotFound(error)) throw error;

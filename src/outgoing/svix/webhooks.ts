@@ -2,6 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../../clock.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
 import type { Pool } from '../../db/pool.ts';
+import { type ReadsInTurn, readingBy, turnForEach } from '../../db/readers.ts';
 import { autocommit, type Queryable } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
 import { newId } from '../../ids.ts';
@@ -42,6 +43,8 @@ const PORTAL_DOCUMENTATION = 'docs.svix.com';
 export interface SvixWebhooksOptions {
   readonly account: SvixAccount;
   readonly pool: Pool;
+  /** Where lists are read; by the pool unless given. */
+  readonly readers?: ReadsInTurn;
   readonly boss: Pick<PgBoss, 'send'>;
   readonly clock: Clock;
   readonly allowPrivate: boolean;
@@ -52,10 +55,12 @@ export interface SvixWebhooksOptions {
 export class SvixWebhooks implements OutgoingWebhooks {
   readonly #options: SvixWebhooksOptions;
   readonly #db: Queryable;
+  readonly #readers: ReadsInTurn;
 
   constructor(options: SvixWebhooksOptions) {
     this.#options = options;
     this.#db = autocommit(options.pool);
+    this.#readers = options.readers ?? readingBy(options.pool);
   }
 
   async createEndpoint(merchantId: string, input: EndpointInput, since?: Date): Promise<WebhookEndpoint> {
@@ -80,7 +85,7 @@ export class SvixWebhooks implements OutgoingWebhooks {
   async listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
     const answer = await this.#call(merchantId, listAtSvix);
     const endpoints = foundBySvix(answer) ?? svixUnavailable();
-    const names = await selectHeaderNames(this.#db, merchantId);
+    const names = await this.#readers.read(merchantId, (db) => selectHeaderNames(db, merchantId));
     return endpoints.map((endpoint) => toEndpoint(endpoint, names.get(endpoint.id) ?? []));
   }
 
@@ -153,7 +158,9 @@ export class SvixWebhooks implements OutgoingWebhooks {
   }
 
   async listAttempts(merchantId: string, endpointId: string, query: AttemptQuery): Promise<AttemptPage | null> {
-    const context = { merchantId, endpointId, db: this.#db, now: this.#options.clock.now() };
+    // Nobody's turn is to be spent on waiting for Svix.
+    const db = turnForEach(this.#readers, merchantId);
+    const context = { merchantId, endpointId, db, notes: this.#db, now: this.#options.clock.now() };
     const answer = await this.#callOf(merchantId, endpointId, (svix, application) =>
       listSvixAttempts({ svix, application, ...context }, query),
     );
