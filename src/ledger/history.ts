@@ -3,6 +3,7 @@ import { statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { CustomerKey, Entry, EventType, WalletKey } from './entry.ts';
+import type { StruckOut } from './hash-chain.ts';
 import { ENTRY, WALLET_KEY } from './tables.ts';
 
 /** Reads of the past. Entries never change, so none of this takes a lock. */
@@ -79,6 +80,24 @@ const GET_ENTRY = statement({
   row: ENTRY.shape,
   text: ({ merchantId, customerId, currency, seq }) => `
     select ${columns(ENTRY.shape, 'e')} from entry e
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency} and seq = ${seq}`,
+});
+
+/** The hashes of an entry's texts that were struck out, and when. */
+export interface ErasedTexts extends StruckOut {
+  readonly erasedAt: Date;
+}
+
+/** @returns null if no text of the entry was struck out */
+export async function erasedTextsOf(db: Queryable, key: WalletKey, seq: number): Promise<ErasedTexts | null> {
+  return ERASED_TEXTS.first(db, { ...key, seq });
+}
+
+const ERASED_TEXTS = statement({
+  params: { ...WALLET_KEY, seq: bigint },
+  row: { reasonHash: nullable(hex), metadataHash: nullable(hex), erasedAt: timestamptz },
+  text: ({ merchantId, customerId, currency, seq }) => `
+    select reason_hash, metadata_hash, erased_at from erasure
     where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency} and seq = ${seq}`,
 });
 

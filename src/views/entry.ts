@@ -1,9 +1,16 @@
 import { z } from 'zod';
 import type { Entry } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
+import type { ErasedTexts } from '../ledger/history.ts';
 import { parseKey } from '../ledger/keys.ts';
 import { EXAMPLE_ENTRY } from './examples.ts';
 import { eventType, minorUnits, storedMetadata, timestamp } from './fields.ts';
+
+const sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .nullable()
+  .meta({ description: 'Null where there was no such text.' });
 
 /** The fields of Dodo Payments' CustomerWalletTransaction, and our own `entry_id`, `seq`, `metadata` and `idempotency_key`. */
 export const entryShape = z
@@ -30,8 +37,17 @@ export const entryShape = z
     hold_id: z.string().optional().meta({
       description: 'The hold that it captured: of `hold_captured`, where the entry is retrieved by its id.',
     }),
+    erased: z.strictObject({ at: timestamp, reason_sha256: sha256, metadata_sha256: sha256 }).optional().meta({
+      description:
+        "Where the customer's personal data were erased and the entry is retrieved by its id: when its texts were struck out, and the hashes that stand for them in the wallet's `head`.",
+    }),
   })
   .meta({ id: 'CustomerWalletTransaction', examples: [EXAMPLE_ENTRY] });
+
+/** What is left of texts that were struck out. */
+export function erasedTexts({ reasonHash, metadataHash, erasedAt }: ErasedTexts) {
+  return { at: erasedAt.toISOString(), reason_sha256: reasonHash, metadata_sha256: metadataHash };
+}
 
 /** An entry as the API shows it; amounts are in minor units. */
 export function entryResponse(entry: Entry): z.output<typeof entryShape> {

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
@@ -108,6 +109,14 @@ describe('an erased customer', () => {
     expect((await app.call('GET', `/customers/${customerId}/links`)).body).toEqual({ items: [] });
     expect(await inbox.balance(customerId)).toBe(600);
     await expectBooksToAgree(app.database.pool);
+    // What stands for the texts in the chain of hashes is shown for whoever has to prove what they were.
+    const { items } = (await app.call('GET', path)).body;
+    const debited = items.find((one: { idempotency_key: string }) => one.idempotency_key === 'one');
+    const sha256 = (text: string) => hash('sha256', text, 'hex');
+    expect((await app.call('GET', `${path}/${debited.entry_id}`)).body).toMatchObject({
+      ...{ reason: null, metadata: null },
+      erased: { reason_sha256: sha256(debit.reason), metadata_sha256: sha256(JSON.stringify(debit.metadata)) },
+    });
     // The same request is still known by its key.
     expect((await app.call('POST', path, { ...debit, idempotency_key: 'one' })).status).toBe(409);
   });

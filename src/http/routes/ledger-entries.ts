@@ -3,10 +3,10 @@ import { requireCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
 import { RefusalError } from '../../errors.ts';
 import { parseEntryId } from '../../ledger/entry.ts';
-import { getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
+import { erasedTextsOf, getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
 import { holdId } from '../../ledger/holds/hold.ts';
 import { holdOfEntry } from '../../ledger/holds/read.ts';
-import { entryResponse, entryShape } from '../../views/entry.ts';
+import { entryResponse, entryShape, erasedTexts } from '../../views/entry.ts';
 import {
   currency,
   customerParams,
@@ -43,6 +43,7 @@ const create = merchantRoute({
   method: 'post',
   path,
   scope: 'write',
+  takesTurns: false,
   tag,
   summary: 'Credit or debit a wallet',
   description:
@@ -81,6 +82,7 @@ const list = merchantRoute({
   method: 'get',
   path,
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: "List a customer's ledger entries, newest first",
   description:
@@ -138,7 +140,8 @@ const retrieve = merchantRoute({
   scope: 'read',
   tag,
   summary: 'Retrieve one ledger entry',
-  description: 'By its `entry_id`. An entry never changes once it is written.',
+  description:
+    "By its `entry_id`. An entry never changes once it is written, but that its reason and metadata are struck out where the customer's personal data are erased.",
   params: customerParams.extend(idParams('entry_id').shape),
   response: { description: 'The entry.', schema: entryShape },
   async handle({ services, merchantId, params: { customer_id: customerId, entry_id: id } }) {
@@ -148,7 +151,14 @@ const retrieve = merchantRoute({
     const key = { merchantId, customerId, currency: place.currency };
     const entry = (await getEntry(db, key, place.seq)) ?? noEntry();
     const holdNo = entry.eventType === 'hold_captured' ? await holdOfEntry(db, key, place.seq) : null;
-    return { ...entryResponse(entry), ...(holdNo === null ? {} : { hold_id: holdId({ ...key, holdNo }) }) };
+    // An entry whose texts were struck out has none.
+    const mayBeErased = entry.reason === null && entry.metadata === null;
+    const erased = mayBeErased ? await erasedTextsOf(db, key, place.seq) : null;
+    return {
+      ...entryResponse(entry),
+      ...(holdNo === null ? {} : { hold_id: holdId({ ...key, holdNo }) }),
+      ...(erased === null ? {} : { erased: erasedTexts(erased) }),
+    };
   },
 });
 
