@@ -20,7 +20,7 @@ export function addCustomerCommands(group: Command): void {
       email: takes('--email <address>', 'the whole address, in any case', text(320, 1).optional()),
       name: takes(
         '--name <text>',
-        'part of the name (its beginning, without pg_trgm), in any case',
+        'part of the name, in any case; its beginning, if it has no three letters in a row or without pg_trgm',
         text(500, 1).optional(),
       ),
       id: takes('--id <id>', "cus_…, or the provider's id of the customer", text(300, 1).optional()),

@@ -10,25 +10,21 @@ const INDEXES: Readonly<Record<string, string>> = {
   provider_event_to_forget: `provider_event (merchant_id, state, settled_at, event_id)
     where state in ('applied', 'ignored') and body_removed_at is null`,
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
+  // Finds customers by the beginning of their names.
+  customer_name_beginning: 'customer (merchant_id, lower(name) text_pattern_ops)',
 };
 
-/** Finds customers by part of their names where the database has pg_trgm, else by their beginning; src/customers/store.ts asks which is there. */
+/** Finds them by part of their names where the database has pg_trgm; src/customers/search.ts asks whether it is there. */
 const NAME_PART = 'customer_name_part';
-const NAME_BEGINNING = 'customer_name_beginning';
 
 /** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
 export async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
   for (const [name, definition] of Object.entries(INDEXES)) await build(client, logger, { name, definition });
   const schema = await schemaOfTrigrams(client);
-  if (schema === null) {
-    const definition = 'customer (merchant_id, lower(name) text_pattern_ops)';
-    await build(client, logger, { name: NAME_BEGINNING, definition });
-  } else {
-    // Kept in order at once: else what is new waits in a list that every search reads, and somebody's insert has to clear.
-    const definition = `customer using gin (lower(name) ${pg.escapeIdentifier(schema)}.gin_trgm_ops) with (fastupdate = off)`;
-    await build(client, logger, { name: NAME_PART, definition });
-    await client.query(`drop index concurrently if exists public.${NAME_BEGINNING}`);
-  }
+  if (schema === null) return;
+  // Kept in order at once: else what is new waits in a list that every search reads, and somebody's insert has to clear.
+  const definition = `customer using gin (lower(name) ${pg.escapeIdentifier(schema)}.gin_trgm_ops) with (fastupdate = off)`;
+  await build(client, logger, { name: NAME_PART, definition });
 }
 
 async function build(

@@ -7,7 +7,7 @@ import { CUSTOMER, type Customer } from './store.ts';
 export interface CustomerQuery {
   /** The whole address, in any case. */
   readonly email: string | null;
-  /** Any part of the name, in any case; its beginning where the database has no pg_trgm. */
+  /** Any part of the name, in any case; its beginning where there are not three letters in a row, or no pg_trgm. */
   readonly name: string | null;
   readonly createdFrom: Date | null;
   readonly createdTo: Date | null;
@@ -35,20 +35,22 @@ const NEWEST = 5_000;
 
 /** What names are compared with. Only what an index can find is looked for: to read a million names takes half a second of a core. */
 async function patternOf(db: Queryable, name: string): Promise<string> {
-  const { findsParts } = await NAME_INDEX.one(db);
   const literally = name.replaceAll(/[\\%_]/g, String.raw`\$&`);
-  return `${findsParts ? '%' : ''}${literally}%`;
+  const isPart = THREE_LETTERS.test(name) && (await NAME_INDEX.one(db)).findsParts;
+  return `${isPart ? '%' : ''}${literally}%`;
 }
 
-/** Which index of names there is (src/commands/build-indexes.ts). Until one is built, parts are found slowly. */
+/** What an index of trigrams can look for: it has letters and digits alone, and three in a row of them. */
+const THREE_LETTERS = /[\p{L}\p{N}]{3}/u;
+
+/** Whether there is the index of parts of names (src/commands/build-indexes.ts). */
 const NAME_INDEX = statement({
   acrossMerchants: 'the indexes of the database are those of all merchants',
   params: {},
   row: { findsParts: boolean },
   text: () => `
-    select coalesce(bool_or(c.relname = 'customer_name_part'), true) as finds_parts
-    from pg_index i join pg_class c on c.oid = i.indexrelid
-    where i.indexrelid in (to_regclass('public.customer_name_part'), to_regclass('public.customer_name_beginning')) and i.indisvalid`,
+    select exists (select from pg_index
+      where indexrelid = to_regclass('public.customer_name_part') and indisvalid) as finds_parts`,
 });
 
 const PAGE = {

@@ -16,7 +16,7 @@ beforeAll(async () => {
   // Times that several share, and that differ by less than a millisecond.
   const at = "'2026-01-01'::timestamptz + (n / 3) * interval '100 microseconds'";
   await pool.query(`insert into customer (merchant_id, customer_id, email, name, created_at)
-    select 'bus_default', 'cus_' || n, 'c@example.com', 'Grace ' || n, ${at} from generate_series(1, 24) n`);
+    select 'bus_default', 'cus_' || n, 'c@example.com', 'Ada ' || n, ${at} from generate_series(1, 24) n`);
   await pool.query(`insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, received_at)
     select 'evt_' || n, 'bus_default', 'src_stripe', 'stripe', 'k' || n, 't', '{}', 'ignored', ${at} from generate_series(1, 25) n`);
   await pool.query(`insert into customer_link (merchant_id, source_id, provider_customer_id, customer_id, cause, created_at)

@@ -134,6 +134,7 @@ const list = merchantRoute({
   method: 'get',
   path: '/customers',
   scope: 'read',
+  takesTurns: false,
   tag,
   summary: 'List customers, newest first',
   description: 'Filters that are given hold all at once.',
@@ -148,7 +149,7 @@ const list = merchantRoute({
         .optional()
         .meta({
           description:
-            'Part of the name, in any case; where the database has no `pg_trgm`, its beginning. Three letters or more are found soon, fewer by reading names.',
+            'Part of the name, in any case. Without three letters or digits in a row, or where the database has no `pg_trgm`, it is the beginning of the name.',
           examples: ['lovelace'],
         }),
       created_at_gte: moment.optional(),
