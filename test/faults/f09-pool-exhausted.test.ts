@@ -42,6 +42,8 @@ describe('no connection', () => {
     const customerId = await traffic.newCustomer(10_000);
     const events = [10, 20, 30].map((amountMinor) => paymentEvent(customerId, amountMinor));
     for (const event of events) await traffic.deliver(event);
+    const other = await rig.trafficOf('mer_other');
+    const theirs = await other.newCustomer();
     const { promise: untilLetGo, resolve: letGo } = Promise.withResolvers<void>();
     let holding = 0;
     const stop = proxy.inject(({ sql }) => {
@@ -49,7 +51,11 @@ describe('no connection', () => {
       holding += 1;
       return { when: 'before', connection: 'kept', meanwhile: () => untilLetGo };
     });
-    const holders = Array.from({ length: POOL_SIZE }, () => traffic.call('GET', `/customers/${customerId}`));
+    // A merchant's requests hold half of the connections at the most.
+    const holders = Array.from({ length: POOL_SIZE / 2 }, () => [
+      traffic.call('GET', `/customers/${customerId}`),
+      other.call('GET', `/customers/${theirs}`),
+    ]).flat();
     await eventually('all connections to be held', () => holding === POOL_SIZE);
 
     const worker = rig.startWorker();
@@ -66,7 +72,7 @@ describe('no connection', () => {
     expect(new Set(lists.map(({ status }) => status))).toEqual(new Set([200]));
     await expectRefused(asked, CONNECTION_MS + MARGIN_MS);
     // That a pool is busy is no reason; that nobody is given a connection for so long is one.
-    const waiting = traffic.call('GET', `/customers/${customerId}`);
+    const waiting = traffic.deliverOnce(paymentEvent(customerId, 1));
     await expectRefused([traffic.call('GET', '/readyz')], READY_MS + MARGIN_MS);
     await waiting;
     await worker;

@@ -1,13 +1,12 @@
 import DodoPayments from 'dodopayments';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
-import { autocommit } from '../../src/db/transaction.ts';
-import { storeApiKey } from '../../src/merchants/api-key-store.ts';
-import { newApiKey, type Scope } from '../../src/merchants/api-keys.ts';
+import type { Scope } from '../../src/merchants/api-keys.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { createLogger, type Logger } from '../../src/telemetry/log.ts';
 import { startWeb, type WebOptions } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { newMerchantKey } from './merchant-key.ts';
 import { ENCRYPTION_KEY } from './secrets.ts';
 import { DODO_SECRET, RAZORPAY_SECRET, STRIPE_SECRET } from './signing.ts';
 
@@ -90,17 +89,7 @@ export async function startTestApp({
     call: (method, path, body, headers) => call(baseURL, method, path, body, headers),
     newCustomer: async () => (await sdk.customers.create({ email: 'ada@example.com', name: 'Ada' })).customer_id,
     newKey: async (merchantId, scopes) => {
-      await database.pool.query(
-        "insert into merchant (merchant_id, name, mode) values ($1, 'Other', 'test') on conflict do nothing",
-        [merchantId],
-      );
-      const key = newApiKey('test');
-      await storeApiKey(
-        autocommit(database.pool),
-        { merchantId, key, name: 'test', scopes, expiresAt: null, isDefault: false },
-        systemClock.now(),
-      );
-      return { authorization: `Bearer ${key}` };
+      return { authorization: `Bearer ${await newMerchantKey(database.pool, merchantId, scopes)}` };
     },
     close: async () => {
       await web.close();

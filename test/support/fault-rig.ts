@@ -8,6 +8,7 @@ import { startWeb } from '../../src/web.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { FaultTraffic } from './fault-traffic.ts';
 import { expectBooksToAgree } from './ledger.ts';
+import { newMerchantKey } from './merchant-key.ts';
 import { type ServiceProcess, startProcess } from './process.ts';
 import { STRIPE_SECRET } from './signing.ts';
 import { StatementProxy } from './statement-proxy.ts';
@@ -59,6 +60,11 @@ export class FaultRig {
     const database = given ?? (await createTestDatabase());
     const proxy = await StatementProxy.start(database.url);
     return new FaultRig(database, proxy, await freePort(), environment);
+  }
+
+  /** The same for another merchant, whose API key is made on the way. */
+  async trafficOf(merchantId: string): Promise<FaultTraffic> {
+    return new FaultTraffic(this.traffic.baseURL, await newMerchantKey(this.database.pool, merchantId));
   }
 
   /** A web process, ready. It always has the same address, so that callers find the one that follows a killed one. */

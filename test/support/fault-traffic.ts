@@ -34,12 +34,12 @@ export class FaultTraffic {
   readonly owed = new Map<string, number>();
   /** The statuses of answers other than 2xx, 0 where none came. */
   readonly troubles: number[] = [];
-  readonly #baseURL: string;
+  readonly baseURL: string;
   readonly #apiKey: string;
   readonly #debited = new Set<string>();
 
   constructor(baseURL: string, apiKey: string) {
-    this.#baseURL = baseURL;
+    this.baseURL = baseURL;
     this.#apiKey = apiKey;
   }
 
@@ -105,7 +105,7 @@ export class FaultTraffic {
 
   async #ask(path: string, init: RequestInit): Promise<TrafficAnswer> {
     try {
-      const response = await fetch(`${this.#baseURL}${path}`, init);
+      const response = await fetch(`${this.baseURL}${path}`, init);
       const body = await response.json();
       if (!response.ok) this.troubles.push(response.status);
       return { status: response.status, body };
