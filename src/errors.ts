@@ -21,6 +21,8 @@ interface RefusalFacts {
   /** In minor units: what is left of the hold, and what was to be captured. */
   HOLD_AMOUNT_EXCEEDED: { readonly remaining: number; readonly required: number };
   HOLD_LIMIT_EXCEEDED: { readonly limit: number };
+  /** The hold is another one's to decide about than the merchant's. */
+  HOLD_OWNED: { readonly kind: string };
   /** A process of a release that knows no holds may still run. */
   HOLDS_NOT_YET: NoFacts;
 

@@ -6,7 +6,7 @@ import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { checkChains } from './chain.ts';
 import { type Disagreement, runCheck } from './check.ts';
 import { checkGuards } from './guards.ts';
-import { HOLD_CHECKS } from './hold-checks.ts';
+import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
@@ -39,6 +39,8 @@ export interface AuditSettings {
   readonly rule: Pick<LowBalanceRule, 'defaultThresholds'> | null;
   /** The bodies of events are read again for payments that changed since then; for all payments if null or left out. */
   readonly bodiesSince?: Date | null;
+  /** The service's time; left out, nothing is said of what should have ended long ago. */
+  readonly now?: Date;
 }
 
 /**
@@ -48,14 +50,14 @@ export interface AuditSettings {
  */
 export async function audit(
   db: Queryable,
-  { rule, bodiesSince = null }: AuditSettings = { rule: null },
+  { rule, bodiesSince = null, now }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
   for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS])
     disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);
-  disagreements.push(...(await checkArmedAlerts(db, rule)));
+  disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
   disagreements.push(...(await checkChains(db)), ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {

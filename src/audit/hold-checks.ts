@@ -1,11 +1,23 @@
+import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
-import { type Check, first, WALLET_NAME } from './check.ts';
+import type { Queryable } from '../db/transaction.ts';
+import { paymentKeySql } from '../ledger/keys.ts';
+import { type Check, type Disagreement, first, MAX_PER_RULE, WALLET_NAME } from './check.ts';
 
 /** SQL for all holds, open and closed. */
 const HOLDS = `(
   select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at, null as closed_at from hold
   union all
   select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, state, released, expires_at, closed_at from closed_hold)`;
+
+/** SQL for the key of the newest hold of the dispute `t`. */
+const DISPUTE_KEY = paymentKeySql(2, {
+  sourceId: 't.key_source',
+  kind: "'hold_dispute'",
+  paymentId: 't.payment_id',
+  partId: 't.part_id',
+  number: 't.holds',
+});
 
 /** SQL for the name of the hold `h` in a report. */
 const HOLD_NAME = "format('%s/%s/%s hold %s', merchant_id, customer_id, currency, hold_no)";
@@ -91,4 +103,42 @@ export const HOLD_CHECKS: readonly Check[] = [
       where w.due_at is null or w.due_at > h.ends or d.due_at is null or d.due_at > h.ends`),
     ),
   },
+  {
+    rule: '8e holds: a hold of a dispute is of a top-up whose dispute says so, and the reverse',
+    find: statement(
+      first(`select format('%s/%s/%s hold %s', merchant_id, customer_id, currency, hold_no) as subject,
+        format('%s of %s, the dispute %s of payment %s/%s wants %s', coalesce(h.kind, 'no hold'), h.amount, t.part_id, t.source_id,
+          t.payment_id, t.hold_wanted) as detail
+      from (select * from hold where kind = 'dispute') h
+      full join (
+        select p.merchant_id, p.customer_id, p.currency, t.hold_no, t.hold_wanted, t.source_id, t.payment_id, t.part_id, t.holds, t.kind as part_kind,
+          p.purpose, p.disputes, coalesce(p.key_source, p.source_id) as key_source
+        from payment_part t join payment p using (merchant_id, source_id, payment_id)
+        where t.hold_no is not null) t using (merchant_id, customer_id, currency, hold_no)
+      where h.amount is null or t.hold_wanted is null or h.amount > t.hold_wanted or h.captured <> 0 or h.expires_at is not null
+        or t.purpose <> 'topup' or t.disputes <> 'hold' or t.part_kind <> 'dispute' or h.idempotency_key <> ${DISPUTE_KEY}`),
+    ),
+  },
 ];
+
+/** The sweep looks every minute, and tries again what failed. */
+const LONG_OVER_MS = 3_600_000;
+
+/**
+ * Rule 8d for holds that nobody ends.
+ * @param now by the clock that ends them; nothing is checked where that is not known
+ */
+export async function checkOverdueHolds(db: Queryable, now: Date | null): Promise<readonly Disagreement[]> {
+  if (now === null) return [];
+  const found = await OVERDUE.all(db, { before: new Date(now.getTime() - LONG_OVER_MS), limit: MAX_PER_RULE });
+  return found.map((one) => ({ rule: '8d holds: none is open long after its end', ...one }));
+}
+
+const OVERDUE = statement({
+  acrossMerchants: 'the books are audited as a whole',
+  params: { before: timestamptz, limit: bigint },
+  row: { subject: text, detail: text },
+  text: (p) => `
+    select ${HOLD_NAME} as subject, format('ends at %s, and is open', h.expires_at) as detail
+    from hold h where h.expires_at < ${p.before} limit ${p.limit}`,
+});

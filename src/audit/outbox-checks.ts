@@ -1,6 +1,7 @@
 import { bigint, boolean, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
+import { OF_BALANCE } from '../ledger/entry.ts';
 import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { type Check, type Disagreement, first, MAX_PER_RULE, WALLET_NAME } from './check.ts';
 
@@ -116,7 +117,7 @@ const DISARMED = statement({
     from wallet w left join ${thresholds('d')} on d.currency = w.currency
     where not w.alerts_armed and (exists (
         select 1 from wallet_alert a
-        where a.merchant_id = w.merchant_id and a.customer_id = w.customer_id and a.currency = w.currency and a.kind <> 'hold_expired')
+        where a.merchant_id = w.merchant_id and a.customer_id = w.customer_id and a.currency = w.currency and a.kind in (${OF_BALANCE}))
       or ((${isKnown} or w.low_threshold is not null) and w.balance >= greatest(coalesce(w.low_threshold, d.threshold, 1), 1))
       or exists (
         select 1 from entry e

@@ -16,7 +16,7 @@ export interface AuditServices extends AuditSettings {
 /** Audits the books, stores the result for the metric, and logs an error for every disagreement. */
 export async function runAudit({ pool, clock, logger, rule, bodiesSince }: AuditServices): Promise<AuditReport> {
   const startedAt = performance.now();
-  const report = await audit(autocommit(pool), { rule, bodiesSince: bodiesSince ?? null });
+  const report = await audit(autocommit(pool), { rule, bodiesSince: bodiesSince ?? null, now: clock.now() });
   const durationMs = Math.round(performance.now() - startedAt);
   const { disagreements } = report;
   await INSERT_RUN.run(autocommit(pool), { disagreements: disagreements.length, durationMs, finishedAt: clock.now() });

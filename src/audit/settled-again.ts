@@ -163,7 +163,7 @@ async function unchanged(db: Queryable, suspects: readonly Suspect[]): Promise<r
 
 /** What settling again would still post; null for nothing. */
 function unsettled(payment: Payment): string | null {
-  const { credit, parts } = settle(payment, payment.refunds);
+  const { credit, parts, holds } = settle(payment, payment.refunds);
   if (credit !== payment.postedCredit)
     return `it comes to a credit of ${credit}, and ${payment.postedCredit} was posted`;
   // The parts of payments that the release before stored are judged once an event touches them and they are read again.
@@ -171,7 +171,11 @@ function unsettled(payment: Payment): string | null {
   const [off] = payment.parts.filter(
     (part, index) => part.postedCredit !== parts[index]?.credit || part.postedTake !== parts[index]?.take,
   );
-  return off === undefined ? null : `its ${off.kind} ${off.partId} comes to something else than what was posted`;
+  if (off !== undefined) return `its ${off.kind} ${off.partId} comes to something else than what was posted`;
+  const [held] = payment.parts.filter(({ holdWanted }, index) => holdWanted !== holds[index]);
+  return held === undefined
+    ? null
+    : `its dispute ${held.partId} may take something else than the ${held.holdWanted} to be held`;
 }
 
 /** What the events' own words contradict in a payment; null for nothing. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { dismissEvent, resolveEvent } from '../inbox/dismiss.ts';
+import { type DismissServices, dismissEvent, resolveEvent } from '../inbox/dismiss.ts';
 import { EVENT_STATES, listEvents, type ProviderEvent } from '../inbox/events.ts';
 import { findEvent, replayOnRequest } from '../inbox/manual.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
@@ -8,6 +8,7 @@ import { eventResponse } from '../views/event.ts';
 import { text } from '../views/fields.ts';
 import { commandsFor, otherMerchant } from './advice.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
+import type { CliContext } from './context.ts';
 import { giveUp } from './give-up.ts';
 import { nextCommands, properties, table, time } from './output.ts';
 import { count, id } from './values.ts';
@@ -86,7 +87,10 @@ function addHandlingCommands(group: Command): void {
     },
     async run({ eventId: wanted, note, amount }, context, { merchantId }) {
       const handling = { merchantId, eventId: wanted, note: note ?? null, amountMinor: amount ?? null, entryId: null };
-      return shown(await dismissEvent(context, handling), otherMerchant(context.config, merchantId));
+      return shown(
+        await dismissEvent(await dismissServices(context), handling),
+        otherMerchant(context.config, merchantId),
+      );
     },
   });
 
@@ -102,9 +106,18 @@ function addHandlingCommands(group: Command): void {
     async run({ eventId: wanted, entry, amount, note }, context, { merchantId }) {
       if ((entry === undefined) === (amount === undefined)) return giveUp('Say either --entry or --amount.');
       const handling = { merchantId, eventId: wanted, note, amountMinor: amount ?? null, entryId: entry ?? null };
-      return shown(await resolveEvent(context, handling), otherMerchant(context.config, merchantId));
+      return shown(
+        await resolveEvent(await dismissServices(context), handling),
+        otherMerchant(context.config, merchantId),
+      );
     },
   });
+}
+
+async function dismissServices(context: CliContext): Promise<DismissServices> {
+  const { pool, sources, clock, settings } = context;
+  const waker = await context.waker();
+  return { pool, sources, clock, settings, onPosted: () => waker.wake() };
 }
 
 type EventResponse = ReturnType<typeof eventResponse>;

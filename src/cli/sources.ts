@@ -13,7 +13,14 @@ import {
 } from '../merchants/administration.ts';
 import { findingsOf } from '../merchants/source-findings.ts';
 import { sourcesWithPayments } from '../payments/list.ts';
-import { CAPTURE_RULES, CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
+import {
+  CAPTURE_RULES,
+  CUSTOMER_LINK_RULES,
+  DISPUTE_RULES,
+  METADATA_RULES,
+  PURPOSES,
+  REFUND_POLICIES,
+} from '../payments/purpose.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { text } from '../views/fields.ts';
 import { configuredResponse, findingResponse, findingText, recordResponse } from '../views/source.ts';
@@ -57,6 +64,7 @@ const settings = {
     'what refunds do: auto (at first), credit, reverse or ignore',
     oneOf(REFUND_POLICIES).optional(),
   ),
+  disputes: takes('--disputes <rule>', 'what open ones do: hold (at first) or record', oneOf(DISPUTE_RULES).optional()),
   customers: takes(
     '--customers <rule>',
     'whose a payment is that does not say: create (at first), linked or named',
@@ -177,6 +185,7 @@ function addChangingCommands(group: Command): void {
         defaultPurpose: input.defaultPurpose ?? 'topup',
         metadata: input.metadata ?? null,
         refunds: input.refunds ?? 'auto',
+        disputes: input.disputes ?? 'hold',
         customerLinkRule: input.customers ?? 'create',
         capture: input.capture ?? 'automatic',
         webhookSecret: await readWebhookSecret(input.webhookSecretStdin),
@@ -265,6 +274,7 @@ function shown(one: ReturnType<typeof recordResponse>): Result {
     purpose: one.default_purpose,
     metadata: one.metadata,
     refunds: one.refunds,
+    disputes: one.disputes,
     customers: one.customer_link_rule,
     accounts: one.accounts.join(', ') || null,
     capture: one.capture,

@@ -27,7 +27,7 @@ async function main(switches: ReadonlySet<string>): Promise<void> {
     maxConnections: 1,
   });
   try {
-    const report = await audit(autocommit(runtime.scanPool()), runtime.settings);
+    const report = await audit(autocommit(runtime.scanPool()), { ...runtime.settings, now: runtime.clock.now() });
     console.log(switches.has('json') ? JSON.stringify(report, null, 2) : renderAudit(report));
     if (report.disagreements.length > 0) process.exitCode = 1;
   } finally {

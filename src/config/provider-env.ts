@@ -3,6 +3,7 @@ import { Secret } from '../crypto/secret.ts';
 import {
   CAPTURE_RULES,
   CUSTOMER_LINK_RULES,
+  DISPUTE_RULES,
   METADATA_RULES,
   PURPOSES,
   REFUND_POLICIES,
@@ -41,6 +42,7 @@ const SCHEMA = {
   DEFAULT_PURPOSE: oneOf(PURPOSES).default('topup'),
   METADATA: oneOf(METADATA_RULES).optional(),
   REFUNDS: oneOf(REFUND_POLICIES).default('auto'),
+  DISPUTES: z.enum(DISPUTE_RULES, 'wants hold or record').default('hold'),
   CUSTOMERS: oneOf(CUSTOMER_LINK_RULES).default('create'),
   CAPTURE: z.enum(CAPTURE_RULES, 'wants automatic or manual').default('automatic'),
   API_KEY: z
@@ -113,6 +115,7 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
       defaultPurpose: parsed.data.DEFAULT_PURPOSE,
       metadata: parsed.data.METADATA ?? defaultMetadataRule(provider),
       refunds: parsed.data.REFUNDS,
+      disputes: parsed.data.DISPUTES,
       customerLinkRule: parsed.data.CUSTOMERS,
       capture: parsed.data.CAPTURE,
       apiKey: apiKey ?? null,

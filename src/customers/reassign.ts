@@ -3,13 +3,23 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, RefusalError, refuse } from '../errors.ts';
 import { type Posting, walletKeyText } from '../ledger/entry.ts';
+import type { DisputedAmount, HoldDisputes } from '../ledger/holds/hold.ts';
 import { moveKey } from '../ledger/keys.ts';
-import { type LedgerSettings, lockWallets, postBatch } from '../ledger/store.ts';
+import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
+import { type LedgerMoment, type LedgerSettings, lockWallets, postBatch } from '../ledger/store.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
+import { movedHolds, withHoldNos } from '../payments/dispute-holds.ts';
 import { handledCustomer } from '../payments/handled.ts';
 import { findPayments } from '../payments/lookups.ts';
 import { entriesOfPayment, isLeftUnknown, movedShares, moveEventTypes } from '../payments/move.ts';
-import { lockPayment, type MoveActor, movesOf, type PaymentMove, saveMoves } from '../payments/move-store.ts';
+import {
+  lockPayment,
+  type MoveActor,
+  movesOf,
+  type PaymentMove,
+  saveHoldsOf,
+  saveMoves,
+} from '../payments/move-store.ts';
 import type { Payment } from '../payments/payment.ts';
 import { readPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
@@ -95,18 +105,48 @@ async function move(
   const moves = movesOfNow(payment, owner, { wanted, before, now });
   const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one)));
   const moment = { ...settings, now };
-  const wallets = await lockWallets(tx, postings, moment);
+  const holds = holdsMoved(payment, owner, wanted);
+  const touched = [...postings, ...holds.release, ...holds.place];
+  await lockWallets(tx, touched, moment);
+  // What its own disputes hold goes with it.
+  await postAll(tx, holds.release, moment);
+  const wallets = await lockWallets(tx, touched, moment);
   for (const posting of postings.filter(({ isCredit }) => !isCredit && !wanted.force)) {
     // What is held is not given back either: the work it was set aside for may be under way.
     const { balance = 0, held = 0 } = wallets.get(walletKeyText(posting)) ?? {};
     if (balance - held < posting.amountMinor) refuseOverdraft(posting, balance - held);
   }
-  for (const result of await postBatch(tx, postings, moment)) {
-    if (result.kind === 'refused') throw new RefusalError(result.refusal);
+  for (const result of await postAll(tx, postings, moment)) {
     invariant(result.kind === 'created', 'a move was posted before');
   }
+  const [placed] = await postAll(tx, holds.place, moment);
   await saveMoves(tx, key, moves);
-  return postings.length > 0;
+  if (placed?.kind === 'disputes_held') {
+    await saveHoldsOf(tx, withHoldNos(holds.after, holds.place[0]?.disputes ?? [], placed.holdNos));
+  }
+  return touched.length > 0;
+}
+
+async function postAll(
+  tx: Tx,
+  commands: readonly PaymentCommand[],
+  moment: LedgerMoment,
+): Promise<readonly PaymentResult[]> {
+  const results = await postBatch(tx, commands, moment);
+  for (const result of results) if (result.kind === 'refused') throw new RefusalError(result.refusal);
+  return results;
+}
+
+/** What is held for its open disputes goes from wallet to wallet too. */
+function holdsMoved(payment: Payment, fromCustomerId: string, { customerId, reason: why }: Reassignment) {
+  const { released, placed, after } = movedHolds(payment);
+  const { merchantId, paymentId, currency } = payment;
+  const ordered = (owner: string, disputes: readonly DisputedAmount[]): readonly HoldDisputes[] => {
+    if (currency === null || disputes.length === 0) return [];
+    const reason = `payment ${paymentId} moved from ${fromCustomerId} to ${customerId}: ${why}`;
+    return [{ op: 'hold_disputes', merchantId, customerId: owner, currency, paymentId, reason, disputes }];
+  };
+  return { release: ordered(fromCustomerId, released), place: ordered(customerId, placed), after };
 }
 
 interface MoveNow {

@@ -51,7 +51,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],
   ['public.payment',             'select, update (customer_id, moves, updated_at)', 'select, insert, update, delete'],
   ['public.payment_move',        'select, insert',                   'select'],
-  ['public.payment_part',        'select',                           'select, insert, update'],
+  ['public.payment_part',        'select, update (hold_wanted, hold_no, holds)', 'select, insert, update'],
   ['public.payment_movement',    'select',                           'select, insert, update'],
   ['public.payment_group',       'select, insert, update (payment_ids)', 'select, insert, update, delete'],
   ['public.payment_token',       'select, insert, update (revoked_at)', `select, delete, ${TOKEN_USE}`],

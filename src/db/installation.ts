@@ -34,8 +34,11 @@ export async function mayPlaceHolds(db: Queryable): Promise<boolean> {
   return (await MAY_PLACE.one(db)).may;
 }
 
+/** SQL for the same. */
+export const HOLDS_ARE_PLACED = '(select holds_from <= now() from installation)';
+
 const MAY_PLACE = statement({
   params: {},
   row: { may: boolean },
-  text: () => 'select holds_from <= now() as may from installation',
+  text: () => `select ${HOLDS_ARE_PLACED} as may`,
 });

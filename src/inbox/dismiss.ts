@@ -9,6 +9,7 @@ import { type Tx, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { type Entry, entryId, parseEntryId } from '../ledger/entry.ts';
 import { getEntry } from '../ledger/history.ts';
+import type { LedgerSettings } from '../ledger/store.ts';
 import { adoptionsOf, awaitSources } from '../merchants/adoption-store.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
@@ -24,6 +25,7 @@ import { joinGroups } from './groups.ts';
 import { readStored } from './kept-facts.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { withDecisionTimes } from './reread.ts';
+import { settleHolds } from './settle-holds.ts';
 
 /** What people handle by hand: the event is set aside, and what it told never posts. */
 
@@ -31,6 +33,9 @@ export interface DismissServices {
   readonly pool: Pool;
   readonly sources: Pick<Sources, 'find'>;
   readonly clock: Clock;
+  readonly settings: LedgerSettings;
+  /** Called after a commit that left something to announce. */
+  readonly onPosted: () => void;
 }
 
 export interface Handling {
@@ -74,12 +79,12 @@ export function resolveEvent(services: DismissServices, handling: Handling): Pro
   return close(services, handling, ['parked', 'dismissed']);
 }
 
-function close(
-  { pool, sources, clock }: DismissServices,
+async function close(
+  { pool, sources, clock, settings, onPosted }: DismissServices,
   handling: Handling,
   states: readonly ProviderEvent['state'][],
 ): Promise<ProviderEvent> {
-  return transaction(pool, async (tx) => {
+  const closed = await transaction(pool, async (tx) => {
     const { merchantId, eventId, note } = handling;
     const sourceId = await keepFromAdoption(tx, { merchantId, eventId });
     const locked = await LOCK_WITH_BODY.first(tx, { merchantId, eventId });
@@ -93,9 +98,13 @@ function close(
     const entry = handling.entryId === null ? null : await entryOf(tx, event, { facts, id: handling.entryId });
     const amountMinor = entry?.amountMinor ?? handling.amountMinor;
     const done = { source, facts, entry, note, amountMinor, customers: await customersNamed(tx, merchantId, facts) };
-    await saveHandled(tx, { merchantId, handled: toHandled(event, done) }, now);
-    return saveDismissal(tx, { merchantId, eventId, note }, now);
+    const handled = toHandled(event, done);
+    await saveHandled(tx, { merchantId, handled }, now);
+    const isHeldAnew = await settleHolds(tx, handled, { ...settings, now });
+    return { event: await saveDismissal(tx, { merchantId, eventId, note }, now), isHeldAnew };
   });
+  if (closed.isHeldAnew) onPosted();
+  return closed.event;
 }
 
 /**

@@ -4,17 +4,13 @@ import { type Wanted, Whose } from '../customers/resolve.ts';
 import type { Pool } from '../db/pool.ts';
 import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
-import { countPostings } from '../ledger/count-postings.ts';
-import type { Posting } from '../ledger/entry.ts';
-import { noteTraces } from '../ledger/posting-traces.ts';
-import { type LedgerSettings, postBatch } from '../ledger/store.ts';
+import type { LedgerSettings } from '../ledger/store.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import type { Rate } from '../money.ts';
 import { decide } from '../payments/decide.ts';
 import type { Fact, Naming, ParkReason, Tie } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import type { DuePosting } from '../payments/settle.ts';
 import { lockPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -25,6 +21,7 @@ import { closeDismissedBefore } from './dismiss.ts';
 import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
+import { type Due, postDue } from './post-due.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
 import { withFormerRead } from './reread.ts';
 import { carriedToken, Tokens } from './tokens.ts';
@@ -96,12 +93,6 @@ interface Asking {
   readonly contested: Contested;
 }
 
-interface Due {
-  readonly work: EventWork;
-  readonly payment: Payment;
-  readonly posting: DuePosting;
-}
-
 /** The payments of a batch by their keys, before it and after. */
 export interface Settled {
   readonly before: ReadonlyMap<string, Payment>;
@@ -159,14 +150,15 @@ export async function settleFacts(
   );
   const contested = await contestedPayments(tx, named, before);
   const asked = { steps: named, before, wanted, named: announced, whose, tokens, contested };
-  const { payments: after, due } = decideAll(batch, works, asked);
+  const { payments: decided, due } = decideAll(batch, works, asked);
+  const { settings, observe: { tracing } = UNOBSERVED } = batch.services;
   try {
     // If the posting of a lone event is refused, the savepoint undoes what it taught, and the event can still be parked.
     const post = async () => {
-      await whose.save(tx, { currencies: batch.services.settings.currencies, now });
-      return postDue(batch, due);
+      await whose.save(tx, { currencies: settings.currencies, now });
+      return postDue(tx, { due, payments: decided, isTraced: tracing.isOn }, { ...settings, now });
     };
-    const postingCounts = await (mode === 'alone' ? tx.savepoint(post) : post());
+    const { payments: after, postingCounts } = await (mode === 'alone' ? tx.savepoint(post) : post());
     await tokens.save(tx, now);
     return { before, after, opened, postingCounts };
   } catch (error) {
@@ -246,7 +238,10 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
     life.set(paymentKeyText(key), decision.payment);
-    ownDue.push(...decision.due.map((posting) => ({ work, payment: decision.payment, posting })));
+    const ordered = [...decision.due, ...(decision.holds.length === 0 ? [] : [decision.holds])];
+    const { traceParent } = work;
+    const { provider } = work.event;
+    ownDue.push(...ordered.map((one): Due => ({ payment: decision.payment, ordered: one, provider, traceParent })));
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
       // A token is of one payment, which may teach a link; a name is told of all of them.
@@ -267,30 +262,4 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
 /** The wait begins when the event is first looked at: after a backlog, what it waits for may stand right behind it. */
 function hasWaited(seconds: number, { event }: EventWork, now: Date): boolean {
   return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= seconds * 1000;
-}
-
-async function postDue({ services, tx, now }: ApplyTransaction, due: readonly Due[]): Promise<readonly PostingCount[]> {
-  const { settings, observe: { tracing } = UNOBSERVED } = services;
-  const postings = due.map(toPosting);
-  const outcomes = await postBatch(tx, postings, { ...settings, now });
-  for (const outcome of outcomes) if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
-  const traceParents = due.map(({ work }) => work.traceParent);
-  if (tracing.isOn) await noteTraces(tx, outcomes, traceParents);
-  return countPostings(postings, outcomes);
-}
-
-function toPosting({ payment, posting, work }: Due): Posting {
-  invariant(payment.customerId !== null && posting.currency !== null, 'a posting is due for nobody or in no currency');
-  return {
-    merchantId: payment.merchantId,
-    customerId: payment.customerId,
-    currency: posting.currency,
-    amountMinor: posting.amountMinor,
-    isCredit: posting.isCredit,
-    eventType: posting.eventType,
-    reason: `${work.event.provider} payment ${payment.paymentId}`,
-    referenceObjectId: posting.referenceObjectId,
-    metadata: null,
-    idempotencyKey: posting.key,
-  };
 }

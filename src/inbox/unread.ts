@@ -33,8 +33,8 @@ export function namedAnyway({ facts = [], names }: PartialReading): {
   return { paymentId: names?.paymentId ?? facts[0]?.paymentId ?? null, unread };
 }
 
-export function toOpen({ provider, refunds, capture }: Source, key: PaymentKey): OpenedPayment {
-  return { ...key, provider, refunds, capture };
+export function toOpen({ provider, refunds, disputes, capture }: Source, key: PaymentKey): OpenedPayment {
+  return { ...key, provider, refunds, disputes, capture };
 }
 
 /** The payments of such news, to be locked with all others. */

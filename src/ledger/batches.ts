@@ -12,7 +12,7 @@ import type { CaptureHold, ChangeHold, HoldCommand, PlaceHold, ReleaseHold } fro
 import type { CaptureResult, ChangeResult, HoldResult, PlaceResult } from './holds/results.ts';
 import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
-import { type LedgerSettings, postBatch, readWallets } from './store.ts';
+import { type LedgerSettings, postCommands, readWallets } from './store.ts';
 import { isDue } from './working-books.ts';
 
 export interface LedgerBatchesOptions {
@@ -47,6 +47,7 @@ export class LedgerBatches {
   readonly #commands: readonly Batcher<LedgerCommand, CommandResult>[];
   readonly #clock: Clock;
   readonly #pool: Pool;
+  readonly #currencies: ReadonlySet<string>;
   #isPlacing = false;
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
@@ -57,16 +58,17 @@ export class LedgerBatches {
     this.#traces = traces;
     this.#clock = clock;
     this.#pool = pool;
+    this.#currencies = settings.currencies;
     const onCommit = (seconds: number) => metrics.observeCommit('ledger', seconds);
     const flush = async (commands: readonly LedgerCommand[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
         if (isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
-        const outcomes = await postBatch(tx, commands, { ...settings, now: clock.now() });
-        await traces.note(tx, commands, outcomes);
-        return outcomes;
+        const posted = await postCommands(tx, commands, { ...settings, now: clock.now() });
+        await traces.note(tx, commands, posted.outcomes);
+        return posted;
       };
-      const outcomes = await transaction(pool, post, onCommit);
-      if (outcomes.some(({ kind }) => IS_NEWS.has(kind))) onPosted();
+      const { outcomes, isNews } = await transaction(pool, post, onCommit);
+      if (isNews) onPosted();
       metrics.countPostings('api', countPostings(commands, outcomes));
       return outcomes;
     };
@@ -124,8 +126,10 @@ export class LedgerBatches {
   async wallets(merchantId: string, customerId: string): Promise<readonly Wallet[]> {
     const wallets = await this.#reads.submit({ merchantId, customerId });
     const now = this.#clock.now();
-    return wallets.some((wallet) => isDue(wallet, now))
-      ? Promise.all(wallets.map((wallet) => (isDue(wallet, now) ? this.#sweep(wallet) : wallet)))
+    // Those of a currency that is not configured any more are left to the sweep.
+    const isOver = (wallet: Wallet) => isDue(wallet, now) && this.#currencies.has(wallet.currency);
+    return wallets.some(isOver)
+      ? Promise.all(wallets.map((wallet) => (isOver(wallet) ? this.#sweep(wallet) : wallet)))
       : wallets;
   }
 
@@ -172,9 +176,6 @@ export function batcherOf(customerId: string): number {
 }
 
 const merchantOf = ({ merchantId }: { readonly merchantId: string }): string => merchantId;
-
-/** Holds that are placed, changed or released are no news to whoever did that. */
-const IS_NEWS: ReadonlySet<CommandResult['kind']> = new Set(['created', 'captured', 'swept'] as const);
 
 /** About what a command holds while it waits: texts take up to two bytes a character. */
 function bytesOfCommand(command: LedgerCommand): number {

@@ -127,8 +127,13 @@ export interface Posting extends WalletKey {
   readonly idempotencyKey: string | null;
 }
 
+export const BALANCE_WORDS = ['low', 'recovered', 'depleted'] as const;
+
 /** What can be said of a balance. */
-export type BalanceWord = 'low' | 'recovered' | 'depleted';
+export type BalanceWord = (typeof BALANCE_WORDS)[number];
+
+/** SQL for the kinds of alerts that say something of the balance. */
+export const OF_BALANCE = BALANCE_WORDS.map((word) => `'${word}'`).join(', ');
 
 /** Holds of one wallet that ended unused at one time. */
 export interface ExpiredHolds {
@@ -142,17 +147,28 @@ export interface ExpiredHolds {
   }[];
 }
 
+/** What is held for an open dispute, after that became more or less. */
+interface DisputeHoldNews {
+  readonly available: number;
+  readonly holdId: string;
+  readonly paymentId: string;
+  readonly disputeId: string;
+  /** What losing the dispute now would take. */
+  readonly wanted: number;
+  readonly held: number;
+}
+
 /** News of a wallet beside its entries, numbered by wallet. */
 export interface WalletAlert extends WalletKey {
   readonly alertSeq: number;
-  readonly kind: BalanceWord | 'hold_expired';
+  readonly kind: BalanceWord | 'hold_expired' | 'hold_placed' | 'hold_lifted';
   readonly reminder: boolean;
   readonly balance: number;
   readonly threshold: number | null;
   readonly version: number;
   readonly createdAt: Date;
-  /** Of `hold_expired` alone. */
-  readonly details: ExpiredHolds | null;
+  /** Of what is not of the balance alone: of `hold_expired` the holds, of the others the dispute's. */
+  readonly details: ExpiredHolds | DisputeHoldNews | null;
 }
 
 /** An entry's public id. It is made of the entry's key, so finding an entry by its id needs no index of its own. */

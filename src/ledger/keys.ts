@@ -20,12 +20,15 @@ export type KeyVersion = 1 | 2;
 /** The version of payments that this release is the first to store; the column's default is that of the release before. */
 export const KEY_VERSION: KeyVersion = 2;
 
-/** What a payment posts entries for: its own success, a refund or dispute of it, or that it was given to another customer. */
+/**
+ * What a payment posts entries for: its own success, a refund or dispute of it, or that it was given to another customer. And what
+ * it places holds for: a dispute that is open.
+ */
 export type PostingCause =
   | { readonly sourceId: string; readonly kind: 'payment' | 'moved'; readonly paymentId: string }
   | {
       readonly sourceId: string;
-      readonly kind: 'refund' | 'dispute';
+      readonly kind: 'refund' | 'dispute' | 'hold_dispute';
       readonly paymentId: string;
       readonly partId: string;
     };
@@ -71,6 +74,20 @@ export function moveKey(sourceId: string, paymentId: string, number: number): st
   return paymentKey(2, { sourceId, kind: 'moved', paymentId }, number);
 }
 
+/**
+ * The key of a hold for an open dispute of a payment. Of one form whatever the version of the payment's own keys: holds and entries
+ * have their keys apart.
+ * @param number 1 for the first hold of the dispute, and so on
+ * @throws {InvariantError} as {@link paymentKey} does
+ */
+export function disputeHoldKey(
+  sourceId: string,
+  { paymentId, partId }: { readonly paymentId: string; readonly partId: string },
+  number: number,
+): string {
+  return paymentKey(2, { sourceId, kind: 'hold_dispute', paymentId, partId }, number);
+}
+
 /** @returns null for a payment's key of version 1, and for what is no key of ours */
 export function parseKey(text: string): ParsedKey | null {
   if (text.startsWith(`${API}:`)) return { maker: 'api', key: text.slice(API.length + 1) };
@@ -85,7 +102,8 @@ export function parseKey(text: string): ParsedKey | null {
 
 function toCause([sourceId = '', kind, paymentId = '', partId = '']: readonly string[]): PostingCause | null {
   if (kind === 'payment' || kind === 'moved') return { sourceId, kind, paymentId };
-  return kind === 'refund' || kind === 'dispute' ? { sourceId, kind, paymentId, partId } : null;
+  const isPart = kind === 'refund' || kind === 'dispute' || kind === 'hold_dispute';
+  return isPart ? { sourceId, kind, paymentId, partId } : null;
 }
 
 /** SQL of ours for each half of a key, such as a column's name; `partId` is null where the kind is `payment`. */

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import { type Entry, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
-import type { HoldCommand } from './holds/hold.ts';
-import type { HoldResult } from './holds/results.ts';
+import type { HoldCommand, HoldDisputes } from './holds/hold.ts';
+import type { DisputesResult, HoldResult } from './holds/results.ts';
 import { decideHold, insufficientFunds } from './holds/rules.ts';
 import { type BookChanges, type PostInput, WorkingBooks } from './working-books.ts';
 
@@ -29,6 +29,10 @@ export type PostingRefusal = Refusal<
 export type LedgerCommand = Posting | HoldCommand;
 
 export type CommandResult = PostingResult | HoldResult;
+
+/** What payments ask of the ledger, and what becomes of it. */
+export type PaymentCommand = Posting | HoldDisputes;
+export type PaymentResult = PostingResult | DisputesResult;
 
 /** What a batch changes, and what became of each command, in the same order. */
 export interface PostedBatch<Result extends CommandResult = PostingResult> extends BookChanges {

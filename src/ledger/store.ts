@@ -14,11 +14,19 @@ import {
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
+import { countWithin } from './holds/parts.ts';
 import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
-import { type CommandResult, type LedgerCommand, type PostingResult, post } from './post.ts';
+import {
+  type CommandResult,
+  type LedgerCommand,
+  type PaymentCommand,
+  type PaymentResult,
+  type PostingResult,
+  post,
+} from './post.ts';
 import { ENTRY, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_ALERT, WALLET_KEY } from './tables.ts';
-import type { BookChanges } from './working-books.ts';
+import { type BookChanges, isDue } from './working-books.ts';
 
 /** What the ledger must know besides its rows. */
 export interface LedgerSettings {
@@ -52,6 +60,11 @@ export async function postBatch(
 ): Promise<readonly PostingResult[]>;
 export async function postBatch(
   tx: Tx,
+  commands: readonly PaymentCommand[],
+  moment: LedgerMoment,
+): Promise<readonly PaymentResult[]>;
+export async function postBatch(
+  tx: Tx,
   commands: readonly LedgerCommand[],
   moment: LedgerMoment,
 ): Promise<readonly CommandResult[]>;
@@ -60,8 +73,20 @@ export async function postBatch(
   commands: readonly LedgerCommand[],
   moment: LedgerMoment,
 ): Promise<readonly CommandResult[]> {
-  if (commands.length === 0) return [];
-  const wallets = await lockWallets(tx, commands, moment);
+  return (await postCommands(tx, commands, moment)).outcomes;
+}
+
+export interface Posted {
+  /** One for each command, in order. */
+  readonly outcomes: readonly CommandResult[];
+  /** Whether there is something to announce: holds that are placed, changed or released are no news to whoever did that. */
+  readonly isNews: boolean;
+}
+
+/** As {@link postBatch}; it says also whether the announcer is to be woken. */
+export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], moment: LedgerMoment): Promise<Posted> {
+  if (commands.length === 0) return { outcomes: [], isNews: false };
+  const { wallets, isNews } = await endInParts(tx, await lockWallets(tx, commands, moment), moment);
   const known = await findByKeys(
     tx,
     commands.flatMap((command) => ('op' in command && command.op !== 'capture' ? [] : [command])),
@@ -71,7 +96,26 @@ export async function postBatch(
   const result = post(commands, { ...moment, wallets, known, holds });
   await write(tx, result);
   await settleDue(tx, result.outcomes);
-  return result.outcomes;
+  return { outcomes: result.outcomes, isNews: isNews || result.entries.length > 0 || result.alerts.length > 0 };
+}
+
+/** Open holds that are read at once, unless one wallet has more. */
+const MOST_HOLDS_READ = 20_000;
+
+/** Ends what is over part by part, where the wallets have so many open holds that all of them are not to be read at once. */
+async function endInParts(tx: Tx, wallets: ReadonlyMap<string, Wallet>, moment: LedgerMoment) {
+  let due = [...wallets.values()].filter((wallet) => isDue(wallet, moment.now));
+  if (countWithin(due, MOST_HOLDS_READ) === due.length) return { wallets, isNews: false };
+  let isNews = false;
+  while (due.length > 0) {
+    const part = due.slice(0, countWithin(due, MOST_HOLDS_READ));
+    const sweeps = part.map(({ merchantId, customerId, currency }) => {
+      return { op: 'sweep' as const, merchantId, customerId, currency };
+    });
+    if ((await postCommands(tx, sweeps, moment)).isNews) isNews = true;
+    due = due.slice(part.length);
+  }
+  return { wallets: await selectForUpdate(tx, [...wallets.values()]), isNews };
 }
 
 /** Locks every wallet the keys name that exists, merchant by merchant, making the rows of a newly configured currency on the way. */

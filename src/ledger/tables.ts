@@ -1,6 +1,6 @@
 import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { columns, matches, omit, pick, table } from '../db/table.ts';
-import type { EventType, ExpiredHolds, Metadata, WalletAlert } from './entry.ts';
+import type { EventType, Metadata, WalletAlert } from './entry.ts';
 import type { Hold } from './holds/hold.ts';
 
 /** The ledger's tables, under the names of entry.ts: a row of each is the thing itself. */
@@ -88,7 +88,7 @@ export const WALLET_ALERT = table('wallet_alert', {
   threshold: nullable(bigint),
   version: bigint,
   createdAt: timestamptz,
-  details: nullable(json<ExpiredHolds>()),
+  details: nullable(json<NonNullable<WalletAlert['details']>>()),
 });
 
 /** Open holds. Closed ones move to {@link CLOSED_HOLD}, so that no index names a column that changes. */

@@ -136,6 +136,15 @@ export class WorkingBooks {
     return { entry, wallet: next.wallet };
   }
 
+  /** Raises an alert of a wallet that is about to change. @returns the wallet with the alert's number */
+  alert(wallet: Wallet, news: Pick<WalletAlert, 'kind' | 'details'>): Wallet {
+    const { merchantId, customerId, currency, balance, version } = wallet;
+    const alertSeq = wallet.alertSeq + 1;
+    const rest = { reminder: false, threshold: null, createdAt: this.momentIn(wallet) };
+    this.#alerts.push({ merchantId, customerId, currency, alertSeq, balance, version, ...rest, ...news });
+    return { ...wallet, alertSeq };
+  }
+
   /** Changes what a wallet says of its holds. */
   changeWallet(wallet: Wallet): void {
     this.#set(wallet);
@@ -189,22 +198,19 @@ export class WorkingBooks {
     for (const hold of over) {
       this.put({ ...hold, state: 'expired', released: remainingOf(hold), closedAt: now });
     }
-    const next = this.#tellOfExpired(after, over, now);
+    const next = this.#tellOfExpired(after, over);
     this.#set(next);
     return next;
   }
 
-  #tellOfExpired(wallet: Wallet, over: readonly Hold[], at: Date): Wallet {
-    const { merchantId, customerId, currency, balance, version } = wallet;
+  #tellOfExpired(wallet: Wallet, over: readonly Hold[]): Wallet {
     const available = availableOf(wallet);
-    let { alertSeq } = wallet;
+    let next = wallet;
     for (let from = 0; from < over.length; from += HOLDS_AN_ALERT) {
-      alertSeq += 1;
       const details = { available, holds: over.slice(from, from + HOLDS_AN_ALERT).map(expiredHold) };
-      const rest = { kind: 'hold_expired', reminder: false, threshold: null, createdAt: at, details } as const;
-      this.#alerts.push({ merchantId, customerId, currency, alertSeq, balance, version, ...rest });
+      next = this.alert(next, { kind: 'hold_expired', details });
     }
-    return { ...wallet, alertSeq };
+    return next;
   }
 
   #holdChanges(wallets: readonly Wallet[]): HoldChanges | null {

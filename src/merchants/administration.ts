@@ -191,7 +191,7 @@ export async function createSource(
 }
 
 /**
- * A change of `refunds` or `capture` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
+ * A change of `refunds`, `disputes` or `capture` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
  * whose success was recorded; everything else counts from now on.
  * @throws {RefusalError} NO_SUCH_SOURCE, ACCOUNT_OF_ANOTHER_SOURCE; for an API key ENCRYPTION_KEY_MISSING, PROVIDER_NOT_LISTABLE,
  *   or INVALID_FIELD if it is of the wrong form

@@ -12,7 +12,10 @@ import type { Source, SourceKey } from './source.ts';
 /** Provider accounts in the database, with their secrets encrypted. */
 
 export interface SourceInput
-  extends Pick<SourceSettings, 'defaultPurpose' | 'metadata' | 'refunds' | 'customerLinkRule' | 'capture'> {
+  extends Pick<
+    SourceSettings,
+    'defaultPurpose' | 'metadata' | 'refunds' | 'disputes' | 'customerLinkRule' | 'capture'
+  > {
   readonly name: string;
   readonly enabled: boolean;
 }
@@ -52,9 +55,9 @@ export async function insertSource(
   source: SourceInput & Pick<SourceRecord, 'merchantId' | 'provider'>,
   now: Date,
 ): Promise<SourceKey> {
-  const { merchantId, provider } = source;
+  const { merchantId } = source;
   const sourceId = newId('source');
-  await INSERT_SOURCE.run(tx, { merchantId, sourceId, provider, ...inputOf(source), now });
+  await INSERT_SOURCE.run(tx, { ...source, sourceId, now });
   return { merchantId, sourceId };
 }
 
@@ -67,6 +70,7 @@ const SOURCE = table('source', {
   defaultPurpose: oneOf<SourceInput['defaultPurpose']>(),
   metadata: oneOf<SourceInput['metadata']>(),
   refunds: oneOf<SourceInput['refunds']>(),
+  disputes: oneOf<SourceInput['disputes']>(),
   customerLinkRule: oneOf<SourceInput['customerLinkRule']>(),
   capture: oneOf<SourceInput['capture']>(),
   enabled: boolean,
@@ -79,6 +83,7 @@ const INPUT = pick(
   'defaultPurpose',
   'metadata',
   'refunds',
+  'disputes',
   'customerLinkRule',
   'capture',
   'enabled',
@@ -89,13 +94,12 @@ const INSERT_SOURCE = statement({
   text: (p) => `
     insert into source (merchant_id, source_id, provider, mode, ${columns(INPUT)}, created_at, updated_at)
     select merchant_id, ${p.sourceId}, ${p.provider}, mode, ${p.name}, ${p.defaultPurpose}, ${p.metadata}, ${p.refunds},
-      ${p.customerLinkRule}, ${p.capture}, ${p.enabled}, ${p.now}, ${p.now}
+      ${p.disputes}, ${p.customerLinkRule}, ${p.capture}, ${p.enabled}, ${p.now}, ${p.now}
     from merchant where merchant_id = ${p.merchantId}`,
 });
 
 export async function updateSource(tx: Tx, source: SourceKey & SourceInput, now: Date): Promise<void> {
-  const { merchantId, sourceId } = source;
-  await UPDATE_SOURCE.run(tx, { merchantId, sourceId, ...inputOf(source), now });
+  await UPDATE_SOURCE.run(tx, { ...source, now });
 }
 
 const UPDATE_SOURCE = statement({
@@ -103,21 +107,10 @@ const UPDATE_SOURCE = statement({
   text: (p) => `
     update source
     set name = ${p.name}, default_purpose = ${p.defaultPurpose}, metadata = ${p.metadata}, refunds = ${p.refunds},
+      disputes = ${p.disputes},
       customer_link_rule = ${p.customerLinkRule}, capture = ${p.capture}, enabled = ${p.enabled}, updated_at = ${p.now}
     where merchant_id = ${p.merchantId} and source_id = ${p.sourceId}`,
 });
-
-function inputOf({
-  name,
-  defaultPurpose,
-  metadata,
-  refunds,
-  customerLinkRule,
-  capture,
-  enabled,
-}: SourceInput): SourceInput {
-  return { name, defaultPurpose, metadata, refunds, customerLinkRule, capture, enabled };
-}
 
 /** The merchant's sources, oldest first. @throws {Error} if the database names a provider that this version does not know */
 export async function selectSourceRecords(db: Queryable, merchantId: string): Promise<readonly SourceRecord[]> {
@@ -259,7 +252,18 @@ function knownProvider(name: string): ProviderName {
 }
 
 function toSource(found: Row<typeof SOURCE_WITH_SECRETS>, box: SecretBox): Source {
-  const { merchantId, sourceId, mode, defaultPurpose, metadata, refunds, customerLinkRule, capture, enabled } = found;
+  const {
+    merchantId,
+    sourceId,
+    mode,
+    defaultPurpose,
+    metadata,
+    refunds,
+    disputes,
+    customerLinkRule,
+    capture,
+    enabled,
+  } = found;
   const key = { merchantId, sourceId };
   const open = (purpose: SecretPurpose) =>
     found.secrets
@@ -272,6 +276,7 @@ function toSource(found: Row<typeof SOURCE_WITH_SECRETS>, box: SecretBox): Sourc
     defaultPurpose,
     metadata,
     refunds,
+    disputes,
     customerLinkRule,
     capture,
     enabled,

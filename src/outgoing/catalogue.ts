@@ -73,6 +73,16 @@ const expiredHoldsData = z.object({
     .meta({ description: '100 at most; of more, another event tells.' }),
 });
 
+const disputeHoldData = z.object({
+  ...walletState,
+  available: minorUnits.meta({ description: 'What a debit or a new hold may take, in minor units.' }),
+  hold_id: z.string(),
+  payment_id: z.string(),
+  dispute_id: z.string(),
+  wanted: minorUnits.meta({ description: 'What losing the dispute now would take; 0 once it is decided.' }),
+  held: minorUnits.meta({ description: 'What is held for it now: less where the credit was spent before.' }),
+});
+
 const createdData = z.object(walletState);
 const changedData = z.object({
   ...walletState,
@@ -127,6 +137,8 @@ const SCHEMAS = {
   'wallet.balance.recovered': envelope('wallet.balance.recovered', alertData),
   'wallet.balance.depleted': envelope('wallet.balance.depleted', alertData),
   'wallet.hold.expired': envelope('wallet.hold.expired', expiredHoldsData),
+  'wallet.hold.placed': envelope('wallet.hold.placed', disputeHoldData),
+  'wallet.hold.lifted': envelope('wallet.hold.lifted', disputeHoldData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
@@ -146,6 +158,9 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
     'A wallet that held credit holds none any more. Said once, until that changes; then as a reminder if those are on.',
   'wallet.hold.expired':
     'Holds ended that were neither captured whole nor released in time. What was left of them is available again.',
+  'wallet.hold.placed':
+    'A dispute of a payment is open, and what it may take is held, or more of it than before. Your own holds are not told of.',
+  'wallet.hold.lifted': 'What was held for an open dispute is held no more, or less of it: `held` says what still is.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -153,6 +168,11 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
 };
 
 const EXAMPLE_STATE = { customer_id: 'cus_01h2xcejqtf2nbrexx3vqjhp41', currency: 'USD', balance: 800, version: 7 };
+const EXAMPLE_DISPUTE = {
+  hold_id: 'hold_cus_01h2xcejqtf2nbrexx3vqjhp41_USD_4',
+  payment_id: 'pi_3Qexample',
+  dispute_id: 'du_1Qexample',
+};
 const EXAMPLE_TIME = '2026-01-31T12:00:00.000Z';
 
 const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
@@ -193,6 +213,8 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
       },
     ],
   },
+  'wallet.hold.placed': { ...EXAMPLE_STATE, ...EXAMPLE_DISPUTE, available: 300, wanted: 2000, held: 500 },
+  'wallet.hold.lifted': { ...EXAMPLE_STATE, ...EXAMPLE_DISPUTE, available: 800, wanted: 0, held: 0 },
   'payment.reconciled': {
     payment_id: 'pi_3Qexample',
     source_id: 'src_stripe',

@@ -126,8 +126,15 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
   const envelopeOf = (type: OutgoingEventType) => {
     return { merchantId, messageId: messageIdOf(alert, type, { from: alertSeq, to: alertSeq, at }), at };
   };
+  if (alert.kind === 'hold_placed' || alert.kind === 'hold_lifted') {
+    invariant(details !== null && 'disputeId' in details, 'an alert of a dispute names none');
+    const type = alert.kind === 'hold_placed' ? 'wallet.hold.placed' : 'wallet.hold.lifted';
+    const { available, holdId, paymentId, disputeId, wanted, held } = details;
+    const ids = { hold_id: holdId, payment_id: paymentId, dispute_id: disputeId };
+    return outgoingMessage(type, envelopeOf(type), { ...state, available, ...ids, wanted, held });
+  }
   if (alert.kind === 'hold_expired') {
-    invariant(details !== null, 'an alert of holds names none');
+    invariant(details !== null && 'holds' in details, 'an alert of holds names none');
     const type = 'wallet.hold.expired';
     const holds = details.holds.map(({ holdId, referenceObjectId, ...amounts }) => {
       return { hold_id: holdId, ...amounts, reference_object_id: referenceObjectId };

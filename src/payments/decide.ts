@@ -1,4 +1,5 @@
 import { invariant } from '../errors.ts';
+import type { DisputedAmount } from '../ledger/holds/hold.ts';
 import type { Rate } from '../money.ts';
 import { authorisedMinor, capturedMinor } from './captures.ts';
 import { isForeign } from './counted.ts';
@@ -37,14 +38,17 @@ export interface DecideInput {
   readonly isContested: boolean;
 }
 
-/** The entries to post, the payment as it is after them, and the result for the event. */
+/** The entries to post, what to hold after them, the payment as it is then, and the result for the event. */
 export interface Decision {
   readonly payment: Payment;
   readonly due: readonly DuePosting[];
+  readonly holds: readonly DisputedAmount[];
   readonly verdict:
     | { readonly state: 'applied' | 'waiting' }
     | { readonly state: 'parked'; readonly reason: ParkReason; readonly detail: string | null };
 }
+
+const NOTHING_DUE = { due: [], holds: [] } as const;
 
 /**
  * Decides what one fact does. Pure. A fact that is parked or waits changes nothing of the payment, except that it was heard
@@ -53,7 +57,7 @@ export interface Decision {
 export function decide(input: DecideInput): Decision {
   const { fact, source, payment } = input;
   const handled = handledBefore(payment, fact);
-  if (handled === 'alike') return { payment, due: [], verdict: { state: 'applied' } };
+  if (handled === 'alike') return { payment, ...NOTHING_DUE, verdict: { state: 'applied' } };
   if (handled === 'other') return parked(input, 'handled_by_hand', 'it was told otherwise when it was handled by hand');
   const problem = contradiction(payment, fact);
   if (problem !== null) return parked(input, ...problem);
@@ -64,7 +68,7 @@ export function decide(input: DecideInput): Decision {
   if (typeof intent === 'string') return parked(input, 'invalid_metadata', intent);
   if (namesNobodyThere(input)) return parked(input, 'unknown_customer', null);
   if (token === null && intent !== null && mayBeNamedYet(input, intent)) {
-    return { payment, due: [], verdict: { state: 'waiting' } };
+    return { payment, ...NOTHING_DUE, verdict: { state: 'waiting' } };
   }
   if (token === null && isContested(input)) {
     return parked(input, 'no_customer', 'another event names somebody for it and is parked; decide that one first');
@@ -198,7 +202,7 @@ function needsPayment(fact: Fact, payment: Payment): boolean {
  */
 function decideEarly(recorded: Payment, input: DecideInput): Decision {
   const { fact, payment } = input;
-  if (!input.waitIsOver) return { payment, due: [], verdict: { state: 'waiting' } };
+  if (!input.waitIsOver) return { payment, ...NOTHING_DUE, verdict: { state: 'waiting' } };
   if (fact.kind !== 'refund' || fact.ofGroup || !countsAsOrders(input, fact))
     return parked(input, 'unknown_payment', null);
   if (fact.amountMinor === null || fact.currency === null) return parked(input, 'unknown_amount', null);
@@ -258,10 +262,11 @@ function settleKnown(recorded: Payment, input: DecideInput): Decision {
       'what it moves depends on what was handled by hand, whose amount is not known',
     );
   }
-  const { due, after } = postingsDue(recorded, settle(recorded, recorded.refunds));
-  if (due.length === 0) {
+  const { due, holds, after } = postingsDue(recorded, settle(recorded, recorded.refunds));
+  if (due.length === 0 && holds.length === 0) {
     const problem = orderWithoutCustomer(recorded, customer);
-    return problem === null ? { payment: recorded, due, verdict: { state: 'applied' } } : parked(input, problem, null);
+    const applied = { payment: recorded, ...NOTHING_DUE, verdict: { state: 'applied' } } as const;
+    return problem === null ? applied : parked(input, problem, null);
   }
   if (recorded.customerId === null) {
     invariant('problem' in customer, 'a customer was found but not used');
@@ -270,7 +275,7 @@ function settleKnown(recorded: Payment, input: DecideInput): Decision {
   if (recorded.currency === null) return parked(input, 'malformed', 'the event names no currency');
   if (!currencies.has(recorded.currency))
     return parked(input, 'unsupported_currency', `the currency is ${recorded.currency}`);
-  return { payment: after, due, verdict: { state: 'applied' } };
+  return { payment: after, due, holds, verdict: { state: 'applied' } };
 }
 
 /** Why an order is parked for its customer. It moves no money, but its refund needs the customer, so a wrong one is reported now. */
@@ -282,7 +287,7 @@ function orderWithoutCustomer(payment: Payment, customer: CustomerResolution): P
 /** Leaves the payment as it was. But if news of the payment itself is parked, its refunds wait for that news. */
 function parked({ payment, fact }: DecideInput, reason: ParkReason, detail: string | null): Decision {
   const heardOf = payment.heardOf || fact.kind === 'payment';
-  return { payment: { ...payment, heardOf }, due: [], verdict: { state: 'parked', reason, detail } };
+  return { payment: { ...payment, heardOf }, ...NOTHING_DUE, verdict: { state: 'parked', reason, detail } };
 }
 
 /** The customer that the fact names: by what only the merchant can write, else by its metadata; or null. */

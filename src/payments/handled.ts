@@ -44,7 +44,7 @@ function isKnownOtherwise(payment: Payment, fact: Fact): boolean {
   return part?.state === fact.state && part.amountMinor === fact.amountMinor && part.currency === fact.currency;
 }
 
-function isOfPart(fact: Fact, { kind, partId }: Pick<PaymentPart, 'kind' | 'partId'>): boolean {
+export function isOfPart(fact: Fact, { kind, partId }: Pick<PaymentPart, 'kind' | 'partId'>): boolean {
   return factName(fact) === `${kind} ${partId}`;
 }
 

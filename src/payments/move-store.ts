@@ -1,9 +1,10 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, integer, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
-import { columns, omit, table } from '../db/table.ts';
+import { assignments, columns, matches, omit, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { OWN_PAYMENT_KEY, PAYMENT, type PaymentKey } from './tables.ts';
+import type { Payment } from './payment.ts';
+import { OWN_PAYMENT_KEY, PART, PAYMENT, PAYMENT_KEY, type PaymentKey } from './tables.ts';
 
 /** How a move was asked for. */
 export type MoveActor = 'api' | 'cli';
@@ -71,6 +72,22 @@ const SAVE_MOVES = statement({
     update payment p set customer_id = n.to_customer_id, moves = n.move, updated_at = greatest(p.updated_at, n.created_at)
     from newest n
     where p.merchant_id = ${merchantId} and p.source_id = n.source_id and p.payment_id = n.payment_id`,
+});
+
+/** Stores which holds the disputes of a payment have. The payment must be locked. */
+export async function saveHoldsOf(tx: Tx, { merchantId, sourceId, paymentId, parts }: Payment): Promise<void> {
+  await SAVE_HOLDS.run(tx, { merchantId, parts: parts.map((part) => ({ ...part, sourceId, paymentId })) });
+}
+
+const HOLDS_OF_PART = pick(PART.shape, 'holdWanted', 'holdNo', 'holds');
+const PART_KEY = pick(PART.shape, 'sourceId', 'paymentId', 'kind', 'partId');
+
+const SAVE_HOLDS = statement({
+  params: { merchantId: text, parts: rowsOf({ ...PART_KEY, ...HOLDS_OF_PART }) },
+  text: ({ merchantId, parts }) => `
+    update payment_part t set ${assignments(HOLDS_OF_PART, 'n')}
+    from ${parts('n', { merchantId })}
+    where ${matches({ ...PAYMENT_KEY, ...PART_KEY }, 't', 'n')}`,
 });
 
 /** Locks a payment that was heard of, before any wallet. */

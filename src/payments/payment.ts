@@ -1,6 +1,6 @@
 import type { KeyVersion } from '../ledger/keys.ts';
 import type { Fact, MovementFact, TrustedName } from './fact.ts';
-import type { CaptureRule, Purpose, RefundPolicy } from './purpose.ts';
+import type { CaptureRule, DisputeRule, Purpose, RefundPolicy } from './purpose.ts';
 import type { PartState, Report } from './report.ts';
 
 /**
@@ -20,6 +20,8 @@ export interface Payment {
   readonly groupId: string | null;
   /** What its refunds do, by the setting of its source when the payment was first heard of. */
   readonly refunds: RefundPolicy;
+  /** What its open disputes do, likewise. `record` for what was heard of before holds were placed. */
+  readonly disputes: DisputeRule;
   /** Whether its authorisation counts as the money, by the setting of its source when the payment was first heard of. */
   readonly capture: CaptureRule;
   readonly currency: string | null;
@@ -73,6 +75,12 @@ export interface PaymentPart {
   /** Taken from the wallet for this part, net of what was given back again. */
   readonly postedTake: number;
   readonly postings: number;
+  /** What losing it would take while it is open and its hold stands, whether all of it is held or not; 0: nothing is wanted. */
+  readonly holdWanted: number;
+  /** The number of its open hold in the customer's wallet; null if it has none. */
+  readonly holdNo: number | null;
+  /** How often a hold was wanted anew, which numbers their keys. */
+  readonly holds: number;
   /** All reports of it; `state` and `amountMinor` follow from them. */
   readonly reports: readonly Report[];
   /** When a dispute of the role `informs` was opened, in milliseconds. */
@@ -114,6 +122,12 @@ export interface Target {
   readonly credit: number;
   /** One for each part of the payment, in the same order. */
   readonly parts: readonly { readonly credit: number; readonly take: number }[];
+}
+
+/** The same, with what is to be held. */
+export interface HeldTarget extends Target {
+  /** What losing each open dispute would take besides; one for each part of the payment, in the same order. */
+  readonly holds: readonly number[];
 }
 
 /** What the payment's metadata asks for; null for what it does not say. The last two come from the terms of a token. */

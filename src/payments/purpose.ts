@@ -32,11 +32,20 @@ export const CAPTURE_RULES = ['automatic', 'manual'] as const;
 
 export type CaptureRule = (typeof CAPTURE_RULES)[number];
 
+/**
+ * What an open dispute of a top-up does. `hold`: what losing it would take is held until it is decided. `record`: nothing; only a
+ * lost one takes.
+ */
+export const DISPUTE_RULES = ['hold', 'record'] as const;
+
+export type DisputeRule = (typeof DISPUTE_RULES)[number];
+
 /** The settings of a source that decide what its payments do. */
 export interface SourceRules {
   readonly defaultPurpose: Purpose;
   readonly metadata: MetadataRule;
   readonly refunds: RefundPolicy;
+  readonly disputes: DisputeRule;
   readonly customerLinkRule: CustomerLinkRule;
   readonly capture: CaptureRule;
 }

@@ -1,3 +1,5 @@
+import { STAGES } from './fact.ts';
+
 export type PartState = 'pending' | 'succeeded' | 'failed' | 'open' | 'withdrawn' | 'lost' | 'won';
 
 /**
@@ -120,9 +122,25 @@ export function resolveDispute(all: readonly Report[]): Resolved {
   const from = decided.length > 0 ? decided : all;
   const last = from.reduce((a, b) => (compareRounds(a, b) >= 0 ? a : b));
   const round = from.filter((one) => one.state === last.state && one.stage === last.stage);
-  const amount = amountOf(round, last.state) ?? amountOf(all, last.state);
+  return { state: last.state, amountMinor: capped(all, amountOf(round, last.state) ?? amountOf(all, last.state)) };
+}
+
+/**
+ * The amount of a dispute's newest round while that is open, also after an earlier one was decided; null for all of the payment.
+ * False if it is not open, or asks before any money is claimed.
+ */
+export function openRound(all: readonly Report[]): { readonly amountMinor: number | null } | false {
+  if (all.length === 0) return false;
+  const last = all.reduce((a, b) => (compareRounds(a, b) >= 0 ? a : b));
+  if (last.state !== 'open' || last.stage === STAGES.inquiry) return false;
+  const round = all.filter((one) => one.state === 'open' && one.stage === last.stage);
+  return { amountMinor: capped(all, amountOf(round, 'open') ?? amountOf(all, 'open')) };
+}
+
+/** No round takes more than what one of them told as the most. */
+function capped(all: readonly Report[], amount: number | null): number | null {
   const caps = all.flatMap((one) => (one.mark === 'cap' && one.amountMinor !== null ? [one.amountMinor] : []));
-  return { state: last.state, amountMinor: amount === null || caps.length === 0 ? amount : Math.min(amount, ...caps) };
+  return amount === null || caps.length === 0 ? amount : Math.min(amount, ...caps);
 }
 
 const FOR_THE_MERCHANT: Readonly<Partial<Record<PartState, number>>> = { open: 0, lost: 1, withdrawn: 2, won: 3 };

@@ -3,8 +3,9 @@ import { type PostingCause, paymentKey } from '../ledger/keys.ts';
 import { exceeds, proportionMinor, type Rate } from '../money.ts';
 import { authorisedAtFirst, authorisedMinor, awaitsCaptures } from './captures.ts';
 import { countedAmounts, isForeign } from './counted.ts';
+import { disputedAmounts, type HoldsDue, holdsDue } from './dispute-holds.ts';
 import { type Net, netOfHandled } from './handled.ts';
-import type { Payment, PaymentPart, Target } from './payment.ts';
+import type { HeldTarget, Payment, PaymentPart, Target } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
 
 /**
@@ -14,18 +15,26 @@ import type { Purpose, RefundPolicy } from './purpose.ts';
  *
  * What is taken back is, of what was granted, the share of `taken` in what was paid:
  * taken = min(paid, refunds + max(0, chargebacks and reversals - reinstatements)).
+ * What open disputes may take besides is held (dispute-holds.ts).
  */
-export function settle(payment: Payment, policy: RefundPolicy): Target {
-  return payment.handled.length === 0 ? targetOf(payment, policy) : net(payment, policy).target;
+export function settle(payment: Payment, policy: RefundPolicy): HeldTarget {
+  const { target } = netOf(payment, policy);
+  const holds = disputedAmounts(payment, (life) => {
+    const { target, isUnclear } = netOf(life, policy);
+    return isUnclear ? null : target.parts.reduce((sum, { take }) => sum + take, 0);
+  });
+  return { ...target, holds };
+}
+
+function netOf(payment: Payment, policy: RefundPolicy): Net {
+  return payment.handled.length === 0
+    ? { target: targetOf(payment, policy), isUnclear: false }
+    : netOfHandled(payment, (life, granted) => targetOf(life, policy, granted));
 }
 
 /** Whether it is unclear what to post beside what was handled by hand, so that a person must decide. */
 export function isUnsettleable(payment: Payment, policy: RefundPolicy): boolean {
-  return payment.handled.length > 0 && net(payment, policy).isUnclear;
-}
-
-function net(payment: Payment, policy: RefundPolicy): Net {
-  return netOfHandled(payment, (life, granted) => targetOf(life, policy, granted));
+  return netOf(payment, policy).isUnclear;
 }
 
 /** @param given what was granted, if that differs from what the payment tells */
@@ -131,11 +140,15 @@ export interface DuePosting {
   readonly referenceObjectId: string;
 }
 
+interface Due extends HoldsDue {
+  readonly due: readonly DuePosting[];
+}
+
 /**
- * The entries that lead from what was posted to `target`, and the payment as it is once they are written. A target
- * already reached gives none.
+ * The entries that lead from what was posted to `target`, what is to be held of the wallet after them, and the payment as it is
+ * then. A target already reached gives none.
  */
-export function postingsDue(payment: Payment, target: Target): { due: readonly DuePosting[]; after: Payment } {
+export function postingsDue(payment: Payment, target: HeldTarget): Due {
   const due: DuePosting[] = [];
   let postings = payment.postings;
   const delta = target.credit - payment.postedCredit;
@@ -172,7 +185,7 @@ export function postingsDue(payment: Payment, target: Target): { due: readonly D
     const currency = count > part.postings ? (part.currency ?? payment.currency) : part.currency;
     return { ...part, currency, postedCredit: goal.credit, postedTake: goal.take, postings: count };
   });
-  return { due, after: { ...payment, postedCredit: target.credit, postings, parts } };
+  return { due, ...holdsDue({ ...payment, postedCredit: target.credit, postings, parts }, target.holds) };
 }
 
 function signed(change: number, up: EventType, down: EventType) {

@@ -1,12 +1,13 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { text, timestamptz } from '../db/codec.ts';
+import { HOLDS_ARE_PLACED } from '../db/installation.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, omit, type Row } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { KEY_VERSION } from '../ledger/keys.ts';
 import { readHandled } from './handled-store.ts';
 import type { Payment } from './payment.ts';
-import type { CaptureRule, RefundPolicy } from './purpose.ts';
+import type { CaptureRule, DisputeRule, RefundPolicy } from './purpose.ts';
 import {
   assemble,
   MOVEMENT,
@@ -22,6 +23,7 @@ import {
 export interface OpenedPayment extends PaymentKey {
   readonly provider: string;
   readonly refunds: RefundPolicy;
+  readonly disputes: DisputeRule;
   readonly capture: CaptureRule;
 }
 
@@ -57,17 +59,19 @@ export async function withHistory(
   return assemble(payments, { parts, movements, handled: await readHandled(db, keys) });
 }
 
+/** A process of the release before would spend what is held, so while one may run, disputes hold nothing. */
 const OPEN_PAYMENTS = statement({
   name: 'open-payments',
   params: {
     merchantId: text,
-    payments: rowsOf({ ...OWN_PAYMENT_KEY, provider: text, refunds: text, capture: text }),
+    payments: rowsOf({ ...OWN_PAYMENT_KEY, provider: text, refunds: text, disputes: text, capture: text }),
     now: timestamptz,
   },
   row: PAYMENT_KEY,
   text: ({ merchantId, payments, now }) => `
-    insert into payment (merchant_id, source_id, payment_id, provider, refunds, capture, state, key_version, created_at, updated_at)
-    select ${merchantId}, source_id, payment_id, provider, refunds, capture, 'unknown', ${KEY_VERSION}, ${now}, ${now}
+    insert into payment (merchant_id, source_id, payment_id, provider, refunds, disputes, capture, state, key_version, created_at, updated_at)
+    select ${merchantId}, source_id, payment_id, provider, refunds, case when ${HOLDS_ARE_PLACED} then disputes else 'record' end,
+      capture, 'unknown', ${KEY_VERSION}, ${now}, ${now}
     from ${payments('k')}
     order by 1, 2, 3
     on conflict do nothing
@@ -155,6 +159,7 @@ const CHANGING = omit(
   'sourceId',
   'paymentId',
   'refunds',
+  'disputes',
   'capture',
   'keyVersion',
   'moves',

@@ -16,7 +16,7 @@ import { omit, pick, type Row, table } from '../db/table.ts';
 import { invariant } from '../errors.ts';
 import type { KeyVersion } from '../ledger/keys.ts';
 import type { Handled, Movement, PartRole, Payment, PaymentPart } from './payment.ts';
-import type { CaptureRule, Purpose, RefundPolicy } from './purpose.ts';
+import type { CaptureRule, DisputeRule, Purpose, RefundPolicy } from './purpose.ts';
 import { resolvePart } from './record.ts';
 import type { PartState, Report } from './report.ts';
 
@@ -49,6 +49,7 @@ export const PAYMENT = table('payment', {
   namedBy: nullable(oneOf<NonNullable<Payment['namedBy']>>()),
   groupId: nullable(text),
   refunds: oneOf<RefundPolicy>(),
+  disputes: oneOf<DisputeRule>(),
   capture: oneOf<CaptureRule>(),
   currency: nullable(text),
   amountPaid: nullable(bigint),
@@ -78,6 +79,9 @@ export const PART = table('payment_part', {
   postedCredit: bigint,
   postedTake: bigint,
   postings: integer,
+  holdWanted: bigint,
+  holdNo: nullable(bigint),
+  holds: integer,
   reports: named('told', nullable(json<readonly Report[]>())),
   openedAt: nullable(milliseconds),
   updatedAt: milliseconds,

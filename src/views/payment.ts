@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { eventsOfPayment, MOST_EVENTS_SHOWN, type ProviderEvent } from '../inbox/events.ts';
+import { holdId } from '../ledger/holds/hold.ts';
 import { objectIdOf } from '../payments/fact.ts';
 import { type PaymentLife, paymentLife } from '../payments/life.ts';
 import type { Handled, PaymentPart } from '../payments/payment.ts';
@@ -91,7 +92,18 @@ export const paymentShape = z
       z.strictObject({ refund_id: z.string(), status: z.enum(['pending', 'succeeded', 'failed']), ...part }),
     ),
     disputes: z.array(
-      z.strictObject({ dispute_id: z.string(), status: z.enum(['open', 'withdrawn', 'lost', 'won']), ...part }),
+      z.strictObject({
+        dispute_id: z.string(),
+        status: z.enum(['open', 'withdrawn', 'lost', 'won']),
+        ...part,
+        hold_id: z
+          .string()
+          .nullable()
+          .meta({ description: 'The hold in the wallet while it is open, if there is one.' }),
+        hold_wanted: minorUnits.meta({
+          description: 'What losing it would take besides, which is held as far as it was there when it was opened.',
+        }),
+      }),
     ),
     captures: z.array(z.strictObject({ capture_id: z.string(), ...movement })).meta({
       description: 'What was captured of an authorisation, where the provider tells it; `amount_paid` is their sum.',
@@ -160,7 +172,8 @@ function toResponse({ payment: one, entries, moves }: PaymentLife, events: reado
     }),
     disputes: one.parts.flatMap(({ kind, partId, state, ...rest }) => {
       const isDispute = kind === 'dispute' && isDisputeState(state);
-      return isDispute ? [{ dispute_id: partId, status: state, ...partResponse(rest) }] : [];
+      if (!isDispute) return [];
+      return [{ dispute_id: partId, status: state, ...partResponse(rest), ...holdResponseOf(one, rest) }];
     }),
     captures: movementsOf(one, 'capture').map(({ id, ...rest }) => ({ capture_id: id, ...rest })),
     reinstatements: movementsOf(one, 'reinstatement').map(({ id, ...rest }) => ({ reinstatement_id: id, ...rest })),
@@ -199,6 +212,14 @@ function movementsOf({ movements }: PaymentLife['payment'], wanted: 'capture' | 
     const isShown = kind === wanted && (state === 'succeeded' || state === 'failed');
     return isShown ? [{ id, status: state, amount, currency }] : [];
   });
+}
+
+function holdResponseOf(
+  { customerId, currency, merchantId }: PaymentLife['payment'],
+  { holdNo, holdWanted }: Pick<PaymentPart, 'holdNo' | 'holdWanted'>,
+) {
+  const isHeld = holdNo !== null && customerId !== null && currency !== null;
+  return { hold_id: isHeld ? holdId({ merchantId, customerId, currency, holdNo }) : null, hold_wanted: holdWanted };
 }
 
 const DISPUTE_STATES = ['open', 'withdrawn', 'lost', 'won'] as const;

@@ -21,6 +21,7 @@ export const ERROR_STATUS = {
   METHOD_NOT_ALLOWED: 405,
   IDEMPOTENCY_KEY_EXISTS: 409,
   HOLD_NOT_OPEN: 409,
+  HOLD_OWNED: 409,
   CONFLICT: 409,
   ACCOUNT_OF_ANOTHER_SOURCE: 409,
   EVENT_BODY_REMOVED: 409,
@@ -86,6 +87,11 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     code,
     message: `The wallet has ${limit} open holds, which is the most. Capture or release some first.`,
     details: { limit },
+  }),
+  HOLD_OWNED: ({ code, kind }) => ({
+    code,
+    message: `The hold belongs to a ${kind}, which alone captures, changes and releases it.`,
+    details: { kind },
   }),
   HOLDS_NOT_YET: say(
     'HOLDS_NOT_YET',

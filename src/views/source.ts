@@ -3,7 +3,14 @@ import { hintOf } from '../crypto/secret-box.ts';
 import type { Source } from '../merchants/source.ts';
 import type { SourceFinding } from '../merchants/source-findings.ts';
 import type { SourceRecord } from '../merchants/source-store.ts';
-import { CAPTURE_RULES, CUSTOMER_LINK_RULES, METADATA_RULES, PURPOSES, REFUND_POLICIES } from '../payments/purpose.ts';
+import {
+  CAPTURE_RULES,
+  CUSTOMER_LINK_RULES,
+  DISPUTE_RULES,
+  METADATA_RULES,
+  PURPOSES,
+  REFUND_POLICIES,
+} from '../payments/purpose.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { EXAMPLE } from './examples.ts';
 import { timestamp } from './fields.ts';
@@ -42,6 +49,7 @@ export const sourceShape = z
     default_purpose: z.enum(PURPOSES),
     metadata: z.enum(METADATA_RULES),
     refunds: z.enum(REFUND_POLICIES),
+    disputes: z.enum(DISPUTE_RULES),
     customer_link_rule: z.enum(CUSTOMER_LINK_RULES),
     capture: z.enum(CAPTURE_RULES),
     webhook_path: z.string().meta({ description: "What the provider's webhooks are sent to, at this service." }),
@@ -66,6 +74,7 @@ export const sourceShape = z
         default_purpose: 'topup',
         metadata: 'all',
         refunds: 'auto',
+        disputes: 'hold',
         customer_link_rule: 'create',
         capture: 'automatic',
         webhook_path: `/webhooks/stripe/${EXAMPLE.sourceId}`,
@@ -89,6 +98,7 @@ function settings(one: Source | SourceRecord) {
     default_purpose: one.defaultPurpose,
     metadata: one.metadata,
     refunds: one.refunds,
+    disputes: one.disputes,
     customer_link_rule: one.customerLinkRule,
     capture: one.capture,
     webhook_path: `/webhooks/${one.provider}/${one.sourceId}`,

@@ -37,6 +37,7 @@ describe('a source', () => {
       refunds: 'credit',
       customer_link_rule: 'create',
       capture: 'automatic',
+      disputes: 'hold',
       webhook_path: `/webhooks/stripe/${made.source_id}`,
       accounts: [],
       secrets: expect.arrayContaining([

@@ -61,6 +61,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     return answer;
   },
   HOLD_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/holds/hold_${customerId}_USD_1`),
+  HOLD_OWNED: async () => replyTo(publicRefusal({ code: 'HOLD_OWNED', kind: 'dispute' })),
   HOLD_NOT_OPEN: async () => {
     const { one } = await newHold();
     await app.call('POST', `${one}/capture`, { amount: 120 });

@@ -279,7 +279,7 @@ describe('a name that comes after its payment was posted', () => {
     const { id } = await postedToShadow();
     const [, late] = await eventsOf(id);
     const nothing = { note: null, amountMinor: null, entryId: null };
-    const services = { pool: database.pool, sources: inbox.services.sources, clock: inbox.services.clock };
+    const services = { ...inbox.services, pool: database.pool };
     await dismissEvent(services, { merchantId: MERCHANT, eventId: late?.eventId ?? '', ...nothing });
     const { rows } = await database.pool.query('select 1 from handled_movement where payment_id = $1', [id]);
     expect(rows).toEqual([]);
@@ -485,7 +485,7 @@ describe('an invoice of several payments, one of which was posted before', () =>
     const refused = { payment_details: { order_reference: first.invoice }, metadata: { wallet_token: 'wt_nobodys' } };
     await inbox.play([intent(first, refused)], stripe);
     const [event] = await eventsOf(first.id);
-    const services = { pool: database.pool, sources: inbox.services.sources, clock: inbox.services.clock };
+    const services = { ...inbox.services, pool: database.pool };
     const byHand = { note: null, amountMinor: 2000, entryId: null };
     await dismissEvent(services, { merchantId: MERCHANT, eventId: event?.eventId ?? '', ...byHand });
     await inbox.play([showing({ ...first, id: second, by }), invoicePaid({ ...first, by, names: ada })], stripe);

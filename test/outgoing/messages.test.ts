@@ -90,6 +90,8 @@ describe('the catalogue', () => {
       'wallet.balance.recovered',
       'wallet.balance.depleted',
       'wallet.hold.expired',
+      'wallet.hold.placed',
+      'wallet.hold.lifted',
       'payment.reconciled',
       'endpoint.disabled',
     ]);
@@ -146,6 +148,22 @@ describe('messages of a claim', () => {
       ],
     });
     expect(() => buildMessages(news({ alerts: [{ ...expired, details: null }], toAlertSeq: 1 }))).toThrow('names none');
+  });
+
+  test('say of a hold for a dispute whose it is, what it may take and what is held', () => {
+    const ids = { holdId: 'hold_cus_1_USD_1', paymentId: 'pi_1', disputeId: 'du_1' };
+    const told = (kind: 'hold_placed' | 'hold_lifted', held: number) => {
+      const details = { available: 5, ...ids, wanted: 700, held };
+      const news_ = news({
+        ...{ fromVersion: 2, entries: [], toAlertSeq: 1 },
+        alerts: [{ ...alert(1, 'low'), kind, threshold: null, details }],
+      });
+      const parsed = JSON.parse(buildMessages(news_)[0]?.payload ?? '');
+      expect(OUTGOING_EVENTS.find(({ type }) => type === parsed.type)?.schema.parse(parsed)).toEqual(parsed);
+      return [parsed.type, parsed.data.payment_id, parsed.data.dispute_id, parsed.data.wanted, parsed.data.held];
+    };
+    expect(told('hold_placed', 500)).toEqual(['wallet.hold.placed', 'pi_1', 'du_1', 700, 500]);
+    expect(told('hold_lifted', 0)).toEqual(['wallet.hold.lifted', 'pi_1', 'du_1', 700, 0]);
   });
 
   test('are the same bytes every time, and have other ids for anything else', () => {

@@ -31,7 +31,7 @@ async function open(
   known: Partial<Payment>,
   time: Date,
 ): Promise<void> {
-  const rules = { provider: 'stripe', refunds: 'auto', capture: 'automatic' } as const;
+  const rules = { provider: 'stripe', refunds: 'auto', disputes: 'hold', capture: 'automatic' } as const;
   const opened = { merchantId: MERCHANT, sourceId: 'src_stripe', ...rules, ...key };
   await transaction(database.pool, async (tx) => {
     const payment = (await (await lockPayments(tx, [opened], time)).read()).get(paymentKeyText(opened));

@@ -22,6 +22,9 @@ function stored(part: Pick<PaymentPart, 'partId' | 'state'> & Partial<PaymentPar
     postedTake: part.state === 'lost' ? amountMinor : 0,
     postings: 1,
     openedAt: null,
+    holdWanted: 0,
+    holdNo: null,
+    holds: 0,
     reports: told,
     ...part,
   };

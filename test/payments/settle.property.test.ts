@@ -337,6 +337,7 @@ describe('the events of a payment', () => {
     defaultPurpose: 'order',
     metadata: 'all',
     refunds: 'auto',
+    disputes: 'hold',
     customerLinkRule: 'create',
     unreadableSecrets: 0,
     capture: 'automatic',

@@ -23,6 +23,7 @@ const key = {
   paymentId: 'p',
   provider: 'stripe',
   refunds: 'auto' as const,
+  disputes: 'hold' as const,
   capture: 'automatic' as const,
 };
 

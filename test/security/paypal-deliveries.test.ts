@@ -29,6 +29,7 @@ const source: Source = {
   defaultPurpose: 'topup',
   metadata: 'customer',
   refunds: 'auto',
+  disputes: 'hold',
   customerLinkRule: 'create',
   capture: 'automatic',
   apiKey: null,

@@ -16,6 +16,7 @@ const SOURCE: Source = {
   defaultPurpose: 'topup',
   metadata: 'all',
   refunds: 'auto',
+  disputes: 'hold',
   customerLinkRule: 'create',
   capture: 'automatic',
   apiKey: null,
@@ -39,7 +40,11 @@ export function tell(
   from: Payment = newPayment(),
 ): Decision {
   // The payment is opened as the store does it, with the source's present settings.
-  let payment: Payment = { ...from, refunds: circumstances.source?.refunds ?? from.refunds };
+  let payment: Payment = {
+    ...from,
+    refunds: circumstances.source?.refunds ?? from.refunds,
+    disputes: circumstances.source?.disputes ?? from.disputes,
+  };
   let last: Decision | null = null;
   for (const fact of facts) {
     last = decide({

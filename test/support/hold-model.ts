@@ -11,6 +11,8 @@ interface ModelHold {
   readonly no: number;
   readonly key: string;
   readonly request: string;
+  /** By a dispute, whose end alone ends it. */
+  readonly isOwned?: true;
   amount: number;
   captured: number;
   beyond: number;
@@ -58,10 +60,12 @@ export class HoldModel {
     }
     if (!('op' in command)) return this.#post(wallet, command, now);
     if (command.op === 'sweep') return 'swept';
+    if (command.op === 'hold_disputes') return this.#holdDisputes(wallet, command);
     if (command.op === 'place') return this.#place(wallet, command, now);
     if (command.op === 'capture') return this.#capture(wallet, command, now);
     const hold = wallet.holds.find(({ no }) => no === command.holdNo);
     if (hold === undefined) return 'HOLD_NOT_FOUND';
+    if (hold.isOwned) return 'HOLD_OWNED';
     if (command.op === 'release') {
       if (hold.state === 'captured') return 'HOLD_NOT_OPEN captured';
       if (hold.state === 'open') hold.state = 'released';
@@ -124,6 +128,7 @@ export class HoldModel {
     if (before !== null) return before;
     const hold = wallet.holds.find(({ no }) => no === command.holdNo);
     if (hold === undefined) return 'HOLD_NOT_FOUND';
+    if (hold.isOwned) return 'HOLD_OWNED';
     const free = Math.max(wallet.balance - this.heldIn(command.customerId), 0);
     const isLate = hold.state === 'expired' && command.late === 'debit' && !hold.wasLate;
     if (hold.state !== 'open' && !isLate) return say('HOLD_NOT_OPEN', hold.state);
@@ -142,6 +147,42 @@ export class HoldModel {
     if (!isLate && (command.isFinal || hold.captured === hold.amount)) hold.state = own > 0 ? 'captured' : 'released';
     if (own + extra > 0) this.#write(wallet, command, { amount: -own - extra, now });
     return say('captured', own + extra, asked - own - extra, ...shown(hold));
+  }
+
+  /** In four rounds: what is over, what is less, what may grow by what was freed, what is new. */
+  #holdDisputes(wallet: ModelWallet, command: Extract<LedgerCommand, { op: 'hold_disputes' }>): ModelOutcome {
+    const free = () => Math.max(wallet.balance - this.heldIn(command.customerId), 0);
+    const open = (key: string) => wallet.holds.find((hold) => hold.key === key && hold.state === 'open');
+    let freed = 0;
+    for (const { wanted, idempotencyKey } of command.disputes) {
+      const hold = open(idempotencyKey);
+      if (wanted > 0 || hold === undefined) continue;
+      hold.state = 'released';
+      freed += hold.amount;
+    }
+    for (const { wanted, before, idempotencyKey } of command.disputes) {
+      const hold = open(idempotencyKey);
+      if (wanted === 0 || wanted >= before || hold === undefined) continue;
+      const rest = this.heldIn(command.customerId) - hold.amount;
+      const amount = Math.min(wanted, hold.amount, Math.max(wallet.balance - rest, 0));
+      if (amount === 0) hold.state = 'released';
+      else hold.amount = amount;
+    }
+    for (const { wanted, before, idempotencyKey } of command.disputes) {
+      const hold = open(idempotencyKey);
+      if (before === 0 || hold === undefined || wanted <= hold.amount) continue;
+      const more = Math.min(wanted - hold.amount, freed, free());
+      hold.amount += more;
+      freed -= more;
+    }
+    for (const { wanted, before, idempotencyKey: key } of command.disputes) {
+      const amount = Math.min(wanted, free());
+      if (before > 0 || amount === 0 || wallet.holds.some((hold) => hold.key === key)) continue;
+      const rest = { captured: 0, beyond: 0, state: 'open' as const, endsAt: Number.POSITIVE_INFINITY, wasLate: false };
+      wallet.holds.push({ no: wallet.holds.length + 1, key, request: 'dispute', isOwned: true, amount, ...rest });
+    }
+    const holdNos = command.disputes.map(({ idempotencyKey }) => open(idempotencyKey)?.no ?? null);
+    return say('disputes_held', ...holdNos);
   }
 
   #repeated(
@@ -190,6 +231,8 @@ export function inModelWords(outcome: CommandResult): ModelOutcome {
       return say('repeated', outcome.entry.seq);
     case 'swept':
       return 'swept';
+    case 'disputes_held':
+      return say(outcome.kind, ...outcome.holdNos);
     case 'captured': {
       const { entry, uncaptured } = outcome;
       return say('captured', entry?.amountMinor ?? 0, uncaptured, ...ofHold(outcome.hold));
@@ -246,6 +289,22 @@ export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly H
     expiresInSeconds: fc.oneof(fc.constant(null), seconds),
   });
   const sweep = fc.record({ ...wallet, op: fc.constant('sweep' as const) });
+  const wanted = fc.oneof(fc.constant(0), amount);
+  const disputes = fc.record({
+    ...{ ...wallet, op: fc.constant('hold_disputes' as const), paymentId: fc.constant('pay') },
+    reason: fc.constant('a payment'),
+    disputes: fc.uniqueArray(
+      fc.record({
+        ...{ disputeId: fc.constantFrom('d1', 'd2'), before: wanted, wanted },
+        idempotencyKey: fc.constantFrom(
+          'src:hold_dispute:pay:d1',
+          'src:hold_dispute:pay:d2',
+          'src:hold_dispute:pay:d2#2',
+        ),
+      }),
+      { selector: ({ idempotencyKey }) => idempotencyKey, maxLength: 3 },
+    ),
+  });
   const entry = fc
     .record({
       ...{ customerId: wallet.customerId, amountMinor: amount, idempotencyKey: fc.oneof(fc.constant(null), key) },
@@ -267,6 +326,7 @@ export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly H
     release,
     change,
     sweep,
+    disputes,
   );
   const step = fc.record({
     seconds: fc.constantFrom(0, 0, 1, 5, 10, 15, 30, -3),

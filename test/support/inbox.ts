@@ -71,6 +71,7 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     defaultPurpose: 'topup',
     metadata: defaultMetadataRule(provider),
     refunds: 'auto',
+    disputes: 'hold',
     customerLinkRule: 'create',
     capture: 'automatic',
     apiKey: null,

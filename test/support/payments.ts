@@ -29,6 +29,7 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     namedBy: null,
     groupId: null,
     refunds: 'auto',
+    disputes: 'hold',
     capture: 'automatic',
     currency: null,
     amountPaid: null,

@@ -115,6 +115,14 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: 'if the work was done after it had expired, capture with `late: "debit"`',
     sample: { message: 'The hold is not open any more: it is captured.', hold: EXAMPLE_HOLD },
   },
+  HOLD_OWNED: {
+    cause: 'the hold was placed for an open dispute of a payment, whose end ends it',
+    cure: 'wait for the dispute, or answer it at the provider',
+    sample: {
+      message: 'The hold belongs to a dispute, which alone captures, changes and releases it.',
+      kind: 'dispute',
+    },
+  },
   CONFLICT: {
     cause:
       'it contradicts how things are: an endpoint is disabled, an id is taken, a recovery is under way, a payment was given on 100 times',

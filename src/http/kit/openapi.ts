@@ -83,6 +83,7 @@ const ERROR_SCHEMA: Json = {
     shortfall: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
     remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED, in minor units.' },
     limit: { type: 'integer', description: 'With HOLD_LIMIT_EXCEEDED.' },
+    kind: { type: 'string', description: 'With HOLD_OWNED: whose the hold is.' },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {

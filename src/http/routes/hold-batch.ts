@@ -73,6 +73,7 @@ const item = z
     shortfall: z.int().optional(),
     remaining: z.int().optional(),
     limit: z.int().optional(),
+    kind: z.string().optional().meta({ description: 'Whose the hold is, with `HOLD_OWNED`.' }),
     hold: holdShape.optional(),
     entry: entryShape.optional(),
     uncaptured: z.int().optional(),

@@ -177,6 +177,7 @@ const capture = merchantRoute({
   },
   errors: [
     'HOLD_NOT_FOUND',
+    'HOLD_OWNED',
     'HOLD_NOT_OPEN',
     'HOLD_AMOUNT_EXCEEDED',
     'INSUFFICIENT_WALLET_FUNDS',
@@ -211,7 +212,7 @@ const release = merchantRoute({
   body: z.strictObject(releaseFields).meta({ examples: [{ reason: 'The job was cancelled' }] }),
   bodyOptional: true,
   response: { description: 'The hold.', schema: holdShape },
-  errors: ['HOLD_NOT_FOUND', 'HOLD_NOT_OPEN', 'UNSUPPORTED_CURRENCY'],
+  errors: ['HOLD_NOT_FOUND', 'HOLD_OWNED', 'HOLD_NOT_OPEN', 'UNSUPPORTED_CURRENCY'],
   async handle({ services, merchantId, params, body }) {
     return changedHold(await services.ledger.hold(toRelease(referenceOf(merchantId, params), body)));
   },
@@ -229,7 +230,7 @@ const change = merchantRoute({
   params: holdParams,
   body: z.strictObject(changeFields).meta({ examples: [{ amount: 700, expires_in_seconds: 1800 }] }),
   response: { description: 'The hold.', schema: holdShape, example: { ...EXAMPLE_OPEN, amount: 700, remaining: 700 } },
-  errors: ['HOLD_NOT_FOUND', 'HOLD_NOT_OPEN', 'INSUFFICIENT_WALLET_FUNDS', 'UNSUPPORTED_CURRENCY'],
+  errors: ['HOLD_NOT_FOUND', 'HOLD_OWNED', 'HOLD_NOT_OPEN', 'INSUFFICIENT_WALLET_FUNDS', 'UNSUPPORTED_CURRENCY'],
   async handle({ services, merchantId, params, body }) {
     return changedHold(await services.ledger.hold(toChange(referenceOf(merchantId, params), body)));
   },

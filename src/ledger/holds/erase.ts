@@ -45,8 +45,13 @@ const WITH_TEXTS = statement({
   },
 });
 
+/** Under the wallet's lock: a capture that has read a hold's reason copies it into its entry, and has done so before or finds none. */
 const ERASE = statement({
   params: { merchantId: text, customerId: text, currency: text, holdNos: array(bigint) },
   row: { struck: bigint },
-  text: (p) => `select erase_hold_texts(${p.merchantId}, ${p.customerId}, ${p.currency}, ${p.holdNos}) as struck`,
+  text: (p) => `
+    with own as materialized (
+      select 1 from wallet
+      where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} for update)
+    select erase_hold_texts(${p.merchantId}, ${p.customerId}, ${p.currency}, ${p.holdNos}) as struck from own`,
 });

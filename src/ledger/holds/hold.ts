@@ -8,8 +8,8 @@ import { type Metadata, placeInWallet, type WalletKey, walletKeyText } from '../
 export interface Hold extends WalletKey {
   /** Its place among the holds of its wallet: 1, 2, 3 … */
   readonly holdNo: number;
-  /** Who decides about it: so far only the merchant, by the API. */
-  readonly kind: 'api';
+  /** Who decides about it: the merchant by the API, or an open dispute of a payment (disputes.ts). */
+  readonly kind: 'api' | 'dispute';
   /** How it ended. `captured` says how much of it was taken, whatever the state. */
   readonly state: 'open' | 'captured' | 'released' | 'expired';
   readonly amountMinor: number;
@@ -100,12 +100,32 @@ export interface ChangeHold extends HoldKey {
   readonly expiresInSeconds: number | null;
 }
 
+/** What losing one open dispute would take from the wallet, as it was before the news and as it is now. */
+export interface DisputedAmount {
+  readonly disputeId: string;
+  /** The key of its hold. One that is placed anew has another one. */
+  readonly idempotencyKey: string;
+  /** 0: it has no hold yet. */
+  readonly before: number;
+  /** 0: it is decided, or nothing is left of the payment to lose. */
+  readonly wanted: number;
+}
+
+/** Sets aside what open disputes of one payment may take. Never refused for want of money: it holds what there is. */
+export interface HoldDisputes extends WalletKey {
+  readonly op: 'hold_disputes';
+  readonly paymentId: string;
+  readonly reason: string;
+  /** All disputes of the payment that have a hold or want one. */
+  readonly disputes: readonly DisputedAmount[];
+}
+
 /** Ends what is due in a wallet, as every other command does on its way. Where nothing is due, it changes nothing. */
 interface Sweep extends WalletKey {
   readonly op: 'sweep';
 }
 
-export type HoldCommand = PlaceHold | CaptureHold | ReleaseHold | ChangeHold | Sweep;
+export type HoldCommand = PlaceHold | CaptureHold | ReleaseHold | ChangeHold | HoldDisputes | Sweep;
 
 /** A hold's key in one text, for maps over the wallets of several merchants. */
 export function holdKeyText(hold: HoldKey): string {

@@ -44,6 +44,8 @@ const LIST_HOLDS = statement({
     const own = `x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency
       and x.hold_no < coalesce(${p.beforeNo}::bigint, 9223372036854775807)`;
     const page = `order by x.hold_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint`;
+    // In one wallet by number alone, as its pages are cut: clocks of processes differ, and so may the times.
+    const order = `case when ${p.currency}::text is null then h.created_at end desc, h.currency, h.hold_no desc`;
     return `
     select ${READ_COLUMNS}
     from (
@@ -55,10 +57,10 @@ const LIST_HOLDS = statement({
         (select ${CLOSED_ROWS} where ${own} and (${p.state}::text is null or x.state = ${p.state}) ${page})) h
       where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
         and (${p.currency}::text is null or w.currency = ${p.currency})
-      order by h.created_at desc, h.currency, h.hold_no desc
+      order by ${order}
       limit ${p.pageSize} offset ${p.offset}) h
     cross join lateral ${BEYOND} b
-    order by h.created_at desc, h.currency, h.hold_no desc`;
+    order by ${order}`;
   },
 });
 

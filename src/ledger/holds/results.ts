@@ -14,6 +14,7 @@ export type HoldRefusal = Refusal<
   | 'HOLD_AMOUNT_EXCEEDED'
   | 'HOLD_LIMIT_EXCEEDED'
   | 'HOLDS_NOT_YET'
+  | 'HOLD_OWNED'
   | 'INVALID_FIELD'
 >;
 
@@ -46,9 +47,14 @@ export type CaptureResult =
 /** `changed`: the hold is as it was asked to be, whether that changed it or not. */
 export type ChangeResult = { readonly kind: 'changed'; readonly hold: Hold; readonly wallet: Wallet } | RefusedHold;
 
+/** `holdNos`: the open hold of each dispute, in the order of the command; null where it has none. */
+export type DisputesResult =
+  | { readonly kind: 'disputes_held'; readonly holdNos: readonly (number | null)[]; readonly wallet: Wallet }
+  | { readonly kind: 'refused'; readonly refusal: Refusal<'UNSUPPORTED_CURRENCY' | 'CUSTOMER_NOT_FOUND'> };
+
 interface SweepResult {
   readonly kind: 'swept';
   readonly wallet: Wallet | null;
 }
 
-export type HoldResult = PlaceResult | CaptureResult | ChangeResult | SweepResult;
+export type HoldResult = PlaceResult | CaptureResult | ChangeResult | DisputesResult | SweepResult;

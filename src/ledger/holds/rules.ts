@@ -2,6 +2,8 @@ import { invariant, type Refusal } from '../../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../../money.ts';
 import { availableOf, type Entry, type Posting, type Wallet } from '../entry.ts';
 import type { WorkingBooks } from '../working-books.ts';
+import { afterHold, closeHold, withHold } from './changes.ts';
+import { holdDisputes } from './disputes.ts';
 import {
   type CaptureHold,
   type ChangeHold,
@@ -19,7 +21,7 @@ import type { CaptureResult, ChangeResult, HoldRefusal, HoldResult, PlaceResult,
 
 /**
  * Decides a command about holds. Precedence, first match wins. Place: key known · currency · customer · hold limit · insufficient
- * · placed. The others: key known · hold unknown · not open · amount exceeded · insufficient · done.
+ * · placed. The others: key known · hold unknown · another's · not open · amount exceeded · insufficient · done.
  */
 export function decideHold(books: WorkingBooks, command: HoldCommand): HoldResult {
   switch (command.op) {
@@ -31,6 +33,8 @@ export function decideHold(books: WorkingBooks, command: HoldCommand): HoldResul
       return release(books, command);
     case 'change':
       return change(books, command);
+    case 'hold_disputes':
+      return holdDisputes(books, command);
     case 'sweep':
       return { kind: 'swept', wallet: books.wallet(command) };
   }
@@ -59,8 +63,7 @@ function place(books: WorkingBooks, command: PlaceHold): PlaceResult {
     ...{ reason, releaseReason: null, referenceObjectId, metadata, idempotencyKey, fingerprint },
     ...{ createdAt: now, closedAt: null },
   };
-  const held = { held: wallet.held + amount, openHolds: wallet.openHolds + 1, holdSeq: hold.holdNo };
-  const next = { ...wallet, ...held, dueAt: earlier(wallet.dueAt, expiresAt) };
+  const next = withHold(wallet, hold);
   books.put(hold);
   books.changeWallet(next);
   return { kind: 'placed', hold, wallet: next };
@@ -119,7 +122,7 @@ function captureOpen(books: WorkingBooks, { hold, wallet, command, fingerprint }
   const state = fromHold > 0 ? 'captured' : 'released';
   const now = books.momentIn(wallet);
   const taken = { ...hold, captured, beyond: hold.beyond + fromRest };
-  const next = isOver ? close(taken, state, now) : taken;
+  const next = isOver ? closeHold(taken, state, now) : taken;
   const kept = afterHold(wallet, hold, next);
   const uncaptured = requested - fromHold - fromRest;
   if (fromHold === 0) {
@@ -158,7 +161,7 @@ function release(books: WorkingBooks, command: ReleaseHold): ChangeResult {
   const { hold, wallet } = found;
   if (hold.state === 'captured') return notOpen(hold);
   if (hold.state !== 'open') return { kind: 'changed', hold, wallet };
-  const next = { ...close(hold, 'released', books.momentIn(wallet)), releaseReason: command.reason };
+  const next = { ...closeHold(hold, 'released', books.momentIn(wallet)), releaseReason: command.reason };
   return changed(books, { hold, wallet }, next);
 }
 
@@ -177,7 +180,7 @@ function change(books: WorkingBooks, command: ChangeHold): ChangeResult {
   if (more > availableOf(wallet)) return insufficient(wallet, more);
   const now = books.momentIn(wallet);
   if (amountMinor === hold.captured) {
-    return changed(books, found, close(hold, hold.captured > 0 ? 'captured' : 'released', now));
+    return changed(books, found, closeHold(hold, hold.captured > 0 ? 'captured' : 'released', now));
   }
   const { expiresInSeconds } = command;
   const expiresAt = expiresInSeconds === null ? hold.expiresAt : secondsAfter(now, expiresInSeconds);
@@ -192,6 +195,7 @@ interface Found {
 function findHold(books: WorkingBooks, command: CaptureHold | ReleaseHold | ChangeHold, wallet: Wallet | null) {
   const hold = books.hold(command);
   if (hold === null) return refused({ code: 'HOLD_NOT_FOUND' });
+  if (hold.kind !== 'api') return refused({ code: 'HOLD_OWNED', kind: hold.kind });
   // The wallet of a currency that was configured once, and is no more.
   if (wallet === null) return unsupported(books, command.currency);
   return { hold, wallet };
@@ -202,23 +206,6 @@ function changed(books: WorkingBooks, before: Found, hold: Hold): ChangeResult {
   books.put(hold);
   books.changeWallet(wallet);
   return { kind: 'changed', hold, wallet };
-}
-
-/** The wallet after one of its open holds became another one, or ended. */
-function afterHold(wallet: Wallet, before: Hold, after: Hold): Wallet {
-  const openHolds = after.state === 'open' ? wallet.openHolds : wallet.openHolds - 1;
-  const dueAt = after.expiresAt === null ? wallet.dueAt : earlier(wallet.dueAt, after.expiresAt);
-  return {
-    ...wallet,
-    held: wallet.held + remainingOf(after) - remainingOf(before),
-    openHolds,
-    // Where the earliest one ended, it stays as a bound that is too low, and the next lapse finds it anew.
-    dueAt: openHolds === 0 ? null : dueAt,
-  };
-}
-
-function close(hold: Hold, state: 'captured' | 'released', closedAt: Date): Hold {
-  return { ...hold, state, released: hold.amountMinor - hold.captured, closedAt };
 }
 
 /** What a hold was for is said of its captures too; their metadata are their own. */
@@ -262,8 +249,4 @@ export function insufficientFunds(wallet: Wallet, required: number): Refusal<'IN
 
 function secondsAfter(now: Date, seconds: number): Date {
   return new Date(now.getTime() + seconds * 1000);
-}
-
-function earlier(one: Date | null, other: Date): Date {
-  return one !== null && one < other ? one : other;
 }

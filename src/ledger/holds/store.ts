@@ -34,11 +34,16 @@ export const OPEN_ROWS = `${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigin
   null::timestamptz as closed_at from hold x`;
 export const CLOSED_ROWS = `${columns(HOLD.shape, 'x')}, x.state, x.released, x.release_reason, x.closed_at from closed_hold x`;
 
-/** SQL for what captures took beyond the hold `h`. Only a capture that closes it can, and a late debit. */
+/**
+ * SQL for what captures took beyond the hold `h`. Only the one that closed it can, and a late debit: the newest two, however many
+ * there are.
+ */
 export const BEYOND = `(
   select coalesce(sum(c.beyond), 0)::bigint as beyond, count(*) filter (where c.from_hold = 0) as late_debits
-  from hold_capture c
-  where ${matches(WALLET_KEY, 'c', 'h')} and c.hold_no = h.hold_no and h.state <> 'open')`;
+  from (
+    select c.beyond, c.from_hold from hold_capture c
+    where ${matches(WALLET_KEY, 'c', 'h')} and c.hold_no = h.hold_no and h.state <> 'open'
+    order by c.seq desc limit 2) c)`;
 
 /** What a statement reads of `h` and `b`, in the order of {@link READ_HOLD}. */
 export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;
@@ -57,7 +62,8 @@ export async function findHolds(
   commands: readonly HoldCommand[],
   { wallets, now }: Locked,
 ): Promise<readonly Hold[]> {
-  const placed = commands.flatMap((command) => (command.op === 'place' ? [command] : []));
+  // Each key once, too.
+  const keyed = [...new Map(commands.flatMap(keysIn).map((key) => [holdKeyOfText(key), key])).values()];
   // Each hold once, however many commands of the batch name it.
   const named = [
     ...new Map(commands.flatMap((one) => ('holdNo' in one ? [[holdKeyText(one), one] as const] : []))).values(),
@@ -65,9 +71,21 @@ export async function findHolds(
   const due = [...wallets.values()].filter((wallet) => isDue(wallet, now));
   return [
     ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
-    ...(await ofEachMerchant(placed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
+    ...(await ofEachMerchant(keyed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
     ...(await ofEachMerchant(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys }))),
   ];
+}
+
+type KeyOfHold = WalletKey & Pick<Hold, 'idempotencyKey'>;
+
+const holdKeyOfText = (key: KeyOfHold) => `${walletKeyText(key)}\0${key.idempotencyKey}`;
+
+/** The keys under which a command looks for holds. */
+function keysIn(command: HoldCommand): readonly KeyOfHold[] {
+  if (command.op === 'place') return [command];
+  if (command.op !== 'hold_disputes') return [];
+  const { merchantId, customerId, currency, disputes } = command;
+  return disputes.map(({ idempotencyKey }) => ({ merchantId, customerId, currency, idempotencyKey }));
 }
 
 /** Keys are looked up one by one, as those of entries are. */

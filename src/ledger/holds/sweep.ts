@@ -7,6 +7,7 @@ import { autocommit, transaction } from '../../db/transaction.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type LedgerSettings, postBatch } from '../store.ts';
 import { WALLET, WALLET_DUE } from '../tables.ts';
+import { countWithin } from './parts.ts';
 
 export interface SweepServices {
   readonly pool: Pool;
@@ -38,10 +39,10 @@ export async function sweepDueWallets(services: SweepServices): Promise<number> 
   let wallets = 0;
   while (!signal.aborted) {
     const found: Due[] = await dueWallets(pool, now, after);
-    const page = firstOf(found);
+    const page = found.slice(0, countWithin(found, PAGE_HOLDS));
     await sweepPage(services, page, now);
     wallets += page.length;
-    // Not from the beginning again: a wallet of a currency that is not configured any more stays on the list.
+    // Not from the beginning again: a wallet that was not settled stays on the list.
     after = page.at(-1) ?? null;
     if (found.length < PAGE_SIZE && page.length === found.length) break;
   }
@@ -51,16 +52,6 @@ export async function sweepDueWallets(services: SweepServices): Promise<number> 
 
 const DUE = { ...WALLET_DUE.shape, ...pick(WALLET.shape, 'openHolds') };
 type Due = Row<typeof DUE>;
-
-/** As many as have few enough open holds together, at least one. */
-function firstOf(found: readonly Due[]): readonly Due[] {
-  let holds = 0;
-  const end = found.findIndex(({ openHolds }, index) => {
-    holds += openHolds;
-    return index > 0 && holds > PAGE_HOLDS;
-  });
-  return end === -1 ? found : found.slice(0, end);
-}
 
 async function sweepPage(services: SweepServices, page: readonly Due[], now: Date): Promise<void> {
   try {
@@ -99,9 +90,11 @@ async function sweep({ pool, settings }: SweepServices, { wallets, now, lockTime
   const sweeps = wallets.map(({ merchantId, customerId, currency }) => ({
     ...{ op: 'sweep' as const, merchantId, customerId, currency },
   }));
+  // What is over ends also in a currency that is not configured any more.
+  const currencies = new Set(wallets.map(({ currency }) => currency));
   await transaction(pool, async (tx) => {
     if (lockTimeoutMs !== undefined) await tx.setLockTimeout(lockTimeoutMs);
-    await postBatch(tx, sweeps, { ...settings, now });
+    await postBatch(tx, sweeps, { ...settings, currencies, now });
   });
 }
 

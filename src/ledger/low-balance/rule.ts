@@ -1,4 +1,4 @@
-import type { AlertState, BalanceWord, Wallet, WalletAlert } from '../entry.ts';
+import { type AlertState, BALANCE_WORDS, type BalanceWord, type Wallet, type WalletAlert } from '../entry.ts';
 
 /** When a balance counts as low and how seldom that may be said; from the configuration. */
 export interface LowBalanceRule {
@@ -108,9 +108,14 @@ export function lastWord(state: Pick<AlertState, 'lowSince' | 'depletedSince'>):
  * says nothing of the balance, and that release raises none.
  */
 export function believing<State extends AlertState>(state: State, last: LastAlert | null): State {
-  if (last?.kind === 'hold_expired' || (last?.kind ?? 'recovered') === lastWord(state)) return state;
-  if (last === null) return { ...state, lowSince: null, depletedSince: null };
-  return { ...state, ...timesAfter(state, last.kind, last.createdAt) };
+  if (last === null) return lastWord(state) === 'recovered' ? state : { ...state, lowSince: null, depletedSince: null };
+  const { kind, createdAt } = last;
+  if (!isOfBalance(kind) || kind === lastWord(state)) return state;
+  return { ...state, ...timesAfter(state, kind, createdAt) };
+}
+
+function isOfBalance(kind: WalletAlert['kind']): kind is BalanceWord {
+  return BALANCE_WORDS.some((word) => word === kind);
 }
 
 function timesAfter(times: AlertTimes, kind: BalanceWord, at: Date): AlertTimes {

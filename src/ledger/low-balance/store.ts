@@ -4,7 +4,7 @@ import { bigint, boolean, nullable, text } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { columns, matches, pick } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
+import { OF_BALANCE, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import { type LedgerMoment, lockWallets, write } from '../store.ts';
 import { WALLET_ALERT, WALLET_KEY } from '../tables.ts';
 import { believing, decideLowBalance, type LastAlert, type LowBalanceRule, raise } from './rule.ts';
@@ -64,7 +64,7 @@ const CANDIDATES = statement({
           or (w.balance < coalesce(w.low_threshold, d.threshold) and (w.low_since is null or ${p.reminds}::boolean))
           or (w.low_since is not null and w.balance >= coalesce(w.low_threshold, d.threshold, 1))
           or (w.alert_seq > 0 and ${LAST_WORD} is distinct from (
-            select case when a.kind <> 'hold_expired' then a.kind else ${LAST_WORD} end
+            select case when a.kind in (${OF_BALANCE}) then a.kind else ${LAST_WORD} end
             from wallet_alert a where ${matches(WALLET_KEY, 'a', 'w')} and a.alert_seq = w.alert_seq))
         end
       and (${p.afterMerchantId}::text is null

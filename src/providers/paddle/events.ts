@@ -10,7 +10,13 @@ import {
   singleHeader,
   timestampProblem,
 } from '../../crypto/signature.ts';
-import type { DisputeFact, PaymentFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import {
+  type DisputeFact,
+  type PaymentFact,
+  type ProviderCustomer,
+  type RefundFact,
+  STAGES,
+} from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
 import {
   type EventReading,
@@ -197,11 +203,11 @@ function refundReading({ occurred_at: occurredAt, data }: Adjustment, amountMino
 }
 
 const disputeReading =
-  (states: Readonly<Record<Status, DisputeFact['state']>>, role: Pick<DisputeFact, 'role'>) =>
+  (states: Readonly<Record<Status, DisputeFact['state']>>, extra: Pick<DisputeFact, 'role' | 'stage'>) =>
   ({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading => {
     const { transaction_id: paymentId, id: disputeId, status, currency_code: currency } = data;
     const state = states[status];
-    return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, ...role });
+    return tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, ...extra });
   };
 
 function reversalReading({ occurred_at: occurredAt, data }: Adjustment, amountMinor: number): EventReading {
@@ -224,7 +230,7 @@ const ACTIONS: ReadonlyMap<string, (adjustment: Adjustment, amountMinor: number)
   ['refund', refundReading],
   ['chargeback', disputeReading(CHARGEBACK_STATES, { role: 'movement' })],
   ['chargeback_reverse', reversalReading],
-  ['chargeback_warning', disputeReading(WARNING_STATES, {})],
+  ['chargeback_warning', disputeReading(WARNING_STATES, { stage: STAGES.inquiry })],
   ['chargeback_warning_reverse', () => ignore('a warning that is taken back, which moved no money')],
 ]);
 

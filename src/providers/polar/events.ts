@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type SignatureCheck, singleHeader } from '../../crypto/signature.ts';
 import { signedHeadersProblem, verify as verifyStandardWebhook } from '../../crypto/standard-webhooks.ts';
 import { invariant } from '../../errors.ts';
-import type { DisputeFact, ProviderCustomer, RefundFact } from '../../payments/fact.ts';
+import { type DisputeFact, type ProviderCustomer, type RefundFact, STAGES } from '../../payments/fact.ts';
 import { minorFromInteger } from '../shared/currency.ts';
 import {
   ignore,
@@ -141,8 +141,10 @@ const DISPUTE = event({
 const readDispute = reader(DISPUTE, ({ timestamp: occurredAt, data }) => {
   const { id: disputeId, order_id: paymentId, currency } = data;
   const state = DISPUTE_STATES[data.status];
+  // A warning claims no money yet.
+  const stage = data.status === 'early_warning' ? STAGES.inquiry : STAGES.chargeback;
   return withAmount('data.amount', withTax(data), (amountMinor) =>
-    tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt }),
+    tell({ kind: 'dispute', paymentId, disputeId, state, amountMinor, currency, occurredAt, stage }),
   );
 });
 

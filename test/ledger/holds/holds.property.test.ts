@@ -21,6 +21,13 @@ import { NOW, postInput, wallet } from '../../support/wallets.ts';
 const CUSTOMERS = ['cus_a', 'cus_b'];
 const RUNS = { numRuns: 1500 };
 
+/** The keys by which a command looks for holds. */
+function keysOf(command: LedgerCommand): readonly string[] {
+  if (!('op' in command)) return [];
+  if (command.op === 'place') return [command.idempotencyKey];
+  return command.op === 'hold_disputes' ? command.disputes.map(({ idempotencyKey }) => idempotencyKey) : [];
+}
+
 /** The tables, without a database. */
 class Books {
   readonly wallets: Map<string, Wallet>;
@@ -52,8 +59,7 @@ class Books {
         commands.some(
           (command) =>
             walletKeyText(command) === walletKeyText(hold) &&
-            (('holdNo' in command && command.holdNo === hold.holdNo) ||
-              ('op' in command && command.op === 'place' && command.idempotencyKey === hold.idempotencyKey)),
+            (('holdNo' in command && command.holdNo === hold.holdNo) || keysOf(command).includes(hold.idempotencyKey)),
         ),
     );
     const result = post(commands, postInput([...this.wallets.values()], { known, holds, now }));
@@ -125,16 +131,18 @@ describe('holds', () => {
             open.reduce((sum, one) => sum + remainingOf(one), 0),
             open.length,
           ]);
-          for (const { expiresAt } of open) {
-            expect(own.dueAt?.getTime()).toBeLessThanOrEqual(expiresAt?.getTime() ?? 0);
-            expect(books.due.get(walletKeyText(own))?.getTime()).toBeLessThanOrEqual(expiresAt?.getTime() ?? 0);
+          for (const { expiresAt, kind } of open) {
+            expect(expiresAt === null).toBe(kind === 'dispute');
+            if (expiresAt === null) continue;
+            expect(own.dueAt?.getTime()).toBeLessThanOrEqual(expiresAt.getTime());
+            expect(books.due.get(walletKeyText(own))?.getTime()).toBeLessThanOrEqual(expiresAt.getTime());
           }
           for (const one of holds) {
             if (one.state !== 'open') expect(one.captured + one.released).toBe(one.amountMinor);
           }
           const told = books.alerts.filter((alert) => alert.customerId === own.customerId);
           expect(told.map(({ alertSeq }) => alertSeq)).toEqual(told.map((_, index) => index + 1));
-          const expired = told.flatMap(({ details }) => details?.holds ?? []);
+          const expired = told.flatMap(({ details }) => (details !== null && 'holds' in details ? details.holds : []));
           expect(expired).toHaveLength(model.wallets.get(own.customerId)?.expired ?? -1);
           expect(new Set(expired.map((one) => one.holdId)).size).toBe(expired.length);
         }

@@ -1,0 +1,78 @@
+import type { Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import { countPostings } from '../ledger/count-postings.ts';
+import type { DisputedAmount } from '../ledger/holds/hold.ts';
+import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
+import { noteTraces } from '../ledger/posting-traces.ts';
+import { type LedgerMoment, postBatch } from '../ledger/store.ts';
+import { withHoldNos } from '../payments/dispute-holds.ts';
+import type { Payment } from '../payments/payment.ts';
+import type { DuePosting } from '../payments/settle.ts';
+import { paymentAt, paymentKeyText } from '../payments/tables.ts';
+import type { PostingCount } from '../telemetry/metrics.ts';
+import { PostingRefused } from './refused-posting.ts';
+
+/** What is due for a payment: an entry, or what is to be held for its open disputes. */
+export interface Due {
+  readonly payment: Payment;
+  readonly ordered: DuePosting | readonly DisputedAmount[];
+  readonly provider: string;
+  /** The span of the event that causes it, if traces are collected. */
+  readonly traceParent: string | null;
+}
+
+export interface PostedDue {
+  /** The payments, which now know their holds. */
+  readonly payments: Map<string, Payment>;
+  readonly postingCounts: readonly PostingCount[];
+}
+
+/**
+ * Posts in one batch what is due for these payments. If the ledger refuses any of it, a {@link PostingRefused} is thrown.
+ */
+export async function postDue(
+  tx: Tx,
+  {
+    due,
+    payments,
+    isTraced,
+  }: Pick<PostedDue, 'payments'> & { readonly due: readonly Due[]; readonly isTraced: boolean },
+  moment: LedgerMoment,
+): Promise<PostedDue> {
+  const commands = due.map(toCommand);
+  const outcomes = await postBatch(tx, commands, moment);
+  for (const outcome of outcomes) if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
+  const traceParents = due.map(({ traceParent }) => traceParent);
+  if (isTraced) await noteTraces(tx, outcomes, traceParents);
+  return { payments: withHolds(payments, due, outcomes), postingCounts: countPostings(commands, outcomes) };
+}
+
+function toCommand({ payment, ordered, provider }: Due): PaymentCommand {
+  const { merchantId, customerId, paymentId } = payment;
+  const currency = 'key' in ordered ? ordered.currency : payment.currency;
+  invariant(customerId !== null && currency !== null, 'a posting is due for nobody or in no currency');
+  const reason = `${provider} payment ${paymentId}`;
+  if (!('key' in ordered)) {
+    return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, disputes: ordered };
+  }
+  const { amountMinor, isCredit, eventType, referenceObjectId, key: idempotencyKey } = ordered;
+  return {
+    ...{ merchantId, customerId, currency, amountMinor, isCredit, eventType },
+    ...{ reason, referenceObjectId, metadata: null, idempotencyKey },
+  };
+}
+
+/** Each dispute with the number of the hold that it has by now. */
+function withHolds(
+  payments: ReadonlyMap<string, Payment>,
+  due: readonly Due[],
+  outcomes: readonly PaymentResult[],
+): Map<string, Payment> {
+  const after = new Map(payments);
+  for (const [index, { payment, ordered }] of due.entries()) {
+    const outcome = outcomes[index];
+    if (outcome?.kind !== 'disputes_held' || 'key' in ordered) continue;
+    after.set(paymentKeyText(payment), withHoldNos(paymentAt(after, payment), ordered, outcome.holdNos));
+  }
+  return after;
+}
