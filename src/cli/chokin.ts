@@ -77,6 +77,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./wallets.ts')).addWalletCommands,
   },
   {
+    name: 'holds',
+    summary: 'Money that is set aside: place, capture, release, list, show',
+    group: async () => (await import('./holds.ts')).addHoldCommands,
+  },
+  {
     name: 'simulate',
     summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
     group: async () => (await import('./simulate.ts')).addSimulateCommands,

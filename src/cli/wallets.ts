@@ -107,9 +107,14 @@ function addEntriesCommand(group: Command): void {
 /** Wallets as a table for the terminal; amounts are in the currency's major unit. */
 export function walletTable(wallets: readonly Wallet[]): string {
   const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
+  const held = alignRight(wallets.map((wallet) => formatMinor(wallet.held, wallet.currency)));
+  const isHeld = wallets.some((wallet) => wallet.held > 0);
   return table(
-    ['balance', 'entries', 'changed'],
-    wallets.map((one, row) => [balances[row] ?? '', one.version, time(one.updatedAt.toISOString())]),
+    ['balance', ...(isHeld ? ['held'] : []), 'entries', 'changed'],
+    wallets.map((one, row) => [
+      ...[balances[row] ?? '', ...(isHeld ? [held[row] ?? ''] : [])],
+      ...[one.version, time(one.updatedAt.toISOString())],
+    ]),
     'No wallets.',
   );
 }

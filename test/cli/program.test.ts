@@ -14,6 +14,7 @@ const GROUPS = [
   'payments',
   'customers',
   'wallets',
+  'holds',
   'simulate',
   'reconcile',
   'reconciliations',
