@@ -4,12 +4,20 @@ import { createBoss } from '../../src/db/boss.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
+import {
+  customerWithOverdueHold,
+  expectApplied,
+  expectExpiredOnce,
+  expectToldOnce,
+  isOfWeb,
+  WEB_OPERATIONS,
+} from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
-import { earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
+import { disputeEvents, earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
 import { testSource, testSources } from '../support/inbox.ts';
 import { BONUS_RATIO, SETTINGS } from '../support/ledger.ts';
 import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
@@ -104,6 +112,31 @@ describe('a connection that is cut at every statement: trying again completes, o
       await applyOnce();
       await expectApplied(rig, payment);
       await expectApplied(rig, refund);
+    });
+  });
+
+  it('apply a dispute that is opened, and its end', async () => {
+    const customerId = await rig.traffic.newCustomer();
+    await tryEverywhere('apply a dispute', 13, isOfWorker, async (under) => {
+      const payment = paymentEvent(customerId, 10);
+      await rig.traffic.deliver(payment);
+      await applyOnce();
+      for (const event of disputeEvents(payment)) {
+        await rig.traffic.deliver(event);
+        await under(applyOnce);
+        await applyOnce();
+        await expectApplied(rig, event);
+      }
+    });
+  });
+
+  it('end a hold that is over', async () => {
+    const sweep = () => sweepDueWallets({ ...services, signal: new AbortController().signal });
+    await tryEverywhere('end a hold that is over', 8, isOfWorker, async (under) => {
+      const customerId = await customerWithOverdueHold(rig);
+      await under(() => sweep().catch(() => {}));
+      await sweep();
+      await expectExpiredOnce(rig, customerId);
     });
   });
 

@@ -98,8 +98,120 @@ async function entriesOf({ database }: FaultRig, debits: readonly Debit[]): Prom
   return rows;
 }
 
+/** What a customer's newest hold is, and what was captured of it. */
+async function newestHold({ database }: FaultRig, customerId: string) {
+  const { rows } = await database.pool.query<{ holds: number; state: string; captured: number; entries: number }>(
+    `select w.hold_seq as holds, coalesce(c.state, 'open') as state, coalesce(c.captured, h.captured) as captured,
+       (select count(*)::int from hold_capture k where k.customer_id = w.customer_id and k.hold_no = w.hold_seq) as entries
+     from wallet w
+     left join hold h on h.customer_id = w.customer_id and h.hold_no = w.hold_seq
+     left join closed_hold c on c.customer_id = w.customer_id and c.hold_no = w.hold_seq
+     where w.customer_id = $1 and w.currency = 'USD'`,
+    [customerId],
+  );
+  return rows[0];
+}
+
+const HELD = 20;
+
+/** A customer with money, and the path of his holds. */
+async function holder({ traffic }: FaultRig) {
+  const customerId = await traffic.newCustomer(10_000);
+  const path = `/customers/${customerId}/wallets/holds`;
+  const request = () => ({ amount: HELD, currency: 'USD', idempotency_key: newDebit(customerId, HELD).key });
+  const place = (body = request()) => traffic.call('POST', path, body);
+  const placed = async () => `${path}/${(await place()).body.hold_id}`;
+  return { customerId, request, place, placed };
+}
+
+const placeHold: WebOperation = {
+  name: 'place a hold',
+  statements: 5,
+  async prepare(rig, lost) {
+    const { customerId, request, place } = await holder(rig);
+    return async (under) => {
+      const before = (await newestHold(rig, customerId))?.holds ?? 0;
+      const body = request();
+      const { result: first, hit } = await under(() => place(body));
+      expect(first.status).toBe(hit === null ? 200 : lost);
+      const isPlaced = ((await newestHold(rig, customerId))?.holds ?? 0) > before;
+      expect((await place(body)).status).toBe(isPlaced ? 409 : 200);
+      const again = await place(body);
+      expect(again).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_EXISTS', hold: { status: 'open' } } });
+      expect(await newestHold(rig, customerId)).toMatchObject({ holds: before + 1, captured: 0 });
+    };
+  },
+};
+
+const captureHold: WebOperation = {
+  name: 'capture a hold',
+  statements: 6,
+  async prepare(rig, lost) {
+    const { traffic } = rig;
+    const { customerId, placed } = await holder(rig);
+    return async (under) => {
+      const path = `${await placed()}/capture`;
+      const body = { amount: 7, idempotency_key: newDebit(customerId, 7).key };
+      const capture = () => traffic.call('POST', path, body);
+      const { result: first, hit } = await under(capture);
+      expect(first.status).toBe(hit === null ? 200 : lost);
+      const isCaptured = (await newestHold(rig, customerId))?.state === 'captured';
+      expect((await capture()).status).toBe(isCaptured ? 409 : 200);
+      const again = await capture();
+      expect(again).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_EXISTS', entry: { amount: 7 } } });
+      expect(await newestHold(rig, customerId)).toMatchObject({ state: 'captured', captured: 7, entries: 1 });
+      traffic.owed.set(customerId, (traffic.owed.get(customerId) ?? 0) - 7);
+    };
+  },
+};
+
+const releaseHold: WebOperation = {
+  name: 'release a hold',
+  statements: 5,
+  async prepare(rig, lost) {
+    const { traffic } = rig;
+    const { customerId, placed } = await holder(rig);
+    return async (under) => {
+      const path = `${await placed()}/release`;
+      const release = () => traffic.call('POST', path, {});
+      const { result: first, hit } = await under(release);
+      expect(first.status).toBe(hit === null ? 200 : lost);
+      expect(await release()).toMatchObject({ status: 200, body: { status: 'released', released: HELD } });
+      expect(await newestHold(rig, customerId)).toMatchObject({ state: 'released', captured: 0, entries: 0 });
+    };
+  },
+};
+
 /** The operations that F2, F3 and F4 test. */
-export const WEB_OPERATIONS: readonly WebOperation[] = [receive, debit, batch];
+export const WEB_OPERATIONS: readonly WebOperation[] = [receive, debit, batch, placeHold, captureHold, releaseHold];
+
+/** A customer with an open hold whose end has passed, which no request has ended yet. */
+export async function customerWithOverdueHold(rig: FaultRig): Promise<string> {
+  const { customerId, place } = await holder(rig);
+  expect((await place()).status).toBe(200);
+  const { pool } = rig.database;
+  const past = "now() - interval '1 minute'";
+  await pool.query(
+    `update hold set created_at = created_at - interval '1 hour', expires_at = ${past} where customer_id = $1`,
+    [customerId],
+  );
+  for (const table of ['wallet', 'wallet_due'])
+    await pool.query(`update ${table} set due_at = ${past} where customer_id = $1 and currency = 'USD'`, [customerId]);
+  return customerId;
+}
+
+/** The hold has ended and was told of once, and the wallet is on no list any more. */
+export async function expectExpiredOnce({ database }: FaultRig, customerId: string): Promise<void> {
+  const { rows } = await database.pool.query(
+    `select w.held, (select count(*)::int from hold h where h.customer_id = w.customer_id) as open,
+       (select array_agg(state) from closed_hold c where c.customer_id = w.customer_id) as closed,
+       (select count(*)::int from wallet_alert a where a.customer_id = w.customer_id and kind = 'hold_expired') as told,
+       (select count(*)::int from wallet_due d where d.customer_id = w.customer_id) as listed
+     from wallet w where w.customer_id = $1 and w.currency = 'USD'`,
+    [customerId],
+  );
+  expect(rows).toEqual([{ held: 0, open: 0, closed: ['expired'], told: 1, listed: 0 }]);
+}
 
 /** The event is applied and no job of it is due; that its payment has the entries it should, the audit sees. */
 export async function expectApplied({ database }: FaultRig, { eventId }: TrafficEvent): Promise<void> {

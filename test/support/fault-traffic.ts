@@ -1,4 +1,4 @@
-import { signStripe, stripePaymentSucceeded, stripeRefund } from './signing.ts';
+import { signStripe, stripeDispute, stripePaymentSucceeded, stripeRefund } from './signing.ts';
 import { eventually } from './wait.ts';
 
 /** An answer of the service; status 0 if there was none. */
@@ -151,6 +151,17 @@ export function earlyRefund(
     refund: { eventId, customerId, effectMinor: -refundMinor, body: stripeRefund({ eventId, ...refund }) },
     payment: paymentEvent(customerId, paidMinor, paymentId),
   };
+}
+
+/** A dispute of the payment is opened, and then won. */
+export function disputeEvents({ customerId, effectMinor: amount, body }: TrafficEvent): readonly TrafficEvent[] {
+  const paymentId: string = JSON.parse(body).data.object.id;
+  const dispute = { paymentId, disputeId: newId('du'), amount, currency: 'usd' };
+  return (['needs_response', 'won'] as const).map((status) => {
+    const eventId = newId('evt');
+    const type = status === 'won' ? 'closed' : 'created';
+    return { eventId, customerId, effectMinor: 0, body: stripeDispute({ ...dispute, type, eventId, status }) };
+  });
 }
 
 export function newDebit(customerId: string, amountMinor: number): Debit {

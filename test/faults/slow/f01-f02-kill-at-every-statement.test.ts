@@ -1,5 +1,14 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { expectApplied, expectToldOnce, isOfWeb, WEB_OPERATIONS } from '../../support/fault-operations.ts';
+import { createBoss } from '../../../src/db/queues.ts';
+import { createLogger } from '../../../src/telemetry/log.ts';
+import {
+  customerWithOverdueHold,
+  expectApplied,
+  expectExpiredOnce,
+  expectToldOnce,
+  isOfWeb,
+  WEB_OPERATIONS,
+} from '../../support/fault-operations.ts';
 import { FaultRig } from '../../support/fault-rig.ts';
 import { newDebit, paymentEvent, type TrafficEvent } from '../../support/fault-traffic.ts';
 import type { ServiceProcess } from '../../support/process.ts';
@@ -98,6 +107,29 @@ describe('kill -9 of the worker at every statement: the next one does the work, 
     });
     for (const customerId of customers) await expectToldOnce(rig, customerId);
   }, 180_000);
+
+  it('end a hold that is over', async () => {
+    await rig.startWebHere();
+    const { url: databaseUrl } = rig.database;
+    const logger = createLogger('silent', 'test');
+    const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 1, works: false, logger });
+    await boss.start();
+    const customers: string[] = [];
+    await killWorkersEverywhere('end a hold that is over', 6, async () => {
+      const customerId = await customerWithOverdueHold(rig);
+      customers.push(customerId);
+      await boss.send('settle-due-wallets', {});
+      const isDone = async () =>
+        (await read('select 1 as one from hold where customer_id = $1', [customerId])).length === 0;
+      return { marker: customerId, isDone };
+    });
+    await eventually(
+      'the list to be empty',
+      async () => (await read('select 1 as one from wallet_due', [])).length === 0,
+    );
+    for (const customerId of customers) await expectExpiredOnce(rig, customerId);
+    await boss.stop({ graceful: false });
+  }, 240_000);
 });
 
 /**
