@@ -7,6 +7,7 @@ import {
   signDodo,
   signRazorpay,
   signStripe,
+  stripeDispute,
   stripePaymentSucceeded,
   stripeRefund,
 } from '../support/signing.ts';
@@ -34,6 +35,7 @@ export async function playStory(stage: Stage): Promise<void> {
   await playPurchases(stage, ada);
   await playUsage(stage, ada);
   await playRefunds(stage, ada);
+  await playReservation(stage);
   await playForgery(stage, ada);
   await playMoreProviders(stage);
   assert.equal(endpoint.count('wallet.balance.low'), 1, 'one low-balance alert');
@@ -120,6 +122,38 @@ async function playRefunds(stage: Stage, ada: Actor): Promise<void> {
   await deliver(stage, 'stripe', late, signStripe(late));
   await allApplied(stage);
   await ada.expectNoChange('Stripe', 'redelivers the payment after its refunds', 550);
+}
+
+async function playReservation(stage: Stage): Promise<void> {
+  const { story, client } = stage;
+  story.title('Work whose price is known afterwards: an estimate is set aside, and what it was is taken');
+  story.header();
+  const customer = await client.customers.create({ email: 'bob@example.com', name: 'Bob' });
+  const bob = new Actor(stage, customer.customer_id);
+  await bob.entry('credit', 2000, 'Welcome', `welcome_${bob.customerId}`);
+  await bob.expect('merchant', 'gives Bob 20.00 USD', 2000);
+  const holdId = await bob.hold(500, 'job-1');
+  assert.deepEqual(await bob.setAside(), { held: 500, available: 1500 });
+  await bob.expectNoChange('merchant', 'sets 5.00 aside for a job: 15.00 are available', 2000);
+  const refused: unknown = await bob.entry('debit', 1501, 'API usage', 'other').catch((error: unknown) => error);
+  assert(refused instanceof DodoPayments.APIError && refused.status === 400);
+  await bob.expectNoChange('merchant', 'debits 15.01 meanwhile: 400 INSUFFICIENT_WALLET_FUNDS', 2000);
+  await bob.capture(holdId, 120);
+  await bob.expect('merchant', 'the job came to 1.20: captures that, 3.80 are free again', 1880);
+  assert.deepEqual(await bob.setAside(), { held: 0, available: 1880 });
+
+  const metadata = { wallet_customer_id: bob.customerId };
+  const topUp = stripePaymentSucceeded({ paymentId: 'pi_disputed', amount: 1000, currency: 'usd', metadata });
+  await deliver(stage, 'stripe', topUp, signStripe(topUp));
+  await bob.expect('Stripe', 'payment_intent.succeeded: a top-up of 10.00 USD', 2880);
+  const dispute = { paymentId: 'pi_disputed', disputeId: 'du_1', amount: 1000, currency: 'usd' };
+  const opened = stripeDispute({ ...dispute, type: 'created', status: 'needs_response' });
+  await deliver(stage, 'stripe', opened, signStripe(opened));
+  await bob.expect('Stripe', 'charge.dispute.created: its 10.00 are set aside', 2880, 'USD', 'wallet.hold.placed');
+  assert.deepEqual(await bob.setAside(), { held: 1000, available: 1880 });
+  const lost = stripeDispute({ ...dispute, type: 'closed', status: 'lost' });
+  await deliver(stage, 'stripe', lost, signStripe(lost));
+  await bob.expect('Stripe', 'charge.dispute.closed: lost, and taken', 1880);
 }
 
 async function playForgery(stage: Stage, ada: Actor): Promise<void> {

@@ -43,6 +43,27 @@ export class Actor {
     return wallets.items.find((wallet) => wallet.currency === currency)?.balance ?? Number.NaN;
   }
 
+  /** Sets money aside. @returns the hold's id */
+  async hold(amount: number, key: string): Promise<string> {
+    const body = { amount, currency: 'USD', idempotency_key: key };
+    const { hold_id: id } = await api(this.#stage, 'POST', `${this.#wallets}/holds`, body);
+    return String(id);
+  }
+
+  async capture(holdId: string, amount: number): Promise<void> {
+    await api(this.#stage, 'POST', `${this.#wallets}/holds/${holdId}/capture`, { amount });
+  }
+
+  /** What is set aside in dollars, and what is left of the balance. */
+  async setAside(): Promise<unknown> {
+    const { held, available } = await api(this.#stage, 'GET', `${this.#wallets}/USD`);
+    return { held, available };
+  }
+
+  get #wallets(): string {
+    return `/customers/${this.customerId}/wallets`;
+  }
+
   /** Waits for the balance and the webhook, and tells the line. */
   async expect(
     who: string,
