@@ -1,12 +1,14 @@
 import { text } from 'node:stream/consumers';
 import { readCommandSecret, SECRET_VARIABLES } from '../config/env.ts';
 import { Secret } from '../crypto/secret.ts';
-import { API_KEY_PATTERN, API_KEY_WANTED } from '../providers/secret-form.ts';
+import { apiKeyProblem, isPlaceholder, STILL_PLACEHOLDER } from '../providers/secret-form.ts';
 import { UsageError } from './command.ts';
 
 /** Secrets come from standard input or the environment: every user of the machine can see a command's arguments. */
 
 const FLAGS = { webhook: '--webhook-secret-stdin', api: '--api-key-stdin' } as const;
+
+const NAMES = { webhook: 'webhook secret', api: 'API key' } as const;
 
 type Purpose = keyof typeof FLAGS;
 
@@ -16,10 +18,11 @@ type Purpose = keyof typeof FLAGS;
  */
 export async function readSecret(purpose: Purpose, isOnStdin: boolean): Promise<Secret | null> {
   const secret = isOnStdin ? await fromStdin(purpose) : readCommandSecret(purpose);
+  if (secret === null) return null;
   // Of webhook secrets, each provider has its own form.
-  if (purpose === 'api' && secret !== null && !API_KEY_PATTERN.test(secret.reveal())) {
-    throw new UsageError(`the API key: ${API_KEY_WANTED}`);
-  }
+  const problem =
+    purpose === 'api' ? apiKeyProblem(secret.reveal()) : isPlaceholder(secret.reveal()) ? STILL_PLACEHOLDER : null;
+  if (problem !== null) throw new UsageError(`the ${NAMES[purpose]}: ${problem}`);
   return secret;
 }
 

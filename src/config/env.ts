@@ -6,6 +6,7 @@ import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { ENV_FILE, givenEnvironment, readEnvironment } from './env-file.ts';
 import { unknownVariables } from './names.ts';
+import { nameIn, withPlaceholders } from './placeholders.ts';
 import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './provider-env.ts';
 
 /** What the environment and `.env` say, parsed. `.env.example` explains every variable to the operator. */
@@ -228,16 +229,24 @@ export class ConfigError extends Error {
 export function loadConfig(given?: NodeJS.ProcessEnv): Config {
   const { set, fromFile } = given === undefined ? readEnvironment() : givenEnvironment(given);
   const base = baseSchema.safeParse(set);
-  const problems = base.success
-    ? []
-    : base.error.issues.map((issue) => `${String(issue.path[0] ?? '')}: ${issue.message}`);
+  const issues = base.success ? [] : base.error.issues;
+  const wrong = new Set(issues.map((issue) => String(issue.path[0] ?? '')));
+  const problems = issues.map((issue) => `${String(issue.path[0] ?? '')}: ${issue.message}`);
   const sources = readSources(set, problems);
-  if (base.success) problems.push(...crossProblems(base.data));
-  if (!base.success || problems.length > 0) {
-    const isFromFile = (problem: string) => fromFile.has(problem.slice(0, problem.indexOf(':')));
-    throw new ConfigError(problems.map((one) => (isFromFile(one) ? `${one}  (set in ${ENV_FILE})` : one)));
+  // What contradicts itself is said at once, too, but not of a variable that is wrong by itself.
+  const rest = base.success ? base.data : baseSchema.parse(without(set, wrong));
+  const isOfWrong = (problem: string) => (problem.match(/[A-Z][A-Z_]+/g) ?? []).some((word) => wrong.has(word));
+  problems.push(...crossProblems(rest).filter((problem) => !isOfWrong(problem)));
+  const found = new Set(withPlaceholders(VARIABLES, set, problems));
+  if (!base.success || found.size > 0) {
+    const isFromFile = (problem: string) => fromFile.has(nameIn(problem));
+    throw new ConfigError([...found].map((one) => (isFromFile(one) ? `${one}  (set in ${ENV_FILE})` : one)));
   }
   return { ...base.data, ...sources };
+}
+
+function without(set: Readonly<Record<string, string>>, names: ReadonlySet<string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(set).filter(([name]) => !names.has(name)));
 }
 
 /** Logs a warning that names each variable that looks like one of Chokin's but is not, with the one that may have been meant. */

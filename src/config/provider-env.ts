@@ -9,7 +9,7 @@ import {
   REFUND_POLICIES,
   type SourceRules,
 } from '../payments/purpose.ts';
-import { API_KEY_PATTERN, API_KEY_WANTED, webhookSecretProblem } from '../providers/secret-form.ts';
+import { apiKeyProblem, webhookSecretProblem } from '../providers/secret-form.ts';
 import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
 import { LISTABLE_PROVIDERS, PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
 
@@ -47,8 +47,12 @@ const SCHEMA = {
   CAPTURE: z.enum(CAPTURE_RULES, 'wants automatic or manual').default('automatic'),
   API_KEY: z
     .string()
-    .regex(API_KEY_PATTERN, API_KEY_WANTED)
-    .transform((text) => new Secret(text))
+    .transform((text, context) => {
+      const problem = apiKeyProblem(text);
+      if (problem === null) return new Secret(text);
+      context.addIssue({ code: 'custom', message: problem });
+      return z.NEVER;
+    })
     .optional(),
   ACCOUNT: accountList.optional(),
   ACCOUNTS: accountList.optional(),
@@ -80,6 +84,8 @@ export interface SourcesConfig {
   readonly accounts: ReadonlyMap<ProviderName, readonly string[]>;
 }
 
+type Variables = z.output<typeof schema>;
+
 /** Reads every provider's variables. @returns what is usable; `problems` gets a line for each that is not */
 export function readSources(set: Readonly<Record<string, string | undefined>>, problems: string[]): SourcesConfig {
   const sources: SourceSettings[] = [];
@@ -87,39 +93,53 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
   const accounts = new Map<ProviderName, readonly string[]>();
   for (const provider of PROVIDER_NAMES) {
     const prefix = `${provider.toUpperCase()}_`;
-    const parsed = schema.safeParse(Object.fromEntries(Object.keys(SCHEMA).map((key) => [key, set[prefix + key]])));
-    if (!parsed.success) {
-      problems.push(...parsed.error.issues.map((issue) => `${prefix}${String(issue.path[0] ?? '')}: ${issue.message}`));
+    const written = Object.fromEntries(Object.keys(SCHEMA).map((key) => [key, set[prefix + key]]));
+    const parsed = schema.safeParse(written);
+    const issues = parsed.success ? [] : parsed.error.issues;
+    problems.push(...issues.map((issue) => `${prefix}${String(issue.path[0] ?? '')}: ${issue.message}`));
+    // What is wrong beside them is to be seen now, too, and not only once these are mended.
+    const wrong = new Set(issues.map((issue) => String(issue.path[0])));
+    const rest = Object.fromEntries(Object.entries(written).filter(([key]) => !wrong.has(key)));
+    const variables = parsed.success ? parsed.data : schema.parse(rest);
+    if (variables.API_URL !== undefined) apiUrls.set(provider, variables.API_URL.replace(/\/$/, ''));
+    problems.push(...apiKeyProblems(provider, variables, wrong));
+    const { WEBHOOK_SECRET: secrets } = variables;
+    if (secrets === undefined) continue;
+    const problem =
+      secrets.length === 0
+        ? 'wants a secret, or several separated by commas'
+        : secrets.map((secret) => webhookSecretProblem(provider, secret)).find((one) => one !== null);
+    if (problem !== undefined) {
+      problems.push(`${prefix}WEBHOOK_SECRET: ${problem}`);
       continue;
     }
-    const { WEBHOOK_SECRET: secrets, API_KEY: apiKey, API_URL: apiUrl } = parsed.data;
-    if (apiKey !== undefined && !LISTABLE.has(provider)) {
-      problems.push(`${prefix}API_KEY: is of no use, since the payments of ${provider} cannot be listed`);
-      continue;
-    }
-    if (apiUrl !== undefined) apiUrls.set(provider, apiUrl.replace(/\/$/, ''));
-    if (secrets === undefined) {
-      if (apiKey !== undefined) problems.push(`${prefix}API_KEY: wants ${prefix}WEBHOOK_SECRET as well`);
-      continue;
-    }
-    const wrong = secrets.map((secret) => webhookSecretProblem(provider, secret)).find((problem) => problem !== null);
-    if (secrets.length === 0 || wrong !== undefined) {
-      problems.push(`${prefix}WEBHOOK_SECRET: ${wrong ?? 'wants a secret, or several separated by commas'}`);
-      continue;
-    }
-    const named = parsed.data[ACCOUNT_VARIABLE[provider] ?? 'ACCOUNT'];
+    const named = variables[ACCOUNT_VARIABLE[provider] ?? 'ACCOUNT'];
     if (named !== undefined) accounts.set(provider, named);
     sources.push({
       provider,
       secrets: secrets.map((secret) => new Secret(secret)),
-      defaultPurpose: parsed.data.DEFAULT_PURPOSE,
-      metadata: parsed.data.METADATA ?? defaultMetadataRule(provider),
-      refunds: parsed.data.REFUNDS,
-      disputes: parsed.data.DISPUTES,
-      customerLinkRule: parsed.data.CUSTOMERS,
-      capture: parsed.data.CAPTURE,
-      apiKey: apiKey ?? null,
+      defaultPurpose: variables.DEFAULT_PURPOSE,
+      metadata: variables.METADATA ?? defaultMetadataRule(provider),
+      refunds: variables.REFUNDS,
+      disputes: variables.DISPUTES,
+      customerLinkRule: variables.CUSTOMERS,
+      capture: variables.CAPTURE,
+      apiKey: variables.API_KEY ?? null,
     });
   }
   return { sources, apiUrls, accounts };
+}
+
+function apiKeyProblems(
+  provider: ProviderName,
+  { API_KEY: apiKey, WEBHOOK_SECRET: secrets }: Variables,
+  wrong: ReadonlySet<string>,
+): readonly string[] {
+  const prefix = `${provider.toUpperCase()}_`;
+  if (apiKey === undefined) return [];
+  if (!LISTABLE.has(provider)) {
+    return [`${prefix}API_KEY: is of no use, since the payments of ${provider} cannot be listed`];
+  }
+  const wantsSecret = secrets === undefined && !wrong.has('WEBHOOK_SECRET');
+  return wantsSecret ? [`${prefix}API_KEY: wants ${prefix}WEBHOOK_SECRET as well`] : [];
 }

@@ -25,7 +25,7 @@ import { getMerchant, insertMerchant, type Merchant, setSuspended } from './merc
 import type { SourceKey } from './source.ts';
 import { setAccounts } from './source-accounts.ts';
 import { deleteApiAccess, deleteWebhookSecret } from './source-secret-store.ts';
-import { checkWebhookSecret, requireKey, storeApiAccess, storeWebhookSecret } from './source-secrets.ts';
+import { checkApiKey, checkWebhookSecret, requireKey, storeApiAccess, storeWebhookSecret } from './source-secrets.ts';
 import {
   insertSource,
   type SourceInput,
@@ -166,6 +166,7 @@ export async function createSource(
   const { pool, clock, box } = services;
   requireKey(box);
   checkWebhookSecret(source.provider, source.webhookSecret);
+  if (source.apiKey !== null) checkApiKey(source.apiKey);
   // A merchant's mode never changes.
   const merchant = await findMerchant(services, merchantId);
   if (source.mode !== null && source.mode !== merchant.mode) {
@@ -218,6 +219,7 @@ export async function changeSource(
 async function accountOfNewKey(services: AdminServices, key: SourceKey, apiKey: Secret | null): Promise<ApiAccount> {
   if (apiKey === null) return { kind: 'none' };
   requireKey(services.box);
+  checkApiKey(apiKey);
   const { provider, mode } = await findSource(services, key);
   return askAccount(services.connect, { provider, mode, apiKey });
 }

@@ -1,7 +1,7 @@
 import type { Secret } from '../crypto/secret.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
 import { refuse } from '../errors.ts';
-import { webhookSecretProblem } from '../providers/secret-form.ts';
+import { apiKeyProblem, webhookSecretProblem } from '../providers/secret-form.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
 import type { SourceAccountKind, SourceKey } from './source.ts';
@@ -75,6 +75,12 @@ export function refuseAccountOf(owner: SourceKey, { merchantId }: SourceKey): ne
 export function checkWebhookSecret(provider: ProviderName, secret: Secret): void {
   const problem = webhookSecretProblem(provider, secret.reveal());
   if (problem !== null) refuse({ code: 'INVALID_FIELD', field: 'webhook_secret', wants: problem });
+}
+
+/** @throws {RefusalError} INVALID_FIELD if it is no key that a provider could have made */
+export function checkApiKey(apiKey: Secret): void {
+  const problem = apiKeyProblem(apiKey.reveal());
+  if (problem !== null) refuse({ code: 'INVALID_FIELD', field: 'api_key', wants: problem });
 }
 
 /** @throws {RefusalError} ENCRYPTION_KEY_MISSING without a key to encrypt with */

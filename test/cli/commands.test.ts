@@ -115,19 +115,25 @@ describe.concurrent('on one database', { timeout: 60_000 }, () => {
     expect(await json(`sources disable ${source}`)).toMatchObject({ enabled: false });
     expect(await json(`sources enable ${source}`)).toMatchObject({ enabled: true });
 
-    const [last, others, malformed, sealed, both, listed, table, configured] = await Promise.all([
-      chokin(`sources remove-secret ${source} ${ids[0]}`),
-      chokin(`sources show ${source} --merchant bus_other`),
-      chokin('sources create --provider dodo --name D', { CHOKIN_WEBHOOK_SECRET: 'whsec_%%%%' }),
-      chokin(create, { CHOKIN_WEBHOOK_SECRET: FIRST, ENCRYPTION_KEY: '' }),
-      chokin(`${create} --api-key-stdin --webhook-secret-stdin`),
-      json('sources list'),
-      chokin('sources list', { RAZORPAY_WEBHOOK_SECRET: 'of-the-environment' }),
-      chokin('sources disable src_razorpay', { RAZORPAY_WEBHOOK_SECRET: 'of-the-environment' }),
-    ]);
+    const [last, others, malformed, placeholder, placeholderKey, sealed, both, listed, table, configured] =
+      await Promise.all([
+        chokin(`sources remove-secret ${source} ${ids[0]}`),
+        chokin(`sources show ${source} --merchant bus_other`),
+        chokin('sources create --provider dodo --name D', { CHOKIN_WEBHOOK_SECRET: 'whsec_%%%%' }),
+        chokin(create, { CHOKIN_WEBHOOK_SECRET: '<secret>' }),
+        chokin(`sources set ${source} --api-key-env`, { CHOKIN_PROVIDER_API_KEY: '<a-key-of-stripe>' }),
+        chokin(create, { CHOKIN_WEBHOOK_SECRET: FIRST, ENCRYPTION_KEY: '' }),
+        chokin(`${create} --api-key-stdin --webhook-secret-stdin`),
+        json('sources list'),
+        chokin('sources list', { RAZORPAY_WEBHOOK_SECRET: 'of-the-environment' }),
+        chokin('sources disable src_razorpay', { RAZORPAY_WEBHOOK_SECRET: 'of-the-environment' }),
+      ]);
     expect(last).toMatchObject(failure(/^error: This is the only secret\. .+\n$/));
     expect(others).toMatchObject(failure('There is no such source.'));
     expect(malformed).toMatchObject(failure(/^error: webhook_secret: wants whsec_ and base64/));
+    const still = 'is still the placeholder of .env.example';
+    expect(placeholder).toMatchObject(failure(new RegExp(`^error: the webhook secret: ${still}`), 2));
+    expect(placeholderKey).toMatchObject(failure(new RegExp(`^error: the API key: ${still}`), 2));
     expect(sealed).toMatchObject(failure(/Set ENCRYPTION_KEY/));
     expect(both).toMatchObject(failure(/^error: only one secret can come from standard input/, 2));
     expect(configured).toMatchObject(failure(/^error: The environment configures this source\./));

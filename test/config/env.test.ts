@@ -287,6 +287,49 @@ describe('loadConfig', () => {
     ]);
   });
 
+  it('lists those of one variable once, and those of one provider and between variables at the same time', () => {
+    const found = problems({
+      PORT: 'x',
+      HEALTH_PORT: '3000',
+      WALLET_CURRENCIES: 'usd,xx',
+      LOW_BALANCE_THRESHOLDS: 'EUR:5',
+      SVIX_SERVER_URL: 'http://svix',
+      STRIPE_REFUNDS: 'maybe',
+      STRIPE_WEBHOOK_SECRET: 'abc',
+    });
+    expect(found).toEqual([
+      '  PORT: wants a whole number from 0 to 65535',
+      '  WALLET_CURRENCIES: wants three-letter currency codes such as USD,INR',
+      '  STRIPE_REFUNDS: wants auto, credit, reverse or ignore',
+      '  STRIPE_WEBHOOK_SECRET: wants a secret of 6 to 500 characters without spaces',
+      '  SVIX_SERVER_URL: wants SVIX_TOKEN as well',
+    ]);
+  });
+
+  it.each([
+    ['STRIPE_WEBHOOK_SECRET', '<whsec_…>'],
+    ['STRIPE_WEBHOOK_SECRET', '‹whsec_a›'],
+    ['STRIPE_WEBHOOK_SECRET', '‹whsec_a>'],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_…'],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_a_real_one,<whsec_…>'],
+    ['RAZORPAY_WEBHOOK_SECRET', '<secret>'],
+    ['PAYPAL_WEBHOOK_SECRET', '<webhook id>'],
+    ['ADYEN_ACCOUNTS', '<merchant account>'],
+    ['RAZORPAY_API_KEY', '<a-key:its-secret>'],
+    ['API_KEY', '<32 characters or more>'],
+    ['ADMIN_KEY', `<${KEY}>`],
+    ['METRICS_TOKEN', '<16 characters or more>'],
+    ['ENCRYPTION_KEY', '<openssl rand -base64 32>'],
+    ['SVIX_TOKEN', '<sk_…>'],
+    ['DATABASE_URL', '<postgres://user:password@host:5432/chokin>'],
+    ['FX_RATES_USD', '<INR:0.0119>'],
+  ])('refuses %s=%s, which .env.example shows and everybody knows', (name, value) => {
+    expect(problems({ [name]: value })).toEqual([
+      `  ${name}: is still the placeholder of .env.example: put a value of your own in its place`,
+    ]);
+    expect(problems({ MERCHANT_NAME: '<Acme>' })).toEqual([]);
+  });
+
   it.each([
     ['PORT', '-1', 'wants a whole number'],
     ['PORT', '80.5', 'wants a whole number'],

@@ -121,6 +121,8 @@ describe('a source', () => {
     [{ webhook_secret: ' spaced out ' }, 422, 'webhook_secret: wants a secret'],
     [{ provider: 'dodo', webhook_secret: 'not-base64!' }, 422, 'webhook_secret: wants whsec_ and base64'],
     [{ provider: 'adyen', webhook_secret: 'not hexadecimal' }, 422, 'webhook_secret: wants'],
+    [{ webhook_secret: '<whsec_…>' }, 422, 'webhook_secret: is still the placeholder of .env.example'],
+    [{ api_key: '<a-key-of-stripe>' }, 422, 'api_key: is still the placeholder of .env.example'],
     [{ api_key: 'with a space' }, 422, 'api_key: wants 8 to 4,200 characters without spaces'],
     [{ refunds: 'sometimes' }, 422, 'refunds: wants auto, credit, reverse or ignore'],
     [{ enabled: 'yes' }, 422, 'enabled: wants true or false'],

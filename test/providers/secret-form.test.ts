@@ -25,6 +25,11 @@ describe('the secret of a webhook', () => {
     expect(webhookSecretProblem(provider, secret)).toContain(wanted);
   });
 
+  it.each(PROVIDER_NAMES)('of %s is no placeholder, with which anybody could sign', (provider) => {
+    for (const secret of ['<whsec_…>', '‹secret›', '‹secret>', '<secret>', 'whsec_…', `<${secretOf(provider)}>`])
+      expect(webhookSecretProblem(provider, secret), secret).toMatch(/^is still the placeholder of \.env\.example/);
+  });
+
   it('is not quoted by what is wrong with it', () => {
     expect(webhookSecretProblem('adyen', 'a-secret-of-mine')).not.toContain('mine');
   });

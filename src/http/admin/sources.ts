@@ -20,55 +20,6 @@ import { itemsOf, plainIdParams } from '../../views/fields.ts';
 import { configuredResponse, findingResponse, findingShape, recordResponse, sourceShape } from '../../views/source.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
-<<<<<<< HEAD
-import { merchantParams, OPERATOR } from './merchants.ts';
-
-const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
-  z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
-
-const API_KEY_ERROR = API_KEY_WANTED;
-const OBEYED_WHOLE = PROVIDER_NAMES.filter((provider) => defaultMetadataRule(provider) === 'all');
-const METADATA_DEFAULTS = `all for ${OBEYED_WHOLE.join(', ')}, customer for every other provider`;
-
-const fields = {
-  name: text(200, 1),
-  default_purpose: oneOf(PURPOSES).meta({ description: 'What a payment is for that does not say.' }),
-  metadata: oneOf(METADATA_RULES).meta({
-    description: `Which metadata of payments is obeyed: all, or customer (\`wallet_customer_id\` alone) where payers can write it themselves. A new source that names none: ${METADATA_DEFAULTS}.`,
-  }),
-  refunds: oneOf(REFUND_POLICIES).meta({
-    description: 'What refunds do to the wallet; it counts for payments that are first heard of from now on.',
-  }),
-  customer_link_rule: oneOf(CUSTOMER_LINK_RULES).meta({
-    description:
-      "Whose a payment is that names no customer. create: the one linked with the provider's customer, made if need be; linked: only one that is linked already; named: nobody's.",
-  }),
-  capture: z.enum(CAPTURE_RULES, { error: 'wants automatic or manual' }).meta({
-    description:
-      'Whether an authorisation is the money (automatic), or only what is captured of it (manual), for providers that tell both (Adyen); it counts for payments that are first heard of from now on.',
-  }),
-  enabled: z.boolean({ error: 'wants true or false' }).meta({ description: 'False: its deliveries are turned away.' }),
-};
-const EXAMPLE_WEBHOOK_SECRET = 'whsec_as_the_dashboard_shows_it';
-const webhookSecret = z
-  .string({ error: WEBHOOK_SECRET_WANTED })
-  .min(6, { error: WEBHOOK_SECRET_WANTED })
-  .max(500, { error: WEBHOOK_SECRET_WANTED })
-  .regex(WEBHOOK_SECRET_PATTERN, { error: WEBHOOK_SECRET_WANTED })
-  .meta({
-    description:
-      "What the provider's dashboard shows as the signing secret. Dodo's is base64 after `whsec_`, Adyen's hexadecimal.",
-  });
-const apiKey = z
-  .string({ error: API_KEY_ERROR })
-  .regex(API_KEY_PATTERN, { error: API_KEY_ERROR })
-  .meta({ description: "A key of the provider's API that may read payments, for reconciliation." });
-
-const accounts = z.array(text(200, 1)).max(100).meta({
-  description:
-    "The provider's own names of the accounts it answers for. Left out of a new source, it learns its account from the first event that names one; an empty list makes it learn anew.",
-});
-=======
 import { merchantParams, OPERATOR } from './merchants.ts';
 import {
   accounts,
@@ -78,7 +29,6 @@ import {
   oneOf,
   webhookSecret,
 } from './source-fields.ts';
->>>>>>> 6be8e2f (Hold what an open dispute of a top-up may take until it is decided, so that it is not spent meanwhile; read few captures, end holds in parts, and wake the announcer wherever one ends)
 
 const tag = 'Administration';
 const path = '/admin/merchants/{merchant_id}/sources';
