@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createBoss } from '../../../src/db/queues.ts';
+import { createBoss } from '../../../src/db/boss.ts';
 import { createLogger } from '../../../src/telemetry/log.ts';
 import {
   customerWithOverdueHold,
