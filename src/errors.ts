@@ -25,6 +25,16 @@ interface RefusalFacts {
   HOLD_OWNED: { readonly kind: string };
   /** A process of a release that knows no holds may still run. */
   HOLDS_NOT_YET: NoFacts;
+  LOT_NOT_FOUND: NoFacts;
+  LOT_NOT_OPEN: { readonly state: string };
+  /** In minor units: what is left of the lot, and what was to be voided. */
+  LOT_AMOUNT_EXCEEDED: { readonly remaining: number; readonly required: number };
+  LOT_LIMIT_EXCEEDED: { readonly limit: number };
+  EXPIRY_IN_THE_PAST: NoFacts;
+  /** `minDays`: after so many days it may end; null: never. */
+  PAID_CREDIT_CANNOT_EXPIRE: { readonly minDays: number | null };
+  /** A process of a release that knows no lots may still run. */
+  LOTS_NOT_YET: NoFacts;
 
   // What is not there
   NO_SUCH_MERCHANT: NoFacts;

@@ -8,6 +8,7 @@ import { type Disagreement, runCheck } from './check.ts';
 import { checkGuards } from './guards.ts';
 import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
+import { LOT_CHECKS } from './lot-checks.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
 import { checkSettledAgain } from './settled-again.ts';
@@ -53,7 +54,7 @@ export async function audit(
   { rule, bodiesSince = null, now }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
-  for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS])
+  for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS, ...LOT_CHECKS])
     disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);

@@ -1,5 +1,8 @@
 import { statement } from '../db/statement.ts';
+import { MAY_OVERDRAW } from '../ledger/entry.ts';
 import { type Check, first, SIGNED, WALLET_NAME } from './check.ts';
+
+const MAY_LEAVE_A_DEBT = [...MAY_OVERDRAW].map((type) => `'${type}'`).join(', ');
 
 /** Rules 1 to 4: wallets and their entries. */
 export const LEDGER_CHECKS: readonly Check[] = [
@@ -39,7 +42,7 @@ export const LEDGER_CHECKS: readonly Check[] = [
       first(`select format('%s/%s/%s entry %s', merchant_id, customer_id, currency, seq) as subject,
         format('%s left %s', event_type, after_balance) as detail
       from entry e
-      where after_balance < 0 and not is_credit and event_type not in ('payment_reversal', 'refund_reversal', 'dispute')`),
+      where after_balance < 0 and not is_credit and event_type not in (${MAY_LEAVE_A_DEBT})`),
     ),
   },
   {

@@ -172,6 +172,13 @@ const BASE_SCHEMA = {
   LOW_BALANCE_MARGIN_PERCENT: wholeNumber(0, 1000).default(10),
   LOW_BALANCE_MIN_INTERVAL_SECONDS: wholeNumber(0, 31_536_000).default(3600),
   LOW_BALANCE_REMINDER_SECONDS: wholeNumber(0, 31_536_000).default(0),
+  EXPIRY_NOTICE_DAYS: z
+    .string()
+    .regex(/^\d{1,3}(,\d{1,3})*$/, 'wants numbers of days such as 30,7,1, or 0 for none')
+    .transform((text) => text.split(',').map(Number).filter(Boolean))
+    .prefault('30,7,1'),
+  EXPIRY_NOTICE_MINIMUM: perCurrency(parseMinor, 'USD:100').prefault('USD:100'),
+  PAID_EXPIRY_MIN_DAYS: wholeNumber(1, 3660).optional(),
   AUDIT_CRON: z
     .string()
     .regex(/^(\S+\s+){4}\S+$/, 'wants a cron expression of five fields')

@@ -11,5 +11,10 @@ export function ledgerSettings(config: Config): LedgerSettings {
       minIntervalSeconds: config.LOW_BALANCE_MIN_INTERVAL_SECONDS,
       reminderSeconds: config.LOW_BALANCE_REMINDER_SECONDS,
     },
+    lotRule: {
+      noticeDays: config.EXPIRY_NOTICE_DAYS,
+      noticeMinimums: config.EXPIRY_NOTICE_MINIMUM,
+      paidExpiryMinDays: config.PAID_EXPIRY_MIN_DAYS ?? null,
+    },
   };
 }

@@ -15,7 +15,7 @@ const READ_ID = statement({
 
 /**
  * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
- * (`once`) unless that was noted before. From then on holds are placed, which such a process does not look at.
+ * (`once`) unless that was noted before. From then on holds are placed and lots opened, which such a process does not look at.
  */
 export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
   await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
@@ -26,7 +26,7 @@ const CLOSE_RELEASE = statement({
   text: ({ isAgain }) => `
     update installation
     set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end,
-      holds_from = least(holds_from, now())`,
+      holds_from = least(holds_from, now()), lots_from = least(lots_from, now())`,
 });
 
 /** Whether no process of a release that knows no holds runs any more. */
@@ -36,6 +36,17 @@ export async function mayPlaceHolds(db: Queryable): Promise<boolean> {
 
 /** SQL for the same. */
 export const HOLDS_ARE_PLACED = '(select holds_from <= now() from installation)';
+
+/** Whether no process of a release that knows no lots runs any more. */
+export async function mayOpenLots(db: Queryable): Promise<boolean> {
+  return (await MAY_OPEN.one(db)).may;
+}
+
+const MAY_OPEN = statement({
+  params: {},
+  row: { may: boolean },
+  text: () => 'select lots_from <= now() as may from installation',
+});
 
 const MAY_PLACE = statement({
   params: {},

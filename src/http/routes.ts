@@ -10,6 +10,7 @@ import { holdBatchRoutes } from './routes/hold-batch.ts';
 import { holdRoutes } from './routes/holds.ts';
 import { ledgerEntryRoutes } from './routes/ledger-entries.ts';
 import { linkRoutes } from './routes/links.ts';
+import { lotRoutes } from './routes/lots.ts';
 import { paymentMetadataRoutes } from './routes/payment-metadata.ts';
 import { paymentRoutes } from './routes/payments.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
@@ -24,6 +25,7 @@ export const ROUTES: readonly Route[] = [
   ...webhookRoutes,
   ...ledgerEntryRoutes,
   ...holdRoutes,
+  ...lotRoutes,
   ...walletRoutes,
   ...batchRoutes,
   ...holdBatchRoutes,

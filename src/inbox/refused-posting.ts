@@ -28,5 +28,11 @@ export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason,
       return ['apply_failed', `The idempotency key ${refused.idempotencyKey} was used before with other input.`];
     case 'INSUFFICIENT_WALLET_FUNDS':
       return ['apply_failed', `The wallet holds ${refused.available} minor units; ${refused.required} are required.`];
+    // Payments give no credit with terms.
+    case 'LOT_LIMIT_EXCEEDED':
+    case 'EXPIRY_IN_THE_PAST':
+    case 'PAID_CREDIT_CANNOT_EXPIRE':
+    case 'LOTS_NOT_YET':
+      return ['apply_failed', `The terms of the credit were refused: ${refused.code}.`];
   }
 }

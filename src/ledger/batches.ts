@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { Batcher } from '../db/batcher.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { mayPlaceHolds } from '../db/installation.ts';
+import { mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
@@ -10,6 +10,8 @@ import { countPostings } from './count-postings.ts';
 import { type CustomerKey, type Posting, type Wallet, walletKeyText } from './entry.ts';
 import type { CaptureHold, ChangeHold, HoldCommand, PlaceHold, ReleaseHold } from './holds/hold.ts';
 import type { CaptureResult, ChangeResult, HoldResult, PlaceResult } from './holds/results.ts';
+import type { ChangeLot, LotCommand, VoidLot } from './lots/lot.ts';
+import type { ChangeLotResult, LotResult, VoidResult } from './lots/results.ts';
 import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
 import { type LedgerSettings, postCommands, readWallets } from './store.ts';
@@ -49,6 +51,7 @@ export class LedgerBatches {
   readonly #pool: Pool;
   readonly #currencies: ReadonlySet<string>;
   #isPlacing = false;
+  #isOpening = false;
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
 
@@ -90,7 +93,24 @@ export class LedgerBatches {
    *   tells whether the entry was written
    */
   post(posting: Posting, traceParent?: string | string[]): Promise<PostingResult> {
-    return this.#traces.follow(posting, traceParent, (one) => this.#submit(one));
+    const isSure = posting.terms === undefined || this.#isOpening;
+    return this.#traces.follow(posting, traceParent, (one) => (isSure ? this.#submit(one) : this.#giveFirst(one)));
+  }
+
+  async #giveFirst(posting: Posting): Promise<PostingResult> {
+    this.#isOpening ||= await mayOpenLots(autocommit(this.#pool));
+    return this.#isOpening ? this.#submit(posting) : { kind: 'refused', refusal: { code: 'LOTS_NOT_YET' } };
+  }
+
+  /**
+   * Carries a command about lots out, and resolves with what became of it once it is durable.
+   * @throws {BatcherFullError} if too many wait already
+   * @throws {unknown} what the database throws
+   */
+  lot(command: VoidLot): Promise<VoidResult>;
+  lot(command: ChangeLot): Promise<ChangeLotResult>;
+  lot(command: LotCommand): Promise<LotResult> {
+    return this.#submit(command);
   }
 
   /**
@@ -146,6 +166,7 @@ export class LedgerBatches {
 
   #submit(command: Posting): Promise<PostingResult>;
   #submit(command: HoldCommand): Promise<HoldResult>;
+  #submit(command: LotCommand): Promise<LotResult>;
   #submit(command: LedgerCommand): Promise<CommandResult> {
     const batcher = this.#commands[batcherOf(command.customerId)];
     invariant(batcher !== undefined, 'a customer without a batcher');

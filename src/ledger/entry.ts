@@ -1,6 +1,6 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
-/** Dodo Payments' event types, in Dodo's spelling, and `hold_captured`, which is ours (holds/hold.ts). */
+/** Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), and what becomes of lots (lots/lot.ts). */
 export const EVENT_TYPES = [
   'payment',
   'payment_reversal',
@@ -10,6 +10,8 @@ export const EVENT_TYPES = [
   'dispute_reversal',
   'merchant_adjustment',
   'hold_captured',
+  'credit_expired',
+  'credit_voided',
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -27,6 +29,8 @@ export const CONTRA_ACCOUNTS: Readonly<Record<EventType, string>> = {
   dispute_reversal: 'disputes',
   merchant_adjustment: 'merchant_adjustments',
   hold_captured: 'spending',
+  credit_expired: 'breakage',
+  credit_voided: 'voided_credits',
 };
 
 /** Event types that take back credit which may already be spent, and so may leave a debt. The CHECK on `entry` agrees. */
@@ -80,8 +84,17 @@ interface HoldState {
   readonly openHolds: number;
   /** The number of the newest hold. */
   readonly holdSeq: number;
-  /** No open hold ends sooner; one may end later. Null: none ends. */
+  /** No open hold or lot ends sooner, nor is told of before its end; one may end later. Null: none ends. */
   readonly dueAt: Date | null;
+}
+
+/** What of a wallet has terms of its own (see lots/lot.ts). The rest of the balance is the base. */
+interface LotState {
+  /** The sum of what is left of all open lots; never more than the balance. */
+  readonly inLots: number;
+  readonly openLots: number;
+  /** The number of the newest lot. */
+  readonly lotSeq: number;
 }
 
 /** What a debit or a new hold may take. */
@@ -89,7 +102,7 @@ export function availableOf({ balance, held }: Pick<Wallet, 'balance' | 'held'>)
   return Math.max(balance - held, 0);
 }
 
-export interface Wallet extends WalletKey, AlertState, ChainState, HoldState {
+export interface Wallet extends WalletKey, AlertState, ChainState, HoldState, LotState {
   readonly balance: number;
   readonly version: number;
   readonly createdAt: Date;
@@ -116,6 +129,18 @@ export interface Entry extends WalletKey {
   readonly hash: string | null;
 }
 
+/** What credit with terms was given for. */
+export const LOT_KINDS = ['promo', 'paid', 'refund', 'adjustment'] as const;
+
+/** The terms of a credit that is to be a lot. */
+export interface LotTerms {
+  readonly kind: (typeof LOT_KINDS)[number];
+  readonly name: string | null;
+  readonly priority: number;
+  /** Null: it never ends. Days count from when it is given. */
+  readonly end: { readonly at: Date } | { readonly days: number } | null;
+}
+
 /** A request to write one entry. */
 export interface Posting extends WalletKey {
   readonly amountMinor: number;
@@ -125,6 +150,8 @@ export interface Posting extends WalletKey {
   readonly referenceObjectId: string | null;
   readonly metadata: Metadata | null;
   readonly idempotencyKey: string | null;
+  /** Of a credit that joins no base. */
+  readonly terms?: LotTerms;
 }
 
 export const BALANCE_WORDS = ['low', 'recovered', 'depleted'] as const;
@@ -158,17 +185,40 @@ interface DisputeHoldNews {
   readonly held: number;
 }
 
+/** Lots of one wallet that will end in so many days unless they are spent. */
+interface ExpiringCredit {
+  readonly noticeDays: number;
+  readonly lots: readonly {
+    readonly lotId: string;
+    readonly kind: LotTerms['kind'];
+    readonly remaining: number;
+    readonly expiresAt: string;
+  }[];
+}
+
+/** What was taken out of lots at one time, because they ended or were voided. */
+export interface LapsedCredit {
+  readonly lots: readonly { readonly lotId: string; readonly amount: number }[];
+}
+
 /** News of a wallet beside its entries, numbered by wallet. */
 export interface WalletAlert extends WalletKey {
   readonly alertSeq: number;
-  readonly kind: BalanceWord | 'hold_expired' | 'hold_placed' | 'hold_lifted';
+  readonly kind:
+    | BalanceWord
+    | 'hold_expired'
+    | 'hold_placed'
+    | 'hold_lifted'
+    | 'credit_expiring'
+    | 'credit_expired'
+    | 'credit_voided';
   readonly reminder: boolean;
   readonly balance: number;
   readonly threshold: number | null;
   readonly version: number;
   readonly createdAt: Date;
-  /** Of what is not of the balance alone: of `hold_expired` the holds, of the others the dispute's. */
-  readonly details: ExpiredHolds | DisputeHoldNews | null;
+  /** Of what is not of the balance alone, each kind its own. */
+  readonly details: ExpiredHolds | DisputeHoldNews | ExpiringCredit | LapsedCredit | null;
 }
 
 /** An entry's public id. It is made of the entry's key, so finding an entry by its id needs no index of its own. */

@@ -14,8 +14,11 @@ import {
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
+import type { HoldCommand } from './holds/hold.ts';
 import { countWithin } from './holds/parts.ts';
 import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
+import type { LotRule } from './lots/notices.ts';
+import { findLots, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
 import {
   type CommandResult,
@@ -33,6 +36,7 @@ export interface LedgerSettings {
   /** The currencies that have wallets. */
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
+  readonly lotRule: LotRule;
 }
 
 /** In which currencies wallets are opened, and when. */
@@ -47,7 +51,7 @@ export interface LedgerMoment extends LedgerSettings {
  * The one door to the ledger: decides and writes a batch of commands in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
  * Three statements a merchant, however large the batch: lock, look up keys, write; two more where a wallet has to be made first, and
- * one for each way in which holds are looked up, where there are any to look for.
+ * one for each way in which holds and lots are looked up, where there are any to look for, and one to write lots.
  * @returns one outcome for each command, in order
  * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
  *   meanwhile; trying again finds that entry
@@ -89,11 +93,14 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   const { wallets, isNews } = await endInParts(tx, await lockWallets(tx, commands, moment), moment);
   const known = await findByKeys(
     tx,
-    commands.flatMap((command) => ('op' in command && command.op !== 'capture' ? [] : [command])),
+    commands.flatMap((command) =>
+      'op' in command && command.op !== 'capture' && command.op !== 'void_lot' ? [] : [command],
+    ),
   );
-  const named = commands.filter((command) => 'op' in command);
+  const named = commands.filter((command): command is HoldCommand => 'op' in command && !('lotNo' in command));
   const holds = await findHolds(tx, named, { wallets, now: moment.now });
-  const result = post(commands, { ...moment, wallets, known, holds });
+  const lots = await findLots(tx, commands, wallets);
+  const result = post(commands, { ...moment, wallets, known, holds, lots });
   await write(tx, result);
   await settleDue(tx, result.outcomes);
   return { outcomes: result.outcomes, isNews: isNews || result.entries.length > 0 || result.alerts.length > 0 };
@@ -219,10 +226,10 @@ const FIND_BY_KEYS = statement({
 
 /**
  * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement a
- * merchant, and alerts, which are rare, in another.
+ * merchant, and lots and alerts, where there are any, in others.
  * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
  */
-export async function write(tx: Tx, { wallets, entries, alerts, holds }: BookChanges): Promise<void> {
+export async function write(tx: Tx, { wallets, entries, alerts, holds, lots }: BookChanges): Promise<void> {
   const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
@@ -231,6 +238,7 @@ export async function write(tx: Tx, { wallets, entries, alerts, holds }: BookCha
     invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
     invariant(counts.entries === written.length, 'an entry was not written');
   });
+  if (lots !== null) await writeLots(tx, lots);
   await insertAlerts(tx, alerts);
 }
 

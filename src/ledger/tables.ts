@@ -2,6 +2,7 @@ import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, time
 import { columns, matches, omit, pick, table } from '../db/table.ts';
 import type { EventType, Metadata, WalletAlert } from './entry.ts';
 import type { Hold } from './holds/hold.ts';
+import type { Lot } from './lots/lot.ts';
 
 /** The ledger's tables, under the names of entry.ts: a row of each is the thing itself. */
 
@@ -24,6 +25,9 @@ export const WALLET = table('wallet', {
   openHolds: integer,
   holdSeq: bigint,
   dueAt: nullable(timestamptz),
+  inLots: bigint,
+  openLots: integer,
+  lotSeq: bigint,
   createdAt: timestamptz,
   updatedAt: timestamptz,
 });
@@ -122,6 +126,54 @@ export const HOLD_CAPTURE = table('hold_capture', {
   holdNo: bigint,
   fromHold: bigint,
   beyond: bigint,
+});
+
+/** Open lots. Closed ones move to {@link CLOSED_LOT}. */
+export const LOT = table('lot', {
+  ...key,
+  lotNo: bigint,
+  kind: oneOf<Lot['kind']>(),
+  name: nullable(text),
+  priority: integer,
+  amountMinor: named('amount', bigint),
+  remaining: bigint,
+  spent: bigint,
+  expired: bigint,
+  voided: bigint,
+  takenBack: bigint,
+  expiresAt: nullable(timestamptz),
+  notices: integer,
+  originSeq: bigint,
+  originKey: nullable(text),
+  changes: integer,
+  createdAt: timestamptz,
+});
+
+export const CLOSED_LOT = table('closed_lot', {
+  ...omit(LOT.shape, 'remaining'),
+  state: oneOf<Lot['state']>(),
+  closedAt: timestamptz,
+});
+
+/** Which entry put how much into which lot, or took it out. */
+export const LOT_MOVEMENT = table('lot_movement', {
+  ...key,
+  seq: bigint,
+  lotNo: bigint,
+  amountMinor: named('amount', bigint),
+});
+
+export const LOT_CHANGE = table('lot_change', {
+  ...key,
+  lotNo: bigint,
+  changeNo: integer,
+  actor: text,
+  reason: nullable(text),
+  oldExpiresAt: nullable(timestamptz),
+  newExpiresAt: nullable(timestamptz),
+  oldPriority: integer,
+  newPriority: integer,
+  createdAt: timestamptz,
 });
 
 /** The work list of wallets in which something ends. Its time is never later than the wallet's own. */

@@ -10,7 +10,6 @@ import {
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
-import { headOf, nextHash, startOfChain } from './hash-chain.ts';
 import {
   type ClosedHold,
   type Hold,
@@ -20,7 +19,12 @@ import {
   holdKeyText,
   remainingOf,
 } from './holds/hold.ts';
-import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule.ts';
+import { expireLots, noticeLots } from './lots/lapse.ts';
+import type { Lot } from './lots/lot.ts';
+import { type LotRule, nextDue } from './lots/notices.ts';
+import { earlierOf, type LotChanges, type LotsOfEntry, WorkingLots } from './lots/working-lots.ts';
+import type { LowBalanceRule } from './low-balance/rule.ts';
+import { afterEntry, makeEntry } from './next-entry.ts';
 
 export interface PostInput {
   /** The locked state of every wallet the commands touch, by {@link walletKeyText}; a wallet that does not exist is absent. */
@@ -32,12 +36,15 @@ export interface PostInput {
    * number or key.
    */
   readonly holds: readonly Hold[];
+  /** All open lots of the wallets, and those that commands name by number. */
+  readonly lots: readonly Lot[];
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
+  readonly lotRule: LotRule;
   readonly now: Date;
 }
 
-/** What a batch changes about holds. */
+/** What a batch changes about holds, and of wallets beside their balances. */
 export interface HoldChanges {
   /** New and changed ones. */
   readonly open: readonly Hold[];
@@ -57,12 +64,14 @@ export interface BookChanges {
   readonly wallets: readonly Wallet[];
   readonly entries: readonly Entry[];
   readonly alerts: readonly WalletAlert[];
-  /** Null if nothing about holds changes. */
+  /** Null if nothing about holds changes, and nothing of a wallet that follows from its lots. */
   readonly holds: HoldChanges | null;
+  /** Null if nothing about lots changes. */
+  readonly lots: LotChanges | null;
 }
 
 /** A debit or credit that is decided: `fingerprint` is that of the request made under its key. */
-type Decided = Posting & Pick<Entry, 'fingerprint'>;
+type Decided = Posting & Pick<Entry, 'fingerprint'> & LotsOfEntry;
 
 /** The moment of a command on a wallet. Clocks of processes differ; within a wallet, nothing is dated before an earlier entry. */
 function momentIn({ updatedAt }: Pick<Wallet, 'updatedAt'>, now: Date): Date {
@@ -89,16 +98,22 @@ export class WorkingBooks {
   readonly #entries: Entry[] = [];
   readonly #alerts: WalletAlert[] = [];
   readonly #captures: HoldCapture[] = [];
+  readonly lots: WorkingLots;
 
   constructor(input: PostInput) {
     this.#before = input;
     this.#wallets = new Map(input.wallets);
     this.#known = new Map(input.known);
+    this.lots = new WorkingLots(input.lots, input.lotRule);
     for (const hold of input.holds) this.#see(hold);
   }
 
   get currencies(): ReadonlySet<string> {
     return this.#before.currencies;
+  }
+
+  get lotRule(): LotRule {
+    return this.#before.lotRule;
   }
 
   /** The wallet as a command finds it: what is due by then has ended. */
@@ -125,10 +140,12 @@ export class WorkingBooks {
     return holdNo === undefined ? null : this.hold({ ...key, holdNo });
   }
 
-  /** Writes an entry. `changes`: what becomes of the wallet's holds by it. */
-  write(posting: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
+  /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
+  write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
+    const { terms, fromLot, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
-    const next = advance({ ...wallet, ...changes }, entry, this.#before.rule);
+    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot });
+    const next = afterEntry(moved, entry, this.#before.rule);
     this.#set(next.wallet);
     if (entry.idempotencyKey !== null) this.#known.set(idempotencyText(entry), entry);
     this.#entries.push(entry);
@@ -145,9 +162,17 @@ export class WorkingBooks {
     return { ...wallet, alertSeq };
   }
 
-  /** Changes what a wallet says of its holds. */
+  /** Changes what a wallet says of its holds, or of when something is due. */
   changeWallet(wallet: Wallet): void {
     this.#set(wallet);
+  }
+
+  /** The wallet once a command is done: a lot that was over and kept by a hold ends as far as the hold needs it no more. */
+  settled(wallet: Wallet): Wallet {
+    if (wallet.openLots === 0 || availableOf(wallet) === 0) return wallet;
+    const next = expireLots(this, wallet);
+    if (next !== wallet) this.#set(next);
+    return next;
   }
 
   /** Places or changes a hold. */
@@ -165,7 +190,8 @@ export class WorkingBooks {
 
   changes(): BookChanges {
     const wallets = [...this.#wallets].filter(([text]) => this.#changedWallets.has(text)).map(([, wallet]) => wallet);
-    return { wallets, entries: this.#entries, alerts: this.#alerts, holds: this.#holdChanges(wallets) };
+    const beside = { holds: this.#holdChanges(wallets), lots: this.lots.changes() };
+    return { wallets, entries: this.#entries, alerts: this.#alerts, ...beside };
   }
 
   #see(hold: Hold): void {
@@ -182,23 +208,21 @@ export class WorkingBooks {
     this.#changedWallets.add(text);
   }
 
-  /** Ends the wallet's holds that are over, and finds anew when the next one ends. */
+  /** Ends the wallet's holds and lots that are over, tells of those that soon will be, and finds anew when something is due next. */
   #lapse(wallet: Wallet): Wallet {
     const now = this.momentIn(wallet);
     const open = [...(this.#holds.get(walletKeyText(wallet))?.values() ?? [])].filter(({ state }) => state === 'open');
     invariant(open.length === wallet.openHolds, 'a wallet in which something ends came without its open holds');
     const over = open.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= now);
-    const ends = open.flatMap(({ expiresAt }) => (expiresAt !== null && expiresAt > now ? [expiresAt.getTime()] : []));
-    const after = {
-      ...wallet,
-      held: wallet.held - over.reduce((sum, hold) => sum + remainingOf(hold), 0),
-      openHolds: wallet.openHolds - over.length,
-      dueAt: ends.length === 0 ? null : new Date(Math.min(...ends)),
-    };
     for (const hold of over) {
       this.put({ ...hold, state: 'expired', released: remainingOf(hold), closedAt: now });
     }
-    const next = this.#tellOfExpired(after, over);
+    const held = wallet.held - over.reduce((sum, hold) => sum + remainingOf(hold), 0);
+    const freed = this.#tellOfExpired({ ...wallet, held, openHolds: wallet.openHolds - over.length }, over);
+    const after = freed.openLots === 0 ? freed : noticeLots(this, expireLots(this, freed));
+    const ends = open.flatMap(({ expiresAt }) => (expiresAt !== null && expiresAt > now ? [expiresAt] : []));
+    const dues = this.lots.open(after).map((lot) => nextDue(lot, this.lotRule, now));
+    const next = { ...after, dueAt: [...ends, ...dues].reduce(earlierOf, null) };
     this.#set(next);
     return next;
   }
@@ -207,15 +231,15 @@ export class WorkingBooks {
     const available = availableOf(wallet);
     let next = wallet;
     for (let from = 0; from < over.length; from += HOLDS_AN_ALERT) {
-      const details = { available, holds: over.slice(from, from + HOLDS_AN_ALERT).map(expiredHold) };
-      next = this.alert(next, { kind: 'hold_expired', details });
+      const holds = over.slice(from, from + HOLDS_AN_ALERT).map(expiredHold);
+      next = this.alert(next, { kind: 'hold_expired', details: { available, holds } });
     }
     return next;
   }
 
   #holdChanges(wallets: readonly Wallet[]): HoldChanges | null {
     const before = this.#before.wallets;
-    const isMoved = wallets.some((wallet) => !hasSameHolds(wallet, before.get(walletKeyText(wallet))));
+    const isMoved = wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
     if (!isMoved && this.#changedHolds.size === 0 && this.#captures.length === 0) return null;
     const holds = [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []);
     const quiet = wallets.filter((wallet) => {
@@ -239,12 +263,16 @@ export class WorkingBooks {
   }
 }
 
-function hasSameHolds(one: Wallet, other: Wallet | undefined): boolean {
+/** Whether nothing changed that only {@link HoldChanges} write. */
+function isSameBeside(one: Wallet, other: Wallet | undefined): boolean {
   return (
     other !== undefined &&
     one.held === other.held &&
     one.openHolds === other.openHolds &&
     one.holdSeq === other.holdSeq &&
+    one.inLots === other.inLots &&
+    one.openLots === other.openLots &&
+    one.lotSeq === other.lotSeq &&
     one.dueAt?.getTime() === other.dueAt?.getTime()
   );
 }
@@ -258,22 +286,4 @@ function expiredHold(hold: Hold): ExpiredHolds['holds'][number] {
     expired: remainingOf(hold),
     referenceObjectId,
   };
-}
-
-function makeEntry(posting: Decided, wallet: Wallet, createdAt: Date): Entry {
-  const afterBalance = posting.isCredit ? wallet.balance + posting.amountMinor : wallet.balance - posting.amountMinor;
-  const entry = { ...posting, seq: wallet.version + 1, beforeBalance: wallet.balance, afterBalance, createdAt };
-  return { ...entry, hash: nextHash(headOf(wallet) ?? startOfChain(wallet), entry) };
-}
-
-function advance(wallet: Wallet, entry: Entry, rule: LowBalanceRule): { wallet: Wallet; alerts: WalletAlert[] } {
-  invariant(
-    entry.seq === wallet.version + 1 && entry.beforeBalance === wallet.balance,
-    'an entry does not follow its wallet',
-  );
-  const { afterBalance: balance, seq: version, createdAt: updatedAt } = entry;
-  const now = { balance, isDebit: !entry.isCredit, now: updatedAt };
-  const decision = decideLowBalance(rule, wallet, now);
-  const chain = { head: entry.hash, headVersion: version };
-  return raise({ ...wallet, balance, version, updatedAt, ...chain }, decision, updatedAt);
 }

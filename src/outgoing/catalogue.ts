@@ -1,6 +1,16 @@
 import { z } from 'zod';
-import { EVENT_TYPES } from '../ledger/entry.ts';
-import { MAX_AMOUNT_MINOR } from '../money.ts';
+import {
+  alertData,
+  changedData,
+  createdData,
+  disabledData,
+  disputeHoldData,
+  eventTime,
+  expiredHoldsData,
+  expiringCreditData,
+  lapsedCreditData,
+  reconciledData,
+} from './event-data.ts';
 import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
 /**
@@ -9,123 +19,12 @@ import type { EntryRange, OutgoingMessage } from './outgoing.ts';
  * with our message id.
  */
 
-const minorUnits = z.int().min(-MAX_AMOUNT_MINOR).max(MAX_AMOUNT_MINOR);
-const timestamp = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' });
-
-const walletState = {
-  customer_id: z.string(),
-  currency: z.string().meta({ description: 'ISO 4217, upper case.' }),
-  balance: minorUnits.meta({ description: 'In minor units (cents, paise), as of `version`. Negative: a debt.' }),
-  version: z.int().min(0).meta({
-    description:
-      'How many entries the wallet had. It only grows: an event with a version you have already seen, or an older one, is stale.',
-  }),
-};
-
-const entry = z
-  .object({
-    id: z.string(),
-    seq: z.int().min(1).meta({ description: 'Its place in the wallet, without gaps; the wallet’s version after it.' }),
-    amount: z
-      .int()
-      .min(1)
-      .max(MAX_AMOUNT_MINOR)
-      .meta({ description: 'In minor units; the direction is in `is_credit`.' }),
-    is_credit: z.boolean(),
-    event_type: z.enum(EVENT_TYPES),
-    before_balance: minorUnits,
-    after_balance: minorUnits,
-    reason: z.string().nullable(),
-    reference_object_id: z.string().nullable(),
-    metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullable(),
-    metadata_omitted: z.literal(true).optional().meta({
-      description:
-        'There if the entry has metadata that is too large for a message, and `metadata` is null: ask the API.',
-    }),
-    created_at: timestamp,
-  })
-  .meta({ description: 'A ledger entry, as the API returns it.' });
-
-const alertData = z.object({
-  ...walletState,
-  threshold: minorUnits
-    .nullable()
-    .meta({ description: 'The threshold in force, in minor units; null if there is none.' }),
-  reminder: z
-    .boolean()
-    .meta({ description: 'True for a repeated mention of a balance that is still low, or still empty.' }),
-});
-
-const expiredHoldsData = z.object({
-  ...walletState,
-  available: minorUnits.meta({ description: 'What a debit or a new hold may take, in minor units.' }),
-  holds: z
-    .array(
-      z.object({
-        hold_id: z.string(),
-        amount: minorUnits.meta({ description: 'In minor units, as all that follow.' }),
-        captured: minorUnits,
-        expired: minorUnits.meta({ description: 'What is available again.' }),
-        reference_object_id: z.string().nullable(),
-      }),
-    )
-    .min(1)
-    .meta({ description: '100 at most; of more, another event tells.' }),
-});
-
-const disputeHoldData = z.object({
-  ...walletState,
-  available: minorUnits.meta({ description: 'What a debit or a new hold may take, in minor units.' }),
-  hold_id: z.string(),
-  payment_id: z.string(),
-  dispute_id: z.string(),
-  wanted: minorUnits.meta({ description: 'What losing the dispute now would take; 0 once it is decided.' }),
-  held: minorUnits.meta({ description: 'What is held for it now: less where the credit was spent before.' }),
-});
-
-const createdData = z.object(walletState);
-const changedData = z.object({
-  ...walletState,
-  head: z.string().nullable().meta({
-    description:
-      'The hash of the newest entry told, which stands for the whole history up to `version`: keep it, and a rewrite can be proved. Null for entries of older releases.',
-  }),
-  previous_version: z.int().min(0).meta({
-    description:
-      'The version before the first of `entries`. If you have not seen it, an earlier event is still on its way.',
-  }),
-  entries: z.array(entry).min(1).meta({ description: 'What changed, oldest first; a burst of entries is one event.' }),
-});
-
-const reconciledData = z.object({
-  payment_id: z.string(),
-  source_id: z.string(),
-  provider: z.string(),
-  customer_id: z.string().nullable(),
-  purpose: z.enum(['topup', 'order', 'none']).nullable(),
-  currency: z.string().nullable(),
-  amount_paid: minorUnits.nullable().meta({ description: 'In minor units (cents, paise).' }),
-  credited: minorUnits.meta({ description: 'What the wallet holds of the payment itself by now, in minor units.' }),
-  healed: z
-    .array(z.object({ kind: z.enum(['payment', 'refund', 'dispute']), id: z.string() }))
-    .min(1)
-    .meta({ description: 'What no webhook had told of, and is applied now.' }),
-  reconciliation_id: z.string(),
-});
-
-const disabledData = z.object({
-  endpoint_id: z.string(),
-  description: z.string(),
-  failing_since: timestamp.nullable().meta({ description: 'Since when every attempt failed, where that is known.' }),
-  disabled_at: timestamp.meta({ description: 'When it was disabled, or was found to be.' }),
-});
-
 function envelope<Type extends string, Data extends z.ZodType>(type: Type, data: Data) {
   return z.object({
     id: z.string().meta({ description: 'The message’s id, the same over all tries: drop what you have already seen.' }),
     type: z.literal(type),
     business_id: z.string(),
-    timestamp: timestamp.meta({ description: 'When it happened, not when it was sent.' }),
+    timestamp: eventTime.meta({ description: 'When it happened, not when it was sent.' }),
     data,
   });
 }
@@ -139,6 +38,9 @@ const SCHEMAS = {
   'wallet.hold.expired': envelope('wallet.hold.expired', expiredHoldsData),
   'wallet.hold.placed': envelope('wallet.hold.placed', disputeHoldData),
   'wallet.hold.lifted': envelope('wallet.hold.lifted', disputeHoldData),
+  'wallet.credit.expiring': envelope('wallet.credit.expiring', expiringCreditData),
+  'wallet.credit.expired': envelope('wallet.credit.expired', lapsedCreditData),
+  'wallet.credit.voided': envelope('wallet.credit.voided', lapsedCreditData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
@@ -161,6 +63,10 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'wallet.hold.placed':
     'A dispute of a payment is open, and what it may take is held, or more of it than before. Your own holds are not told of.',
   'wallet.hold.lifted': 'What was held for an open dispute is held no more, or less of it: `held` says what still is.',
+  'wallet.credit.expiring':
+    'Credit with an end will be gone in so many days unless it is spent. Said once for each notice, and again where the end was moved.',
+  'wallet.credit.expired': 'Credit came to its end unspent, and is not in the balance any more.',
+  'wallet.credit.voided': 'Credit was taken away again by the merchant.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -173,6 +79,7 @@ const EXAMPLE_DISPUTE = {
   payment_id: 'pi_3Qexample',
   dispute_id: 'du_1Qexample',
 };
+const EXAMPLE_LOT = 'lot_cus_01h2xcejqtf2nbrexx3vqjhp41_USD_2';
 const EXAMPLE_TIME = '2026-01-31T12:00:00.000Z';
 
 const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
@@ -215,6 +122,13 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
   },
   'wallet.hold.placed': { ...EXAMPLE_STATE, ...EXAMPLE_DISPUTE, available: 300, wanted: 2000, held: 500 },
   'wallet.hold.lifted': { ...EXAMPLE_STATE, ...EXAMPLE_DISPUTE, available: 800, wanted: 0, held: 0 },
+  'wallet.credit.expiring': {
+    ...EXAMPLE_STATE,
+    notice_days: 7,
+    lots: [{ lot_id: EXAMPLE_LOT, kind: 'promo', remaining: 300, expires_at: '2026-02-07T12:00:00.000Z' }],
+  },
+  'wallet.credit.expired': { ...EXAMPLE_STATE, balance: 500, version: 8, lots: [{ lot_id: EXAMPLE_LOT, amount: 300 }] },
+  'wallet.credit.voided': { ...EXAMPLE_STATE, balance: 500, version: 8, lots: [{ lot_id: EXAMPLE_LOT, amount: 300 }] },
   'payment.reconciled': {
     payment_id: 'pi_3Qexample',
     source_id: 'src_stripe',

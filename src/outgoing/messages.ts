@@ -121,29 +121,49 @@ const BALANCE_ALERTS = {
 } as const;
 
 function alertMessage(alert: WalletAlert): OutgoingMessage {
-  const { merchantId, customerId, currency, alertSeq, balance, version, createdAt: at, details } = alert;
+  const { merchantId, customerId, currency, alertSeq, balance, version, createdAt: at } = alert;
+  const { kind, details, threshold, reminder } = alert;
   const state = { customer_id: customerId, currency, balance, version };
   const envelopeOf = (type: OutgoingEventType) => {
     return { merchantId, messageId: messageIdOf(alert, type, { from: alertSeq, to: alertSeq, at }), at };
   };
-  if (alert.kind === 'hold_placed' || alert.kind === 'hold_lifted') {
-    invariant(details !== null && 'disputeId' in details, 'an alert of a dispute names none');
-    const type = alert.kind === 'hold_placed' ? 'wallet.hold.placed' : 'wallet.hold.lifted';
-    const { available, holdId, paymentId, disputeId, wanted, held } = details;
-    const ids = { hold_id: holdId, payment_id: paymentId, dispute_id: disputeId };
-    return outgoingMessage(type, envelopeOf(type), { ...state, available, ...ids, wanted, held });
+  switch (kind) {
+    case 'hold_expired': {
+      invariant(details !== null && 'holds' in details, 'an alert of holds names none');
+      const type = 'wallet.hold.expired';
+      const holds = details.holds.map(({ holdId, referenceObjectId, ...amounts }) => {
+        return { hold_id: holdId, ...amounts, reference_object_id: referenceObjectId };
+      });
+      return outgoingMessage(type, envelopeOf(type), { ...state, available: details.available, holds });
+    }
+    case 'hold_placed':
+    case 'hold_lifted': {
+      invariant(details !== null && 'disputeId' in details, 'an alert of a dispute names none');
+      const type = kind === 'hold_placed' ? 'wallet.hold.placed' : 'wallet.hold.lifted';
+      const { available, holdId, paymentId, disputeId, wanted, held } = details;
+      const ids = { hold_id: holdId, payment_id: paymentId, dispute_id: disputeId };
+      return outgoingMessage(type, envelopeOf(type), { ...state, available, ...ids, wanted, held });
+    }
+    case 'credit_expiring': {
+      invariant(details !== null && 'noticeDays' in details, 'a notice names no lots');
+      const type = 'wallet.credit.expiring';
+      const lots = details.lots.map(({ lotId, expiresAt, ...lot }) => ({
+        lot_id: lotId,
+        ...lot,
+        expires_at: expiresAt,
+      }));
+      return outgoingMessage(type, envelopeOf(type), { ...state, notice_days: details.noticeDays, lots });
+    }
+    case 'credit_expired':
+    case 'credit_voided': {
+      invariant(details !== null && 'lots' in details && !('noticeDays' in details), 'an alert names no lots');
+      const type = kind === 'credit_expired' ? 'wallet.credit.expired' : 'wallet.credit.voided';
+      const lots = details.lots.map(({ lotId, amount }) => ({ lot_id: lotId, amount }));
+      return outgoingMessage(type, envelopeOf(type), { ...state, lots });
+    }
+    default:
+      return outgoingMessage(BALANCE_ALERTS[kind], envelopeOf(BALANCE_ALERTS[kind]), { ...state, threshold, reminder });
   }
-  if (alert.kind === 'hold_expired') {
-    invariant(details !== null && 'holds' in details, 'an alert of holds names none');
-    const type = 'wallet.hold.expired';
-    const holds = details.holds.map(({ holdId, referenceObjectId, ...amounts }) => {
-      return { hold_id: holdId, ...amounts, reference_object_id: referenceObjectId };
-    });
-    return outgoingMessage(type, envelopeOf(type), { ...state, available: details.available, holds });
-  }
-  const type = BALANCE_ALERTS[alert.kind];
-  const { threshold, reminder } = alert;
-  return outgoingMessage(type, envelopeOf(type), { ...state, threshold, reminder });
 }
 
 /** The first and the last version (or number of an alert) that a message tells of, and the time of the last. */

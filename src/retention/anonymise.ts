@@ -84,6 +84,7 @@ async function work(db: Queryable, begun: CustomerErasure, { clock, mayGoOn }: W
 const textPlace = z.union([
   z.object({ currency: z.string(), seq: z.int() }),
   z.object({ currency: z.string(), holdNo: z.int() }),
+  z.object({ currency: z.string(), lotNo: z.int() }),
 ]);
 const paymentPlace = z.object({ sourceId: z.string(), paymentId: z.string() });
 

@@ -3,6 +3,7 @@ import type { Entry } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
 import type { ErasedTexts } from '../ledger/history.ts';
 import { parseKey } from '../ledger/keys.ts';
+import { lotId } from '../ledger/lots/lot.ts';
 import { EXAMPLE_ENTRY } from './examples.ts';
 import { eventType, minorUnits, storedMetadata, timestamp } from './fields.ts';
 
@@ -41,6 +42,13 @@ export const entryShape = z
       description:
         "Where the customer's personal data were erased and the entry is retrieved by its id: when its texts were struck out, and the hashes that stand for them in the wallet's `head`.",
     }),
+    lots: z
+      .array(z.strictObject({ lot_id: z.string(), amount: z.int().min(1) }))
+      .optional()
+      .meta({
+        description:
+          'The lots that it filled or drained, and what was left of its amount for the rest of the balance as `base`. Where the entry is retrieved by its id and had to do with lots.',
+      }),
   })
   .meta({ id: 'CustomerWalletTransaction', examples: [EXAMPLE_ENTRY] });
 
@@ -61,4 +69,18 @@ export function entryResponse(entry: Entry): z.output<typeof entryShape> {
     currency: entry.currency,
     idempotency_key: key?.maker === 'api' ? key.key : null,
   };
+}
+
+/** How an entry was shared between lots and the base; nothing if no lot had to do with it. */
+export function lotParts(
+  entry: Entry,
+  moved: readonly { readonly lotNo: number; readonly amountMinor: number }[],
+): Pick<z.output<typeof entryShape>, 'lots'> {
+  if (moved.length === 0) return {};
+  const parts = moved.map(({ lotNo, amountMinor }) => ({
+    lot_id: lotId({ ...entry, lotNo }),
+    amount: Math.abs(amountMinor),
+  }));
+  const base = entry.amountMinor - parts.reduce((sum, { amount }) => sum + amount, 0);
+  return { lots: base === 0 ? parts : [...parts, { lot_id: 'base', amount: base }] };
 }

@@ -8,6 +8,7 @@ export const EXAMPLE = {
   currency: 'USD',
   entryId: `ent_cus_${ID}_USD_7`,
   holdId: `hold_cus_${ID}_USD_3`,
+  lotId: `lot_cus_${ID}_USD_2`,
   sourceId: `src_${ID}`,
   secretId: `sec_${ID}`,
   apiKeyId: `key_${ID}`,
@@ -82,6 +83,28 @@ export const EXAMPLE_HOLD = {
   closed_at: EXAMPLE.later,
 } as const;
 
+/** Of 500 that were given as a welcome, 200 were spent and the rest voided. */
+export const EXAMPLE_LOT = {
+  lot_id: EXAMPLE.lotId,
+  business_id: EXAMPLE.merchantId,
+  customer_id: EXAMPLE.customerId,
+  currency: EXAMPLE.currency,
+  kind: 'promo',
+  name: 'Welcome',
+  status: 'voided',
+  amount: 500,
+  remaining: 0,
+  spent: 200,
+  expired: 0,
+  voided: 300,
+  taken_back: 0,
+  priority: 50,
+  expires_at: '2026-03-01T00:00:00.000Z',
+  origin: { entry_id: EXAMPLE.entryId },
+  created_at: EXAMPLE.since,
+  closed_at: EXAMPLE.later,
+} as const;
+
 /** Examples by the name of the parameter or field, for schemas without an example of their own. */
 export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   merchant_id: EXAMPLE.merchantId,
@@ -89,6 +112,7 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   currency: EXAMPLE.currency,
   entry_id: EXAMPLE.entryId,
   hold_id: EXAMPLE.holdId,
+  lot_id: EXAMPLE.lotId,
   source_id: EXAMPLE.sourceId,
   secret_id: EXAMPLE.secretId,
   key_id: EXAMPLE.apiKeyId,
@@ -110,5 +134,6 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   until: EXAMPLE.time,
   created_at_gte: EXAMPLE.since,
   created_at_lte: EXAMPLE.time,
+  expires_before: EXAMPLE.yearLater,
   'Idempotency-Key': 'usage-2026-01',
 };

@@ -1,21 +1,26 @@
 import type { Metadata, Posting } from '../ledger/entry.ts';
 import { requestKey } from '../ledger/keys.ts';
+import { type TermsRequest, toTerms } from './lot-requests.ts';
 
 /** What a caller of the API or of the command line asks for, with the API's names. */
-export interface PostingRequest {
+export interface PostingRequest extends TermsRequest {
   /** Minor units, positive. */
   readonly amount: number;
   readonly currency: string;
-  readonly entry_type: 'credit' | 'debit';
   readonly reason?: string | null | undefined;
   readonly idempotency_key?: string | null | undefined;
   readonly metadata?: Metadata | null | undefined;
   readonly reference_object_id?: string | null | undefined;
 }
 
-/** Makes a posting to the ledger from a request's body; `amount` is in minor units. */
+/**
+ * Makes a posting to the ledger from a request's body; `amount` is in minor units.
+ * @throws {RefusalError} INVALID_FIELD for terms that contradict each other
+ */
 export function toPosting(merchantId: string, customerId: string, body: PostingRequest): Posting {
+  const terms = toTerms(body);
   return {
+    ...(terms === undefined ? {} : { terms }),
     merchantId,
     customerId,
     currency: body.currency,

@@ -10,6 +10,8 @@ export const ERROR_STATUS = {
   BALANCE_LIMIT_EXCEEDED: 400,
   HOLD_AMOUNT_EXCEEDED: 400,
   HOLD_LIMIT_EXCEEDED: 400,
+  LOT_AMOUNT_EXCEEDED: 400,
+  LOT_LIMIT_EXCEEDED: 400,
   INVALID_IDEMPOTENCY_KEY: 400,
   UNAUTHORIZED: 401,
   INVALID_SIGNATURE: 401,
@@ -17,11 +19,13 @@ export const ERROR_STATUS = {
   NOT_FOUND: 404,
   CUSTOMER_NOT_FOUND: 404,
   HOLD_NOT_FOUND: 404,
+  LOT_NOT_FOUND: 404,
   NOT_SERVED_HERE: 404,
   METHOD_NOT_ALLOWED: 405,
   IDEMPOTENCY_KEY_EXISTS: 409,
   HOLD_NOT_OPEN: 409,
   HOLD_OWNED: 409,
+  LOT_NOT_OPEN: 409,
   CONFLICT: 409,
   ACCOUNT_OF_ANOTHER_SOURCE: 409,
   EVENT_BODY_REMOVED: 409,
@@ -31,10 +35,13 @@ export const ERROR_STATUS = {
   UNSUPPORTED_CURRENCY: 422,
   MAXIMUM_KEYS_REACHED: 422,
   IDEMPOTENCY_KEY_REUSED: 422,
+  EXPIRY_IN_THE_PAST: 422,
+  PAID_CREDIT_CANNOT_EXPIRE: 422,
   TOO_MANY_REQUESTS: 429,
   INTERNAL_SERVER_ERROR: 500,
   NOT_IMPLEMENTED: 501,
   HOLDS_NOT_YET: 503,
+  LOTS_NOT_YET: 503,
   QUERY_TOO_SLOW: 503,
   SERVICE_UNAVAILABLE: 503,
 } as const satisfies Record<string, number>;
@@ -96,6 +103,30 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   HOLDS_NOT_YET: say(
     'HOLDS_NOT_YET',
     'No hold is placed while a process of the release before may still run, since that would spend what is held.',
+  ),
+  LOT_NOT_FOUND: say('LOT_NOT_FOUND', 'The customer has no such lot.'),
+  LOT_NOT_OPEN: ({ code, state }) => ({ code, message: `Nothing is left of the lot: it is ${state}.` }),
+  LOT_AMOUNT_EXCEEDED: ({ code, remaining, required }) => ({
+    code,
+    message: `Of the lot, ${remaining} are left in minor units, ${required} are required.`,
+    details: { remaining, required },
+  }),
+  LOT_LIMIT_EXCEEDED: ({ code, limit }) => ({
+    code,
+    message: `The wallet has ${limit} open lots, which is the most. Void some, or give credit without terms.`,
+    details: { limit },
+  }),
+  EXPIRY_IN_THE_PAST: say('EXPIRY_IN_THE_PAST', 'expires_at: wants a time to come.'),
+  PAID_CREDIT_CANNOT_EXPIRE: ({ code, minDays }) => ({
+    code,
+    message:
+      minDays === null
+        ? 'Credit that was paid for, or given back for it, does not end.'
+        : `Credit that was paid for, or given back for it, ends after ${minDays} days at the soonest.`,
+  }),
+  LOTS_NOT_YET: say(
+    'LOTS_NOT_YET',
+    'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
   ),
 
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),

@@ -43,6 +43,16 @@ async function newHold(): Promise<{ readonly holds: string; readonly one: string
   return { holds, one: `${holds}/${body.hold_id}` };
 }
 
+/** The route of a new customer's only lot, with 500. */
+async function newLot(): Promise<string> {
+  const wallets = `/customers/${await app.newCustomer()}/wallets`;
+  await app.call('POST', `${wallets}/ledger-entries`, {
+    ...{ amount: 500, currency: 'USD', entry_type: 'credit', kind: 'promo' },
+  });
+  const { body } = await app.call('GET', `${wallets}/lots`);
+  return `${wallets}/lots/${body.items[0].lot_id}`;
+}
+
 const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>> = {
   INVALID_QUERY_PARAMS: () => app.call('GET', '/customers?page_size=0'),
   INSUFFICIENT_WALLET_FUNDS: () =>
@@ -60,6 +70,23 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     await setTo(1);
     return answer;
   },
+  LOT_AMOUNT_EXCEEDED: async () =>
+    app.call('POST', `${await newLot()}/void`, { amount: 550, reason: 'more', idempotency_key: 'more' }),
+  LOT_LIMIT_EXCEEDED: async () => {
+    const entries = `/customers/${await app.newCustomer()}/wallets/ledger-entries`;
+    const entry = { amount: 1, currency: 'USD', entry_type: 'credit', kind: 'promo' };
+    await Promise.all(Array.from({ length: 100 }, () => app.call('POST', entries, entry)));
+    return app.call('POST', entries, entry);
+  },
+  LOT_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/lots/lot_${customerId}_USD_1`),
+  LOT_NOT_OPEN: async () => {
+    const lot = await newLot();
+    await app.call('POST', `${lot}/void`, { reason: 'all', idempotency_key: 'all' });
+    return app.call('PATCH', lot, { priority: 1, reason: 'late' });
+  },
+  EXPIRY_IN_THE_PAST: () => post({ amount: 1, currency: 'USD', expires_at: EXAMPLE.since }),
+  PAID_CREDIT_CANNOT_EXPIRE: () => post({ amount: 1, currency: 'USD', kind: 'paid', expires_in_days: 365 }),
+  LOTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'LOTS_NOT_YET' })),
   HOLD_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/holds/hold_${customerId}_USD_1`),
   HOLD_OWNED: async () => replyTo(publicRefusal({ code: 'HOLD_OWNED', kind: 'dispute' })),
   HOLD_NOT_OPEN: async () => {
@@ -140,11 +167,12 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
 };
 
 const thing = z.record(z.string(), z.unknown()).optional();
-const errorBody = z.looseObject({ entry: thing, hold: thing });
-/** An entry or a hold by what it has: every run writes another. */
+const errorBody = z.looseObject({ entry: thing, hold: thing, lot: thing });
+/** An entry, a hold or a lot by what it has: every run writes another. */
 const shown = (body: unknown) => {
-  const { entry = {}, hold = {}, ...rest } = errorBody.parse(body);
-  return { ...rest, entry: Object.keys(entry).toSorted(), hold: Object.keys(hold).toSorted() };
+  const { entry = {}, hold = {}, lot = {}, ...rest } = errorBody.parse(body);
+  const names = [entry, hold, lot].map((one) => Object.keys(one).toSorted());
+  return { ...rest, names };
 };
 
 it.each(Object.entries(PROVOKED))('the sample of %s is what the service answers', async (code, provoke) => {

@@ -134,6 +134,7 @@ it('is read by every POST that moves money, or the route says why a repeat moves
     '/customers/{customer_id}/wallets/holds',
     '/customers/{customer_id}/wallets/holds/{hold_id}/capture',
     '/customers/{customer_id}/wallets/ledger-entries',
+    '/customers/{customer_id}/wallets/lots/{lot_id}/void',
     '/holds/batch',
     '/ledger-entries/batch',
   ]);

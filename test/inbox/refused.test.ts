@@ -20,6 +20,10 @@ const REFUSALS: { readonly [Code in PostingRefusal['code']]: Extract<PostingRefu
     code: 'INSUFFICIENT_WALLET_FUNDS',
     ...{ currency: 'USD', available: 300, required: 800, shortfall: 500 },
   },
+  LOT_LIMIT_EXCEEDED: { code: 'LOT_LIMIT_EXCEEDED', limit: 100 },
+  EXPIRY_IN_THE_PAST: { code: 'EXPIRY_IN_THE_PAST' },
+  PAID_CREDIT_CANNOT_EXPIRE: { code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays: null },
+  LOTS_NOT_YET: { code: 'LOTS_NOT_YET' },
 };
 
 describe('an event whose posting the ledger refuses', () => {
@@ -29,6 +33,10 @@ describe('an event whose posting the ledger refuses', () => {
     ['BALANCE_LIMIT_EXCEEDED', 'balance_limit', 'The balance would pass 5000 minor units, the most a wallet can hold.'],
     ['IDEMPOTENCY_KEY_REUSED', 'apply_failed', 'The idempotency key topup_pi_1 was used before with other input.'],
     ['INSUFFICIENT_WALLET_FUNDS', 'apply_failed', 'The wallet holds 300 minor units; 800 are required.'],
+    ['LOT_LIMIT_EXCEEDED', 'apply_failed', 'The terms of the credit were refused: LOT_LIMIT_EXCEEDED.'],
+    ['EXPIRY_IN_THE_PAST', 'apply_failed', 'The terms of the credit were refused: EXPIRY_IN_THE_PAST.'],
+    ['PAID_CREDIT_CANNOT_EXPIRE', 'apply_failed', 'The terms of the credit were refused: PAID_CREDIT_CANNOT_EXPIRE.'],
+    ['LOTS_NOT_YET', 'apply_failed', 'The terms of the credit were refused: LOTS_NOT_YET.'],
   ] as const)('for %s is parked as %s, and its detail says with what', (code, reason, detail) => {
     expect(reasonOf(REFUSALS[code])).toEqual([reason, detail]);
   });

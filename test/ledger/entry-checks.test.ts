@@ -76,16 +76,17 @@ it.each<[string, string, Columns]>([
   ['entry_adds_up', 'a balance below the sum', { after_balance: 99 }],
   ['entry_adds_up', 'a debit that adds', { is_credit: false, before_balance: 0, after_balance: 100 }],
   ['entry_overdraft', 'an adjustment beyond the balance', debit('merchant_adjustment')],
-  ...['payment', 'refund', 'dispute_reversal'].map((type): [string, string, Columns] => [
+  ['entry_overdraft', 'an expiry beyond the balance', debit('credit_expired')],
+  ['entry_overdraft', 'a void beyond the balance', debit('credit_voided')],
+  ...['payment', 'refund', 'dispute_reversal', 'bonus', 'checkout_refunded'].map((type): [string, string, Columns] => [
     'entry_direction',
     `a debit as ${type}`,
     { event_type: type, is_credit: false, before_balance: 500, after_balance: 400 },
   ]),
-  ...['payment_reversal', 'refund_reversal', 'dispute'].map((type): [string, string, Columns] => [
-    'entry_direction',
-    `a credit as ${type}`,
-    credit(type),
-  ]),
+  ...[
+    ...['payment_reversal', 'refund_reversal', 'dispute', 'hold_captured', 'credit_expired', 'credit_voided'],
+    ...['bonus_reversal', 'checkout_refund_reversal'],
+  ].map((type): [string, string, Columns] => ['entry_direction', `a credit as ${type}`, credit(type)]),
   ['entry_key_with_fingerprint', 'a key without a fingerprint', { fingerprint: null }],
   ['entry_key_with_fingerprint', 'a fingerprint without a key', { idempotency_key: null }],
   ['entry_fingerprint_check', 'half a fingerprint', { fingerprint: Buffer.alloc(16) }],

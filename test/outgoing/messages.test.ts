@@ -92,6 +92,9 @@ describe('the catalogue', () => {
       'wallet.hold.expired',
       'wallet.hold.placed',
       'wallet.hold.lifted',
+      'wallet.credit.expiring',
+      'wallet.credit.expired',
+      'wallet.credit.voided',
       'payment.reconciled',
       'endpoint.disabled',
     ]);
@@ -164,6 +167,35 @@ describe('messages of a claim', () => {
     };
     expect(told('hold_placed', 500)).toEqual(['wallet.hold.placed', 'pi_1', 'du_1', 700, 500]);
     expect(told('hold_lifted', 0)).toEqual(['wallet.hold.lifted', 'pi_1', 'du_1', 700, 0]);
+  });
+
+  test.each<[string, Partial<WalletAlert>, object]>([
+    [
+      'wallet.credit.expiring',
+      {
+        kind: 'credit_expiring',
+        details: {
+          noticeDays: 7,
+          lots: [{ lotId: 'lot_cus_1_USD_1', kind: 'promo', remaining: 300, expiresAt: '2026-02-08T00:00:00.000Z' }],
+        },
+      },
+      {
+        notice_days: 7,
+        lots: [{ lot_id: 'lot_cus_1_USD_1', kind: 'promo', remaining: 300, expires_at: '2026-02-08T00:00:00.000Z' }],
+      },
+    ],
+    ...(['credit_expired', 'credit_voided'] as const).map((kind): [string, Partial<WalletAlert>, object] => [
+      `wallet.${kind.replace('_', '.')}`,
+      { kind, details: { lots: [{ lotId: 'lot_cus_1_USD_1', amount: 300 }] } },
+      { lots: [{ lot_id: 'lot_cus_1_USD_1', amount: 300 }] },
+    ]),
+  ])('say of lots which: %s', (eventType, alerted, data) => {
+    const one: WalletAlert = { ...alert(1, 'low'), threshold: null, ...alerted };
+    const [message] = buildMessages(news({ fromVersion: 2, entries: [], toAlertSeq: 1, alerts: [one] }));
+    const parsed = JSON.parse(message?.payload ?? '');
+    expect(OUTGOING_EVENTS.find(({ type }) => type === eventType)?.schema.parse(parsed)).toEqual(parsed);
+    expect(parsed.data).toEqual({ customer_id: 'cus_1', currency: 'USD', balance: 5, version: 2, ...data });
+    expect(() => buildMessages(news({ alerts: [{ ...one, details: null }], toAlertSeq: 1 }))).toThrow('names no');
   });
 
   test('are the same bytes every time, and have other ids for anything else', () => {

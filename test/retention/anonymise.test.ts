@@ -340,7 +340,37 @@ describe('a hold', () => {
     const { body } = await app.call('POST', `${wallets}/holds`, hold);
     const { place } = await eraseTexts(autocommit(app.database.pool), { merchantId: MERCHANT, customerId }, null);
     const captured = await app.call('POST', `${wallets}/holds/${body.hold_id}/capture`, { amount: 40 });
-    expect([place, captured.body.entry.reason]).toEqual([{ currency: '', seq: 0 }, null]);
+    expect([place, captured.body.entry.reason]).toEqual([{ currency: '', lotNo: 0 }, null]);
+  });
+});
+
+describe('a lot', () => {
+  it('loses its name and the reasons of its changes with the texts of entries, and keeps its amounts', async () => {
+    const customerId = await newPerson();
+    const wallets = `/customers/${customerId}/wallets`;
+    const lot = { amount: 100, currency: 'USD', entry_type: 'credit', kind: 'promo', name: "Ada's" };
+    await app.call('POST', `${wallets}/ledger-entries`, lot);
+    await app.call('POST', `${wallets}/ledger-entries`, lot);
+    const ids = ['1', '2'].map((number) => `lot_${customerId}_USD_${number}`);
+    await app.call('PATCH', `${wallets}/lots/${ids[0]}`, { priority: 1, reason: 'Ada asked' });
+    await app.call('POST', `${wallets}/lots/${ids[1]}/void`, { reason: 'Ada left', idempotency_key: 'v' });
+    const shown = async () =>
+      Promise.all(
+        ids.map(async (id) => {
+          const { body } = await app.call('GET', `${wallets}/lots/${id}`);
+          return [body.status, body.amount, body.name, body.changes.map((one: { reason: unknown }) => one.reason)];
+        }),
+      );
+    expect(await shown()).toEqual([
+      ['open', 100, "Ada's", ['Ada asked']],
+      ['voided', 100, "Ada's", []],
+    ]);
+    expect((await anonymise(customerId, { reasons: true })).body.finished_at).not.toBeNull();
+    expect(await shown()).toEqual([
+      ['open', 100, null, [null]],
+      ['voided', 100, null, []],
+    ]);
+    await expectBooksToAgree(app.database.pool);
   });
 });
 

@@ -115,6 +115,12 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     const hold = { amount: 1000, currency: 'USD', idempotency_key: `hold-${n}`, expires_in_seconds: 604_800 };
     holds.push((await call('POST', `/customers/${shop.customerId}/wallets/holds`, hold)).hold_id);
   }
+  const lots = [];
+  for (let n = 0; n < 40; n += 1) {
+    const lot = { amount: 1000, currency: 'USD', entry_type: 'credit', kind: 'promo', expires_in_days: 30 };
+    await call('POST', `/customers/${shop.customerId}/wallets/ledger-entries`, lot);
+    lots.push(`lot_${shop.customerId}_USD_${n + 1}`);
+  }
   const events = await call('GET', '/events?page_size=100');
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -122,6 +128,7 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     customer_id: [shop.customerId],
     entry_id: entries.items.map((entry: { id: string }) => entry.id),
     hold_id: holds,
+    lot_id: lots,
     payment_id: ['pi_paid', 'pi_parked_0'],
     event_id: events.items.map((event: { event_id: string }) => event.event_id),
     endpoint_id: endpoints,

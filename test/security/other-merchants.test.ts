@@ -21,6 +21,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/wallets/ledger-entries': { amount: 1, currency: 'USD', entry_type: 'credit' },
   'post /customers/{customer_id}/wallets/holds': { amount: 1, currency: 'USD', idempotency_key: 'another' },
   'patch /customers/{customer_id}/wallets/holds/{hold_id}': { amount: 2 },
+  'post /customers/{customer_id}/wallets/lots/{lot_id}/void': { amount: 1, reason: 'r', idempotency_key: 'void' },
+  'patch /customers/{customer_id}/wallets/lots/{lot_id}': { priority: 1, reason: 'r' },
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
@@ -73,6 +75,8 @@ async function newWorld(name: string): Promise<World> {
   const parked = await call('GET', '/events?status=parked');
   const hold = { amount: 1, currency: 'USD', idempotency_key: 'k' };
   const { hold_id } = await call('POST', `/customers/${shop.customerId}/wallets/holds`, hold);
+  const lot = { amount: 5, currency: 'USD', entry_type: 'credit', kind: 'promo' };
+  await call('POST', `/customers/${shop.customerId}/wallets/ledger-entries`, lot);
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -84,6 +88,7 @@ async function newWorld(name: string): Promise<World> {
     currency: 'USD',
     entry_id: entries.items[0].id,
     hold_id,
+    lot_id: `lot_${shop.customerId}_USD_1`,
     payment_id: `pi_${name}`,
     event_id: parked.items[0].event_id,
     endpoint_id: endpoint.id,
@@ -173,7 +178,7 @@ describe('by an id of another merchant', () => {
       const answer = await callAs(ours, route, theirs.ids);
       expect({ status: answer.status, code: answer.body.code }).toEqual({
         status: 404,
-        code: expect.stringMatching(/^(CUSTOMER_|HOLD_)?NOT_FOUND$/),
+        code: expect.stringMatching(/^(CUSTOMER_|HOLD_|LOT_)?NOT_FOUND$/),
       });
     });
   });

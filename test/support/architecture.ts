@@ -62,6 +62,10 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'closed_hold',
     'hold_capture',
     'wallet_due',
+    'lot',
+    'closed_lot',
+    'lot_movement',
+    'lot_change',
   ],
   payments: [
     'payment',

@@ -61,6 +61,7 @@ export class HoldModel {
     if (!('op' in command)) return this.#post(wallet, command, now);
     if (command.op === 'sweep') return 'swept';
     if (command.op === 'hold_disputes') return this.#holdDisputes(wallet, command);
+    if ('lotNo' in command) throw new Error('the model of holds knows no lots');
     if (command.op === 'place') return this.#place(wallet, command, now);
     if (command.op === 'capture') return this.#capture(wallet, command, now);
     const hold = wallet.holds.find(({ no }) => no === command.holdNo);
@@ -237,6 +238,9 @@ export function inModelWords(outcome: CommandResult): ModelOutcome {
       const { entry, uncaptured } = outcome;
       return say('captured', entry?.amountMinor ?? 0, uncaptured, ...ofHold(outcome.hold));
     }
+    case 'voided':
+    case 'lot_changed':
+      throw new Error('the model of holds knows no lots');
     default:
       return say(outcome.kind, ...ofHold(outcome.hold));
   }

@@ -3,6 +3,7 @@ import { audit } from '../../src/audit/checks.ts';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
+import type { LotRule } from '../../src/ledger/lots/notices.ts';
 import type { LowBalanceRule } from '../../src/ledger/low-balance/rule.ts';
 import { type LedgerSettings, openWallets } from '../../src/ledger/store.ts';
 
@@ -21,7 +22,10 @@ export const RULE: LowBalanceRule = {
 /** The default of MAX_BONUS_RATIO. */
 export const BONUS_RATIO = { numerator: 2n, denominator: 1n } as const;
 
-export const SETTINGS: LedgerSettings = { currencies: new Set(['USD', 'INR']), rule: RULE };
+/** Notices of lots of the length that tests have time for. */
+export const LOT_RULE: LotRule = { noticeDays: [2, 1], noticeMinimums: new Map([['USD', 5]]), paidExpiryMinDays: null };
+
+export const SETTINGS: LedgerSettings = { currencies: new Set(['USD', 'INR']), rule: RULE, lotRule: LOT_RULE };
 
 /** Makes the default merchant and customers `cus_<name>` with their wallets. */
 export async function makeCustomers(pool: Pool, names: readonly string[], merchantId = MERCHANT): Promise<string[]> {

@@ -1,6 +1,6 @@
 import { type Wallet, walletKeyText } from '../../src/ledger/entry.ts';
 import type { PostInput } from '../../src/ledger/working-books.ts';
-import { MERCHANT, RULE } from './ledger.ts';
+import { LOT_RULE, MERCHANT, RULE } from './ledger.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
 
@@ -25,6 +25,9 @@ export function wallet(overrides: Partial<Wallet> = {}): Wallet {
     openHolds: 0,
     holdSeq: 0,
     dueAt: null,
+    inLots: 0,
+    openLots: 0,
+    lotSeq: 0,
     createdAt: new Date('2026-01-01T00:00:00Z'),
     updatedAt: new Date('2026-01-01T00:00:00Z'),
     ...overrides,
@@ -37,6 +40,8 @@ export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInp
     wallets: new Map(wallets.map((one) => [walletKeyText(one), one])),
     known: new Map(),
     holds: [],
+    lots: [],
+    lotRule: LOT_RULE,
     currencies: new Set(['USD', 'INR']),
     rule: RULE,
     now: NOW,

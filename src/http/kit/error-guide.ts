@@ -1,4 +1,4 @@
-import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD } from '../../views/examples.ts';
+import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT } from '../../views/examples.ts';
 import type { ErrorCode } from '../../views/refusals.ts';
 import type { Route } from './route.ts';
 
@@ -48,6 +48,19 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
       limit: 1000,
     },
   },
+  LOT_AMOUNT_EXCEEDED: {
+    cause: 'more is to be voided than is left of the lot; the lot is as it was',
+    cure: 'void at most `remaining`, or leave `amount` out for all of it',
+    sample: { message: 'Of the lot, 500 are left in minor units, 550 are required.', remaining: 500, required: 550 },
+  },
+  LOT_LIMIT_EXCEEDED: {
+    cause: 'the wallet has as many open lots as the API gives it',
+    cure: 'void some, or give credit without terms, which joins the base',
+    sample: {
+      message: 'The wallet has 100 open lots, which is the most. Void some, or give credit without terms.',
+      limit: 100,
+    },
+  },
   INVALID_IDEMPOTENCY_KEY: {
     cause: 'the header `Idempotency-Key` is empty, too long or not ASCII, or body and header name different keys',
     cure: 'send one key, in one of the two places',
@@ -89,6 +102,11 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: 'compare the id and the customer',
     sample: { message: 'The customer has no such hold.' },
   },
+  LOT_NOT_FOUND: {
+    cause: 'the customer has no lot of this id',
+    cure: 'compare the id and the customer',
+    sample: { message: 'The customer has no such lot.' },
+  },
   NOT_SERVED_HERE: {
     cause: 'a route of Dodo Payments that Chokin does not have, or uses for something else',
     cure: 'ask Dodo, or see what is served at `/docs`',
@@ -122,6 +140,11 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
       message: 'The hold belongs to a dispute, which alone captures, changes and releases it.',
       kind: 'dispute',
     },
+  },
+  LOT_NOT_OPEN: {
+    cause: 'all of the lot was spent, voided or taken back, or it has ended; `lot` shows how',
+    cure: 'give new credit instead',
+    sample: { message: 'Nothing is left of the lot: it is voided.', lot: EXAMPLE_LOT },
   },
   CONFLICT: {
     cause:
@@ -177,6 +200,16 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
       message: 'This idempotency key was used before with other input. Use a new key for a new request.',
     },
   },
+  EXPIRY_IN_THE_PAST: {
+    cause: 'a lot is to end at a time that is past',
+    cure: 'name a time to come, or void it',
+    sample: { message: 'expires_at: wants a time to come.' },
+  },
+  PAID_CREDIT_CANNOT_EXPIRE: {
+    cause: 'credit of the kind `paid` or `refund` is to end, or to end sooner',
+    cure: 'leave its end out; the operator may allow a late one by `PAID_EXPIRY_MIN_DAYS`',
+    sample: { message: 'Credit that was paid for, or given back for it, does not end.' },
+  },
   TOO_MANY_REQUESTS: {
     cause:
       'too much work of this key in a minute, too much of this merchant waiting to be written or read, or wrong keys or calls of the documentation from this address',
@@ -201,6 +234,15 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     sample: {
       message:
         'No hold is placed while a process of the release before may still run, since that would spend what is held.',
+    },
+  },
+  LOTS_NOT_YET: {
+    cause:
+      'the service was upgraded from a release without lots, and it was not said yet that the last process of that one has ended',
+    cure: 'the operator runs `npm run migrate -- --close-release`; without it, lots are opened from a week after the migration',
+    sample: {
+      message:
+        'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
     },
   },
   QUERY_TOO_SLOW: {

@@ -78,11 +78,11 @@ const ERROR_SCHEMA: Json = {
     available: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
     required: {
       type: 'integer',
-      description: 'With INSUFFICIENT_WALLET_FUNDS and HOLD_AMOUNT_EXCEEDED, in minor units.',
+      description: 'With INSUFFICIENT_WALLET_FUNDS, HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.',
     },
     shortfall: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
-    remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED, in minor units.' },
-    limit: { type: 'integer', description: 'With HOLD_LIMIT_EXCEEDED.' },
+    remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.' },
+    limit: { type: 'integer', description: 'With HOLD_LIMIT_EXCEEDED and LOT_LIMIT_EXCEEDED.' },
     kind: { type: 'string', description: 'With HOLD_OWNED: whose the hold is.' },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
@@ -94,6 +94,7 @@ const ERROR_SCHEMA: Json = {
       $ref: '#/components/schemas/Hold',
       description: 'As it now stands. With IDEMPOTENCY_KEY_EXISTS: what the first request placed; with HOLD_NOT_OPEN.',
     },
+    lot: { $ref: '#/components/schemas/Lot', description: 'With LOT_NOT_OPEN, as it stands.' },
   },
   examples: [errorSample('INVALID_REQUEST_BODY'), errorSample('METHOD_NOT_ALLOWED')],
 };

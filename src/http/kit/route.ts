@@ -117,6 +117,8 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
   handle(context: {
     readonly services: Services;
     readonly merchantId: string;
+    /** The API key that the request came with. */
+    readonly keyId: string;
     readonly params: z.output<P>;
     readonly query: z.output<Q>;
     readonly body: z.output<B>;
@@ -148,8 +150,8 @@ export function merchantRoute<
       };
       const units = spec.work?.(given) ?? workOfPage(given.query);
       if (units > 1) await countWork(units - 1);
-      const { merchantId } = caller;
-      const handle = () => spec.handle({ services, merchantId, headers, ...given });
+      const { merchantId, keyId } = caller;
+      const handle = () => spec.handle({ services, merchantId, keyId, headers, ...given });
       const reply = spec.takesTurns === false ? await handle() : await services.turns.take(merchantId, handle);
       return { status: spec.response.status ?? 200, body: reply };
     },

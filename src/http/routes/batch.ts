@@ -2,6 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { BatcherFullError } from '../../db/batcher.ts';
 import { isUnavailable } from '../../db/sqlstate.ts';
+import { RefusalError } from '../../errors.ts';
+import type { Posting } from '../../ledger/entry.ts';
 import { batchEntryKey } from '../../ledger/keys.ts';
 import { entryResponse, entryShape } from '../../views/entry.ts';
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_WALLET } from '../../views/examples.ts';
@@ -21,6 +23,7 @@ import {
   KEY_EXISTS,
   postingFields,
   REPEATED_BLINDLY,
+  termsFields,
 } from './posting.ts';
 
 export const MAX_BATCH_ITEMS = 1000;
@@ -29,7 +32,7 @@ export const BATCH_LIMIT_BYTES = 2 * 1024 * 1024;
 
 const EXAMPLE_BATCH_ENTRY = { customer_id: EXAMPLE.customerId, ...EXAMPLE_POSTING };
 const batchEntry = z
-  .strictObject({ customer_id: text(300, 1), ...postingFields })
+  .strictObject({ customer_id: text(300, 1), ...postingFields, ...termsFields })
   .meta({ id: 'BatchEntry', examples: [EXAMPLE_BATCH_ENTRY] });
 
 export const CODES = Object.keys(ERROR_STATUS).filter(isErrorCode);
@@ -128,7 +131,20 @@ async function postOne(
   const parsed = validate(batchEntry, entry, 'INVALID_REQUEST_BODY');
   if (!parsed.ok) return refused(parsed.refusal);
   const { customer_id: customerId, ...body } = parsed.value;
-  const posting = toPosting(merchantId, customerId, { ...body, idempotency_key: body.idempotency_key ?? spareKey });
+  const wanted = { ...body, idempotency_key: body.idempotency_key ?? spareKey };
+  try {
+    return await postParsed(services, toPosting(merchantId, customerId, wanted), { merchantId, headers });
+  } catch (error) {
+    if (error instanceof RefusalError) return refused(publicRefusal(error.refusal));
+    throw error;
+  }
+}
+
+async function postParsed(
+  services: Services,
+  posting: Posting,
+  { merchantId, headers }: Omit<BatchRequest, 'spareKey'>,
+): Promise<Item> {
   if (isBlindRepeat(posting, headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
   try {
     const outcome = await services.ledger.post(posting, headers.traceparent);

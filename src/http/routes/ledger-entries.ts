@@ -6,7 +6,8 @@ import { parseEntryId } from '../../ledger/entry.ts';
 import { erasedTextsOf, getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
 import { holdId } from '../../ledger/holds/hold.ts';
 import { holdOfEntry } from '../../ledger/holds/read.ts';
-import { entryResponse, entryShape, erasedTexts } from '../../views/entry.ts';
+import { lotsOfEntry } from '../../ledger/lots/read.ts';
+import { entryResponse, entryShape, erasedTexts, lotParts } from '../../views/entry.ts';
 import {
   currency,
   customerParams,
@@ -25,12 +26,14 @@ import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import {
   EXAMPLE_POSTING,
+  EXAMPLE_PROMOTION,
   IDEMPOTENCY_HEADER,
   isBlindRepeat,
   KEY_EXISTS,
   keyOfRequest,
   postingFields,
   REPEATED_BLINDLY,
+  termsFields,
 } from './posting.ts';
 
 const tag = 'Wallets';
@@ -47,15 +50,19 @@ const create = merchantRoute({
   tag,
   summary: 'Credit or debit a wallet',
   description:
-    'Writes one entry and answers with the wallet after it. A debit of more than is available is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
+    'Writes one entry and answers with the wallet after it. A credit with terms (`kind` promo, an end, a priority) is a lot of its own; other credit is all one. A debit of more than is available is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
   params: customerParams,
   headers: IDEMPOTENCY_HEADER,
-  body: z.strictObject(postingFields).meta({ examples: [EXAMPLE_POSTING] }),
+  body: z.strictObject({ ...postingFields, ...termsFields }).meta({ examples: [EXAMPLE_POSTING, EXAMPLE_PROMOTION] }),
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
     'CONFLICT',
     'INSUFFICIENT_WALLET_FUNDS',
     'BALANCE_LIMIT_EXCEEDED',
+    'LOT_LIMIT_EXCEEDED',
+    'LOTS_NOT_YET',
+    'EXPIRY_IN_THE_PAST',
+    'PAID_CREDIT_CANNOT_EXPIRE',
     'CUSTOMER_NOT_FOUND',
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
@@ -157,6 +164,7 @@ const retrieve = merchantRoute({
     return {
       ...entryResponse(entry),
       ...(holdNo === null ? {} : { hold_id: holdId({ ...key, holdNo }) }),
+      ...lotParts(entry, await lotsOfEntry(db, key, place.seq)),
       ...(erased === null ? {} : { erased: erasedTexts(erased) }),
     };
   },

@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import type { Posting } from '../../ledger/entry.ts';
 import { EXAMPLE_ENTRY } from '../../views/examples.ts';
-import { amount, metadata, text, walletCurrency } from '../../views/fields.ts';
+import { amount, metadata, moment, text, walletCurrency } from '../../views/fields.ts';
+import { lotKind } from '../../views/lot.ts';
 import { turnAway } from '../kit/turn-away.ts';
 
 /** The fields of Dodo Payments' body for a new entry, and our own `metadata` and `reference_object_id`. */
@@ -18,6 +19,33 @@ export const postingFields = {
   reference_object_id: text(255).nullable().optional().meta({ description: 'An id of your own, such as an order’s.' }),
 };
 
+const PRIORITY_ERROR = 'wants a whole number from 0 to 100';
+export const lotPriority = z
+  .int({ error: PRIORITY_ERROR })
+  .min(0, { error: PRIORITY_ERROR })
+  .max(100, { error: PRIORITY_ERROR })
+  .optional()
+  .meta({ description: 'Lower ones are spent first; credit without terms has 50.' });
+
+const DAYS_ERROR = 'wants a whole number of days from 1 to 3660';
+
+/** The terms of a credit. Without any of them it joins the rest of the balance. */
+export const termsFields = {
+  kind: lotKind.optional().meta({
+    description:
+      '`promo` was given for nothing and is kept apart. `paid` and `refund` do not end. `adjustment` unless given.',
+  }),
+  expires_at: moment.optional().meta({ description: 'From then on what is left of it cannot be spent.' }),
+  expires_in_days: z
+    .int({ error: DAYS_ERROR })
+    .min(1, { error: DAYS_ERROR })
+    .max(3660, { error: DAYS_ERROR })
+    .optional()
+    .meta({ description: 'The same in days of 24 hours from now.' }),
+  priority: lotPriority,
+  name: text(100, 1).optional().meta({ description: 'What you call it, such as `Welcome`.' }),
+};
+
 /** The request that wrote the entry of the examples. */
 export const EXAMPLE_POSTING = {
   amount: EXAMPLE_ENTRY.amount,
@@ -27,6 +55,17 @@ export const EXAMPLE_POSTING = {
   idempotency_key: EXAMPLE_ENTRY.idempotency_key,
   metadata: EXAMPLE_ENTRY.metadata,
   reference_object_id: EXAMPLE_ENTRY.reference_object_id,
+} as const;
+
+/** A credit that ends. */
+export const EXAMPLE_PROMOTION = {
+  amount: 500,
+  currency: EXAMPLE_ENTRY.currency,
+  entry_type: 'credit',
+  kind: 'promo',
+  expires_in_days: 30,
+  name: 'Welcome',
+  idempotency_key: 'welcome-42',
 } as const;
 
 const MAX_KEY_LENGTH = 255;

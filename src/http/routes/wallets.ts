@@ -3,10 +3,11 @@ import { refuseUnknownCustomer } from '../../customers/store.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import type { Wallet, WalletKey } from '../../ledger/entry.ts';
 import { balanceAt } from '../../ledger/history.ts';
+import { nextExpiry } from '../../ledger/lots/read.ts';
 import { setThreshold, type Threshold, thresholdOf } from '../../ledger/low-balance/thresholds.ts';
 import { openWallets } from '../../ledger/store.ts';
 import { MAX_AMOUNT_MINOR } from '../../money.ts';
-import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_WALLET } from '../../views/examples.ts';
+import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_LOT, EXAMPLE_WALLET } from '../../views/examples.ts';
 import { customerParams, minorUnits, moment, timestamp, walletParams } from '../../views/fields.ts';
 import { walletListResponse, walletListShape, walletResponse, walletShape } from '../../views/wallet.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
@@ -46,7 +47,7 @@ const retrieve = merchantRoute({
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
   description:
-    'With `at`, `balance` and `version` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out.',
+    'With `at`, `balance` and `version` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out, and so is what concerns lots.',
   params: walletParams,
   query: z.strictObject({ at: moment.optional() }),
   response: {
@@ -54,14 +55,25 @@ const retrieve = merchantRoute({
     schema: walletShape.partial({ held: true, available: true }).extend({
       version: z.int().min(0).meta({ description: 'How many entries the wallet has, or had.' }),
       at: timestamp.optional(),
+      base: minorUnits.optional().meta({ description: 'What of the balance is in no lot.' }),
+      in_lots: minorUnits.optional().meta({ description: 'What is left of all open lots.' }),
+      next_expiry: z
+        .strictObject({ at: timestamp, amount: minorUnits })
+        .nullable()
+        .optional()
+        .meta({ description: 'When credit ends next unless it is spent, and how much. Null: none does.' }),
     }),
-    example: { ...EXAMPLE_WALLET, version: EXAMPLE_ENTRY.seq, at: EXAMPLE.time },
+    example: {
+      ...EXAMPLE_WALLET,
+      ...{ version: EXAMPLE_ENTRY.seq, base: 500, in_lots: 300 },
+      next_expiry: { at: EXAMPLE_LOT.expires_at, amount: 300 },
+    },
   },
   errors: ['CUSTOMER_NOT_FOUND'],
   async handle({ services, merchantId, params, query: { at } }) {
     const wallet = await findWallet(services, keyOf(merchantId, params));
     const now = { ...walletResponse(wallet), version: wallet.version };
-    if (at === undefined) return now;
+    if (at === undefined) return { ...now, ...(await lotsIn(services, wallet)) };
     const past = await services.turns.take(merchantId, () => balanceAt(autocommit(services.pool), wallet, at));
     const { held: _, available: __, ...lasting } = now;
     return { ...lasting, ...past, at: at.toISOString() };
@@ -123,6 +135,14 @@ const changeThreshold = merchantRoute({
     return thresholdResponse(params, set);
   },
 });
+
+async function lotsIn({ pool, turns }: Services, wallet: Wallet) {
+  const { balance, inLots, openLots } = wallet;
+  const ask = () => nextExpiry(autocommit(pool), wallet);
+  const next = openLots === 0 ? null : await turns.take(wallet.merchantId, ask);
+  const next_expiry = next === null ? null : { at: next.at.toISOString(), amount: next.amountMinor };
+  return { base: balance - inLots, in_lots: inLots, next_expiry };
+}
 
 type WalletParams = z.output<typeof walletParams>;
 

@@ -11,7 +11,7 @@ export function afterHold(wallet: Wallet, before: Hold, after: Hold): Wallet {
     held: wallet.held + remainingOf(after) - remainingOf(before),
     openHolds,
     // Where the earliest one ended, it stays as a bound that is too low, and the next lapse finds it anew.
-    dueAt: openHolds === 0 ? null : earlier(wallet.dueAt, after.expiresAt),
+    dueAt: openHolds === 0 && wallet.openLots === 0 ? null : earlier(wallet.dueAt, after.expiresAt),
   };
 }
 

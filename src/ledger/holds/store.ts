@@ -68,7 +68,7 @@ export async function findHolds(
   const named = [
     ...new Map(commands.flatMap((one) => ('holdNo' in one ? [[holdKeyText(one), one] as const] : []))).values(),
   ];
-  const due = [...wallets.values()].filter((wallet) => isDue(wallet, now));
+  const due = [...wallets.values()].filter((wallet) => wallet.openHolds > 0 && isDue(wallet, now));
   return [
     ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
     ...(await ofEachMerchant(keyed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
@@ -137,8 +137,8 @@ const OPEN_HOLDS = statement({
     from hold x join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)`,
 });
 
-/** What holds change of a wallet. */
-const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt');
+/** What holds and lots change of a wallet. */
+const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt', 'inLots', 'openLots', 'lotSeq');
 const OWN_HOLD = omit(HOLD.shape, 'merchantId');
 const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
 const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');

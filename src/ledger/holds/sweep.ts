@@ -13,7 +13,7 @@ export interface SweepServices {
   readonly pool: Pool;
   readonly settings: LedgerSettings;
   readonly clock: Clock;
-  /** Called when holds ended that their merchant is to be told of. */
+  /** Called when something ended that its merchant is to be told of. */
   readonly onPosted: () => void;
   readonly signal: AbortSignal;
   readonly logger: Logger;
@@ -21,15 +21,15 @@ export interface SweepServices {
 
 /** Wallets a transaction locks at once: few enough that a posting to one of them does not notice. */
 const PAGE_SIZE = 200;
-/** Open holds a transaction reads at once, unless one wallet has more. */
-const PAGE_HOLDS = 5_000;
+/** Open holds and lots a transaction reads at once, unless one wallet has more. */
+const PAGE_ROWS = 5_000;
 /** Of a wallet by itself, so that a page of locked ones does not last. */
 const LOCK_TIMEOUT_MS = 250;
 
 /**
- * Ends the holds that are over, in wallets that nobody has asked since. Everywhere else they have ended already, so a run that was
- * missed only delays what merchants are told. It reads the work list without locks, and decides under those of the wallets. A wallet
- * that fails is left to the next run, and no other waits for it.
+ * Ends the holds and lots that are over, and tells of lots that soon will be, in wallets that nobody has asked since. Everywhere else
+ * they have ended already, so a run that was missed only delays what merchants are told. It reads the work list without locks, and
+ * decides under those of the wallets. A wallet that fails is left to the next run, and no other waits for it.
  * @returns how many wallets were looked at
  */
 export async function sweepDueWallets(services: SweepServices): Promise<number> {
@@ -39,7 +39,7 @@ export async function sweepDueWallets(services: SweepServices): Promise<number> 
   let wallets = 0;
   while (!signal.aborted) {
     const found: Due[] = await dueWallets(pool, now, after);
-    const page = found.slice(0, countWithin(found, PAGE_HOLDS));
+    const page = found.slice(0, countWithin(found, PAGE_ROWS));
     await sweepPage(services, page, now);
     wallets += page.length;
     // Not from the beginning again: a wallet that was not settled stays on the list.
@@ -50,7 +50,7 @@ export async function sweepDueWallets(services: SweepServices): Promise<number> 
   return wallets;
 }
 
-const DUE = { ...WALLET_DUE.shape, ...pick(WALLET.shape, 'openHolds') };
+const DUE = { ...WALLET_DUE.shape, ...pick(WALLET.shape, 'openHolds', 'openLots') };
 type Due = Row<typeof DUE>;
 
 async function sweepPage(services: SweepServices, page: readonly Due[], now: Date): Promise<void> {
@@ -117,7 +117,7 @@ const DUE_WALLETS = statement({
   },
   row: DUE,
   text: (p) => `
-    select ${columns(WALLET_DUE.shape, 'd')}, w.open_holds
+    select ${columns(WALLET_DUE.shape, 'd')}, w.open_holds, w.open_lots
     from (
       select * from wallet_due
       where due_at <= ${p.now} and (${p.afterDueAt}::timestamptz is null

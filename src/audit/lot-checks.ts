@@ -1,0 +1,135 @@
+import { statement } from '../db/statement.ts';
+import { type Check, first, WALLET_NAME } from './check.ts';
+
+/** SQL for all lots, open and closed. */
+const LOTS = `(
+  select merchant_id, customer_id, currency, lot_no, priority, remaining, expired, voided, expires_at, changes, 'open' as state from lot
+  union all
+  select merchant_id, customer_id, currency, lot_no, priority, 0, expired, voided, expires_at, changes, state from closed_lot)`;
+
+/** SQL for the name of a lot in a report. */
+const LOT_NAME = "format('%s/%s/%s lot %s', merchant_id, customer_id, currency, lot_no)";
+const ENTRY_NAME = "format('%s/%s/%s entry %s', merchant_id, customer_id, currency, seq)";
+
+/** Rule 9: lots. */
+export const LOT_CHECKS: readonly Check[] = [
+  {
+    rule: '9a lots: a wallet knows what is left of its open lots',
+    find: statement(
+      first(`select format('%s/%s/%s', merchant_id, customer_id, currency) as subject,
+        format('%s in %s lots, which have %s in %s', w.in_lots, w.open_lots, coalesce(l.remaining, 0), coalesce(l.lots, 0)) as detail
+      from wallet w
+      full join (
+        select merchant_id, customer_id, currency, sum(remaining) as remaining, count(*) as lots from lot group by 1, 2, 3) l
+        using (merchant_id, customer_id, currency)
+      where w.in_lots is distinct from coalesce(l.remaining, 0) or w.open_lots is distinct from coalesce(l.lots, 0)`),
+    ),
+  },
+  {
+    rule: '9a lots: they are numbered',
+    find: statement(
+      first(`select format('%s/%s/%s', merchant_id, customer_id, currency) as subject,
+        format('number %s, lots %s from %s to %s with %s numbers', w.lot_seq, coalesce(l.lots, 0), l.lowest, l.highest, l.numbers) as detail
+      from (select * from wallet where lot_seq > 0) w
+      full join (
+        select merchant_id, customer_id, currency, count(*) as lots, min(lot_no) as lowest, max(lot_no) as highest,
+          count(distinct lot_no) as numbers
+        from ${LOTS} l group by 1, 2, 3) l using (merchant_id, customer_id, currency)
+      where w.lot_seq is distinct from l.lots or l.lowest <> 1 or l.highest <> l.lots or l.numbers <> l.lots`),
+    ),
+  },
+  {
+    rule: '9b lots: what is left of them, expired and was voided is in their movements',
+    find: statement(
+      first(`select ${LOT_NAME} as subject,
+        format('%s: %s left, %s expired, %s voided; its movements say %s, %s and %s', l.state, l.remaining, l.expired, l.voided,
+          coalesce(m.remaining, 0), coalesce(m.expired, 0), coalesce(m.voided, 0)) as detail
+      from ${LOTS} l
+      full join (
+        select merchant_id, customer_id, currency, m.lot_no, sum(m.amount) as remaining,
+          coalesce(-sum(m.amount) filter (where e.event_type = 'credit_expired'), 0) as expired,
+          coalesce(-sum(m.amount) filter (where e.event_type = 'credit_voided'), 0) as voided
+        from lot_movement m left join entry e using (merchant_id, customer_id, currency, seq) group by 1, 2, 3, 4) m
+        using (merchant_id, customer_id, currency, lot_no)
+      where l.remaining is distinct from m.remaining or l.expired is distinct from m.expired or l.voided is distinct from m.voided`),
+    ),
+  },
+  {
+    rule: '9b lots: each ended as its state says',
+    find: statement(
+      first(`select ${LOT_NAME} as subject, format('%s, and the last of it went by %s', l.state, coalesce(m.event_type, 'nothing')) as detail
+      from closed_lot l
+      left join lateral (
+        select e.event_type
+        from lot_movement m join entry e using (merchant_id, customer_id, currency, seq)
+        where m.merchant_id = l.merchant_id and m.customer_id = l.customer_id and m.currency = l.currency and m.lot_no = l.lot_no
+        order by m.seq desc limit 1) m on true
+      where l.state is distinct from case m.event_type
+        when 'credit_expired' then 'expired'
+        when 'credit_voided' then 'voided'
+        when 'merchant_adjustment' then 'drained'
+        when 'hold_captured' then 'drained'
+        else 'taken_back' end`),
+    ),
+  },
+  {
+    rule: '9c lots: an entry moves no more than its amount, in its direction',
+    find: statement(
+      first(`select ${ENTRY_NAME} as subject,
+        format('an entry of %s moves %s in lots', coalesce(case when e.is_credit then e.amount else -e.amount end::text, 'nothing'), m.moved) as detail
+      from (
+        select merchant_id, customer_id, currency, seq, sum(amount) as moved, bool_or(amount > 0) as filled, bool_or(amount < 0) as drained
+        from lot_movement group by 1, 2, 3, 4) m
+      left join entry e using (merchant_id, customer_id, currency, seq)
+      where e.amount is null or abs(m.moved) > e.amount or (e.is_credit and m.drained) or (not e.is_credit and m.filled)`),
+    ),
+  },
+  {
+    rule: '9d lots: they hold no more than the balance',
+    find: statement(
+      first(`select ${WALLET_NAME} as subject, format('%s in lots, balance %s', w.in_lots, w.balance) as detail
+      from wallet w where w.open_lots > 0 and w.in_lots > w.balance`),
+    ),
+  },
+  {
+    rule: '9e lots: what expired or was voided is one lot, and none expired before its end',
+    find: statement(
+      first(`select ${ENTRY_NAME} as subject,
+        format('%s of %s at %s, of %s lots with %s, of which one ends at %s', e.event_type, e.amount, e.created_at, coalesce(m.lots, 0),
+          coalesce(m.moved, 0), coalesce(m.ends::text, 'no time')) as detail
+      from (select * from entry where event_type in ('credit_expired', 'credit_voided')) e
+      left join (
+        select merchant_id, customer_id, currency, m.seq, count(*) as lots, -sum(m.amount) as moved, max(l.expires_at) as ends
+        from lot_movement m left join ${LOTS} l using (merchant_id, customer_id, currency, lot_no) group by 1, 2, 3, 4) m
+        using (merchant_id, customer_id, currency, seq)
+      where m.lots is distinct from 1 or m.moved <> e.amount or (e.event_type = 'credit_expired' and coalesce(m.ends > e.created_at, true))`),
+    ),
+  },
+  {
+    rule: '9f lots: their terms are those they were last changed to',
+    find: statement(
+      first(`select ${LOT_NAME} as subject,
+        format('%s changes, end %s, priority %s; noted %s, %s, %s', l.changes, l.expires_at, l.priority, coalesce(c.changes, 0), c.expires_at, c.priority) as detail
+      from (select * from ${LOTS} l where changes > 0) l
+      full join (
+        select distinct on (merchant_id, customer_id, currency, lot_no) merchant_id, customer_id, currency, lot_no, new_expires_at as expires_at,
+          new_priority as priority, count(*) over (partition by merchant_id, customer_id, currency, lot_no) as changes
+        from lot_change order by merchant_id, customer_id, currency, lot_no, change_no desc) c
+        using (merchant_id, customer_id, currency, lot_no)
+      where l.changes is distinct from c.changes or l.expires_at is distinct from c.expires_at or l.priority is distinct from c.priority`),
+    ),
+  },
+  {
+    // A lot that is over and kept by a hold waits for what sets it free.
+    rule: '9g lots: what ends is on the list',
+    find: statement(
+      first(`select ${WALLET_NAME} as subject, format('a lot ends at %s, the wallet knows of %s, the list of %s', l.ends, w.due_at, d.due_at) as detail
+      from (
+        select merchant_id, customer_id, currency, l.expires_at as ends from lot l where l.expires_at is not null) l
+      join wallet w using (merchant_id, customer_id, currency)
+      left join wallet_due d using (merchant_id, customer_id, currency)
+      where (w.due_at is null or w.due_at > l.ends or d.due_at is null or d.due_at > l.ends)
+        and (l.ends > now() or w.balance > w.held)`),
+    ),
+  },
+];

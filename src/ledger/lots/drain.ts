@@ -1,0 +1,57 @@
+import { BASE_PRIORITY, type Lot } from './lot.ts';
+
+/** In which order credit is spent (docs/wallets.md). Pure. */
+
+/**
+ * The order in which lots are spent: by priority, then by the earlier end, promotional ones before others, then as they were given.
+ * @returns below 0 if `one` goes first
+ */
+export function inDrainOrder(one: Lot, other: Lot): number {
+  return (
+    one.priority - other.priority ||
+    endOf(one) - endOf(other) ||
+    Number(other.kind === 'promo') - Number(one.kind === 'promo') ||
+    one.lotNo - other.lotNo
+  );
+}
+
+// Infinity less itself would be no number.
+const endOf = ({ expiresAt }: Lot): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
+
+/** Whether the lot is spent before the base, which stands at priority 50, never ends, and comes after what is promotional. */
+function isBeforeBase({ priority, expiresAt, kind }: Lot): boolean {
+  return priority === BASE_PRIORITY ? expiresAt !== null || kind === 'promo' : priority < BASE_PRIORITY;
+}
+
+interface Draining {
+  /** What the wallet has besides its lots. */
+  readonly base: number;
+  readonly amount: number;
+  /** What takes back meets the base first. */
+  readonly isBaseFirst: boolean;
+}
+
+export interface LotPart {
+  readonly lot: Lot;
+  readonly amount: number;
+}
+
+/**
+ * What a debit takes out of which lots, sorted by {@link inDrainOrder}. The rest of it is the base's, and beyond that a debt.
+ */
+export function drain(lots: readonly Lot[], { base, amount, isBaseFirst }: Draining): readonly LotPart[] {
+  const parts: LotPart[] = [];
+  let left = isBaseFirst ? amount - Math.min(amount, base) : amount;
+  let isBaseDone = isBaseFirst;
+  for (const lot of lots) {
+    if (!isBaseDone && !isBeforeBase(lot)) {
+      left -= Math.min(left, base);
+      isBaseDone = true;
+    }
+    if (left === 0) break;
+    const taken = Math.min(left, lot.remaining);
+    parts.push({ lot, amount: taken });
+    left -= taken;
+  }
+  return parts;
+}

@@ -1,0 +1,181 @@
+import { bigint, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
+import { statement } from '../../db/statement.ts';
+import { columns } from '../../db/table.ts';
+import type { Queryable } from '../../db/transaction.ts';
+import type { CustomerKey, WalletKey } from '../entry.ts';
+import { LOT_CHANGE, WALLET_KEY } from '../tables.ts';
+import { inDrainOrder } from './drain.ts';
+import type { Lot, LotChange, LotKey } from './lot.ts';
+import { CLOSED_LOT_ROWS, OPEN_LOT_ROWS, READ_LOT } from './store.ts';
+
+/** Reads of lots, without locks. What is over and has not ended yet is shown as open: whoever reads ends it first. */
+
+export interface LotsQuery {
+  /** Null for all of the customer's wallets. */
+  readonly currency: string | null;
+  readonly kind: Lot['kind'] | null;
+  /** Only lots that end before this. */
+  readonly expiresBefore: Date | null;
+}
+
+/** All open lots of a customer, wallet by wallet in the order in which they are spent; empty also where there is no such customer. */
+export async function listOpenLots(
+  db: Queryable,
+  { merchantId, customerId }: CustomerKey,
+  { currency, kind, expiresBefore }: LotsQuery,
+): Promise<readonly Lot[]> {
+  const lots = await OPEN_LOTS.all(db, { merchantId, customerId, currency });
+  return lots
+    .filter((lot) => kind === null || lot.kind === kind)
+    .filter(({ expiresAt }) => expiresBefore === null || (expiresAt !== null && expiresAt < expiresBefore))
+    .sort((one, other) => compare(one.currency, other.currency) || inDrainOrder(one, other));
+}
+
+function compare(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
+const OPEN_LOTS = statement({
+  params: { merchantId: text, customerId: text, currency: nullable(text) },
+  row: READ_LOT,
+  text: (p) => `
+    select ${OPEN_LOT_ROWS}
+    where x.merchant_id = ${p.merchantId} and x.customer_id = ${p.customerId}
+      and (${p.currency}::text is null or x.currency = ${p.currency})`,
+});
+
+export interface Paging {
+  /** Only lots before this number of their wallet: a cursor that new ones do not move. */
+  readonly beforeNo: number | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/** A page of a customer's closed lots, newest first. */
+export async function listClosedLots(
+  db: Queryable,
+  { merchantId, customerId }: CustomerKey,
+  query: LotsQuery & Paging,
+): Promise<readonly Lot[]> {
+  return CLOSED_LOTS.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
+}
+
+/** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */
+const CLOSED_LOTS = statement({
+  params: {
+    merchantId: text,
+    customerId: text,
+    currency: nullable(text),
+    kind: nullable(oneOf<Lot['kind']>()),
+    expiresBefore: nullable(timestamptz),
+    beforeNo: nullable(bigint),
+    pageSize: bigint,
+    offset: bigint,
+  },
+  row: READ_LOT,
+  text: (p) => `
+    select h.*
+    from wallet w
+    cross join lateral (
+      select ${CLOSED_LOT_ROWS}
+      where x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency
+        and x.lot_no < coalesce(${p.beforeNo}::bigint, 9223372036854775807)
+        and (${p.kind}::text is null or x.kind = ${p.kind})
+        and (${p.expiresBefore}::timestamptz is null or x.expires_at < ${p.expiresBefore})
+      order by x.lot_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint) h
+    where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
+      and (${p.currency}::text is null or w.currency = ${p.currency})
+    order by h.created_at desc, h.currency, h.lot_no desc
+    limit ${p.pageSize} offset ${p.offset}`,
+});
+
+export async function getLot(db: Queryable, key: LotKey): Promise<Lot | null> {
+  return GET_LOT.first(db, { ...key });
+}
+
+const GET_LOT = statement({
+  params: { ...WALLET_KEY, lotNo: bigint },
+  row: READ_LOT,
+  text: (p) => {
+    const own = `x.merchant_id = ${p.merchantId} and x.customer_id = ${p.customerId} and x.currency = ${p.currency} and x.lot_no = ${p.lotNo}`;
+    return `select ${OPEN_LOT_ROWS} where ${own} union all select ${CLOSED_LOT_ROWS} where ${own}`;
+  },
+});
+
+/** What an entry moved, and when it was written. */
+const WRITTEN = { seq: bigint, amountMinor: bigint, createdAt: timestamptz };
+export type WrittenMovement = { readonly seq: number; readonly amountMinor: number; readonly createdAt: Date };
+
+/** More than these are found among the entries. */
+export const MOST_MOVEMENTS = 1000;
+
+/** The newest movements of a lot, oldest first. */
+export async function movementsOf(db: Queryable, key: LotKey): Promise<readonly WrittenMovement[]> {
+  return (await MOVEMENTS.all(db, { ...key, most: MOST_MOVEMENTS })).reverse();
+}
+
+const MOVEMENTS = statement({
+  params: { ...WALLET_KEY, lotNo: bigint, most: bigint },
+  row: WRITTEN,
+  text: (p) => `
+    select m.seq, m.amount as amount_minor, e.created_at
+    from lot_movement m join entry e using (merchant_id, customer_id, currency, seq)
+    where m.merchant_id = ${p.merchantId} and m.customer_id = ${p.customerId} and m.currency = ${p.currency} and m.lot_no = ${p.lotNo}
+    order by m.seq desc
+    limit ${p.most}`,
+});
+
+/** How the terms of a lot were changed, the first change first. */
+export async function changesOf(db: Queryable, key: LotKey): Promise<readonly LotChange[]> {
+  return CHANGES.all(db, { ...key });
+}
+
+const CHANGES = statement({
+  params: { ...WALLET_KEY, lotNo: bigint },
+  row: LOT_CHANGE.shape,
+  text: (p) => `
+    select ${columns(LOT_CHANGE.shape, 'c')}
+    from lot_change c
+    where c.merchant_id = ${p.merchantId} and c.customer_id = ${p.customerId} and c.currency = ${p.currency} and c.lot_no = ${p.lotNo}
+    order by c.change_no`,
+});
+
+/** What an entry moved in which lots, by their numbers; empty if it was the base's alone. */
+export async function lotsOfEntry(
+  db: Queryable,
+  key: WalletKey,
+  seq: number,
+): Promise<readonly { readonly lotNo: number; readonly amountMinor: number }[]> {
+  return LOTS_OF_ENTRY.all(db, { ...key, seq });
+}
+
+const LOTS_OF_ENTRY = statement({
+  params: { ...WALLET_KEY, seq: bigint },
+  row: { lotNo: bigint, amountMinor: bigint },
+  text: (p) => `
+    select lot_no, amount as amount_minor from lot_movement
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} and seq = ${p.seq}
+    order by lot_no`,
+});
+
+/** When credit of the wallet ends next unless it is spent, and how much of it; null if none does. */
+export async function nextExpiry(
+  db: Queryable,
+  key: WalletKey,
+): Promise<{ readonly at: Date; readonly amountMinor: number } | null> {
+  return NEXT_EXPIRY.first(db, { ...key });
+}
+
+const NEXT_EXPIRY = statement({
+  params: WALLET_KEY,
+  row: { at: present(timestamptz), amountMinor: bigint },
+  text: (p) => `
+    select expires_at as at, sum(remaining)::bigint as amount_minor
+    from lot
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} and expires_at is not null
+    group by expires_at
+    order by expires_at
+    limit 1`,
+});

@@ -1,0 +1,119 @@
+import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
+import { bigint, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { columns, matches, omit, pick } from '../../db/table.ts';
+import type { Tx } from '../../db/transaction.ts';
+import type { Wallet, WalletKey } from '../entry.ts';
+import type { LedgerCommand } from '../post.ts';
+import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
+import type { Lot, LotKey } from './lot.ts';
+import type { LotChanges } from './working-lots.ts';
+
+/** A lot as it is read, whether it is open or closed. */
+export const READ_LOT = { ...LOT.shape, state: oneOf<Lot['state']>(), closedAt: nullable(timestamptz) };
+
+/** SQL for the lots that a condition on `x` names, in the order of {@link READ_LOT}. */
+export const OPEN_LOT_ROWS = `${columns(LOT.shape, 'x')}, 'open' as state, null::timestamptz as closed_at from lot x`;
+const CLOSED_COLUMNS = columns(LOT.shape, 'x').replace('x.remaining', '0::bigint as remaining');
+export const CLOSED_LOT_ROWS = `${CLOSED_COLUMNS}, x.state, x.closed_at from closed_lot x`;
+
+/**
+ * The lots that a batch may have to do with: all open ones of locked wallets that have any, and closed ones that its commands name.
+ * No statement is made for what there is none of.
+ */
+export async function findLots(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  wallets: ReadonlyMap<string, Wallet>,
+): Promise<readonly Lot[]> {
+  const having = [...wallets.values()].filter(({ openLots }) => openLots > 0);
+  const named = commands.flatMap((command): LotKey[] => ('lotNo' in command ? [command] : []));
+  if (having.length === 0 && named.length === 0) return [];
+  return [
+    ...(await ofEachMerchant(named, (merchantId, keys) => CLOSED_LOTS.all(tx, { merchantId, keys }))),
+    ...(await ofEachMerchant(having, (merchantId, keys) => OPEN_LOTS.all(tx, { merchantId, keys }))),
+  ];
+}
+
+/** The open lots of wallets, in no particular order. */
+const OPEN_LOTS = statement({
+  name: 'find-open-lots',
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  row: READ_LOT,
+  text: ({ merchantId, keys }) => `
+    select h.*
+    from ${keys('k')}
+    cross join lateral (
+      select ${OPEN_LOT_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency) h`,
+});
+
+const CLOSED_LOTS = statement({
+  params: { merchantId: text, keys: rowsOf(pick(LOT.shape, 'customerId', 'currency', 'lotNo')) },
+  row: READ_LOT,
+  text: ({ merchantId, keys }) => `
+    select distinct h.*
+    from ${keys('k')}
+    cross join lateral (
+      select ${CLOSED_LOT_ROWS}
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.lot_no = k.lot_no) h`,
+});
+
+const OWN_LOT = omit(LOT.shape, 'merchantId');
+const OWN_CLOSED = omit(CLOSED_LOT.shape, 'merchantId');
+const CLOSED_NUMBERS = omit(OWN_CLOSED, 'name');
+const OWN_MOVEMENT = omit(LOT_MOVEMENT.shape, 'merchantId');
+const OWN_CHANGE = omit(LOT_CHANGE.shape, 'merchantId');
+const LOT_KEY = { ...WALLET_KEY, lotNo: bigint };
+
+/** Writes what a batch changes about lots, in one statement a merchant. The wallets are written before, and locked. */
+export async function writeLots(tx: Tx, { open, closed, movements, changes }: LotChanges): Promise<void> {
+  const touched = [...new Set([...open, ...closed].map(({ merchantId }) => merchantId))].map((merchantId) => ({
+    merchantId,
+  }));
+  await eachMerchant(touched, async (merchantId) => {
+    const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
+    await WRITE_LOTS.run(tx, {
+      merchantId,
+      opened: own(open),
+      closed: own(closed),
+      movements: own(movements),
+      changes: own(changes),
+    });
+  });
+}
+
+/** A name that was struck out meanwhile stays so. */
+const WRITE_LOTS = statement({
+  name: 'write-lots',
+  params: {
+    merchantId: text,
+    opened: rowsOf(OWN_LOT),
+    closed: rowsOf(OWN_CLOSED),
+    movements: rowsOf(OWN_MOVEMENT),
+    changes: rowsOf(OWN_CHANGE),
+  },
+  row: { written: integer },
+  text: ({ merchantId, opened, closed, movements, changes }) => `
+    with opened as (
+      insert into lot (merchant_id, ${columns(OWN_LOT)})
+      select ${merchantId}, ${columns(OWN_LOT, 'n')} from ${opened('n')}
+      on conflict (merchant_id, customer_id, currency, lot_no)
+      do update set priority = excluded.priority, remaining = excluded.remaining, spent = excluded.spent, expired = excluded.expired,
+        voided = excluded.voided, taken_back = excluded.taken_back, expires_at = excluded.expires_at, notices = excluded.notices,
+        changes = excluded.changes),
+    gone as (
+      delete from lot l using ${closed('n', { merchantId })} where ${matches(LOT_KEY, 'l', 'n')}
+      returning l.merchant_id, l.customer_id, l.currency, l.lot_no, l.name),
+    closed as (
+      insert into closed_lot (merchant_id, ${columns(CLOSED_NUMBERS)}, name)
+      select n.merchant_id, ${columns(CLOSED_NUMBERS, 'n')}, case when g.lot_no is null then n.name else g.name end
+      from ${closed('n', { merchantId })} left join gone g on ${matches(LOT_KEY, 'g', 'n')}),
+    moved as (
+      insert into lot_movement (merchant_id, ${columns(OWN_MOVEMENT)})
+      select ${merchantId}, ${columns(OWN_MOVEMENT, 'n')} from ${movements('n')}),
+    changed as (
+      insert into lot_change (merchant_id, ${columns(OWN_CHANGE)})
+      select ${merchantId}, ${columns(OWN_CHANGE, 'n')} from ${changes('n')})
+    select 1 as written`,
+});

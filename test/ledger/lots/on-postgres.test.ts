@@ -1,0 +1,324 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { audit } from '../../../src/audit/checks.ts';
+import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import type { LotTerms } from '../../../src/ledger/entry.ts';
+import { getLot } from '../../../src/ledger/lots/read.ts';
+import type { LedgerCommand } from '../../../src/ledger/post.ts';
+import { postBatch, readWallets } from '../../../src/ledger/store.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { inLotWords, LotModel, lotSteps } from '../../support/lot-model.ts';
+
+const START = new Date('2026-03-01T12:00:00Z');
+const DAY = 86_400;
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase(40);
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await database.drop();
+});
+
+const run = (commands: readonly LedgerCommand[], now = START, { pool } = database) =>
+  transaction(pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now }));
+
+const later = (seconds: number) => new Date(START.getTime() + seconds * 1000);
+
+const keyOf = (customerId: string) => ({ merchantId: MERCHANT, customerId, currency: 'USD' });
+
+function lot(customerId: string, amountMinor: number, overrides: Partial<LotTerms> = {}) {
+  const terms: LotTerms = { kind: 'promo', name: 'Welcome', priority: 50, end: { days: 1 }, ...overrides };
+  return posting({ customerId, amountMinor, terms });
+}
+
+async function wallet(customerId: string, { pool } = database) {
+  const wallets = await readWallets(autocommit(pool), MERCHANT, [customerId]);
+  const found = wallets.find(({ currency }) => currency === 'USD');
+  if (found === undefined) throw new Error(`no wallet of ${customerId}`);
+  return found;
+}
+
+/** A customer with this base. */
+async function funded(name: string, amountMinor: number): Promise<string> {
+  const [customer = ''] = await makeCustomers(database.pool, [name]);
+  await run([posting({ customerId: customer, amountMinor })]);
+  return customer;
+}
+
+/** All rows of a customer, in text. */
+async function rowsOf(customerId: string): Promise<unknown> {
+  const { rows } = await database.pool.query<{ rows: unknown }>(
+    `select jsonb_build_object(
+      'wallet', (select jsonb_agg(w order by currency) from wallet w where customer_id = $1),
+      'entries', (select jsonb_agg(e order by currency, seq) from entry e where customer_id = $1),
+      'lots', (select jsonb_agg(l order by lot_no) from lot l where customer_id = $1),
+      'closed', (select jsonb_agg(l order by lot_no) from closed_lot l where customer_id = $1),
+      'movements', (select jsonb_agg(m order by seq, lot_no) from lot_movement m where customer_id = $1),
+      'changes', (select jsonb_agg(c order by lot_no, change_no) from lot_change c where customer_id = $1),
+      'due', (select jsonb_agg(d) from wallet_due d where customer_id = $1)) as rows`,
+    [customerId],
+  );
+  return rows[0]?.rows;
+}
+
+describe('lots, holds and entries on Postgres', () => {
+  // Of its own, since the claw-backs here belong to no payment, which the audit notices.
+  let modelled: TestDatabase;
+
+  beforeAll(async () => {
+    modelled = await createTestDatabase();
+  });
+
+  afterAll(async () => {
+    await modelled.drop();
+  });
+
+  it('decide as the model does, batch after batch, each first in a transaction that fails, while the clock jumps', async () => {
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(lotSteps(['cus_x', 'cus_y']), async (steps) => {
+        runs += 1;
+        const names = new Map([
+          ['cus_x', `cus_x${runs}`],
+          ['cus_y', `cus_y${runs}`],
+        ]);
+        const customers = await makeCustomers(modelled.pool, [`x${runs}`, `y${runs}`]);
+        const model = new LotModel(customers, new Date('2026-01-01T00:00:00Z').getTime());
+        let clock = START.getTime();
+        for (const { seconds, commands: drawn } of steps) {
+          clock += seconds * 1000;
+          const commands = drawn.map((one): LedgerCommand => ({ ...one, customerId: names.get(one.customerId) ?? '' }));
+          const expected = commands.map((command) => model.do(command, clock));
+          const failing = transaction(modelled.pool, async (tx) => {
+            await postBatch(tx, commands, { ...SETTINGS, now: new Date(clock) });
+            throw new Error('stop');
+          });
+          await expect(failing).rejects.toThrow('stop');
+          expect((await run(commands, new Date(clock), modelled)).map(inLotWords)).toEqual(expected);
+        }
+        for (const customerId of customers) {
+          expect((await wallet(customerId, modelled)).balance).toBe(model.balanceOf(customerId));
+          const { rows } = await modelled.pool.query<{ row: string }>(
+            `select concat_ws(' ', lot_no, kind, state, remaining, spent, expired, voided, taken_back, priority,
+                coalesce((extract(epoch from expires_at) * 1000)::bigint::text, 'Infinity')) as row
+              from (
+                select lot_no, kind, 'open' as state, remaining, spent, expired, voided, taken_back, priority, expires_at from lot where customer_id = $1
+                union all
+                select lot_no, kind, state, 0, spent, expired, voided, taken_back, priority, expires_at from closed_lot where customer_id = $1) l
+              order by lot_no`,
+            [customerId],
+          );
+          expect(rows.map(({ row }) => row)).toEqual(model.lotsOf(customerId));
+        }
+      }),
+      { numRuns: 25 },
+    );
+    const { disagreements } = await audit(autocommit(modelled.pool));
+    expect(
+      disagreements.filter(({ rule }) => rule !== '5 once: no entry claims a payment that does not know it'),
+    ).toEqual([]);
+  });
+});
+
+describe('lots on Postgres', () => {
+  it('15: are spent or expire, never both, when 100 debits race their end', async () => {
+    const customer = await funded('racing', 200);
+    await run([lot(customer, 500)]);
+    const end = DAY;
+    await Promise.all(
+      Array.from({ length: 100 }, (_, index) =>
+        run(
+          [posting({ customerId: customer, amountMinor: 10, isCredit: false })],
+          later(index % 2 === 0 ? end - 1 : end),
+        ),
+      ),
+    );
+    const { balance, inLots } = await wallet(customer);
+    const { rows } = await database.pool.query<{ debits: string; expired: string; base: string }>(
+      `select coalesce(sum(amount) filter (where event_type = 'merchant_adjustment'), 0) as debits,
+          coalesce(sum(amount) filter (where event_type = 'credit_expired'), 0) as expired,
+          coalesce(sum(amount + coalesce((select sum(m.amount) from lot_movement m
+            where m.customer_id = e.customer_id and m.currency = e.currency and m.seq = e.seq), 0))
+            filter (where event_type = 'merchant_adjustment'), 0) as base
+        from entry e where customer_id = $1 and not is_credit`,
+      [customer],
+    );
+    const [sums] = rows;
+    const [debits, expired, base] = [Number(sums?.debits), Number(sums?.expired), Number(sums?.base)];
+    expect(debits + expired).toBe(700 - balance);
+    expect(expired).toBeLessThanOrEqual(500);
+    expect(base).toBeLessThanOrEqual(200);
+    expect([inLots, balance >= 0]).toEqual([0, true]);
+    await expectBooksToAgree(database.pool);
+  });
+
+  it('leave nothing where the transaction fails after it was written', async () => {
+    const customer = await funded('failing', 100);
+    await run([lot(customer, 60)]);
+    const before = await rowsOf(customer);
+    const commands: LedgerCommand[] = [
+      lot(customer, 40),
+      posting({ customerId: customer, amountMinor: 80, isCredit: false }),
+      {
+        ...{ ...keyOf(customer), op: 'change_lot', lotNo: 2, end: { at: null }, priority: null },
+        ...{ reason: 'asked', actor: 'key:one' },
+      },
+    ];
+    const failing = transaction(database.pool, async (tx) => {
+      await postBatch(tx, commands, { ...SETTINGS, now: START });
+      throw new Error('stop');
+    });
+    await expect(failing).rejects.toThrow('stop');
+    expect(await rowsOf(customer)).toEqual(before);
+    await run(commands);
+    expect(await wallet(customer)).toMatchObject({ balance: 120, inLots: 20, openLots: 1, lotSeq: 2 });
+  });
+
+  it('make no statement for wallets that have none, and two more for those that do', async () => {
+    const customer = await funded('plain', 5000);
+    const names: string[] = [];
+    const debit = (amountMinor: number) =>
+      transaction(database.pool, async (tx) => {
+        const counting = new Proxy(tx, {
+          get: (target, name) => {
+            if (name !== 'queryArrays') return Reflect.get(target, name);
+            return (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+              // Of those without a name, what is said of a low balance is the only one.
+              if (typeof sql !== 'string') names.push(sql.name);
+              else expect(sql).toContain('insert into wallet_alert');
+              return target.queryArrays(sql, values);
+            };
+          },
+        });
+        const one = posting({
+          customerId: customer,
+          amountMinor,
+          isCredit: false,
+          idempotencyKey: `api:${amountMinor}`,
+        });
+        await postBatch(counting, [one], { ...SETTINGS, now: START });
+      });
+    await debit(1);
+    expect(names.splice(0)).toEqual(['lock-wallets', 'find-entries-by-keys', 'write-postings']);
+    await run([lot(customer, 10, { priority: 90, end: null, kind: 'adjustment' })]);
+    await debit(2);
+    expect(names.splice(0)).toEqual(['lock-wallets', 'find-entries-by-keys', 'find-open-lots', 'write-postings']);
+    await debit(4990);
+    expect(names.splice(0)).toEqual(['lock-wallets', 'find-entries-by-keys', 'find-open-lots', 'write-postings']);
+    await debit(10);
+    expect(names).toEqual([
+      ...['lock-wallets', 'find-entries-by-keys', 'find-open-lots'],
+      ...['write-postings-and-holds', 'write-lots'],
+    ]);
+  });
+
+  it('leave the work list when they end, and stay on it while another one ends later', async () => {
+    const customer = await funded('listed', 100);
+    const due = async () => {
+      const { rows } = await database.pool.query('select due_at from wallet_due where customer_id = $1', [customer]);
+      return rows.map(({ due_at }) => due_at);
+    };
+    await run([lot(customer, 2), lot(customer, 2, { end: { days: 3 } })]);
+    expect(await due()).toEqual([later(DAY)]);
+    await run([{ ...keyOf(customer), op: 'sweep' }], later(DAY));
+    expect(await due()).toEqual([later(2 * DAY)]);
+    await run([{ ...keyOf(customer), op: 'sweep' }], later(3 * DAY));
+    expect(await due()).toEqual([]);
+    const { rows } = await database.pool.query(
+      "select kind, details from wallet_alert where customer_id = $1 and kind like 'credit%'",
+      [customer],
+    );
+    expect(rows).toEqual(
+      [1, 2].map((lotNo) => {
+        return { kind: 'credit_expired', details: { lots: [{ lotId: `lot_${customer}_USD_${lotNo}`, amount: 2 }] } };
+      }),
+    );
+  });
+
+  it('keep a name that was struck out struck out when they close', async () => {
+    const customer = await funded('named', 100);
+    await run([lot(customer, 10), lot(customer, 10)]);
+    const key = { ...keyOf(customer), lotNo: 1 };
+    expect(await getLot(autocommit(database.pool), key)).toMatchObject({ name: 'Welcome', state: 'open' });
+    await transaction(database.pool, async (tx) => {
+      const erased = new Proxy(tx, {
+        get: (target, name) => {
+          if (name !== 'queryArrays') return Reflect.get(target, name);
+          return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+            const isWriting = typeof sql !== 'string' && sql.name === 'write-lots';
+            if (isWriting)
+              await tx.query('update lot set name = null where customer_id = $1 and lot_no = 1', [customer]);
+            return target.queryArrays(sql, values);
+          };
+        },
+      });
+      const debit = posting({ customerId: customer, amountMinor: 20, isCredit: false });
+      await postBatch(erased, [debit], { ...SETTINGS, now: START });
+    });
+    expect(await getLot(autocommit(database.pool), key)).toMatchObject({ name: null, state: 'drained' });
+    expect(await getLot(autocommit(database.pool), { ...key, lotNo: 2 })).toMatchObject({ name: 'Welcome' });
+  });
+
+  it.each([
+    'update closed_lot set spent = spent + 1, amount = amount + 1',
+    "update closed_lot set name = 'another'",
+    'delete from closed_lot',
+    'update lot_movement set amount = amount + 1',
+    'delete from lot_movement',
+    "update lot_change set actor = 'somebody'",
+    'delete from lot_change',
+  ])('refuses to change what is over: %s', async (statement) => {
+    await expect(database.pool.query(statement)).rejects.toThrow('is insert-only');
+  });
+
+  it.each<[string, string, string, string]>([
+    ['9a', 'wallet', 'in_lots = in_lots + 1', 'in_lots = in_lots - 1'],
+    ['9a', 'wallet', 'lot_seq = lot_seq + 1', 'lot_seq = lot_seq - 1'],
+    ['9b', 'lot', 'expired = expired + 1, spent = spent - 1', 'expired = expired - 1, spent = spent + 1'],
+    ['9f', 'lot', 'priority = priority + 1', 'priority = priority - 1'],
+    ['9f', 'lot', 'changes = changes + 1', 'changes = changes - 1'],
+    ['9g', 'wallet_due', "due_at = due_at + interval '3 days'", "due_at = due_at - interval '3 days'"],
+  ])('the audit notices by rule %s: %s, %s', async (rule, table, tamper, undo) => {
+    const customer = await funded(`tampered_${rule}_${tamper.replace(/\W/g, '')}`, 100);
+    const change = { end: { at: later(2 * DAY) }, priority: 40, reason: 'asked', actor: 'key:one' };
+    await run([
+      lot(customer, 10),
+      posting({ customerId: customer, amountMinor: 4, isCredit: false }),
+      { ...keyOf(customer), op: 'change_lot', lotNo: 1, ...change },
+    ]);
+    const condition = ` where customer_id = '${customer}' and currency = 'USD'`;
+    await database.pool.query(`update ${table} set ${tamper}${condition}`);
+    const { disagreements } = await audit(autocommit(database.pool));
+    await database.pool.query(`update ${table} set ${undo}${condition}`);
+    expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
+    expect(disagreements[0]?.subject).toContain(customer);
+  });
+
+  it.each([
+    ['9b', 'closed_lot', "state = 'expired'", "state = 'voided'"],
+    ['9e', 'closed_lot', "expires_at = expires_at + interval '1 day'", "expires_at = expires_at - interval '1 day'"],
+    ['9c', 'lot_movement', 'amount = -amount', 'amount = -amount'],
+  ])('the audit notices by rule %s what triggers refuse: %s, %s', async (rule, table, tamper, undo) => {
+    const customer = await funded(`refused_${rule}`, 100);
+    await run([lot(customer, 10)]);
+    const voided = { ...keyOf(customer), op: 'void_lot', lotNo: 1, amountMinor: null, reason: 'a mistake' } as const;
+    if (rule === '9e') await run([{ ...keyOf(customer), op: 'sweep' }], later(DAY));
+    else await run([{ ...voided, idempotencyKey: 'api:void' }]);
+    const set = (what: string) =>
+      database.pool.query(`
+        alter table ${table} disable trigger user;
+        update ${table} set ${what} where customer_id = '${customer}';
+        alter table ${table} enable trigger user`);
+    await set(tamper);
+    const { disagreements } = await audit(autocommit(database.pool));
+    await set(undo);
+    expect(disagreements.map((one) => one.rule.slice(0, 2))).toContain(rule);
+    expect(disagreements[0]?.subject).toContain(customer);
+    expect((await audit(autocommit(database.pool))).disagreements).toEqual([]);
+  });
+});
