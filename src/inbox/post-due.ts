@@ -55,10 +55,11 @@ function toCommand({ payment, ordered, provider }: Due): PaymentCommand {
   if (!('key' in ordered)) {
     return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, disputes: ordered };
   }
-  const { amountMinor, isCredit, eventType, referenceObjectId, key: idempotencyKey } = ordered;
+  const { amountMinor, isCredit, eventType, referenceObjectId, key: idempotencyKey, restores } = ordered;
   return {
     ...{ merchantId, customerId, currency, amountMinor, isCredit, eventType },
     ...{ reason, referenceObjectId, metadata: null, idempotencyKey },
+    ...(restores === undefined ? {} : { restores }),
   };
 }
 

@@ -152,6 +152,11 @@ export interface Posting extends WalletKey {
   readonly idempotencyKey: string | null;
   /** Of a credit that joins no base. */
   readonly terms?: LotTerms;
+  /**
+   * The keys of earlier entries that it undoes, or does again: what they took from lots goes back there. They follow from its own key,
+   * so they are no part of its fingerprint.
+   */
+  readonly restores?: readonly string[];
 }
 
 export const BALANCE_WORDS = ['low', 'recovered', 'depleted'] as const;

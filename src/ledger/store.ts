@@ -18,7 +18,7 @@ import type { HoldCommand } from './holds/hold.ts';
 import { countWithin } from './holds/parts.ts';
 import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import type { LotRule } from './lots/notices.ts';
-import { findLots, writeLots } from './lots/store.ts';
+import { findLots, restoredKeys, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
 import {
   type CommandResult,
@@ -91,16 +91,14 @@ export interface Posted {
 export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], moment: LedgerMoment): Promise<Posted> {
   if (commands.length === 0) return { outcomes: [], isNews: false };
   const { wallets, isNews } = await endInParts(tx, await lockWallets(tx, commands, moment), moment);
-  const known = await findByKeys(
-    tx,
-    commands.flatMap((command) =>
-      'op' in command && command.op !== 'capture' && command.op !== 'void_lot' ? [] : [command],
-    ),
+  const keyed = commands.flatMap((one) =>
+    !('op' in one) || one.op === 'capture' || one.op === 'void_lot' ? [one] : [],
   );
+  const known = await findByKeys(tx, [...keyed, ...restoredKeys(commands, wallets)]);
   const named = commands.filter((command): command is HoldCommand => 'op' in command && !('lotNo' in command));
   const holds = await findHolds(tx, named, { wallets, now: moment.now });
-  const lots = await findLots(tx, commands, wallets);
-  const result = post(commands, { ...moment, wallets, known, holds, lots });
+  const lots = await findLots(tx, commands, { wallets, known });
+  const result = post(commands, { ...moment, wallets, known, holds, ...lots });
   await write(tx, result);
   await settleDue(tx, result.outcomes);
   return { outcomes: result.outcomes, isNews: isNews || result.entries.length > 0 || result.alerts.length > 0 };

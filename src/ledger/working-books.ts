@@ -20,7 +20,7 @@ import {
   remainingOf,
 } from './holds/hold.ts';
 import { expireLots, noticeLots } from './lots/lapse.ts';
-import type { Lot } from './lots/lot.ts';
+import type { Lot, LotMovement } from './lots/lot.ts';
 import { type LotRule, nextDue } from './lots/notices.ts';
 import { earlierOf, type LotChanges, type LotsOfEntry, WorkingLots } from './lots/working-lots.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
@@ -38,6 +38,8 @@ export interface PostInput {
   readonly holds: readonly Hold[];
   /** All open lots of the wallets, and those that commands name by number. */
   readonly lots: readonly Lot[];
+  /** Those of entries that commands restore; their lots are among the lots, and they are known. */
+  readonly movements: readonly LotMovement[];
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
@@ -104,7 +106,7 @@ export class WorkingBooks {
     this.#before = input;
     this.#wallets = new Map(input.wallets);
     this.#known = new Map(input.known);
-    this.lots = new WorkingLots(input.lots, input.lotRule);
+    this.lots = new WorkingLots(input.lots, input.movements, input.lotRule);
     for (const hold of input.holds) this.#see(hold);
   }
 
@@ -142,9 +144,10 @@ export class WorkingBooks {
 
   /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
   write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
-    const { terms, fromLot, ...posting } = decided;
+    const { terms, fromLot, restores, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
-    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot });
+    const undone = restores === undefined ? [] : this.#entriesUnder(restores, posting);
+    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone });
     const next = afterEntry(moved, entry, this.#before.rule);
     this.#set(next.wallet);
     if (entry.idempotencyKey !== null) this.#known.set(idempotencyText(entry), entry);
@@ -160,6 +163,11 @@ export class WorkingBooks {
     const rest = { reminder: false, threshold: null, createdAt: this.momentIn(wallet) };
     this.#alerts.push({ merchantId, customerId, currency, alertSeq, balance, version, ...rest, ...news });
     return { ...wallet, alertSeq };
+  }
+
+  #entriesUnder(keys: readonly string[], { merchantId, customerId, currency }: WalletKey): readonly Entry[] {
+    const found = keys.flatMap((idempotencyKey) => this.entryUnder({ merchantId, customerId, idempotencyKey }) ?? []);
+    return found.filter((entry) => entry.currency === currency);
   }
 
   /** Changes what a wallet says of its holds, or of when something is due. */

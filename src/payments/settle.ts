@@ -137,6 +137,8 @@ export interface DuePosting {
   readonly currency: string | null;
   /** The entry's idempotency key, by which the ledger refuses a second posting of the same thing. */
   readonly key: string;
+  /** The keys of the part's entries before, which this one undoes or does again: credit goes back to where it was taken from. */
+  readonly restores?: readonly string[];
   readonly referenceObjectId: string;
 }
 
@@ -166,14 +168,17 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
   const parts = payment.parts.map((part, index) => {
     const goal = target.parts[index] ?? { credit: 0, take: 0 };
     let count = part.postings;
+    const keyOf = (number: number) => paymentKey(payment.keyVersion, causeOf(payment, part), number);
     const add = (change: number, up: EventType, down: EventType) => {
       if (change === 0) return;
       count += 1;
+      const keys = Array.from({ length: count }, (_, number) => keyOf(number + 1));
       due.push({
         part: index,
         ...signed(change, up, down),
         currency: part.currency ?? payment.currency,
-        key: paymentKey(payment.keyVersion, causeOf(payment, part), count),
+        key: keyOf(count),
+        ...(count > 1 ? { restores: keys.slice(0, -1) } : {}),
         referenceObjectId: part.partId,
       });
     };

@@ -203,8 +203,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'take back from the first lot before the base',
     file: 'src/ledger/lots/drain.ts',
-    find: 'let isBaseDone = isBaseFirst;',
-    replace: 'let isBaseDone = false;',
+    find: 'isBaseFirst ? amount - Math.min(amount, base) : amount;',
+    replace: 'amount;',
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
@@ -227,6 +227,41 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'const amountMinor = Math.min(entry.amountMinor, entry.afterBalance);',
     replace: 'const { amountMinor } = entry;',
     tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'give credit back with the end that it had, however late',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: 'return new Date(Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime()));',
+    replace: 'return now < takenAt ? now : expiresAt;',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'give back first what was taken first',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: 'this.#tracesOf(undone).taken.toReversed()',
+    replace: 'this.#tracesOf(undone).taken',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'fill lots again while there is a debt',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: 'let room = Math.max(entry.afterBalance - wallet.inLots, 0);',
+    replace: 'let room = entry.amountMinor;',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'take again from the base what was given back into a lot',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: 'undone.length === 0 ? [] : this.#tracesOf(undone).given.toReversed()',
+    replace: 'this.#tracesOf([]).given',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'forget which entries a won dispute undoes',
+    file: 'src/payments/settle.ts',
+    find: '...(count > 1 ? { restores: keys.slice(0, -1) } : {}),',
+    replace: '',
+    tests: ['test/inbox/given-back.test.ts'],
   },
   {
     name: 'void what a hold needs',

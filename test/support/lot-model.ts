@@ -54,6 +54,8 @@ export class LotModel {
   /** What was told of before its end: customer, lot, days. */
   readonly notices: string[] = [];
   readonly #keys = new Map<string, string>();
+  /** What entries under a key moved, one minor unit each: the number of its lot, 0 for the base. In the order in which they were written. */
+  readonly #moved = new Map<string, Moved>();
 
   constructor(customers: readonly string[], start: number) {
     for (const customer of customers) {
@@ -151,11 +153,12 @@ export class LotModel {
     const wallet = this.#wallet(command.customerId);
     const { amountMinor: amount, isCredit, eventType, terms } = command;
     if (!isCredit) {
-      const isTaking = eventType === 'payment_reversal';
+      const isTaking = eventType === 'payment_reversal' || eventType === 'dispute';
       if (!isTaking && amount > free(wallet)) return say('INSUFFICIENT_WALLET_FUNDS', Math.max(free(wallet), 0));
       this.#debit(command, amount, now, isTaking);
       return say('created', balance(wallet));
     }
+    if (command.restores !== undefined) return this.#giveBack(command, now);
     const endsAt = terms === undefined ? Infinity : endOf(terms, now);
     if (endsAt <= now) return 'EXPIRY_IN_THE_PAST';
     const isPaid = terms?.kind === 'paid' || terms?.kind === 'refund';
@@ -174,23 +177,89 @@ export class LotModel {
     return say('created', balance(wallet));
   }
 
+  /** Unit by unit, what was taken last first. */
+  #giveBack(command: Credit, now: number): LotOutcome {
+    const { customerId, amountMinor } = command;
+    const wallet = this.#wallet(customerId);
+    const units = this.#undone(command).taken.reverse().slice(0, amountMinor);
+    this.#entry(command, now);
+    wallet.base += amountMinor;
+    const back: number[] = [];
+    let last: { readonly unit: Unit; readonly lot: ModelLot } | null = null;
+    const moved = new Map<ModelLot, number>();
+    for (const unit of units) {
+      const old = wallet.lots[unit.no - 1];
+      if (old === undefined || wallet.base <= 0) continue;
+      const isSame = last !== null && last.unit.no === unit.no && last.unit.key === unit.key;
+      const lot: ModelLot =
+        isSame && last !== null ? last.lot : old.state === 'open' ? old : after(wallet, old, { now, at: unit.at });
+      last = { unit, lot };
+      if (lot === old) lot.gone.takenBack -= 1;
+      lot.left += 1;
+      wallet.base -= 1;
+      back.push(lot.no);
+      moved.set(lot, (moved.get(lot) ?? 0) + 1);
+    }
+    for (const [lot, amount] of moved) this.movements.push(say(customerId, wallet.entries, lot.no, amount));
+    this.#remember(command, { isCredit: true, at: now, units: back });
+    return say('created', balance(wallet));
+  }
+
+  /** What the entries that it restores took and did not give back, unit by unit, and what they gave back and did not take again. */
+  #undone({ customerId, restores = [] }: Written): { taken: Unit[]; given: number[] } {
+    const { lots } = this.#wallet(customerId);
+    const rank = (no: number) => (no === 0 ? FIRST : rankOf(nth(lots, no)));
+    const taken: Unit[] = [];
+    const given: number[] = [];
+    for (const [key, { isCredit, at, units, amount }] of this.#moved) {
+      if (!restores.some((one) => key === `${customerId} ${one}`)) continue;
+      const sorted = [...units].sort((one, other) => compare(rank(one), rank(other)));
+      if (isCredit) {
+        taken.splice(-amount);
+        given.push(...sorted);
+      } else {
+        given.splice(-amount);
+        taken.push(...sorted.map((no) => ({ no, key, at })));
+      }
+    }
+    return { taken, given };
+  }
+
+  #remember(command: Written, moved: Omit<Moved, 'amount'>): void {
+    const { customerId, idempotencyKey, amountMinor: amount } = command;
+    if (idempotencyKey != null) this.#moved.set(`${customerId} ${idempotencyKey}`, { ...moved, amount: amount ?? 0 });
+  }
+
   #debit(command: Written, amount: number, now: number, isTaking = false): void {
     const { customerId } = command;
     const wallet = this.#wallet(customerId);
+    const again = this.#undone(command).given.reverse();
     this.#entry(command, now);
-    const lots = wallet.lots.filter(({ left }) => left > 0).map((lot) => ({ lot, rank: rankOf(lot) }));
-    const sources = [...lots, { lot: null, rank: isTaking ? FIRST : BASE }].sort((one, other) =>
-      compare(one.rank, other.rank),
-    );
-    let left = amount;
-    for (const { lot } of sources) {
-      const taken = Math.min(left, lot === null ? Math.max(wallet.base, 0) : lot.left);
-      if (taken === 0) continue;
-      if (lot === null) wallet.base -= taken;
-      else this.#drain(customerId, lot, { amount: taken, way: isTaking ? 'takenBack' : 'spent' });
-      left -= taken;
+    const lots = wallet.lots.filter(({ left }) => left > 0).sort((one, other) => compare(rankOf(one), rankOf(other)));
+    const taken = new Map(lots.map((lot) => [lot, 0]));
+    const units: number[] = [];
+    const take = (lot: ModelLot) => {
+      if (units.length === amount || lot.left === (taken.get(lot) ?? lot.left)) return;
+      taken.set(lot, (taken.get(lot) ?? 0) + 1);
+      units.push(lot.no);
+    };
+    for (const no of again) for (const lot of lots) if (lot.no === no) take(lot);
+    const base = { rank: isTaking ? FIRST : BASE, lot: null };
+    const sources = [...lots.map((lot) => ({ lot, rank: rankOf(lot) })), base];
+    for (const { lot } of sources.sort((one, other) => compare(one.rank, other.rank))) {
+      const there = lot === null ? Math.max(wallet.base, 0) : lot.left;
+      for (let unit = 0; unit < there; unit += 1) {
+        if (lot !== null) take(lot);
+        else if (units.length < amount) units.push(0);
+      }
     }
-    wallet.base -= left;
+    for (const [lot, part] of taken) {
+      if (part > 0) this.#drain(customerId, lot, { amount: part, way: isTaking ? 'takenBack' : 'spent' });
+    }
+    // The rest is a debt.
+    while (units.length < amount) units.unshift(0);
+    wallet.base -= units.filter((no) => no === 0).length;
+    this.#remember(command, { isCredit: false, at: now, units });
   }
 
   #drain(customerId: string, lot: ModelLot, { amount, way }: { readonly amount: number; readonly way: Way }): void {
@@ -236,10 +305,58 @@ export class LotModel {
   }
 }
 
-type Written = { readonly customerId: string; readonly idempotencyKey?: string | null };
+interface Moved {
+  readonly isCredit: boolean;
+  readonly at: number;
+  readonly amount: number;
+  readonly units: readonly number[];
+}
+
+interface Unit {
+  readonly no: number;
+  readonly key: string;
+  readonly at: number;
+}
+
+/** The lot that follows one of which nothing is left. */
+function after(
+  wallet: ModelWallet,
+  old: ModelLot,
+  { now, at }: { readonly now: number; readonly at: number },
+): ModelLot {
+  const gone = { spent: 0, expired: 0, voided: 0, takenBack: 0 };
+  const endsAt = Math.max(old.endsAt, now + old.endsAt - at);
+  const { kind, priority } = old;
+  const lot = {
+    no: wallet.lots.length + 1,
+    kind,
+    from: now,
+    left: 0,
+    priority,
+    endsAt,
+    noticed: 0,
+    gone,
+    state: 'open',
+  };
+  wallet.lots.push(lot);
+  return lot;
+}
+
+type Written = {
+  readonly customerId: string;
+  readonly idempotencyKey?: string | null;
+  readonly restores?: readonly string[];
+  readonly amountMinor?: number | null;
+};
 
 const balance = ({ base, lots }: ModelWallet) => lots.reduce((sum, { left }) => sum + left, base);
 const free = (wallet: ModelWallet) => wallet.holds.reduce((sum, { left }) => sum - left, balance(wallet));
+
+function nth(lots: readonly ModelLot[], no: number): ModelLot {
+  const lot = lots[no - 1];
+  if (lot === undefined) throw new Error(`no lot ${no}`);
+  return lot;
+}
 
 /** Priority, end, promotional ones first and then the base, number. */
 const rankOf = (lot: ModelLot) => [lot.priority, lot.endsAt, lot.kind === 'promo' ? 0 : 2, lot.no];
@@ -344,6 +461,18 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
         eventType: kind === 'claw-back' ? 'payment_reversal' : 'merchant_adjustment',
       }),
     );
+  /** A dispute that is lost, won, and lost again, as its news come. */
+  const dispute = fc
+    .record({ customerId: wallet.customerId, amountMinor: amount, number: fc.constantFrom(1, 2, 3, 4) })
+    .map(({ number: count, ...rest }) => {
+      const keys = Array.from({ length: count }, (_, index) => `src:dispute#${index + 1}`);
+      const isCredit = count % 2 === 0;
+      return posting({
+        ...rest,
+        ...(count > 1 ? { restores: keys.slice(0, -1) } : {}),
+        ...{ isCredit, eventType: isCredit ? 'dispute_reversal' : 'dispute', idempotencyKey: keys.at(-1) ?? null },
+      });
+    });
   const place = fc.record({
     ...{ ...wallet, op: fc.constant('place' as const), amountMinor: amount, partial: fc.constant(false) },
     ...{
@@ -384,6 +513,7 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
     entry,
     entry,
     entry,
+    dispute,
     place,
     capture,
     release,

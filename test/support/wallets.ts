@@ -41,6 +41,7 @@ export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInp
     known: new Map(),
     holds: [],
     lots: [],
+    movements: [],
     lotRule: LOT_RULE,
     currencies: new Set(['USD', 'INR']),
     rule: RULE,

@@ -3,10 +3,10 @@ import { bigint, integer, nullable, oneOf, text, timestamptz } from '../../db/co
 import { rowsOf, statement } from '../../db/statement.ts';
 import { columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
-import type { Wallet, WalletKey } from '../entry.ts';
+import { type CustomerKey, type Entry, idempotencyText, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
-import type { Lot, LotKey } from './lot.ts';
+import type { Lot, LotKey, LotMovement } from './lot.ts';
 import type { LotChanges } from './working-lots.ts';
 
 /** A lot as it is read, whether it is open or closed. */
@@ -17,23 +17,54 @@ export const OPEN_LOT_ROWS = `${columns(LOT.shape, 'x')}, 'open' as state, null:
 const CLOSED_COLUMNS = columns(LOT.shape, 'x').replace('x.remaining', '0::bigint as remaining');
 export const CLOSED_LOT_ROWS = `${CLOSED_COLUMNS}, x.state, x.closed_at from closed_lot x`;
 
+/** The keys of entries that commands restore, in wallets that ever had a lot. */
+export function restoredKeys(
+  commands: readonly LedgerCommand[],
+  wallets: ReadonlyMap<string, Wallet>,
+): readonly (CustomerKey & { readonly idempotencyKey: string })[] {
+  return commands.flatMap((command) => {
+    if ('op' in command || command.restores === undefined) return [];
+    if ((wallets.get(walletKeyText(command))?.lotSeq ?? 0) === 0) return [];
+    const { merchantId, customerId } = command;
+    return command.restores.map((idempotencyKey) => ({ merchantId, customerId, idempotencyKey }));
+  });
+}
+
+interface Found {
+  readonly wallets: ReadonlyMap<string, Wallet>;
+  /** Among them those under {@link restoredKeys}. */
+  readonly known: ReadonlyMap<string, Entry>;
+}
+
 /**
- * The lots that a batch may have to do with: all open ones of locked wallets that have any, and closed ones that its commands name.
- * No statement is made for what there is none of.
+ * The lots that a batch may have to do with: all open ones of locked wallets that have any, and closed ones that its commands name or
+ * restore, with what was moved there. No statement is made for what there is none of.
  */
 export async function findLots(
   tx: Tx,
   commands: readonly LedgerCommand[],
-  wallets: ReadonlyMap<string, Wallet>,
-): Promise<readonly Lot[]> {
+  { wallets, known }: Found,
+): Promise<{ readonly lots: readonly Lot[]; readonly movements: readonly LotMovement[] }> {
   const having = [...wallets.values()].filter(({ openLots }) => openLots > 0);
-  const named = commands.flatMap((command): LotKey[] => ('lotNo' in command ? [command] : []));
-  if (having.length === 0 && named.length === 0) return [];
-  return [
-    ...(await ofEachMerchant(named, (merchantId, keys) => CLOSED_LOTS.all(tx, { merchantId, keys }))),
-    ...(await ofEachMerchant(having, (merchantId, keys) => OPEN_LOTS.all(tx, { merchantId, keys }))),
-  ];
+  const undone = restoredKeys(commands, wallets).flatMap((key) => known.get(idempotencyText(key)) ?? []);
+  const movements = await ofEachMerchant(undone, (merchantId, keys) => MOVEMENTS_OF.all(tx, { merchantId, keys }));
+  const named = [...commands.flatMap((command): LotKey[] => ('lotNo' in command ? [command] : [])), ...movements];
+  if (having.length === 0 && named.length === 0) return { lots: [], movements };
+  const closed = await ofEachMerchant(named, (merchantId, keys) => CLOSED_LOTS.all(tx, { merchantId, keys }));
+  const open = await ofEachMerchant(having, (merchantId, keys) => OPEN_LOTS.all(tx, { merchantId, keys }));
+  return { lots: [...closed, ...open], movements };
 }
+
+const MOVEMENTS_OF = statement({
+  params: { merchantId: text, keys: rowsOf({ ...OWN_KEY, seq: bigint }) },
+  row: LOT_MOVEMENT.shape,
+  text: ({ merchantId, keys }) => `
+    select distinct h.*
+    from ${keys('k')}
+    cross join lateral (
+      select ${columns(LOT_MOVEMENT.shape, 'x')} from lot_movement x
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.seq = k.seq) h`,
+});
 
 /** The open lots of wallets, in no particular order. */
 const OPEN_LOTS = statement({

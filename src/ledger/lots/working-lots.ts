@@ -11,6 +11,7 @@ import {
 import { drain, inDrainOrder, type LotPart } from './drain.ts';
 import { type ClosedLot, type Lot, type LotChange, type LotKey, type LotMovement, lotKeyText } from './lot.ts';
 import { daysAfter, type LotRule, nextDue } from './notices.ts';
+import { followTraces, type Traces } from './traces.ts';
 
 /** What a batch changes about lots. */
 export interface LotChanges {
@@ -26,6 +27,8 @@ export interface LotsOfEntry {
   readonly terms?: LotTerms | undefined;
   /** The only lot that it takes from. */
   readonly fromLot?: number | undefined;
+  /** The entries that it undoes, or does again. */
+  readonly undone?: readonly Entry[] | undefined;
 }
 
 /** Of what a lot lost, where each type of debit is counted, and how the lot ends if it was the last of it. */
@@ -50,10 +53,14 @@ export class WorkingLots {
   readonly #open = new Map<string, Lot[]>();
   readonly #changed = new Map<string, LotKey>();
   readonly #movements: LotMovement[] = [];
+  /** By the entry that moved it, also in earlier batches. */
+  readonly #movedBy = new Map<string, LotMovement[]>();
   readonly #changes: LotChange[] = [];
 
-  constructor(lots: readonly Lot[], rule: LotRule) {
+  /** @param movements of entries that are undone */
+  constructor(lots: readonly Lot[], movements: readonly LotMovement[], rule: LotRule) {
     this.#rule = rule;
+    for (const movement of movements) this.#trace(movement);
     for (const lot of lots) this.#see(lot);
     for (const open of this.#open.values()) open.sort(inDrainOrder);
   }
@@ -74,10 +81,15 @@ export class WorkingLots {
    * @param wallet as it is before the entry, but for its holds
    * @returns it with its lots as they are after the entry
    */
-  follow(entry: Entry, wallet: Wallet, { terms, fromLot }: LotsOfEntry): Wallet {
+  follow(entry: Entry, wallet: Wallet, { terms, fromLot, undone = [] }: LotsOfEntry): Wallet {
     if (terms !== undefined) return this.#give(entry, wallet, terms);
-    if (entry.isCredit || wallet.openLots === 0) return wallet;
-    return this.#take(entry, wallet, this.#partsOf(entry, wallet, fromLot));
+    if (entry.isCredit) return undone.length === 0 ? wallet : this.#giveBack(entry, wallet, undone);
+    if (wallet.openLots === 0) return wallet;
+    return this.#take(
+      entry,
+      wallet,
+      fromLot === undefined ? this.#partsOf(entry, wallet, undone) : this.#partOf(entry, wallet, fromLot),
+    );
   }
 
   /** Changes an open lot without moving money. */
@@ -109,13 +121,52 @@ export class WorkingLots {
   #give(entry: Entry, wallet: Wallet, terms: LotTerms): Wallet {
     const amountMinor = Math.min(entry.amountMinor, entry.afterBalance);
     if (amountMinor <= 0) return wallet;
-    const { merchantId, customerId, currency, seq, createdAt } = entry;
-    const { kind, name, priority } = terms;
+    const origin = { originSeq: entry.seq, originKey: null };
+    return this.#openLot(entry, wallet, { ...terms, ...origin, amountMinor, expiresAt: endOf(terms, entry.createdAt) });
+  }
+
+  /** What was taken last goes back first: into its lot, or, where that is closed, into one that follows it. A debt is repaid before. */
+  #giveBack(entry: Entry, wallet: Wallet, undone: readonly Entry[]): Wallet {
+    let room = Math.max(entry.afterBalance - wallet.inLots, 0);
+    let left = entry.amountMinor;
+    let next = wallet;
+    for (const { lotNo, amount, entry: took } of this.#tracesOf(undone).taken.toReversed()) {
+      const back = Math.min(amount, left);
+      left -= back;
+      if (lotNo === null) continue;
+      const amountMinor = Math.min(back, room);
+      room -= amountMinor;
+      if (amountMinor > 0) next = this.#refill(entry, next, { lotNo, amountMinor, took });
+    }
+    return next;
+  }
+
+  #refill(
+    entry: Entry,
+    wallet: Wallet,
+    { lotNo, amountMinor, took }: { lotNo: number; amountMinor: number; took: Entry },
+  ) {
+    const { merchantId, customerId, currency } = wallet;
+    const lot = this.lot({ merchantId, customerId, currency, lotNo });
+    invariant(lot !== null, 'a lot is not there that was taken from');
+    if (lot.state !== 'open') {
+      const { kind, name, priority, originSeq, originKey } = lot;
+      const terms = { kind, name, priority, originSeq, originKey, amountMinor };
+      return this.#openLot(entry, wallet, { ...terms, expiresAt: restOfLife(lot, took.createdAt, entry.createdAt) });
+    }
+    const way = wayOf(took.eventType);
+    this.put({ ...lot, remaining: lot.remaining + amountMinor, [way]: lot[way] - amountMinor });
+    this.#move(entry, lot, amountMinor);
+    return { ...wallet, inLots: wallet.inLots + amountMinor };
+  }
+
+  #openLot(entry: Entry, wallet: Wallet, given: NewLot): Wallet {
+    const { merchantId, customerId, currency, createdAt } = entry;
+    const { kind, name, priority, amountMinor, expiresAt, originSeq, originKey } = given;
     const lot: Lot = {
       ...{ merchantId, customerId, currency, lotNo: wallet.lotSeq + 1, kind, name, state: 'open', priority },
       ...{ amountMinor, remaining: amountMinor, spent: 0, expired: 0, voided: 0, takenBack: 0 },
-      ...{ expiresAt: endOf(terms, createdAt), notices: 0, originSeq: seq, originKey: null },
-      ...{ changes: 0, createdAt, closedAt: null },
+      ...{ expiresAt, notices: 0, originSeq, originKey, changes: 0, createdAt, closedAt: null },
     };
     const open = this.#openOf(lot);
     open.push(lot);
@@ -131,15 +182,44 @@ export class WorkingLots {
     };
   }
 
-  #partsOf({ amountMinor, eventType }: Entry, wallet: Wallet, fromLot: number | undefined): readonly LotPart[] {
+  #partOf({ amountMinor }: Entry, wallet: Wallet, fromLot: number): readonly LotPart[] {
+    const lot = this.open(wallet).find(({ lotNo }) => lotNo === fromLot);
+    invariant(lot !== undefined && lot.remaining >= amountMinor, 'a lot has not what is taken out of it');
+    return [{ lot, amount: amountMinor }];
+  }
+
+  /** What was given back leaves first from where it was put; the rest as always. */
+  #partsOf({ amountMinor, eventType }: Entry, wallet: Wallet, undone: readonly Entry[]): readonly LotPart[] {
     const lots = this.open(wallet);
-    if (fromLot !== undefined) {
-      const lot = lots.find(({ lotNo }) => lotNo === fromLot);
-      invariant(lot !== undefined && lot.remaining >= amountMinor, 'a lot has not what is taken out of it');
-      return [{ lot, amount: amountMinor }];
+    const again = new Map<number, number>();
+    let left = amountMinor;
+    for (const { lotNo, amount } of undone.length === 0 ? [] : this.#tracesOf(undone).given.toReversed()) {
+      const lot = lots.find((one) => one.lotNo === lotNo);
+      if (lot === undefined) continue;
+      const before = again.get(lot.lotNo) ?? 0;
+      const taken = Math.min(amount, left, lot.remaining - before);
+      again.set(lot.lotNo, before + taken);
+      left -= taken;
     }
     const base = wallet.balance - wallet.inLots;
-    return drain(lots, { base, amount: amountMinor, isBaseFirst: MAY_OVERDRAW.has(eventType) });
+    const draining = { base, amount: left, isBaseFirst: MAY_OVERDRAW.has(eventType) };
+    if (again.size === 0) return drain(lots, draining);
+    const rest = lots.map((lot) => ({ ...lot, remaining: lot.remaining - (again.get(lot.lotNo) ?? 0) }));
+    for (const { lot, amount } of drain(rest, draining)) again.set(lot.lotNo, (again.get(lot.lotNo) ?? 0) + amount);
+    return lots.flatMap((lot) => {
+      const amount = again.get(lot.lotNo) ?? 0;
+      return amount === 0 ? [] : [{ lot, amount }];
+    });
+  }
+
+  #tracesOf(undone: readonly Entry[]): Traces {
+    return followTraces(undone, (entry) => {
+      const parts = (this.#movedBy.get(movedBy(entry)) ?? []).flatMap((movement) => {
+        const lot = this.lot(movement);
+        return lot === null ? [] : [{ lot, lotNo: movement.lotNo, amount: Math.abs(movement.amountMinor) }];
+      });
+      return parts.sort((one, other) => inDrainOrder(one.lot, other.lot));
+    });
   }
 
   #take(entry: Entry, wallet: Wallet, parts: readonly LotPart[]): Wallet {
@@ -165,7 +245,16 @@ export class WorkingLots {
   }
 
   #move({ seq }: Entry, { merchantId, customerId, currency, lotNo }: Lot, amountMinor: number): void {
-    this.#movements.push({ merchantId, customerId, currency, seq, lotNo, amountMinor });
+    const movement = { merchantId, customerId, currency, seq, lotNo, amountMinor };
+    this.#movements.push(movement);
+    this.#trace(movement);
+  }
+
+  #trace(movement: LotMovement): void {
+    const text = movedBy(movement);
+    const own = this.#movedBy.get(text) ?? [];
+    own.push(movement);
+    this.#movedBy.set(text, own);
   }
 
   #see(lot: Lot): void {
@@ -185,6 +274,17 @@ export class WorkingLots {
     this.#open.set(text, open);
     return open;
   }
+}
+
+/** What of a lot is not the same for all new ones. */
+type NewLot = Pick<Lot, 'kind' | 'name' | 'priority' | 'amountMinor' | 'expiresAt' | 'originSeq' | 'originKey'>;
+
+const movedBy = (entry: WalletKey & { readonly seq: number }): string => `${walletKeyText(entry)}\0${entry.seq}`;
+
+/** The end of what follows a closed lot: it has as much time as was left when it was taken, if that is later than its end. */
+function restOfLife({ expiresAt }: Lot, takenAt: Date, now: Date): Date | null {
+  if (expiresAt === null) return null;
+  return new Date(Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime()));
 }
 
 /** When credit with these terms ends if it is given now. */

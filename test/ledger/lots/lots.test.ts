@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { type LotTerms, type WalletAlert, walletKeyText } from '../../../src/ledger/entry.ts';
 import { type CaptureHold, type Hold, holdId, type PlaceHold } from '../../../src/ledger/holds/hold.ts';
-import { type ChangeLot, type Lot, lotId, parseLotId, type VoidLot } from '../../../src/ledger/lots/lot.ts';
+import {
+  type ChangeLot,
+  type Lot,
+  type LotMovement,
+  lotId,
+  parseLotId,
+  type VoidLot,
+} from '../../../src/ledger/lots/lot.ts';
 import type { LotRule } from '../../../src/ledger/lots/notices.ts';
 import { type CommandResult, fingerprint, type LedgerCommand, post } from '../../../src/ledger/post.ts';
 import { LOT_RULE, MERCHANT, posting } from '../../support/ledger.ts';
@@ -63,15 +70,17 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
   const known = new Map();
   const lots = new Map<string, Lot>();
   const holds = new Map<string, Hold>();
+  const movements: LotMovement[] = [];
   const alerts: WalletAlert[] = [];
   return {
     alerts,
     do(command: LedgerCommand, now = NOON): CommandResult {
-      const given = { known, lots: [...lots.values()], holds: [...holds.values()], lotRule, now };
+      const given = { known, lots: [...lots.values()], holds: [...holds.values()], movements, lotRule, now };
       const result = post([command], postInput([own], given));
       own = result.wallets[0] ?? own;
       for (const one of [...(result.lots?.open ?? []), ...(result.lots?.closed ?? [])]) lots.set(lotId(one), one);
       for (const one of [...(result.holds?.open ?? []), ...(result.holds?.closed ?? [])]) holds.set(holdId(one), one);
+      movements.push(...(result.lots?.movements ?? []));
       for (const entry of result.entries) known.set(`${MERCHANT}\0cus_a\0${entry.idempotencyKey}`, entry);
       alerts.push(...result.alerts.filter(({ kind }) => kind.startsWith('credit_')));
       const [outcome] = result.outcomes;
@@ -246,6 +255,57 @@ describe('lots', () => {
     expect([own.base, own.left, own.lot(1)?.takenBack]).toEqual([0, [150], 150]);
     own.do(takeBack(500));
     expect([own.balance, own.states]).toEqual([-350, ['taken_back']]);
+  });
+
+  /** A dispute of 400 that is lost on day 10 and takes a lot of 300 that ends on day 30, and the base of 100. */
+  function lost(base = 100) {
+    const own = books(base);
+    own.do(lot(300, { end: { days: 30 }, name: 'Welcome' }));
+    own.do(dispute(1, 400), daysLater(10));
+    return own;
+  }
+
+  function dispute(count: number, amountMinor: number) {
+    const keys = Array.from({ length: count }, (_, index) => `src:dispute:p:d#${index + 1}`);
+    const isCredit = count % 2 === 0;
+    const eventType = isCredit ? 'dispute_reversal' : 'dispute';
+    const restores = keys.slice(0, -1);
+    return posting({ amountMinor, isCredit, eventType, idempotencyKey: keys.at(-1) ?? null, restores });
+  }
+
+  it('that a dispute closed are followed, where it is won, by a lot of the same terms with the life that was left', () => {
+    const own = lost();
+    expect([own.balance, own.states]).toEqual([0, ['taken_back']]);
+    own.do(dispute(2, 400), daysLater(40));
+    expect([own.balance, own.base, own.left]).toEqual([400, 100, [0, 300]]);
+    expect(own.lot(2)).toMatchObject({ kind: 'promo', name: 'Welcome', originSeq: 1, expiresAt: daysLater(60) });
+    own.do(sweep, daysLater(60));
+    expect([own.balance, own.states]).toEqual([100, ['taken_back', 'expired']]);
+  });
+
+  it('that are still open are filled again, and what was taken last goes back first', () => {
+    const own = lost(300);
+    expect([own.base, own.left]).toEqual([0, [200]]);
+    own.do(dispute(2, 150), daysLater(11));
+    expect([own.base, own.left]).toEqual([50, [300]]);
+    expect(own.lot(1)).toMatchObject({ takenBack: 0, expiresAt: daysLater(30) });
+  });
+
+  it('get nothing back before a debt is repaid', () => {
+    const own = lost();
+    own.do(takeBack(350), daysLater(11));
+    own.do(dispute(2, 400), daysLater(12));
+    expect([own.balance, own.base, own.left]).toEqual([50, 0, [0, 50]]);
+  });
+
+  it('lose first what was given back, where it is taken again', () => {
+    const own = lost();
+    own.do(dispute(2, 400), daysLater(11));
+    own.do(credit(500), daysLater(11));
+    own.do(dispute(3, 400), daysLater(12));
+    expect([own.base, own.left]).toEqual([500, [0, 0]]);
+    own.do(dispute(4, 400), daysLater(13));
+    expect([own.base, own.left]).toEqual([600, [0, 0, 300]]);
   });
 
   it('of a priority of 50 without an end come after the base, but promotional ones before it', () => {
