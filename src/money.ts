@@ -43,6 +43,15 @@ export function parseRate(text: string): Rate | null {
   return numerator === 0n ? null : { numerator, denominator: 10n ** BigInt(fraction.length) };
 }
 
+/** The decimal that {@link parseRate} reads as this rate, such as `1.5`. */
+export function formatRate({ numerator, denominator }: Rate): string {
+  const digits = String(denominator).length - 1;
+  const text = String(numerator).padStart(digits + 1, '0');
+  const whole = text.slice(0, text.length - digits);
+  const fraction = text.slice(text.length - digits).replace(/0+$/, '');
+  return fraction === '' ? whole : `${whole}.${fraction}`;
+}
+
 /** Whether `amount` is more than `rate` times `base`, exactly. */
 export function exceeds(amount: number, base: number, { numerator, denominator }: Rate): boolean {
   return BigInt(amount) * denominator > BigInt(base) * numerator;

@@ -3,6 +3,7 @@ import { invariant } from '../src/errors.ts';
 import {
   convertMinor,
   formatMinor,
+  formatRate,
   isCurrencyCode,
   isMinorAmount,
   MAX_AMOUNT_MINOR,
@@ -56,6 +57,11 @@ describe('proportionMinor', () => {
 });
 
 describe('parseRate and convertMinor', () => {
+  it.each(['2', '1.5', '0.0119', '10', '100.25'])('writes %s as it was read', (text) => {
+    const rate = parseRate(text);
+    expect(rate === null ? null : formatRate(rate)).toBe(text);
+  });
+
   it.each([
     // Half to even, in both directions.
     [1, '0.5', 0n],

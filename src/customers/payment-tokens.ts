@@ -4,7 +4,7 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
-import { exceeds, type Rate } from '../money.ts';
+import { exceeds, formatRate, type Rate } from '../money.ts';
 import { hashToken, TOKEN_PREFIX, type TokenTerms } from '../payments/token.ts';
 import { countLivingTokens, deleteEndedTokens, endToken, insertToken } from '../payments/token-store.ts';
 import { lockCustomer, requireCustomer } from './store.ts';
@@ -44,7 +44,7 @@ export async function createPaymentToken(
     if (purpose !== 'topup') refuseCredit('is for a topup.');
     if (amount === null) refuseCredit('wants amount beside it.');
     else if (exceeds(creditAmount, amount, maxBonusRatio))
-      refuseCredit(`wants no more than ${maxBonusRatio} times amount (MAX_BONUS_RATIO).`);
+      refuseCredit(`wants no more than ${formatRate(maxBonusRatio)} times amount (MAX_BONUS_RATIO).`);
   }
   // Two that ask at once take turns, so that no more are made than may be.
   await lockCustomer(tx, merchantId, customerId);

@@ -72,7 +72,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   }),
   INSUFFICIENT_WALLET_FUNDS: ({ code, currency, available, required, shortfall }) => ({
     code,
-    message: `Insufficient balance: ${available} ${currency} are available in minor units, ${required} are required.`,
+    message: `Insufficient balance: ${available} minor units of ${currency} are available, ${required} are required. What holds set aside is not available.`,
     details: { available, required, shortfall },
   }),
   BALANCE_LIMIT_EXCEEDED: ({ code, most }) => ({
@@ -87,7 +87,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   HOLD_NOT_OPEN: ({ code, state }) => ({ code, message: `The hold is not open any more: it is ${state}.` }),
   HOLD_AMOUNT_EXCEEDED: ({ code, remaining, required }) => ({
     code,
-    message: `Of the hold, ${remaining} are left in minor units, ${required} are required.`,
+    message: `Of the hold, ${remaining} minor units are left, ${required} are required.`,
     details: { remaining, required },
   }),
   HOLD_LIMIT_EXCEEDED: ({ code, limit }) => ({

@@ -44,6 +44,11 @@ describe('metadata for a payment', () => {
     expect([status, body.code]).toEqual([422, code]);
   });
 
+  it('is refused for a bonus that is too large by a message that says how large it may be', async () => {
+    const { body } = await app.call('POST', path, { currency: 'USD', amount: 100, credit_amount: 201 });
+    expect(body.message).toBe('credit_amount: wants no more than 2 times amount (MAX_BONUS_RATIO).');
+  });
+
   it('is refused where the customer has as many unused tokens as may be, and the answer says what to do', async () => {
     const { body } = await app.call('POST', '/customers', { email: 'cy@example.com', name: 'Cy' });
     await app.database.pool.query(

@@ -54,6 +54,8 @@ export async function startTestCli(): Promise<TestCli> {
     child.stdin?.on('error', () => {});
     child.stdin?.end(stdin);
     const ran = await ended(child);
+    // A thing that was written where its text was meant.
+    expect(ran.out + ran.err).not.toContain('[object ');
     printed += ran.out + ran.err;
     return ran;
   };

@@ -20,7 +20,8 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cause: 'a debit or a hold is larger than what is available: the balance without what is held; nothing was written',
     cure: 'top up, or take at most `available`; `shortfall` is what has to be credited first',
     sample: {
-      message: 'Insufficient balance: 800 USD are available in minor units, 1250 are required.',
+      message:
+        'Insufficient balance: 800 minor units of USD are available, 1250 are required. What holds set aside is not available.',
       available: 800,
       required: 1250,
       shortfall: 450,
@@ -35,7 +36,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cause: 'a capture is larger than what is left of the hold; the hold is as it was',
     cure: 'capture at most `remaining`, or say with `beyond` that more may be taken',
     sample: {
-      message: 'Of the hold, 500 are left in minor units, 550 are required.',
+      message: 'Of the hold, 500 minor units are left, 550 are required.',
       remaining: 500,
       required: 550,
     },
