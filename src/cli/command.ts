@@ -66,7 +66,11 @@ export function flag(flags: string, description: string) {
 export function addCommand<Takes extends Parameters>(group: Command, spec: CommandSpec<Takes>): void {
   const command = group.command(spec.name).summary(spec.summary);
   command.description(spec.details === undefined ? `${spec.summary}.` : `${spec.summary}. ${spec.details}`);
-  for (const parameter of Object.values(spec.takes)) declare(command, parameter);
+  const parameters = Object.values(spec.takes);
+  for (const parameter of parameters) declare(command, parameter);
+  const wanted = parameters.filter((one) => !isArgument(one) && isWanted(one)).map(({ flags }) => flags);
+  const named = parameters.filter(isArgument).map(({ flags }) => flags);
+  command.usage([...named, ...wanted, '[options]'].join(' '));
   command.option('--json', 'print the result as JSON');
   command.action(async () => {
     const input = read(command, spec.takes);
@@ -106,10 +110,38 @@ function isArgument({ flags }: Parameter): boolean {
   return !flags.startsWith('-');
 }
 
+/** Whether it must be written. */
+function isWanted({ schema }: Parameter): boolean {
+  return !schema.safeParse(undefined).success;
+}
+
+/**
+ * Whether what is wanted was written is looked at when it is read: commander looks before it knows of misspelt options, and would
+ * say that `--customer` is missing where `--custmer` was written.
+ */
 function declare(command: Command, parameter: Parameter): void {
-  const { flags, description, schema } = parameter;
-  if (isArgument(parameter)) command.argument(flags, description);
-  else command.addOption(new Option(flags, description).makeOptionMandatory(!schema.safeParse(undefined).success));
+  const { flags, description } = parameter;
+  if (isArgument(parameter)) {
+    command.argument(flags, description);
+    return;
+  }
+  const option = new Option(flags, isWanted(parameter) ? `${description} (required)` : description);
+  if (option.required) {
+    option.argParser((value: string) => {
+      // A variable of the shell that is empty leaves no word, and the next option would be taken for the value.
+      if (!command.options.some(({ long }) => long === value)) return value;
+      return command.error(
+        `error: ${option.long}: wants ${placeOf(flags)}; ${value} follows it (is a variable empty?)`,
+      );
+    });
+  }
+  command.addOption(option);
+}
+
+/** `an id` for `--customer <id>`. */
+function placeOf(flags: string): string {
+  const [, name = 'value'] = /<(.+)>/.exec(flags) ?? [];
+  return `${/^[aeiou]/.test(name) ? 'an' : 'a'} ${name}`;
 }
 
 /** What was written, checked; a mistake ends the command. */
@@ -121,6 +153,9 @@ function read<Takes extends Parameters>(command: Command, parameters: Takes): In
     const value = isArgument(parameter)
       ? written.shift()
       : options[new Option(parameter.flags, parameter.description).attributeName()];
+    if (value === undefined && isWanted(parameter)) {
+      command.error(`error: required option '${parameter.flags}' not specified`);
+    }
     const parsed = parameter.schema.safeParse(value);
     if (!parsed.success) {
       const wanted = parsed.error.issues[0]?.message ?? 'is not usable';

@@ -48,6 +48,17 @@ describe('chokin', { timeout: 120_000 }, () => {
     }
   });
 
+  it('marks what a command wants, and what it may be left without', async () => {
+    const { out } = await chokin('simulate topup --help');
+    expect(out).toMatch(/^Usage: chokin simulate topup --customer <id> --amount <amount> \[options\]\n/);
+    expect(out).toMatch(/^ +--customer <id> +cus_… \(required\)$/m);
+    expect(out).toMatch(/^ +--currency <code> +default: the first of WALLET_CURRENCIES$/m);
+    const credit = await chokin('wallets credit --help');
+    expect(credit.out).toContain(
+      'Usage: chokin wallets credit <customer-id> <amount> <currency> --reason <text> [options]',
+    );
+  });
+
   it('is what npx runs: the bin of the package, executable, on the Node of node_modules', async () => {
     const { bin } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
     const env = { PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH}` };
@@ -104,6 +115,11 @@ describe('chokin', { timeout: 120_000 }, () => {
       ['jobs redrive everything', 'error: <queue>: wants one of apply-provider-event,'],
       ['events show', "error: missing required argument 'event-id'"],
       ['keys create --name a', "error: required option '--scopes <list>' not specified"],
+      ['keys create --nam a --scopes read', "error: unknown option '--nam' (Did you mean --name?)"],
+      [
+        'simulate topup --customer --amount 12.50',
+        'error: --customer: wants an id; --amount follows it (is a variable empty?)',
+      ],
       ['keys create --name a --scopes admin', 'error: --scopes: wants read, write or read,write'],
       ['keys rotate key_a --grace soon', 'error: --grace: wants a time span such as'],
       ['merchants create A --mode play', 'error: --mode: wants test or live'],
