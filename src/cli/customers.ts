@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { listCustomers } from '../customers/search.ts';
-import { type Customer, findByAnyId, getCustomer, refuseUnknownCustomer } from '../customers/store.ts';
+import { type Customer, findByAnyId, getCustomer, refuseUnknownCustomer, requireCustomer } from '../customers/store.ts';
 import { readWallets } from '../ledger/store.ts';
 import { customerResponse } from '../views/customer.ts';
 import { erasureResponse } from '../views/erasure.ts';
 import { text } from '../views/fields.ts';
 import { walletListResponse } from '../views/wallet.ts';
 import { addMerchantCommand, flag, takes, UsageError } from './command.ts';
+import { confirm } from './confirm.ts';
 import { properties, table, time } from './output.ts';
 import { moreAfter, pageOptions, toPage } from './paging.ts';
 import { walletTable } from './wallets.ts';
@@ -78,8 +79,11 @@ function addAnonymiseCommand(group: Command): void {
     takes: {
       customerId: takes('<customer-id>', 'cus_…', text(300, 1)),
       reasons: flag('--reasons', 'the reasons and metadata of entries too'),
+      yes: flag('--yes', 'do not ask first'),
     },
-    async run({ customerId, reasons }, { pool, clock }, { merchantId }) {
+    async run({ customerId, reasons, yes }, { db, pool, clock }, { merchantId }) {
+      await requireCustomer(db, merchantId, customerId);
+      await confirm(`This erases the personal data of ${customerId} for good.`, yes);
       // It reads events, for which it loads every provider and its SDK: no other command of this group does.
       const { anonymiseCustomer } = await import('../retention/anonymise.ts');
       const erasure = await anonymiseCustomer({ pool, clock }, { merchantId, customerId, withTexts: reasons });

@@ -79,7 +79,7 @@ type KeyResponse = ReturnType<typeof keyResponse>;
 
 function state(one: KeyResponse, now: string): string {
   if (one.revoked_at !== null) return `revoked ${time(one.revoked_at)}`;
-  if (one.expires_at === null) return 'live';
+  if (one.expires_at === null) return 'active';
   return `${one.expires_at <= now ? 'ended' : 'ends'} ${time(one.expires_at)}`;
 }
 

@@ -34,16 +34,17 @@ export function addMerchantCommands(group: Command): void {
         one.name,
         one.mode,
         time(one.created_at),
-        one.suspended_at === null ? '' : `suspended ${time(one.suspended_at)}`,
+        one.suspended_at === null ? 'active' : `suspended ${time(one.suspended_at)}`,
       ]);
-      return { json: { items }, text: table(['merchant', 'name', 'mode', 'created', ''], rows, 'No merchants.') };
+      return { json: { items }, text: table(['merchant', 'name', 'mode', 'created', 'state'], rows, 'No merchants.') };
     },
   });
 
   addCommand(group, {
     name: 'create',
     summary: 'Create a merchant',
-    details: 'Its mode is for good: wallets hold play money or real money. Create its first key with "keys create".',
+    details:
+      'Its mode is for good: wallets hold play money or real money. Create its first key with "npx chokin keys create --merchant <merchant-id> --name <text> --scopes read,write".',
     takes: {
       name: takes('<name>', 'what people call it', text(200, 1)),
       mode: takes('--mode <mode>', 'test or live', oneOf(['test', 'live'])),

@@ -2,12 +2,14 @@ import type { Command } from 'commander';
 import { reassignPayment } from '../customers/reassign.ts';
 import { requireCustomer } from '../customers/store.ts';
 import { formatMinor } from '../money.ts';
-import { type ListedPayment, listPayments } from '../payments/list.ts';
+import { type ListedPayment, listPayments, sourcesWithPayments } from '../payments/list.ts';
 import type { Payment } from '../payments/payment.ts';
 import { text } from '../views/fields.ts';
 import { describePayment, type PaymentResponse } from '../views/payment.ts';
 import { addMerchantCommand, flag, takes } from './command.ts';
+import type { CliContext } from './context.ts';
 import { eventTable } from './events.ts';
+import { giveUp } from './give-up.ts';
 import { alignRight, heading, properties, table, time } from './output.ts';
 import { moreAfter, pageOptions, toPage } from './paging.ts';
 import { id, oneOf, past } from './values.ts';
@@ -34,7 +36,7 @@ export function addPaymentCommands(group: Command): void {
       ),
       ...pageOptions,
     },
-    async run({ state, customer, source, since, limit, page }, { db, clock }, { merchantId }) {
+    async run({ state, customer, source, since, limit, page }, { db, clock, admin }, { merchantId }) {
       const found = await listPayments(db, merchantId, {
         state: state ?? null,
         customerId: customer ?? null,
@@ -43,6 +45,7 @@ export function addPaymentCommands(group: Command): void {
         ...toPage({ limit, page }),
       });
       if (found.length === 0 && customer !== undefined) await requireCustomer(db, merchantId, customer);
+      if (found.length === 0 && source !== undefined) await requireSource({ admin, db }, merchantId, source);
       const more = moreAfter(found.length, limit, `--page ${page + 1}`);
       return { json: { items: found.map(paymentSummary) }, text: `${paymentTable(found)}${more}` };
     },
@@ -66,7 +69,7 @@ export function addPaymentCommands(group: Command): void {
     takes: {
       paymentId: takes('<payment-id>', "the provider's id, such as pi_…", text(300, 1)),
       customerId: takes('<customer-id>', 'cus_…, whose it is from now on', text(300, 1)),
-      from: takes('--from <customer-id>', 'cus_…: only if it is still that one’s', text(300, 1).optional()),
+      from: takes('--from <customer-id>', "cus_…: only if it is still that one's", text(300, 1).optional()),
       reason: takes('--reason <text>', 'both entries say it', text(500, 1)),
       source: takes('--source <id>', 'src_…, where two sources know a payment of this id', id.optional()),
       force: flag('--force', 'leave a wallet in debt that has spent the money'),
@@ -85,6 +88,18 @@ export function addPaymentCommands(group: Command): void {
       return { json: { items }, text: items.map(life).join('\n\n\n') };
     },
   });
+}
+
+/** One that is configured or stored, or that payments came in by. @throws {GivenUpError} if there is none of that id */
+async function requireSource(
+  { admin, db }: Pick<CliContext, 'admin' | 'db'>,
+  merchantId: string,
+  sourceId: string,
+): Promise<void> {
+  const isKnown =
+    (await admin.sources.find(db, merchantId, sourceId)) !== null ||
+    (await sourcesWithPayments(db, merchantId)).includes(sourceId);
+  if (!isKnown) giveUp(`There is no source ${sourceId}; "npx chokin sources list" shows them.`);
 }
 
 function paymentSummary({ payment: one, provider, createdAt }: ListedPayment) {

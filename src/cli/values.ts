@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { decimals, MAX_AMOUNT_MINOR } from '../money.ts';
+import { decimals, formatMinor, MAX_AMOUNT_MINOR } from '../money.ts';
 import { UsageError } from './command.ts';
 
 /** What may be written on the command line. Every message completes the sentence "<option>: …". */
@@ -56,12 +56,13 @@ export const id = z.string().regex(/^[A-Za-z0-9_-]{1,200}$/, 'wants an id');
 export function parseAmount(text: string, currency: string): number {
   const digits = decimals(currency);
   const example = digits === 0 ? '12' : `12.${'5'.padEnd(digits, '0')}`;
-  const [, whole = '', fraction = ''] = /^(\d{1,16})(?:\.(\d+))?$/.exec(text) ?? [];
+  const [, whole = '', fraction = ''] = /^(\d{1,100})(?:\.(\d+))?$/.exec(text) ?? [];
   if (whole === '') throw new UsageError(`amount: wants a positive decimal such as ${example}`);
   if (fraction.length > digits) throw new UsageError(`amount: ${currency} has ${digits} decimals, as in ${example}`);
   const amount = BigInt(`${whole}${fraction.padEnd(digits, '0')}`);
-  if (amount <= 0n || amount > BigInt(MAX_AMOUNT_MINOR)) {
-    throw new UsageError('amount: wants more than nothing, and no more than a wallet can hold');
+  if (amount <= 0n) throw new UsageError('amount: wants more than nothing');
+  if (amount > BigInt(MAX_AMOUNT_MINOR)) {
+    throw new UsageError(`amount: is too large; a wallet holds ${formatMinor(MAX_AMOUNT_MINOR, currency)} at most`);
   }
   return Number(amount);
 }

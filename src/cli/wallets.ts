@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { refuseUnknownCustomer, requireCustomer } from '../customers/store.ts';
 import { type Refusal, refuse } from '../errors.ts';
-import type { Entry, Wallet } from '../ledger/entry.ts';
+import { availableOf, type Entry, type Wallet } from '../ledger/entry.ts';
 import { listEntries } from '../ledger/history.ts';
 import { readWallets } from '../ledger/store.ts';
 import { formatMinor } from '../money.ts';
@@ -73,7 +73,9 @@ export function addWalletCommands(group: Command): void {
         const outcome = await ledger.post(toPosting(merchantId, input.customerId, body));
         if (outcome.kind === 'refused') {
           const { refusal } = outcome;
-          return refusal.code === 'INSUFFICIENT_WALLET_FUNDS' ? giveUp(shortage(refusal)) : refuse(refusal);
+          if (refusal.code !== 'INSUFFICIENT_WALLET_FUNDS') return refuse(refusal);
+          const wallets = await readWallets(context.db, merchantId, [input.customerId]);
+          return giveUp(shortage(refusal, wallets.find((one) => one.currency === wanted)?.held ?? 0));
         }
         if (outcome.kind === 'repeated') note('This was done before under the same key, and is not done again.');
         return posted(outcome.entry);
@@ -92,11 +94,17 @@ function addEntriesCommand(group: Command): void {
       limit: limitOption,
       before: takes('--before <entry>', 'only entries before this number', count(1, 999_999_999).optional()),
     },
-    async run(input, { db }, { merchantId }) {
+    async run(input, { db, config }, { merchantId }) {
       const page = { currency: input.currency, beforeSeq: input.before ?? null, pageSize: input.limit, pageNumber: 0 };
       const key = { merchantId, customerId: input.customerId };
       const entries = (await listEntries(db, key, { ...EVERYTHING, ...page })).map(entryResponse);
-      if (entries.length === 0) await requireCustomer(db, merchantId, input.customerId);
+      if (entries.length === 0) {
+        await requireCustomer(db, merchantId, input.customerId);
+        const supported = config.WALLET_CURRENCIES;
+        const wallets = await readWallets(db, merchantId, [input.customerId]);
+        const isKnown = [...supported, ...wallets.map((one) => one.currency)].includes(input.currency);
+        if (!isKnown) refuse({ code: 'UNSUPPORTED_CURRENCY', currency: input.currency, supported });
+      }
       // By the number of the last one shown, so that entries written meanwhile shift nothing.
       const more = moreAfter(entries.length, input.limit, `--before ${entries.at(-1)?.seq}`);
       return { json: { items: entries }, text: `${entryTable(entries)}${more}` };
@@ -104,16 +112,24 @@ function addEntriesCommand(group: Command): void {
   });
 }
 
-/** Wallets as a table for the terminal; amounts are in the currency's major unit. */
+/** Wallets as a table for the terminal; amounts are in the currency's major unit. What is held is shown where something is. */
 export function walletTable(wallets: readonly Wallet[]): string {
-  const balances = alignRight(wallets.map((wallet) => formatMinor(wallet.balance, wallet.currency)));
-  const held = alignRight(wallets.map((wallet) => formatMinor(wallet.held, wallet.currency)));
-  const isHeld = wallets.some((wallet) => wallet.held > 0);
+  const amounts = (amountOf: (one: Wallet) => number) =>
+    alignRight(wallets.map((one) => formatMinor(amountOf(one), one.currency)));
+  const columns = new Map([['balance', amounts((one) => one.balance)]]);
+  if (wallets.some(({ openHolds }) => openHolds > 0)) {
+    columns.set(
+      'held',
+      amounts((one) => one.held),
+    );
+    columns.set('available', amounts(availableOf));
+  }
   return table(
-    ['balance', ...(isHeld ? ['held'] : []), 'entries', 'changed'],
+    [...columns.keys(), 'entries', 'changed'],
     wallets.map((one, row) => [
-      ...[balances[row] ?? '', ...(isHeld ? [held[row] ?? ''] : [])],
-      ...[one.version, time(one.updatedAt.toISOString())],
+      ...[...columns.values()].map((column) => column[row] ?? ''),
+      one.version,
+      time(one.updatedAt.toISOString()),
     ]),
     'No wallets.',
   );
@@ -154,6 +170,10 @@ function posted(entry: Entry): Result {
 }
 
 /** Words a refusal in major units, as amounts are typed here; the API uses minor units. */
-function shortage({ currency: wanted, available, required }: Refusal<'INSUFFICIENT_WALLET_FUNDS'>): string {
-  return `Insufficient balance: ${formatMinor(available, wanted)} is available, ${formatMinor(required, wanted)} required.`;
+function shortage(
+  { currency: wanted, available, required }: Refusal<'INSUFFICIENT_WALLET_FUNDS'>,
+  held: number,
+): string {
+  const aside = held === 0 ? '' : ` Open holds set ${formatMinor(held, wanted)} of the balance aside.`;
+  return `Insufficient balance: ${formatMinor(available, wanted)} is available, ${formatMinor(required, wanted)} required.${aside}`;
 }

@@ -83,6 +83,60 @@ describe('lists at the terminal', { timeout: 120_000 }, () => {
     expect(second.out).not.toContain('For more');
   });
 
+  it('refuses a source or a currency that there is not, where an empty list could mean anything', async () => {
+    const [source, currency, none] = await Promise.all([
+      chokin('payments list --source src_x'),
+      chokin('wallets entries cus_ada EUR'),
+      chokin('wallets entries cus_eve USD'),
+    ]);
+    expect(source).toMatchObject(failure('There is no source src_x; "npx chokin sources list" shows them.'));
+    expect(currency).toMatchObject(failure('There are no wallets in EUR. Supported: USD, INR.'));
+    expect(none).toMatchObject({ code: 0, out: 'No entries.\n' });
+  });
+
+  it('shows what is held and what is left where a hold is open, and says so to a debit', async () => {
+    await cli.database.pool.query(
+      "update wallet set balance = 1000, held = 400, open_holds = 1, hold_seq = 1 where customer_id = 'cus_eve' and currency = 'USD'",
+    );
+    const [wallets, customer, debit] = await Promise.all([
+      chokin('wallets show cus_eve'),
+      chokin('customers show cus_eve'),
+      chokin('wallets debit cus_eve 7 USD --reason a --key held'),
+    ]);
+    for (const { out } of [wallets, customer]) {
+      expect(out).toMatch(/^balance +held +available +entries +changed/m);
+      expect(out).toMatch(/^10\.00 USD +4\.00 USD +6\.00 USD +0 /m);
+    }
+    expect(debit).toMatchObject(
+      failure(
+        'Insufficient balance: 6.00 USD is available, 7.00 USD required. Open holds set 4.00 USD of the balance aside.',
+      ),
+    );
+    await cli.database.pool.query(
+      "update wallet set balance = 0, held = 0, open_holds = 0 where customer_id = 'cus_eve'",
+    );
+  });
+
+  it('asks before it erases what nobody can bring back', async () => {
+    const [unasked, nobody] = await Promise.all([
+      chokin('customers anonymise cus_bob'),
+      chokin('customers anonymise cus_nobody --yes'),
+    ]);
+    expect(unasked).toMatchObject(
+      failure('This erases the personal data of cus_bob for good. Say --yes if so. Nothing was done.'),
+    );
+    expect(nobody).toMatchObject(failure(/^error: There is no customer cus_nobody\./));
+    expect(await json('customers show cus_bob')).toMatchObject({ name: 'Bob Lovelace' });
+    await cli.database.pool.query(
+      `insert into customer (merchant_id, customer_id, email, name, metadata, created_at)
+       values ($1, 'cus_gone', 'g@example.com', 'Gone', '{}', now())`,
+      [OTHER],
+    );
+    expect(await json('customers anonymise cus_gone --yes --merchant bus_other')).toMatchObject({
+      customer_id: 'cus_gone',
+    });
+  });
+
   it('shows a customer with the wallets', async () => {
     const [shown, text, foreign] = await Promise.all([
       json('customers show cus_ada'),

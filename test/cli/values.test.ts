@@ -27,10 +27,11 @@ describe('what is written on the command line', () => {
       'USD',
       'amount: wants a positive decimal such as 12.50',
     ]),
-    ...['0', '0.00', '90071992547409.92', '9999999999999999'].map((text) => [
+    ...['0', '0.00'].map((text) => [text, 'USD', 'amount: wants more than nothing']),
+    ...['90071992547409.92', '9999999999999999', '99999999999999999', '9'.repeat(60)].map((text) => [
       text,
       'USD',
-      'amount: wants more than nothing',
+      'amount: is too large; a wallet holds 90071992547409.91 USD at most',
     ]),
   ])('refuses %j %s', (text = '', currency = '', message = '') => {
     expect(() => parseAmount(text, currency)).toThrow(message);
