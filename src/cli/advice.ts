@@ -20,8 +20,18 @@ export function commandsFor(event: AdvisedEvent, everywhere: string): readonly s
         : reason === null
           ? []
           : COMMANDS[reason](event);
-  return commands.map((command) => `${command}${everywhere}`);
+  const last = reason === null ? undefined : BEFORE_THE_LAST[reason];
+  return commands.map((command, index) => {
+    const before = last === undefined || index < commands.length - 1 ? '' : `  # ${last}`;
+    return `${command}${everywhere}${before}`;
+  });
 }
+
+/** What no command does, and is to be done before the last of them. */
+const BEFORE_THE_LAST: Partial<Record<ParkReason, string>> = {
+  unsupported_currency: 'first add it to WALLET_CURRENCIES where the service runs, and restart that',
+  bonus_too_large: 'first raise MAX_BONUS_RATIO where the service runs, and restart that',
+};
 
 const replay = ({ eventId }: AdvisedEvent): string => `npx chokin events replay ${eventId}`;
 const dismiss = ({ eventId }: AdvisedEvent): string => `npx chokin events dismiss ${eventId} --note "…"`;

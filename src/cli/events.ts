@@ -131,7 +131,9 @@ export function eventTable(events: readonly EventResponse[]): string {
       time(one.received_at),
       one.source_id,
       one.type,
-      [one.status, one.reason ?? one.effect].filter((word) => word !== null).join(': '),
+      [one.status, one.reason ?? (one.effect === 'none' && one.status === 'applied' ? 'nothing changed' : one.effect)]
+        .filter((word) => word !== null)
+        .join(': '),
       one.payment_id,
     ]),
     'No events.',

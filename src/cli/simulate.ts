@@ -4,6 +4,7 @@ import { urlOfHolder } from '../config/data-lock.ts';
 import { databasePlace } from '../config/database-place.ts';
 import type { Config } from '../config/env.ts';
 import { requireCustomer } from '../customers/store.ts';
+import { refuse } from '../errors.ts';
 import type { ProviderEvent } from '../inbox/events.ts';
 import { readWallets } from '../ledger/store.ts';
 import type { Merchant } from '../merchants/merchant-store.ts';
@@ -25,10 +26,10 @@ import { DISPUTE_OUTCOMES, type SimulatedMoney } from '../providers/shared/simul
 import { eventResponse } from '../views/event.ts';
 import { currency, text } from '../views/fields.ts';
 import { asWord, commandsFor, otherMerchant } from './advice.ts';
-import { addMerchantCommand, type Result, takes, UsageError } from './command.ts';
+import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
 import type { CliContext } from './context.ts';
 import { giveUp } from './give-up.ts';
-import { nextCommands, printable, properties } from './output.ts';
+import { heading, nextCommands, printable, properties } from './output.ts';
 import { followDelivery, sendDelivery } from './send-event.ts';
 import { findSimulatedSource, purposeFor, type SimulatedSource } from './simulate-source.ts';
 import { duration, id, oneOf, parseAmount } from './values.ts';
@@ -39,16 +40,24 @@ const WHAT_IT_DOES =
 const AMOUNT_ERROR = { error: 'wants an amount in the unit people write, such as 12.50' };
 const amountText = z.string(AMOUNT_ERROR);
 
-const where = {
-  provider: takes('--provider <name>', SIMULATED_PROVIDERS.join(', '), oneOf(PROVIDER_NAMES).optional()),
-  source: takes('--source <id>', 'src_… (default: that of the environment, or the only stored one)', id.optional()),
+const target = {
   url: takes(
     '--url <url>',
     'where the service runs (default: where npm start says, or by HOST and PORT)',
     z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
   ),
   wait: takes('--wait <time>', 'how long to wait until it is applied (default: 20s)', duration.prefault('20s')),
+  verbose: flag('--verbose', 'show the body that was sent, too'),
 };
+
+const provider = (byDefault: string) =>
+  takes(
+    '--provider <name>',
+    `${SIMULATED_PROVIDERS.join(', ')} (default: ${byDefault})`,
+    oneOf(PROVIDER_NAMES).optional(),
+  );
+
+const source = (byDefault: string) => takes('--source <id>', `src_… (default: ${byDefault})`, id.optional());
 
 type Where = { readonly provider: ProviderName | undefined; readonly source: string | undefined } & Target;
 
@@ -56,6 +65,7 @@ interface Target {
   readonly url: string | undefined;
   /** Seconds. */
   readonly wait: number;
+  readonly verbose: boolean;
 }
 
 /** Money that arrives, or goes, without an account at any provider. */
@@ -72,7 +82,9 @@ export function addSimulateCommands(group: Command): void {
         customerId: takes('--customer <id>', 'cus_…', text(300, 1)),
         amount: takes('--amount <amount>', 'in the unit people write, such as 12.50', amountText),
         currency: takes('--currency <code>', 'default: the first of WALLET_CURRENCIES', currency.optional()),
-        ...where,
+        provider: provider('stripe if it has a source, else that of the only source'),
+        source: source("the provider's of the environment, or its only stored one"),
+        ...target,
       },
       run: (input, context, merchant) => simulatePayment({ ...input, purpose }, context, merchant),
     });
@@ -81,16 +93,18 @@ export function addSimulateCommands(group: Command): void {
 }
 
 function addUndoingCommands(group: Command): void {
-  const undone = {
+  const undone = (amountByDefault: string) => ({
     paymentId: takes('--payment <id>', 'of an earlier simulated payment, such as pi_…', text(200, 1)),
-    amount: takes('--amount <amount>', 'default: all that is left of what was paid', amountText.optional()),
-    ...where,
-  };
+    amount: takes('--amount <amount>', `default: ${amountByDefault}`, amountText.optional()),
+    provider: provider('that of the payment'),
+    source: source('that of the payment'),
+    ...target,
+  });
   addMerchantCommand(group, {
     name: 'refund',
     summary: 'A simulated payment is refunded, whole or in part',
     details: WHAT_IT_DOES,
-    takes: undone,
+    takes: undone('all that is left of what was paid'),
     async run(input, context, merchant) {
       const { payment, source, money } = await simulatedPayment(input, context, merchant);
       const paidMinor = payment.amountPaid ?? 0;
@@ -109,7 +123,7 @@ function addUndoingCommands(group: Command): void {
     summary: 'A simulated payment is disputed: opened, lost or won',
     details: `${WHAT_IT_DOES} Each payment has one dispute, which can be lost first and won later.`,
     takes: {
-      ...undone,
+      ...undone('all that was paid'),
       outcome: takes(
         '--outcome <outcome>',
         `${DISPUTE_OUTCOMES.join(', ')} (default: lost)`,
@@ -117,7 +131,11 @@ function addUndoingCommands(group: Command): void {
       ),
     },
     async run(input, context, merchant) {
-      const { source, money } = await simulatedPayment(input, context, merchant);
+      const { payment, source, money } = await simulatedPayment(input, context, merchant);
+      const paidMinor = payment.amountPaid ?? 0;
+      if (money.amountMinor > paidMinor) {
+        giveUp(`${formatMinor(paidMinor, money.currency)} was paid by ${money.paymentId}: no more can be disputed.`);
+      }
       const disputeId = simulatedDisputeId(money.paymentId);
       return deliver({ source, money: { kind: 'dispute', ...money, disputeId, state: input.outcome } }, input, context);
     },
@@ -132,7 +150,9 @@ async function simulatePayment(
   const source = await findSimulatedSource(context, merchant, input);
   const { customerId } = input;
   await requireCustomer(context.db, merchant.merchantId, customerId);
-  const wanted = input.currency ?? context.config.WALLET_CURRENCIES[0] ?? 'USD';
+  const supported = context.config.WALLET_CURRENCIES;
+  const wanted = input.currency ?? supported[0] ?? 'USD';
+  if (!supported.includes(wanted)) refuse({ code: 'UNSUPPORTED_CURRENCY', currency: wanted, supported });
   const money = {
     paymentId: newSimulatedPaymentId(source.provider),
     amountMinor: parseAmount(input.amount, wanted),
@@ -175,7 +195,7 @@ function refundedOf({ parts }: Payment): number {
 
 async function deliver(
   { source, money }: { readonly source: SimulatedSource; readonly money: SimulatedMoney },
-  { url, wait }: Target,
+  { url, wait, verbose }: Target,
   { db, clock, config }: CliContext,
 ): Promise<Result> {
   const { merchantId, sourceId, provider } = source;
@@ -226,9 +246,13 @@ async function deliver(
   });
   return {
     json: { sent, event: shown, wallet, commands },
-    text: `${JSON.stringify(body, null, 2).split('\n').map(printable).join('\n')}\n\n${facts}${nextCommands(commands)}`,
+    text: `${facts}${nextCommands(commands)}${verbose ? `\n\n${heading('Sent')}\n${indented(body)}` : ''}`,
     isFailure: event.state !== 'applied',
   };
+}
+
+function indented(body: unknown): string {
+  return JSON.stringify(body, null, 2).split('\n').map(printable).join('\n');
 }
 
 /** The state, and what the event did; a wallet that stays as it is wants a reason. */
@@ -236,6 +260,7 @@ function statusText({ state, effect }: Pick<ProviderEvent, 'state' | 'effect'>, 
   if (state !== 'applied' || effect === null) return state;
   const isDecided = money.kind === 'refund' || (money.kind === 'dispute' && money.state !== 'open');
   const isStill = isDecided && (effect === 'none' || effect === 'recorded');
+  if (effect === 'none') return `${state}: nothing changed${isStill ? ', since nothing was left to move' : ''}`;
   return `${state}: ${effect}${isStill ? ', since nothing was left to move' : ''}`;
 }
 

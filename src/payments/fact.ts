@@ -169,7 +169,8 @@ export const PARK_REASONS = {
   malformed: 'The body is not what the provider documents; see the detail.',
   wrong_mode: "The event is a test event at a live source, or the reverse. Check the provider's webhook settings.",
   unknown_amount: 'The event does not say how much. Look the payment up at the provider, then credit by hand.',
-  unsupported_currency: 'No wallet exists in this currency. Add it to WALLET_CURRENCIES, then replay.',
+  unsupported_currency:
+    'No wallet exists in this currency. Add it to WALLET_CURRENCIES where the service runs, restart that, then replay.',
   unknown_currency:
     'Its unit is not known: the code is none of ISO 4217, or the provider does not document it. No setting mends that; decide by hand.',
   unknown_customer: 'The metadata names a customer that does not exist. Create or correct it, then replay.',

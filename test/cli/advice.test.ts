@@ -28,6 +28,12 @@ describe('the commands that mend an event', () => {
     ]);
   });
 
+  it('say what no command does, where that has to be done first', () => {
+    expect(commandsFor(event({ reason: 'unsupported_currency' }), ' --merchant bus_b')).toEqual([
+      'npx chokin events replay evt_a --merchant bus_b  # first add it to WALLET_CURRENCIES where the service runs, and restart that',
+    ]);
+  });
+
   it('fetch the payment that an event waits for where the provider can be asked', () => {
     const waiting = { state: 'waiting' } as const;
     const fetching = ['npx chokin reconcile --source src_stripe --since 30d --dry-run'];

@@ -48,12 +48,12 @@ async function listening() {
 
 describe('chokin simulate', { timeout: 180_000 }, () => {
   it('shows a newcomer money that arrives, by an event that is signed as Stripe signs', async () => {
-    const paid = await simulate('topup --provider stripe --customer cus_ada --amount 12.50 --wait 60s');
+    const paid = await simulate('topup --provider stripe --customer cus_ada --amount 12.50 --wait 60s --verbose');
     expect(paid).toMatchObject({ code: 0, err: '' });
-    // What was sent, where to, what became of it, the wallet before and after, and what to try next.
-    expect(paid.out).toMatch(/^\{\n {2}"id": "evt_simulated\w+",\n(.*\n)+ +"amount_received": 1250,/);
+    // What was sent, where to, what became of it, the wallet before and after, what to try next, and the body if it is asked for.
     const address = `http://127.0.0.1:${given.PORT}/webhooks/stripe/src_stripe`;
-    expect(paid.out).toContain(`\nsent     payment_intent.succeeded to ${address}\n`);
+    expect(paid.out).toMatch(new RegExp(`^sent     payment_intent\\.succeeded to ${address}\n`));
+    expect(paid.out).toMatch(/\n\nSent\n\{\n {2}"id": "evt_simulated\w+",\n(.*\n)+ +"amount_received": 1250,/);
     expect(paid.out).toMatch(/^status {3}applied: credited\nwallet {3}0\.00 USD → 12\.50 USD$/m);
     const [, payment = ''] = /^npx chokin simulate refund --payment (pi_\w+)$/m.exec(paid.out) ?? [];
     expect(paid.out).not.toContain(STRIPE_SECRET);
@@ -65,6 +65,11 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     expect(lost).toMatchObject({ event: { status: 'applied' }, wallet: { before: 1000, after: 0 } });
     const won = await simulated(`dispute --payment ${payment} --outcome won`);
     expect(won.wallet).toMatchObject({ before: 0, after: 1000 });
+    const tooMuch = await simulate(`dispute --payment ${payment} --amount 12.51`);
+    expect(tooMuch).toMatchObject(failure(`12.50 USD was paid by ${payment}: no more can be disputed.`));
+    const again = await simulate(`dispute --payment ${payment} --outcome won --wait 60s`);
+    expect(again.out).toMatch(/^sent .+\n(.+\n)*status +applied: nothing changed, since nothing was left to move$/m);
+    expect(again.out).not.toContain('"id"');
     const life = await cli.json(`payments show ${payment}`);
     expect(life.items).toMatchObject([{ refunds: [{ amount: 250 }], disputes: [{ status: 'won' }] }]);
   });
@@ -110,7 +115,13 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     );
     await cli.json(`sources create --provider ${provider} --name Another`, { CHOKIN_WEBHOOK_SECRET: `${secret}AAAA` });
     const unclear = await simulate(`topup --provider ${provider} --customer ${customer} --amount 5`);
-    expect(unclear).toMatchObject(failure(/\nOr name a stored one: --source src_\w+ or --source src_\w+\n$/));
+    expect(unclear).toMatchObject(
+      failure(
+        new RegExp(
+          `^error: There are two sources that could be meant\\. Choose one of them by --source:\n(--source src_\\w+ {2}\\(${provider}\\)\n){2}$`,
+        ),
+      ),
+    );
   });
 
   it.each([
@@ -156,6 +167,16 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     },
   );
 
+  it('takes the only source that there is, of whatever provider, where none is named', async () => {
+    await cli.json('merchants create Solo --mode test --id bus_solo');
+    await makeCustomers(cli.database.pool, ['solo'], 'bus_solo');
+    await cli.json('sources create --provider razorpay --name Trial --merchant bus_solo', {
+      CHOKIN_WEBHOOK_SECRET: 'secret-of-solo',
+    });
+    const paid = await simulated('topup --customer cus_solo --amount 1 --merchant bus_solo');
+    expect(paid).toMatchObject({ event: { status: 'applied', provider: 'razorpay' }, wallet: { after: 100 } });
+  });
+
   it('never makes money in live mode', async () => {
     await cli.database.pool.query("insert into merchant (merchant_id, name, mode) values ('bus_live', 'Live', 'live')");
     const topup = 'topup --customer cus_ada --amount 1';
@@ -175,15 +196,21 @@ describe('chokin simulate', { timeout: 180_000 }, () => {
     await new Promise((resolve) => closed.server.close(resolve));
     const cases: [string, Record<string, string>, RegExp][] = [
       [
-        topup,
+        `${topup} --provider stripe`,
         { STRIPE_WEBHOOK_SECRET: '' },
-        /^error: The environment here has no source of stripe\. Set STRIPE_WEBHOOK_SECRET, .+\n.+\n.+\nCHOKIN_/,
+        /^error: There is no source of stripe here\. Store one; .+\nCHOKIN_WEBHOOK_SECRET=whsec_trial_\w+ npx chokin sources create --provider stripe --name Trial\nIf .+: set STRIPE_WEBHOOK_SECRET, /,
       ],
+      [
+        `${topup} --source src_stripe`,
+        { STRIPE_WEBHOOK_SECRET: '' },
+        /^error: src_stripe is a source of the environment, and is not set here: set STRIPE_WEBHOOK_SECRET, /,
+      ],
+      [`${topup} --currency EUR`, {}, /^error: There are no wallets in EUR\. Supported: USD, INR\.\n$/],
       [`${topup} --provider paypal`, {}, /^error: Only PayPal can sign its events/],
       [
-        `${topup} --provider adyen`,
+        'topup --customer cus_solo --amount 1 --merchant bus_solo --provider adyen',
         {},
-        /^error: The environment here has no source of adyen\..+\n.+\(without an account, [0-9a-f]{64,} will do\)/,
+        /^error: There is no source of adyen here\..+\nCHOKIN_WEBHOOK_SECRET=[0-9a-f]{48} npx /,
       ],
       [`${topup} --source src_nothing`, {}, /^error: There is no source src_nothing; "npx chokin sources list"/],
       ['topup --customer cus_nobody --amount 1', {}, /^error: There is no customer cus_nobody\./],
