@@ -9,6 +9,9 @@ const INDEXES: Readonly<Record<string, string>> = {
   // What retention looks for. Few rows change their place in it: one when it is settled, and one when it is forgotten.
   provider_event_to_forget: `provider_event (merchant_id, state, settled_at, event_id)
     where state in ('applied', 'ignored') and body_removed_at is null`,
+  // Some news names a refund or dispute and no payment. Written once for each of them. It begins with the id, so that nothing else is read by it
+  // where Postgres knows nothing of the table yet.
+  payment_part_by_id: 'payment_part (part_id, merchant_id, source_id, kind)',
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
   // Finds customers by the beginning of their names.
   customer_name_beginning: 'customer (merchant_id, lower(name) text_pattern_ops)',

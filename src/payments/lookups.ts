@@ -128,10 +128,7 @@ const FIND_PAYMENTS = statement({
     where merchant_id = ${merchantId} and payment_id = ${paymentId} order by source_id`,
 });
 
-/**
- * The payments of these refunds or disputes, by their ids: some news names nothing else. This is needed rarely, so there is no
- * index for it.
- */
+/** The payments of these refunds or disputes, by their ids: some news names nothing else. */
 export async function paymentsOfParts(
   tx: Tx,
   { merchantId, sourceId, kind }: Pick<PaymentKey, 'merchantId' | 'sourceId'> & Pick<PaymentPart, 'kind'>,
@@ -141,10 +138,15 @@ export async function paymentsOfParts(
   return new Map(found.map((one) => [one.partId, one.paymentId]));
 }
 
+/** Each by an index of its own, also where Postgres knows nothing of the table yet. */
 const PAYMENTS_OF_PARTS = statement({
   params: { merchantId: text, sourceId: text, kind: oneOf<PaymentPart['kind']>(), partIds: array(text) },
   row: pick(PART.shape, 'partId', 'paymentId'),
   text: ({ merchantId, sourceId, kind, partIds }) => `
-    select payment_id, part_id from payment_part
-    where merchant_id = ${merchantId} and source_id = ${sourceId} and kind = ${kind} and part_id = any (${partIds})`,
+    select t.payment_id, t.part_id
+    from unnest(${partIds}::text[]) as asked (id)
+    cross join lateral (
+      select t.payment_id, t.part_id from payment_part t
+      where t.merchant_id = ${merchantId} and t.source_id = ${sourceId} and t.kind = ${kind} and t.part_id = asked.id
+      offset 0) t`,
 });

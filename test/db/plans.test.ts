@@ -316,3 +316,18 @@ it('finds what is old enough to be forgotten by its age', async () => {
     }
   }
 });
+
+it('finds a refund or dispute by its id alone', async () => {
+  const found = declaredStatements().filter(({ text }) =>
+    /from payment_part t\s+where .* t.part_id = asked.id/s.test(text),
+  );
+  expect(found).toHaveLength(1);
+  for (const seqscan of ['off', 'on']) {
+    await client.query(`set enable_seqscan = ${seqscan}`);
+    for (const declared of found) {
+      const nodes = within(await planOf(declared)).filter((node) => node['Relation Name'] === 'payment_part');
+      expect(nodes.map((node) => node['Index Name'])).toEqual(['payment_part_by_id']);
+      expect(nodes[0]?.['Index Cond']).toContain('part_id = asked.id');
+    }
+  }
+});
