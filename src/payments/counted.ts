@@ -53,13 +53,20 @@ function movedMinor(part: PaymentPart, paid: number): number {
   return counts ? (amountMinor ?? paid) : 0;
 }
 
-/** A running total beside single refunds counts by what it is more than those, whatever became of them. */
+/**
+ * A running total beside single refunds counts by what it is more than those, whatever became of them. What had failed before it was
+ * told is no longer in it, and is added to it.
+ */
 function informedRefunds({ parts }: Payment): readonly (number | null)[] {
-  const reports = sumOf(parts.filter(({ kind, role }) => kind === 'refund' && role !== 'informs'));
-  const totals = parts.map(({ kind, role, amountMinor }) =>
-    kind === 'refund' && role === 'informs' ? amountMinor : null,
-  );
-  return totals.map((total) => (total === null ? null : Math.max(0, total - reports)));
+  const single = parts.filter(({ kind, role }) => kind === 'refund' && role !== 'informs');
+  const failedBefore = (at: number | null): number =>
+    sumOf(single.filter((one) => one.state === 'failed' && at !== null && (firstDecidedAt(one) ?? at) < at));
+  const totalOf = ({ amountMinor, reports }: PaymentPart): number =>
+    Math.max(amountMinor ?? 0, ...reports.map((one) => (one.amountMinor ?? 0) + failedBefore(one.at)));
+  return parts.map((part) => {
+    const isTotal = part.kind === 'refund' && part.role === 'informs' && part.amountMinor !== null;
+    return isTotal ? Math.max(0, totalOf(part) - sumOf(single)) : null;
+  });
 }
 
 /** Takes what was never captured off those refunds that may be only its release. */

@@ -192,6 +192,54 @@ const orderRefunded = (of: Played, refunded_amount: number, day: number, status 
 
 const OLD = { api_version: '2024-06-20' };
 
+/** How a refund that changed was told before API version 2024-10-28, by a charge's event. */
+const refundOfOldCharge = (of: Played, name: string, amount: number, status: string, day: number) => ({
+  ...stripeRefund(of, name, amount, status, day, OLD),
+  type: 'charge.refund.updated',
+});
+const paypalRefund = ({ id }: Played, type: string, name: string, value: string, status: string, day: number) =>
+  paypal(type, day, {
+    ...{ id: `REFUNDED${name}${id}`, amount: usd(value), status },
+    links: [{ rel: 'up', href: `https://api.paypal.com/v2/payments/captures/${id}` }],
+  });
+const sale = ({ customer, id }: Played) =>
+  paypal('PAYMENT.SALE.COMPLETED', 1, {
+    ...{ id, amount: { total: '100.00', currency: 'USD' }, custom: customer, create_time: at(1), state: 'completed' },
+  });
+const saleRefund = ({ id }: Played, name: string, total: string, day: number) =>
+  paypal('PAYMENT.SALE.REFUNDED', day, {
+    ...{ id: `R${name}${id}`, amount: { total, currency: 'USD' }, state: 'completed', sale_id: id },
+  });
+const dodoRefund = (
+  { id }: Played,
+  name: string,
+  amount: number | null,
+  status: string,
+  day: number,
+  more: object = {},
+) =>
+  dodo(`refund.${status === 'failed' ? 'failed' : 'succeeded'}`, day, {
+    ...{ payment_id: id, refund_id: `ref_${name}_${id}`, amount, currency: 'USD', is_partial: true, status },
+    ...{ customer: null, metadata: {}, ...more },
+  });
+const charged = ({ customer, id }: Played) =>
+  cashfree('SUBSCRIPTION_PAYMENT_SUCCESS', 1, {
+    ...{
+      cf_payment_id: id,
+      payment_type: 'CHARGE',
+      payment_amount: 100,
+      payment_currency: 'INR',
+      customer_details: null,
+    },
+    subscription_details: { cf_subscription_id: `sub${id}`, subscription_tags: { wallet_customer_id: customer } },
+  });
+const chargeRefund = ({ id }: Played, refund_status: string, day: number) =>
+  cashfree('SUBSCRIPTION_REFUND_STATUS', day, {
+    ...{ cf_refund_id: `7${id}`, cf_payment_id: id, refund_amount: 30, refund_currency: 'INR', refund_status },
+  });
+const renewal = (of: Played, event_name: string, attributes: object) =>
+  squeezy(event_name, 'subscription-invoices', of, { billing_reason: 'renewal', subscription_id: 4, ...attributes });
+
 const HISTORIES: readonly History[] = [
   [
     'stripe',
@@ -521,6 +569,375 @@ const HISTORIES: readonly History[] = [
     'a sum of refunds that reaches all',
     0,
     (of) => [order(of), orderRefunded(of, 2500, 2), orderRefunded(of, 10_000, 3, 'refunded')],
+  ],
+  [
+    'stripe',
+    'a refund under an old version that its charge tells to have failed',
+    10_000,
+    (of) => [intent(of), chargeRefunded(of, 3000, 2, OLD), refundOfOldCharge(of, 'a', 3000, 'failed', 5)],
+  ],
+  [
+    'stripe',
+    'two refunds under an old version, of which one failed',
+    6000,
+    (of) => [
+      intent(of),
+      chargeRefunded(of, 3000, 2, OLD),
+      chargeRefunded(of, 7000, 3, OLD),
+      refundOfOldCharge(of, 'a', 3000, 'failed', 5),
+    ],
+  ],
+  [
+    'stripe',
+    'two refunds under an old version, of which one failed, and a third one',
+    5000,
+    (of) => [
+      intent(of),
+      chargeRefunded(of, 3000, 2, OLD),
+      chargeRefunded(of, 7000, 3, OLD),
+      refundOfOldCharge(of, 'a', 3000, 'failed', 5),
+      chargeRefunded(of, 5000, 6, OLD),
+    ],
+  ],
+  [
+    'stripe',
+    'a refund that two kinds of events tell to be made',
+    7000,
+    (of) => [intent(of), stripeRefund(of, 'a', 3000, 'succeeded', 2), refundOfOldCharge(of, 'a', 3000, 'succeeded', 2)],
+  ],
+  [
+    'stripe',
+    'a sum of refunds that comes late',
+    6000,
+    (of) => [intent(of), chargeRefunded(of, 4000, 3, OLD), chargeRefunded(of, 2000, 2, OLD)],
+  ],
+  [
+    'stripe',
+    'a part captured under an old version, whose release its charge tells',
+    3000,
+    (of) => [
+      intent(of, 10_000, 'succeeded', 1, { amount_received: 3000 }),
+      stripe(
+        'charge.refunded',
+        1,
+        {
+          ...{ id: `ch_${of.id}`, currency: 'usd', amount: 10_000, amount_captured: 3000, amount_refunded: 7000 },
+          ...{ captured: true, payment_intent: of.id, metadata: {} },
+        },
+        OLD,
+      ),
+    ],
+  ],
+  [
+    'stripe',
+    'a dispute that is won, and lost in a further round',
+    7000,
+    (of) => [intent(of), stripeDispute(of, 'a', 3000, 'won', 3), stripeDispute(of, 'a', 3000, 'lost', 6)],
+  ],
+  [
+    'stripe',
+    'a dispute that a refund prevented',
+    7000,
+    (of) => [
+      intent(of),
+      stripeRefund(of, 'a', 3000, 'succeeded', 2),
+      stripeDispute(of, 'a', 3000, 'prevented', 3, {
+        payment_method_details: { type: 'card', card: { case_type: 'block' } },
+        balance_transactions: [],
+      }),
+    ],
+  ],
+  [
+    'stripe',
+    'a bank debit that was processed before it succeeded, and is disputed whole',
+    0,
+    (of) => [
+      intent(of, 0, 'processing', 1, { amount: 10_000 }),
+      intent(of, 10_000, 'succeeded', 4),
+      stripeDispute(of, 'a', 10_000, 'lost', 6),
+    ],
+  ],
+  [
+    'paypal',
+    'a refund that was pending',
+    7000,
+    (of) => [
+      capture(of),
+      paypalRefund(of, 'PAYMENT.CAPTURE.REFUNDED', 'a', '30.00', 'PENDING', 2),
+      paypalRefund(of, 'PAYMENT.REFUND.COMPLETED', 'a', '30.00', 'COMPLETED', 3),
+    ],
+  ],
+  [
+    'paypal',
+    'a refund that failed',
+    10_000,
+    (of) => [
+      capture(of),
+      paypalRefund(of, 'PAYMENT.CAPTURE.REFUNDED', 'a', '30.00', 'COMPLETED', 2),
+      paypalRefund(of, 'PAYMENT.REFUND.FAILED', 'a', '30.00', 'FAILED', 4),
+    ],
+  ],
+  [
+    'paypal',
+    'a sale of the older API, and two refunds of it',
+    4500,
+    (of) => [sale(of), saleRefund(of, 'a', '30.00', 2), saleRefund(of, 'b', '25.00', 3)],
+  ],
+  [
+    'paypal',
+    'a claim that PayPal paid itself',
+    10_000,
+    (of) => [
+      capture(of),
+      undone(of, 'REVERSED', 'a', '40.00', 3),
+      resolved(of, 'a', '40.00', 'RESOLVED_WITH_PAYOUT', [3, 6]),
+    ],
+  ],
+  [
+    'dodo',
+    'a refund of the whole, whose amount is not said',
+    0,
+    (of) => [dodoPaid(of), dodoRefund(of, 'a', null, 'succeeded', 3, { is_partial: false })],
+  ],
+  [
+    'dodo',
+    'a refund that failed after it was made, and another one',
+    8000,
+    (of) => [
+      dodoPaid(of),
+      dodoRefund(of, 'a', 3000, 'succeeded', 2),
+      dodoRefund(of, 'a', 3000, 'failed', 4),
+      dodoRefund(of, 'b', 2000, 'succeeded', 5),
+    ],
+  ],
+  [
+    'dodo',
+    'a refund under review that is made',
+    7000,
+    (of) => [dodoPaid(of), dodoRefund(of, 'a', 3000, 'review', 2), dodoRefund(of, 'a', 3000, 'succeeded', 3)],
+  ],
+  [
+    'dodo',
+    'a dispute that was accepted after a refund of a part',
+    3000,
+    (of) => [
+      dodoPaid(of),
+      dodoRefund(of, 'a', 3000, 'succeeded', 2),
+      dodoDispute(of, 'opened', '4000', 4, 'dispute'),
+      dodoDispute(of, 'accepted', '4000', 6, 'dispute'),
+    ],
+  ],
+  [
+    'paddle',
+    'a refund that was approved and reversed',
+    10_000,
+    (of) => [
+      paddlePaid(of),
+      adjustment(of, 'x', 'refund', '4000', 'pending_approval', 2),
+      adjustment(of, 'x', 'refund', '4000', 'approved', 3),
+      adjustment(of, 'x', 'refund', '4000', 'reversed', 5),
+    ],
+  ],
+  [
+    'paddle',
+    'a refund, a chargeback of all, and its reversal',
+    7000,
+    (of) => [
+      paddlePaid(of),
+      adjustment(of, 'x', 'refund', '3000', 'approved', 2),
+      adjustment(of, 'a', 'chargeback', '10000', 'approved', 4),
+      adjustment(of, 'r', 'chargeback_reverse', '10000', 'approved', 6),
+    ],
+  ],
+  [
+    'paddle',
+    'three chargebacks, of which two are reversed, one told by its status alone',
+    7000,
+    (of) => [
+      paddlePaid(of),
+      adjustment(of, 'a', 'chargeback', '3000', 'approved', 2),
+      adjustment(of, 'b', 'chargeback', '3000', 'approved', 3),
+      adjustment(of, 'c', 'chargeback', '3000', 'approved', 4),
+      adjustment(of, 'a', 'chargeback', '3000', 'reversed', 5),
+      adjustment(of, 'b', 'chargeback', '3000', 'reversed', 6),
+      adjustment(of, 'r', 'chargeback_reverse', '3000', 'approved', 6),
+    ],
+  ],
+  [
+    'paddle',
+    'a payment that was past due, and a warning that became a chargeback',
+    6000,
+    (of) => [
+      { ...paddlePaid(of), event_type: 'transaction.past_due', event_id: `evt_${++number}`, occurred_at: at(1) },
+      { ...paddlePaid(of), occurred_at: at(2) },
+      adjustment(of, 'w', 'chargeback_warning', '4000', 'approved', 3),
+      adjustment(of, 'a', 'chargeback', '4000', 'approved', 5),
+    ],
+  ],
+  [
+    'adyen',
+    'a capture that failed though none was told',
+    0,
+    (of) => [authorised(of), adyen(of, 'CAPTURE_FAILED', 10_000, 3)],
+  ],
+  [
+    'adyen',
+    'two captures, of which one failed',
+    2500,
+    (of) => [
+      authorised(of),
+      adyen(of, 'CAPTURE', 2500, 2, one(of, 'C1')),
+      adyen(of, 'CAPTURE', 3500, 3, one(of, 'C2')),
+      adyen(of, 'CAPTURE_FAILED', 3500, 5, one(of, 'C2')),
+    ],
+  ],
+  [
+    'adyen',
+    'a request to cancel or refund, which refunded a part',
+    6000,
+    (of) => [
+      authorised(of),
+      adyen(of, 'CANCEL_OR_REFUND', 4000, 3, { additionalData: { 'modification.action': 'refund' } }),
+    ],
+  ],
+  [
+    'adyen',
+    'two refunds under references of their own, and one that was refused',
+    4000,
+    (of) => [
+      authorised(of),
+      adyen(of, 'REFUND', 3000, 2, one(of, 'R1')),
+      adyen(of, 'REFUND', 3000, 3, one(of, 'R2')),
+      adyen(of, 'REFUND', 2000, 4, { ...one(of, 'R3'), success: 'false' }),
+    ],
+  ],
+  [
+    'adyen',
+    'pre-arbitration lost and scheme arbitration won',
+    10_000,
+    (of) => [
+      authorised(of),
+      adyen(of, 'CHARGEBACK', 4000, 2, one(of, 'D')),
+      adyen(of, 'PREARBITRATION_LOST', 4000, 4, one(of, 'D')),
+      adyen(of, 'SCHEME_ARBITRATION_WON', 4000, 8, one(of, 'D')),
+    ],
+  ],
+  [
+    'adyen',
+    'two chargebacks of their own, of which one was reversed',
+    7000,
+    (of) => [
+      authorised(of),
+      adyen(of, 'NOTIFICATION_OF_CHARGEBACK', 3000, 1, one(of, 'D1')),
+      adyen(of, 'CHARGEBACK', 3000, 2, one(of, 'D1')),
+      adyen(of, 'CHARGEBACK', 4000, 3, one(of, 'D2')),
+      adyen(of, 'CHARGEBACK_REVERSED', 4000, 5, one(of, 'D2')),
+    ],
+  ],
+  [
+    'razorpay',
+    'a fee of the payer, and a refund of the whole price',
+    0,
+    (of) => [
+      razorpay('payment.captured', 1, razorpayPayment(of, { amount: 10_236, fee: 236, fee_bearer: 'customer' })),
+      razorpayRefund(of, 'processed', 10_000, 3),
+    ],
+  ],
+  [
+    'razorpay',
+    'a dispute that was won, and lost in pre-arbitration by a part',
+    7500,
+    (of) => [
+      razorpay('payment.captured', 1, razorpayPayment(of)),
+      razorpayDispute(of, 'won', 'chargeback', 3, 0),
+      razorpayDispute(of, 'lost', 'pre_arbitration', 6, 2500),
+    ],
+  ],
+  [
+    'razorpay',
+    'a dispute that was lost, and closed without a word of what was deducted',
+    6000,
+    (of) => [
+      razorpay('payment.captured', 1, razorpayPayment(of)),
+      razorpayDispute(of, 'lost', 'chargeback', 3, 4000),
+      razorpayDispute(of, 'closed', 'chargeback', 5, 0),
+    ],
+  ],
+  [
+    'razorpay',
+    'a late authorisation after the first word was that it failed, and a refund told three times',
+    6000,
+    (of) => [
+      razorpay('payment.failed', 1, razorpayPayment(of, { captured: false })),
+      razorpay('payment.captured', 2, razorpayPayment(of)),
+      razorpayRefund(of, 'created', 4000, 3),
+      razorpayRefund(of, 'processed', 4000, 3),
+      razorpayRefund(of, 'processed', 4000, 4),
+    ],
+  ],
+  [
+    'cashfree',
+    'a charge of a subscription, and its refund, which was on hold',
+    7000,
+    (of) => [charged(of), chargeRefund(of, 'ONHOLD', 2), chargeRefund(of, 'SUCCESS', 3)],
+  ],
+  [
+    'cashfree',
+    'a refund that failed after it succeeded',
+    10_000,
+    (of) => [cashfreePaid(of), cashfreeRefund(of, 'SUCCESS', 2), cashfreeRefund(of, 'FAILED', 4)],
+  ],
+  [
+    'cashfree',
+    'a chargeback without enough evidence, closed so',
+    6000,
+    (of) => [
+      cashfreePaid(of),
+      cashfreeDispute(of, 'CHARGEBACK', 'CREATED', 2),
+      cashfreeDispute(of, 'CHARGEBACK', 'INSUFFICIENT_EVIDENCE', 4),
+    ],
+  ],
+  [
+    'cashfree',
+    'a chargeback won, pre-arbitration lost, arbitration won',
+    10_000,
+    (of) => [
+      cashfreePaid(of),
+      cashfreeDispute(of, 'CHARGEBACK', 'MERCHANT_WON', 2),
+      cashfreeDispute(of, 'PRE_ARBITRATION', 'MERCHANT_LOST', 4),
+      cashfreeDispute(of, 'ARBITRATION', 'MERCHANT_WON', 6),
+    ],
+  ],
+  [
+    'polar',
+    'a refund that was cancelled, and a dispute that is lost and then won',
+    10_000,
+    (of) => [
+      polarPaid(of),
+      polarRefund(of, 1000, 200, 'pending', 2),
+      polarRefund(of, 1000, 200, 'canceled', 3),
+      polarDispute(of, 'lost', 5),
+      polarDispute(of, 'won', 8),
+    ],
+  ],
+  [
+    'lemonsqueezy',
+    'a sum of refunds that comes late',
+    2500,
+    (of) => [order(of), orderRefunded(of, 7500, 3), orderRefunded(of, 2500, 2)],
+  ],
+  [
+    'lemonsqueezy',
+    'a renewal, and a refund of a part of it',
+    6000,
+    (of) => [
+      renewal(of, 'subscription_payment_success', { status: 'paid' }),
+      renewal(of, 'subscription_payment_refunded', {
+        status: 'partial_refund',
+        refunded_amount: 4000,
+        refunded_at: at(3),
+      }),
+    ],
   ],
 ];
 

@@ -29,7 +29,7 @@ const FIXTURES: Readonly<Record<(typeof FIRST_PROVIDERS)[number], Readonly<Recor
     'charge.dispute.closed': `dispute ${STRIPE_PAYMENT} lost 5000 USD`,
     'charge.succeeded': 'ignored',
     'charge.refunded': `refund ${STRIPE_PAYMENT} succeeded 2000 USD`,
-    'charge.refund.updated': 'ignored',
+    'charge.refund.updated': `refund ${STRIPE_PAYMENT} succeeded 2000 USD`,
     'checkout.session.completed': 'ignored',
     'invoice.paid': 'ignored',
     'v1.payment_intent.succeeded': 'parked unsupported_payload',

@@ -47,8 +47,9 @@ import { stripeHeadersProblem, verifyStripe } from './signature.ts';
  * | payment_intent.canceled                           | payment failed: nothing was captured                           |
  * | charge.succeeded, .captured, .failed of a charge  | the payment of an older integration, under the charge's id; of |
  * | without a PaymentIntent                           | any other, ignored: its PaymentIntent tells the same           |
- * | refund.created, .updated, .failed                 | refund, by `status`: pending, requires_action → pending;       |
- * |                                                   | succeeded; failed, canceled → failed                           |
+ * | refund.created, .updated, .failed,                | refund, by `status`: pending, requires_action → pending;       |
+ * | charge.refund.updated                             | succeeded; failed, canceled → failed. Before API version       |
+ * |                                                   | 2024-10-28 only the last one tells that a refund failed        |
  * | charge.refunded                                   | the sum of refunds, `amount_refunded`: it informs, and counts  |
  * |                                                   | only what no refund.* tells                                    |
  * | charge.dispute.*, by `status`                     | dispute lost, won or open. An inquiry (`warning_…`) takes no   |
@@ -173,6 +174,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['refund.updated', readRefund],
   ['refund.failed', readRefund],
   ['charge.refunded', readRefunded],
+  ['charge.refund.updated', readRefund],
   ['invoice.paid', readInvoicePaid],
   ['invoice_payment.paid', readInvoicePayment],
   ['charge.succeeded', readCharge((charge) => (isCaptured(charge) ? 'succeeded' : 'pending'))],
@@ -204,7 +206,8 @@ function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
   const paths = ['data.object.payment_intent', 'data.object.payment.payment_intent'];
   if (eventType.startsWith('payment_intent.')) return namedPayment(body, 'payment', 'data.object.id');
   if (eventType === 'charge.refunded') return namedPayment(body, 'movement', ...paths, 'data.object.id');
-  if (/^charge\.(?!dispute\.)/.test(eventType)) return namedPayment(body, 'payment', ...paths, 'data.object.id');
+  if (/^charge\.(?!dispute\.|refund\.)/.test(eventType))
+    return namedPayment(body, 'payment', ...paths, 'data.object.id');
   return namedPayment(body, 'movement', ...paths, 'data.object.charge');
 }
 
