@@ -75,6 +75,20 @@ const NAMES = (id: string) =>
   `(position(convert_to(${id}, 'UTF8') in e.body) > 0 or position(trim(both '"' from to_json(${id})::text) in e.facts::text) > 0)`;
 
 /**
+ * SQL for whether the event `e` is of an invoice whose subscription carries a token of the customer of the link `l`. It holds the token
+ * instead of our customer's id.
+ */
+const BY_TOKEN_OF_SUBSCRIPTION = `exists (
+  select 1 from payment_group g
+  cross join lateral (
+    select t.customer_id from payment_token t where t.merchant_id = g.merchant_id and t.token_hash = g.token_hash offset 0) t
+  where g.merchant_id = e.merchant_id and g.source_id = e.source_id and t.customer_id = l.customer_id
+    and g.group_id in (e.payment_id, (
+      select p.group_id from payment p
+      where p.merchant_id = e.merchant_id and p.source_id = e.source_id and p.payment_id = e.payment_id))
+  offset 0)`;
+
+/**
  * Links that neither the payment they follow from, nor an event of a payment of that customer, nor the making of the customer
  * explains. The payments look up their links, and not the reverse, since no index leads from a customer to his payments.
  */
@@ -203,7 +217,8 @@ export const PAYMENT_CHECKS: readonly Check[] = [
       where not exists (
           select 1 from provider_event e
           where e.merchant_id = l.merchant_id and e.source_id = l.source_id
-            and ${NAMES('l.provider_customer_id')} and (e.assigned_customer_id = l.customer_id or ${NAMES('l.customer_id')})
+            and ${NAMES('l.provider_customer_id')}
+            and (e.assigned_customer_id = l.customer_id or ${NAMES('l.customer_id')} or ${BY_TOKEN_OF_SUBSCRIPTION})
           offset 0)`),
     ),
   },

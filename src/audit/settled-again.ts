@@ -8,12 +8,12 @@ import { hasPostings, type Payment } from '../payments/payment.ts';
 import { settle } from '../payments/settle.ts';
 import { readPayments } from '../payments/store.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey, paymentKeyText } from '../payments/tables.ts';
-import { type PaymentToken, tokenHashOf } from '../payments/token.ts';
+import { carriedHash, type PaymentToken } from '../payments/token.ts';
 import { readTokens } from '../payments/token-store.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
-import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent } from './stored-facts.ts';
+import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent, tokensOfEvents } from './stored-facts.ts';
 
 /**
  * Rule 5c: what was posted for a payment is what its stored facts settle to, and those facts are what the stored bodies of its
@@ -133,9 +133,10 @@ async function judge(
     db,
     toRead.flatMap(({ own }) => own),
   );
-  for (const { payment, own, others, suspect } of toRead) {
-    const facts = own.flatMap(({ eventId }) => read.get(eventId) ?? []);
-    const detail = contradicted(payment, [...factsOf(payment, facts), ...factsAbout(payment, others)], tokens);
+  for (const { payment, own: events, others, suspect } of toRead) {
+    const facts = events.flatMap(({ eventId }) => read.get(eventId) ?? []);
+    const own = [...factsOf(payment, facts), ...factsAbout(payment, others)];
+    const detail = contradicted(payment, own, { tokens, ofGroup: await tokensOfGroup(db, payment, own) });
     if (detail !== null) suspects.push({ ...suspect, detail });
   }
   return { suspects, byFacts: toRead.filter(({ own }) => own.some(({ isKept }) => isKept)).length };
@@ -178,18 +179,28 @@ function unsettled(payment: Payment): string | null {
     : `its dispute ${held.partId} may take something else than the ${held.holdWanted} to be held`;
 }
 
+/** What is known of the tokens of payments. */
+interface KnownTokens {
+  readonly tokens: readonly PaymentToken[];
+  /** The hashes that events tell of the payment's group. */
+  readonly ofGroup: readonly string[];
+}
+
+/** Asks only if the payment follows a token that no event of its own carries, as those of subscriptions do. */
+async function tokensOfGroup(db: Queryable, payment: Payment, facts: readonly Fact[]): Promise<readonly string[]> {
+  const { merchantId, sourceId, groupId, tokenHash } = payment;
+  if (groupId === null || tokenHash === null || facts.some((fact) => carriedHash(fact) === tokenHash)) return [];
+  return tokensOfEvents(db, { merchantId, sourceId, groupId });
+}
+
 /** What the events' own words contradict in a payment; null for nothing. */
-function contradicted(payment: Payment, facts: readonly Fact[], tokens: readonly PaymentToken[]): string | null {
+function contradicted(payment: Payment, facts: readonly Fact[], tokens: KnownTokens): string | null {
   const detail = payment.isUnread ? null : firstDifference(payment, facts);
   return detail ?? grantsWithoutEvent(payment, successesIn(facts), tokens);
 }
 
 /** What a payment that was paid at once grants, or is in, though no event of it says so; null for nothing. */
-function grantsWithoutEvent(
-  payment: Payment,
-  successes: readonly PaymentFact[],
-  tokens: readonly PaymentToken[],
-): string | null {
+function grantsWithoutEvent(payment: Payment, successes: readonly PaymentFact[], tokens: KnownTokens): string | null {
   const isAtOnce = payment.movements.every(({ kind }) => kind === 'uncaptured' || kind === 'reinstatement');
   if (payment.state !== 'succeeded' || !isAtOnce || successes.length === 0) return null;
   if (successes.every(({ currency }) => currency !== payment.currency))
@@ -204,9 +215,11 @@ function grantsWithoutEvent(
 function grantedOtherwise(
   { merchantId, tokenHash, customerId, creditAmount, agreedAmount, paymentId, moves }: Payment,
   successes: readonly PaymentFact[],
-  tokens: readonly PaymentToken[],
+  { tokens, ofGroup }: KnownTokens,
 ): string | null {
-  if (!successes.some(({ metadata }) => tokenHashOf(metadata) === tokenHash)) return 'no event of it carries its token';
+  const isCarried =
+    successes.some((fact) => carriedHash(fact) === tokenHash) || ofGroup.some((hash) => hash === tokenHash);
+  if (!isCarried) return 'no event of it carries its token';
   const token = tokens.find((one) => one.merchantId === merchantId && one.tokenHash === tokenHash);
   if (token === undefined) return 'its token is not there';
   // A payment that granted nothing has not used its token.

@@ -7,6 +7,7 @@ import { BODY, EVENT, type ProviderEvent } from '../inbox/events.ts';
 import { type KeptFacts, readStored } from '../inbox/kept-facts.ts';
 import { withDecisionTimes } from '../inbox/reread.ts';
 import type { Fact, RefundFact } from '../payments/fact.ts';
+import { type GroupKey, readGroups } from '../payments/group-store.ts';
 import type { Payment } from '../payments/payment.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey } from '../payments/tables.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
@@ -23,11 +24,39 @@ interface StoredEvent {
 
 /** What an applied event says, read again from its body, or from what is kept of it: then no body proves it any more. */
 export function readAgain(event: StoredEvent): readonly Fact[] {
-  const name = PROVIDER_NAMES.find((known) => known === event.provider);
-  const { body, facts } = event;
-  const reading = name === undefined || body === null ? null : readStored(name, { body, facts });
+  const reading = readingOf(event);
   return reading?.kind === 'facts' ? withDecisionTimes(event, reading.facts) : [];
 }
+
+function readingOf({ provider, body, facts }: Pick<StoredEvent, 'provider' | 'body' | 'facts'>) {
+  const name = PROVIDER_NAMES.find((known) => known === provider);
+  return name === undefined || body === null ? null : readStored(name, { body, facts });
+}
+
+/** The hashes of the tokens that applied events tell of a group of payments. */
+export async function tokensOfEvents(
+  db: Queryable,
+  { merchantId, sourceId, groupId }: GroupKey,
+): Promise<readonly string[]> {
+  const [group] = await readGroups(db, [{ merchantId, sourceId, groupId }]);
+  // An event that names a group is noted with one of its payments, or with the group if none was known then.
+  const paymentIds = [groupId, ...(group?.paymentIds ?? [])];
+  const known = await NAMING_EVENTS.all(db, { merchantId, sourceId, paymentIds });
+  return known.flatMap((event) => {
+    const reading = readingOf(event);
+    return (reading?.kind === 'facts' ? reading.naming?.token?.hash : undefined) ?? [];
+  });
+}
+
+/** Events that tell money name no group: those that do are few, and small. */
+const NAMING_EVENTS = statement({
+  params: { merchantId: text, sourceId: text, paymentIds: array(text) },
+  row: { provider: text, body: nullable(BODY.body), facts: BODY.facts },
+  text: ({ merchantId, sourceId, paymentIds }) => `
+    select e.provider, e.body, e.facts from provider_event e
+    where e.merchant_id = ${merchantId} and e.source_id = ${sourceId} and e.payment_id = any (${paymentIds})
+      and e.state = 'applied' and e.event_type like 'invoice%'`,
+});
 
 /** What the events that are noted with the payment say. The refund of a group is of the payment that it is noted with. */
 export function factsOf(payment: Payment, facts: readonly Fact[]): readonly Fact[] {

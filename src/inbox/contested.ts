@@ -3,7 +3,7 @@ import { present, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
-import type { Fact } from '../payments/fact.ts';
+import type { Fact, Naming } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { PAYMENT_KEY, type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { LockedEvent, Verdict } from './events.ts';
@@ -16,13 +16,14 @@ import type { LockedEvent, Verdict } from './events.ts';
 interface Work {
   readonly event: Pick<LockedEvent, 'eventId' | 'merchantId' | 'sourceId'>;
   readonly facts: readonly Fact[];
+  readonly naming: Naming | null;
   readonly verdict: Verdict;
 }
 
 const REASONS: ReadonlySet<string> = new Set(['bad_token', 'token_used', 'unknown_customer']);
 
 export class Contested {
-  /** The events that name somebody, by the payment. */
+  /** The events that name somebody, by the payment or its group. */
   readonly #events: Map<string, Set<string>>;
 
   constructor(events: readonly (PaymentKey & { readonly eventId: string })[]) {
@@ -30,19 +31,40 @@ export class Contested {
     this.#events = new Map([...byPayment].map(([key, own]) => [key, new Set(own.map(({ eventId }) => eventId))]));
   }
 
-  /** Whether another event than this one contests the payment. */
-  has({ event }: Work, key: PaymentKey): boolean {
-    return [...(this.#events.get(paymentKeyText(key)) ?? [])].some((eventId) => eventId !== event.eventId);
+  /** Whether another event than this one contests the payment of a fact. */
+  has({ event }: Work, { fact, key }: Step, payment: Payment): boolean {
+    const keys = [key, groupOf(fact, payment, key)].filter((one) => one !== null);
+    const eventIds = keys.flatMap((one) => [...(this.#events.get(paymentKeyText(one)) ?? [])]);
+    return eventIds.some((eventId) => eventId !== event.eventId);
   }
 
   /** An event of this batch was not applied. */
-  note({ event: { merchantId, sourceId, eventId }, facts, verdict: { reason } }: Work): void {
-    for (const fact of reason !== null && REASONS.has(reason) ? facts : []) {
-      if (!isNaming(fact)) continue;
-      const key = paymentKeyText({ merchantId, sourceId, paymentId: fact.paymentId });
+  note(work: Work): void {
+    const { merchantId, sourceId, eventId } = work.event;
+    const group = groupContested(work);
+    const named = isContesting(work) ? work.facts.filter(isNaming).map(({ paymentId }) => paymentId) : [];
+    for (const paymentId of group === null ? named : [...named, group]) {
+      const key = paymentKeyText({ merchantId, sourceId, paymentId });
       this.#events.set(key, (this.#events.get(key) ?? new Set()).add(eventId));
     }
   }
+}
+
+const isContesting = ({ verdict: { state, reason } }: Pick<Work, 'verdict'>) =>
+  state === 'parked' && reason !== null && REASONS.has(reason);
+
+/**
+ * The group whose payments an event contests that is not applied; null if it is applied or names no group. Such an event is found
+ * under the id of its group, since it is about all of its payments, those too that are told of later.
+ */
+export function groupContested(work: Pick<Work, 'naming' | 'verdict'>): string | null {
+  return work.naming !== null && isContesting(work) ? work.naming.groupId : null;
+}
+
+/** The group of a payment, by the key under which events of all of it are found. */
+function groupOf(fact: Fact, payment: Payment, { merchantId, sourceId }: PaymentKey): PaymentKey | null {
+  const groupId = (fact.kind === 'payment' ? fact.groupId : undefined) ?? payment.groupId;
+  return groupId === null ? null : { merchantId, sourceId, paymentId: groupId };
 }
 
 const isNaming = (fact: Fact): boolean => fact.kind === 'payment' && (fact.named ?? fact.tokenBy) !== undefined;
@@ -59,8 +81,10 @@ export async function contestedPayments(
   payments: ReadonlyMap<string, Payment>,
 ): Promise<Contested> {
   const asked = steps.flatMap(({ fact, key }) => {
-    const { heardOf, purpose } = paymentAt(payments, key);
-    return fact.kind === 'payment' && fact.mayBeNamed === true && heardOf && purpose === null ? [key] : [];
+    const payment = paymentAt(payments, key);
+    if (fact.kind !== 'payment' || payment.purpose !== null) return [];
+    const group = groupOf(fact, payment, key);
+    return [...(fact.mayBeNamed === true && payment.heardOf ? [key] : []), ...(group === null ? [] : [group])];
   });
   const unique = [...new Map(asked.map((key) => [paymentKeyText(key), key])).values()];
   return new Contested(

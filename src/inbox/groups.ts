@@ -1,7 +1,9 @@
 import type { Tx } from '../db/transaction.ts';
-import type { Fact, Naming, PaymentFact, Tie } from '../payments/fact.ts';
-import { lockGroups, nameGroups, type PaymentGroup } from '../payments/group-store.ts';
+import type { Fact, GroupToken, Naming, PaymentFact, Tie } from '../payments/fact.ts';
+import { lockGroups, nameGroups, type PaymentGroup, readGroups } from '../payments/group-store.ts';
 import { type HandledTie, tieHandled } from '../payments/handled-store.ts';
+import type { Payment } from '../payments/payment.ts';
+import { type PaymentKey, paymentAt } from '../payments/tables.ts';
 import type { LockedEvent, Verdict } from './events.ts';
 
 /** Payments of one invoice or subscription: one event tells of the payment, another one of its customer or its refund. */
@@ -82,13 +84,72 @@ function joined(fact: Fact, groupAt: GroupAt): Fact {
 }
 
 /** The naming of a group, as news of each of its payments. */
-function namedBy({ naming }: Work, groupAt: GroupAt): readonly PaymentFact[] {
+function namedBy({ naming, event }: Work, groupAt: GroupAt): readonly PaymentFact[] {
   if (naming === null) return [];
   const { groupId, named, customer, occurredAt } = naming;
   const silent = { state: 'pending', amountMinor: null, currency: null, metadata: {} } as const;
+  const token = tokenOf(naming, event);
+  const names = {
+    ...(named === undefined ? {} : { named }),
+    ...(token === null ? { groupToken: null } : carrying(token)),
+  };
   return (groupAt(groupId)?.paymentIds ?? []).map((paymentId) => {
-    return { kind: 'payment', paymentId, ...silent, customer, occurredAt, named, groupId };
+    return { kind: 'payment', paymentId, ...silent, customer, occurredAt, groupId, ...names };
   });
+}
+
+/** The token that an event names its group by; a person's choice counts instead. */
+export function tokenOf({ token }: Naming, { assignedCustomerId }: Pick<LockedEvent, 'assignedCustomerId'>) {
+  return assignedCustomerId === null ? (token ?? null) : null;
+}
+
+/** A token on a subscription is written by the merchant's own key. */
+const carrying = (token: GroupToken) => {
+  return { groupToken: token, seriesId: token.seriesId, tokenBy: 'subscription' } as const;
+};
+
+interface Step {
+  readonly fact: Fact;
+  readonly key: PaymentKey;
+}
+
+/**
+ * The facts with the tokens of their groups. Call it after payments are locked: whoever tells of a token of a group later finds
+ * the payments as they are then.
+ * @param payments as they were, since one may have been told before to be of a group
+ */
+export async function withGroupTokens<One extends Step>(
+  tx: Tx,
+  steps: readonly One[],
+  payments: ReadonlyMap<string, Payment>,
+): Promise<readonly One[]> {
+  const groupOf = ({ fact, key: { merchantId, sourceId, ...key } }: Step) => {
+    if (fact.kind !== 'payment' || fact.tokenBy !== undefined || fact.groupToken === null) return null;
+    const groupId = fact.groupId ?? paymentAt(payments, { merchantId, sourceId, ...key }).groupId;
+    return groupId === null ? null : { merchantId, sourceId, groupId };
+  };
+  const asked = steps.map(groupOf).filter((key) => key !== null);
+  if (asked.length === 0) return steps;
+  const groups = new Map((await readGroups(tx, asked)).map((group) => [keyText(group), group]));
+  return steps.map((step) => {
+    const key = groupOf(step);
+    const { tokenHash: hash = null, seriesId = null } = (key === null ? undefined : groups.get(keyText(key))) ?? {};
+    const { fact }: Step = step;
+    if (hash === null || fact.kind !== 'payment') return step;
+    return { ...step, fact: { ...fact, ...carrying({ hash, seriesId }) } };
+  });
+}
+
+/**
+ * What a fact that carries its group's token says of the payment as it is known. Only a success can be judged by a token: news
+ * that tells no result repeats the success that is known, so that a token which comes late still decides, or says nothing of it.
+ */
+export function asKnown(fact: Fact, { state, amountPaid, currency, paidAt }: Payment): Fact {
+  if (fact.kind !== 'payment' || !fact.groupToken || fact.state === 'succeeded') return fact;
+  const { groupToken: _, tokenBy: _by, ...silent } = fact;
+  if (fact.state !== 'pending' || state !== 'succeeded') return silent;
+  const occurredAt = paidAt === null ? null : new Date(paidAt);
+  return { ...fact, state, amountMinor: amountPaid, currency, occurredAt };
 }
 
 type Settled = Pick<Work, 'naming'> & { readonly verdict: Verdict };
@@ -101,12 +162,25 @@ export function namesGroup({ naming, verdict: { state, reason } }: Settled): boo
   return naming !== null && (state === 'applied' || reason === 'named_late' || reason === 'handled_by_hand');
 }
 
+/** Whether {@link asKnown} left nothing of what a fact says of whose it is. */
+export function isSilenced(before: Fact, fact: Fact): boolean {
+  return (
+    before.kind === 'payment' &&
+    Boolean(before.groupToken) &&
+    fact.kind === 'payment' &&
+    !fact.groupToken &&
+    !fact.named
+  );
+}
+
 /** Notes whom events name, for payments of their groups that wait or are told of later. */
 export async function saveGroupNames(tx: Tx, works: readonly (Work & Settled)[]): Promise<void> {
   const named = works.flatMap((work) => {
-    if (work.naming === null || !namesGroup(work)) return [];
-    const customerId = work.event.assignedCustomerId ?? work.naming.named.customerId;
-    return [{ ...groupKey(work, work.naming.groupId), customerId }];
+    const { naming, event } = work;
+    if (naming === null || !namesGroup(work)) return [];
+    const customerId = event.assignedCustomerId ?? naming.named?.customerId ?? null;
+    const { hash: tokenHash = null, seriesId = null } = tokenOf(naming, event) ?? {};
+    return [{ ...groupKey(work, naming.groupId), customerId, tokenHash, seriesId }];
   });
   await nameGroups(tx, named);
 }

@@ -16,10 +16,11 @@ import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.t
 import type { Logger } from '../telemetry/log.ts';
 import type { PostingCount } from '../telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
-import { type Contested, contestedPayments } from './contested.ts';
+import { type Contested, contestedPayments, groupContested } from './contested.ts';
 import { closeDismissedBefore } from './dismiss.ts';
 import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
+import { asKnown, isSilenced, withGroupTokens } from './groups.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { type Due, postDue } from './post-due.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
@@ -132,24 +133,26 @@ export async function settleFacts(
   await closeDismissedBefore(tx, { sources: batch.services.sources, payments: keys }, now);
   const { opened } = locked;
   const before = withUnread(await withFormerRead(tx, await locked.read(), steps), works);
+  const carrying = await withGroupTokens(tx, steps, before);
   const tokens = await Tokens.lock(
     tx,
-    steps.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
+    carrying.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
+    works,
   );
-  const named = steps.map((step) => ({ ...step, fact: tokens.named(step.fact, paymentAt(before, step.key)) }));
-  const wanted = named.map(({ work, source, fact, key }) => {
+  const wanted = carrying.map(({ work, source, key, ...step }) => {
     const payment = paymentAt(before, key);
+    const fact = tokens.named(step.fact, payment);
     const carried = carriedToken(tokens, work, { fact, payment });
     const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
     return wantedBy(work.event, { source, fact, payment, carried, waitIsOver });
   });
-  const announced = new Map(works.map((work) => [work, wantedByNaming(work)]));
+  const announced = new Map(works.map((work) => [work, wantedByNaming(work, tokens.ofNaming(work)?.token ?? null)]));
   const whose = await Whose.read(
     tx,
     [...wanted, ...announced.values()].filter((one) => one !== null),
   );
-  const contested = await contestedPayments(tx, named, before);
-  const asked = { steps: named, before, wanted, named: announced, whose, tokens, contested };
+  const contested = await contestedPayments(tx, carrying, before);
+  const asked = { steps: carrying, before, wanted, named: announced, whose, tokens, contested };
   const { payments: decided, due } = decideAll(batch, works, asked);
   const { settings, observe: { tracing } = UNOBSERVED } = batch.services;
   try {
@@ -185,9 +188,11 @@ function decideAll(
   for (const work of works) {
     const asked = named.get(work) ?? null;
     const name = asked === null ? null : whose.find(asked);
-    if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
+    const refused = tokens.ofNaming(work)?.refused ?? null;
+    if (refused !== null) work.verdict = parkEvent(refused.reason, refused.detail);
+    else if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
     const own = stepsOf.get(work) ?? [];
-    if (own.length === 0 && asked === null) continue;
+    if (own.length === 0 && asked === null && refused === null) continue;
     const { life, ownDue, found, late } = decideWork(batch, { work, own, payments }, asking);
     if (work.verdict.state === 'applied') {
       // The name first: the link that its payments teach says which payment it comes from.
@@ -199,6 +204,7 @@ function decideAll(
       payments = life;
     } else {
       asking.contested.note(work);
+      work.paymentId = groupContested(work) ?? work.paymentId;
       if (work.verdict.reason === 'named_late') for (const learn of late) learn();
       work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
       payments = untaught(work, payments);
@@ -220,9 +226,10 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
   const ownDue: Due[] = [];
   const found: (() => void)[] = [];
   const late: (() => void)[] = [];
-  for (const [index, { source, fact, key }] of own) {
+  for (const [index, { source, key, ...step }] of own) {
     const payment = paymentAt(life, key);
-    const asked = wanted[index] ?? null;
+    const fact = tokens.named(asKnown(step.fact, payment), payment);
+    const asked = isSilenced(step.fact, fact) ? null : (wanted[index] ?? null);
     const customer = asked === null ? ({ problem: 'no_customer' } as const) : whose.find(asked);
     const decision = decide({
       payment,
@@ -234,7 +241,7 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       currencies: services.settings.currencies,
       maxBonusRatio: services.maxBonusRatio,
       waitIsOver: hasWaited(services.waitSeconds, work, now),
-      isContested: contested.has(work, key),
+      isContested: contested.has(work, { fact, key }, payment),
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
     life.set(paymentKeyText(key), decision.payment);

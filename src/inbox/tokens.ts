@@ -1,9 +1,23 @@
 import type { Tx } from '../db/transaction.ts';
-import type { Fact } from '../payments/fact.ts';
+import type { Fact, Naming } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import { type CarriedToken, isUsedByAnother, type PaymentToken, tokenHashOf, usesToken } from '../payments/token.ts';
+import {
+  type CarriedToken,
+  carriedHash,
+  isUsedByAnother,
+  type PaymentToken,
+  refusedByInvoice,
+  usesToken,
+} from '../payments/token.ts';
 import { lockTokens, saveTokenUses, type TokenKey } from '../payments/token-store.ts';
-import type { ProviderEvent } from './events.ts';
+import type { LockedEvent, ProviderEvent } from './events.ts';
+import { tokenOf } from './groups.ts';
+
+/** An event that may name a group of payments by a token. */
+interface NamingWork {
+  readonly event: Pick<LockedEvent, 'merchantId' | 'assignedCustomerId'>;
+  readonly naming: Naming | null;
+}
 
 /** The tokens that the payments of a batch carry, and which of them the batch uses. */
 export class Tokens {
@@ -15,10 +29,15 @@ export class Tokens {
   }
 
   /** Locks the tokens that these facts may use; asks for nothing where there are none, as is usual. */
-  static async lock(tx: Tx, steps: readonly { readonly fact: Fact; readonly payment: Payment }[]): Promise<Tokens> {
-    const keys = steps
-      .flatMap(({ fact, payment }) => [keyOf(fact, payment), trustedKey(fact, payment)])
-      .filter((key) => key !== null);
+  static async lock(
+    tx: Tx,
+    steps: readonly { readonly fact: Fact; readonly payment: Payment }[],
+    works: readonly NamingWork[] = [],
+  ): Promise<Tokens> {
+    const keys = [
+      ...steps.flatMap(({ fact, payment }) => [keyOf(fact, payment), trustedKey(fact, payment)]),
+      ...works.map(namingKey),
+    ].filter((key) => key !== null);
     const unique = [...new Map(keys.map((key) => [keyText(key), key])).values()];
     return new Tokens(unique.length === 0 ? [] : await lockTokens(tx, unique));
   }
@@ -38,6 +57,14 @@ export class Tokens {
     return by === undefined || named !== undefined ? fact : { ...fact, named: { customerId: token.customerId, by } };
   }
 
+  /** The token by which an event names a group of payments, and why it must not be used; null if it names none by one. */
+  ofNaming(work: NamingWork): { readonly token: PaymentToken | null; readonly refused: RefusedByInvoice } | null {
+    const key = namingKey(work);
+    if (key === null || work.naming === null) return null;
+    const token = this.#tokens.get(keyText(key)) ?? null;
+    return { token, refused: refusedByInvoice(work.naming, token) };
+  }
+
   /** Notes that the payment follows the terms of its token, and has used it, if it has. */
   note(fact: Fact, payment: Payment): void {
     const { merchantId, tokenHash } = payment;
@@ -46,8 +73,9 @@ export class Tokens {
     if (token === undefined) return;
     const seriesId = (fact.kind === 'payment' ? fact.seriesId : null) ?? null;
     if (token.usedPaymentId !== null) {
-      // The payment was told before in a form that does not name its series.
-      if (token.seriesId === null && seriesId !== null && !isUsedByAnother(token, payment))
+      // The payment was told before in a form that does not name its series, or names its invoice and not its subscription.
+      const isBetter = token.seriesId === null || (fact.kind === 'payment' && Boolean(fact.groupToken));
+      if (isBetter && seriesId !== null && seriesId !== token.seriesId && !isUsedByAnother(token, payment))
         this.#change({ ...token, seriesId });
       return;
     }
@@ -73,20 +101,23 @@ export class Tokens {
   }
 }
 
+type RefusedByInvoice = ReturnType<typeof refusedByInvoice>;
+
+function namingKey({ naming, event }: NamingWork): TokenKey | null {
+  const token = naming === null ? null : tokenOf(naming, event);
+  return token === null ? null : { merchantId: event.merchantId, tokenHash: token.hash };
+}
+
 function keyOf(fact: Fact, payment: Payment): TokenKey | null {
   if (payment.purpose !== null && fact.kind === 'payment' && fact.tokenBy !== undefined)
     return trustedKey(fact, payment);
-  const tokenHash = payment.purpose === null ? carried(fact) : usesToken(payment) ? null : payment.tokenHash;
+  const tokenHash = payment.purpose === null ? carriedHash(fact) : usesToken(payment) ? null : payment.tokenHash;
   return tokenHash === null ? null : { merchantId: payment.merchantId, tokenHash };
 }
 
 function trustedKey(fact: Fact, { merchantId }: Payment): TokenKey | null {
-  const tokenHash = fact.kind === 'payment' && fact.tokenBy !== undefined ? carried(fact) : null;
+  const tokenHash = fact.kind === 'payment' && fact.tokenBy !== undefined ? carriedHash(fact) : null;
   return tokenHash === null ? null : { merchantId, tokenHash };
-}
-
-function carried(fact: Fact): string | null {
-  return fact.kind === 'payment' || fact.kind === 'refund' ? tokenHashOf(fact.metadata) : null;
 }
 
 function keyText({ merchantId, tokenHash }: TokenKey): string {

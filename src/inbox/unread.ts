@@ -57,17 +57,24 @@ export function withUnread(payments: ReadonlyMap<string, Payment>, works: readon
   return noted;
 }
 
-/** The payments as they were: an event that is parked or waits teaches them nothing but that they were heard of. */
+/**
+ * The payments as they were: an event that is parked or waits teaches them nothing but that they were heard of, and of which group
+ * they are, under whose id the event may be that names somebody for them.
+ */
 export function untaught(
   { event: { merchantId, sourceId }, facts }: Pick<Work, 'event'> & { readonly facts: readonly Fact[] },
   before: ReadonlyMap<string, Payment>,
 ): Map<string, Payment> {
-  const heardOf = new Set(
+  const groups = new Map(
     facts
       .filter((fact) => fact.kind === 'payment')
-      .map(({ paymentId }) => paymentKeyText({ merchantId, sourceId, paymentId })),
+      .map(({ paymentId, groupId = null }) => [paymentKeyText({ merchantId, sourceId, paymentId }), groupId]),
   );
   return new Map(
-    [...before].map(([key, payment]) => [key, heardOf.has(key) ? { ...payment, heardOf: true } : payment]),
+    [...before].map(([key, payment]) => {
+      const groupId = groups.get(key);
+      if (groupId === undefined) return [key, payment];
+      return [key, { ...payment, heardOf: true, groupId: payment.groupId ?? groupId }];
+    }),
   );
 }

@@ -4,7 +4,7 @@ import { namedCustomer } from '../payments/decide.ts';
 import type { Fact, Naming, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { intentOf } from '../payments/intent.ts';
 import { hasPostings, type Payment } from '../payments/payment.ts';
-import { type CarriedToken, customerOfToken, readToken } from '../payments/token.ts';
+import { type CarriedToken, customerOfToken, type PaymentToken, readToken } from '../payments/token.ts';
 import type { LockedEvent } from './events.ts';
 
 interface Asking<Of extends Fact = Fact> {
@@ -48,15 +48,18 @@ interface NamingEvent {
   readonly naming: Naming | null;
 }
 
-/** Whom an event names of a group of payments, whichever of them are known. */
-export function wantedByNaming({ event, source, naming }: NamingEvent): Wanted | null {
+/**
+ * Whom an event names of a group of payments, whichever of them are known.
+ * @param token by which it names somebody, if it does
+ */
+export function wantedByNaming({ event, source, naming }: NamingEvent, token: PaymentToken | null): Wanted | null {
   if (naming === null || source === null) return null;
   const { named, customer: provider, occurredAt: at } = naming;
+  const namedCustomerId = event.assignedCustomerId ?? named?.customerId ?? token?.customerId ?? null;
+  if (namedCustomerId === null) return null;
   return {
     ...{ merchantId: event.merchantId, sourceId: event.sourceId, paymentId: null },
-    rule: source.customerLinkRule,
-    namedCustomerId: event.assignedCustomerId ?? named.customerId,
-    ...{ teaches: named.by, at, provider },
+    ...{ rule: source.customerLinkRule, namedCustomerId, teaches: named?.by ?? 'subscription', at, provider },
   };
 }
 

@@ -96,12 +96,13 @@ const MOVE_GROUPS = statement({
   text: ({ merchantId, from, into }) => `
     with own as (
       delete from payment_group where merchant_id = ${merchantId} and source_id = ${from}
-      returning group_id, payment_ids, customer_id, created_at)
-    insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, customer_id, created_at)
-    select ${merchantId}, ${into}, group_id, payment_ids, customer_id, created_at from own
+      returning group_id, payment_ids, customer_id, token_hash, series_id, created_at)
+    insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, customer_id, token_hash, series_id, created_at)
+    select ${merchantId}, ${into}, group_id, payment_ids, customer_id, token_hash, series_id, created_at from own
     on conflict (merchant_id, source_id, group_id) do update
     set payment_ids = array(select distinct unnest(g.payment_ids || excluded.payment_ids) as id order by id),
-      customer_id = coalesce(g.customer_id, excluded.customer_id)`,
+      customer_id = coalesce(g.customer_id, excluded.customer_id), token_hash = coalesce(g.token_hash, excluded.token_hash),
+      series_id = coalesce(g.series_id, excluded.series_id)`,
 });
 
 /** A token stays used by the payment that used it. */

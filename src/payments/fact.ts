@@ -25,10 +25,20 @@ export interface TrustedName {
   readonly by: 'order' | 'subscription';
 }
 
+/** A token that stands on a subscription: invoices tell of it, and the payments of these do not carry it. */
+export interface GroupToken {
+  /** Its hash, as of any token. */
+  readonly hash: string;
+  /** The provider's id of the subscription, whose later payments belong to the same customer. */
+  readonly seriesId: string | null;
+}
+
 /** News of whose the payments of a group are, and the provider's customer who paid them. It tells no money. */
 export interface Naming {
   readonly groupId: string;
-  readonly named: TrustedName;
+  /** Missing if nothing but a token says it. */
+  readonly named?: TrustedName;
+  readonly token?: GroupToken;
   readonly customer: ProviderCustomer;
   readonly occurredAt: Date | null;
 }
@@ -67,6 +77,8 @@ export interface PaymentFact extends OfUnknownAmount {
   readonly mayBeNamed?: true;
   /** The provider's id of the order, subscription or invoice that this payment belongs to. Other events name that, and not the payment. */
   readonly groupId?: string;
+  /** Set by the inbox: the token of its group, which counts instead of one in its metadata. Null if none of the group is to count. */
+  readonly groupToken?: GroupToken | null;
 }
 
 export interface RefundFact extends OfUnknownAmount {

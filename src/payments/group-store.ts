@@ -1,14 +1,18 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { array, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, hex, integer, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, omit, pick, table } from '../db/table.ts';
-import type { Tx } from '../db/transaction.ts';
+import type { Queryable, Tx } from '../db/transaction.ts';
 
 /** What a provider calls several things by that it tells of apart, such as an invoice. */
 export interface PaymentGroup extends GroupKey {
   readonly paymentIds: readonly string[];
   /** Whom the merchant's own subscription names; null if nobody yet. */
   readonly customerId: string | null;
+  /** The hash of the token that stands on that subscription; null if none was told. */
+  readonly tokenHash: string | null;
+  /** That subscription, if a token stands on it. */
+  readonly seriesId: string | null;
 }
 
 export interface GroupKey {
@@ -23,7 +27,10 @@ const GROUP = table('payment_group', {
   groupId: text,
   paymentIds: array(text),
   customerId: nullable(text),
+  tokenHash: nullable(hex),
+  seriesId: nullable(text),
 });
+const NAMES = pick(GROUP.shape, 'customerId', 'tokenHash', 'seriesId');
 const OWN_KEY = omit(pick(GROUP.shape, 'merchantId', 'sourceId', 'groupId'), 'merchantId');
 
 /**
@@ -76,17 +83,21 @@ const READ_GROUPS = statement({
     where merchant_id = ${merchantId} and (source_id, group_id) in (select source_id, group_id from ${members('m')})`,
 });
 
-/** Notes whom groups name. They must be locked. */
-export async function nameGroups(
-  tx: Tx,
-  named: readonly (GroupKey & { readonly customerId: string })[],
-): Promise<void> {
+/** These groups, without a lock; those that are not known are left out. */
+export function readGroups(db: Queryable, keys: readonly GroupKey[]): Promise<readonly PaymentGroup[]> {
+  return ofEachMerchant(keys, (merchantId, own) =>
+    READ_GROUPS.all(db, { merchantId, members: own.map((key) => ({ ...key, paymentId: null })) }),
+  );
+}
+
+/** Notes whom groups name, and by which token. They must be locked. */
+export async function nameGroups(tx: Tx, named: readonly Omit<PaymentGroup, 'paymentIds'>[]): Promise<void> {
   for (const one of named) await NAME_GROUP.run(tx, one);
 }
 
 const NAME_GROUP = statement({
-  params: { merchantId: text, sourceId: text, groupId: text, customerId: text },
-  text: ({ merchantId, sourceId, groupId, customerId }) => `
-    update payment_group set customer_id = ${customerId}
+  params: { merchantId: text, sourceId: text, groupId: text, ...NAMES },
+  text: ({ merchantId, sourceId, groupId, customerId, tokenHash, seriesId }) => `
+    update payment_group set customer_id = ${customerId}, token_hash = ${tokenHash}, series_id = ${seriesId}
     where merchant_id = ${merchantId} and source_id = ${sourceId} and group_id = ${groupId}`,
 });

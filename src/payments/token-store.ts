@@ -146,5 +146,5 @@ const SAVE_USES = statement({
       used_at = coalesce(t.used_at, case when n.used_payment_id is not null then ${now}::timestamptz end), is_followed = n.is_followed
     from ${tokens('n', { merchantId })}
     where ${matches(KEY, 't', 'n')} and (t.used_payment_id is null
-      or (t.series_id is null and t.used_source_id = n.used_source_id and t.used_payment_id = n.used_payment_id))`,
+      or (t.used_source_id = n.used_source_id and t.used_payment_id = n.used_payment_id))`,
 });

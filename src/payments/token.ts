@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Fact, PaymentFact, WalletMetadata } from './fact.ts';
+import type { Fact, Naming, PaymentFact, WalletMetadata } from './fact.ts';
 import type { IntentRules } from './intent.ts';
 import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
 
@@ -44,6 +44,13 @@ export function tokenHashOf({ wallet_token: token }: WalletMetadata): string | n
   return token !== undefined && TOKEN.test(token) ? hashToken(token) : null;
 }
 
+/** The hash of the token that a fact carries, be it by its group; null if it carries none, or a text that cannot be a token. */
+export function carriedHash(fact: Fact): string | null {
+  if (fact.kind !== 'payment' && fact.kind !== 'refund') return null;
+  const ofGroup = fact.kind === 'payment' ? fact.groupToken : null;
+  return ofGroup?.hash ?? tokenHashOf(fact.metadata);
+}
+
 /** The token that a payment carries. */
 export interface CarriedToken {
   /** Null if the merchant has no such token. */
@@ -69,11 +76,18 @@ export interface TokenInput {
 }
 
 /** The result of reading a payment's token. `refused`: it must not be used, and no other metadata may take its place. */
-export type TokenReading =
-  | ObeyedToken
-  | { readonly kind: 'refused'; readonly reason: 'bad_token' | 'token_used' | 'named_late'; readonly detail: string };
+export type TokenReading = ObeyedToken | RefusedToken;
 
-const bad = (detail: string): TokenReading => ({ kind: 'refused', reason: 'bad_token', detail });
+interface RefusedToken {
+  readonly kind: 'refused';
+  readonly reason: 'bad_token' | 'token_used' | 'named_late';
+  readonly detail: string;
+}
+
+const bad = (detail: string): RefusedToken => ({ kind: 'refused', reason: 'bad_token', detail });
+const used = ({ usedPaymentId }: PaymentToken): RefusedToken => {
+  return { kind: 'refused', reason: 'token_used', detail: `the payment ${usedPaymentId} used it` };
+};
 
 /**
  * Reads the token of a payment that succeeded. Whoever put it there and whatever metadata the source obeys, the token decides
@@ -90,7 +104,7 @@ const bad = (detail: string): TokenReading => ({ kind: 'refused', reason: 'bad_t
  */
 export function readToken({ payment, fact, carried, source }: TokenInput): TokenReading | null {
   if (fact.kind !== 'payment' || fact.state !== 'succeeded') return null;
-  if (fact.metadata.wallet_token === undefined) return null;
+  if (fact.metadata.wallet_token === undefined && !fact.groupToken) return null;
   if (payment.purpose !== null && !comesLate(payment, fact)) return null;
   const reading = judge(payment, fact, carried);
   const { assignedCustomerId: assigned } = carried;
@@ -113,14 +127,10 @@ export function customerOfToken(input: TokenInput): string | null {
 }
 
 /** Whether a token that no payer can have written is told of a payment that was decided without it, and not by a person. */
-function comesLate({ tokenHash, namedBy, moves }: Payment, { tokenBy, metadata }: PaymentFact): boolean {
-  const carriedHash = tokenHashOf(metadata);
-  return (
-    tokenBy !== undefined &&
-    namedBy !== 'operator' &&
-    moves === 0 &&
-    (carriedHash === null || carriedHash !== tokenHash)
-  );
+function comesLate({ tokenHash, namedBy, moves }: Payment, fact: PaymentFact): boolean {
+  const carried = carriedHash(fact);
+  const isNew = carried === null || carried !== tokenHash;
+  return fact.tokenBy !== undefined && namedBy !== 'operator' && moves === 0 && isNew;
 }
 
 /** What a token that comes late still decides; null if what was decided before is the same. */
@@ -149,12 +159,27 @@ function judge(payment: Payment, fact: PaymentFact, { token, receivedAt }: Carri
     if (isOfSameSeries(token, payment, fact)) {
       return { kind: 'obeyed', customerId, intent: { purpose, creditAmount: null } };
     }
-    return { kind: 'refused', reason: 'token_used', detail: `the payment ${token.usedPaymentId} used it` };
+    return used(token);
   }
   if ((fact.triedAt ?? fact.occurredAt ?? receivedAt) > token.expiresAt) return bad('it had ended before the payment');
   if (amount !== null && (fact.amountMinor ?? 0) < amount) return bad('less was paid than it is for');
   const intent = { purpose, creditAmount, tokenHash: token.tokenHash, agreedAmount: amount };
   return { kind: 'obeyed', customerId, intent };
+}
+
+/**
+ * Why the token of a subscription must not be used, as far as an invoice tells; null if nothing speaks against it. Its amount,
+ * currency and end are judged with each payment.
+ */
+export function refusedByInvoice({ groupId, named, token: carried }: Naming, token: PaymentToken | null) {
+  if (carried === undefined) return null;
+  if (token === null) return bad('there is no such token');
+  if (named !== undefined && named.customerId !== token.customerId) return bad('another customer is named beside it');
+  const { revokedAt } = token;
+  if (revokedAt !== null) return bad('it was revoked');
+  // A payment of this invoice may have carried the token itself, and have used it as one of the invoice.
+  const isOfThis = token.seriesId === null || token.seriesId === carried.seriesId || token.seriesId === groupId;
+  return token.usedPaymentId === null || isOfThis ? null : used(token);
 }
 
 /** Whether another payment has used the token. */

@@ -438,8 +438,14 @@ describe('an invoice that was parked before its payment was known', () => {
     const [shown] = await describePayment(autocommit(database.pool), MERCHANT, id);
     expect(shown?.events.map(({ type, reason }) => [type, reason])).toEqual([
       ['invoice.paid', 'unknown_customer'],
-      ['payment_intent.succeeded', null],
+      ['payment_intent.succeeded', 'no_customer'],
     ]);
+    // Whom the merchant named, nobody knows yet; neither a link nor a new customer is paid instead.
+    const eventId = shown?.events[0]?.event_id ?? '';
+    const ada = await newCustomer();
+    await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId, customerId: ada });
+    await inbox.settled();
+    expect(await inbox.balance(ada)).toBe(2000);
   });
 });
 

@@ -474,6 +474,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/payment-tokens.test.ts'],
   },
   {
+    name: 'forget the token that stands on a subscription',
+    file: 'src/inbox/groups.ts',
+    find: "    if (hash === null || fact.kind !== 'payment') return step;\n    return {",
+    replace: "    if (hash !== '' || fact.kind !== 'payment') return step;\n    return {",
+    tests: ['test/inbox/subscription-tokens.test.ts'],
+  },
+  {
+    name: 'leave what failed before out of a running total',
+    file: 'src/payments/counted.ts',
+    find: '(one.amountMinor ?? 0) + failedBefore(one.at)',
+    replace: '(one.amountMinor ?? 0) + failedBefore(null)',
+    tests: ['test/inbox/provider-sisters.test.ts'],
+  },
+  {
     name: 'skip the row lock of the tokens',
     file: 'src/payments/token-store.ts',
     find: 'for update of t`',
@@ -820,8 +834,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'add a running total to the refunds that it is the sum of',
     file: 'src/payments/counted.ts',
-    find: '(total === null ? null : Math.max(0, total - reports))',
-    replace: 'total',
+    find: 'Math.max(0, totalOf(part) - sumOf(single))',
+    replace: 'totalOf(part)',
     tests: ['test/inbox/rare-movements.test.ts'],
   },
   {

@@ -1,32 +1,39 @@
 import { z } from 'zod';
-import { type EventReading, ignore, park, reader, tell } from '../shared/event-reading.ts';
-import { NO_CUSTOMER, providerId, trustedBy } from '../shared/fields.ts';
+import { hashToken } from '../../payments/token.ts';
+import { type EventReading, ignore, reader, tell } from '../shared/event-reading.ts';
+import { lenientId, NO_CUSTOMER, providerId, trustedBy } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
 import { expandable, snapshot } from './objects.ts';
 
-const OF_SUBSCRIPTION = z.object({ metadata: walletMetadata }).nullish();
+/** The subscription, by its id or expanded. */
+const subscriptionId = z
+  .union([z.object({ id: lenientId }).transform(({ id }) => id), lenientId])
+  .optional()
+  .transform((id) => id ?? null);
+const OF_SUBSCRIPTION = z.object({ metadata: walletMetadata, subscription: subscriptionId }).nullish();
 
 const INVOICE = snapshot({
   id: providerId,
   customer: expandable,
   payment_intent: expandable,
-  /** Before API version 2025-03-31. */
+  /** Both before API version 2025-03-31. */
+  subscription: subscriptionId,
   subscription_details: OF_SUBSCRIPTION,
   parent: z.object({ subscription_details: OF_SUBSCRIPTION }).nullish(),
 });
 
 /** An invoice that was paid says whose its subscription is. Of money it tells nothing that its PaymentIntent does not. */
 export const readInvoicePaid = reader(INVOICE, ({ created: occurredAt, data: { object } }): EventReading => {
-  const { id: groupId, customer, payment_intent, subscription_details, parent } = object;
-  const { metadata = {} } = parent?.subscription_details ?? subscription_details ?? {};
-  const { named } = trustedBy('subscription', metadata);
-  if (named === undefined && metadata.wallet_token !== undefined) {
-    return park('bad_token', 'a subscription takes no token; set wallet_customer_id there, which no payer can write');
-  }
-  if (named === undefined)
+  const { id: groupId, customer, payment_intent, subscription, subscription_details, parent } = object;
+  const details = parent?.subscription_details ?? subscription_details;
+  const { wallet_token: token, ...names } = details?.metadata ?? {};
+  const by = trustedBy('subscription', names);
+  if (by.named === undefined && token === undefined)
     return ignore('its subscription names no customer, and its PaymentIntent tells the same money');
+  const seriesId = details?.subscription ?? subscription;
+  const carried = token === undefined ? {} : { token: { hash: hashToken(token), seriesId } };
   const ties = payment_intent.id === null ? [] : [{ groupId, paymentId: payment_intent.id }];
-  return { kind: 'facts', facts: [], ties, naming: { groupId, named, customer, occurredAt } };
+  return { kind: 'facts', facts: [], ties, naming: { groupId, ...by, ...carried, customer, occurredAt } };
 });
 
 const INVOICE_PAYMENT = snapshot({
