@@ -1,6 +1,7 @@
 import { bigint, text } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
+import { erasedHashSql } from './links.ts';
 
 /** Moving the links of a source to another one of the same merchant. */
 
@@ -17,7 +18,11 @@ const COUNT_LINKS = statement({
     `select count(*) as count from customer_link where merchant_id = ${merchantId} and source_id = ${from}`,
 });
 
-/** Moves the links; where both sources have one, that of the adopting source stays. @returns how many were moved */
+/**
+ * Moves the links; where both sources have one, that of the adopting source stays, though it was erased: nobody sees it, and it still
+ * says whose the payments are.
+ * @returns how many were moved
+ */
 export async function moveLinks(
   tx: Tx,
   pair: { readonly merchantId: string; readonly from: string; readonly into: string },
@@ -35,7 +40,11 @@ const MOVE_LINKS = statement({
     where l.merchant_id = ${merchantId} and l.source_id = ${from} and not exists (
       select from customer_link n where n.merchant_id = l.merchant_id and n.source_id = ${into}
         and n.provider_customer_id = l.provider_customer_id
-      offset 0)`,
+      offset 0)
+      and not exists (
+        select from erased_link r where r.merchant_id = l.merchant_id and r.source_id = ${into}
+          and r.provider_customer_hash = ${erasedHashSql('l.merchant_id', 'l.provider_customer_id')}
+        offset 0)`,
 });
 
 /** Where both sources have one, that of the adopting source counts, and the other one is never read again. */

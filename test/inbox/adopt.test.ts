@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eraseCustomer } from '../../src/customers/erase.ts';
+import { setLink } from '../../src/customers/links.ts';
 import { reassignPayment } from '../../src/customers/reassign.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { RefusalError } from '../../src/errors.ts';
@@ -228,6 +230,26 @@ describe('a source that adopts another one', () => {
     expect(await balance()).toBe(20_000);
     const [life] = await lives(`${paymentId}_next`);
     expect(life?.payment).toMatchObject({ sourceId: replacement.sourceId, keySource: null, customerId });
+  });
+
+  it('keeps a link of its own that was erased before one of the other that everybody sees', async () => {
+    const { customerId: ada, old, replacement, payment } = await world();
+    const [bob = '', cat = ''] = await makeCustomers(database.pool, [`erasing${made}`, `seen${made}`]);
+    const db = autocommit(database.pool);
+    const link = (source: Source, customerId: string, providerCustomerId: string) =>
+      setLink(db, { merchantId: MERCHANT, sourceId: source.sourceId, providerCustomerId, customerId }, new Date());
+    const [shared, own] = [`cust_shared${made}`, `cust_own${made}`];
+    await link(replacement, bob, shared);
+    await transaction(database.pool, (tx) =>
+      eraseCustomer(tx, { merchantId: MERCHANT, customerId: bob, withTexts: false }, new Date()),
+    );
+    await link(old, cat, shared);
+    await link(old, ada, own);
+    await adopt(old, replacement);
+    const pay = (customer: string) => payment({ paymentId: `pay_of_${customer}`, customer, notes: [] });
+    await inbox.play([pay(shared), pay(own)], replacement);
+    const balances = [bob, cat, ada].map((customerId) => inbox.balance(customerId, 'INR'));
+    expect(await Promise.all(balances)).toEqual([10_000, 0, 10_000]);
   });
 
   it('may be one that had adopted others, and may give back what it adopted', async () => {
