@@ -8,6 +8,8 @@ export interface Reading {
   readonly listed: Listed;
   readonly eventType: string;
   readonly facts: readonly Fact[];
+  /** Set if it moves no money, and only says whose the payments of a group are, or which they are. */
+  readonly isNaming?: true;
   /** Why it has no facts. */
   readonly problem: string | null;
 }
@@ -25,7 +27,15 @@ export function read(source: Source, listed: Listed): Reading | null {
       return null;
     case 'parked':
       return { listed, eventType, facts: [], problem: `${interpretation.reason}: ${interpretation.detail}` };
-    case 'facts':
-      return { listed, eventType, facts: interpretation.facts, problem: null };
+    case 'facts': {
+      const { facts, naming } = interpretation;
+      const isNaming = naming !== undefined || (facts.length > 0 && facts.every(tiesAlone));
+      return { listed, eventType, facts, problem: null, ...(isNaming ? { isNaming } : {}) };
+    }
   }
+}
+
+/** News that says of what group a payment is, and nothing of money. */
+function tiesAlone(fact: Fact): boolean {
+  return fact.kind === 'payment' && fact.state === 'pending' && fact.amountMinor === null && fact.groupId !== undefined;
 }

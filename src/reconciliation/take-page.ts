@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
 import { withDecisionTimes } from '../inbox/reread.ts';
-import { type NewEvent, storeEvents } from '../inbox/store-events.ts';
+import type { NewEvent } from '../inbox/store-events.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
@@ -11,10 +11,12 @@ import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import type { Listed, ProviderApi } from '../providers/shared/api.ts';
 import { type Comparison, compare } from './compare.ts';
 import { type EventInHand, eventsByKeys, eventsInHand, insertItems, takenPayments } from './item-store.ts';
+import { takeNames } from './names.ts';
 import { type Reading, read } from './reading.ts';
 import type { Item, Phase, Run } from './run.ts';
 import type { ReconcileServices } from './services.ts';
 import { advance, type RunLease } from './store.ts';
+import { storeInParts } from './store-parts.ts';
 
 /** A run that is being worked on, under a lease. */
 export interface LeasedRun {
@@ -60,13 +62,16 @@ const WITHOUT_PAYMENT =
  * @throws {LeaseLostError} if another process works on the run by now
  */
 export async function takePage(services: ReconcileServices, work: LeasedRun, page: PageToTake): Promise<void> {
-  const readings = page.listed.map((listed) => read(work.source, listed)).filter((reading) => reading !== null);
+  const all = page.listed.map((listed) => read(work.source, listed)).filter((reading) => reading !== null);
+  const readings = all.filter(({ isNaming }) => !isNaming);
   const now = services.clock.now();
   await transaction(services.pool, async (tx) => {
     const verdicts = await judge(tx, work, { readings, now });
     const readingsOf = (kind: Comparison['kind']) =>
       verdicts.filter(({ comparison }) => comparison.kind === kind).map(({ reading }) => reading);
     const missing = readingsOf('missing');
+    // Before the payments, which wait for their names only for a while.
+    if (!work.run.isDryRun) await takeNames(services, tx, { source: work.source, readings: all, now });
     const taken = work.run.isDryRun ? NOTHING_TAKEN : await takeIn(services, tx, { work, missing, now });
     const items = verdicts.flatMap((one) => toItem({ ...one, eventId: taken.get(one.reading) ?? one.eventId }));
     const unknown = page.unknown.map(unknownItem);
@@ -189,31 +194,13 @@ async function takeIn(
       origin: 'reconciliation',
     }),
   );
-  for (const some of inParts(events)) await storeEvents(boss, tx, some);
+  await storeInParts(boss, tx, events);
   const ids = await eventsByKeys(
     tx,
     work.source,
     events.map((event) => event.deliveryKey),
   );
   return new Map(missing.map((reading, index) => [reading, ids.get(events[index]?.deliveryKey ?? '') ?? '']));
-}
-
-/** The most bytes of bodies in one statement: as its parameter they take several times as much. */
-const PART_BYTES = 2 * 1024 * 1024;
-
-/** Events in their order, in parts of so many bytes, or of one. */
-function inParts(events: readonly NewEvent[]): readonly (readonly NewEvent[])[] {
-  const parts: NewEvent[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const event of events) {
-    bytes += event.body.length;
-    if (bytes > PART_BYTES) {
-      parts.push([]);
-      bytes = event.body.length;
-    }
-    parts.at(-1)?.push(event);
-  }
-  return parts;
 }
 
 function toItem({ reading, comparison, eventId }: Judged): Item[] {

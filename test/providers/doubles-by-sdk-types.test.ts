@@ -134,7 +134,9 @@ it('the doubles answer in the types of the official packages', async () => {
 /** Of the events that the adapters read; the payloads of others are cut short. Null for the others. */
 const EVENT_TYPES: Readonly<Record<'stripe' | 'dodo' | 'polar' | 'paddle', (type: string) => string | null>> = {
   stripe: (type) =>
-    /^(payment_intent|refund|charge\.dispute)\./.test(type) ? `Extract<Stripe.Event, { type: '${type}' }>` : null,
+    /^(payment_intent|refund|charge\.(dispute|refund)|invoice_payment)\./.test(type)
+      ? `Extract<Stripe.Event, { type: '${type}' }>`
+      : null,
   dodo: (type) => (/^(payment|refund|dispute)\./.test(type) ? 'DodoPayments.WebhookPayload' : null),
   polar: (type) =>
     /^(order|refund)\./.test(type) ? `Extract<PolarWebhooks.WebhookPayload, { type: '${type}' }>` : null,

@@ -32,6 +32,7 @@ const FIXTURES: Readonly<Record<(typeof FIRST_PROVIDERS)[number], Readonly<Recor
     'charge.refund.updated': `refund ${STRIPE_PAYMENT} succeeded 2000 USD`,
     'checkout.session.completed': 'ignored',
     'invoice.paid': 'ignored',
+    'invoice_payment.paid': `payment ${STRIPE_PAYMENT} pending  `,
     'v1.payment_intent.succeeded': 'parked unsupported_payload',
     'v1.billing.meter.error_report_triggered': 'ignored',
   },

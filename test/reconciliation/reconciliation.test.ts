@@ -363,6 +363,73 @@ describe('a payment of Stripe made before the window and paid within it', () => 
   }, 60_000);
 });
 
+describe('the names of a Stripe subscription that no webhook told of', () => {
+  const created = () => Math.floor(ago(2).getTime() / 1000);
+  const event = (id: string, type: string, object: object) => ({
+    ...{ id, object: 'event', type, created: created(), livemode: false, api_version: '2026-10-28.endive' },
+    data: { object: { created: created(), ...object } },
+  });
+  const invoicePaid = (invoice: string, metadata: object) => {
+    const subscription_details = { subscription: 'sub_lost', metadata };
+    const parent = { type: 'subscription_details', subscription_details };
+    return event(`evt_${invoice}`, 'invoice.paid', {
+      id: invoice,
+      object: 'invoice',
+      customer: `cus_${invoice}`,
+      parent,
+    });
+  };
+  const invoicePayment = (invoice: string, paymentId: string) =>
+    event(`evt_pays_${invoice}`, 'invoice_payment.paid', {
+      ...{ id: `inpay_${invoice}`, object: 'invoice_payment', invoice, status: 'paid' },
+      payment: { type: 'payment_intent', payment_intent: paymentId },
+    });
+
+  it('are taken in before its payments, as the events that they are, and once', async () => {
+    const customerId = await app.newCustomer();
+    const { body: token } = await app.call('POST', `/customers/${customerId}/payment-metadata`, {
+      ...{ purpose: 'topup', currency: 'USD', amount: 2000, credit_amount: 3000 },
+    });
+    const names = [
+      invoicePaid('in_1named', { wallet_customer_id: customerId }),
+      invoicePaid('in_1token', token.metadata),
+      invoicePaid('in_1nobodys', {}),
+      invoicePayment('in_1nobodys', 'pi_nobodys'),
+    ];
+    apis.stripe.events = names;
+    for (const invoice of ['in_1named', 'in_1token'])
+      apis.stripe.addPayment({
+        ...{ id: `pi_of_${invoice}`, amount: 2000, currency: 'USD', customerId: `cus_${invoice}`, metadata: {} },
+        ...{ createdAt: ago(2), fields: { payment_details: { order_reference: invoice } } },
+      });
+    expect(await reconcile('stripe')).toMatchObject({ status: 'finished', problem: null, healed: 2, missing: 0 });
+    expect(await balance(customerId)).toBe(5000);
+    const { rows } = await app.database.pool.query(
+      "select delivery_key from provider_event where event_type like 'invoice%' and origin = 'reconciliation' order by 1",
+    );
+    expect(rows).toEqual([{ delivery_key: 'evt_in_1named' }, { delivery_key: 'evt_in_1token' }]);
+    const body = JSON.stringify(names[1]);
+    expect((await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) })).status).toBe(200);
+    expect(await reconcile('stripe')).toMatchObject({ healed: 0, missing: 0 });
+    expect(await balance(customerId)).toBe(5000);
+    apis.stripe.events = [];
+  }, 60_000);
+
+  it('say of a payment which invoice it paid, where that names somebody', async () => {
+    const customerId = await app.newCustomer();
+    const body = JSON.stringify(invoicePaid('in_1hidden', { wallet_customer_id: customerId }));
+    expect((await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) })).status).toBe(200);
+    await allApplied();
+    apis.stripe.events = [invoicePayment('in_1hidden', 'pi_hidden')];
+    apis.stripe.addPayment({
+      ...{ id: 'pi_hidden', amount: 1500, currency: 'USD', customerId: 'cus_another', metadata: {}, createdAt: ago(2) },
+    });
+    expect(await reconcile('stripe')).toMatchObject({ status: 'finished', problem: null });
+    expect(await balance(customerId)).toBe(1500);
+    apis.stripe.events = [];
+  }, 60_000);
+});
+
 describe('what a webhook did not tell of what is unfinished here', () => {
   it('is asked for, however long ago it was made', async () => {
     const customerId = await app.newCustomer();

@@ -136,12 +136,15 @@ function stripePage(path: string, query: Query, all: readonly JsonObject[]): Rep
   return ok({ object: 'list', data, has_more: start + limit < matching.length, url: path });
 }
 
-/** docs.stripe.com/api/events/list: `type`, `created` and the pagination of every list. */
+/** docs.stripe.com/api/events/list: `type` or up to 20 `types`, `created` and the pagination of every list. */
 export function answerStripeEvents(query: Query, events: readonly JsonObject[]): Reply {
   const known = new Set([...stripe.listParameters('payment'), 'type']);
-  const unknown = Object.keys(query).find((name) => !known.has(name));
+  const unknown = Object.keys(query).find((name) => !known.has(name) && !/^types\[\d\]$/.test(name));
   if (unknown !== undefined) return stripe.failure(400, 'parameter_unknown', `Received unknown parameter: ${unknown}`);
-  const ofType = events.filter(({ type }) => query.type === undefined || type === query.type);
+  const types = Object.keys(query).flatMap((name) => (/^types?\b/.test(name) ? [query[name]] : []));
+  if (query.type !== undefined && types.length > 1)
+    return stripe.failure(400, 'parameter_invalid', 'You may pass either `type` or `types`, but not both.');
+  const ofType = events.filter(({ type }) => types.length === 0 || types.some((one) => one === type));
   return stripePage('/v1/events', query, ofType);
 }
 

@@ -26,7 +26,8 @@ import { bodyOf, keyParts } from '../shared/listing.ts';
  *
  * PaymentIntents are listed by when they were made, but may be paid later (a bank transfer, a checkout left open). So after
  * them come the payment_intent.succeeded events of the window (`GET /v1/events`, docs.stripe.com/api/events/list: of the last
- * 30 days, each in the API version of when it happened) whose PaymentIntent was made before it; each is its own body.
+ * 30 days, each in the API version of when it happened) whose PaymentIntent was made before it; each is its own body. Before them come
+ * the events of the window by which invoices say whose their payments are, invoice.paid and invoice_payment.paid.
  *
  * `GET /v1/account` tells whose the key is, which no event does but those of Connect. Restricted keys may not ask (403;
  * stripe-node issue 2246): their account has to be named.
@@ -60,8 +61,10 @@ const EVENTS_PAGE = z.object({
   has_more: z.boolean(),
 });
 const PAID = 'payment_intent.succeeded';
+const NAMING = ['invoice.paid', 'invoice_payment.paid'];
 /** Before the id of the event after which the list of payments goes on. */
 const EVENTS_CURSOR = 'events:';
+const NAMES_CURSOR = 'names:';
 const EVENTS_FORBIDDEN =
   'stripe: the API key may not read Events, so a payment made before the window and paid in it may be missed; give the restricted key read access to Events';
 
@@ -104,29 +107,50 @@ function createdIn({ since, until }: Window) {
   return { gte: secondsFrom(since), lt: secondsFrom(until) };
 }
 
-/** A page of what was paid within the window, of PaymentIntents that were made before it. */
-async function paidLate(client: Stripe, window: Window, after: string | null): Promise<Page> {
-  const created = createdIn(window);
-  const from = after === null ? {} : { starting_after: after };
-  const params = { type: PAID, created, limit: PAGE_SIZE, ...from };
+/** A page of events, after the one that a cursor names; null if the key may not read events. */
+async function eventsPage(
+  client: Stripe,
+  params: Stripe.EventListParams,
+  { begins, cursor }: { readonly begins: string; readonly cursor: string | null },
+) {
+  const from = cursor === null ? {} : { starting_after: cursor.slice(begins.length) };
   let answer: unknown;
   try {
-    answer = await asked(() => client.events.list(params));
+    answer = await asked(() => client.events.list({ ...params, limit: PAGE_SIZE, ...from }));
   } catch (error) {
-    // The same key has just listed PaymentIntents, so it is the right to this list that is missing.
-    const isForbidden = error instanceof ProviderApiError && error.kind === 'unauthorized';
-    if (isForbidden) return { listed: [], next: null, notice: EVENTS_FORBIDDEN };
+    if (error instanceof ProviderApiError && error.kind === 'unauthorized') return null;
     throw error;
   }
   const { data, has_more } = parseAnswer(NAME, EVENTS_PAGE, answer);
-  const listed = data
-    .filter(({ type, data: { object } }) => type === PAID && object.created < created.gte)
-    .map((event): Listed => {
-      const { id: objectId, status } = event.data.object;
-      return { kind: 'payment', objectId, state: status ?? 'unknown', body: bodyOf(event) };
-    });
   const last = data.at(-1);
-  return { listed, next: has_more && last !== undefined ? `${EVENTS_CURSOR}${last.id}` : null };
+  return { data, next: has_more && last !== undefined ? `${begins}${last.id}` : null };
+}
+
+function listedEvent(event: z.infer<typeof EVENTS_PAGE>['data'][number]): Listed {
+  const { id: objectId, status } = event.data.object;
+  return { kind: 'payment', objectId, state: status ?? 'unknown', body: bodyOf(event) };
+}
+
+/** A page of what was paid within the window, of PaymentIntents that were made before it. */
+async function paidLate(client: Stripe, window: Window, cursor: string | null): Promise<Page> {
+  const created = createdIn(window);
+  const page = await eventsPage(client, { type: PAID, created }, { begins: EVENTS_CURSOR, cursor });
+  // The same key has just listed PaymentIntents, so it is the right to this list that is missing.
+  if (page === null) return { listed: [], next: null, notice: EVENTS_FORBIDDEN };
+  const isLate = ({ type, data: { object } }: (typeof page.data)[number]) =>
+    type === PAID && object.created < created.gte;
+  return { listed: page.data.filter(isLate).map(listedEvent), next: page.next };
+}
+
+/**
+ * A page of the window's events by which invoices say whose their payments are. They come before the payments, so that these are named when
+ * they are taken in. A key that may not read events is told of after the payments.
+ */
+async function namingEvents(client: Stripe, window: Window, cursor: string | null): Promise<Page> {
+  const params = { types: NAMING, created: createdIn(window) };
+  const page = await eventsPage(client, params, { begins: NAMES_CURSOR, cursor });
+  if (page === null) return { listed: [], next: null };
+  return { listed: page.data.filter(({ type }) => NAMING.includes(type)).map(listedEvent), next: page.next };
 }
 
 function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAccount): Stripe {
@@ -162,6 +186,17 @@ export const connectStripe: ConnectProviderApi = (account) => {
     refund: (id: string) => client.refunds.retrieve(id),
     dispute: (id: string) => client.disputes.retrieve(id),
   };
+  async function listObjects(kind: ListedKind, window: Window, cursor: string | null): Promise<Page> {
+    const created = createdIn(window);
+    const after = cursor === null ? {} : { starting_after: cursor };
+    const answer = await asked(() => lists[kind]({ created, limit: PAGE_SIZE, ...after }));
+    const { data, has_more } = parseAnswer(NAME, PAGE, answer);
+    const listed = data.map((object) => listedOf(kind, object, livemode)).filter((one) => one !== null);
+    const next = has_more ? (data.at(-1)?.id ?? null) : null;
+    if (kind !== 'payment' || next !== null) return { listed, next };
+    const late = await paidLate(client, window, null);
+    return { ...late, listed: [...listed, ...late.listed] };
+  }
   return {
     kinds: ['payment', 'refund', 'dispute'],
     async account(timeoutMs: number) {
@@ -169,16 +204,14 @@ export const connectStripe: ConnectProviderApi = (account) => {
       return parseAnswer(NAME, ACCOUNT, answer).id;
     },
     async list(kind: ListedKind, window: Window, cursor: string | null) {
-      if (cursor?.startsWith(EVENTS_CURSOR)) return paidLate(client, window, cursor.slice(EVENTS_CURSOR.length));
-      const created = createdIn(window);
-      const after = cursor === null ? {} : { starting_after: cursor };
-      const answer = await asked(() => lists[kind]({ created, limit: PAGE_SIZE, ...after }));
-      const { data, has_more } = parseAnswer(NAME, PAGE, answer);
-      const listed = data.map((object) => listedOf(kind, object, livemode)).filter((one) => one !== null);
-      const next = has_more ? (data.at(-1)?.id ?? null) : null;
-      if (kind !== 'payment' || next !== null) return { listed, next };
-      const late = await paidLate(client, window, null);
-      return { ...late, listed: [...listed, ...late.listed] };
+      if (cursor?.startsWith(EVENTS_CURSOR)) return paidLate(client, window, cursor);
+      if (kind === 'payment' && (cursor === null || cursor.startsWith(NAMES_CURSOR))) {
+        const names = await namingEvents(client, window, cursor);
+        if (names.next !== null) return names;
+        const first = await listObjects(kind, window, null);
+        return { ...first, listed: [...names.listed, ...first.listed] };
+      }
+      return listObjects(kind, window, cursor);
     },
     async retrieve(kind: ListedKind, objectId: string) {
       if (!isPathId(objectId)) return null;
