@@ -189,7 +189,7 @@ export const PARK_REASONS = {
   customer_mismatch:
     'The payment names another customer than the one its early refund went to. Mend it by hand, with adjustments.',
   named_late:
-    'Your own order or subscription names another customer, or its token another purpose, and this payment was posted or assigned before that came. Reassign or correct the payment, then dismiss this.',
+    'Your own order or subscription names another customer, or its token another purpose, and this payment was posted or assigned before that came. If they are right, reassign the payment and replay this; where only the purpose or the amount differs, correct the wallet by an adjustment and dismiss this. If the payment is right as it is, dismiss this. A link names who pays next.',
   no_customer: 'Neither metadata nor provider say whose payment it is. Set wallet_customer_id, then replay.',
   unknown_payment:
     'The success of its payment never arrived, so nobody can say what it undoes. Resend that from the provider, and this event is applied with it.',
