@@ -3,7 +3,7 @@ import { array, bigint, hex, json, nullable, text, timestamptz } from '../db/cod
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
-import { paymentsInDispute } from '../payments/lookups.ts';
+import { groupsOfPayments, paymentsInDispute } from '../payments/lookups.ts';
 import { OWN_PAYMENT_KEY, type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { BODY, EVENT, type LockedEvent } from './events.ts';
@@ -68,9 +68,11 @@ function countWithin(events: readonly Pick<OldEvent, 'bytes'>[]): number {
 export async function eraseBodies(
   db: Queryable,
   merchantId: string,
-  keys: readonly PaymentKey[],
+  payments: readonly PaymentKey[],
 ): Promise<{ readonly taken: number; readonly left: number }> {
   const total = { taken: 0, left: 0 };
+  // An invoice that was told before its payment names the payer too.
+  const keys = [...payments, ...(await groupsOfPayments(db, payments))];
   const found = await NAMING_PAYERS.all(db, { merchantId, keys });
   for (let at = 0; at < found.length; ) {
     const rest = found.slice(at, at + MAX_EVENTS);

@@ -1,5 +1,5 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { array, bigint, boolean, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, boolean, nullable, oneOf, present, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -95,6 +95,21 @@ const IN_DISPUTE = statement({
     select distinct ${columns(PAYMENT_KEY, 't')}
     from payment_part t join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
     where t.state in ('open', 'pending')`,
+});
+
+/** The groups that these payments are of, as the keys under which events of a whole group are found. */
+export async function groupsOfPayments(db: Queryable, keys: readonly PaymentKey[]): Promise<readonly PaymentKey[]> {
+  const groups = await ofEachMerchant(keys, (merchantId, own) => GROUPS_OF.all(db, { merchantId, keys: own }));
+  return groups.map(({ groupId: paymentId, ...key }) => ({ ...key, paymentId }));
+}
+
+const GROUPS_OF = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
+  row: { merchantId: text, sourceId: text, groupId: present(text) },
+  text: ({ merchantId, keys }) => `
+    select distinct p.merchant_id, p.source_id, p.group_id
+    from payment p join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
+    where p.group_id is not null`,
 });
 
 /** Whether a source had payments before each of these times, in their order. */

@@ -375,6 +375,28 @@ describe('a lot', () => {
 });
 
 describe('an event of an erased customer', () => {
+  it('that told of the invoice before its payment came loses its body too', async () => {
+    const customerId = await newPerson();
+    const subscription_details = { subscription: 'sub_1', metadata: { wallet_customer_id: customerId } };
+    const invoice = {
+      ...{ id: 'evt_invoice_first', object: 'event', type: 'invoice.paid', created: 1_795_000_000, livemode: false },
+      data: {
+        object: {
+          ...{ id: 'in_1first', object: 'invoice', customer: 'cus_s_countess', customer_email: PERSON.email },
+          parent: { type: 'subscription_details', subscription_details },
+        },
+      },
+    };
+    const { data, ...paid } = JSON.parse(pay(null, 'pi_invoiced'));
+    const object = { ...data.object, payment_details: { order_reference: 'in_1first' } };
+    await inbox.play([JSON.stringify(invoice), JSON.stringify({ ...paid, data: { object } })]);
+    expect((await anonymise(customerId)).body).toMatchObject({ kept: 0 });
+    const { rows } = await sql(
+      "select body_removed_at is not null as removed from provider_event where payment_id in ('in_1first', 'pi_invoiced')",
+    );
+    expect(rows).toEqual([{ removed: true }, { removed: true }]);
+  });
+
   it('that told no amount and was dismissed is still resolved with what was done', async () => {
     const customerId = await newPerson();
     const one = { paymentId: 'pay_erased', currency: 'USD' };
