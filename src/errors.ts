@@ -85,6 +85,7 @@ interface RefusalFacts {
   EVENT_NOT_REPLAYABLE: { readonly state: string };
   EVENT_NOT_DISMISSIBLE: { readonly state: string };
   EVENT_BODY_REMOVED: { readonly removedAt: Date };
+  NOTHING_KEPT_OF_EVENT: { readonly removedAt: Date };
   EVENT_HANDLED_BY_HAND: NoFacts;
   SIGNATURE_UNCHECKABLE: NoFacts;
   TEST_EVENT_UNSIGNABLE: NoFacts;

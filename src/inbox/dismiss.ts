@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.ts';
 import { findCustomers } from '../customers/store.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
@@ -15,14 +16,14 @@ import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import { namedCustomer } from '../payments/decide.ts';
 import type { Fact, ParkReason } from '../payments/fact.ts';
-import { type NewHandled, saveHandled } from '../payments/handled-store.ts';
+import { handledOfEvent, type NewHandled, saveHandled } from '../payments/handled-store.ts';
 import { readIntent } from '../payments/intent.ts';
 import { readPayments } from '../payments/store.ts';
 import type { PaymentKey } from '../payments/tables.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { BODY, EVENT, type LockedEvent, type ProviderEvent, saveDismissal } from './events.ts';
 import { joinGroups } from './groups.ts';
-import { readStored } from './kept-facts.ts';
+import { NOTHING_KEPT, readStored } from './kept-facts.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { withDecisionTimes } from './reread.ts';
 import { settleHolds } from './settle-holds.ts';
@@ -73,7 +74,7 @@ export function dismissEvent(services: DismissServices, handling: Handling): Pro
 /**
  * As {@link dismissEvent}, also for an event that was dismissed before without saying what was done.
  * @throws {RefusalError} NO_SUCH_EVENT; EVENT_NOT_DISMISSIBLE unless it is parked or dismissed; INVALID_FIELD for an entry that did
- *   not do it
+ *   not do it; NOTHING_KEPT_OF_EVENT if its body is gone and nobody knows what it told
  */
 export function resolveEvent(services: DismissServices, handling: Handling): Promise<ProviderEvent> {
   return close(services, handling, ['parked', 'dismissed']);
@@ -89,12 +90,18 @@ async function close(
     const sourceId = await keepFromAdoption(tx, { merchantId, eventId });
     const locked = await LOCK_WITH_BODY.first(tx, { merchantId, eventId });
     if (locked === null) return refuse({ code: 'NO_SUCH_EVENT' });
-    const event = { ...locked, sourceId };
+    const isNothingKept = locked.facts !== null && isDeepStrictEqual(locked.facts, NOTHING_KEPT);
+    const former = isNothingKept ? await handledOfEvent(tx, { merchantId, eventId }) : [];
+    const assignedCustomerId = locked.assignedCustomerId ?? former[0]?.customerId ?? null;
+    const event = { ...locked, sourceId, assignedCustomerId };
     if (!states.includes(event.state)) refuse({ code: 'EVENT_NOT_DISMISSIBLE', state: event.state });
+    // Otherwise it would be answered that the correction is tied to a payment, and none would show it.
+    if (isNothingKept && former.length === 0 && locked.bodyRemovedAt !== null)
+      refuse({ code: 'NOTHING_KEPT_OF_EVENT', removedAt: locked.bodyRemovedAt });
     const now = clock.now();
     const source = await sources.find(tx, merchantId, event.sourceId);
     const closed = event.reason !== null && CLOSE_NOTHING.has(event.reason) ? [] : await factsJoined(tx, event, source);
-    const facts = closed.filter((fact) => !isNameAlone(fact));
+    const facts = isNothingKept ? former.map(({ fact }) => fact) : closed.filter((fact) => !isNameAlone(fact));
     const entry = handling.entryId === null ? null : await entryOf(tx, event, { facts, id: handling.entryId });
     const amountMinor = entry?.amountMinor ?? handling.amountMinor;
     const done = { source, facts, entry, note, amountMinor, customers: await customersNamed(tx, merchantId, facts) };

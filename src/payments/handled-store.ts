@@ -106,6 +106,14 @@ const TIE_HANDLED = statement({
     where h.merchant_id = ${merchantId} and h.source_id = t.source_id and h.payment_id = t.group_id`,
 });
 
+/** What was handled by hand of what one event told, in its order. */
+export async function handledOfEvent(
+  db: Queryable,
+  event: { readonly merchantId: string; readonly eventId: string },
+): Promise<readonly Handled[]> {
+  return (await OF_EVENT.all(db, event)).map(toHandled);
+}
+
 /**
  * Reopens what the event told, also for other dismissed events of the payment that told the same: else those would still
  * say that it was handled.

@@ -225,6 +225,10 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     code,
     message: `The body of this event was taken away at ${removedAt.toISOString()}, so it cannot be replayed. What it told is kept, and counts as before.`,
   }),
+  NOTHING_KEPT_OF_EVENT: ({ removedAt }) => ({
+    code: 'EVENT_BODY_REMOVED',
+    message: `The body of this event was taken away at ${removedAt.toISOString()}, and it could not be read, so nobody knows which payment a correction belongs to. Correct the wallet by an adjustment, and name the event in its reason.`,
+  }),
   EVENT_HANDLED_BY_HAND: say(
     'CONFLICT',
     'This event was handled by hand. Replay it with "reopen": true if it is to post after all; what was handled by hand stays.',

@@ -420,6 +420,43 @@ describe('an event of an erased customer', () => {
     expect(handled).toEqual([{ amount: 500 }]);
   });
 
+  it('of which an earlier release kept nothing is resolved by what was written down when it was dismissed', async () => {
+    const customerId = await newPerson();
+    const body = stripeRefund({ paymentId: 'pi_kept', amount: 100, currency: 'eur' });
+    await inbox.play([pay(customerId, 'pi_kept'), body]);
+    const { rows } = await sql("select event_id from provider_event where payment_id = 'pi_kept' and state = 'parked'");
+    const eventId = rows[0]?.event_id;
+    expect((await app.call('POST', `/events/${eventId}/dismiss`, {})).status).toBe(200);
+    expect((await anonymise(customerId)).status).toBe(200);
+    const nothing = JSON.stringify({ facts: [], naming: null, ties: [], accounts: [] });
+    await sql('update provider_event set facts = $1 where event_id = $2', [nothing, eventId]);
+    const before = await sql('select fact, payment_id from handled_movement where event_id = $1', [eventId]);
+    expect((await app.call('POST', `/events/${eventId}/resolve`, { amount: 70, note: 'by hand' })).status).toBe(200);
+    const { rows: handled } = await sql(
+      'select fact, payment_id, amount::int, note from handled_movement where event_id = $1',
+      [eventId],
+    );
+    expect(handled).toEqual([{ ...before.rows[0], amount: 70, note: 'by hand' }]);
+  });
+
+  it('that could not be read is not resolved any more: nothing would be tied to its payment', async () => {
+    const customerId = await newPerson();
+    const body = stripeRefund({ paymentId: 'pi_unread', amount: 1, currency: 'usd' }).replace(
+      '"amount":1',
+      '"amount":"1"',
+    );
+    await inbox.play([pay(customerId, 'pi_unread'), body]);
+    const { rows } = await sql(
+      "select event_id from provider_event where payment_id = 'pi_unread' and state = 'parked'",
+    );
+    const eventId = rows[0]?.event_id;
+    expect((await app.call('POST', `/events/${eventId}/dismiss`, { note: 'unreadable' })).status).toBe(200);
+    expect((await anonymise(customerId)).status).toBe(200);
+    const { status, body: refused } = await app.call('POST', `/events/${eventId}/resolve`, { amount: 1, note: 'x' });
+    expect([status, refused.code]).toEqual([409, 'EVENT_BODY_REMOVED']);
+    expect(refused.message).toContain('nobody knows which payment');
+  });
+
   it('that was dismissed cannot be replayed any more', async () => {
     const customerId = await newPerson();
     await inbox.play([pay(customerId, 'pi_eur'), stripeRefund({ paymentId: 'pi_eur', amount: 1, currency: 'eur' })]);

@@ -164,7 +164,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   EVENT_BODY_REMOVED: {
     cause:
       "the event's body was taken away: it is older than `RETENTION_EVENT_BODY_DAYS`, or its customer was anonymised",
-    cure: 'what it told is kept and counts; if it has to count otherwise, correct the wallet by hand',
+    cure: 'what it told is kept and counts, unless it could not be read; if it has to count otherwise, correct the wallet by hand',
     sample: {
       message: `The body of this event was taken away at ${EXAMPLE.since}, so it cannot be replayed. What it told is kept, and counts as before.`,
     },

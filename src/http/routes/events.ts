@@ -168,7 +168,7 @@ const resolve = merchantRoute({
     schema: eventShape,
     example: { ...EXAMPLE_EVENT, status: 'dismissed', detail: EXAMPLE_NOTE },
   },
-  errors: ['CONFLICT'],
+  errors: ['EVENT_BODY_REMOVED', 'CONFLICT'],
   async handle({ services, merchantId, params, body }) {
     const { note, amount: amountMinor = null, entry_id: entryId = null } = body;
     return eventResponse(
