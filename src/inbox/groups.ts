@@ -113,31 +113,53 @@ interface Step {
   readonly key: PaymentKey;
 }
 
-/**
- * The facts with the tokens of their groups. Call it after payments are locked: whoever tells of a token of a group later finds
- * the payments as they are then.
- * @param payments as they were, since one may have been told before to be of a group
- */
-export async function withGroupTokens<One extends Step>(
-  tx: Tx,
-  steps: readonly One[],
-  payments: ReadonlyMap<string, Payment>,
-): Promise<readonly One[]> {
-  const groupOf = ({ fact, key: { merchantId, sourceId, ...key } }: Step) => {
-    if (fact.kind !== 'payment' || fact.tokenBy !== undefined || fact.groupToken === null) return null;
-    const groupId = fact.groupId ?? paymentAt(payments, { merchantId, sourceId, ...key }).groupId;
-    return groupId === null ? null : { merchantId, sourceId, groupId };
-  };
-  const asked = steps.map(groupOf).filter((key) => key !== null);
-  if (asked.length === 0) return steps;
-  const groups = new Map((await readGroups(tx, asked)).map((group) => [keyText(group), group]));
-  return steps.map((step) => {
-    const key = groupOf(step);
-    const { tokenHash: hash = null, seriesId = null } = (key === null ? undefined : groups.get(keyText(key))) ?? {};
-    const { fact }: Step = step;
-    if (hash === null || fact.kind !== 'payment') return step;
-    return { ...step, fact: { ...fact, ...carrying({ hash, seriesId }) } };
-  });
+/** The tokens of the groups that the facts of a batch may be of, as the events before have left them. */
+export class GroupTokens {
+  readonly #tokens: Map<string, GroupToken>;
+
+  private constructor(tokens: Map<string, GroupToken>) {
+    this.#tokens = tokens;
+  }
+
+  /**
+   * Call it after payments are locked: whoever tells of a token of a group later finds the payments as they are then.
+   * @param payments as they were, since one may have been told before to be of a group
+   */
+  static async read(tx: Tx, steps: readonly Step[], payments: ReadonlyMap<string, Payment>): Promise<GroupTokens> {
+    const asked = steps.flatMap(({ fact, key }) => keyOfGroup({ fact, key }, paymentAt(payments, key)) ?? []);
+    const groups = asked.length === 0 ? [] : await readGroups(tx, asked);
+    return new GroupTokens(
+      new Map(
+        groups.flatMap(({ tokenHash: hash, seriesId, ...group }) =>
+          hash === null ? [] : [[keyText(group), { hash, seriesId }]],
+        ),
+      ),
+    );
+  }
+
+  /** The fact with the token of its group, if that has one. */
+  carriedBy({ fact, key }: Step, payment: Payment): Fact {
+    const group = keyOfGroup({ fact, key }, payment);
+    const token = group === null ? undefined : this.#tokens.get(keyText(group));
+    return token === undefined ? fact : { ...fact, ...carrying(token) };
+  }
+
+  /** An event of this batch has been decided. */
+  note(work: Work & Settled): void {
+    const { naming, event } = work;
+    if (naming === null || !namesGroup(work)) return;
+    const token = tokenOf(naming, event);
+    const key = keyText(groupKey(work, naming.groupId));
+    if (token === null) this.#tokens.delete(key);
+    else this.#tokens.set(key, token);
+  }
+}
+
+/** The group whose token a fact would carry; null if it is of none, or carries one of its own that no payer can have written. */
+function keyOfGroup({ fact, key: { merchantId, sourceId } }: Step, payment: Payment) {
+  if (fact.kind !== 'payment' || fact.tokenBy !== undefined || fact.groupToken === null) return null;
+  const groupId = fact.groupId ?? payment.groupId;
+  return groupId === null ? null : { merchantId, sourceId, groupId };
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import type { Rate } from '../money.ts';
 import { decide } from '../payments/decide.ts';
-import type { Fact, Naming, ParkReason, Tie } from '../payments/fact.ts';
+import type { Fact, GroupToken, Naming, ParkReason, Tie } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { lockPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
@@ -20,7 +20,7 @@ import { type Contested, contestedPayments, groupContested } from './contested.t
 import { closeDismissedBefore } from './dismiss.ts';
 import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
-import { asKnown, isSilenced, withGroupTokens } from './groups.ts';
+import { asKnown, GroupTokens, isSilenced } from './groups.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
 import { type Due, postDue } from './post-due.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
@@ -86,13 +86,23 @@ interface Step {
 
 /** Whom each step asks for, and who answers. */
 interface Asking {
-  readonly wanted: readonly (Wanted | null)[];
+  readonly wanted: readonly Asked[];
+  readonly ask: (step: Step, carrying: Fact) => Asked;
   /** Whom each event names without a payment. */
   readonly named: ReadonlyMap<EventWork, Wanted | null>;
   readonly whose: Whose;
   readonly tokens: Tokens;
+  readonly groups: GroupTokens;
   readonly contested: Contested;
 }
+
+/** Whom a step asks for as long as its fact carries this token of its group. */
+interface Asked {
+  readonly wanted: Wanted | null;
+  readonly token: GroupToken | null;
+}
+
+const tokenIn = (fact: Fact): GroupToken | null => (fact.kind === 'payment' ? (fact.groupToken ?? null) : null);
 
 /** The payments of a batch by their keys, before it and after. */
 export interface Settled {
@@ -133,26 +143,28 @@ export async function settleFacts(
   await closeDismissedBefore(tx, { sources: batch.services.sources, payments: keys }, now);
   const { opened } = locked;
   const before = withUnread(await withFormerRead(tx, await locked.read(), steps), works);
-  const carrying = await withGroupTokens(tx, steps, before);
+  const groups = await GroupTokens.read(tx, steps, before);
+  const carrying = steps.map((step) => ({ ...step, fact: groups.carriedBy(step, paymentAt(before, step.key)) }));
   const tokens = await Tokens.lock(
     tx,
     carrying.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
     works,
   );
-  const wanted = carrying.map(({ work, source, key, ...step }) => {
+  const ask = ({ work, source, key }: Step, carrying: Fact): Asked => {
     const payment = paymentAt(before, key);
-    const fact = tokens.named(step.fact, payment);
+    const fact = tokens.named(carrying, payment);
     const carried = carriedToken(tokens, work, { fact, payment });
     const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
-    return wantedBy(work.event, { source, fact, payment, carried, waitIsOver });
-  });
+    return { wanted: wantedBy(work.event, { source, fact, payment, carried, waitIsOver }), token: tokenIn(carrying) };
+  };
+  const wanted = carrying.map((step) => ask(step, step.fact));
   const announced = new Map(works.map((work) => [work, wantedByNaming(work, tokens.ofNaming(work)?.token ?? null)]));
   const whose = await Whose.read(
     tx,
-    [...wanted, ...announced.values()].filter((one) => one !== null),
+    [...wanted.map((one) => one.wanted), ...announced.values()].filter((one) => one !== null),
   );
   const contested = await contestedPayments(tx, carrying, before);
-  const asked = { steps: carrying, before, wanted, named: announced, whose, tokens, contested };
+  const asked = { steps, before, wanted, ask, named: announced, whose, tokens, groups, contested };
   const { payments: decided, due } = decideAll(batch, works, asked);
   const { settings, observe: { tracing } = UNOBSERVED } = batch.services;
   try {
@@ -181,7 +193,7 @@ function decideAll(
   works: readonly EventWork[],
   { steps, before, ...asking }: Pick<Settled, 'before'> & Asking & { readonly steps: readonly Step[] },
 ): { payments: Map<string, Payment>; due: Due[] } {
-  const { tokens, whose, named } = asking;
+  const { tokens, groups, whose, named } = asking;
   const stepsOf = Map.groupBy([...steps.entries()], ([, { work }]) => work);
   let payments = new Map(before);
   const due: Due[] = [];
@@ -200,7 +212,10 @@ function decideAll(
         work.verdict = { ...work.verdict, effect: bothEffects(work.verdict.effect ?? 'none', 'recorded') };
       due.push(...ownDue);
       for (const learn of found) learn();
-      for (const [, { fact, key }] of own) tokens.note(fact, paymentAt(life, key));
+      for (const [, step] of own) {
+        const payment = paymentAt(life, step.key);
+        tokens.note(groups.carriedBy(step, payment), payment);
+      }
       payments = life;
     } else {
       asking.contested.note(work);
@@ -209,6 +224,7 @@ function decideAll(
       work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
       payments = untaught(work, payments);
     }
+    groups.note(work);
   }
   return { payments, due };
 }
@@ -221,15 +237,20 @@ interface Own {
 
 /** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
 function decideWork({ services, now }: ApplyTransaction, { work, own, payments }: Own, asking: Omit<Asking, 'named'>) {
-  const { wanted, whose, tokens, contested } = asking;
+  const { wanted, ask, whose, tokens, groups, contested } = asking;
   const life = new Map(payments);
   const ownDue: Due[] = [];
   const found: (() => void)[] = [];
   const late: (() => void)[] = [];
-  for (const [index, { source, key, ...step }] of own) {
+  for (const [index, step] of own) {
+    const { source, key } = step;
     const payment = paymentAt(life, key);
-    const fact = tokens.named(asKnown(step.fact, payment), payment);
-    const asked = isSilenced(step.fact, fact) ? null : (wanted[index] ?? null);
+    const carrying = groups.carriedBy(step, payment);
+    const fact = tokens.named(asKnown(carrying, payment), payment);
+    // An event before it in this batch may have told of its group's token.
+    const before = wanted[index];
+    const current = before?.token === tokenIn(carrying) ? before : ask(step, carrying);
+    const asked = isSilenced(carrying, fact) ? null : current.wanted;
     const customer = asked === null ? ({ problem: 'no_customer' } as const) : whose.find(asked);
     const decision = decide({
       payment,

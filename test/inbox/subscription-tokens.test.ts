@@ -151,6 +151,22 @@ describe('a token on a Stripe subscription', () => {
     );
   });
 
+  it.each([
+    ['its invoice first', ['invoicePaid', 'shown']],
+    ['its payment first', ['shown', 'invoicePaid']],
+    ['its payment known before its invoice', ['invoicePayment', 'hidden', 'invoicePaid']],
+    ['its invoice known before its payment', ['invoicePaid', 'invoicePayment', 'hidden']],
+    ['its payment, which a link finds', ['hidden', 'invoicePaid', 'invoicePayment']],
+  ] as const)('is obeyed in one batch of events: %s', async (_, steps) => {
+    const ada = await newCustomer();
+    const by = fresh('cus_s');
+    await play(invoiced({ by, own: { wallet_customer_id: ada } }), 'hidden');
+    const paid = invoiced({ by, on: { wallet_token: await newToken(ada) } });
+    for (const step of steps) await inbox.deliver(tell[step](paid), stripe);
+    await inbox.settled();
+    expect(await inbox.balance(ada)).toBe(5000);
+  });
+
   it('names every later payment of the subscription, which is credited what it paid, in any order of all events', async () => {
     const steps = [0, 1].flatMap((which) => (['shown', 'invoicePaid'] as const).map((step) => [which, step] as const));
     await fc.assert(

@@ -476,8 +476,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget the token that stands on a subscription',
     file: 'src/inbox/groups.ts',
-    find: "    if (hash === null || fact.kind !== 'payment') return step;\n    return {",
-    replace: "    if (hash !== '' || fact.kind !== 'payment') return step;\n    return {",
+    find: 'return token === undefined ? fact : {',
+    replace: 'return token !== null ? fact : {',
     tests: ['test/inbox/subscription-tokens.test.ts'],
   },
   {
