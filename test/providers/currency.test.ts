@@ -86,6 +86,9 @@ describe('an amount as a decimal of the major unit', () => {
     ['cashfree', 'INR', '170', 17_000],
     ['cashfree', 'KWD', '1.234', 1234],
     ['cashfree', 'CLF', '1.2345', 12_345],
+    ['cashfree', 'UYW', '1.2345', 12_345],
+    ['cashfree', 'UYI', '5', 5],
+    ['cashfree', 'UYI', '5.00', 'malformed'],
     ['cashfree', 'XXX', '1.00', 'unknown_currency'],
   ])('%s, %s %s → %s', (provider, currency, text, expected) => {
     expect(shown(minorFromDecimal(provider, currency, text))).toBe(expected);
