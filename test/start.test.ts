@@ -123,11 +123,26 @@ describe('npm start', () => {
     expect(bad.output()).not.toContain('too-short-secret');
   });
 
+  it.each([
+    [{ DATA_DIR: join(import.meta.dirname, '../README.md') }, 'DATA_DIR: the folder', 'a file in its place'],
+    [{ DATA_DIR: '/dev/null/x' }, 'DATA_DIR: the folder /dev/null/x cannot be made', 'Set DATA_DIR to a folder'],
+    [{ DATA_DIR: '/proc/x/y' }, 'DATA_DIR: the folder /proc/x/y cannot be made', 'Set DATA_DIR to a folder'],
+    [{ HOST: '203.0.113.9' }, 'EADDRNOTAVAIL', 'Set HOST to one of its own'],
+    [{ HOST: 'nowhere.invalid' }, 'nowhere.invalid', 'Set HOST to one of this machine'],
+  ])('names the variable and the cure for %j', async (environment, problem, cure) => {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-start-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const bad = startProcess('src/main.ts', { DATA_DIR: folder, PORT: '3999', ...environment });
+    expect(await bad.exited).toBe(1);
+    expect(bad.output()).toContain(problem);
+    expect(bad.output()).toContain(cure);
+  });
+
   it('says what to do when the database cannot be reached', async () => {
     const away = startProcess('src/main.ts', { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/chokin', PORT: '0' });
     expect(await away.exited).toBe(1);
     expect(away.output()).toContain('ECONNREFUSED');
-    expect(away.output()).toContain('Nobody answers there. If DATABASE_URL is set, is it right');
+    expect(away.output()).toContain('Nobody answers there. Is DATABASE_URL right, and does that Postgres run?');
   });
 });
 
@@ -191,7 +206,12 @@ describe('the parts', () => {
   it('refuse an option they do not know', async () => {
     const odd = startProcess('src/web.ts', {}, ['--port=1']);
     expect(await odd.exited).toBe(1);
-    expect(odd.output()).toContain("Unknown option '--port'");
+    expect(odd.output()).toContain(
+      'There is no option --port. Set the variable PORT, in the environment or in .env. --help says what there is.',
+    );
+    const words = startProcess('src/web.ts', {}, ['5']);
+    expect(await words.exited).toBe(1);
+    expect(words.output()).toContain('There are no arguments, only options. --help says what there is.');
   });
 
   it.each(['src/web.ts', 'jobs/worker.ts', 'src/commands/migrate.ts'])('%s asks for its database', async (script) => {

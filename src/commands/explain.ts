@@ -1,14 +1,14 @@
 import { ConfigError, VARIABLES } from '../config/env.ts';
-import { ENV_FILE, fromFile } from '../config/env-file.ts';
+import { ENV_FILE, fromFile, settingOf } from '../config/env-file.ts';
 import { RefusalError } from '../errors.ts';
 import { publicRefusal } from '../views/refusals.ts';
 
-const NO_DATABASE =
-  'Nobody answers there. If DATABASE_URL is set, is it right, and does that Postgres run? If it is not, start npm start in this folder.';
+/** Nobody answers at the database's address: that of DATABASE_URL, or else the one that `npm start` left. */
+const UNREACHABLE: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT']);
+
 const HINTS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: NO_DATABASE,
-  ENOTFOUND: NO_DATABASE,
-  ETIMEDOUT: NO_DATABASE,
+  EADDRNOTAVAIL:
+    'This machine does not have that address. Set HOST to one of its own, such as 127.0.0.1, or to 0.0.0.0 for all.',
   EADDRINUSE: 'Another process has this port. Set PORT to a free one, or to 0 for any.',
   EACCES: 'Set HOST and PORT to an address this account may listen on, and DATA_DIR to a folder it may write to.',
   '28P01': 'The password in DATABASE_URL is not the one the server knows.',
@@ -23,11 +23,20 @@ export function explain(error: unknown): string {
   if (error instanceof RefusalError) return withOrigins(publicRefusal(error.refusal).message);
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const hint = HINTS[code];
+  const hint = UNREACHABLE.has(code) ? unreachable(error) : HINTS[code];
   // A host with several addresses fails with an error that has a code but no message.
   const message = error.message === '' ? `cannot connect (${code})` : error.message;
   const text = hint === undefined ? message : `${message}\n${hint}`;
   return error instanceof ConfigError ? text : withOrigins(text);
+}
+
+function unreachable(error: Error): string {
+  if ('hostname' in error && error.hostname === settingOf('HOST')) {
+    return 'There is no such address. Set HOST to one of this machine, such as 127.0.0.1, or to 0.0.0.0 for all.';
+  }
+  return settingOf('DATABASE_URL') === null
+    ? 'npm start is not running here: start it, or set DATABASE_URL to a Postgres of your own.'
+    : 'Nobody answers there. Is DATABASE_URL right, and does that Postgres run?';
 }
 
 /** Adds which variables of the message come from the `.env` file, since people look in the environment first. */

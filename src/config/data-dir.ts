@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '../crypto/secret.ts';
 import { ENCRYPTION_KEY_BYTES } from '../crypto/secret-box.ts';
 import type { Config } from './env.ts';
+import { makeDataFolder } from './make-folder.ts';
 
 /**
  * What `npm start` keeps in DATA_DIR beside its embedded Postgres, so that a developer configures nothing and other
@@ -34,7 +35,7 @@ async function readEncryptionKey(dataDir: string): Promise<Secret | null> {
 export async function ensureEncryptionKey(dataDir: string): Promise<Secret> {
   const existing = await readEncryptionKey(dataDir);
   if (existing !== null) return existing;
-  await mkdir(dataDir, { recursive: true });
+  await makeDataFolder(dataDir);
   const key = randomBytes(ENCRYPTION_KEY_BYTES).toString('base64');
   // A crash in the middle of writing must not leave half a key.
   const temporary = join(dataDir, `${KEY_FILE}.new`);
@@ -53,7 +54,7 @@ export async function locateDatabase(config: Config): Promise<{ config: Config; 
   const databaseUrl = await readDatabaseUrl(config.DATA_DIR);
   if (databaseUrl === null) {
     throw new Error(
-      `DATABASE_URL: wants the database to work on (npm start would leave the URL of its own in ${join(config.DATA_DIR, URL_FILE)})`,
+      `DATABASE_URL: wants the database to work on. Run this where npm start runs, or set DATA_DIR or DATABASE_URL. (npm start leaves the URL of its own in ${join(config.DATA_DIR, URL_FILE)}.)`,
     );
   }
   const key = await readEncryptionKey(config.DATA_DIR);
@@ -61,12 +62,15 @@ export async function locateDatabase(config: Config): Promise<{ config: Config; 
   return { config: { ...config, ENCRYPTION_KEY: keys }, databaseUrl };
 }
 
+/** A file in the place of the folder is for {@link makeDataFolder} to tell of. */
+const ABSENT: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR']);
+
 /** The text of a file; null if it is not there. @throws {Error} if it is there and cannot be read */
 export async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (error instanceof Error && 'code' in error && ABSENT.has(error.code)) return null;
     throw error;
   }
 }

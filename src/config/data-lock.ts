@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { makeDataFolder } from './make-folder.ts';
 
 /** One `npm start` at a time has a data folder. */
 export interface DataLock {
@@ -45,7 +46,7 @@ export class AlreadyRunningError extends Error {
  * @throws {Error} that says what to set, if no socket can be made for it
  */
 export async function lockData(folder: string): Promise<DataLock> {
-  await mkdir(folder, { recursive: true });
+  await makeDataFolder(folder);
   for (const path of socketPaths(folder)) {
     const lock = await lockAt(path, folder);
     if (lock !== null) return lock;

@@ -2,6 +2,7 @@ import { access, chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { canReach, serverAccount } from '../db/server-account.ts';
 import { readIfThere } from './data-dir.ts';
+import { makeDataFolder } from './make-folder.ts';
 
 /** Remembers, in DATA_DIR, where the database is if it is not there. */
 const PLACE_FILE = 'postgres-folder';
@@ -22,7 +23,7 @@ export interface DatabasePlace {
  * @throws {Error} that says what to set, if there is a cluster out of reach, or nowhere to put one
  */
 export async function databasePlace(dataDir: string): Promise<DatabasePlace> {
-  await mkdir(dataDir, { recursive: true });
+  await makeDataFolder(dataDir);
   const remembered = (await readIfThere(join(dataDir, PLACE_FILE)))?.trim();
   const elsewhere = (folder: string) => ({ folder, reason: `${resolve(dataDir)} is private to root` });
   if (remembered !== undefined && remembered !== '') return elsewhere(remembered);

@@ -32,6 +32,15 @@ export function givenEnvironment(environment: NodeJS.ProcessEnv): Environment {
   return { set: withoutEmpty(environment), fromFile: new Set() };
 }
 
+/** The value of a variable, to explain what went wrong with; null if there is none, or the file cannot be read. */
+export function settingOf(name: string): string | null {
+  try {
+    return readEnvironment().set[name] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** Those of `names` whose value is the file's; none if the file cannot be read. */
 export function fromFile(names: readonly string[]): readonly string[] {
   try {
