@@ -2,6 +2,16 @@ import { formatMinor } from '../money.ts';
 import { formatTable } from '../views/table.ts';
 import type { AuditReport } from './checks.ts';
 
+/** The report as JSON, named as everything else that is shown. */
+export function auditResponse({ balances, trialBalance, disagreements, judgedByFacts }: AuditReport) {
+  return {
+    balances: balances.map(({ merchantId, ...rest }) => ({ business_id: merchantId, ...rest })),
+    trial_balance: trialBalance.map(({ merchantId, ...rest }) => ({ business_id: merchantId, ...rest })),
+    disagreements,
+    judged_by_facts: judgedByFacts,
+  };
+}
+
 /** The report for people, as text: balances, trial balance and disagreements. */
 export function renderAudit({ balances, trialBalance, disagreements, judgedByFacts }: AuditReport): string {
   const held = balances.map((row) => [

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { renderAudit } from '../audit/report.ts';
+import { auditResponse, renderAudit } from '../audit/report.ts';
 import { runAudit } from '../audit/run.ts';
 import { ledgerSettings } from '../config/ledger-settings.ts';
 import { addCommand } from './command.ts';
@@ -26,7 +26,7 @@ export function addAuditCommand(program: Command): void {
         detail: printable(detail),
       }));
       const isFailure = disagreements.length > 0;
-      return { json: report, text: renderAudit({ ...report, disagreements }), isFailure };
+      return { json: auditResponse(report), text: renderAudit({ ...report, disagreements }), isFailure };
     },
   });
 }

@@ -1,5 +1,5 @@
 import { audit } from '../audit/checks.ts';
-import { renderAudit } from '../audit/report.ts';
+import { auditResponse, renderAudit } from '../audit/report.ts';
 import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
@@ -28,7 +28,7 @@ async function main(switches: ReadonlySet<string>): Promise<void> {
   });
   try {
     const report = await audit(autocommit(runtime.scanPool()), { ...runtime.settings, now: runtime.clock.now() });
-    console.log(switches.has('json') ? JSON.stringify(report, null, 2) : renderAudit(report));
+    console.log(switches.has('json') ? JSON.stringify(auditResponse(report), null, 2) : renderAudit(report));
     if (report.disagreements.length > 0) process.exitCode = 1;
   } finally {
     await runtime.close();
