@@ -106,6 +106,8 @@ export interface PastBalance {
   readonly balance: number;
   readonly head: string | null;
   readonly version: number;
+  /** When that entry was written; null before the first. */
+  readonly updatedAt: Date | null;
 }
 
 /**
@@ -121,7 +123,7 @@ export async function balanceAt(db: Queryable, key: WalletKey, at: Date): Promis
 const BALANCE_AT = statement({
   name: 'balance-at',
   params: { ...WALLET_KEY, at: timestamptz },
-  row: { version: bigint, balance: bigint, head: nullable(hex) },
+  row: { version: bigint, balance: bigint, head: nullable(hex), updatedAt: nullable(timestamptz) },
   text: (p) => `
     with recursive bisection (low, high) as (
       select 0::bigint, version from wallet
@@ -134,7 +136,7 @@ const BALANCE_AT = statement({
       join entry e on e.merchant_id = ${p.merchantId} and e.customer_id = ${p.customerId} and e.currency = ${p.currency}
         and e.seq = middle
       where low < high)
-    select low as version, coalesce(e.after_balance, 0) as balance, e.hash as head
+    select low as version, coalesce(e.after_balance, 0) as balance, e.hash as head, e.created_at as updated_at
     from bisection
     left join entry e on e.merchant_id = ${p.merchantId} and e.customer_id = ${p.customerId} and e.currency = ${p.currency}
       and e.seq = low

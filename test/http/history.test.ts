@@ -115,6 +115,8 @@ describe('time', () => {
   ])('the balance at %s was %i', async (at, balance, version) => {
     const { body } = await app.call('GET', `/customers/${id}/wallets/USD?at=${at}`);
     expect(body).toMatchObject({ balance, version, currency: 'USD', at: new Date(at).toISOString() });
+    if (version > 0) expect(Date.parse(body.updated_at)).toBeLessThanOrEqual(Date.parse(at));
+    else expect(body.updated_at).toBe(body.created_at);
     const { body: other } = await app.call('GET', `/customers/${id}/wallets/INR?at=${at}`);
     expect(other).toMatchObject({ balance: 0, version: 0 });
   });

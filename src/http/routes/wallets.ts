@@ -47,7 +47,7 @@ const retrieve = merchantRoute({
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
   description:
-    'With `at`, `balance` and `version` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out, and so is what concerns lots.',
+    'With `at`, `balance`, `version`, `head` and `updated_at` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out, and so is what concerns lots.',
   params: walletParams,
   query: z.strictObject({ at: moment.optional() }),
   response: {
@@ -74,9 +74,11 @@ const retrieve = merchantRoute({
     const wallet = await findWallet(services, keyOf(merchantId, params));
     const now = { ...walletResponse(wallet), version: wallet.version };
     if (at === undefined) return { ...now, ...(await lotsIn(services, wallet)) };
-    const past = await services.turns.take(merchantId, () => balanceAt(autocommit(services.pool), wallet, at));
+    const found = await services.turns.take(merchantId, () => balanceAt(autocommit(services.pool), wallet, at));
     const { held: _, available: __, ...lasting } = now;
-    return { ...lasting, ...past, at: at.toISOString() };
+    const { updatedAt = null, ...past } = found ?? {};
+    const updated_at = updatedAt?.toISOString() ?? now.created_at;
+    return { ...lasting, ...past, updated_at, at: at.toISOString() };
   },
 });
 
