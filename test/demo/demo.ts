@@ -144,6 +144,8 @@ async function play(
   console.log(renderAudit(report));
   if (report.disagreements.length > 0) throw new Error('the books disagree');
   if (endpoint.rejected > 0) throw new Error('the merchant received a webhook whose signature does not verify');
+  const besides = endpoint.besides();
+  if (besides.length > 0) story.note(`Webhooks besides those of the rows: ${besides.join(', ')}.`);
   return endpoint.total;
 }
 

@@ -59,6 +59,12 @@ export class MerchantEndpoint {
     return [...this.#received.values()].filter((event) => event.type === type).length;
   }
 
+  /** Those that no row of the story waited for, such as the change that came with an alert: how many of each type. */
+  besides(): readonly string[] {
+    const rest = [...this.#received.values()].filter((event) => !this.#told.has(event)).map(({ type }) => type);
+    return [...new Set(rest)].map((type) => `${rest.filter((one) => one === type).length} × ${type}`);
+  }
+
   get total(): number {
     return this.#received.size;
   }
