@@ -14,11 +14,16 @@ Every command takes --json, for scripts, and --help. They work on the database
 that DATABASE_URL names, or on that of the npm start that runs in this folder
 (DATA_DIR), by the same functions as the HTTP API.
 
-  chokin simulate topup --provider stripe --customer cus_… --amount 12.50
-  chokin customers list --email ada@example.com
-  chokin events list --status parked
-  chokin wallets credit cus_… 12.50 USD --reason "Goodwill"
-  chokin payments show pi_… --json`;
+  npx chokin customers list --email ada@example.com
+  npx chokin wallets credit cus_… 12.50 USD --reason "Goodwill"
+  npx chokin events list --status parked
+  npx chokin payments show pi_… --json
+
+Money that arrives, without an account at a provider:
+
+  CHOKIN_WEBHOOK_SECRET=whsec_$(openssl rand -hex 16) \\
+    npx chokin sources create --provider stripe --name Trial
+  npx chokin simulate topup --customer cus_… --amount 12.50`;
 
 interface Entrance {
   readonly name: string;

@@ -40,6 +40,6 @@ export class CliContext extends Runtime {
   /** The merchant of `--merchant`, or the one of the environment. @throws {GivenUpError} if there is none */
   async merchant(merchantId: string = this.config.MERCHANT_ID): Promise<Merchant> {
     const merchant = await getMerchant(this.db, merchantId);
-    return merchant ?? giveUp(`There is no merchant ${merchantId}; "chokin merchants list" shows them.`);
+    return merchant ?? giveUp(`There is no merchant ${merchantId}; "npx chokin merchants list" shows them.`);
   }
 }

@@ -28,7 +28,7 @@ export function addPaymentCommands(group: Command): void {
     takes: {
       state: takes('--state <state>', PAYMENT_STATES.join(', '), oneOf(PAYMENT_STATES).optional()),
       customer: takes('--customer <id>', 'cus_…', text(300, 1).optional()),
-      source: takes('--source <id>', 'src_…, as "chokin sources list" shows it', id.optional()),
+      source: takes('--source <id>', 'src_…, as "npx chokin sources list" shows it', id.optional()),
       since: takes(
         '--since <time>',
         `first heard of from here on: 2026-11-01, or 3d (default: ${DEFAULT_DAYS}d)`,
@@ -65,7 +65,8 @@ export function addPaymentCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'reassign',
     summary: 'Give a payment to another customer, with what it left in the wallet',
-    details: 'What the provider tells of it from now on is posted there, too. Links stay: see "chokin links".',
+    details:
+      'What the provider tells of it from now on is posted there, too. Links stay: see "npx chokin links --help".',
     takes: {
       paymentId: takes('<payment-id>', "the provider's id, such as pi_…", text(300, 1)),
       customerId: takes('<customer-id>', 'cus_…, whose it is from now on', text(300, 1)),

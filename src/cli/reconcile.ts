@@ -28,7 +28,7 @@ export function addReconcileCommand(program: Command): void {
     details:
       'Shows how far it is, remembers its place after every page, and goes on there when it is run again. What was missing is applied by the worker, which has to run. Exits with 1 if something wants a person. Try --dry-run first where the account was in use before Chokin: what was paid then would be credited too.',
     takes: {
-      source: takes('--source <id>', 'src_…, as "chokin sources list" shows it', id),
+      source: takes('--source <id>', 'src_…, as "npx chokin sources list" shows it', id),
       since: takes('--since <time>', 'payments, refunds and disputes made from here on: 2026-11-01, or 3d', past),
       until: takes('--until <time>', 'and before this (default: five minutes ago)', past.optional()),
       isDryRun: flag('--dry-run', 'compare only, and take nothing in'),

@@ -97,7 +97,7 @@ export function addSourceCommands(group: Command): void {
 }
 
 const NO_SOURCES = `No sources. Set STRIPE_WEBHOOK_SECRET, or that of another provider, here and where the service runs; or store one:
-npx chokin sources create --provider stripe --name Main`;
+CHOKIN_WEBHOOK_SECRET=whsec_… npx chokin sources create --provider stripe --name Main`;
 
 /** What makes a source known that payments came in by. */
 function whereToSet(missing: string): string {
@@ -129,7 +129,7 @@ function addReadingCommands(group: Command): void {
         one.default_purpose,
         one.metadata,
         one.refunds,
-        one.secrets.map((secret) => `${secret.purpose} ${secret.hint}`).join(', '),
+        one.secrets.map((secret) => `${secret.purpose} ${shownEnd(secret.hint)}`).join(', '),
         one.accounts.join(', '),
         one.enabled ? 'enabled' : 'disabled',
       ]);
@@ -264,6 +264,11 @@ function addSecretCommands(group: Command): void {
   });
 }
 
+/** The last letters of a short secret would be too much of it. */
+function shownEnd(hint: string): string {
+  return hint === '…' ? 'too short to show' : hint;
+}
+
 function shown(one: ReturnType<typeof recordResponse>): Result {
   const facts = properties({
     source: one.source_id,
@@ -283,7 +288,7 @@ function shown(one: ReturnType<typeof recordResponse>): Result {
   });
   const secrets = table(
     ['secret', 'for', 'ends in', 'added'],
-    one.secrets.map((secret) => [secret.secret_id, secret.purpose, secret.hint, time(secret.created_at)]),
+    one.secrets.map((secret) => [secret.secret_id, secret.purpose, shownEnd(secret.hint), time(secret.created_at)]),
     'No secrets.',
   );
   return { json: one, text: `${facts}\n\n${secrets}` };

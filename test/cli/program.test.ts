@@ -152,13 +152,19 @@ describe('chokin', { timeout: 120_000 }, () => {
       chokin('events list', { PORT: 'seventy' }),
       chokin('events list --merchant bus_nobody'),
     ]);
-    expect(none).toMatchObject(failure(/^error: DATABASE_URL: wants the database .+npm start would leave .+\n$/));
+    expect(none).toMatchObject(
+      failure(
+        /^error: DATABASE_URL: wants the database .+ Run this where npm start runs, or set DATA_DIR or DATABASE_URL\. .+\n$/,
+      ),
+    );
     expect(away).toMatchObject(
-      failure(/^error: .*ECONNREFUSED.*\nNobody answers there\. If DATABASE_URL is set, is it right.*\n$/),
+      failure(
+        /^error: .*ECONNREFUSED.*\nNobody answers there\. Is DATABASE_URL right, and does that Postgres run\?\n$/,
+      ),
     );
     expect(bare).toMatchObject(failure(/^error: .+\nThe tables are missing or old. Run npm run migrate first.\n$/));
     expect(wrong).toMatchObject(failure(/PORT: wants a whole number/));
-    expect(nobody).toMatchObject(failure('There is no merchant bus_nobody; "chokin merchants list" shows them.'));
+    expect(nobody).toMatchObject(failure('There is no merchant bus_nobody; "npx chokin merchants list" shows them.'));
   });
 
   it('finds the database that npm start left', async () => {
@@ -177,6 +183,13 @@ describe('chokin', { timeout: 120_000 }, () => {
     ]);
     expect(list).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^bus_default /m) });
     expect(source).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^source +src_/) });
+  });
+
+  it('asks for npm start where that has left a database and is not running', async () => {
+    const left = await mkdtemp(join(cli.folder, 'stopped-'));
+    await writeFile(join(left, 'database-url'), 'postgres://nobody@127.0.0.1:1/chokin\n');
+    const ran = await chokin('merchants list', { DATABASE_URL: '', DATA_DIR: left });
+    expect(ran).toMatchObject(failure(/ECONNREFUSED.*\nnpm start is not running here: start it, or set DATABASE_URL/));
   });
 
   it('ends quietly when its reader has gone', async () => {

@@ -72,9 +72,10 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
   },
   UNAUTHORIZED: {
     cause: 'no key, an unknown, revoked or expired one',
-    cure: '`Authorization: Bearer <key>`; `npx chokin keys create` makes one',
+    cure: '`Authorization: Bearer <key>`; `npx chokin keys create --name mine --scopes read,write` makes one',
     sample: {
-      message: 'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create" makes one.',
+      message:
+        'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create --name mine --scopes read,write" makes one.',
     },
   },
   INVALID_SIGNATURE: {

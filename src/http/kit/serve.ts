@@ -122,8 +122,10 @@ async function respond(serving: Serving, request: Request, response: Response): 
   }
 }
 
-const NO_KEY = 'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create" makes one.';
-const UNKNOWN_KEY = 'This API key is unknown, revoked or expired; "npx chokin keys create" makes another.';
+const NO_KEY =
+  'No API key was sent. Send one as "Authorization: Bearer <key>"; "npx chokin keys create --name mine --scopes read,write" makes one.';
+const UNKNOWN_KEY =
+  'This API key is unknown, revoked or expired; "npx chokin keys create --name mine --scopes read,write" makes another.';
 
 /** Bodies of the admin routes are counted as one party's. */
 const OPERATOR = { kind: 'operator', id: 'operator' } as const;

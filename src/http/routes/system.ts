@@ -31,7 +31,7 @@ const ready = ok.extend({
         .meta({
           examples: [0],
           description:
-            'Endpoints that were set up with the other sender and hear nothing now: `chokin webhooks move` takes them along.',
+            'Endpoints that were set up with the other sender and hear nothing now: `npx chokin webhooks move` takes them along.',
         }),
     }),
   }),
