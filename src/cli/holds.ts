@@ -47,7 +47,7 @@ function addPlaceCommand(group: Command): void {
       ),
       partial: flag('--partial', 'hold what is available if that is less'),
       reason: takes('--reason <text>', 'why; it stands on the hold and its captures', text(1000, 1).optional()),
-      reference: takes('--reference <id>', 'an id of your own, such as a job’s', text(255, 1).optional()),
+      reference: takes('--reference <id>', "an id of your own, such as a job's", text(255, 1).optional()),
       key,
     },
     async run({ key: chosenKey, expiresIn, partial, reason, reference, ...input }, context, { merchantId }) {

@@ -21,7 +21,7 @@ import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
 function envelope<Type extends string, Data extends z.ZodType>(type: Type, data: Data) {
   return z.object({
-    id: z.string().meta({ description: 'The message’s id, the same over all tries: drop what you have already seen.' }),
+    id: z.string().meta({ description: "The message's id, the same over all tries: drop what you have already seen." }),
     type: z.literal(type),
     business_id: z.string(),
     timestamp: eventTime.meta({ description: 'When it happened, not when it was sent.' }),

@@ -20,7 +20,7 @@ const walletState = {
 const entry = z
   .object({
     id: z.string(),
-    seq: z.int().min(1).meta({ description: 'Its place in the wallet, without gaps; the wallet’s version after it.' }),
+    seq: z.int().min(1).meta({ description: "Its place in the wallet, without gaps; the wallet's version after it." }),
     amount: z
       .int()
       .min(1)

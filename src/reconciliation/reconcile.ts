@@ -123,7 +123,7 @@ async function giveUp(services: ReconcileServices, held: RunLease, error: unknow
     return fail(services, held, `an error of our own (${name}); the log has it`);
   }
   const { kind, message: problem } = error;
-  logger.warn({ merchantId, runId, kind, reason: problem }, 'a provider’s API does not answer');
+  logger.warn({ merchantId, runId, kind, reason: problem }, "a provider's API does not answer");
   if (kind === 'unauthorized' || kind === 'refused') return fail(services, held, problem);
   await noteProblem(autocommit(pool), held, { problem, now: clock.now() });
 }

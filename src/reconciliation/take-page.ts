@@ -51,7 +51,7 @@ export class LeaseLostError extends Error {
 }
 
 const RESEND =
-  'no webhook told of it, and the API does not say its metadata: send its webhook again from the provider’s dashboard';
+  "no webhook told of it, and the API does not say its metadata: send its webhook again from the provider's dashboard";
 const WITHOUT_PAYMENT =
   'the success of its payment is not known here: compare from when that was made, or correct it by hand';
 

@@ -257,7 +257,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   },
   PORTAL_NEEDS_SVIX: say(
     'NOT_IMPLEMENTED',
-    'The webhook portal is Svix’s: set SVIX_TOKEN to have it. Without it, use the webhook-endpoints routes.',
+    "The webhook portal is Svix's: set SVIX_TOKEN to have it. Without it, use the webhook-endpoints routes.",
   ),
   PORTAL_NOT_IN_SVIX: say(
     'NOT_IMPLEMENTED',

@@ -37,7 +37,7 @@ export const placeFields = {
   partial: flag.meta({ description: 'Hold what is available if that is less. False unless given.' }),
   reason,
   reference_object_id: text(255).nullable().optional().meta({
-    description: 'An id of your own, such as a job’s. Entries of captures have it too.',
+    description: "An id of your own, such as a job's. Entries of captures have it too.",
   }),
   metadata: metadata.nullable().optional(),
 };

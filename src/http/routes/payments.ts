@@ -40,7 +40,7 @@ const reassign = merchantRoute({
       customer_id: text(300, 1).meta({ description: 'Whose it is from now on.' }),
       from_customer_id: text(300, 1)
         .nullish()
-        .meta({ description: 'Whose it is so far. If it is somebody else’s by now, the answer is 409 `CONFLICT`.' }),
+        .meta({ description: "Whose it is so far. If it is somebody else's by now, the answer is 409 `CONFLICT`." }),
       reason: text(500, 1).meta({ description: 'Both entries say it.' }),
       source_id: text(200, 1)
         .nullish()

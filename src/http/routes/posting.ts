@@ -16,7 +16,7 @@ export const postingFields = {
     description: 'Makes the request safe to repeat: the same key never writes a second entry for this customer.',
   }),
   metadata: metadata.nullable().optional(),
-  reference_object_id: text(255).nullable().optional().meta({ description: 'An id of your own, such as an order’s.' }),
+  reference_object_id: text(255).nullable().optional().meta({ description: "An id of your own, such as an order's." }),
 };
 
 const PRIORITY_ERROR = 'wants a whole number from 0 to 100';

@@ -216,7 +216,7 @@ const showHeaders = merchantRoute({
     schema: z.strictObject({
       endpoint_id: z.string(),
       headers: z.record(z.string(), z.string().nullable()).meta({
-        description: 'By name. Null for a secret that was set in Svix’s portal, which shows it to nobody.',
+        description: "By name. Null for a secret that was set in Svix's portal, which shows it to nobody.",
         examples: [EXAMPLE_HEADERS],
       }),
     }),

@@ -90,7 +90,7 @@ async function moveOne(context: Context, endpoint: SvixEndpoint, row: MovableEnd
 
 const OTHER_SECRET = 'its secret is not of the kind that the embedded sender signs with (whsec_…)';
 const HIDDEN_HEADER =
-  'it has a header whose value was set in Svix’s portal, and Svix shows it to nobody: set the headers by the API first';
+  "it has a header whose value was set in Svix's portal, and Svix shows it to nobody: set the headers by the API first";
 
 /** An endpoint's headers; null if Svix hides the value of a header that we did not set. */
 async function headersOf(

@@ -44,7 +44,7 @@ async function lookAt(services: WatchServices, merchantId: string): Promise<numb
   const { pool, account, logger } = services;
   const answer = await account.call(merchantId, listAtSvix);
   if (!answer.ok) {
-    logger.warn({ merchantId, failure: answer.failure.kind }, 'Svix’s endpoints could not be looked at');
+    logger.warn({ merchantId, failure: answer.failure.kind }, "Svix's endpoints could not be looked at");
     return null;
   }
   const enabledBefore = await selectEnabled(autocommit(pool), merchantId);
