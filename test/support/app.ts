@@ -118,6 +118,6 @@ async function call(
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
   // A thing that was written where its text was meant.
-  if (text.includes('[object ')) throw new Error(`${method} ${path} answered ${text}`);
+  if (isJson && text.includes('[object ')) throw new Error(`${method} ${path} answered ${text}`);
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
