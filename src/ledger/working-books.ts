@@ -19,10 +19,11 @@ import {
   holdKeyText,
   remainingOf,
 } from './holds/hold.ts';
+import { earlierOf } from './lots/ends.ts';
 import { expireLots, noticeLots } from './lots/lapse.ts';
 import type { Lot, LotMovement } from './lots/lot.ts';
 import { type LotRule, nextDue } from './lots/notices.ts';
-import { earlierOf, type LotChanges, type LotsOfEntry, WorkingLots } from './lots/working-lots.ts';
+import { type LotChanges, type LotsOfEntry, WorkingLots } from './lots/working-lots.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
 import { afterEntry, makeEntry } from './next-entry.ts';
 

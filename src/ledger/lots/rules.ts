@@ -3,6 +3,7 @@ import { isMinorAmount } from '../../money.ts';
 import { availableOf, type LotTerms, type Posting, type Wallet } from '../entry.ts';
 import { insufficientFunds } from '../holds/rules.ts';
 import type { WorkingBooks } from '../working-books.ts';
+import { earlierOf, endOf } from './ends.ts';
 import {
   type ChangeLot,
   isOver,
@@ -15,7 +16,6 @@ import {
 } from './lot.ts';
 import { daysAfter, nextDue, noticePassed } from './notices.ts';
 import type { ChangeLotResult, LotRefusal, LotResult, RefusedLot, TermsRefusal, VoidResult } from './results.ts';
-import { earlierOf, endOf } from './working-lots.ts';
 
 /** The rules of lots (docs/wallets.md). Each decides one command on books that know what it names, and changes them. */
 

@@ -9,8 +9,9 @@ import {
   walletKeyText,
 } from '../entry.ts';
 import { drain, inDrainOrder, type LotPart } from './drain.ts';
+import { earlierOf, endOf, restOfLife } from './ends.ts';
 import { type ClosedLot, type Lot, type LotChange, type LotKey, type LotMovement, lotKeyText } from './lot.ts';
-import { daysAfter, type LotRule, nextDue } from './notices.ts';
+import { type LotRule, nextDue } from './notices.ts';
 import { followTraces, type Traces } from './traces.ts';
 
 /** What a batch changes about lots. */
@@ -246,8 +247,18 @@ export class WorkingLots {
 
   #move({ seq }: Entry, { merchantId, customerId, currency, lotNo }: Lot, amountMinor: number): void {
     const movement = { merchantId, customerId, currency, seq, lotNo, amountMinor };
-    this.#movements.push(movement);
-    this.#trace(movement);
+    const own = this.#movedBy.get(movedBy(movement)) ?? [];
+    const before = own.findIndex((one) => one.lotNo === lotNo);
+    const same = own[before];
+    if (same === undefined) {
+      this.#movements.push(movement);
+      this.#trace(movement);
+      return;
+    }
+    // Several earlier entries had taken from the lot: it is one movement all the same.
+    const both = { ...same, amountMinor: same.amountMinor + amountMinor };
+    own[before] = both;
+    this.#movements[this.#movements.lastIndexOf(same)] = both;
   }
 
   #trace(movement: LotMovement): void {
@@ -280,21 +291,3 @@ export class WorkingLots {
 type NewLot = Pick<Lot, 'kind' | 'name' | 'priority' | 'amountMinor' | 'expiresAt' | 'originSeq' | 'originKey'>;
 
 const movedBy = (entry: WalletKey & { readonly seq: number }): string => `${walletKeyText(entry)}\0${entry.seq}`;
-
-/** The end of what follows a closed lot: it has as much time as was left when it was taken, if that is later than its end. */
-function restOfLife({ expiresAt }: Lot, takenAt: Date, now: Date): Date | null {
-  if (expiresAt === null) return null;
-  return new Date(Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime()));
-}
-
-/** When credit with these terms ends if it is given now. */
-export function endOf({ end }: LotTerms, now: Date): Date | null {
-  if (end === null) return null;
-  return 'at' in end ? end.at : daysAfter(now, end.days);
-}
-
-/** The earlier of two times, of which null is never. */
-export function earlierOf(one: Date | null, other: Date | null): Date | null {
-  if (one === null || other === null) return one ?? other;
-  return one < other ? one : other;
-}

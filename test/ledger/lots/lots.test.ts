@@ -74,6 +74,7 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
   const alerts: WalletAlert[] = [];
   return {
     alerts,
+    movements,
     do(command: LedgerCommand, now = NOON): CommandResult {
       const given = { known, lots: [...lots.values()], holds: [...holds.values()], movements, lotRule, now };
       const result = post([command], postInput([own], given));
@@ -289,6 +290,21 @@ describe('lots', () => {
     own.do(dispute(2, 150), daysLater(11));
     expect([own.base, own.left]).toEqual([50, [300]]);
     expect(own.lot(1)).toMatchObject({ takenBack: 0, expiresAt: daysLater(30) });
+  });
+
+  it('get back in one movement what several entries took', () => {
+    const own = books();
+    own.do(lot(300));
+    own.do(dispute(1, 100));
+    own.do(dispute(3, 50));
+    own.do(dispute(4, 150));
+    expect([own.balance, own.left]).toEqual([300, [300]]);
+    expect(own.movements.map(({ seq, amountMinor }) => [seq, amountMinor])).toEqual([
+      [1, 300],
+      [2, -100],
+      [3, -50],
+      [4, 150],
+    ]);
   });
 
   it('get nothing back before a debt is repaid', () => {
