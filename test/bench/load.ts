@@ -6,6 +6,8 @@ export interface LoadRequest {
   readonly method: 'GET' | 'POST';
   readonly headers: Record<string, string>;
   readonly body?: string;
+  /** What the same caller sends next, by what this was answered. */
+  readonly follow?: (text: string) => LoadRequest;
 }
 
 export interface LoadResult {
@@ -13,6 +15,14 @@ export interface LoadResult {
   readonly requests: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+}
+
+/** @returns the answer's body */
+async function send(pool: Pool, { method, path, headers, body }: LoadRequest): Promise<string> {
+  const answer = await pool.request({ method, path, headers, ...(body === undefined ? {} : { body }) });
+  const text = await answer.body.text();
+  invariant(answer.statusCode === 200, `${method} ${path} was answered ${answer.statusCode}: ${text.slice(0, 300)}`);
+  return text;
 }
 
 /**
@@ -30,17 +40,14 @@ export async function drive(
   const startedAt = performance.now();
   const deadline = startedAt + seconds * 1000;
   const caller = async () => {
+    let followed: LoadRequest | null = null;
     while (performance.now() < deadline) {
-      const request = next();
-      if (request === null) return;
+      const current: LoadRequest | null = followed ?? next();
+      if (current === null) return;
       const sentAt = performance.now();
-      const { statusCode, body } = await pool.request(request);
-      const text = await body.text();
-      invariant(
-        statusCode === 200,
-        `${request.method} ${request.path} was answered ${statusCode}: ${text.slice(0, 300)}`,
-      );
+      const text: string = await send(pool, current);
       latencies.push(performance.now() - sentAt);
+      followed = current.follow?.(text) ?? null;
     }
   };
   await Promise.all(Array.from({ length: concurrency }, caller));

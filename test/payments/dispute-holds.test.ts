@@ -195,6 +195,17 @@ describe('what an open dispute holds', () => {
     expect(new DisputedWallet().tell(dispute('open', 600), paid(1000)).state).toEqual([1000, 600, [600]]);
   });
 
+  it('is placed also where the wallet has as many open holds as a merchant may have', () => {
+    const world = new DisputedWallet({ balance: 1000 }).tell(paid(1000));
+    world.wallet = { ...world.wallet, openHolds: 1000, holdSeq: 1000, held: 1000 };
+    const terms = { partial: false, expiresInSeconds: 900, reason: null, referenceObjectId: null, metadata: null };
+    const place = { op: 'place', ...KEY, ...terms, amountMinor: 1, idempotencyKey: 'api:one_more' } as const;
+    expect(world.post(place)[0]).toMatchObject({ refusal: { code: 'HOLD_LIMIT_EXCEEDED' } });
+    const disputes = [{ disputeId: 'd', idempotencyKey: 'k', before: 0, wanted: 1000 }];
+    const outcome = world.post({ op: 'hold_disputes', ...KEY, paymentId: 'p', reason: 'a payment', disputes });
+    expect(outcome).toMatchObject([{ kind: 'disputes_held', holdNos: [1001], wallet: { held: 2000 } }]);
+  });
+
   it('comes first, since the wallet had a debt that the payment pays', () => {
     const world = new DisputedWallet({ balance: -300 }).tell(paid(1000), dispute('open', 1000));
     expect(world.state).toEqual([700, 700, [1000]]);

@@ -118,7 +118,8 @@ function progressLine({ kills, restarts }: World, { counts }: Traffic, startedMs
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   return (
     `${seconds} s: ${counts.events} events in ${counts.deliveries} deliveries, ${counts.refusedForgeries} forgeries refused, ` +
-    `${counts.debits} debits (${counts.insufficient} refused), ${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
+    `${counts.debits} debits (${counts.insufficient} refused), ${counts.captures} captures, ${counts.releases} releases, ${counts.lapses} lapses, ` +
+    `${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
   );
 }
 

@@ -21,6 +21,9 @@ interface Answer {
   readonly customer_id: string;
   readonly key: string;
   readonly webhook_path: string;
+  readonly hold_id?: string;
+  readonly hold?: { readonly hold_id: string };
+  readonly entry?: { readonly amount: number };
 }
 
 export interface TrafficCounts {
@@ -29,6 +32,10 @@ export interface TrafficCounts {
   refusedForgeries: number;
   debits: number;
   insufficient: number;
+  /** Holds, by what was done with them. */
+  captures: number;
+  releases: number;
+  lapses: number;
   troubles: number;
   /** What must never happen, in words. */
   readonly wrongs: string[];
@@ -48,6 +55,9 @@ export class Traffic {
     refusedForgeries: 0,
     debits: 0,
     insufficient: 0,
+    captures: 0,
+    releases: 0,
+    lapses: 0,
     troubles: 0,
     wrongs: [],
   };
@@ -98,7 +108,7 @@ export class Traffic {
       while (!signal.aborted) await this.#pay(own, signal);
     };
     const call = async (own: Random) => {
-      while (!signal.aborted) await this.#debit(own);
+      while (!signal.aborted) await (own.chance(0.4) ? this.#hold(own, signal) : this.#debit(own));
     };
     const workers = [
       ...Array.from({ length: this.#plan.providers }, () => provide(random.fork())),
@@ -213,6 +223,66 @@ export class Traffic {
       account.owedMinor -= amount;
     } else this.counts.insufficient += 1;
     await delay(random.int(0, PAUSE_MS));
+  }
+
+  /** A hold that is captured in whole or part, released, or left to its end; each request under its key until it is answered. */
+  async #hold(random: Random, signal: AbortSignal): Promise<void> {
+    const account = random.pick(this.accounts);
+    const path = `/customers/${account.customerId}/wallets/holds`;
+    const amount = random.int(1, 300);
+    const life = { expires_in_seconds: random.int(10, 30), partial: random.chance(0.3) };
+    const request = { amount, currency: 'USD', idempotency_key: this.#id('hold'), ...life };
+    const placed = await this.#answered(random, { path, account, body: request, codes: ['INSUFFICIENT_WALLET_FUNDS'] });
+    const holdId = placed?.hold?.hold_id ?? placed?.hold_id;
+    if (holdId === undefined) {
+      this.counts.insufficient += 1;
+      return;
+    }
+    await delay(random.int(0, PAUSE_MS));
+    const fate = random.int(1, 10);
+    const codes = ['HOLD_NOT_OPEN', 'HOLD_AMOUNT_EXCEEDED', 'INSUFFICIENT_WALLET_FUNDS'];
+    const one = `${path}/${holdId}`;
+    if (fate <= 6) {
+      const body = { amount: random.int(1, amount), beyond: 'up_to_balance', idempotency_key: this.#id('capture') };
+      const done = await this.#answered(random, { path: `${one}/capture`, account, body, codes });
+      account.owedMinor -= done?.entry?.amount ?? 0;
+      this.counts.captures += 1;
+    } else if (fate <= 8) {
+      await this.#answered(random, { path: `${one}/release`, account, body: {}, codes });
+      this.counts.releases += 1;
+    } else {
+      // Nobody ends it. Some are asked for when they are over.
+      this.counts.lapses += 1;
+      if (fate === 10) this.#goOn(this.#captureLate(random.fork(), account, { path: `${one}/capture`, signal }));
+    }
+  }
+
+  /** A capture that comes after the hold has ended, as a debit. */
+  async #captureLate(random: Random, account: Account, { path, signal }: { path: string; signal: AbortSignal }) {
+    await delay(31_000, null, { signal }).catch(() => {});
+    const body = { late: 'debit', beyond: 'up_to_balance', idempotency_key: this.#id('late') };
+    const codes = ['HOLD_NOT_OPEN', 'INSUFFICIENT_WALLET_FUNDS'];
+    const done = await this.#answered(random, { path, account, body, codes });
+    account.owedMinor -= done?.entry?.amount ?? 0;
+  }
+
+  /** Asks until it is answered, and sometimes twice at once. Null where it is refused by one of these codes. */
+  async #answered(
+    random: Random,
+    { path, account, body, codes }: { path: string; account: Account; body: object; codes: readonly string[] },
+  ): Promise<Answer | null> {
+    const ask = async (): Promise<Answer | null> => {
+      for (;;) {
+        const { status, body: answer } = await this.#call(random, 'POST', path, account.apiKey, body);
+        if (status === 200 || (status === 409 && answer?.code === 'IDEMPOTENCY_KEY_EXISTS')) return answer;
+        if (answer !== null && codes.includes(answer.code)) return null;
+        if (status !== 0 && status !== 503) this.counts.wrongs.push(`${path} was answered ${status} ${answer?.code}`);
+        this.counts.troubles += 1;
+        await delay(RETRY_MS);
+      }
+    };
+    const answers = await Promise.all(random.chance(this.#plan.duplicated) ? [ask(), ask()] : [ask()]);
+    return answers.find((one) => one !== null) ?? null;
   }
 
   async #insist(random: Random, method: string, path: string, key: string, body: object): Promise<Answer> {
