@@ -766,7 +766,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/providers/adyen/events.ts',
     find: "['CHARGEBACK', dispute('lost', chargeback, true)],",
     replace: "['CHARGEBACK', dispute('lost', chargeback)],",
-    tests: ['test/inbox/provider-cases.test.ts'],
+    tests: ['test/providers/open-disputes.test.ts'],
   },
   {
     name: 'take an authorisation for the money where captures are told',

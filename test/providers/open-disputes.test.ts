@@ -48,6 +48,21 @@ describe('a dispute that is open', () => {
     expect(atRisk(provider, body)).toBe('nothing');
   });
 
+  it('at Adyen takes no more by a later round than its CHARGEBACK said, whatever fees that names', () => {
+    const second = providerFixture('adyen', 'SECOND_CHARGEBACK');
+    const item = within(second, 'notificationItems', '0', 'NotificationRequestItem');
+    item.amount = { value: 5500, currency: 'EUR' };
+    const facts = [providerFixture('adyen', 'CHARGEBACK'), second].flatMap((body) => {
+      const interpretation = interpret('adyen', body);
+      return interpretation.kind === 'facts' ? interpretation.facts : [];
+    });
+    const life = facts.reduce(
+      (payment, fact) => record(payment, fact, null),
+      newPayment({ paymentId: facts[0]?.paymentId ?? '' }),
+    );
+    expect(life.parts.map(({ state, amountMinor }) => [state, amountMinor])).toEqual([['lost', 5000]]);
+  });
+
   it('takes nothing by a warning of Polar, and its amount with tax once money is claimed', () => {
     const dispute = (status: string) => ({
       ...{ type: 'dispute.listed', timestamp: '2026-03-01T12:00:00Z' },
