@@ -4,6 +4,7 @@ import express, { type ErrorRequestHandler, type Express, type Request } from 'e
 import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import type { Logger } from '../telemetry/log.ts';
+import { createFew } from '../telemetry/seldom.ts';
 import { networkName } from './kit/address.ts';
 import { ANSWER_PATIENCE_MS, countAnswer } from './kit/answers.ts';
 import { ByteBudget, type BytesOf } from './kit/byte-budget.ts';
@@ -76,11 +77,15 @@ function loggedPath(url: string): string {
     .join('/');
 }
 
+/** Lines of what clients do wrong in ten seconds. A line is longer than a request that causes it; all of them are counted. */
+const CLIENTS_LINES = 100;
+
 /**
  * Gives every request an id and logs those that fail: method, status, and the parts of the path that may be logged. Successes
  * are logged at `debug` only, so that they cost nothing by default.
  */
 function requestLog(logger: Logger) {
+  const isAmongFew = createFew(CLIENTS_LINES);
   return pinoHttp<IncomingMessage, ServerResponse>({
     logger,
     quietReqLogger: true,
@@ -100,7 +105,7 @@ function requestLog(logger: Logger) {
       // What a limit or a client's end of the line does is counted instead: anybody can do it any number of times.
       if (status === HUNG_UP || faultOf(response, status) === 'limit') return 'debug';
       if (status >= 500) return 'warn';
-      return status >= 400 ? 'info' : 'debug';
+      return status >= 400 && isAmongFew() ? 'info' : 'debug';
     },
     customSuccessMessage: () => 'request answered',
     customErrorMessage: () => 'request answered',

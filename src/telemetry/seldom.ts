@@ -19,3 +19,14 @@ export function createSeldom(nowMs: () => number = () => performance.now()): (ki
     return isDue ? count : null;
   };
 }
+
+/** @returns to be asked at each event: whether it is among the first `most` of its ten seconds */
+export function createFew(most: number, nowMs: () => number = () => performance.now()): () => boolean {
+  let sinceMs = Number.NEGATIVE_INFINITY;
+  let count = 0;
+  return () => {
+    if (nowMs() - sinceMs >= EVERY_MS) [sinceMs, count] = [nowMs(), 0];
+    count += 1;
+    return count <= most;
+  };
+}

@@ -68,3 +68,14 @@ it('deliveries that nobody signed are counted one by one, and logged once in a w
   const { body } = await app.call('GET', '/metrics');
   expect(body).toContain(`chokin_provider_deliveries_total{provider="stripe",outcome="refused"} ${HUNG_UP}\n`);
 });
+
+it('of what strangers do wrong a hundred lines are logged in ten seconds', async () => {
+  for (let n = 0; n < 20; n += 1)
+    await Promise.all(Array.from({ length: 20 }, () => app.call('GET', '/nowhere', undefined, { authorization: '' })));
+  const lines = logged
+    .map((line) => JSON.parse(line))
+    .filter(({ msg, level }) => msg === 'request answered' && level > 20);
+  expect(lines.length).toBeGreaterThan(0);
+  // Ten seconds may end meanwhile.
+  expect(lines.length).toBeLessThanOrEqual(200);
+});
