@@ -25,9 +25,10 @@ import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import { text } from '../views/fields.ts';
 import { configuredResponse, findingResponse, findingText, recordResponse } from '../views/source.ts';
 import { addAdoptSourceCommand } from './adopt.ts';
-import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
-import { properties, table, time } from './output.ts';
+import { addMerchantCommand, flag, takes, UsageError } from './command.ts';
+import { table } from './output.ts';
 import { readSecret, readWebhookSecret } from './secret-input.ts';
+import { shownEnd, shownSource } from './shown-source.ts';
 import { id, oneOf } from './values.ts';
 
 const sourceId = takes('<source-id>', 'src_…', id);
@@ -152,9 +153,9 @@ function addReadingCommands(group: Command): void {
     async run(input, { admin, db }, { merchantId }) {
       const key = { merchantId, sourceId: input.sourceId };
       const configured = admin.sources.findConfigured(key);
-      if (configured === null) return shown(recordResponse(await findSource(admin, key)));
+      if (configured === null) return shownSource(recordResponse(await findSource(admin, key)));
       const accounts = await accountsBySource(db, merchantId);
-      return shown(configuredResponse(configured, accounts.get(input.sourceId) ?? []));
+      return shownSource(configuredResponse(configured, accounts.get(input.sourceId) ?? []));
     },
   });
 }
@@ -192,7 +193,7 @@ function addChangingCommands(group: Command): void {
         apiKey: await readApiKey(input),
         accounts: input.accounts ?? [],
       };
-      return shown(recordResponse(await createSource(admin, merchantId, source)));
+      return shownSource(recordResponse(await createSource(admin, merchantId, source)));
     },
   });
 
@@ -218,7 +219,7 @@ function addChangingCommands(group: Command): void {
       const change = definedOnly({ ...rest, customerLinkRule: customers, apiKey });
       if (Object.keys(change).length === 0) throw new UsageError('there is nothing to change');
       const key = admin.sources.requireStored({ merchantId: merchant.merchantId, sourceId: wanted });
-      return shown(recordResponse(await changeSource(admin, key, change)));
+      return shownSource(recordResponse(await changeSource(admin, key, change)));
     },
   });
 }
@@ -234,7 +235,7 @@ function addSwitchCommands(group: Command): void {
       takes: { sourceId },
       async run(input, { admin }, { merchantId }) {
         const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
-        return shown(recordResponse(await changeSource(admin, key, { enabled })));
+        return shownSource(recordResponse(await changeSource(admin, key, { enabled })));
       },
     });
   }
@@ -249,7 +250,7 @@ function addSecretCommands(group: Command): void {
     async run(input, { admin }, { merchantId }) {
       const secret = await readWebhookSecret(input.webhookSecretStdin);
       const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
-      return shown(recordResponse(await addWebhookSecret(admin, key, secret)));
+      return shownSource(recordResponse(await addWebhookSecret(admin, key, secret)));
     },
   });
 
@@ -259,39 +260,9 @@ function addSecretCommands(group: Command): void {
     takes: { sourceId, secretId: takes('<secret-id>', 'sec_…, as "sources show" lists them', id) },
     async run(input, { admin }, { merchantId }) {
       const key = admin.sources.requireStored({ merchantId, sourceId: input.sourceId });
-      return shown(recordResponse(await removeWebhookSecret(admin, key, input.secretId)));
+      return shownSource(recordResponse(await removeWebhookSecret(admin, key, input.secretId)));
     },
   });
-}
-
-/** The last letters of a short secret would be too much of it. */
-function shownEnd(hint: string): string {
-  return hint === '…' ? 'too short to show' : hint;
-}
-
-function shown(one: ReturnType<typeof recordResponse>): Result {
-  const facts = properties({
-    source: one.source_id,
-    provider: one.provider,
-    name: one.name,
-    mode: one.mode,
-    state: one.enabled ? 'enabled' : 'disabled',
-    purpose: one.default_purpose,
-    metadata: one.metadata,
-    refunds: one.refunds,
-    disputes: one.disputes,
-    customers: one.customer_link_rule,
-    accounts: one.accounts.join(', ') || null,
-    capture: one.capture,
-    webhooks: `POST ${one.webhook_path} at your public address`,
-    changed: time(one.updated_at),
-  });
-  const secrets = table(
-    ['secret', 'for', 'ends in', 'added'],
-    one.secrets.map((secret) => [secret.secret_id, secret.purpose, shownEnd(secret.hint), time(secret.created_at)]),
-    'No secrets.',
-  );
-  return { json: one, text: `${facts}\n\n${secrets}` };
 }
 
 type Defined<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
