@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from './clock.ts';
 import type { Config } from './config/env.ts';
@@ -7,9 +8,9 @@ import { BatcherFullError } from './db/batcher.ts';
 import { createBoss } from './db/boss.ts';
 import { createPool, type Pool } from './db/pool.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
-import { Readiness } from './db/readiness.ts';
+import { type Findings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
-import type { Queryable } from './db/transaction.ts';
+import { autocommit, type Queryable } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
 import { LedgerBatches } from './ledger/batches.ts';
 import type { LedgerSettings } from './ledger/store.ts';
@@ -22,7 +23,16 @@ import type { Logger } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from './telemetry/observe.ts';
 import { startTracing } from './telemetry/tracing.ts';
-import { sayUnready } from './views/readiness.ts';
+import { sayMissingKeys, sayUnready } from './views/readiness.ts';
+
+/** So long the start of a process waits for a database that only reads, and so often it looks. */
+const FAILOVER_MS = 20_000;
+const FAILOVER_LOOK_MS = 1_000;
+
+/** The ids of the encryption keys of all secrets that are in use. */
+async function usedKeys(db: Queryable): Promise<readonly string[]> {
+  return [...new Set([...(await keysOfSourceSecrets(db)), ...(await keysOfEndpointSecrets(db))])];
+}
 
 /** The metrics and traces of a process. */
 export interface Telemetry extends Observe {
@@ -65,8 +75,14 @@ const OPERATING: Omit<ReadersOptions, 'pool'> = {
   ...{ who: 'operator', atOnce: 1, atOnceEach: 1, waitingEach: 20, turnMs: 9_000, patienceMs: 10_000 },
 };
 
-/** So many requests of a merchant wait for the connections that it may have at once; what is beyond is refused. */
-const REQUESTS_WAITING = { waitingEach: 2_000, patienceMs: 5_000 };
+/** Of a merchant whom nobody waits behind, so many connections stay free, for the batches and for whoever comes. */
+const LEFT_FOR_OTHERS = 4;
+
+/**
+ * So many requests of a merchant wait for the connections that it may have at once; what is beyond is refused. They wait for longer than
+ * for a connection (pool.ts), so that an outage is told as one.
+ */
+const REQUESTS_WAITING = { waitingEach: 2_000, patienceMs: 8_000 };
 
 /**
  * What web, worker and the command line share, each built once. Connections are opened when they are first needed, so a command
@@ -120,8 +136,9 @@ export class Runtime {
   /** The turns in which merchants use the pool, one by one: none has more than half of it. */
   get turns(): Turns {
     const atOnceEach = Math.ceil(this.#options.maxConnections / 2);
+    const atOnceAlone = Math.max(atOnceEach, this.#options.maxConnections - LEFT_FOR_OTHERS);
     const busy = (merchantId: string) => new BatcherFullError('merchant', merchantId);
-    this.#turns ??= new Turns({ atOnce: Number.POSITIVE_INFINITY, atOnceEach, ...REQUESTS_WAITING, busy });
+    this.#turns ??= new Turns({ atOnce: Number.POSITIVE_INFINITY, atOnceEach, atOnceAlone, ...REQUESTS_WAITING, busy });
     return this.#turns;
   }
 
@@ -129,6 +146,24 @@ export class Runtime {
   get readers(): Readers {
     this.#readers ??= this.#openReaders('reads', READING);
     return this.#readers;
+  }
+
+  /** Waits for a while where the database only reads: a failover may be under way, and then it writes soon. */
+  async #firstFindings(): Promise<Findings> {
+    const untilMs = performance.now() + FAILOVER_MS;
+    for (;;) {
+      const findings = await this.readiness.ask();
+      const isReadOnly = findings.problems.some(({ why }) => why === 'database_read_only');
+      if (!isReadOnly || performance.now() > untilMs) return findings;
+      await delay(FAILOVER_LOOK_MS);
+    }
+  }
+
+  /** A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them. */
+  async #requireKeys(): Promise<void> {
+    const used = await usedKeys(autocommit(this.pool));
+    const missing = this.box.lacking(used);
+    if (missing.length > 0 && missing.length === used.length) throw new Error(sayMissingKeys(missing));
   }
 
   /** The same for what is read across merchants, on a connection that no merchant can take. */
@@ -148,9 +183,10 @@ export class Runtime {
    * @throws {Error} that says what to do; of one that does not answer the next step tells more
    */
   async requireUsableDatabase(): Promise<void> {
-    const { problems, newerMigrations } = await this.readiness.ask();
+    const { problems, newerMigrations } = await this.#firstFindings();
     const [problem] = problems.filter(({ why }) => why !== 'database_unreachable');
     if (problem !== undefined) throw new Error(sayUnready(problem));
+    if (problems.length === 0) await this.#requireKeys();
     if (newerMigrations !== null && newerMigrations.length > 0)
       this.logger.warn(
         { newerMigrations },
@@ -204,12 +240,7 @@ export class Runtime {
 
   #openReadiness(): Readiness {
     const { pool, clock, box } = this;
-    // A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them.
-    const missingKeys = async (db: Queryable) => {
-      const used = new Set([...(await keysOfSourceSecrets(db)), ...(await keysOfEndpointSecrets(db))]);
-      const missing = box.lacking([...used]);
-      return missing.length === used.size ? missing : [];
-    };
+    const missingKeys = async (db: Queryable) => box.lacking(await usedKeys(db));
     const probe = this.#openPool({ applicationName: `${this.#options.name}-health`, maxConnections: 1 });
     return new Readiness({ probe, pool, clock, migrations: releaseMigrations(), missingKeys });
   }

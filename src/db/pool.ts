@@ -36,16 +36,21 @@ export function createPool(options: PoolOptions): Pool {
     keepAlive: true,
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
+    // What reads whole tables may do it on a standby.
     onConnect: (client) =>
-      prepareSession(new Tx(client), {
-        application_name: applicationName,
-        statement_timeout: `${statementTimeoutMs}`,
-        lock_timeout: '3000',
-        idle_in_transaction_session_timeout: '10000',
-        // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
-        // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
-        enable_seqscan: isForScans ? 'on' : 'off',
-      }),
+      prepareSession(
+        new Tx(client),
+        {
+          application_name: applicationName,
+          statement_timeout: `${statementTimeoutMs}`,
+          lock_timeout: '3000',
+          idle_in_transaction_session_timeout: '10000',
+          // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
+          // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
+          enable_seqscan: isForScans ? 'on' : 'off',
+        },
+        isForScans ? 'may only read' : 'must write',
+      ),
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') => {
         if (id === INT8) return parseInt8;

@@ -4,7 +4,7 @@ import type { Pool } from './pool.ts';
 import { isReadOnly } from './sqlstate.ts';
 import { statement } from './statement.ts';
 import { autocommit, type Queryable } from './transaction.ts';
-import { refusesWrites } from './write-health.ts';
+import { answeredLately, refusesWrites } from './write-health.ts';
 
 export const UNREADY = [
   'draining',
@@ -14,7 +14,6 @@ export const UNREADY = [
   'schema_unreadable',
   'writes_refused',
   'no_connection',
-  'encryption_key_missing',
 ] as const satisfies readonly Unready['why'][];
 
 /** Why a process could not post now. What only makes it slow is not among them: a fleet must not leave its balancer together. */
@@ -25,8 +24,7 @@ export type Unready =
   | { readonly why: 'schema_older'; readonly missing: readonly string[] }
   | { readonly why: 'schema_unreadable' }
   | { readonly why: 'writes_refused' }
-  | { readonly why: 'no_connection' }
-  | { readonly why: 'encryption_key_missing'; readonly keyIds: readonly string[] };
+  | { readonly why: 'no_connection' };
 
 export interface Findings {
   /** Empty if the process could post now. */
@@ -35,6 +33,8 @@ export interface Findings {
   readonly newerMigrations: readonly string[] | null;
   /** By how much this process's clock is ahead of the database's, negative if behind; null if it could not be asked. */
   readonly clockAheadMs: number | null;
+  /** Of keys that stored secrets are sealed with and this process lacks, the ids, as of a minute ago. The rest is served. */
+  readonly missingKeys: readonly string[];
 }
 
 export interface ReadinessOptions {
@@ -45,7 +45,7 @@ export interface ReadinessOptions {
   readonly clock: Clock;
   /** The migrations of this release. */
   readonly migrations: readonly string[];
-  /** The ids of the keys of stored secrets, if this process has none of them. */
+  /** The ids of keys that stored secrets are sealed with and this process lacks. */
   readonly missingKeys: (db: Queryable) => Promise<readonly string[]>;
 }
 
@@ -62,13 +62,15 @@ export class Readiness {
   readonly #options: ReadinessOptions;
   #isDraining = false;
   #shared: { readonly untilMs: number; readonly findings: Promise<Findings> } | null = null;
-  #acquiredMs = performance.now();
-  #keys: { readonly untilMs: number; readonly missing: readonly string[] } = { untilMs: 0, missing: [] };
+  /** Since when somebody is seen to wait for a connection while none is handed out. */
+  #starvedSinceMs: number | null = null;
+  #missingKeys: readonly string[] = [];
+  #keysLookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ReadinessOptions) {
     this.#options = options;
     options.pool.on('acquire', () => {
-      this.#acquiredMs = performance.now();
+      this.#starvedSinceMs = null;
     });
   }
 
@@ -90,7 +92,9 @@ export class Readiness {
   /** What needs no question. */
   #ownProblems(): readonly Unready[] {
     const { pool } = this.#options;
-    const isStarved = pool.waitingCount > 0 && performance.now() - this.#acquiredMs > NO_CONNECTION_FOR_MS;
+    if (pool.waitingCount === 0) this.#starvedSinceMs = null;
+    else this.#starvedSinceMs ??= performance.now();
+    const isStarved = this.#starvedSinceMs !== null && performance.now() - this.#starvedSinceMs > NO_CONNECTION_FOR_MS;
     return [
       ...(this.#isDraining ? [{ why: 'draining' } as const] : []),
       ...(isStarved ? [{ why: 'no_connection' } as const] : []),
@@ -100,11 +104,11 @@ export class Readiness {
 
   async #look(): Promise<Findings> {
     const late = Promise.withResolvers<Findings>();
-    const timer = setTimeout(() => late.resolve(nothingBut({ why: 'database_unreachable' })), ANSWER_WITHIN_MS);
+    const timer = setTimeout(() => late.resolve(this.#unanswered()), ANSWER_WITHIN_MS);
     try {
       return await Promise.race([this.#askDatabase(), late.promise]);
     } catch (error) {
-      return nothingBut({ why: isReadOnly(error) ? 'database_read_only' : 'database_unreachable' });
+      return isReadOnly(error) ? this.#found([{ why: 'database_read_only' }]) : this.#unanswered();
     } finally {
       clearTimeout(timer);
     }
@@ -122,31 +126,30 @@ export class Readiness {
     const missing = applied === null ? [] : migrations.filter((name) => !applied.includes(name));
     if (applied === null) problems.push({ why: 'schema_unreadable' });
     else if (missing.length > 0) problems.push({ why: 'schema_older', missing });
-    else {
-      const keyIds = await this.#missingKeys(db);
-      if (keyIds.length > 0) problems.push({ why: 'encryption_key_missing', keyIds });
-    }
+    else void this.#lookAtKeys(db);
     return {
-      problems,
+      ...this.#found(problems),
       newerMigrations: applied?.filter((name) => !migrations.includes(name)) ?? null,
       clockAheadMs: Math.round((beforeMs + afterMs) / 2 - state.nowMs),
     };
   }
 
-  async #missingKeys(db: Queryable): Promise<readonly string[]> {
-    if (this.#keys.untilMs <= performance.now()) {
-      const missing = await this.#options.missingKeys(db);
-      this.#keys = { untilMs: performance.now() + KEYS_EVERY_MS, missing };
-    }
-    return this.#keys.missing;
+  #found(problems: readonly Unready[]): Findings {
+    return { problems, newerMigrations: null, clockAheadMs: null, missingKeys: this.#missingKeys };
+  }
+
+  /** A database that is slow to tell this, or has no session left for it, may go on to serve the sessions that are there. */
+  #unanswered(): Findings {
+    return this.#found(answeredLately(this.#options.pool) ? [] : [{ why: 'database_unreachable' }]);
+  }
+
+  /** Beside the answer, since it reads every stored secret. Never throws. */
+  async #lookAtKeys(db: Queryable): Promise<void> {
+    if (performance.now() - this.#keysLookedAtMs < KEYS_EVERY_MS) return;
+    this.#keysLookedAtMs = performance.now();
+    this.#missingKeys = await this.#options.missingKeys(db).catch(() => this.#missingKeys);
   }
 }
-
-const nothingBut = (problem: Unready): Findings => ({
-  problems: [problem],
-  newerMigrations: null,
-  clockAheadMs: null,
-});
 
 const STATE = statement({
   params: {},

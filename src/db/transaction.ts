@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
-import { noteWriteKept, noteWriteRefused } from './write-health.ts';
+import { noteAnswer, noteWriteKept, noteWriteRefused } from './write-health.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -195,6 +195,7 @@ async function attemptTransaction<T>(
   let broken = false;
   try {
     await client.query('begin');
+    noteAnswer(pool);
     const tx = new Tx(client);
     const result = await work(tx);
     const startedMs = performance.now();

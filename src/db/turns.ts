@@ -1,9 +1,12 @@
 import { Fifo } from './fifo.ts';
+import { isOutage } from './sqlstate.ts';
 
 export interface TurnsOptions {
   /** How many may have a turn at once, and how many of one owner; the rest waits. */
   readonly atOnce: number;
   readonly atOnceEach: number;
+  /** How many of an owner while there is no other; as many as beside others unless given. */
+  readonly atOnceAlone?: number;
   /** The most that may wait of one owner, and the longest that anybody waits. */
   readonly waitingEach: number;
   readonly patienceMs: number;
@@ -19,6 +22,8 @@ interface Waiting {
 
 interface Line {
   begun: number;
+  /** Why the last turn failed, if that was an outage: whoever waits in vain is told that, and not that the owner does too much. */
+  outage: unknown;
   waiting: number;
   readonly turns: Fifo<Waiting>;
 }
@@ -42,23 +47,28 @@ export class Turns {
    * @throws {unknown} what `busy` makes, if too much of the owner's waits, or for too long; what the work throws
    */
   async take<T>(owner: string, work: () => Promise<T>): Promise<T> {
-    await this.#turn(owner);
+    const line = await this.#turn(owner);
     try {
-      return await work();
+      const result = await work();
+      line.outage = null;
+      return result;
+    } catch (error) {
+      line.outage = isOutage(error) ? error : null;
+      throw error;
     } finally {
       this.#end(owner);
     }
   }
 
-  async #turn(owner: string): Promise<void> {
-    const { atOnce, atOnceEach, waitingEach, patienceMs, busy } = this.#options;
-    const line = this.#lines.get(owner) ?? { begun: 0, waiting: 0, turns: new Fifo<Waiting>() };
+  async #turn(owner: string): Promise<Line> {
+    const { atOnce, waitingEach, patienceMs, busy } = this.#options;
+    const line = this.#lines.get(owner) ?? { begun: 0, waiting: 0, outage: null, turns: new Fifo<Waiting>() };
     this.#lines.set(owner, line);
-    if (line.waiting === 0 && this.#begun < atOnce && line.begun < atOnceEach) {
+    if (line.waiting === 0 && this.#begun < atOnce && line.begun < this.#mostOf()) {
       this.#begin(line);
-      return;
+      return line;
     }
-    if (line.waiting >= waitingEach) throw busy(owner);
+    if (line.waiting >= waitingEach) throw line.outage ?? busy(owner);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiting = { begin: resolve, isOver: false };
     line.turns.push(waiting);
@@ -67,9 +77,16 @@ export class Turns {
       waiting.isOver = true;
       line.waiting -= 1;
       this.#forget(owner, line);
-      reject(busy(owner));
+      reject(line.outage ?? busy(owner));
     }, patienceMs);
     await promise.finally(() => clearTimeout(timer));
+    return line;
+  }
+
+  /** How many turns an owner may have now. Where another comes, those that are beyond it end by themselves. */
+  #mostOf(): number {
+    const { atOnceEach, atOnceAlone = atOnceEach } = this.#options;
+    return this.#lines.size > 1 ? atOnceEach : atOnceAlone;
   }
 
   #begin(line: Line): void {
@@ -94,7 +111,7 @@ export class Turns {
   /** Lets the next one begin, of the owner whose turn it is; that owner then comes last. */
   #serveNext(): void {
     for (const [owner, line] of this.#lines) {
-      const next = line.begun < this.#options.atOnceEach ? nextOf(line) : undefined;
+      const next = line.begun < this.#mostOf() ? nextOf(line) : undefined;
       if (next === undefined) continue;
       this.#lines.delete(owner);
       this.#lines.set(owner, line);

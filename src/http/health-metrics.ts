@@ -27,6 +27,11 @@ export function watchHealth(
     "By how much this process's clock is ahead of the database's; negative if it is behind.",
     async () => ((await readiness.ask()).clockAheadMs ?? Number.NaN) / 1000,
   );
+  metrics.watch(
+    'chokin_encryption_keys_missing',
+    'Keys that stored secrets are encrypted with and this process lacks.',
+    async () => (await readiness.ask()).missingKeys.length,
+  );
   const connections = {
     name: 'chokin_pool_connections',
     help: 'Connections to the database, and who waits for one.',

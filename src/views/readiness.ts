@@ -17,7 +17,10 @@ export function sayUnready(problem: Unready): string {
       return 'The database could not keep what was written last, as when its disk is full: its log says why.';
     case 'no_connection':
       return 'Nobody was given a connection to the database for five seconds: all of DATABASE_POOL_SIZE are held, or the server has none left.';
-    case 'encryption_key_missing':
-      return `ENCRYPTION_KEY lacks the key ${problem.keyIds.join(', ')}, with which stored secrets are encrypted. Add it (keys are separated by commas), or replace those secrets by npx chokin.`;
   }
+}
+
+/** Keys that stored secrets are sealed with and that a process does not have. */
+export function sayMissingKeys(keyIds: readonly string[]): string {
+  return `ENCRYPTION_KEY lacks the key ${keyIds.join(', ')}, with which stored secrets are encrypted. Add it (keys are separated by commas), or replace those secrets by npx chokin.`;
 }

@@ -10,6 +10,10 @@ const ready = ok.extend({
       newer_migrations: z
         .array(z.string())
         .meta({ description: 'Migrations of a newer release, which this process does not know.', examples: [[]] }),
+      missing_keys: z.array(z.string()).meta({
+        description: 'Keys that stored secrets are encrypted with and `ENCRYPTION_KEY` lacks.',
+        examples: [[]],
+      }),
       clock_ahead_ms: z
         .int()
         .nullable()
@@ -54,17 +58,21 @@ const readyz = publicRoute({
   tag,
   summary: 'Whether this process could post now',
   description:
-    '503 with what is wrong and who can mend it while it could not, so that a balancer sends nobody here: the database does not answer, only reads, or has an older schema; stored secrets do not open; the process is about to stop. A busy process is ready.',
+    '503 with what is wrong and who can mend it while it could not, so that a balancer sends nobody here: the database does not answer, only reads, or has an older schema; the process is about to stop. A busy process is ready.',
   response: {
     description: 'It could. The details are for people: nothing in them makes the process less ready.',
     schema: ready,
   },
   async handle({ services }) {
-    const { problems, newerMigrations, clockAheadMs } = await services.readiness.ask();
+    const { problems, newerMigrations, clockAheadMs, missingKeys } = await services.readiness.ask();
     if (problems.length > 0) turnAway('SERVICE_UNAVAILABLE', problems.map(sayUnready).join(' '));
     const { sender, state, problem, endpointsElsewhere } = services.senderStatus();
     const outgoing_webhooks = { sender, state, problem, endpoints_elsewhere: endpointsElsewhere };
-    const database = { newer_migrations: [...(newerMigrations ?? [])], clock_ahead_ms: clockAheadMs };
+    const database = {
+      newer_migrations: [...(newerMigrations ?? [])],
+      clock_ahead_ms: clockAheadMs,
+      missing_keys: [...missingKeys],
+    };
     return { status: 'ok' as const, details: { database, outgoing_webhooks } };
   },
 });

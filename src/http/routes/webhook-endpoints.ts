@@ -5,6 +5,7 @@ import type { WebhookEndpoint } from '../../outgoing/outgoing.ts';
 import { EXAMPLE } from '../../views/examples.ts';
 import { itemsOf, moment, plainIdParams, text, timestamp } from '../../views/fields.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
+import type { Services } from '../kit/services.ts';
 import { turnAway } from '../kit/turn-away.ts';
 
 const EXAMPLE_HEADERS = { Authorization: 'Bearer let-me-in' };
@@ -84,6 +85,9 @@ const input = {
 };
 
 const tag = 'Outgoing webhooks';
+/** Svix keeps its endpoints itself, and may take seconds to answer: nobody of the same merchant should wait behind that. */
+const areOurs = ({ senderStatus }: Services) => senderStatus().sender === 'embedded';
+
 const path = '/webhook-endpoints';
 const params = plainIdParams('endpoint_id');
 const one = { description: 'The endpoint.', schema: endpoint };
@@ -94,6 +98,7 @@ export function noEndpoint(): never {
 }
 
 const create = merchantRoute({
+  takesTurns: areOurs,
   method: 'post',
   path,
   scope: 'write',
@@ -148,6 +153,7 @@ const list = merchantRoute({
 });
 
 const retrieve = merchantRoute({
+  takesTurns: areOurs,
   method: 'get',
   path: `${path}/{endpoint_id}`,
   scope: 'read',
@@ -162,6 +168,7 @@ const retrieve = merchantRoute({
 });
 
 const update = merchantRoute({
+  takesTurns: areOurs,
   method: 'patch',
   path: `${path}/{endpoint_id}`,
   scope: 'write',
@@ -188,6 +195,7 @@ const update = merchantRoute({
 });
 
 const remove = merchantRoute({
+  takesTurns: areOurs,
   method: 'delete',
   path: `${path}/{endpoint_id}`,
   scope: 'write',
@@ -203,6 +211,7 @@ const remove = merchantRoute({
 });
 
 const showHeaders = merchantRoute({
+  takesTurns: areOurs,
   method: 'get',
   path: `${path}/{endpoint_id}/headers`,
   // Headers may hold passwords, so a key that may only read must not see them.
@@ -236,6 +245,7 @@ const secret = z.strictObject({
 });
 
 const showSecret = merchantRoute({
+  takesTurns: areOurs,
   method: 'get',
   path: `${path}/{endpoint_id}/secret`,
   // Whoever has the secret can forge our messages, so a key that may only read must not see it.
@@ -251,6 +261,7 @@ const showSecret = merchantRoute({
 });
 
 const rotateSecret = merchantRoute({
+  takesTurns: areOurs,
   method: 'post',
   path: `${path}/{endpoint_id}/secret/rotate`,
   scope: 'write',
@@ -270,6 +281,7 @@ const portalLink = z.strictObject({
 });
 
 const portal = merchantRoute({
+  takesTurns: areOurs,
   method: 'post',
   path: '/webhook-portal',
   scope: 'write',
