@@ -1,12 +1,11 @@
 import { z } from 'zod';
-import { OUTGOING_EVENT_TYPES } from '../../outgoing/catalogue.ts';
-import { HEADER_NAME, HEADER_VALUE, noEventType } from '../../outgoing/endpoint-rules.ts';
 import type { WebhookEndpoint } from '../../outgoing/outgoing.ts';
 import { EXAMPLE } from '../../views/examples.ts';
-import { itemsOf, moment, plainIdParams, text, timestamp } from '../../views/fields.ts';
+import { itemsOf, moment, plainIdParams, timestamp } from '../../views/fields.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { turnAway } from '../kit/turn-away.ts';
+import { endpointFields as input } from './webhook-endpoint-fields.ts';
 
 const EXAMPLE_HEADERS = { Authorization: 'Bearer let-me-in' };
 const EXAMPLE_URL = 'https://shop.example/webhooks/chokin';
@@ -53,36 +52,6 @@ function endpointResponse(one: WebhookEndpoint): z.output<typeof endpoint> {
     updated_at: one.updatedAt.toISOString(),
   };
 }
-
-/** For the OpenAPI document; `outgoing/endpoint-rules.ts` checks the names, also for the command line. */
-const headerName = text(100, 1).meta({ pattern: HEADER_NAME.source });
-const headerValue = text(2000, 1).meta({ pattern: HEADER_VALUE.source });
-
-const input = {
-  url: text(2000, 1).meta({
-    format: 'uri',
-    pattern: String.raw`^[\x21-\x7e]+$`,
-    description:
-      'An https address that is reachable from the internet, without user name and password. http and private addresses with `ALLOW_PRIVATE_ENDPOINTS` only.',
-  }),
-  description: text(500),
-  event_types: z
-    .array(z.enum(OUTGOING_EVENT_TYPES, { error: ({ input: name }) => noEventType(name) }), {
-      error: 'wants a list of event types, or null for all',
-    })
-    .min(1, { error: 'wants at least one event type, or null for all' })
-    .max(100, { error: 'wants 100 event types or fewer' })
-    .nullable(),
-  disabled: z.boolean({ error: 'wants true or false' }),
-  headers: z
-    .record(headerName, headerValue, { error: 'wants an object of header names and values' })
-    .refine((headers) => Object.keys(headers).length <= 20, { error: 'wants 20 headers or fewer' })
-    .meta({
-      maxProperties: 20,
-      description:
-        'Headers for every request, such as Authorization; all of them. Not those that belong to the message or the connection (Content-…, Host, User-Agent, svix-…, webhook-… and the like).',
-    }),
-};
 
 const tag = 'Outgoing webhooks';
 /** Svix keeps its endpoints itself, and may take seconds to answer: nobody of the same merchant should wait behind that. */
