@@ -4,3 +4,6 @@ export interface Clock {
 }
 
 export const systemClock: Clock = { now: () => new Date() };
+
+/** The last moment that Postgres and JavaScript write in the same way, in milliseconds since 1970. */
+export const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
+import { LAST_MOMENT } from '../clock.ts';
 import { EVENT_TYPES } from '../ledger/entry.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
 import { isDodoSdk } from './dodo-sdk.ts';
@@ -74,7 +75,6 @@ export const timestamp = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' }
 
 const MOMENT_ERROR = 'wants a time such as 2026-01-31T12:00:00Z';
 const FIRST_MOMENT = Date.parse('0001-01-01T00:00:00Z');
-const LAST_MOMENT = Date.parse('9999-12-31T23:59:59.999Z');
 
 /** Time in requests, with `Z` or an offset. Only years that Postgres and JavaScript write in the same way. */
 export const moment = z.iso

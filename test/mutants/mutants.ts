@@ -231,7 +231,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'give credit back with the end that it had, however late',
     file: 'src/ledger/lots/ends.ts',
-    find: 'return new Date(Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime()));',
+    find: 'return new Date(Math.min(end, LAST_MOMENT));',
     replace: 'return now < takenAt ? now : expiresAt;',
     tests: ['test/ledger/lots/lots.test.ts'],
   },

@@ -192,7 +192,11 @@ export class LotModel {
       if (old === undefined || wallet.base <= 0) continue;
       const isSame = last !== null && last.unit.no === unit.no && last.unit.key === unit.key;
       const lot: ModelLot =
-        isSame && last !== null ? last.lot : old.state === 'open' ? old : after(wallet, old, { now, at: unit.at });
+        isSame && last !== null
+          ? last.lot
+          : old.state === 'open' && old.endsAt > now
+            ? old
+            : after(wallet, old, { now, at: unit.at });
       last = { unit, lot };
       if (lot === old) lot.gone.takenBack -= 1;
       lot.left += 1;
@@ -208,7 +212,7 @@ export class LotModel {
   /** What the entries that it restores took and did not give back, unit by unit, and what they gave back and did not take again. */
   #undone({ customerId, restores = [] }: Written): { taken: Unit[]; given: number[] } {
     const { lots } = this.#wallet(customerId);
-    const rank = (no: number) => (no === 0 ? FIRST : rankOf(nth(lots, no)));
+    const rank = (no: number) => (no === 0 ? FIRST : no === DEBT ? LAST : rankOf(nth(lots, no)));
     const taken: Unit[] = [];
     const given: number[] = [];
     for (const [key, { isCredit, at, units, amount }] of this.#moved) {
@@ -244,6 +248,10 @@ export class LotModel {
       units.push(lot.no);
     };
     for (const no of again) for (const lot of lots) if (lot.no === no) take(lot);
+    // What a hold kept is spent by its capture.
+    for (const lot of 'op' in command ? lots.filter(({ endsAt }) => endsAt <= now) : []) {
+      for (let unit = 0; unit < lot.left; unit += 1) take(lot);
+    }
     const base = { rank: isTaking ? FIRST : BASE, lot: null };
     const sources = [...lots.map((lot) => ({ lot, rank: rankOf(lot) })), base];
     for (const { lot } of sources.sort((one, other) => compare(one.rank, other.rank))) {
@@ -257,8 +265,8 @@ export class LotModel {
       if (part > 0) this.#drain(customerId, lot, { amount: part, way: isTaking ? 'takenBack' : 'spent' });
     }
     // The rest is a debt.
-    while (units.length < amount) units.unshift(0);
-    wallet.base -= units.filter((no) => no === 0).length;
+    while (units.length < amount) units.push(DEBT);
+    wallet.base -= units.filter((no) => no === 0 || no === DEBT).length;
     this.#remember(command, { isCredit: false, at: now, units });
   }
 
@@ -362,6 +370,9 @@ function nth(lots: readonly ModelLot[], no: number): ModelLot {
 const rankOf = (lot: ModelLot) => [lot.priority, lot.endsAt, lot.kind === 'promo' ? 0 : 2, lot.no];
 const BASE = [50, Infinity, 1, 0];
 const FIRST = [-1];
+const LAST = [101];
+/** The number of no lot, for what was not there. */
+const DEBT = -1;
 
 function compare(one: readonly number[], other: readonly number[]): number {
   for (const [index, value] of one.entries()) {

@@ -1,3 +1,4 @@
+import { LAST_MOMENT } from '../../clock.ts';
 import type { LotTerms } from '../entry.ts';
 import type { Lot } from './lot.ts';
 import { daysAfter } from './notices.ts';
@@ -5,7 +6,8 @@ import { daysAfter } from './notices.ts';
 /** The end of what follows a closed lot: it has as much time as was left when it was taken, if that is later than its end. */
 export function restOfLife({ expiresAt }: Lot, takenAt: Date, now: Date): Date | null {
   if (expiresAt === null) return null;
-  return new Date(Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime()));
+  const end = Math.max(expiresAt.getTime(), now.getTime() + expiresAt.getTime() - takenAt.getTime());
+  return new Date(Math.min(end, LAST_MOMENT));
 }
 
 /** When credit with these terms ends if it is given now. */

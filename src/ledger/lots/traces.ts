@@ -30,12 +30,18 @@ export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Trace
       taken = without(taken, entry.amountMinor);
       given = [...given, ...parts];
     } else {
-      const inBase = parts.reduce((rest, { amount }) => rest - amount, entry.amountMinor);
+      const debt = debtBy(entry);
+      const inBase = parts.reduce((rest, { amount }) => rest - amount, entry.amountMinor - debt);
       given = without(given, entry.amountMinor);
-      taken = [...taken, { lotNo: null, amount: inBase, entry }, ...parts];
+      taken = [...taken, { lotNo: null, amount: inBase, entry }, ...parts, { lotNo: null, amount: debt, entry }];
     }
   }
   return { taken, given };
+}
+
+/** What of a debit nothing was there for. It is the last that was taken, so that the first that goes back repays it. */
+function debtBy({ afterBalance, amountMinor }: Entry): number {
+  return Math.max(-afterBalance, 0) - Math.max(-afterBalance - amountMinor, 0);
 }
 
 /** The pieces but the last of this amount. */

@@ -10,7 +10,7 @@ import {
 } from '../entry.ts';
 import { drain, inDrainOrder, type LotPart } from './drain.ts';
 import { earlierOf, endOf, restOfLife } from './ends.ts';
-import { type ClosedLot, type Lot, type LotChange, type LotKey, type LotMovement, lotKeyText } from './lot.ts';
+import { type ClosedLot, isOver, type Lot, type LotChange, type LotKey, type LotMovement, lotKeyText } from './lot.ts';
 import { type LotRule, nextDue } from './notices.ts';
 import { followTraces, type Traces } from './traces.ts';
 
@@ -150,7 +150,8 @@ export class WorkingLots {
     const { merchantId, customerId, currency } = wallet;
     const lot = this.lot({ merchantId, customerId, currency, lotNo });
     invariant(lot !== null, 'a lot is not there that was taken from');
-    if (lot.state !== 'open') {
+    // What is over, and open only as far as a hold needs it, would be lost again at once.
+    if (lot.state !== 'open' || isOver(lot, entry.createdAt)) {
       const { kind, name, priority, originSeq, originKey } = lot;
       const terms = { kind, name, priority, originSeq, originKey, amountMinor };
       return this.#openLot(entry, wallet, { ...terms, expiresAt: restOfLife(lot, took.createdAt, entry.createdAt) });
@@ -189,8 +190,8 @@ export class WorkingLots {
     return [{ lot, amount: amountMinor }];
   }
 
-  /** What was given back leaves first from where it was put; the rest as always. */
-  #partsOf({ amountMinor, eventType }: Entry, wallet: Wallet, undone: readonly Entry[]): readonly LotPart[] {
+  /** What was given back leaves first from where it was put, and a capture takes first what is over and was kept for it; the rest as always. */
+  #partsOf({ amountMinor, eventType, createdAt }: Entry, wallet: Wallet, undone: readonly Entry[]): readonly LotPart[] {
     const lots = this.open(wallet);
     const again = new Map<number, number>();
     let left = amountMinor;
@@ -200,6 +201,11 @@ export class WorkingLots {
       const before = again.get(lot.lotNo) ?? 0;
       const taken = Math.min(amount, left, lot.remaining - before);
       again.set(lot.lotNo, before + taken);
+      left -= taken;
+    }
+    for (const lot of eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : []) {
+      const taken = Math.min(left, lot.remaining);
+      again.set(lot.lotNo, taken);
       left -= taken;
     }
     const base = wallet.balance - wallet.inLots;

@@ -314,6 +314,47 @@ describe('lots', () => {
     expect([own.balance, own.base, own.left]).toEqual([50, 0, [0, 50]]);
   });
 
+  it('that end with the years are followed by one that ends no later', () => {
+    const last = new Date('9999-12-31T23:59:59.999Z');
+    const own = books();
+    own.do(lot(300, { end: { at: last } }));
+    own.do(dispute(1, 300), daysLater(10));
+    own.do(dispute(2, 300), daysLater(50));
+    expect([own.left, own.lot(2)?.expiresAt]).toEqual([[0, 300], last]);
+  });
+
+  it('get back what was theirs where a debt is repaid first, in parts as well as at once', () => {
+    const own = books(100);
+    own.do(lot(200));
+    own.do(dispute(1, 600));
+    own.do(dispute(2, 300));
+    expect([own.balance, own.left]).toEqual([0, [0]]);
+    own.do(dispute(4, 300));
+    expect([own.base, own.left]).toEqual([100, [0, 200]]);
+  });
+
+  it('that are over and kept by a hold get nothing back, which would be lost at once: one follows them', () => {
+    const own = books(300);
+    own.do(lot(500, { end: { days: 9 } }));
+    own.do(dispute(1, 500), daysLater(4));
+    own.do(place(300, 7 * 86_400), daysLater(8));
+    own.do(sweep, daysLater(9));
+    expect([own.balance, own.left]).toEqual([300, [300]]);
+    own.do(dispute(2, 500), daysLater(14));
+    expect([own.balance, own.base, own.left]).toEqual([500, 300, [0, 200]]);
+    expect(own.lot(2)).toMatchObject({ expiresAt: daysLater(19) });
+  });
+
+  it('that a hold kept after their end are what its capture takes first, whatever is spent before them else', () => {
+    const own = books();
+    own.do(lot(200, { end: { days: 1 } }));
+    own.do(lot(300, { priority: 10 }));
+    own.do(place(500, 604_800));
+    own.do(sweep, daysLater(1));
+    own.do(capture(300), daysLater(2));
+    expect([own.balance, own.left]).toEqual([200, [0, 200]]);
+  });
+
   it('lose first what was given back, where it is taken again', () => {
     const own = lost();
     own.do(dispute(2, 400), daysLater(11));
