@@ -103,7 +103,7 @@ async function move(
   if (before.length >= MOST_MOVES) refuse({ code: 'PAYMENT_MOVE_LIMIT', most: MOST_MOVES });
   const now = clock.now();
   const moves = movesOfNow(payment, owner, { wanted, before, now });
-  const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one)));
+  const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one, before)));
   const moment = { ...settings, now };
   const holds = holdsMoved(payment, owner, wanted);
   const touched = [...postings, ...holds.release, ...holds.place];
@@ -180,7 +180,7 @@ function movesOfNow(
 }
 
 /** What is taken stands before what is given, in one wallet each. */
-function entriesFor(payment: Payment, one: PaymentMove): readonly Posting[] {
+function entriesFor(payment: Payment, one: PaymentMove, before: readonly PaymentMove[]): readonly Posting[] {
   const { give, take } = moveEventTypes(payment);
   const { merchantId, sourceId, paymentId, currency, net, fromCustomerId, toCustomerId } = one;
   const keySource = payment.keySource ?? sourceId;
@@ -192,6 +192,8 @@ function entriesFor(payment: Payment, one: PaymentMove): readonly Posting[] {
     referenceObjectId: paymentId,
     metadata: null,
     idempotencyKey: moveKey(keySource, paymentId, one.move),
+    // A move back gives lots what a move away had taken from them.
+    restores: before.map(({ move }) => moveKey(keySource, paymentId, move)),
     reason: `payment ${paymentId} moved from ${fromCustomerId} to ${toCustomerId}: ${one.reason}`,
   };
   const [giver, receiver] = net > 0 ? [fromCustomerId, toCustomerId] : [toCustomerId, fromCustomerId];

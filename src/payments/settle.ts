@@ -137,7 +137,7 @@ export interface DuePosting {
   readonly currency: string | null;
   /** The entry's idempotency key, by which the ledger refuses a second posting of the same thing. */
   readonly key: string;
-  /** The keys of the part's entries before, which this one undoes or does again: credit goes back to where it was taken from. */
+  /** The keys of its own entries before, or of its part's, which this one undoes or does again: credit goes back to where it was taken from. */
   readonly restores?: readonly string[];
   readonly referenceObjectId: string;
 }
@@ -156,12 +156,13 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
   const delta = target.credit - payment.postedCredit;
   if (delta !== 0) {
     postings += 1;
-    const key = paymentKey(payment.keyVersion, causeOf(payment), postings);
+    const keyOf = (number: number) => paymentKey(payment.keyVersion, causeOf(payment), number);
     due.push({
       part: null,
       ...signed(delta, 'payment', 'payment_reversal'),
       currency: payment.currency,
-      key,
+      key: keyOf(postings),
+      ...restoring(keyOf, postings),
       referenceObjectId: payment.paymentId,
     });
   }
@@ -172,13 +173,12 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
     const add = (change: number, up: EventType, down: EventType) => {
       if (change === 0) return;
       count += 1;
-      const keys = Array.from({ length: count }, (_, number) => keyOf(number + 1));
       due.push({
         part: index,
         ...signed(change, up, down),
         currency: part.currency ?? payment.currency,
         key: keyOf(count),
-        ...(count > 1 ? { restores: keys.slice(0, -1) } : {}),
+        ...restoring(keyOf, count),
         referenceObjectId: part.partId,
       });
     };
@@ -191,6 +191,15 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
     return { ...part, currency, postedCredit: goal.credit, postedTake: goal.take, postings: count };
   });
   return { due, ...holdsDue({ ...payment, postedCredit: target.credit, postings, parts }, target.holds) };
+}
+
+/** So many earlier entries are looked at to find where credit goes back to; what others took goes to the base. */
+const MOST_RESTORED = 200;
+
+/** The keys of the entries before this one, the newest of them if they are many: news without end must not cost ever more. */
+function restoring(keyOf: (number: number) => string, count: number): Pick<DuePosting, 'restores'> {
+  const first = Math.max(1, count - MOST_RESTORED);
+  return count > 1 ? { restores: Array.from({ length: count - first }, (_, index) => keyOf(first + index)) } : {};
 }
 
 function signed(change: number, up: EventType, down: EventType) {

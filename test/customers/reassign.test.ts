@@ -83,6 +83,20 @@ describe('a payment that is reassigned', () => {
     expect(new Set(states)).toEqual(new Set(['applied']));
   });
 
+  it('gives lots back what it took from them, where it comes back', async () => {
+    const [a, b] = await newCustomers();
+    const id = newId();
+    await inbox.play([paid(id, a)]);
+    const entry = (body: object) => app.call('POST', `/customers/${a}/wallets/ledger-entries`, body);
+    await entry({ currency: 'USD', amount: 1000, entry_type: 'debit' });
+    const promo = { kind: 'promo', priority: 90, expires_in_days: 30 };
+    await entry({ currency: 'USD', amount: 1000, entry_type: 'credit', ...promo });
+    for (const customer of [b, a]) expect((await reassign(id, customer)).status).toBe(200);
+    const { items } = (await app.call('GET', `/customers/${a}/wallets/lots?status=open`)).body;
+    expect(items).toMatchObject([{ kind: 'promo', priority: 90, remaining: 1000 }]);
+    expect(await balances(a, b)).toEqual([1000, 0]);
+  });
+
   it('gives an order’s credit under the types of refunds', async () => {
     const [a, b] = await newCustomers();
     const id = newId();

@@ -259,8 +259,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget which entries a won dispute undoes',
     file: 'src/payments/settle.ts',
-    find: '...(count > 1 ? { restores: keys.slice(0, -1) } : {}),',
-    replace: '',
+    find: 'return count > 1 ? {',
+    replace: 'return count < 1 ? {',
     tests: ['test/inbox/given-back.test.ts'],
   },
   {

@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import type { Payment } from '../../src/payments/payment.ts';
 import type { Purpose, RefundPolicy } from '../../src/payments/purpose.ts';
-import { postedKeys } from '../../src/payments/settle.ts';
+import { postedKeys, postingsDue, settle } from '../../src/payments/settle.ts';
 import { entriesText, happenings, newPayment, paymentFact, play, step } from '../support/payments.ts';
+
+it('says which earlier entries of the same cause one undoes or does again, the newest two hundred of them', () => {
+  const posted = (postings: number, postedCredit: number) =>
+    newPayment({ state: 'succeeded', purpose: 'topup', currency: 'USD', amountPaid: 1000, postings, postedCredit });
+  const restored = (payment: Payment) => postingsDue(payment, settle(payment, 'auto')).due.map((one) => one.restores);
+  expect(restored(posted(0, 0))).toEqual([undefined]);
+  expect(restored(posted(2, 0))).toEqual([postedKeys(posted(2, 0))]);
+  expect(restored(posted(300, 0))).toEqual([postedKeys(posted(300, 0)).slice(-200)]);
+});
 
 /** The entries that these happenings cause, as a text. */
 function entriesOf(

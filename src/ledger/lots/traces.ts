@@ -22,18 +22,18 @@ export type PartsOf = (entry: Entry) => readonly { readonly lotNo: number; reado
 
 /** Follows entries that undo one another, oldest first: what was moved last is undone first. */
 export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Traces {
-  let taken: readonly Piece[] = [];
-  let given: readonly Piece[] = [];
+  const taken: Piece[] = [];
+  const given: Piece[] = [];
   for (const entry of [...entries].sort((one, other) => one.seq - other.seq)) {
     const parts = partsOf(entry).map((part) => ({ ...part, entry }));
     if (entry.isCredit) {
-      taken = without(taken, entry.amountMinor);
-      given = [...given, ...parts];
+      cut(taken, entry.amountMinor);
+      given.push(...parts);
     } else {
       const debt = debtBy(entry);
       const inBase = parts.reduce((rest, { amount }) => rest - amount, entry.amountMinor - debt);
-      given = without(given, entry.amountMinor);
-      taken = [...taken, { lotNo: null, amount: inBase, entry }, ...parts, { lotNo: null, amount: debt, entry }];
+      cut(given, entry.amountMinor);
+      taken.push({ lotNo: null, amount: inBase, entry }, ...parts, { lotNo: null, amount: debt, entry });
     }
   }
   return { taken, given };
@@ -44,13 +44,13 @@ function debtBy({ afterBalance, amountMinor }: Entry): number {
   return Math.max(-afterBalance, 0) - Math.max(-afterBalance - amountMinor, 0);
 }
 
-/** The pieces but the last of this amount. */
-function without(pieces: readonly Piece[], amount: number): readonly Piece[] {
+/** Takes this amount away from the end of the pieces. */
+function cut(pieces: Piece[], amount: number): void {
   let left = amount;
-  const rest = pieces.toReversed().map((piece) => {
-    const gone = Math.min(left, piece.amount);
-    left -= gone;
-    return { ...piece, amount: piece.amount - gone };
-  });
-  return rest.reverse().filter((piece) => piece.amount > 0);
+  while (left > 0) {
+    const last = pieces.pop();
+    if (last === undefined) return;
+    if (last.amount > left) pieces.push({ ...last, amount: last.amount - left });
+    left -= Math.min(left, last.amount);
+  }
 }
