@@ -7,7 +7,7 @@ import { openRound } from './report.ts';
 /**
  * What the open disputes of a payment may take, so that it is held until they are decided: what losing each of them now would take,
  * besides what is taken already and after the disputes that were opened before it. Together they never come to more than what the
- * payment granted.
+ * payment granted. Where that is unclear until a person decides, all that are open keep what they want held.
  * @param takenOf what all parts of a payment take; null where that is unclear
  * @returns an amount for each part, in the same order
  */
@@ -19,12 +19,16 @@ export function disputedAmounts(payment: Payment, takenOf: (life: Payment) => nu
     return lost === null ? [] : [{ lost, index }];
   });
   if (open.length === 0) return amounts;
+  const before = new Map(open.map(({ lost, index }) => [index, lost.holdWanted]));
+  const asBefore = payment.parts.map((_, index) => before.get(index) ?? 0);
   let life = payment;
   let taken = takenOf(payment);
+  if (taken === null) return asBefore;
   for (const { lost, index } of open.toSorted((a, b) => byOpening(a.lost, b.lost))) {
     const next = { ...life, parts: life.parts.with(index, lost) };
     const takenThen = takenOf(next);
-    if (taken === null || takenThen === null || takenThen <= taken) continue;
+    if (takenThen === null) return asBefore;
+    if (takenThen <= taken) continue;
     amounts[index] = takenThen - taken;
     life = next;
     taken = takenThen;

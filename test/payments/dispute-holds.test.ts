@@ -236,6 +236,21 @@ describe('what an open dispute holds', () => {
     expect(world.alerts[0]?.details).toMatchObject({ paymentId: 'p', disputeId: 'd', holdId: 'hold_cus_a_USD_1' });
   });
 
+  it('stays what it was where nobody can say any more what losing it would take', () => {
+    const world = new DisputedWallet().tell(paid(1000), first('open', 600), second('open', 600));
+    expect([world.heldFor('d1'), world.heldFor('d2')]).toEqual([600, 400]);
+    const fact = refundFact({ refundId: 'r', isOfUnknownAmount: true });
+    const handling = { eventId: 'e', intent: null, customerId: null, amountMinor: null, entryId: null, note: null };
+    const unclear = { ...world.payment, handled: [{ ...handling, fact, handledAt: NOW }] };
+    expect(settle(unclear, 'auto').holds).toEqual([600, 400]);
+    const decided = unclear.parts.map((part) =>
+      part.partId === 'd1'
+        ? { ...part, reports: part.reports.map((one) => ({ ...one, state: 'won' as const })) }
+        : part,
+    );
+    expect(settle({ ...unclear, parts: decided }, 'auto').holds).toEqual([0, 400]);
+  });
+
   it('is no more than what reversals and refunds of the same money leave, where it only informs of that', () => {
     const informs = { role: 'informs', openedAt: day(1) } as const;
     const reversal = disputeFact({ disputeId: 'r', state: 'lost', role: 'movement', amountMinor: 300 });
