@@ -144,7 +144,7 @@ function holdsMoved(payment: Payment, fromCustomerId: string, { customerId, reas
   const ordered = (owner: string, disputes: readonly DisputedAmount[]): readonly HoldDisputes[] => {
     if (currency === null || disputes.length === 0) return [];
     const reason = `payment ${paymentId} moved from ${fromCustomerId} to ${customerId}: ${why}`;
-    return [{ op: 'hold_disputes', merchantId, customerId: owner, currency, paymentId, reason, disputes }];
+    return [{ op: 'hold_disputes', merchantId, customerId: owner, currency, paymentId, reason, returned: 0, disputes }];
   };
   return { release: ordered(fromCustomerId, released), place: ordered(customerId, placed), after };
 }

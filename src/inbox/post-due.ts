@@ -5,6 +5,7 @@ import type { DisputedAmount } from '../ledger/holds/hold.ts';
 import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
 import { noteTraces } from '../ledger/posting-traces.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
+import type { Decision } from '../payments/decide.ts';
 import { withHoldNos } from '../payments/dispute-holds.ts';
 import type { Payment } from '../payments/payment.ts';
 import type { DuePosting } from '../payments/settle.ts';
@@ -12,13 +13,37 @@ import { paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { PostingCount } from '../telemetry/metrics.ts';
 import { PostingRefused } from './refused-posting.ts';
 
+/** What is to be held for the open disputes of a payment, after its entries gave so much back. */
+interface HoldsOrdered {
+  readonly disputes: readonly DisputedAmount[];
+  readonly returned: number;
+}
+
 /** What is due for a payment: an entry, or what is to be held for its open disputes. */
 export interface Due {
   readonly payment: Payment;
-  readonly ordered: DuePosting | readonly DisputedAmount[];
+  readonly ordered: DuePosting | HoldsOrdered;
   readonly provider: string;
   /** The span of the event that causes it, if traces are collected. */
   readonly traceParent: string | null;
+}
+
+/** What a decision orders, in the order in which it is done. */
+export function orderedBy({ payment, due, holds: disputes }: Decision): readonly Due['ordered'][] {
+  if (disputes.length === 0) return due;
+  const given = due.flatMap(({ currency, isCredit, amountMinor }) =>
+    currency === payment.currency ? [isCredit ? amountMinor : -amountMinor] : [],
+  );
+  return [
+    ...due,
+    {
+      disputes,
+      returned: Math.max(
+        0,
+        given.reduce((sum, one) => sum + one, 0),
+      ),
+    },
+  ];
 }
 
 export interface PostedDue {
@@ -53,7 +78,7 @@ function toCommand({ payment, ordered, provider }: Due): PaymentCommand {
   invariant(customerId !== null && currency !== null, 'a posting is due for nobody or in no currency');
   const reason = `${provider} payment ${paymentId}`;
   if (!('key' in ordered)) {
-    return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, disputes: ordered };
+    return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, ...ordered };
   }
   const { amountMinor, isCredit, eventType, referenceObjectId, key: idempotencyKey, restores } = ordered;
   return {
@@ -73,7 +98,7 @@ function withHolds(
   for (const [index, { payment, ordered }] of due.entries()) {
     const outcome = outcomes[index];
     if (outcome?.kind !== 'disputes_held' || 'key' in ordered) continue;
-    after.set(paymentKeyText(payment), withHoldNos(paymentAt(after, payment), ordered, outcome.holdNos));
+    after.set(paymentKeyText(payment), withHoldNos(paymentAt(after, payment), ordered.disputes, outcome.holdNos));
   }
   return after;
 }

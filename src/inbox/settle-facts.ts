@@ -22,7 +22,7 @@ import { bothEffects, effectOf } from './effect.ts';
 import type { LockedEvent, Verdict } from './events.ts';
 import { asKnown, GroupTokens, isSilenced } from './groups.ts';
 import { withPaymentsOfRefunds } from './payments-of-refunds.ts';
-import { type Due, postDue } from './post-due.ts';
+import { type Due, orderedBy, postDue } from './post-due.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
 import { withFormerRead } from './reread.ts';
 import { carriedToken, Tokens } from './tokens.ts';
@@ -266,10 +266,11 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
     life.set(paymentKeyText(key), decision.payment);
-    const ordered = [...decision.due, ...(decision.holds.length === 0 ? [] : [decision.holds])];
     const { traceParent } = work;
     const { provider } = work.event;
-    ownDue.push(...ordered.map((one): Due => ({ payment: decision.payment, ordered: one, provider, traceParent })));
+    ownDue.push(
+      ...orderedBy(decision).map((one): Due => ({ payment: decision.payment, ordered: one, provider, traceParent })),
+    );
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
       // A token is of one payment, which may teach a link; a name is told of all of them.

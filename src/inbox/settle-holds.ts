@@ -40,5 +40,5 @@ function commandFor({ holds: disputes, after }: HoldsDue): HoldDisputes | null {
   const { merchantId, customerId, currency, paymentId } = after;
   if (disputes.length === 0 || customerId === null || currency === null) return null;
   const reason = `payment ${paymentId}, of which something was handled by hand`;
-  return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, disputes };
+  return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, returned: 0, disputes };
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { orderedBy } from '../../src/inbox/post-due.ts';
 import { type Posting, type Wallet, type WalletAlert, walletKeyText } from '../../src/ledger/entry.ts';
 import type { Hold } from '../../src/ledger/holds/hold.ts';
 import { type LedgerCommand, post } from '../../src/ledger/post.ts';
@@ -32,7 +33,8 @@ class DisputedWallet {
 
   tell(...facts: readonly Fact[]): this {
     for (const fact of facts) {
-      const { payment, due, holds, verdict } = tell([fact], this.#circumstances, this.payment);
+      const decision = tell([fact], this.#circumstances, this.payment);
+      const { payment, due, holds, verdict } = decision;
       expect(verdict.state).not.toBe('parked');
       if (verdict.state === 'waiting') this.waiting.push(fact);
       const postings = due.map(
@@ -40,8 +42,9 @@ class DisputedWallet {
           posting({ amountMinor, isCredit, eventType, idempotencyKey }),
       );
       const reason = 'a payment';
-      const ordered =
-        holds.length === 0 ? [] : [{ op: 'hold_disputes' as const, ...KEY, paymentId: 'p', reason, disputes: holds }];
+      const ordered = orderedBy(decision).flatMap((one) =>
+        'key' in one ? [] : [{ op: 'hold_disputes' as const, ...KEY, paymentId: 'p', reason, ...one }],
+      );
       const outcomes = this.post(...postings, ...ordered);
       const held = outcomes.at(-1);
       this.payment = held?.kind === 'disputes_held' ? withHoldNos(payment, holds, held.holdNos) : payment;
@@ -141,6 +144,18 @@ describe('what an open dispute holds', () => {
     expect(world.tell(second('lost')).state).toEqual([4000, 0, [0, 0]]);
   });
 
+  it('grows by what comes back of the payment itself, which is disputed too', () => {
+    const world = new DisputedWallet().tell(paid(10_000), first('open'), first('lost'), second('open'));
+    expect(world.state).toEqual([4000, 4000, [0, 4000]]);
+    world.tell(first('won'), dispute('won', 6000, { disputeId: 'd1', stage: STAGES.arbitration, occurredAt: day(10) }));
+    expect(world.state).toEqual([10_000, 6000, [0, 6000]]);
+    expect(world.tell(second('lost')).state).toEqual([4000, 0, [0, 0]]);
+    const refund = refundFact({ amountMinor: 4000 });
+    const failed = new DisputedWallet().tell(paid(10_000), dispute('open', 10_000), refund);
+    expect(failed.state).toEqual([6000, 6000, [6000]]);
+    expect(failed.tell({ ...refund, state: 'failed' }).state).toEqual([10_000, 10_000, [10_000]]);
+  });
+
   it('grows by no later top-up', () => {
     const world = new DisputedWallet().tell(paid(10_000), first('open'));
     world.post(debit(4000), posting({ amountMinor: 9000 }));
@@ -202,7 +217,14 @@ describe('what an open dispute holds', () => {
     const place = { op: 'place', ...KEY, ...terms, amountMinor: 1, idempotencyKey: 'api:one_more' } as const;
     expect(world.post(place)[0]).toMatchObject({ refusal: { code: 'HOLD_LIMIT_EXCEEDED' } });
     const disputes = [{ disputeId: 'd', idempotencyKey: 'k', before: 0, wanted: 1000 }];
-    const outcome = world.post({ op: 'hold_disputes', ...KEY, paymentId: 'p', reason: 'a payment', disputes });
+    const outcome = world.post({
+      op: 'hold_disputes',
+      ...KEY,
+      paymentId: 'p',
+      reason: 'a payment',
+      returned: 0,
+      disputes,
+    });
     expect(outcome).toMatchObject([{ kind: 'disputes_held', holdNos: [1001], wallet: { held: 2000 } }]);
   });
 

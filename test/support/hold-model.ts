@@ -150,11 +150,11 @@ export class HoldModel {
     return say('captured', own + extra, asked - own - extra, ...shown(hold));
   }
 
-  /** In four rounds: what is over, what is less, what may grow by what was freed, what is new. */
+  /** In four rounds: what is over, what is less, what may grow by what was freed or came back, what is new. */
   #holdDisputes(wallet: ModelWallet, command: Extract<LedgerCommand, { op: 'hold_disputes' }>): ModelOutcome {
     const free = () => Math.max(wallet.balance - this.heldIn(command.customerId), 0);
     const open = (key: string) => wallet.holds.find((hold) => hold.key === key && hold.state === 'open');
-    let freed = 0;
+    let freed = command.returned;
     for (const { wanted, idempotencyKey } of command.disputes) {
       const hold = open(idempotencyKey);
       if (wanted > 0 || hold === undefined) continue;
@@ -297,6 +297,7 @@ export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly H
   const disputes = fc.record({
     ...{ ...wallet, op: fc.constant('hold_disputes' as const), paymentId: fc.constant('pay') },
     reason: fc.constant('a payment'),
+    returned: wanted,
     disputes: fc.uniqueArray(
       fc.record({
         ...{ disputeId: fc.constantFrom('d1', 'd2'), before: wanted, wanted },

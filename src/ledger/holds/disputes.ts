@@ -8,8 +8,8 @@ import type { DisputesResult } from './results.ts';
 
 /**
  * Sets aside what the open disputes of a payment may take. In this order: what is decided is released, what is less now is lowered,
- * what has less than it wants grows by what was just released and no more, and what is new is placed. So a hold never takes later
- * top-ups, which are not disputed.
+ * what has less than it wants grows by what was just released or came back of the same payment and no more, and what is new is placed.
+ * So a hold never takes later top-ups, which are not disputed.
  */
 export function holdDisputes(books: WorkingBooks, command: HoldDisputes): DisputesResult {
   const { customerId, currency, disputes } = command;
@@ -34,12 +34,13 @@ export function holdDisputes(books: WorkingBooks, command: HoldDisputes): Disput
 class DisputeHolds {
   readonly #books: WorkingBooks;
   readonly #command: HoldDisputes;
-  /** What releases gave back and nothing has taken since. */
-  #freed = 0;
+  /** What releases and the payment's own news gave back, and nothing has taken since. */
+  #freed: number;
 
   constructor(books: WorkingBooks, command: HoldDisputes) {
     this.#books = books;
     this.#command = command;
+    this.#freed = command.returned;
   }
 
   get wallet(): Wallet {
