@@ -30,6 +30,7 @@ interface RefusalFacts {
   /** In minor units: what is left of the lot, and what was to be voided. */
   LOT_AMOUNT_EXCEEDED: { readonly remaining: number; readonly required: number };
   LOT_LIMIT_EXCEEDED: { readonly limit: number };
+  LOT_CHANGE_LIMIT: { readonly most: number };
   EXPIRY_IN_THE_PAST: NoFacts;
   /** `minDays`: after so many days it may end; null: never. */
   PAID_CREDIT_CANNOT_EXPIRE: { readonly minDays: number | null };

@@ -227,8 +227,10 @@ export class WorkingBooks {
       this.put({ ...hold, state: 'expired', released: remainingOf(hold), closedAt: now });
     }
     const held = wallet.held - over.reduce((sum, hold) => sum + remainingOf(hold), 0);
-    const freed = this.#tellOfExpired({ ...wallet, held, openHolds: wallet.openHolds - over.length }, over);
-    const after = freed.openLots === 0 ? freed : noticeLots(this, expireLots(this, freed));
+    const freed = { ...wallet, held, openHolds: wallet.openHolds - over.length };
+    // What they kept ends before they are told of: their alert says what is available then.
+    const ended = this.#tellOfExpired(freed.openLots === 0 ? freed : expireLots(this, freed), over);
+    const after = ended.openLots === 0 ? ended : noticeLots(this, ended);
     const ends = open.flatMap(({ expiresAt }) => (expiresAt !== null && expiresAt > now ? [expiresAt] : []));
     const dues = this.lots.open(after).map((lot) => nextDue(lot, this.lotRule, now));
     const next = { ...after, dueAt: [...ends, ...dues].reduce(earlierOf, null) };

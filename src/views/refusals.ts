@@ -116,6 +116,10 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     message: `The wallet has ${limit} open lots, which is the most. Void some, or give credit without terms.`,
     details: { limit },
   }),
+  LOT_CHANGE_LIMIT: ({ most }) => ({
+    code: 'CONFLICT',
+    message: `The lot was changed ${most} times, which is the most. Void it and give the credit anew.`,
+  }),
   EXPIRY_IN_THE_PAST: say('EXPIRY_IN_THE_PAST', 'expires_at: wants a time to come.'),
   PAID_CREDIT_CANNOT_EXPIRE: ({ code, minDays }) => ({
     code,

@@ -177,7 +177,7 @@ const change = merchantRoute({
   tag,
   summary: 'Change the end or the priority of a lot',
   description:
-    'While anything is left of it. It moves no money; who changed it and why is kept. Only `promo` and `adjustment` may end sooner than they would have.',
+    'While anything is left of it. It moves no money; who changed it and why is kept, of a hundred changes at most (409 `CONFLICT`). Only `promo` and `adjustment` may end sooner than they would have.',
   params: lotParams,
   body: z
     .strictObject({
@@ -191,7 +191,14 @@ const change = merchantRoute({
     schema: lotShape,
     example: { ...EXAMPLE_OPEN, expires_at: '2026-04-01T00:00:00.000Z' },
   },
-  errors: ['LOT_NOT_FOUND', 'LOT_NOT_OPEN', 'EXPIRY_IN_THE_PAST', 'PAID_CREDIT_CANNOT_EXPIRE', 'UNSUPPORTED_CURRENCY'],
+  errors: [
+    'LOT_NOT_FOUND',
+    'LOT_NOT_OPEN',
+    'CONFLICT',
+    'EXPIRY_IN_THE_PAST',
+    'PAID_CREDIT_CANNOT_EXPIRE',
+    'UNSUPPORTED_CURRENCY',
+  ],
   async handle({ services, merchantId, keyId, params, body }) {
     const result = await services.ledger.lot(toLotChange(referenceOf(merchantId, params), body, `key:${keyId}`));
     return result.kind === 'refused' ? refuseLot(result) : lotResponse(result.lot);

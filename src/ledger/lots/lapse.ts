@@ -30,7 +30,18 @@ export function expireLots(books: Books, wallet: Wallet): Wallet {
     next = books.write(expiryOf(lot, amount), next).wallet;
     lots.push({ lotId: lotId(lot), amount });
   }
-  return lots.length === 0 ? next : books.alert(next, { kind: 'credit_expired', details: { lots } });
+  return inHundreds(lots).reduce(
+    (last, some) => books.alert(last, { kind: 'credit_expired', details: { lots: some } }),
+    next,
+  );
+}
+
+/** An alert tells of so many lots; of more, another one does. */
+const LOTS_AN_ALERT = 100;
+
+function inHundreds<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
+  const alerts = Math.ceil(items.length / LOTS_AN_ALERT);
+  return Array.from({ length: alerts }, (_, index) => items.slice(index * LOTS_AN_ALERT, (index + 1) * LOTS_AN_ALERT));
 }
 
 function inEndingOrder(one: Lot, other: Lot): number {
@@ -63,7 +74,9 @@ export function noticeLots(books: Books, wallet: Wallet): Wallet {
       if (remaining < least || expiresAt === null) return [];
       return [{ lotId: lotId(lot), kind, remaining, expiresAt: expiresAt.toISOString() }];
     });
-    if (lots.length > 0) next = books.alert(next, { kind: 'credit_expiring', details: { noticeDays, lots } });
+    for (const some of inHundreds(lots)) {
+      next = books.alert(next, { kind: 'credit_expiring', details: { noticeDays, lots: some } });
+    }
   }
   return next;
 }

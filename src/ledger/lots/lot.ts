@@ -65,6 +65,9 @@ export interface LotChange extends WalletKey {
 /** A wallet is given so many open lots by the API at most, since all of them are read at each debit. */
 export const MAX_OPEN_LOTS = 100;
 
+/** A lot is changed so often at most: each change is kept with its reason, and all of them are shown and erased at once. */
+export const MOST_CHANGES = 100;
+
 /** The priority of the base, and of a lot that is given none. */
 export const BASE_PRIORITY = 50;
 

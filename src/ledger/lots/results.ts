@@ -11,6 +11,7 @@ export type LotRefusal = Refusal<
   | 'LOT_NOT_FOUND'
   | 'LOT_NOT_OPEN'
   | 'LOT_AMOUNT_EXCEEDED'
+  | 'LOT_CHANGE_LIMIT'
   | 'EXPIRY_IN_THE_PAST'
   | 'PAID_CREDIT_CANNOT_EXPIRE'
 >;

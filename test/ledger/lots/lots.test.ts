@@ -72,8 +72,10 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
   const holds = new Map<string, Hold>();
   const movements: LotMovement[] = [];
   const alerts: WalletAlert[] = [];
+  const holdAlerts: WalletAlert[] = [];
   return {
     alerts,
+    holdAlerts,
     movements,
     do(command: LedgerCommand, now = NOON): CommandResult {
       const given = { known, lots: [...lots.values()], holds: [...holds.values()], movements, lotRule, now };
@@ -84,6 +86,7 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
       movements.push(...(result.lots?.movements ?? []));
       for (const entry of result.entries) known.set(`${MERCHANT}\0cus_a\0${entry.idempotencyKey}`, entry);
       alerts.push(...result.alerts.filter(({ kind }) => kind.startsWith('credit_')));
+      holdAlerts.push(...result.alerts.filter(({ kind }) => kind === 'hold_expired'));
       const [outcome] = result.outcomes;
       if (outcome === undefined) throw new Error('a command without an outcome');
       return outcome;
@@ -353,6 +356,40 @@ describe('lots', () => {
     own.do(sweep, daysLater(1));
     own.do(capture(300), daysLater(2));
     expect([own.balance, own.left]).toEqual([200, [0, 200]]);
+  });
+
+  it('have ended before it is told of the hold that kept them, so that both say what the wallet does', () => {
+    const own = books();
+    own.do(lot(100, { end: { days: 1 } }));
+    own.do(place(100, 2 * 86_400));
+    own.do(sweep, daysLater(2));
+    expect(own.balance).toBe(0);
+    expect(own.holdAlerts).toMatchObject([{ balance: 0, version: 2, details: { available: 0 } }]);
+  });
+
+  it('are told of by hundreds where many end or will end together', () => {
+    const own = books();
+    const end = { days: 90 };
+    for (let count = 0; count < 130; count += 1) own.do({ ...lot(100, { end }), eventType: 'payment' });
+    own.do(sweep, daysLater(89));
+    own.do(sweep, daysLater(90));
+    const sizes = own.alerts.map(({ kind, details }) => [kind, details && 'lots' in details && details.lots.length]);
+    expect(sizes).toEqual([
+      ['credit_expiring', 100],
+      ['credit_expiring', 30],
+      ['credit_expired', 100],
+      ['credit_expired', 30],
+    ]);
+  });
+
+  it('are changed a hundred times at most, since each change is kept', () => {
+    const own = books();
+    own.do(lot(300));
+    for (let count = 1; count <= 100; count += 1)
+      expect(own.do(change(1, { priority: count % 2 })).kind).toBe('lot_changed');
+    expect(own.do(change(1, { priority: 0 })).kind).toBe('lot_changed');
+    expect(own.do(change(1, { priority: 1 }))).toMatchObject(refused('LOT_CHANGE_LIMIT', { most: 100 }));
+    expect(own.lot(1)).toMatchObject({ changes: 100, priority: 0 });
   });
 
   it('lose first what was given back, where it is taken again', () => {

@@ -3,12 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
 import { autocommit, transaction } from '../../../src/db/transaction.ts';
 import type { LotTerms } from '../../../src/ledger/entry.ts';
+import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
 import { getLot } from '../../../src/ledger/lots/read.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
 import { inLotWords, LotModel, lotSteps } from '../../support/lot-model.ts';
+import { eventually } from '../../support/wait.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
 const DAY = 86_400;
@@ -262,6 +264,30 @@ describe('lots on Postgres', () => {
     });
     expect(await getLot(autocommit(database.pool), key)).toMatchObject({ name: null, state: 'drained' });
     expect(await getLot(autocommit(database.pool), { ...key, lotNo: 2 })).toMatchObject({ name: 'Welcome' });
+  });
+
+  it('lose their names at once with a batch that closes them', async () => {
+    const customer = await funded('erased', 100);
+    await run([lot(customer, 10)]);
+    const { pool } = database;
+    const erasing = await transaction(pool, async (tx) => {
+      await postBatch(tx, [posting({ customerId: customer, amountMinor: 10, isCredit: false })], {
+        ...SETTINGS,
+        now: START,
+      });
+      const erased = eraseLotTexts(autocommit(pool), { merchantId: MERCHANT, customerId: customer }, FIRST_LOT);
+      await eventually('the erasure to wait for the batch', async () => {
+        const { rowCount } = await pool.query(
+          `select 1 from pg_stat_activity
+           where wait_event_type = 'Lock' and datname = current_database() and query like '%erase_lot_texts%'`,
+        );
+        return rowCount !== null && rowCount > 0;
+      });
+      return { erased };
+    });
+    await erasing.erased;
+    const key = { ...keyOf(customer), lotNo: 1 };
+    expect(await getLot(autocommit(pool), key)).toMatchObject({ name: null, state: 'drained' });
   });
 
   it.each([
