@@ -109,7 +109,7 @@ create table lot_movement (
   amount bigint not null check (amount <> 0),
   primary key (merchant_id, customer_id, currency, seq, lot_no)
 );
-create index lot_movement_lot on lot_movement (merchant_id, customer_id, currency, lot_no);
+create index lot_movement_lot on lot_movement (merchant_id, customer_id, currency, lot_no, seq);
 create trigger lot_movement_is_insert_only before update or delete or truncate on lot_movement
   for each statement execute function refuse_change();
 

@@ -37,3 +37,6 @@ export async function runCheck(db: Queryable, { rule, find }: Check): Promise<re
 export const WALLET_NAME = "format('%s/%s/%s', w.merchant_id, w.customer_id, w.currency)";
 /** SQL for what the entry `e` adds to its wallet. */
 export const SIGNED = 'case when e.is_credit then e.amount else -e.amount end';
+
+/** How long something may be open after its end: the sweep looks every minute, and tries again what failed. */
+export const LONG_OVER_MS = 3_600_000;

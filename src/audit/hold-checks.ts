@@ -2,7 +2,7 @@ import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { paymentKeySql } from '../ledger/keys.ts';
-import { type Check, type Disagreement, first, MAX_PER_RULE, WALLET_NAME } from './check.ts';
+import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE, WALLET_NAME } from './check.ts';
 
 /** SQL for all holds, open and closed. */
 const HOLDS = `(
@@ -120,9 +120,6 @@ export const HOLD_CHECKS: readonly Check[] = [
     ),
   },
 ];
-
-/** The sweep looks every minute, and tries again what failed. */
-const LONG_OVER_MS = 3_600_000;
 
 /**
  * Rule 8d for holds that nobody ends.

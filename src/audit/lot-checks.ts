@@ -1,15 +1,22 @@
+import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
-import { type Check, first, WALLET_NAME } from './check.ts';
+import type { Queryable } from '../db/transaction.ts';
+import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE, WALLET_NAME } from './check.ts';
 
 /** SQL for all lots, open and closed. */
 const LOTS = `(
-  select merchant_id, customer_id, currency, lot_no, priority, remaining, expired, voided, expires_at, changes, 'open' as state from lot
+  select merchant_id, customer_id, currency, lot_no, priority, amount, remaining, spent, expired, voided, origin_seq, expires_at, changes,
+    'open' as state from lot
   union all
-  select merchant_id, customer_id, currency, lot_no, priority, 0, expired, voided, expires_at, changes, state from closed_lot)`;
+  select merchant_id, customer_id, currency, lot_no, priority, amount, 0, spent, expired, voided, origin_seq, expires_at, changes,
+    state from closed_lot)`;
 
 /** SQL for the name of a lot in a report. */
 const LOT_NAME = "format('%s/%s/%s lot %s', merchant_id, customer_id, currency, lot_no)";
 const ENTRY_NAME = "format('%s/%s/%s entry %s', merchant_id, customer_id, currency, seq)";
+
+/** SQL for the types of entries that spend. What else takes from a lot takes back, and what that gives back is undone. */
+const SPENDING = "('merchant_adjustment', 'hold_captured')";
 
 /** Rule 9: lots. */
 export const LOT_CHECKS: readonly Check[] = [
@@ -39,19 +46,35 @@ export const LOT_CHECKS: readonly Check[] = [
     ),
   },
   {
-    rule: '9b lots: what is left of them, expired and was voided is in their movements',
+    rule: '9b lots: their amounts, and what is left of them and became of the rest, are in their movements',
     find: statement(
       first(`select ${LOT_NAME} as subject,
-        format('%s: %s left, %s expired, %s voided; its movements say %s, %s and %s', l.state, l.remaining, l.expired, l.voided,
-          coalesce(m.remaining, 0), coalesce(m.expired, 0), coalesce(m.voided, 0)) as detail
+        format('%s: of %s are %s left, %s spent, %s expired, %s voided; its movements say %s, %s, %s, %s and %s', l.state, l.amount,
+          l.remaining, l.spent, l.expired, l.voided, coalesce(m.amount, 0), coalesce(m.remaining, 0), coalesce(m.spent, 0),
+          coalesce(m.expired, 0), coalesce(m.voided, 0)) as detail
       from ${LOTS} l
       full join (
         select merchant_id, customer_id, currency, m.lot_no, sum(m.amount) as remaining,
+          (array_agg(m.amount order by m.seq))[1] as amount,
+          coalesce(-sum(m.amount) filter (where m.amount < 0 and e.event_type in ${SPENDING}), 0) as spent,
           coalesce(-sum(m.amount) filter (where e.event_type = 'credit_expired'), 0) as expired,
           coalesce(-sum(m.amount) filter (where e.event_type = 'credit_voided'), 0) as voided
         from lot_movement m left join entry e using (merchant_id, customer_id, currency, seq) group by 1, 2, 3, 4) m
         using (merchant_id, customer_id, currency, lot_no)
-      where l.remaining is distinct from m.remaining or l.expired is distinct from m.expired or l.voided is distinct from m.voided`),
+      where l.remaining is distinct from m.remaining or l.expired is distinct from m.expired or l.voided is distinct from m.voided
+        or l.amount is distinct from m.amount or l.spent is distinct from m.spent`),
+    ),
+  },
+  {
+    // Of what follows a closed lot, the origin is that lot's.
+    rule: '9b lots: each comes of an entry that gave it or one before it',
+    find: statement(
+      first(`select ${LOT_NAME} as subject, format('it comes of entry %s, which opened no lot up to it', l.origin_seq) as detail
+      from ${LOTS} l
+      where not exists (
+        select from lot_movement m
+        where m.merchant_id = l.merchant_id and m.customer_id = l.customer_id and m.currency = l.currency and m.seq = l.origin_seq
+          and m.lot_no <= l.lot_no and m.amount > 0)`),
     ),
   },
   {
@@ -133,3 +156,24 @@ export const LOT_CHECKS: readonly Check[] = [
     ),
   },
 ];
+
+/**
+ * Rule 9g for lots that nobody ends. What a hold keeps waits for it.
+ * @param now by the clock that ends them; nothing is checked where that is not known
+ */
+export async function checkOverdueLots(db: Queryable, now: Date | null): Promise<readonly Disagreement[]> {
+  if (now === null) return [];
+  const found = await OVERDUE.all(db, { before: new Date(now.getTime() - LONG_OVER_MS), limit: MAX_PER_RULE });
+  return found.map((one) => ({ rule: '9g lots: none is open long after its end', ...one }));
+}
+
+const OVERDUE = statement({
+  acrossMerchants: 'the books are audited as a whole',
+  params: { before: timestamptz, limit: bigint },
+  row: { subject: text, detail: text },
+  text: (p) => `
+    select ${LOT_NAME} as subject, format('ends at %s, and is open', l.expires_at) as detail
+    from lot l join wallet w using (merchant_id, customer_id, currency)
+    where l.expires_at < ${p.before} and w.balance > w.held
+    limit ${p.limit}`,
+});

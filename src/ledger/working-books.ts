@@ -32,10 +32,7 @@ export interface PostInput {
   readonly wallets: ReadonlyMap<string, Wallet>;
   /** Entries already in the books under the commands' idempotency keys, by {@link idempotencyText}. */
   readonly known: ReadonlyMap<string, Entry>;
-  /**
-   * All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, and then those that commands name by
-   * number or key.
-   */
+  /** All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, then those that commands name. */
   readonly holds: readonly Hold[];
   /** All open lots of the wallets, and those that commands name by number. */
   readonly lots: readonly Lot[];
@@ -67,7 +64,7 @@ export interface BookChanges {
   readonly wallets: readonly Wallet[];
   readonly entries: readonly Entry[];
   readonly alerts: readonly WalletAlert[];
-  /** Null if nothing about holds changes, and nothing of a wallet that follows from its lots. */
+  /** Null if nothing about holds or lots changes. */
   readonly holds: HoldChanges | null;
   /** Null if nothing about lots changes. */
   readonly lots: LotChanges | null;
@@ -199,7 +196,8 @@ export class WorkingBooks {
 
   changes(): BookChanges {
     const wallets = [...this.#wallets].filter(([text]) => this.#changedWallets.has(text)).map(([, wallet]) => wallet);
-    const beside = { holds: this.#holdChanges(wallets), lots: this.lots.changes() };
+    const lots = this.lots.changes();
+    const beside = { holds: this.#holdChanges(wallets, lots !== null), lots };
     return { wallets, entries: this.#entries, alerts: this.#alerts, ...beside };
   }
 
@@ -248,9 +246,9 @@ export class WorkingBooks {
     return next;
   }
 
-  #holdChanges(wallets: readonly Wallet[]): HoldChanges | null {
+  #holdChanges(wallets: readonly Wallet[], isOfLots: boolean): HoldChanges | null {
     const before = this.#before.wallets;
-    const isMoved = wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
+    const isMoved = isOfLots || wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
     if (!isMoved && this.#changedHolds.size === 0 && this.#captures.length === 0) return null;
     const holds = [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []);
     const quiet = wallets.filter((wallet) => {

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { refuseUnknownCustomer } from '../../customers/store.ts';
-import { autocommit } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
 import { MAX_OFFSET } from '../../ledger/history.ts';
 import {
@@ -114,13 +113,14 @@ const retrieve = merchantRoute({
   description: `As it stands now, with its ${MOST_MOVEMENTS} newest movements and every change of its terms, oldest first.`,
   params: lotParams,
   response: { description: 'The lot.', schema: lotDetailShape },
-  errors: ['LOT_NOT_FOUND'],
-  async handle({ services: { ledger, pool }, merchantId, params }) {
+  errors: ['LOT_NOT_FOUND', 'QUERY_TOO_SLOW'],
+  async handle({ services: { ledger, readers }, merchantId, params }) {
     const key = lotKeyOf(referenceOf(merchantId, params));
     await ledger.wallets(merchantId, key.customerId);
-    const db = autocommit(pool);
-    const lot = (await getLot(db, key)) ?? refuse({ code: 'LOT_NOT_FOUND' });
-    return lotDetailResponse(lot, await movementsOf(db, key), await changesOf(db, key));
+    return readers.read(merchantId, async (db) => {
+      const lot = (await getLot(db, key)) ?? refuse({ code: 'LOT_NOT_FOUND' });
+      return lotDetailResponse(lot, await movementsOf(db, key), await changesOf(db, key));
+    });
   },
 });
 

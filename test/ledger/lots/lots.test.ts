@@ -67,6 +67,7 @@ function change(lotNo: number, wanted: Partial<ChangeLot>): ChangeLot {
 /** A wallet to which commands are given one after another. */
 function books(base = 0, lotRule = DEFAULT_RULE) {
   let own = wallet({ balance: base });
+  let quiet: ReadonlySet<string> | null = null;
   const known = new Map();
   const lots = new Map<string, Lot>();
   const holds = new Map<string, Hold>();
@@ -81,6 +82,7 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
       const given = { known, lots: [...lots.values()], holds: [...holds.values()], movements, lotRule, now };
       const result = post([command], postInput([own], given));
       own = result.wallets[0] ?? own;
+      quiet = result.holds?.quiet ?? null;
       for (const one of [...(result.lots?.open ?? []), ...(result.lots?.closed ?? [])]) lots.set(lotId(one), one);
       for (const one of [...(result.holds?.open ?? []), ...(result.holds?.closed ?? [])]) holds.set(holdId(one), one);
       movements.push(...(result.lots?.movements ?? []));
@@ -101,6 +103,10 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
     lot: (lotNo: number) => lots.get(lotId({ ...KEY, lotNo })),
     get balance() {
       return own.balance;
+    },
+    /** The wallets of the last command that had nothing to announce; null if it was an entry of the base alone. */
+    get quiet() {
+      return quiet;
     },
     get base() {
       return own.balance - own.inLots;
@@ -390,6 +396,15 @@ describe('lots', () => {
     expect(own.do(change(1, { priority: 0 })).kind).toBe('lot_changed');
     expect(own.do(change(1, { priority: 1 }))).toMatchObject(refused('LOT_CHANGE_LIMIT', { most: 100 }));
     expect(own.lot(1)).toMatchObject({ changes: 100, priority: 0 });
+  });
+
+  it('are no news to the merchant who changes their priority', () => {
+    const own = books();
+    own.do(lot(300));
+    own.do(change(1, { priority: 40 }));
+    expect(own.quiet).toEqual(new Set([walletKeyText(KEY)]));
+    own.do(debit(10));
+    expect(own.quiet).toEqual(new Set());
   });
 
   it('lose first what was given back, where it is taken again', () => {

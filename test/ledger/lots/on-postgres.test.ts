@@ -306,6 +306,9 @@ describe('lots on Postgres', () => {
     ['9a', 'wallet', 'in_lots = in_lots + 1', 'in_lots = in_lots - 1'],
     ['9a', 'wallet', 'lot_seq = lot_seq + 1', 'lot_seq = lot_seq - 1'],
     ['9b', 'lot', 'expired = expired + 1, spent = spent - 1', 'expired = expired - 1, spent = spent + 1'],
+    ['9b', 'lot', 'amount = amount + 2, spent = spent + 2', 'amount = amount - 2, spent = spent - 2'],
+    ['9b', 'lot', 'taken_back = taken_back + 1, spent = spent - 1', 'taken_back = taken_back - 1, spent = spent + 1'],
+    ['9b', 'lot', 'origin_seq = origin_seq - 1', 'origin_seq = origin_seq + 1'],
     ['9f', 'lot', 'priority = priority + 1', 'priority = priority - 1'],
     ['9f', 'lot', 'changes = changes + 1', 'changes = changes - 1'],
     ['9g', 'wallet_due', "due_at = due_at + interval '3 days'", "due_at = due_at - interval '3 days'"],
@@ -323,6 +326,22 @@ describe('lots on Postgres', () => {
     await database.pool.query(`update ${table} set ${undo}${condition}`);
     expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
     expect(disagreements[0]?.subject).toContain(customer);
+  });
+
+  it('the audit notices those that nobody ends, but not what a hold keeps', async () => {
+    const [kept, left] = [await funded('kept_over', 100), await funded('left_over', 100)];
+    await run([lot(kept, 10), lot(left, 10)]);
+    const hold = { op: 'place', amountMinor: 110, partial: false, expiresInSeconds: 10 * DAY } as const;
+    const texts = { reason: null, referenceObjectId: null, metadata: null, idempotencyKey: 'job' };
+    await run([{ ...keyOf(kept), ...hold, ...texts }]);
+    const overdue = async (now: Date) => {
+      const { disagreements } = await audit(autocommit(database.pool), { rule: null, now });
+      return disagreements.filter(({ subject }) => subject.includes(kept) || subject.includes(left));
+    };
+    expect(await overdue(later(DAY + 3600))).toEqual([]);
+    const found = await overdue(later(DAY + 3601));
+    expect(found.map(({ rule }) => rule)).toEqual(['9g lots: none is open long after its end']);
+    expect(found[0]?.subject).toContain(left);
   });
 
   it.each([
