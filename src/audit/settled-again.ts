@@ -4,7 +4,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { Fact, PaymentFact } from '../payments/fact.ts';
-import { hasPostings, type Payment } from '../payments/payment.ts';
+import { hasTouchedWallet, type Payment } from '../payments/payment.ts';
 import { settle } from '../payments/settle.ts';
 import { readPayments } from '../payments/store.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey, paymentKeyText } from '../payments/tables.ts';
@@ -117,7 +117,8 @@ async function judge(
     const others = elsewhere?.get(paymentKeyText(key)) ?? [];
     const suspect = { key, updatedAt, sought: null };
     const sought = elsewhere === null ? soughtOf(payment) : null;
-    const hasNoEvent = hasPostings(payment) && !own.some(({ state }) => state === 'applied') && others.length === 0;
+    const hasNoEvent =
+      hasTouchedWallet(payment) && !own.some(({ state }) => state === 'applied') && others.length === 0;
     const withoutEvent = hasNoEvent
       ? [{ ...suspect, detail: 'it moved money, and no applied event tells of it', sought }]
       : [];

@@ -3,7 +3,7 @@ import type { Source } from '../merchants/source.ts';
 import { namedCustomer } from '../payments/decide.ts';
 import type { Fact, Naming, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { intentOf } from '../payments/intent.ts';
-import { hasPostings, type Payment } from '../payments/payment.ts';
+import { hasTouchedWallet, type Payment } from '../payments/payment.ts';
 import { type CarriedToken, customerOfToken, type PaymentToken, readToken } from '../payments/token.ts';
 import type { LockedEvent } from './events.ts';
 
@@ -26,7 +26,7 @@ export function wantedBy(event: LockedEvent, asking: Asking): Wanted | null {
   const { source, fact, payment } = asking;
   const { assignedCustomerId: assigned, assignedLink } = event;
   const trusted = fact.kind === 'payment' ? (fact.named ?? null) : null;
-  const isKnown = payment.customerId !== null && trusted === null && (assigned === null || hasPostings(payment));
+  const isKnown = payment.customerId !== null && trusted === null && (assigned === null || hasTouchedWallet(payment));
   if (isKnown || fact.kind === 'dispute' || fact.kind === 'movement') return null;
   if (!needsCustomer({ ...asking, fact })) return null;
   const teachesByPayment = fact.kind === 'payment' && source.metadata === 'all' ? 'payment' : null;

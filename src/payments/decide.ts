@@ -6,7 +6,7 @@ import { isForeign } from './counted.ts';
 import type { Fact, MovementFact, ParkReason, PaymentFact, RefundFact, WalletMetadata } from './fact.ts';
 import { handledBefore, handledCustomer, wholeOf } from './handled.ts';
 import { type IntentRules, intentOf } from './intent.ts';
-import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
+import { hasTouchedWallet, type Payment, type PaymentIntent } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
 import { hasAuthorisation, isOneTooMany, MOST_PARTS, movementOf, partOf, record } from './record.ts';
 import { type DuePosting, grantsTooMuch, isUnsettleable, postingsDue, settle } from './settle.ts';
@@ -116,7 +116,7 @@ function contradiction(payment: Payment, fact: Fact): Problem | null {
 function currencyOf(payment: Payment, fact: Fact): string | null {
   if (fact.kind === 'movement') return null;
   if (fact.kind === 'payment') {
-    const isFixed = (payment.state === 'succeeded' && fact.state === 'succeeded') || hasPostings(payment);
+    const isFixed = (payment.state === 'succeeded' && fact.state === 'succeeded') || hasTouchedWallet(payment);
     return isFixed ? payment.currency : null;
   }
   const part = partOf(payment, fact);
@@ -161,7 +161,7 @@ function mismatchOf(payment: Payment, fact: Fact, token: ObeyedToken | null): Pr
   const byOperator = namedBy === 'operator';
   if (fact.named === undefined) return namedBy === null || byOperator ? ['customer_mismatch', null] : null;
   // A token says whose its payment is, even where nothing is posted yet.
-  return hasPostings(payment) || byOperator || payment.tokenHash !== null
+  return hasTouchedWallet(payment) || byOperator || payment.tokenHash !== null
     ? ['named_late', `it is ${named} who is named`]
     : null;
 }
@@ -230,7 +230,7 @@ function withCustomer(payment: Payment, { fact, customer, isAssigned }: DecideIn
   if (!('customerId' in customer)) return payment;
   const { customerId } = customer;
   const trusted = isAssigned ? 'operator' : fact.kind === 'payment' ? (fact.named?.by ?? null) : null;
-  const isReplaced = trusted !== null && !hasPostings(payment) && payment.moves === 0;
+  const isReplaced = trusted !== null && !hasTouchedWallet(payment) && payment.moves === 0;
   if (payment.customerId !== null && payment.customerId !== customerId && !isReplaced) return payment;
   return {
     ...payment,

@@ -138,7 +138,10 @@ export interface PaymentIntent {
   readonly agreedAmount?: number | null;
 }
 
-/** Whether the payment has moved money yet; from then on it belongs to its customer. */
-export function hasPostings({ postings, parts }: Payment): boolean {
-  return postings > 0 || parts.some((part) => part.postings > 0);
+/**
+ * Whether the payment has changed a wallet yet, by entries or by a hold for a dispute; from then on it belongs to its customer. One that was
+ * handled by hand may hold what it never posted.
+ */
+export function hasTouchedWallet({ postings, parts }: Payment): boolean {
+  return postings > 0 || parts.some((part) => part.postings > 0 || part.holds > 0);
 }

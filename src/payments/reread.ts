@@ -1,5 +1,5 @@
 import type { Fact } from './fact.ts';
-import { hasPostings, type Payment, type PaymentPart } from './payment.ts';
+import { hasTouchedWallet, type Payment, type PaymentPart } from './payment.ts';
 import { asFormer, isFormerId, record } from './record.ts';
 
 /**
@@ -7,7 +7,7 @@ import { asFormer, isFormerId, record } from './record.ts';
  * applied event tells a success, it counts only as heard of.
  */
 function withoutParked(payment: Payment, facts: readonly Fact[]): Payment {
-  if (hasPostings(payment) || facts.some(({ kind, state }) => kind === 'payment' && state === 'succeeded'))
+  if (hasTouchedWallet(payment) || facts.some(({ kind, state }) => kind === 'payment' && state === 'succeeded'))
     return payment;
   return {
     ...payment,
@@ -33,7 +33,7 @@ export function reread(payment: Payment, facts: readonly Fact[]): Payment {
     const now = afresh.parts.find(isSame(old));
     if (now !== undefined) return [{ ...now, ...postedOf(old), currency: old.currency ?? now.currency }];
     // Only events that are parked, dismissed or waiting told of this part. It comes back when they are applied.
-    if (old.postings === 0) return [];
+    if (old.postings === 0 && old.holds === 0) return [];
     const hasReplacement = isFormerId(old) && afresh.parts.some(({ kind }) => kind === old.kind);
     return [hasReplacement ? asFormer(old) : old];
   });
@@ -41,6 +41,6 @@ export function reread(payment: Payment, facts: readonly Fact[]): Payment {
   return { ...afresh, parts: [...before, ...added].map((part, ordinal) => ({ ...part, ordinal })), isUnread: false };
 }
 
-function postedOf({ postedCredit, postedTake, postings }: PaymentPart) {
-  return { postedCredit, postedTake, postings };
+function postedOf({ postedCredit, postedTake, postings, holdWanted, holdNo, holds }: PaymentPart) {
+  return { postedCredit, postedTake, postings, holdWanted, holdNo, holds };
 }

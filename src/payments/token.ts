@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Fact, Naming, PaymentFact, WalletMetadata } from './fact.ts';
 import type { IntentRules } from './intent.ts';
-import { hasPostings, type Payment, type PaymentIntent } from './payment.ts';
+import { hasTouchedWallet, type Payment, type PaymentIntent } from './payment.ts';
 
 /** The prefix of tokens; a text that begins with it is taken for nothing else. */
 export const TOKEN_PREFIX = 'wt_';
@@ -142,7 +142,7 @@ function againstBefore(payment: Payment, reading: TokenReading): TokenReading | 
   const granted = (amount: number | null) => amount ?? payment.amountPaid ?? 0;
   const isMore = granted(creditAmount) >= granted(payment.creditAmount);
   const onlyAdds = isSamePurpose && purpose === 'topup' && isMore && payment.customerId === reading.customerId;
-  if (payment.tokenHash === null && (onlyAdds || !hasPostings(payment))) return reading;
+  if (payment.tokenHash === null && (onlyAdds || !hasTouchedWallet(payment))) return reading;
   const detail = `its token is for ${purpose} of ${reading.customerId}, and it was decided without it before`;
   return { kind: 'refused', reason: 'named_late', detail };
 }

@@ -346,6 +346,32 @@ describe('a source that adopts another one', () => {
     expect(await handledAt(paymentId)).toEqual([{ at: replacement.sourceId, amount: 10_000 }]);
   });
 
+  it('keeps the payment that has a hold, though it was credited by hand and posted nothing', async () => {
+    const { old, replacement, payment, dispute, customerId, paymentId } = await world();
+    await inbox.play([payment({ notes: { wallet_customer_id: customerId, wallet_credit_amount: 'much' } })], old);
+    const [parked] = await eventsAt(old, paymentId);
+    await dismissEvent(services(), byHand(parked?.eventId ?? '', 10_000));
+    await inbox.play([payment({ paymentId: `${paymentId}_other` }), dispute('created', 4_000)], old);
+    await database.pool.query(
+      `insert into payment (merchant_id, source_id, payment_id, provider, refunds, disputes, capture, state, key_version, created_at, updated_at)
+       select merchant_id, $1, payment_id, provider, refunds, disputes, capture, 'unknown', key_version, created_at, updated_at
+       from payment where source_id = $2 and payment_id = $3`,
+      [replacement.sourceId, old.sourceId, paymentId],
+    );
+    const held = async () => {
+      const { rows } = await database.pool.query(
+        "select held from wallet where currency = 'INR' and customer_id = $1",
+        [customerId],
+      );
+      return rows;
+    };
+    expect(await held()).toEqual([{ held: 4_000 }]);
+    await adopt(replacement, old);
+    await expectBooksToAgree(database.pool);
+    await inbox.play([dispute('won', 4_000)], old);
+    expect(await held()).toEqual([{ held: 0 }]);
+  });
+
   it('closes what the release before had dismissed at the other, also where both had received it', async () => {
     const [moved, twice] = [await world(), await world()];
     for (const { old, replacement, payment, customerId, paymentId } of [moved, twice]) {

@@ -10,7 +10,7 @@ import type { Payment } from '../../src/payments/payment.ts';
 import { settle } from '../../src/payments/settle.ts';
 import { type Circumstances, tell } from '../support/deciding.ts';
 import { MERCHANT, posting } from '../support/ledger.ts';
-import { disputeFact, newPayment, paymentFact, refundFact } from '../support/payments.ts';
+import { disputeFact, movementFact, newPayment, paymentFact, refundFact } from '../support/payments.ts';
 import { NOW, postInput, wallet } from '../support/wallets.ts';
 
 const KEY = { merchantId: MERCHANT, customerId: 'cus_a', currency: 'USD' };
@@ -271,6 +271,26 @@ describe('what an open dispute holds', () => {
         : part,
     );
     expect(settle({ ...unclear, parts: decided }, 'auto').holds).toEqual([0, 400]);
+  });
+
+  it('keeps its payment with the customer in whose wallet it is, and in its currency', () => {
+    const fact = movementFact({ movement: 'capture' });
+    const handling = { eventId: 'e', intent: null, customerId: 'cus_a', entryId: null, note: null };
+    const byHand = { ...handling, fact, amountMinor: 1000, handledAt: NOW };
+    const told = (...facts: readonly Fact[]) =>
+      new DisputedWallet({ balance: 1000, payment: { capture: 'manual', handled: [byHand] } }).tell(
+        paymentFact({ isAuthorisation: true }),
+        ...facts,
+      );
+    const world = told(dispute('open', 600));
+    expect([world.payment.customerId, world.payment.postings, world.state]).toEqual(['cus_a', 0, [1000, 600, [600]]]);
+    const named = paymentFact({ state: 'pending', named: { customerId: 'cus_b', by: 'order' } });
+    const other = { customer: { customerId: 'cus_b' } };
+    expect(tell([named], other, world.payment).verdict).toMatchObject({ state: 'parked', reason: 'named_late' });
+    const assigned = tell([paymentFact({ state: 'pending' })], { ...other, isAssigned: true }, world.payment);
+    expect(assigned.payment.customerId).toBe('cus_a');
+    const renamed = tell([paymentFact({ state: 'pending', currency: 'EUR' })], {}, world.payment);
+    expect(renamed.verdict).toMatchObject({ state: 'parked', reason: 'currency_changed' });
   });
 
   it('is no more than what reversals and refunds of the same money leave, where it only informs of that', () => {
