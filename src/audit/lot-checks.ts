@@ -66,6 +66,18 @@ export const LOT_CHECKS: readonly Check[] = [
     ),
   },
   {
+    rule: '9b lots: none ever had less than nothing, or more than its amount',
+    find: statement(
+      first(`select ${LOT_NAME} as subject, format('%s of %s after entry %s', m.left_then, l.amount, m.seq) as detail
+      from (
+        select merchant_id, customer_id, currency, lot_no, seq,
+          sum(amount) over (partition by merchant_id, customer_id, currency, lot_no order by seq) as left_then
+        from lot_movement) m
+      join ${LOTS} l using (merchant_id, customer_id, currency, lot_no)
+      where m.left_then not between 0 and l.amount`),
+    ),
+  },
+  {
     // Of what follows a closed lot, the origin is that lot's.
     rule: '9b lots: each comes of an entry that gave it or one before it',
     find: statement(

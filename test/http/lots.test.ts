@@ -55,9 +55,9 @@ describe('lots by the API', () => {
     expect((await debit(1000)).body.balance).toBe(900);
     const { items } = (await call('GET', '/ledger-entries?page_size=1')).body;
     expect((await call('GET', `/ledger-entries/${items[0].entry_id}`)).body.lots).toEqual([
-      { lot_id: `lot_${id}_USD_1`, amount: 400 },
-      { lot_id: `lot_${id}_USD_2`, amount: 300 },
       { lot_id: `lot_${id}_USD_3`, amount: 200 },
+      { lot_id: `lot_${id}_USD_2`, amount: 300 },
+      { lot_id: `lot_${id}_USD_1`, amount: 400 },
       { lot_id: 'base', amount: 100 },
     ]);
     expect(await lots('?status=closed')).toMatchObject([

@@ -142,7 +142,7 @@ const CHANGES = statement({
     order by c.change_no`,
 });
 
-/** What an entry moved in which lots, by their numbers; empty if it was the base's alone. */
+/** What an entry moved in which lots, in the order in which those are spent; empty if it was the base's alone. */
 export async function lotsOfEntry(
   db: Queryable,
   key: WalletKey,
@@ -155,9 +155,12 @@ const LOTS_OF_ENTRY = statement({
   params: { ...WALLET_KEY, seq: bigint },
   row: { lotNo: bigint, amountMinor: bigint },
   text: (p) => `
-    select lot_no, amount as amount_minor from lot_movement
-    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} and seq = ${p.seq}
-    order by lot_no`,
+    select m.lot_no, m.amount as amount_minor
+    from lot_movement m
+    left join lot o using (merchant_id, customer_id, currency, lot_no)
+    left join closed_lot c using (merchant_id, customer_id, currency, lot_no)
+    where m.merchant_id = ${p.merchantId} and m.customer_id = ${p.customerId} and m.currency = ${p.currency} and m.seq = ${p.seq}
+    order by coalesce(o.priority, c.priority), coalesce(o.expires_at, c.expires_at) nulls last, coalesce(o.kind, c.kind) <> 'promo', m.lot_no`,
 });
 
 /** When credit of the wallet ends next unless it is spent, and how much of it; null if none does. */

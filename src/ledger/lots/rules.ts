@@ -21,8 +21,8 @@ import type { ChangeLotResult, LotRefusal, LotResult, RefusedLot, TermsRefusal, 
 /** The rules of lots (docs/wallets.md). Each decides one command on books that know what it names, and changes them. */
 
 /**
- * Decides a command about lots. Precedence, first match wins: key known · lot unknown · not open · amount exceeded · insufficient ·
- * done; of a change: lot unknown · not open · what it may not be changed to · done.
+ * Decides a command about lots. Precedence, first match wins: key known · currency unknown · lot unknown · not open · amount exceeded · insufficient ·
+ * done; of a change: currency unknown · lot unknown · not open · what it may not be changed to · done.
  */
 export function decideLot(books: WorkingBooks, command: LotCommand): LotResult {
   return command.op === 'void_lot' ? voidLot(books, command) : changeLot(books, command);
@@ -58,8 +58,8 @@ function voidLot(books: WorkingBooks, command: VoidLot): VoidResult {
   const { idempotencyKey, reason } = command;
   if (before !== null) return refused({ code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey });
   const lot = books.lots.lot(command);
-  if (lot === null) return refused({ code: 'LOT_NOT_FOUND' });
-  if (wallet === null) return unsupported(books, command.currency);
+  if (!books.currencies.has(command.currency)) return unsupported(books, command.currency);
+  if (lot === null || wallet === null) return refused({ code: 'LOT_NOT_FOUND' });
   const amountMinor = command.amountMinor ?? lot.remaining;
   if (lot.state !== 'open') return notOpen(lot);
   invariant(isMinorAmount(amountMinor) && amountMinor > 0, `a void of ${amountMinor}`);
@@ -81,12 +81,12 @@ function voidLot(books: WorkingBooks, command: VoidLot): VoidResult {
 function changeLot(books: WorkingBooks, command: ChangeLot): ChangeLotResult {
   const wallet = books.wallet(command);
   const lot = books.lots.lot(command);
-  if (lot === null) return refused({ code: 'LOT_NOT_FOUND' });
-  if (wallet === null) return unsupported(books, command.currency);
+  if (!books.currencies.has(command.currency)) return unsupported(books, command.currency);
+  if (lot === null || wallet === null) return refused({ code: 'LOT_NOT_FOUND' });
   const now = books.momentIn(wallet);
   if (lot.state !== 'open') return notOpen(lot);
   // It is over, and open only as far as a hold needs it.
-  if (isOver(lot, now)) return notOpen({ ...lot, state: 'expired' });
+  if (isOver(lot, now)) return refused({ code: 'LOT_NOT_OPEN', state: 'expired' }, lot);
   const expiresAt = command.end === null ? lot.expiresAt : command.end.at;
   const priority = command.priority ?? lot.priority;
   const isSame = expiresAt?.getTime() === lot.expiresAt?.getTime() && priority === lot.priority;

@@ -407,6 +407,16 @@ describe('lots', () => {
     expect(own.quiet).toEqual(new Set());
   });
 
+  it('in a currency that has no wallets any more are refused for that, and not as unknown', () => {
+    const gone = (command: LedgerCommand) => {
+      const input = { ...postInput([], { lotRule: LOT_RULE }), currencies: new Set(['EUR']) };
+      return post([command], input).outcomes[0];
+    };
+    for (const command of [voidOf(1), change(1, { priority: 1 })]) {
+      expect(gone(command)).toMatchObject(refused('UNSUPPORTED_CURRENCY', { currency: 'USD' }));
+    }
+  });
+
   it('lose first what was given back, where it is taken again', () => {
     const own = lost();
     own.do(dispute(2, 400), daysLater(11));
@@ -441,9 +451,10 @@ describe('lots', () => {
     own.do(place(100, 604_800));
     own.do(sweep, daysLater(1));
     expect(own.own.dueAt).toEqual(daysLater(7));
-    expect(own.do(change(1, { end: { at: daysLater(9) } }), daysLater(2))).toMatchObject(
-      refused('LOT_NOT_OPEN', { state: 'expired' }),
-    );
+    expect(own.do(change(1, { end: { at: daysLater(9) } }), daysLater(2))).toMatchObject({
+      ...refused('LOT_NOT_OPEN', { state: 'expired' }),
+      lot: { state: 'open', remaining: 100, closedAt: null },
+    });
     own.do(sweep, daysLater(7));
     expect([own.balance, own.own.dueAt, own.states]).toEqual([0, null, ['expired']]);
   });

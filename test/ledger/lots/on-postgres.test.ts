@@ -4,7 +4,7 @@ import { audit } from '../../../src/audit/checks.ts';
 import { autocommit, transaction } from '../../../src/db/transaction.ts';
 import type { LotTerms } from '../../../src/ledger/entry.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
-import { getLot } from '../../../src/ledger/lots/read.ts';
+import { getLot, lotsOfEntry } from '../../../src/ledger/lots/read.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -264,6 +264,37 @@ describe('lots on Postgres', () => {
     });
     expect(await getLot(autocommit(database.pool), key)).toMatchObject({ name: null, state: 'drained' });
     expect(await getLot(autocommit(database.pool), { ...key, lotNo: 2 })).toMatchObject({ name: 'Welcome' });
+  });
+
+  it('are noticed by the audit where one had more than its amount at any time', async () => {
+    const customer = await funded('overfull', 100);
+    await run([lot(customer, 10)]);
+    await database.pool.query(
+      `insert into lot_movement select merchant_id, customer_id, currency, 1, 1, 5 from lot where customer_id = $1`,
+      [customer],
+    );
+    const { disagreements } = await audit(autocommit(database.pool));
+    await database.pool.query(`
+      alter table lot_movement disable trigger user;
+      delete from lot_movement where customer_id = '${customer}' and seq = 1;
+      alter table lot_movement enable trigger user`);
+    expect(disagreements).toContainEqual({
+      rule: '9b lots: none ever had less than nothing, or more than its amount',
+      subject: `${MERCHANT}/${customer}/USD lot 1`,
+      detail: '15 of 10 after entry 2',
+    });
+  });
+
+  it('of an entry are listed in the order in which they are spent', async () => {
+    const customer = await funded('in_order', 100);
+    await run([lot(customer, 10), lot(customer, 10, { end: { days: 9 } }), lot(customer, 10, { priority: 10 })]);
+    await run([posting({ customerId: customer, amountMinor: 25, isCredit: false })]);
+    const moved = await lotsOfEntry(autocommit(database.pool), keyOf(customer), 5);
+    expect(moved.map(({ lotNo, amountMinor }) => [lotNo, amountMinor])).toEqual([
+      [3, -10],
+      [1, -10],
+      [2, -5],
+    ]);
   });
 
   it('lose their names at once with a batch that closes them', async () => {
