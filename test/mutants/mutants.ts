@@ -236,6 +236,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
+    name: 'give back into a lot that is over, where it is lost at once',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: "if (lot.state !== 'open' || isOver(lot, entry.createdAt)) {",
+    replace: "if (lot.state !== 'open') {",
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'leave what a hold kept to expire when it is captured',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: "eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : []",
+    replace: '[]',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
+    name: 'count a debt as taken from the base',
+    file: 'src/ledger/lots/traces.ts',
+    find: 'const debt = debtBy(entry);',
+    replace: 'const debt = 0;',
+    tests: ['test/ledger/lots/lots.test.ts'],
+  },
+  {
     name: 'give back first what was taken first',
     file: 'src/ledger/lots/working-lots.ts',
     find: 'this.#tracesOf(undone).taken.toReversed()',
