@@ -131,10 +131,17 @@ export function resolveDispute(all: readonly Report[]): Resolved {
  */
 export function openRound(all: readonly Report[]): { readonly amountMinor: number | null } | false {
   if (all.length === 0) return false;
-  const last = all.reduce((a, b) => (compareRounds(a, b) >= 0 ? a : b));
+  const last = all.map((one) => inItsRound(all, one)).reduce((a, b) => (compareRounds(a, b) >= 0 ? a : b));
   if (last.state !== 'open' || last.stage === STAGES.inquiry) return false;
   const round = all.filter((one) => one.state === 'open' && one.stage === last.stage);
   return { amountMinor: capped(all, amountOf(round, 'open') ?? amountOf(all, 'open')) };
+}
+
+/** An end without a stage is that of the last round told before it: some providers tell the stage of what is open alone. */
+function inItsRound(all: readonly Report[], one: Report): Report {
+  if (one.state === 'open' || one.stage !== STAGES.none) return one;
+  const before = all.filter((other) => timeOf(other) <= timeOf(one));
+  return { ...one, stage: Math.max(...before.map(({ stage }) => stage)) };
 }
 
 /** No round takes more than what one of them told as the most. */
@@ -146,8 +153,11 @@ function capped(all: readonly Report[], amount: number | null): number | null {
 const FOR_THE_MERCHANT: Readonly<Partial<Record<PartState, number>>> = { open: 0, lost: 1, withdrawn: 2, won: 3 };
 
 /** A decision without a time counts in favour of the customer: `won` as the latest, `lost` as the earliest. */
+function timeOf({ at, state }: Report): number {
+  return at ?? (state === 'won' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY);
+}
+
 function compareRounds(a: Report, b: Report): number {
-  const time = ({ at, state }: Report) => at ?? (state === 'won' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY);
-  const byTime = time(a) === time(b) ? 0 : time(a) - time(b);
+  const byTime = timeOf(a) === timeOf(b) ? 0 : timeOf(a) - timeOf(b);
   return a.stage - b.stage || byTime || (FOR_THE_MERCHANT[a.state] ?? 0) - (FOR_THE_MERCHANT[b.state] ?? 0);
 }

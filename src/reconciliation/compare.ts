@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DisputeFact, Fact, MovementFact, RefundFact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { record, withoutTimes } from '../payments/record.ts';
+import { openRound } from '../payments/report.ts';
 import { postingsDue, settle } from '../payments/settle.ts';
 
 /**
@@ -52,11 +53,12 @@ function isIdle(payment: Payment | null, fact: Fact): boolean {
 
 /**
  * What events tell of a payment. What follows from that is compared by its entries. Times are left out: it does not matter
- * when an event told it.
+ * when an event told it. But a later round of a dispute may be open here though it was decided as an earlier one was.
  */
 function moneyOf(payment: Payment): unknown {
   const { state, amountPaid, currency, parts, movements } = withoutTimes(payment);
-  return { state, amountPaid, currency, parts, movements };
+  const rounds = payment.parts.map(({ kind, reports }) => kind === 'dispute' && openRound(reports));
+  return { state, amountPaid, currency, parts, movements, rounds };
 }
 
 /** Where the provider now says something else than its events did; null if nowhere. */

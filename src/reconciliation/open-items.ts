@@ -19,12 +19,12 @@ export interface KnownObject {
 
 /** Bank debits take two weeks; a payment that was declined is tried again within days. */
 const PENDING_DAYS = 21;
-/** A dispute may be decided after months. */
+/** A dispute may be decided after months. As long as it holds money it is asked for, since nothing else would end the hold. */
 const OPEN_DAYS = 200;
 
 /**
  * What is unfinished here and older than the run's window: payments that may still succeed, refunds and disputes that are
- * not decided. At most `limit`, after the run's cursor.
+ * not decided, and disputes that were decided and hold money for a later round. At most `limit`, after the run's cursor.
  */
 export async function unfinished(db: Queryable, run: Run, limit: number): Promise<readonly KnownObject[]> {
   const [from, at, id] = readCursor(run, 'payment');
@@ -89,9 +89,10 @@ const UNFINISHED_PARTS = statement({
   row: { kind: oneOf<'refund' | 'dispute'>(), partId: text },
   text: (p) => `
     select kind, part_id from payment_part
-    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and state in ('pending', 'open')
-      and (kind, part_id) > (${p.kind}, ${p.id})
-      and created_at < ${p.since} and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days})
+    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and (kind, part_id) > (${p.kind}, ${p.id})
+      and created_at < ${p.since}
+      and (hold_no is not null
+        or state in ('pending', 'open') and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days}))
     order by kind, part_id limit ${p.limit}`,
 });
 

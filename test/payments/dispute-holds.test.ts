@@ -184,6 +184,22 @@ describe('what an open dispute holds', () => {
     expect(world.state).toEqual([7000, 1000, [1000]]);
   });
 
+  it('ends with a decision that tells no stage, whose round is the last one told before it', () => {
+    const ended = (state: DisputeFact['state'], more: Partial<DisputeFact> = {}) =>
+      new DisputedWallet()
+        .tell(paid(1000), dispute('open', 1000))
+        .tell(dispute(state, 1000, { stage: STAGES.none, ...more }));
+    expect(ended('won').state).toEqual([1000, 0, [0]]);
+    expect(ended('withdrawn').state).toEqual([1000, 0, [0]]);
+    expect(ended('won', { occurredAt: null }).state).toEqual([1000, 0, [0]]);
+    expect(ended('won', { occurredAt: day(1) }).state).toEqual([1000, 0, [0]]);
+    const again = dispute('open', 1000, { stage: STAGES.preArbitration, occurredAt: day(10) });
+    expect(ended('won').tell(again).state).toEqual([1000, 1000, [1000]]);
+    // It was of the round before, and is told late.
+    const late = new DisputedWallet().tell(paid(1000), dispute('open', 1000), again);
+    expect(late.tell(dispute('won', 1000, { stage: STAGES.none })).state).toEqual([1000, 1000, [1000]]);
+  });
+
   it('is held under another key when it is opened again after it was won', () => {
     const world = new DisputedWallet().tell(paid(1000), dispute('open', 1000), dispute('won', 1000));
     expect(world.state).toEqual([1000, 0, [0]]);

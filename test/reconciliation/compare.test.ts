@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Fact } from '../../src/payments/fact.ts';
+import { type Fact, STAGES, type Stage } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import { record } from '../../src/payments/record.ts';
 import { postingsDue, settle } from '../../src/payments/settle.ts';
 import { compare } from '../../src/reconciliation/compare.ts';
-import { happenings, newPayment, play } from '../support/payments.ts';
+import { disputeFact, happenings, newPayment, play } from '../support/payments.ts';
 
 const INTENT = { purpose: 'topup', creditAmount: null } as const;
 
@@ -52,6 +52,22 @@ describe('compare', () => {
   ])('of "%s" with "%s" is %s', (before, says, expected) => {
     const comparison = compare(known(before), factOf(says));
     expect(comparison.kind === 'differing' ? comparison.reason : comparison.kind).toBe(expected);
+  });
+
+  it('of a dispute that was won before and is won again, is missing as long as a later round of it is open', () => {
+    const round = (state: 'open' | 'won', stage: Stage, day: number) =>
+      disputeFact({ state, stage, occurredAt: new Date(Date.UTC(2026, 1, day)) });
+    const open = [
+      round('open', STAGES.chargeback, 1),
+      round('won', STAGES.chargeback, 2),
+      round('open', STAGES.arbitration, 3),
+    ];
+    const payment = play([...happenings('paid 1000'), ...open], INTENT, 'auto').payment;
+    expect(payment.parts[0]?.state).toBe('won');
+    expect(compare(payment, round('won', STAGES.arbitration, 4))).toEqual({ kind: 'missing' });
+    const recorded = record(payment, round('won', STAGES.arbitration, 4), null);
+    const { after } = postingsDue(recorded, settle(recorded, 'auto'));
+    expect(compare(after, round('won', STAGES.arbitration, 4))).toEqual({ kind: 'matched' });
   });
 
   it('tells what is recorded but not posted, as when its event is parked', () => {

@@ -431,6 +431,40 @@ describe('the names of a Stripe subscription that no webhook told of', () => {
 });
 
 describe('what a webhook did not tell of what is unfinished here', () => {
+  it('is asked for as long as it holds money, be it the end of a dispute or of its last round', async () => {
+    const customerId = await app.newCustomer();
+    const held = async () => (await app.call('GET', `/customers/${customerId}/wallets/USD`)).body.held;
+    for (const id of ['long', 'again']) {
+      await pay('stripe', `pi_${id}`, 1000, customerId, { hoursAgo: 6100 });
+      const about = { paymentId: `pi_${id}`, disputeId: `dp_${id}`, amount: 700, currency: 'usd' };
+      const rounds = id === 'long' ? [] : (['won', 'needs_response'] as const);
+      for (const [round, status] of ['needs_response' as const, ...rounds].entries()) {
+        const type = status === 'won' ? 'closed' : 'updated';
+        const body = stripeDispute({ ...about, type, status, createdSeconds: 1_780_000_000 + round });
+        await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) });
+        await allApplied();
+      }
+      const ended = {
+        id: about.disputeId,
+        paymentId: about.paymentId,
+        amount: 700,
+        currency: 'USD',
+        createdAt: ago(6090),
+      };
+      apis.stripe.addDispute({ ...ended, status: 'won' });
+    }
+    const { pool } = app.database;
+    await pool.query(
+      "update payment set created_at = now() - interval '254 days' where payment_id in ('pi_long', 'pi_again')",
+    );
+    await pool.query(
+      "update payment_part set created_at = now() - interval '253 days' where payment_id in ('pi_long', 'pi_again')",
+    );
+    expect(await held()).toBe(1400);
+    expect(await reconcile('stripe', ago(0.2).toISOString())).toMatchObject({ status: 'finished', healed: 2 });
+    expect(await held()).toBe(0);
+  });
+
   it('is asked for, however long ago it was made', async () => {
     const customerId = await app.newCustomer();
     const metadata = { wallet_customer_id: customerId };
