@@ -98,7 +98,7 @@ export class LedgerBatches {
   }
 
   async #giveFirst(posting: Posting): Promise<PostingResult> {
-    this.#isOpening ||= await mayOpenLots(autocommit(this.#pool));
+    this.#isOpening ||= await transaction(this.#pool, (tx) => mayOpenLots(tx));
     return this.#isOpening ? this.#submit(posting) : { kind: 'refused', refusal: { code: 'LOTS_NOT_YET' } };
   }
 
@@ -135,7 +135,7 @@ export class LedgerBatches {
    * before the first, since a hold that has to ask is behind the command after it.
    */
   async mayPlace(): Promise<boolean> {
-    this.#isPlacing ||= await mayPlaceHolds(autocommit(this.#pool));
+    this.#isPlacing ||= await transaction(this.#pool, (tx) => mayPlaceHolds(tx));
     return this.#isPlacing;
   }
 

@@ -226,7 +226,7 @@ describe('lists at the terminal', { timeout: 120_000 }, () => {
       '\n\nsrc_razorpay is a source of the environment: set RAZORPAY_WEBHOOK_SECRET here as where',
     );
     expect(none.out).toMatch(
-      /^No sources\. Set STRIPE_WEBHOOK_SECRET, .+\nnpx chokin sources create --provider stripe/,
+      /^No sources\. Set STRIPE_WEBHOOK_SECRET, .+\nCHOKIN_WEBHOOK_SECRET=whsec_… npx chokin sources create --provider stripe/,
     );
   });
 
