@@ -2,6 +2,7 @@ import { type Environment, Paddle } from '@paddle/paddle-node-sdk';
 import { createPolar } from '@polar-sh/sdk/2026-10';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/crypto/secret.ts';
+import { STAGES } from '../../src/payments/fact.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { connectLemonSqueezy } from '../../src/providers/lemonsqueezy/api.ts';
 import { connectPaddle } from '../../src/providers/paddle/api.ts';
@@ -357,6 +358,7 @@ describe('Polar', () => {
           {
             ...{ kind: 'dispute', paymentId: uuid(100 + index), disputeId: uuid(index), state },
             ...{ amountMinor: 5950, currency: 'USD', occurredAt: new Date(MIDDAY) },
+            stage: index === 0 ? STAGES.inquiry : STAGES.chargeback,
           },
         ],
       })),
