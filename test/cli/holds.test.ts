@@ -26,7 +26,7 @@ describe('chokin holds', { timeout: 60_000 }, () => {
     expect(placed.out).toMatch(/^hold +hold_cus_ada_USD_1\nstatus +open\namount +5\.00 USD$/m);
     const again = await chokin(place);
     expect(again.err).toBe('This was done before under the same key, and is not done again.\n');
-    expect((await chokin('wallets show cus_ada')).out).toMatch(/^10\.00 USD +5\.00 USD +1 /m);
+    expect((await chokin('wallets show cus_ada')).out).toMatch(/^10\.00 USD +5\.00 USD +5\.00 USD +1 /m);
     const short = await chokin('holds place cus_ada 5.01 USD --key more');
     expect(short).toMatchObject(failure('Insufficient balance: 5.00 USD is available, 5.01 USD required.'));
     expect(await chokin('wallets debit cus_ada 5.01 USD --reason x --key y')).toMatchObject({ code: 1 });

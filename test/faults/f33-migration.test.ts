@@ -90,7 +90,7 @@ describe('a migration of an empty database', () => {
     for (const script of ['src/web.ts', 'jobs/worker.ts']) {
       const early = startProcess(script, { DATABASE_URL: database.ownerUrl, PORT: '0' });
       expect(await early.exited).toBe(1);
-      expect(early.output()).toMatch(/Run npm run migrate first|pg-boss is not installed/);
+      expect(early.output()).toMatch(/schema_migration is not there.*run npm run migrate/);
     }
     await database.drop();
   }, 60_000);

@@ -14,13 +14,15 @@ import { eventually } from '../support/wait.ts';
  */
 const PATH_CHARS = 12_000;
 const REQUESTS = 8_000;
+const WAITING = 50;
 /** Far less than the 96 MB of lines that the requests cause; 8 MB of them may wait. */
 const MAX_GROWTH_BYTES = 48_000_000;
 
 it.concurrent('standard output is a pipe that is full: all goes on, nothing piles up, and the reader learns what it missed', async ({
   onTestFinished,
 }) => {
-  const rig = await FaultRig.start(faultOnSignal('flood'));
+  // What clients do wrong is logged a hundred times in ten seconds; at `debug` always.
+  const rig = await FaultRig.start({ ...faultOnSignal('flood'), LOG_LEVEL: 'debug' });
   onTestFinished(() => rig.close());
   const [web, worker] = await Promise.all([rig.startWeb(), rig.startWorker()]);
   const customerId = await rig.traffic.newCustomer(10_000);
@@ -41,7 +43,8 @@ it.concurrent('standard output is a pipe that is full: all goes on, nothing pile
       Number(lines),
     );
     const isRead = output.split('"path":"/nowhere').length - 1;
-    return isRead + missed.reduce((sum, lines) => sum + lines, 0) === REQUESTS + REQUESTS / 4;
+    // Among those that were missed are a few of other requests.
+    return isRead + missed.reduce((sum, lines) => sum + lines, 0) >= REQUESTS + REQUESTS / 4;
   });
   web.child.stdout?.pause();
   web.child.kill('SIGUSR2');
@@ -89,6 +92,8 @@ async function requestsThatAreLogged({ environment }: FaultRig, count: number): 
   });
   const request = `GET ${'/nowhere'.repeat(PATH_CHARS / '/nowhere'.length)} HTTP/1.1\r\nhost: x\r\n\r\n`;
   for (let sent = 0; sent < count; sent += 1) {
+    // A connection with a hundred that wait is ended.
+    while (sent - answers >= WAITING) await once(socket, 'data');
     if (!socket.write(request)) await once(socket, 'drain');
   }
   await eventually('every answer', () => answers === count, 30_000);

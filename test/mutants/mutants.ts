@@ -672,7 +672,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'give a payment that has entries to another customer',
     file: 'src/payments/decide.ts',
-    find: 'trusted !== null && !hasPostings(payment) && payment.moves === 0',
+    find: 'trusted !== null && !hasTouchedWallet(payment) && payment.moves === 0',
     replace: 'trusted !== null',
     tests: ['test/payments/decide.test.ts', 'test/inbox/guards.test.ts'],
   },
