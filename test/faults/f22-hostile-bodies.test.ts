@@ -82,6 +82,8 @@ async function statusesOf(data: string | Buffer, answers = 1): Promise<number[]>
 }
 
 const nowSeconds = () => Math.floor(Date.now() / 1000);
+/** A few milliseconds on a free machine. What takes minutes by the square of what was sent is far beyond, on a busy one too. */
+const AT_ONCE_SECONDS = 10;
 const secondsSince = (startedMs: number) => (performance.now() - startedMs) / 1000;
 
 describe.concurrent('a client that takes its time is let go', { timeout: 60_000 }, () => {
@@ -386,7 +388,7 @@ describe('JSON', () => {
     const socket = await talk(posted(body, path));
     socket.destroy();
     expect(socket.statuses).toEqual([status]);
-    expect(secondsSince(startedMs)).toBeLessThan(2);
+    expect(secondsSince(startedMs)).toBeLessThan(AT_ONCE_SECONDS);
     expect(socket.received.length).toBeLessThan(3_000);
     await expectService();
   });
@@ -413,7 +415,7 @@ describe('a query, and headers, of 16 kB', () => {
     socket.destroy();
     expect(socket.statuses).toEqual([status]);
     expect(socket.received.length).toBeLessThan(3_000);
-    expect(secondsSince(startedMs)).toBeLessThan(1);
+    expect(secondsSince(startedMs)).toBeLessThan(AT_ONCE_SECONDS);
   });
 
   it.each([
