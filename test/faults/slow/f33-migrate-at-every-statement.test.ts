@@ -7,10 +7,10 @@ import { dumpSchema } from '../../support/schema-dump.ts';
 import { atEveryStatement, StatementProxy, type UnderFault } from '../../support/statement-proxy.ts';
 
 /**
- * A migration has hundreds of statements, and every release more of them: one of four is tried, from a first one that is drawn
+ * A migration has hundreds of statements, and every release more of them: one of eight is tried, from a first one that is drawn
  * (SEED repeats it), and all of them by `npm run test:all`.
  */
-const STEP = process.env.FAULT_POINTS === 'all' ? 1 : 4;
+const STEP = process.env.FAULT_POINTS === 'all' ? 1 : 8;
 const FIRST = (Number(process.env.SEED ?? Math.floor(Math.random() * STEP)) % STEP) + 1;
 
 const logger = createLogger('silent', 'test');
