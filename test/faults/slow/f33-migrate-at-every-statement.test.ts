@@ -3,6 +3,7 @@ import { migrate } from '../../../src/commands/migrate.ts';
 import { autocommit } from '../../../src/db/transaction.ts';
 import { createLogger } from '../../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { drawnPoints } from '../../support/rounds.ts';
 import { dumpSchema } from '../../support/schema-dump.ts';
 import { atEveryStatement, StatementProxy, type UnderFault } from '../../support/statement-proxy.ts';
 
@@ -10,8 +11,7 @@ import { atEveryStatement, StatementProxy, type UnderFault } from '../../support
  * A migration has hundreds of statements, and every release more of them: one of eight is tried, from a first one that is drawn
  * (SEED repeats it), and all of them by `npm run test:all`.
  */
-const STEP = process.env.FAULT_POINTS === 'all' ? 1 : 8;
-const FIRST = (Number(process.env.SEED ?? Math.floor(Math.random() * STEP)) % STEP) + 1;
+const POINTS = drawnPoints(8);
 
 const logger = createLogger('silent', 'test');
 
@@ -54,11 +54,11 @@ it.each(['before', 'after'] as const)(
       await expectComplete(database);
       await database.drop();
     };
-    const hits = await atEveryStatement(proxy, fault, () => true, attempt, { first: FIRST, step: STEP });
+    const hits = await atEveryStatement(proxy, fault, () => true, attempt, POINTS);
     console.log(
-      `a migration, cut ${when} a statement: ${hits.length} points, every ${STEP}. from ${FIRST} (SEED=${FIRST - 1})`,
+      `a migration, cut ${when} a statement: ${hits.length} points, every ${POINTS.step}. from ${POINTS.first} (SEED=${POINTS.first - 1})`,
     );
-    expect(hits.length * STEP).toBeGreaterThan(80);
+    expect(hits.length * POINTS.step).toBeGreaterThan(80);
   },
   900_000,
 );
