@@ -43,6 +43,6 @@ async function run(drawn: readonly DrawnPayment[], commands: Iterable<fc.AsyncCo
 }
 
 it('random sequences of requests and events end every step as the model does, with books that agree', async () => {
-  await assertCommands(fc.asyncProperty(twoPayments, walletCommands, run), { numRuns: rounds(8, 90) });
+  await assertCommands(fc.asyncProperty(twoPayments, walletCommands, run), { numRuns: rounds(8, 90, 150) });
   await expectBooksToAgree(real.app.database.pool);
 }, 900_000);

@@ -7,7 +7,7 @@ const HELP = `Usage: npm run test:faults [-- --all-points]
 Runs every test of a fault: those of npm test (test/faults), and those that take minutes (test/faults/slow).
 
 Options:
-  --all-points  cut a migration and kill web and worker at every statement, instead of at every eighth and every
+  --all-points  make all rounds; cut a migration and kill web and worker at every statement, instead of at every eighth and every
                 second from a drawn one (SEED=<n> repeats what was drawn)`;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,7 +1,9 @@
 /**
- * How many rounds a test of a fault makes: `few` in `npm test`, `many` in `npm run test:faults`, which may take longer.
+ * How many rounds a test of a fault makes: `few` in `npm test`, `many` in `npm run test:faults`, which may take longer, and `all` in
+ * `npm run test:all`, where those are more.
  */
-export function rounds(few: number, many: number): number {
+export function rounds(few: number, many: number, all = many): number {
+  if (process.env.FAULT_POINTS === 'all') return all;
   return process.env.FAULTS === 'all' ? many : few;
 }
 
