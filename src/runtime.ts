@@ -148,24 +148,6 @@ export class Runtime {
     return this.#readers;
   }
 
-  /** Waits for a while where the database only reads: a failover may be under way, and then it writes soon. */
-  async #firstFindings(): Promise<Findings> {
-    const untilMs = performance.now() + FAILOVER_MS;
-    for (;;) {
-      const findings = await this.readiness.ask();
-      const isReadOnly = findings.problems.some(({ why }) => why === 'database_read_only');
-      if (!isReadOnly || performance.now() > untilMs) return findings;
-      await delay(FAILOVER_LOOK_MS);
-    }
-  }
-
-  /** A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them. */
-  async #requireKeys(): Promise<void> {
-    const used = await usedKeys(autocommit(this.pool));
-    const missing = this.box.lacking(used);
-    if (missing.length > 0 && missing.length === used.length) throw new Error(sayMissingKeys(missing));
-  }
-
   /** The same for what is read across merchants, on a connection that no merchant can take. */
   get operatorReaders(): Readers {
     this.#operatorReaders ??= this.#openReaders('operator', OPERATING);
@@ -220,6 +202,24 @@ export class Runtime {
   /** Finishes the work under way and closes every connection. */
   async close(): Promise<void> {
     for (const closeOne of this.#open.splice(0).reverse()) await closeOne();
+  }
+
+  /** Waits for a while where the database only reads: a failover may be under way, and then it writes soon. */
+  async #firstFindings(): Promise<Findings> {
+    const untilMs = performance.now() + FAILOVER_MS;
+    for (;;) {
+      const findings = await this.readiness.ask();
+      const isReadOnly = findings.problems.some(({ why }) => why === 'database_read_only');
+      if (!isReadOnly || performance.now() > untilMs) return findings;
+      await delay(FAILOVER_LOOK_MS);
+    }
+  }
+
+  /** A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them. */
+  async #requireKeys(): Promise<void> {
+    const used = await usedKeys(autocommit(this.pool));
+    const missing = this.box.lacking(used);
+    if (missing.length > 0 && missing.length === used.length) throw new Error(sayMissingKeys(missing));
   }
 
   #openPool(pool: { applicationName: string; maxConnections: number; statementTimeoutMs?: number }): Pool {

@@ -1,10 +1,10 @@
 import type { Clock } from '../clock.ts';
 import { array, bigint, boolean, text } from './codec.ts';
 import type { Pool } from './pool.ts';
+import { answeredLately, refusesWrites } from './pool-health.ts';
 import { isReadOnly } from './sqlstate.ts';
 import { statement } from './statement.ts';
 import { autocommit, type Queryable } from './transaction.ts';
-import { answeredLately, refusesWrites } from './write-health.ts';
 
 export const UNREADY = [
   'draining',

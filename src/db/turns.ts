@@ -101,15 +101,15 @@ export class Turns {
       line.begun -= 1;
       this.#forget(owner, line);
     }
-    this.#serveNext();
+    while (this.#begun < this.#options.atOnce && this.#serveNext());
   }
 
   #forget(owner: string, line: Line): void {
     if (line.begun === 0 && line.waiting === 0) this.#lines.delete(owner);
   }
 
-  /** Lets the next one begin, of the owner whose turn it is; that owner then comes last. */
-  #serveNext(): void {
+  /** Lets the next one begin, of the owner whose turn it is; that owner then comes last. @returns whether there was one */
+  #serveNext(): boolean {
     for (const [owner, line] of this.#lines) {
       const next = line.begun < this.#mostOf() ? nextOf(line) : undefined;
       if (next === undefined) continue;
@@ -118,8 +118,9 @@ export class Turns {
       line.waiting -= 1;
       this.#begin(line);
       next.begin();
-      return;
+      return true;
     }
+    return false;
   }
 }
 

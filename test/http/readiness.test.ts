@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type Config, loadConfig } from '../../src/config/env.ts';
-import { noteWriteKept, noteWriteRefused, refusesWrites } from '../../src/db/write-health.ts';
+import { noteWriteKept, noteWriteRefused, refusesWrites } from '../../src/db/pool-health.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb, type Web } from '../../src/web.ts';
 import { API_KEY } from '../support/app.ts';

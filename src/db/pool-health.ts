@@ -1,5 +1,8 @@
 import type pg from 'pg';
 
+/** What was noted counts for so long, so that a fault which nobody meets any more is forgotten. */
+const COUNTS_FOR_MS = 5_000;
+
 /** When the server last answered a transaction of a pool. */
 const answeredAtMs = new WeakMap<pg.Pool, number>();
 
@@ -16,9 +19,6 @@ export function answeredLately(pool: pg.Pool): boolean {
 
 /** What is known of a pool's writes: when the server last refused one, unless one was kept since. */
 const refusedAtMs = new WeakMap<pg.Pool, number>();
-
-/** What was noted counts for so long, so that a fault which nobody meets any more is forgotten. */
-const COUNTS_FOR_MS = 5_000;
 
 /** Notes that the server could not keep a write: its disk is full, or it only reads. */
 export function noteWriteRefused(pool: pg.Pool): void {
