@@ -71,7 +71,7 @@ export interface BookChanges {
 }
 
 /** A debit or credit that is decided: `fingerprint` is that of the request made under its key. */
-type Decided = Posting & Pick<Entry, 'fingerprint'> & LotsOfEntry;
+type Decided = Posting & Pick<Entry, 'fingerprint'> & Pick<LotsOfEntry, 'fromLot'>;
 
 /** The moment of a command on a wallet. Clocks of processes differ; within a wallet, nothing is dated before an earlier entry. */
 function momentIn({ updatedAt }: Pick<Wallet, 'updatedAt'>, now: Date): Date {

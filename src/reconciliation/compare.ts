@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { DisputeFact, Fact, MovementFact, RefundFact } from '../payments/fact.ts';
+import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import { record, withoutTimes } from '../payments/record.ts';
+import { movementOf, partOf, record, withoutTimes } from '../payments/record.ts';
 import { openRound } from '../payments/report.ts';
 import { postingsDue, settle } from '../payments/settle.ts';
 
@@ -43,11 +43,11 @@ function isIdle(payment: Payment | null, fact: Fact): boolean {
     case 'payment':
       return (fact.state !== 'succeeded' || fact.amountMinor === 0) && payment?.state !== 'succeeded';
     case 'refund':
-      return fact.state !== 'succeeded' && partOf(payment, fact)?.state !== 'succeeded';
+      return fact.state !== 'succeeded' && (payment === null || partOf(payment, fact)?.state !== 'succeeded');
     case 'dispute':
-      return fact.state === 'withdrawn' && partOf(payment, fact) === undefined;
+      return fact.state === 'withdrawn' && (payment === null || partOf(payment, fact) === undefined);
     case 'movement':
-      return fact.state !== 'succeeded' && movementOf(payment, fact) === undefined;
+      return fact.state !== 'succeeded' && (payment === null || movementOf(payment, fact) === undefined);
   }
 }
 
@@ -80,13 +80,4 @@ function disagreement(payment: Payment, fact: Fact): string | null {
     return `is ${known.amountMinor} here and ${fact.amountMinor} at the provider, in minor units`;
   }
   return null;
-}
-
-function movementOf(payment: Payment | null, fact: MovementFact) {
-  return payment?.movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
-}
-
-function partOf(payment: Payment | null, fact: RefundFact | DisputeFact) {
-  const partId = fact.kind === 'refund' ? fact.refundId : fact.disputeId;
-  return payment?.parts.find((part) => part.kind === fact.kind && part.partId === partId);
 }

@@ -36,6 +36,11 @@ export interface PlaceRequest {
 const DEFAULT_LIFE_SECONDS = 900;
 const WANTS_KEY = 'wants a key, in the body or the header, so that a repeated request does nothing twice';
 
+/** The key of a request that wants one. @throws {RefusalError} INVALID_FIELD without a key */
+export function requiredKey(key: string | null): string {
+  return key === null ? refuse({ code: 'INVALID_FIELD', field: 'idempotency_key', wants: WANTS_KEY }) : requestKey(key);
+}
+
 /** @throws {RefusalError} INVALID_FIELD without a key */
 export function toPlace(
   { merchantId, customerId }: Omit<HoldReference, 'holdId'>,
@@ -49,8 +54,7 @@ export function toPlace(
     reason: body.reason ?? null,
     referenceObjectId: body.reference_object_id ?? null,
     metadata: body.metadata ?? null,
-    idempotencyKey:
-      key === null ? refuse({ code: 'INVALID_FIELD', field: 'idempotency_key', wants: WANTS_KEY }) : requestKey(key),
+    idempotencyKey: requiredKey(key),
   };
 }
 

@@ -1,7 +1,7 @@
 import { refuse } from '../errors.ts';
 import type { LotTerms } from '../ledger/entry.ts';
-import { requestKey } from '../ledger/keys.ts';
 import { BASE_PRIORITY, type ChangeLot, type LotKey, parseLotId, type VoidLot } from '../ledger/lots/lot.ts';
+import { requiredKey } from './hold-requests.ts';
 
 /** Whose lot it is, and which. */
 export interface LotReference {
@@ -61,14 +61,7 @@ export interface VoidRequest {
 
 /** @throws {RefusalError} LOT_NOT_FOUND, INVALID_FIELD without a key */
 export function toVoid(lot: LotReference, { amount, reason }: VoidRequest, key: string | null): VoidLot {
-  const idempotencyKey =
-    key === null
-      ? refuseField(
-          'idempotency_key',
-          'wants a key, in the body or the header, so that a repeated request does nothing twice',
-        )
-      : requestKey(key);
-  return { op: 'void_lot', ...lotKeyOf(lot), amountMinor: amount ?? null, reason, idempotencyKey };
+  return { op: 'void_lot', ...lotKeyOf(lot), amountMinor: amount ?? null, reason, idempotencyKey: requiredKey(key) };
 }
 
 export interface ChangeLotRequest {

@@ -119,7 +119,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget that the wallet of a new hold is due some time',
     file: 'src/ledger/holds/changes.ts',
-    find: '    dueAt: earlier(wallet.dueAt, hold.expiresAt),\n',
+    find: '    dueAt: earlierOf(wallet.dueAt, hold.expiresAt),\n',
     replace: '',
     tests: ['test/ledger/holds/holds.test.ts'],
   },
@@ -196,8 +196,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'spend the lot that ends last before those that end sooner',
     file: 'src/ledger/lots/drain.ts',
-    find: 'endOf(one) - endOf(other) ||',
-    replace: 'endOf(other) - endOf(one) ||',
+    find: 'endMs(one) - endMs(other) ||',
+    replace: 'endMs(other) - endMs(one) ||',
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {

@@ -22,7 +22,6 @@ import { text } from '../../views/fields.ts';
 export const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, { error: `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}` });
 
-const API_KEY_ERROR = API_KEY_WANTED;
 const OBEYED_WHOLE = PROVIDER_NAMES.filter((provider) => defaultMetadataRule(provider) === 'all');
 const METADATA_DEFAULTS = `all for ${OBEYED_WHOLE.join(', ')}, customer for every other provider`;
 
@@ -60,8 +59,8 @@ export const webhookSecret = z
       "What the provider's dashboard shows as the signing secret. Dodo's is base64 after `whsec_`, Adyen's hexadecimal.",
   });
 export const apiKey = z
-  .string({ error: API_KEY_ERROR })
-  .regex(API_KEY_PATTERN, { error: API_KEY_ERROR })
+  .string({ error: API_KEY_WANTED })
+  .regex(API_KEY_PATTERN, { error: API_KEY_WANTED })
   .meta({ description: "A key of the provider's API that may read payments, for reconciliation." });
 
 export const accounts = z.array(text(200, 1)).max(100).meta({

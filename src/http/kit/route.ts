@@ -111,7 +111,7 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
    * False where its work in the database is shared by merchant already, in batches or by readers. Else a merchant's requests take
    * turns, so that no number of them has all connections. A function says it where that depends on the set-up.
    */
-  readonly takesTurns?: false | ((services: Services) => boolean);
+  readonly takesTurns?: boolean | ((services: Services) => boolean);
   /** How many requests it counts for, where that is not one for each {@link ROWS_OF_A_REQUEST} rows of a page. */
   readonly work?: (request: { readonly body: z.output<B> }) => number;
   handle(context: {
@@ -152,8 +152,8 @@ export function merchantRoute<
       if (units > 1) await countWork(units - 1);
       const { merchantId, keyId } = caller;
       const handle = () => spec.handle({ services, merchantId, keyId, headers, ...given });
-      const { takesTurns = () => true } = spec;
-      const isInTurn = takesTurns !== false && takesTurns(services);
+      const { takesTurns = true } = spec;
+      const isInTurn = typeof takesTurns === 'function' ? takesTurns(services) : takesTurns;
       const reply = isInTurn ? await services.turns.take(merchantId, handle) : await handle();
       return { status: spec.response.status ?? 200, body: reply };
     },

@@ -26,10 +26,10 @@ export interface Services {
   readonly turns: Turns;
   /** Where searches and lists are read, each in its owner's turn. */
   readonly readers: Readers;
-  /** Whether this process could post now. */
-  readonly readiness: Readiness;
   /** The same for what the operator lists, and what is read across merchants. */
   readonly operatorReaders: Readers;
+  /** Whether this process could post now. */
+  readonly readiness: Readiness;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: LedgerBatches;

@@ -47,6 +47,7 @@ const EXAMPLE_VOID = {
 };
 
 const list = merchantRoute({
+  takesTurns: false,
   method: 'get',
   path,
   scope: 'read',
@@ -105,6 +106,7 @@ const list = merchantRoute({
 });
 
 const retrieve = merchantRoute({
+  takesTurns: false,
   method: 'get',
   path: onePath,
   scope: 'read',
@@ -125,6 +127,7 @@ const retrieve = merchantRoute({
 });
 
 const voidOne = merchantRoute({
+  takesTurns: false,
   method: 'post',
   path: `${onePath}/void`,
   scope: 'write',
@@ -171,6 +174,7 @@ const voidOne = merchantRoute({
 });
 
 const change = merchantRoute({
+  takesTurns: false,
   method: 'patch',
   path: onePath,
   scope: 'write',

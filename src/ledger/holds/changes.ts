@@ -1,4 +1,5 @@
 import type { Wallet } from '../entry.ts';
+import { earlierOf } from '../lots/ends.ts';
 import { type Hold, remainingOf } from './hold.ts';
 
 /** What becomes of a wallet by its holds. */
@@ -11,7 +12,7 @@ export function afterHold(wallet: Wallet, before: Hold, after: Hold): Wallet {
     held: wallet.held + remainingOf(after) - remainingOf(before),
     openHolds,
     // Where the earliest one ended, it stays as a bound that is too low, and the next lapse finds it anew.
-    dueAt: openHolds === 0 && wallet.openLots === 0 ? null : earlier(wallet.dueAt, after.expiresAt),
+    dueAt: openHolds === 0 && wallet.openLots === 0 ? null : earlierOf(wallet.dueAt, after.expiresAt),
   };
 }
 
@@ -22,7 +23,7 @@ export function withHold(wallet: Wallet, hold: Hold): Wallet {
     held: wallet.held + remainingOf(hold),
     openHolds: wallet.openHolds + 1,
     holdSeq: hold.holdNo,
-    dueAt: earlier(wallet.dueAt, hold.expiresAt),
+    dueAt: earlierOf(wallet.dueAt, hold.expiresAt),
   };
 }
 
@@ -30,10 +31,4 @@ export function withHold(wallet: Wallet, hold: Hold): Wallet {
 export function closeHold(hold: Hold, state: 'captured' | 'released', now: Date): Hold {
   const closedAt = now < hold.createdAt ? hold.createdAt : now;
   return { ...hold, state, released: hold.amountMinor - hold.captured, closedAt };
-}
-
-/** Null where nothing ends. */
-function earlier(one: Date | null, other: Date | null): Date | null {
-  if (one === null || other === null) return one ?? other;
-  return one < other ? one : other;
 }

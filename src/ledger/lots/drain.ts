@@ -9,14 +9,14 @@ import { BASE_PRIORITY, type Lot } from './lot.ts';
 export function inDrainOrder(one: Lot, other: Lot): number {
   return (
     one.priority - other.priority ||
-    endOf(one) - endOf(other) ||
+    endMs(one) - endMs(other) ||
     Number(other.kind === 'promo') - Number(one.kind === 'promo') ||
     one.lotNo - other.lotNo
   );
 }
 
 // Infinity less itself would be no number.
-const endOf = ({ expiresAt }: Lot): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
+const endMs = ({ expiresAt }: Lot): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
 
 /** Whether the lot is spent before the base, which stands at priority 50, never ends, and comes after what is promotional. */
 function isBeforeBase({ priority, expiresAt, kind }: Lot): boolean {
