@@ -12,7 +12,7 @@ import { createNoteLimited, type NoteLimited } from './http/kit/limited.ts';
 import { type HttpServer, listen } from './http/kit/server.ts';
 import { createMetricsApp, type MetricsServices } from './http/metrics.ts';
 import { Receiver } from './inbox/receive.ts';
-import { ensureDefaultMerchant } from './merchants/default-merchant.ts';
+import { type DefaultMerchant, ensureDefaultMerchant } from './merchants/default-merchant.ts';
 import { warnOfPayerMetadata } from './merchants/payer-metadata.ts';
 import { noteConfiguredAccounts } from './merchants/source-accounts.ts';
 import { createOutgoing } from './outgoing/index.ts';
@@ -110,11 +110,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
       { checkResponses },
     );
     // The key is made last, so that nothing can fail between making and showing it.
-    const { newApiKey, isApiKeyEnded } = await ensureDefaultMerchant(pool, config, clock);
-    if (isApiKeyEnded) {
-      const where = fromFile(['API_KEY']).length > 0 ? ENV_FILE : 'the environment';
-      logger.warn(`API_KEY was rotated or revoked by an operator: change it in ${where}`);
-    }
+    const { newApiKey, ...apiKey } = await ensureDefaultMerchant(pool, config, clock);
+    warnOfApiKey(apiKey, logger);
     entrance.open(app);
     logger.info({ port: server.port, healthPort: health?.port ?? null }, 'the web process is ready');
     print(greeting(server.url, config.API_KEY === undefined, newApiKey));
@@ -123,6 +120,22 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+function warnOfApiKey(
+  { isApiKeyEnded, earlierKey }: Pick<DefaultMerchant, 'isApiKeyEnded' | 'earlierKey'>,
+  logger: Logger,
+): void {
+  if (isApiKeyEnded) {
+    const where = fromFile(['API_KEY']).length > 0 ? ENV_FILE : 'the environment';
+    logger.warn(`API_KEY was rotated or revoked by an operator: change it in ${where}`);
+  }
+  if (earlierKey !== null) {
+    logger.warn(
+      { keyId: earlierKey.keyId, hint: earlierKey.hint },
+      `API_KEY is another than before; the earlier one works on until you end it: npx chokin keys revoke ${earlierKey.keyId}`,
+    );
   }
 }
 

@@ -187,7 +187,7 @@ const FIND_KEY = statement({
   text: ({ keyHash }) => `select ${columns(API_KEY.shape)} from api_key where key_hash = ${keyHash}`,
 });
 
-/** Makes a key the merchant's default that all may be done with, once the one before it was revoked. */
+/** Makes a key the merchant's default that all may be done with, once no other is. */
 export async function makeDefaultKey(tx: Tx, { merchantId, keyId }: ApiKeyRef): Promise<void> {
   await MAKE_DEFAULT.run(tx, { merchantId, keyId });
 }
@@ -199,15 +199,17 @@ const MAKE_DEFAULT = statement({
     where merchant_id = ${merchantId} and key_id = ${keyId}`,
 });
 
-/** Ends the merchant's default key now, if there is one. */
-export async function revokeDefaultKey(tx: Tx, merchantId: string, now: Date): Promise<void> {
-  await REVOKE_DEFAULT.run(tx, { merchantId, now });
+/** Makes the merchant's default a key like others. @returns it, or null if there is none that was not revoked */
+export async function unmakeDefaultKey(tx: Tx, merchantId: string): Promise<ApiKeyRecord | null> {
+  return UNMAKE_DEFAULT.first(tx, { merchantId });
 }
 
-const REVOKE_DEFAULT = statement({
-  params: { merchantId: text, now: timestamptz },
-  text: ({ merchantId, now }) =>
-    `update api_key set revoked_at = ${now} where merchant_id = ${merchantId} and is_default and revoked_at is null`,
+const UNMAKE_DEFAULT = statement({
+  params: { merchantId: text },
+  row: API_KEY.shape,
+  text: ({ merchantId }) => `
+    update api_key set is_default = false
+    where merchant_id = ${merchantId} and is_default and revoked_at is null returning ${columns(API_KEY.shape)}`,
 });
 
 /** How many keys of the merchant are neither revoked nor at their end. */

@@ -7,8 +7,8 @@ import {
   findKey,
   type KeyToStore,
   makeDefaultKey,
-  revokeDefaultKey,
   storeApiKey,
+  unmakeDefaultKey,
 } from './api-key-store.ts';
 import { hashApiKey, newApiKey } from './api-keys.ts';
 import { insertMerchant, lockMerchant, type Merchant, renameMerchant } from './merchant-store.ts';
@@ -21,12 +21,14 @@ export interface DefaultMerchant {
   readonly newApiKey: string | null;
   /** The environment's API_KEY was rotated or revoked by an operator, and stays so. */
   readonly isApiKeyEnded: boolean;
+  /** The default that `API_KEY` has just taken the place of. It is good until an operator revokes it. */
+  readonly earlierKey: { readonly keyId: string; readonly hint: string | null } | null;
 }
 
 /**
  * Makes the merchant that the environment describes, or brings it up to date, with its default key: the one in
- * `API_KEY` (which replaces another default), else a new one if the merchant has none at all. Safe to run from several processes at
- * once; they take turns.
+ * `API_KEY`, else a new one if the merchant has none at all. Another default goes on as a key like others, since a process may be
+ * running whose `API_KEY` it is. Safe to run from several processes at once; they take turns.
  * @throws {Error} that says what to set: if the merchant exists in the other mode, since its wallets hold play money or real money
  *   and cannot change sides; if `API_KEY` is a key of another merchant
  */
@@ -43,34 +45,37 @@ export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock):
     }
     if (existing?.name !== name) await renameMerchant(tx, merchantId, name);
     if (config.API_KEY !== undefined) {
-      const isUsable = await useAsDefault(tx, { merchantId, key: config.API_KEY.reveal() }, now);
-      return { merchantId, newApiKey: null, isApiKeyEnded: !isUsable };
+      return {
+        merchantId,
+        newApiKey: null,
+        ...(await useAsDefault(tx, { merchantId, key: config.API_KEY.reveal() }, now)),
+      };
     }
-    return { merchantId, newApiKey: await makeIfMissing(tx, { merchantId, mode }, now), isApiKeyEnded: false };
+    const newApiKey = await makeIfMissing(tx, { merchantId, mode }, now);
+    return { merchantId, newApiKey, isApiKeyEnded: false, earlierKey: null };
   });
 }
 
 /**
- * A default that was replaced by another comes back when `API_KEY` names it again. One that an operator rotated or revoked
+ * A default whose place another took is the default again when `API_KEY` names it again. One that an operator rotated or revoked
  * is left as it is: to bring it back to life would undo what was done about a leak.
- * @returns false if calls with the key are refused, now or soon
  */
 async function useAsDefault(
   tx: Tx,
   { merchantId, key }: Pick<KeyToStore, 'merchantId' | 'key'>,
   now: Date,
-): Promise<boolean> {
+): Promise<Pick<DefaultMerchant, 'isApiKeyEnded' | 'earlierKey'>> {
   const known = await findKey(tx, hashApiKey(key));
   if (known !== null && known.merchantId !== merchantId) {
     throw new Error('API_KEY: this key belongs to another merchant of the database. Choose another key.');
   }
-  if (known?.isDefault && known.revokedAt === null) return true;
+  if (known?.isDefault && known.revokedAt === null) return { isApiKeyEnded: false, earlierKey: null };
   const isEnded = known !== null && (known.revokedAt !== null || known.expiresAt !== null);
-  if (isEnded && !known.isDefault) return false;
-  await revokeDefaultKey(tx, merchantId, now);
+  if (isEnded && !known.isDefault) return { isApiKeyEnded: true, earlierKey: null };
+  const earlierKey = await unmakeDefaultKey(tx, merchantId);
   if (known === null) await storeApiKey(tx, { merchantId, key, name: 'API_KEY', ...FULL }, now);
   else await makeDefaultKey(tx, known);
-  return true;
+  return { isApiKeyEnded: false, earlierKey };
 }
 
 async function makeIfMissing(

@@ -154,9 +154,10 @@ describe('the default merchant', () => {
 
   const ensure = (environment: Record<string, string>) =>
     ensureDefaultMerchant(database.pool, loadConfig({ MERCHANT_ID: 'bus_keys', ...environment }), systemClock);
-  const liveKeys = async () =>
-    (await database.pool.query("select key_id from api_key where merchant_id = 'bus_keys' and revoked_at is null"))
-      .rows;
+  const defaultKeys = async (): Promise<readonly string[]> => {
+    const keys = "select key_id from api_key where merchant_id = 'bus_keys' and is_default and revoked_at is null";
+    return (await database.pool.query(keys)).rows.map(({ key_id: keyId }) => keyId);
+  };
   const KEY_A = 'a'.repeat(32);
   const KEY_B = 'b'.repeat(32);
   const KEY_C = 'c'.repeat(32);
@@ -186,6 +187,8 @@ describe('the default merchant', () => {
     printed.length = 0;
     web = await startWeb({ config: loadConfig({ PORT: '0', API_KEY }), ...options });
     expect(printed.join('\n')).not.toContain('API key');
+    const headers = { authorization: `Bearer ${key}` };
+    expect((await fetch(`${web.url}/customers`, { headers })).status).toBe(200);
   });
 
   it('gets no key where the port is taken, so that none is made which nobody saw', async () => {
@@ -231,23 +234,29 @@ describe('the default merchant', () => {
 
   it('follows API_KEY, one default key at a time, also back again', async () => {
     const first = await ensure({});
-    expect(first.newApiKey).not.toBeNull();
-    const original = await liveKeys();
-    expect(await ensure({ API_KEY: KEY_A })).toEqual({
-      merchantId: 'bus_keys',
-      newApiKey: null,
-      isApiKeyEnded: false,
-    });
-    const second = await liveKeys();
+    expect(first).toMatchObject({ newApiKey: expect.any(String), earlierKey: null });
+    const [original] = await defaultKeys();
+    const other = await ensure({ API_KEY: KEY_A });
+    expect(other).toMatchObject({ newApiKey: null, isApiKeyEnded: false, earlierKey: { keyId: original } });
+    const second = await defaultKeys();
     expect(second).toHaveLength(1);
-    expect(second).not.toEqual(original);
+    expect(second).not.toEqual([original]);
+    expect((await ensure({ API_KEY: KEY_A })).earlierKey).toBeNull();
+    expect(await defaultKeys()).toEqual(second);
+    expect((await ensure({ API_KEY: KEY_B })).earlierKey?.keyId).toBe(second[0]);
+    expect(await defaultKeys()).not.toEqual(second);
     await ensure({ API_KEY: KEY_A });
-    expect(await liveKeys()).toEqual(second);
-    await ensure({ API_KEY: KEY_B });
-    expect(await liveKeys()).not.toEqual(second);
-    await ensure({ API_KEY: KEY_A });
-    expect(await liveKeys()).toEqual(second);
+    expect(await defaultKeys()).toEqual(second);
     expect((await ensure({})).newApiKey).toBeNull();
+  });
+
+  it('has two processes with keys of their own: neither ends the key of the other, whichever starts last', async () => {
+    const works = (key: string) => findCaller(autocommit(database.pool), hashApiKey(key));
+    for (const API_KEY of [KEY_A, KEY_B, KEY_A, KEY_B]) {
+      await ensure({ API_KEY });
+      for (const key of [KEY_A, KEY_B])
+        expect(await works(key)).toMatchObject({ merchantId: 'bus_keys', expiresAt: null });
+    }
   });
 
   it('does not bring API_KEY back to life that an operator revoked or rotated', async () => {
