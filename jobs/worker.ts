@@ -12,8 +12,10 @@ import { type HttpServer, listen } from '../src/http/kit/server.ts';
 import { createMetricsApp } from '../src/http/metrics.ts';
 import { warnOfSecrets } from '../src/merchants/secret-warning.ts';
 import { forgetKeylessAccounts } from '../src/merchants/source-accounts.ts';
+import type { Announcer } from '../src/outgoing/announcer.ts';
 import { createOutgoing } from '../src/outgoing/index.ts';
 import { retryRefusedAtStart } from '../src/outgoing/retry-refused.ts';
+import { Sending } from '../src/outgoing/sending.ts';
 import { connectWith } from '../src/reconciliation/connect.ts';
 import { retentionRule } from '../src/retention/rule.ts';
 import { Runtime, startTelemetry, type Telemetry } from '../src/runtime.ts';
@@ -89,9 +91,14 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
 
   await workApplyProviderEvent(boss, { ...shared, sources, settings, maxBonusRatio, ...waits, onPosted, observe });
   const { publisher } = outgoing;
-  const announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger, observe });
-  await workDeliverWebhook(boss, outgoing);
-  await workRecoverEndpoints(boss, outgoing, signal);
+  let announcer: Announcer | null = null;
+  const sending = new Sending({ setting: config.SENDING, databaseUrl: runtime.databaseUrl, pool, logger });
+  sending.watch(observe.metrics);
+  await sending.begin(async () => {
+    announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger, observe });
+    await workDeliverWebhook(boss, outgoing);
+    await workRecoverEndpoints(boss, outgoing, signal);
+  });
   await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal, logger });
@@ -115,7 +122,8 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
       shutdown.abort();
       // First no queue takes further jobs; only then does pg-boss close, which happens one thing after another.
       await Promise.all(QUEUE_NAMES.map((name) => boss.offWork(name, { wait: false })));
-      const announced = Promise.race([announcer.close(), delay(JOBS_PATIENCE_MS, null, { ref: false })]);
+      await sending.close();
+      const announced = Promise.race([announcer?.close(), delay(JOBS_PATIENCE_MS, null, { ref: false })]);
       const stopped = boss.stop({ graceful: true, timeout: JOBS_PATIENCE_MS });
       // An audit may take longer than a platform waits. It only reads and will run again, so it is cancelled.
       await cancelStatements(autocommit(pool), auditName);

@@ -108,6 +108,7 @@ const BASE_SCHEMA = {
   UNKNOWN_PAYMENT_WAIT_SECONDS: wholeNumber(0, 604_800).default(900),
   NAMING_WAIT_SECONDS: wholeNumber(0, 604_800).default(60),
   DRAIN_SECONDS: wholeNumber(0, 300).default(5),
+  SENDING: z.enum(['auto', 'on', 'off'], 'wants auto, on or off').default('auto'),
   RATE_LIMIT_PER_MINUTE: wholeNumber(0, 100_000_000).default(60_000),
   MAX_BODY_BYTES_IN_FLIGHT: wholeNumber(16 * MEBIBYTE, 1024 * MEBIBYTE).default(64 * MEBIBYTE),
   SVIX_TOKEN: z

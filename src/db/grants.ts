@@ -85,6 +85,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['pgboss.schedule',            '',                                 'select, insert, update'],
 
   ['public.installation',        'select',                           'select'],
+  ['public.installation_home',   '',                                 'select, insert'],
   ['public.rate_limit',          'select, insert, update, delete',   ''],
   // The audit asks of which release the database is.
   ['public.schema_migration',    'select',                           'select'],

@@ -1387,4 +1387,11 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '',
     tests: ['test/db/fair-queue.test.ts'],
   },
+  {
+    name: 'let a restored copy send as the original does',
+    file: 'src/outgoing/sending.ts',
+    find: "? 'send' : 'moved';",
+    replace: "? 'send' : 'send';",
+    tests: ['test/outgoing/sending.test.ts'],
+  },
 ];

@@ -51,7 +51,7 @@ const MAX_PARAMETERS = 3;
 
 /** Whose each table is. `audit` may read all of them; nobody else names a table of another room in SQL. */
 const TABLES: Readonly<Record<string, readonly string[]>> = {
-  db: ['installation', 'schema_migration'],
+  db: ['installation', 'installation_home', 'schema_migration'],
   ledger: [
     'wallet',
     'entry',
