@@ -176,6 +176,11 @@ export class Runtime {
       );
   }
 
+  /** The ids of keys that stored secrets are sealed with and ENCRYPTION_KEY lacks. */
+  async missingKeys(): Promise<readonly string[]> {
+    return this.box.lacking(await usedKeys(autocommit(this.pool)));
+  }
+
   /** pg-boss, started. */
   boss(): Promise<PgBoss> {
     this.#boss ??= this.#startBoss();

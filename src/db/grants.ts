@@ -126,7 +126,8 @@ export function grantStatements(role: RuntimeRole): readonly string[] {
   const functions = FUNCTION_GRANTS.map(({ name }) => name).join(', ');
   return [
     `revoke all on ${tables} from ${role}`,
-    `revoke all on function ${functions} from ${role}`,
+    // A dump that was restored without its rights lets everybody call them.
+    `revoke all on function ${functions} from public, ${role}`,
     `grant usage on schema public, pgboss to ${role}`,
     ...TABLE_GRANTS.filter(({ privileges }) => privileges[role] !== '').map(
       ({ table, privileges }) => `grant ${privileges[role]} on ${table} to ${role}`,
