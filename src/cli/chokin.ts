@@ -87,6 +87,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./holds.ts')).addHoldCommands,
   },
   {
+    name: 'lots',
+    summary: 'Credit with terms, such as a promotion that ends: list, show, void, change',
+    group: async () => (await import('./lots.ts')).addLotCommands,
+  },
+  {
     name: 'simulate',
     summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
     group: async () => (await import('./simulate.ts')).addSimulateCommands,

@@ -10,7 +10,7 @@ import { addMerchantCommand, flag, takes, UsageError } from './command.ts';
 import { confirm } from './confirm.ts';
 import { properties, table, time } from './output.ts';
 import { moreAfter, pageOptions, toPage } from './paging.ts';
-import { walletTable } from './wallets.ts';
+import { walletTable, withNextExpiry } from './wallet-table.ts';
 
 /** Who has wallets. */
 export function addCustomerCommands(group: Command): void {
@@ -51,7 +51,7 @@ export function addCustomerCommands(group: Command): void {
     takes: { customerId: takes('<customer-id>', 'cus_…', text(300, 1)) },
     async run({ customerId }, { db, config }, { merchantId }) {
       const found = (await getCustomer(db, merchantId, customerId)) ?? refuseUnknownCustomer(customerId);
-      const wallets = await readWallets(db, merchantId, [customerId]);
+      const wallets = await withNextExpiry(db, await readWallets(db, merchantId, [customerId]));
       const one = customerResponse(found);
       const facts = properties({
         customer: one.customer_id,

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { requireCustomer } from '../customers/store.ts';
@@ -11,15 +10,15 @@ import { currency, text } from '../views/fields.ts';
 import { holdDetailResponse, holdResponse, holdStatus } from '../views/hold.ts';
 import { type HoldReference, holdKeyOf, toCapture, toPlace, toRelease } from '../views/hold-requests.ts';
 import { addMerchantCommand, flag, type Result, takes, UsageError } from './command.ts';
-import type { CliContext } from './context.ts';
 import { giveUp } from './give-up.ts';
-import { alignRight, note, properties, table, time } from './output.ts';
+import { keyOption, keyOr, noteRepeated } from './keyed.ts';
+import { alignRight, properties, table, time } from './output.ts';
 import { limitOption, moreAfter } from './paging.ts';
+import { settledWallets } from './settled.ts';
 import { count, duration, oneOf, parseAmount } from './values.ts';
 
 const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
 const holdId = takes('<hold-id>', 'hold_…, as "holds list" shows it', text(400, 1));
-const key = takes('--key <text>', 'the idempotency key (default: a new one, which is shown)', text(255, 1).optional());
 const amountInUnits = 'in the unit people write, such as 12.50';
 const LIFE_ERROR = 'wants a time span from 10s to 7d';
 
@@ -48,7 +47,7 @@ function addPlaceCommand(group: Command): void {
       partial: flag('--partial', 'hold what is available if that is less'),
       reason: takes('--reason <text>', 'why; it stands on the hold and its captures', text(1000, 1).optional()),
       reference: takes('--reference <id>', "an id of your own, such as a job's", text(255, 1).optional()),
-      key,
+      key: keyOption,
     },
     async run({ key: chosenKey, expiresIn, partial, reason, reference, ...input }, context, { merchantId }) {
       const ledger = await context.ledger();
@@ -59,7 +58,7 @@ function addPlaceCommand(group: Command): void {
       const owner = { merchantId, customerId: input.customerId };
       const result = await ledger.hold(toPlace(owner, body, keyOr(chosenKey)));
       if (result.kind === 'refused') return refused(result, input.currency);
-      if (result.kind === 'held_before') note('This was done before under the same key, and is not done again.');
+      if (result.kind === 'held_before') noteRepeated();
       return shown(holdResponse(result.hold));
     },
   });
@@ -84,7 +83,7 @@ function addCaptureCommand(group: Command): void {
         oneOf(['refuse', 'debit']).optional(),
       ),
       reason: takes('--reason <text>', "why; it stands on the entry (default: the hold's)", text(1000, 1).optional()),
-      key,
+      key: keyOption,
     },
     async run({ key: chosenKey, holdId: wanted, amount, part, ...rules }, context, { merchantId }) {
       const reference = referenceTo(merchantId, wanted);
@@ -95,7 +94,7 @@ function addCaptureCommand(group: Command): void {
       const result = await ledger.hold(toCapture(reference, body, keyOr(chosenKey)));
       if (result.kind === 'refused') return refused(result, of);
       if (result.kind === 'repeated') {
-        note('This was done before under the same key, and is not done again.');
+        noteRepeated();
         return {
           json: { entry: entryResponse(result.entry) },
           text: properties({ entry: entryResponse(result.entry).id }),
@@ -147,7 +146,7 @@ function addReadingCommands(group: Command): void {
       if (before !== undefined && input.currency === undefined)
         throw new UsageError('--before: wants --currency, since every wallet counts its own holds');
       const owner = { merchantId, customerId: input.customerId };
-      await settled(context, owner);
+      await settledWallets(context, owner);
       const filter = { currency: input.currency ?? null, state: status ?? null, beforeNo: before ?? null };
       const holds = await listHolds(context.db, owner, { ...filter, pageSize: limit, pageNumber: 0 });
       if (holds.length === 0) await requireCustomer(context.db, merchantId, input.customerId);
@@ -163,7 +162,7 @@ function addReadingCommands(group: Command): void {
     takes: { holdId },
     async run({ holdId: wanted }, context, { merchantId }) {
       const hold = holdKeyOf(referenceTo(merchantId, wanted));
-      await settled(context, hold);
+      await settledWallets(context, hold);
       const found = (await getHold(context.db, hold)) ?? refuse({ code: 'HOLD_NOT_FOUND' });
       const detail = holdDetailResponse(found, await capturesOf(context.db, hold));
       const amounts = alignRight(detail.captures.map((one) => formatMinor(one.amount, detail.currency)));
@@ -178,19 +177,6 @@ function addReadingCommands(group: Command): void {
 function referenceTo(merchantId: string, id: string): HoldReference {
   const customer = /^hold_(.+)_[A-Z]{3}_\d+$/.exec(id)?.[1] ?? refuse({ code: 'HOLD_NOT_FOUND' });
   return { merchantId, customerId: customer, holdId: id };
-}
-
-/** What is over by now has ended then. */
-async function settled(context: CliContext, owner: { merchantId: string; customerId: string }): Promise<void> {
-  const ledger = await context.ledger();
-  await ledger.wallets(owner.merchantId, owner.customerId);
-}
-
-/** Printed before the request: if its outcome is lost, the key is needed to repeat it safely. */
-function keyOr(chosen: string | undefined): string {
-  const made = chosen ?? `cli_${randomUUID()}`;
-  if (chosen === undefined) note(`Idempotency key: ${made} (if no outcome is shown, repeat with --key)`);
-  return made;
 }
 
 /** Words a refusal in major units, as amounts are typed here; the API uses minor units. */

@@ -6,6 +6,7 @@ import { UsageError } from './command.ts';
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const MAX_DAYS = 3650;
+const MAX_LOT_DAYS = 3660;
 
 const durationError = { error: `wants a time span such as 90s, 15m, 24h or 30d, ${MAX_DAYS}d at most` };
 
@@ -33,6 +34,20 @@ function momentFromNow(sign: 1 | -1, error: string) {
     { error },
   );
 }
+
+/** The end of a credit as a request names it: days are counted from when it is written, and stay the same if the command is repeated. */
+export const lotEnd = z.union(
+  [
+    z
+      .string()
+      .regex(/^[1-9]\d{0,3}d$/)
+      .transform((days) => ({ expires_in_days: Number(days.slice(0, -1)) }))
+      .refine(({ expires_in_days: days }) => days <= MAX_LOT_DAYS),
+    // A date alone is its beginning, in UTC.
+    z.union([z.iso.datetime({ offset: true }), z.iso.date()]).transform((at) => ({ expires_at: new Date(at) })),
+  ],
+  { error: `wants a time such as 2026-12-31T12:00:00Z, or days such as 30d, ${MAX_LOT_DAYS}d at most` },
+);
 
 /** A whole number in digits. */
 export function count(minimum: number, maximum: number) {

@@ -70,7 +70,7 @@ export const lotDetailShape = z
     ),
     changes: z.array(
       z.strictObject({
-        actor: z.string().meta({ description: 'Who changed it: `key:` with the id of an API key.' }),
+        actor: z.string().meta({ description: 'Who changed it: `key:` with the id of an API key, or `cli`.' }),
         reason: z.string().nullable(),
         old_expires_at: timestamp.nullable(),
         new_expires_at: timestamp.nullable(),

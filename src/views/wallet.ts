@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { availableOf, type Wallet } from '../ledger/entry.ts';
 import { headOf } from '../ledger/hash-chain.ts';
+import type { NextExpiry } from '../ledger/lots/read.ts';
 import { usdTotal } from '../ledger/usd-total.ts';
 import type { Rate } from '../money.ts';
 import { EXAMPLE_WALLET } from './examples.ts';
@@ -40,6 +41,22 @@ export function walletResponse(wallet: Wallet): z.output<typeof walletShape> {
     created_at: wallet.createdAt.toISOString(),
     updated_at: wallet.updatedAt.toISOString(),
   };
+}
+
+export const walletLotFields = {
+  base: minorUnits.optional().meta({ description: 'What of the balance is in no lot.' }),
+  in_lots: minorUnits.optional().meta({ description: 'What is left of all open lots.' }),
+  next_expiry: z
+    .strictObject({ at: timestamp, amount: minorUnits })
+    .nullable()
+    .optional()
+    .meta({ description: 'When credit ends next unless it is spent, and how much. Null: none does.' }),
+};
+
+/** What of a wallet's balance has terms of its own, and when of that ends next. */
+export function walletLots({ balance, inLots }: Wallet, next: NextExpiry | null) {
+  const next_expiry = next === null ? null : { at: next.at.toISOString(), amount: next.amountMinor };
+  return { base: balance - inLots, in_lots: inLots, next_expiry };
 }
 
 export const walletListShape = z.strictObject({

@@ -36,6 +36,7 @@ export async function playStory(stage: Stage): Promise<void> {
   await playUsage(stage, ada);
   await playRefunds(stage, ada);
   await playReservation(stage);
+  await playPromotion(stage);
   await playForgery(stage, ada);
   await playMoreProviders(stage);
   assert.equal(endpoint.count('wallet.balance.low'), 1, 'one low-balance alert');
@@ -154,6 +155,36 @@ async function playReservation(stage: Stage): Promise<void> {
   const lost = stripeDispute({ ...dispute, type: 'closed', status: 'lost' });
   await deliver(stage, 'stripe', lost, signStripe(lost));
   await bob.expect('Stripe', 'charge.dispute.closed: lost, and taken', 1880);
+}
+
+/** Long enough for what comes before the end, on a busy machine. */
+const PROMOTION_MS = 5_000;
+
+async function playPromotion(stage: Stage): Promise<void> {
+  const { story, client } = stage;
+  story.title('A promotion that ends: spent before what was paid for, and gone when it says');
+  story.header();
+  const customer = await client.customers.create({ email: 'cleo@example.com', name: 'Cleo' });
+  const cleo = new Actor(stage, customer.customer_id);
+  await cleo.entry('credit', 2000, 'Paid by bank transfer', `paid_${cleo.customerId}`);
+  await cleo.expect('merchant', 'gives Cleo the 20.00 USD that she paid for', 2000);
+  const key = `spring_${cleo.customerId}`;
+  const end = await cleo.promotion(500, { name: 'Spring', lifeMs: PROMOTION_MS, key });
+  await cleo.expect('merchant', `gives 5.00 more that end in ${PROMOTION_MS / 1000} seconds`, 2500);
+  await cleo.entry('debit', 300, 'API usage', 'promoted');
+  await cleo.expect('merchant', 'debits 3.00, which are taken out of the promotion', 2200);
+  assert.deepEqual(await cleo.lots(), { base: 2000, in_lots: 200 });
+  await cleo.expectNoChange('merchant', 'looks: 20.00 without an end, 2.00 with one', 2200);
+  await untilAfter(end);
+  const late: unknown = await cleo.entry('debit', 2001, 'API usage', 'late').catch((error: unknown) => error);
+  assert(late instanceof DodoPayments.APIError && late.status === 400);
+  await cleo.expect('time', 'the other 2.00 are gone, and were not spent late', 2000, 'USD', 'wallet.credit.expired');
+  await cleo.expectNoChange('merchant', 'debits 20.01: 400 INSUFFICIENT_WALLET_FUNDS', 2000);
+}
+
+async function untilAfter(end: Date): Promise<void> {
+  const left = end.getTime() - Date.now();
+  if (left >= 0) await new Promise((resolve) => setTimeout(resolve, left + 1));
 }
 
 async function playForgery(stage: Stage, ada: Actor): Promise<void> {

@@ -38,6 +38,21 @@ export class Actor {
     });
   }
 
+  /** Gives credit that ends so many milliseconds from now. @returns when it ends */
+  async promotion(amount: number, { name, lifeMs, key }: { name: string; lifeMs: number; key: string }): Promise<Date> {
+    const end = new Date(Date.now() + lifeMs);
+    const terms = { kind: 'promo', name, expires_at: end.toISOString() };
+    const body = { amount, currency: 'USD', entry_type: 'credit', ...terms, idempotency_key: key };
+    await api(this.#stage, 'POST', `${this.#wallets}/ledger-entries`, body);
+    return end;
+  }
+
+  /** What of the dollars is in no lot, and what is in lots. */
+  async lots(): Promise<unknown> {
+    const { base, in_lots } = await api(this.#stage, 'GET', `${this.#wallets}/USD`);
+    return { base, in_lots };
+  }
+
   async balance(currency: Currency): Promise<number> {
     const wallets = await this.#stage.client.customers.wallets.list(this.customerId);
     return wallets.items.find((wallet) => wallet.currency === currency)?.balance ?? Number.NaN;

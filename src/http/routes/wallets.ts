@@ -9,7 +9,14 @@ import { openWallets } from '../../ledger/store.ts';
 import { MAX_AMOUNT_MINOR } from '../../money.ts';
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_LOT, EXAMPLE_WALLET } from '../../views/examples.ts';
 import { customerParams, minorUnits, moment, timestamp, walletParams } from '../../views/fields.ts';
-import { walletListResponse, walletListShape, walletResponse, walletShape } from '../../views/wallet.ts';
+import {
+  walletListResponse,
+  walletListShape,
+  walletLotFields,
+  walletLots,
+  walletResponse,
+  walletShape,
+} from '../../views/wallet.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { turnAway } from '../kit/turn-away.ts';
@@ -55,13 +62,7 @@ const retrieve = merchantRoute({
     schema: walletShape.partial({ held: true, available: true }).extend({
       version: z.int().min(0).meta({ description: 'How many entries the wallet has, or had.' }),
       at: timestamp.optional(),
-      base: minorUnits.optional().meta({ description: 'What of the balance is in no lot.' }),
-      in_lots: minorUnits.optional().meta({ description: 'What is left of all open lots.' }),
-      next_expiry: z
-        .strictObject({ at: timestamp, amount: minorUnits })
-        .nullable()
-        .optional()
-        .meta({ description: 'When credit ends next unless it is spent, and how much. Null: none does.' }),
+      ...walletLotFields,
     }),
     example: {
       ...EXAMPLE_WALLET,
@@ -139,11 +140,8 @@ const changeThreshold = merchantRoute({
 });
 
 async function lotsIn({ pool, turns }: Services, wallet: Wallet) {
-  const { balance, inLots, openLots } = wallet;
   const ask = () => nextExpiry(autocommit(pool), wallet);
-  const next = openLots === 0 ? null : await turns.take(wallet.merchantId, ask);
-  const next_expiry = next === null ? null : { at: next.at.toISOString(), amount: next.amountMinor };
-  return { base: balance - inLots, in_lots: inLots, next_expiry };
+  return walletLots(wallet, wallet.openLots === 0 ? null : await turns.take(wallet.merchantId, ask));
 }
 
 type WalletParams = z.output<typeof walletParams>;

@@ -163,11 +163,14 @@ const LOTS_OF_ENTRY = statement({
     order by coalesce(o.priority, c.priority), coalesce(o.expires_at, c.expires_at) nulls last, coalesce(o.kind, c.kind) <> 'promo', m.lot_no`,
 });
 
+/** When credit ends, and how much of it. */
+export interface NextExpiry {
+  readonly at: Date;
+  readonly amountMinor: number;
+}
+
 /** When credit of the wallet ends next unless it is spent, and how much of it; null if none does. */
-export async function nextExpiry(
-  db: Queryable,
-  key: WalletKey,
-): Promise<{ readonly at: Date; readonly amountMinor: number } | null> {
+export async function nextExpiry(db: Queryable, key: WalletKey): Promise<NextExpiry | null> {
   return NEXT_EXPIRY.first(db, { ...key });
 }
 
