@@ -1,5 +1,6 @@
 import { ConfigError, VARIABLES } from '../config/env.ts';
 import { ENV_FILE, fromFile, settingOf } from '../config/env-file.ts';
+import { connectionHint } from '../db/connection-hint.ts';
 import { RefusalError } from '../errors.ts';
 import { publicRefusal } from '../views/refusals.ts';
 
@@ -23,7 +24,7 @@ export function explain(error: unknown): string {
   if (error instanceof RefusalError) return withOrigins(publicRefusal(error.refusal).message);
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const hint = UNREACHABLE.has(code) ? unreachable(error) : HINTS[code];
+  const hint = UNREACHABLE.has(code) ? unreachable(error) : (connectionHint(error) ?? HINTS[code]);
   // A host with several addresses fails with an error that has a code but no message.
   const message = error.message === '' ? `cannot connect (${code})` : error.message;
   const text = hint === undefined ? message : `${message}\n${hint}`;

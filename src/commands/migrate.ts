@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
+import { connectionString } from '../db/database-url.ts';
 import { closeRelease } from '../db/installation.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
@@ -42,7 +43,7 @@ export async function migrate(
   { dir = MIGRATIONS_DIR, closeRelease: when }: MigrateOptions = {},
 ): Promise<string[]> {
   const client = new pg.Client({
-    connectionString: databaseUrl,
+    connectionString: connectionString(databaseUrl),
     application_name: 'chokin-migrate',
     connectionTimeoutMillis: 10_000,
   });

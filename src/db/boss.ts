@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { PgBoss } from 'pg-boss';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/log.ts';
+import { connectionString } from './database-url.ts';
 import { prepareSession } from './session.ts';
 import { Tx } from './transaction.ts';
 
@@ -25,7 +26,7 @@ const BOUNDS = { query_timeout: 20_000, keepAlive: true } as const;
 export function createBoss({ databaseUrl, applicationName, maxConnections, works, logger }: BossOptions): PgBoss {
   const settings = { application_name: applicationName, enable_seqscan: 'off' };
   const boss = new PgBoss({
-    connectionString: databaseUrl,
+    connectionString: connectionString(databaseUrl),
     application_name: applicationName,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { connectionString } from './database-url.ts';
 import { prepareSession } from './session.ts';
 import { Tx } from './transaction.ts';
 
@@ -28,7 +29,7 @@ export function createPool(options: PoolOptions): Pool {
   const { databaseUrl, applicationName, maxConnections, logger, statementTimeoutMs = 15_000 } = options;
   const isForScans = statementTimeoutMs === 0;
   const pool = new pg.Pool({
-    connectionString: databaseUrl,
+    connectionString: connectionString(databaseUrl),
     application_name: applicationName,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,

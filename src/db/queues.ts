@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Logger } from '../telemetry/log.ts';
 import { logErrorsOf } from './boss.ts';
 import { bigint, integer, json, nullable, text, timestamptz, uuid } from './codec.ts';
+import { connectionString } from './database-url.ts';
 import { rowsOf, statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
 
@@ -146,7 +147,12 @@ export const BOUNDED_FETCH = { groupConcurrency: 1_000 } as const;
 
 /** Makes or updates the schema of pg-boss and every queue; run at release, by one process at a time. */
 export async function installQueues(databaseUrl: string, logger: Logger): Promise<void> {
-  const boss = new PgBoss({ connectionString: databaseUrl, max: 2, supervise: false, schedule: false });
+  const boss = new PgBoss({
+    connectionString: connectionString(databaseUrl),
+    max: 2,
+    supervise: false,
+    schedule: false,
+  });
   logErrorsOf(boss, logger);
   await boss.start();
   try {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { connectionString } from './database-url.ts';
 import { RUNTIME_ROLES, type RuntimeRole } from './grants.ts';
 import { setDefaults, tryTo } from './roles.ts';
 
@@ -28,7 +29,7 @@ export interface ServiceUser {
 /** Makes a user, or changes the password of the one that is there, and returns the URL that logs in as it. */
 export async function createUser(ownerUrl: string, user: ServiceUser): Promise<string> {
   const { name, roles, password = randomBytes(24).toString('hex') } = user;
-  const client = new pg.Client({ connectionString: ownerUrl });
+  const client = new pg.Client({ connectionString: connectionString(ownerUrl) });
   await client.connect();
   try {
     const role = pg.escapeIdentifier(name);

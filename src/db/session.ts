@@ -1,22 +1,8 @@
 import { bigint, boolean, text } from './codec.ts';
+import { MEANING } from './session-settings.ts';
 import { ReadOnlyServerError } from './sqlstate.ts';
 import { rowsOf, statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
-
-/**
- * What the code relies on whatever the server, the database, the user or the URL says: how times, intervals, bytes and texts are
- * written, and that each statement sees what others committed before it. Under
- * `datestyle = 'SQL, DMY'` an expired API key was taken for one that never ends.
- */
-const MEANING = {
-  datestyle: 'ISO, YMD',
-  intervalstyle: 'postgres',
-  timezone: 'UTC',
-  bytea_output: 'hex',
-  extra_float_digits: '1',
-  standard_conforming_strings: 'on',
-  default_transaction_isolation: 'read committed',
-} as const;
 
 /** A server that takes a session and then says nothing is as good as none: a request waits for a connection as long (pool.ts). */
 const ANSWER_WITHIN_MS = 5_000;
