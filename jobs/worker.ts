@@ -10,6 +10,7 @@ import { autocommit } from '../src/db/transaction.ts';
 import { watchHealth } from '../src/http/health-metrics.ts';
 import { type HttpServer, listen } from '../src/http/kit/server.ts';
 import { createMetricsApp } from '../src/http/metrics.ts';
+import { requireMode } from '../src/merchants/default-merchant.ts';
 import { warnOfSecrets } from '../src/merchants/secret-warning.ts';
 import { forgetKeylessAccounts } from '../src/merchants/source-accounts.ts';
 import type { Announcer } from '../src/outgoing/announcer.ts';
@@ -73,6 +74,7 @@ export async function startWorker({ config, databaseUrl, logger, clock, ...optio
 async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> {
   const { config, logger, clock, pool, box, settings, sources } = runtime;
   await runtime.requireUsableDatabase();
+  await requireMode(autocommit(pool), config);
   const auditName = `chokin-audit-${process.pid}`;
   const auditPool = runtime.scanPool(auditName);
   const boss = await runtime.boss();

@@ -10,6 +10,7 @@ import { createPool, type Pool } from './db/pool.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
 import { type Findings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
+import { requireEncoding } from './db/suitable.ts';
 import { autocommit, type Queryable } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
 import { LedgerBatches } from './ledger/batches.ts';
@@ -168,7 +169,10 @@ export class Runtime {
     const { problems, newerMigrations } = await this.#firstFindings();
     const [problem] = problems.filter(({ why }) => why !== 'database_unreachable');
     if (problem !== undefined) throw new Error(sayUnready(problem));
-    if (problems.length === 0) await this.#requireKeys();
+    if (problems.length === 0) {
+      await requireEncoding(autocommit(this.pool));
+      await this.#requireKeys();
+    }
     if (newerMigrations !== null && newerMigrations.length > 0)
       this.logger.warn(
         { newerMigrations },

@@ -7,7 +7,9 @@ import { closeRelease } from '../db/installation.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
 import { MIGRATIONS_DIR } from '../db/schema.ts';
+import { prepareSession } from '../db/session.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
+import { missingRights, requireEncoding } from '../db/suitable.ts';
 import { Tx } from '../db/transaction.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
@@ -23,6 +25,12 @@ const MIGRATE_LOCK = 6_301_873_202;
 const LOCK_TIMEOUT_MS = 2_000;
 const RETRY_AFTER_MS = 3_000;
 const MAX_ATTEMPTS = 100;
+
+/** Nothing of it is given up for taking long, whatever the server's own settings; a plan is of no matter. */
+const SESSION = {
+  ...{ application_name: 'chokin-migrate', statement_timeout: '0', lock_timeout: `${LOCK_TIMEOUT_MS}` },
+  ...{ idle_in_transaction_session_timeout: '0', enable_seqscan: 'on' },
+};
 
 export interface MigrateOptions {
   /** The folder of the SQL files; that of this release unless given. */
@@ -51,17 +59,40 @@ export async function migrate(
   client.on('error', (error) => logger.warn({ err: error }, 'the database connection was lost'));
   await client.connect();
   try {
+    await prepareSession(new Tx(client), SESSION);
+    await requireEncoding(new Tx(client));
     await awaitTurn(client);
-    await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    const applied = await runMigrations(client, dir, logger);
-    await installQueues(databaseUrl, logger);
-    const sql = await installRoles(client);
-    if (sql.length > 0) logger.warn({ sql }, LEFT_OUT);
+    const applied = await install(client, { databaseUrl, dir, logger });
+    const { rights, settings } = await installRoles(client);
+    if (rights.length > 0) logger.warn({ sql: rights }, RIGHTS_LEFT_OUT);
+    if (settings.length > 0) logger.warn({ sql: settings }, SETTINGS_LEFT_OUT);
     if (when !== undefined) await closeRelease(new Tx(client), when);
     await buildIndexes(client, logger);
     return applied;
   } finally {
     await client.end();
+  }
+}
+
+interface Install {
+  readonly databaseUrl: string;
+  readonly dir: string;
+  readonly logger: Logger;
+}
+
+/** The tables, then the queues. */
+async function install(client: pg.Client, { databaseUrl, dir, logger }: Install): Promise<string[]> {
+  try {
+    const applied = await runMigrations(client, dir, logger);
+    await installQueues(databaseUrl, logger);
+    return applied;
+  } catch (error) {
+    // The tools say it in many ways that they may not, one of them without the reason.
+    const missing = await client
+      .query('rollback')
+      .then(() => missingRights(new Tx(client)))
+      .catch(() => null);
+    throw missing === null ? error : new Error(missing, { cause: error });
   }
 }
 
@@ -79,8 +110,11 @@ async function awaitTurn(client: pg.Client): Promise<void> {
 
 const TURN_MS = 100;
 
-const LEFT_OUT =
+const RIGHTS_LEFT_OUT =
   'this user may not complete the roles of the database: an administrator has to run this SQL in it. Until then the processes cannot run under them';
+
+const SETTINGS_LEFT_OUT =
+  'this user may not give the users of the processes their settings: an administrator should run this SQL. The processes run without them, under bounds of their own, but what such a user does by itself has none';
 
 async function runMigrations(client: pg.Client, dir: string, logger: Logger): Promise<string[]> {
   const applied: string[] = [];

@@ -1,11 +1,13 @@
+import type pg from 'pg';
 import { PgBoss, type Queue } from 'pg-boss';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/log.ts';
 import { logErrorsOf } from './boss.ts';
 import { bigint, integer, json, nullable, text, timestamptz, uuid } from './codec.ts';
 import { connectionString } from './database-url.ts';
+import { prepareSession } from './session.ts';
 import { rowsOf, statement } from './statement.ts';
-import type { Queryable } from './transaction.ts';
+import { type Queryable, Tx } from './transaction.ts';
 
 /**
  * Every queue in one table. Payloads hold ids only, never personal data or secrets: the rows they name are the truth, so
@@ -152,6 +154,8 @@ export async function installQueues(databaseUrl: string, logger: Logger): Promis
     max: 2,
     supervise: false,
     schedule: false,
+    // Its own migrations are texts that mean something else without standard_conforming_strings.
+    ...{ onConnect: (client: pg.ClientBase) => prepareSession(new Tx(client), { statement_timeout: '0' }) },
   });
   logErrorsOf(boss, logger);
   await boss.start();

@@ -19,12 +19,20 @@ const ALREADY_THERE = ['42710', '23505'];
 /** "tuple concurrently updated": the server has no other code for it. */
 const INTERNAL_ERROR = 'XX000';
 
+/** SQL that somebody with more rights has to run. */
+export interface LeftToAdministrator {
+  /** Without these the processes cannot run under the roles. */
+  readonly rights: readonly string[];
+  /** Without these they can, less well guarded. */
+  readonly settings: readonly string[];
+}
+
 /**
  * Makes the two roles, which are the whole cluster's, and gives them their rights in this database. Safe to run again;
  * callers of one database take turns, those of several databases of a cluster need not.
  * @returns the SQL that the user of `client` has no right to run and an administrator has to; empty if all is done
  */
-export async function installRoles(client: pg.ClientBase): Promise<readonly string[]> {
+export async function installRoles(client: pg.ClientBase): Promise<LeftToAdministrator> {
   const leftOut: string[] = [];
   for (const role of RUNTIME_ROLES) {
     if (await isThere(client, role)) continue;
@@ -37,7 +45,7 @@ export async function installRoles(client: pg.ClientBase): Promise<readonly stri
     // Without the right to, Postgres may only warn.
     if (await mayAnybodyCreate(client)) leftOut.push(closePublic);
   }
-  return [...leftOut, ...(await setDefaults(client))];
+  return { rights: leftOut, settings: await setDefaults(client) };
 }
 
 /** One transaction for each role, so that a process that runs meanwhile never sees a table without its grants. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/env.ts';
 import type { Pool } from '../db/pool.ts';
-import { type Tx, transaction } from '../db/transaction.ts';
+import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import {
   countLiveKeys,
   findKey,
@@ -11,7 +11,7 @@ import {
   unmakeDefaultKey,
 } from './api-key-store.ts';
 import { hashApiKey, newApiKey } from './api-keys.ts';
-import { insertMerchant, lockMerchant, type Merchant, renameMerchant } from './merchant-store.ts';
+import { getMerchant, insertMerchant, lockMerchant, type Merchant, renameMerchant } from './merchant-store.ts';
 
 const FULL = { scopes: ['read', 'write'], expiresAt: null, isDefault: true } as const;
 
@@ -38,11 +38,7 @@ export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock):
     const now = clock.now();
     await insertMerchant(tx, { merchantId, name, mode }, now);
     const existing = await lockMerchant(tx, merchantId);
-    if (existing !== null && existing.mode !== mode) {
-      throw new Error(
-        `MODE: the merchant ${merchantId} exists in ${existing.mode} mode. Set MODE=${existing.mode}, or another MERCHANT_ID for ${mode} mode.`,
-      );
-    }
+    requireSameMode(existing, config);
     if (existing?.name !== name) await renameMerchant(tx, merchantId, name);
     if (config.API_KEY !== undefined) {
       return {
@@ -54,6 +50,18 @@ export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock):
     const newApiKey = await makeIfMissing(tx, { merchantId, mode }, now);
     return { merchantId, newApiKey, isApiKeyEnded: false, earlierKey: null };
   });
+}
+
+/** @throws {Error} that says what to set, if the merchant that the environment describes exists in the other mode */
+export async function requireMode(db: Queryable, config: Config): Promise<void> {
+  requireSameMode(await getMerchant(db, config.MERCHANT_ID), config);
+}
+
+function requireSameMode(existing: Merchant | null, { MERCHANT_ID: merchantId, MODE: mode }: Config): void {
+  if (existing !== null && existing.mode !== mode)
+    throw new Error(
+      `MODE: the merchant ${merchantId} exists in ${existing.mode} mode. Set MODE=${existing.mode}, or another MERCHANT_ID for ${mode} mode.`,
+    );
 }
 
 /**
