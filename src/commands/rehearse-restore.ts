@@ -97,9 +97,9 @@ async function restore(dump: string, databaseUrl: string): Promise<void> {
   const args = ['--no-owner', '--no-privileges', '--exit-on-error', `--dbname=${databaseUrl}`, dump];
   await execute('pg_restore', args, { maxBuffer: 64 * 1024 * 1024 }).catch((error: unknown) => {
     // Without its cause, whose message repeats the command, and with it the password of the Postgres.
-    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
+    const complaint = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
     throw new Error(
-      `pg_restore could not restore ${dump}: ${said}\nMake dumps by pg_dump --format=custom, and restore them by the same version of its tools or a later one.`,
+      `pg_restore could not restore ${dump}: ${complaint}\nMake dumps by pg_dump --format=custom, and restore them by the same version of its tools or a later one.`,
     );
   });
 }
