@@ -8,6 +8,7 @@ import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { customerWithOverdueLot, expectLotExpiredOnce, LOT_OPERATIONS } from '../support/fault-lots.ts';
 import {
   customerWithOverdueHold,
   expectApplied,
@@ -84,7 +85,7 @@ async function tryEverywhere(
 const isOfWorker = ({ applicationName }: ProxiedStatement) => applicationName === 'chokin-worker';
 
 describe('a connection that is cut at every statement: trying again completes, once,', () => {
-  it.each(WEB_OPERATIONS)('$name', async ({ name, statements, prepare }) => {
+  it.each([...WEB_OPERATIONS, ...LOT_OPERATIONS])('$name', async ({ name, statements, prepare }) => {
     await tryEverywhere(name, statements, isOfWeb, await prepare(rig, 503));
   });
 
@@ -137,6 +138,16 @@ describe('a connection that is cut at every statement: trying again completes, o
       await under(() => sweep().catch(() => {}));
       await sweep();
       await expectExpiredOnce(rig, customerId);
+    });
+  });
+
+  it('end a lot that is over', async () => {
+    const sweep = () => sweepDueWallets({ ...services, signal: new AbortController().signal });
+    await tryEverywhere('end a lot that is over', 8, isOfWorker, async (under) => {
+      const customerId = await customerWithOverdueLot(rig);
+      await under(() => sweep().catch(() => {}));
+      await sweep();
+      await expectLotExpiredOnce(rig, customerId);
     });
   });
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
+import { LOT_OPERATIONS } from '../support/fault-lots.ts';
 import { expectApplied, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { earlyRefund, newDebit, paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
@@ -36,7 +37,7 @@ afterAll(async () => {
 const raising = (sqlState: string): Fault => ({ when: 'before', connection: 'kept', raises: sqlState });
 
 describe.each(SQL_STATES)('%s at every statement of web', (sqlState) => {
-  it.each(WEB_OPERATIONS)('is not noticed: $name', async ({ statements, prepare }) => {
+  it.each([...WEB_OPERATIONS, ...LOT_OPERATIONS])('is not noticed: $name', async ({ statements, prepare }) => {
     const attempt = await prepare(rig, 200);
     const { length: points } = await atEveryStatement(rig.proxy, raising(sqlState), isOfWeb, attempt);
     expect(points).toBeGreaterThanOrEqual(statements);

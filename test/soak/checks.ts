@@ -3,6 +3,7 @@ import { audit } from '../../src/audit/checks.ts';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import type { SvixServer } from '../support/svix-server.ts';
+import { findWrongLots } from './lots.ts';
 import type { Traffic } from './traffic.ts';
 
 /** What still has to be done before the system is at rest, in words; empty once it is. */
@@ -13,6 +14,8 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
     select 'wallets to announce', count(*) from unannounced_wallet having count(*) > 0
     union all
     select 'holds that are over', count(*) from hold where expires_at <= now() having count(*) > 0
+    union all
+    select 'lots that end', count(*) from lot where expires_at is not null having count(*) > 0
     union all
     select 'jobs', count(*) from pgboss.job
     where name in ('apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
@@ -37,9 +40,12 @@ export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer)
     version: number;
     announced_version: number;
   }>('select customer_id, currency, balance, version, announced_version from wallet');
+  const lots = await findWrongLots(pool, traffic.lots.given);
+  wrongs.push(...lots.wrongs);
   for (const { customerId, owedMinor } of traffic.accounts) {
     const wallet = wallets.find((one) => one.customer_id === customerId && one.currency === 'USD');
-    if (wallet?.balance !== owedMinor) wrongs.push(`${customerId} holds ${wallet?.balance} and is owed ${owedMinor}`);
+    const owed = owedMinor - (lots.expired.get(customerId) ?? 0);
+    if (wallet?.balance !== owed) wrongs.push(`${customerId} holds ${wallet?.balance} and is owed ${owed}`);
   }
   const { rows: events } = await pool.query<{ merchant_id: string; delivery_key: string; state: string }>(
     'select merchant_id, delivery_key, state from provider_event',

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { signStripe, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import type { Mallory } from './hostile.ts';
+import { LotTraffic } from './lots.ts';
 import type { Plan, Random } from './plan.ts';
 import { ADMIN_KEY } from './world.ts';
 
@@ -24,6 +25,16 @@ interface Answer {
   readonly hold_id?: string;
   readonly hold?: { readonly hold_id: string };
   readonly entry?: { readonly amount: number };
+  readonly items?: readonly { readonly lot_id: string; readonly name: string | null }[];
+}
+
+/** A request, and the codes by which it may be refused. */
+interface Asked {
+  readonly method?: string;
+  readonly path: string;
+  readonly account: Account;
+  readonly body?: object;
+  readonly codes: readonly string[];
 }
 
 export interface TrafficCounts {
@@ -61,6 +72,7 @@ export class Traffic {
     troubles: 0,
     wrongs: [],
   };
+  readonly lots = new LotTraffic(this);
   readonly #plan: Plan;
   readonly #addresses: readonly string[];
   readonly #underWay = new Set<Promise<void>>();
@@ -108,7 +120,7 @@ export class Traffic {
       while (!signal.aborted) await this.#pay(own, signal);
     };
     const call = async (own: Random) => {
-      while (!signal.aborted) await (own.chance(0.4) ? this.#hold(own, signal) : this.#debit(own));
+      while (!signal.aborted) await this.#act(own, signal);
     };
     const workers = [
       ...Array.from({ length: this.#plan.providers }, () => provide(random.fork())),
@@ -118,13 +130,19 @@ export class Traffic {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
+  #act(random: Random, signal: AbortSignal): Promise<void> {
+    const kind = random.next();
+    if (kind < 0.35) return this.#hold(random, signal);
+    return kind < 0.5 ? this.lots.play(random) : this.#debit(random);
+  }
+
   /** A payment with its refunds or its dispute, each told by an event of its own. */
   async #pay(random: Random, signal: AbortSignal): Promise<void> {
     const account = random.pick(this.accounts);
     const amount = random.int(1, 5_000);
-    const paymentId = this.#id('pi');
+    const paymentId = this.id('pi');
     const metadata = { wallet_customer_id: account.customerId };
-    const bodies = [stripePaymentSucceeded({ eventId: this.#id('evt'), paymentId, amount, currency: 'usd', metadata })];
+    const bodies = [stripePaymentSucceeded({ eventId: this.id('evt'), paymentId, amount, currency: 'usd', metadata })];
     let effect = amount;
     const fate = random.int(1, 10);
     const part = { paymentId, currency: 'usd' };
@@ -134,16 +152,16 @@ export class Traffic {
       const first = random.int(0, refunded);
       for (const share of [first, refunded - first]) {
         if (share === 0) continue;
-        const refund = { ...part, eventId: this.#id('evt'), refundId: this.#id('re'), amount: share };
+        const refund = { ...part, eventId: this.id('evt'), refundId: this.id('re'), amount: share };
         bodies.push(stripeRefund({ ...refund, status: 'succeeded' }));
       }
     } else if (fate <= 5) {
       const isLost = random.chance(0.5);
       if (isLost) effect -= amount;
-      const dispute = { ...part, disputeId: this.#id('dp'), amount };
-      bodies.push(stripeDispute({ ...dispute, eventId: this.#id('evt'), status: 'needs_response' }));
+      const dispute = { ...part, disputeId: this.id('dp'), amount };
+      bodies.push(stripeDispute({ ...dispute, eventId: this.id('evt'), status: 'needs_response' }));
       bodies.push(
-        stripeDispute({ ...dispute, eventId: this.#id('evt'), type: 'closed', status: isLost ? 'lost' : 'won' }),
+        stripeDispute({ ...dispute, eventId: this.id('evt'), type: 'closed', status: isLost ? 'lost' : 'won' }),
       );
     }
     account.owedMinor += effect;
@@ -201,7 +219,7 @@ export class Traffic {
   async #debit(random: Random): Promise<void> {
     const account = random.pick(this.accounts);
     const amount = random.int(1, 300);
-    const body = { amount, currency: 'USD', entry_type: 'debit', idempotency_key: this.#id('key') };
+    const body = { amount, currency: 'USD', entry_type: 'debit', idempotency_key: this.id('key') };
     const path = `/customers/${account.customerId}/wallets/ledger-entries`;
     const ask = async (): Promise<boolean> => {
       for (;;) {
@@ -231,8 +249,8 @@ export class Traffic {
     const path = `/customers/${account.customerId}/wallets/holds`;
     const amount = random.int(1, 300);
     const life = { expires_in_seconds: random.int(10, 30), partial: random.chance(0.3) };
-    const request = { amount, currency: 'USD', idempotency_key: this.#id('hold'), ...life };
-    const placed = await this.#answered(random, { path, account, body: request, codes: ['INSUFFICIENT_WALLET_FUNDS'] });
+    const request = { amount, currency: 'USD', idempotency_key: this.id('hold'), ...life };
+    const placed = await this.answered(random, { path, account, body: request, codes: ['INSUFFICIENT_WALLET_FUNDS'] });
     const holdId = placed?.hold?.hold_id ?? placed?.hold_id;
     if (holdId === undefined) {
       this.counts.insufficient += 1;
@@ -243,12 +261,12 @@ export class Traffic {
     const codes = ['HOLD_NOT_OPEN', 'HOLD_AMOUNT_EXCEEDED', 'INSUFFICIENT_WALLET_FUNDS'];
     const one = `${path}/${holdId}`;
     if (fate <= 6) {
-      const body = { amount: random.int(1, amount), beyond: 'up_to_balance', idempotency_key: this.#id('capture') };
-      const done = await this.#answered(random, { path: `${one}/capture`, account, body, codes });
+      const body = { amount: random.int(1, amount), beyond: 'up_to_balance', idempotency_key: this.id('capture') };
+      const done = await this.answered(random, { path: `${one}/capture`, account, body, codes });
       account.owedMinor -= done?.entry?.amount ?? 0;
       this.counts.captures += 1;
     } else if (fate <= 8) {
-      await this.#answered(random, { path: `${one}/release`, account, body: {}, codes });
+      await this.answered(random, { path: `${one}/release`, account, body: {}, codes });
       this.counts.releases += 1;
     } else {
       // Nobody ends it. Some are asked for when they are over.
@@ -260,20 +278,17 @@ export class Traffic {
   /** A capture that comes after the hold has ended, as a debit. */
   async #captureLate(random: Random, account: Account, { path, signal }: { path: string; signal: AbortSignal }) {
     await delay(31_000, null, { signal }).catch(() => {});
-    const body = { late: 'debit', beyond: 'up_to_balance', idempotency_key: this.#id('late') };
+    const body = { late: 'debit', beyond: 'up_to_balance', idempotency_key: this.id('late') };
     const codes = ['HOLD_NOT_OPEN', 'INSUFFICIENT_WALLET_FUNDS'];
-    const done = await this.#answered(random, { path, account, body, codes });
+    const done = await this.answered(random, { path, account, body, codes });
     account.owedMinor -= done?.entry?.amount ?? 0;
   }
 
   /** Asks until it is answered, and sometimes twice at once. Null where it is refused by one of these codes. */
-  async #answered(
-    random: Random,
-    { path, account, body, codes }: { path: string; account: Account; body: object; codes: readonly string[] },
-  ): Promise<Answer | null> {
+  async answered(random: Random, { method = 'POST', path, account, body, codes }: Asked): Promise<Answer | null> {
     const ask = async (): Promise<Answer | null> => {
       for (;;) {
-        const { status, body: answer } = await this.#call(random, 'POST', path, account.apiKey, body);
+        const { status, body: answer } = await this.#call(random, method, path, account.apiKey, body);
         if (status === 200 || (status === 409 && answer?.code === 'IDEMPOTENCY_KEY_EXISTS')) return answer;
         if (answer !== null && codes.includes(answer.code)) return null;
         if (status !== 0 && status !== 503) this.counts.wrongs.push(`${path} was answered ${status} ${answer?.code}`);
@@ -291,9 +306,9 @@ export class Traffic {
     return answer;
   }
 
-  #call(random: Random, method: string, path: string, key: string, body: object) {
+  #call(random: Random, method: string, path: string, key: string, body?: object) {
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-    return this.#ask(random, path, { method, headers, body: JSON.stringify(body) });
+    return this.#ask(random, path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   }
 
   async #ask(random: Random, path: string, init: RequestInit): Promise<{ status: number; body: Answer | null }> {
@@ -306,7 +321,8 @@ export class Traffic {
     }
   }
 
-  #id(prefix: string): string {
+  /** One that nobody had before. */
+  id(prefix: string): string {
     this.#ids += 1;
     return `${prefix}_soak${this.#plan.seed}_${this.#ids}`;
   }

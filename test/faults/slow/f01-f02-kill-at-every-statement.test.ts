@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createBoss } from '../../../src/db/boss.ts';
 import { createLogger } from '../../../src/telemetry/log.ts';
+import { customerWithOverdueLot, expectLotExpiredOnce, LOT_OPERATIONS } from '../../support/fault-lots.ts';
 import {
   customerWithOverdueHold,
   expectApplied,
@@ -43,7 +44,7 @@ afterAll(() => console.table(tried));
 const kill = (when: Fault['when']): Fault => ({ when, connection: 'cut', meanwhile: () => victim.end('SIGKILL') });
 
 describe('kill -9 of web at every statement: the caller tries again and all is done, once,', () => {
-  it.each(WEB_OPERATIONS)(
+  it.each([...WEB_OPERATIONS, ...LOT_OPERATIONS])(
     '$name',
     async ({ name, statements, prepare }) => {
       victim = await rig.startWeb();
@@ -111,28 +112,35 @@ describe('kill -9 of the worker at every statement: the next one does the work, 
     for (const customerId of customers) await expectToldOnce(rig, customerId);
   }, 180_000);
 
-  it('end a hold that is over', async () => {
-    await rig.startWebHere();
-    const { url: databaseUrl } = rig.database;
-    const logger = createLogger('silent', 'test');
-    const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 1, works: false, logger });
-    await boss.start();
-    const customers: string[] = [];
-    await killWorkersEverywhere('end a hold that is over', 6, async () => {
-      const customerId = await customerWithOverdueHold(rig);
-      customers.push(customerId);
-      await boss.send('settle-due-wallets', {});
-      const isDone = async () =>
-        (await read('select 1 as one from hold where customer_id = $1', [customerId])).length === 0;
-      return { marker: customerId, isDone };
-    });
-    await eventually(
-      'the list to be empty',
-      async () => (await read('select 1 as one from wallet_due', [])).length === 0,
-    );
-    for (const customerId of customers) await expectExpiredOnce(rig, customerId);
-    await boss.stop({ graceful: false });
-  }, 240_000);
+  it.each([
+    { what: 'a hold', customerWithOne: customerWithOverdueHold, open: 'hold', expectEnded: expectExpiredOnce },
+    { what: 'a lot', customerWithOne: customerWithOverdueLot, open: 'lot', expectEnded: expectLotExpiredOnce },
+  ])(
+    'end $what that is over',
+    async ({ what, customerWithOne, open, expectEnded }) => {
+      await rig.startWebHere();
+      const { url: databaseUrl } = rig.database;
+      const logger = createLogger('silent', 'test');
+      const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 1, works: false, logger });
+      await boss.start();
+      const customers: string[] = [];
+      await killWorkersEverywhere(`end ${what} that is over`, 6, async () => {
+        const customerId = await customerWithOne(rig);
+        customers.push(customerId);
+        await boss.send('settle-due-wallets', {});
+        const isDone = async () =>
+          (await read(`select 1 as one from ${open} where customer_id = $1`, [customerId])).length === 0;
+        return { marker: customerId, isDone };
+      });
+      await eventually(
+        'the list to be empty',
+        async () => (await read('select 1 as one from wallet_due', [])).length === 0,
+      );
+      for (const customerId of customers) await expectEnded(rig, customerId);
+      await boss.stop({ graceful: false });
+    },
+    240_000,
+  );
 });
 
 /**
