@@ -9,6 +9,7 @@ import { checkGuards } from './guards.ts';
 import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
 import { checkOverdueLots, LOT_CHECKS } from './lot-checks.ts';
+import { checkLotsReplayed } from './lots-replayed.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
 import { checkSettledAgain } from './settled-again.ts';
@@ -59,7 +60,7 @@ export async function audit(
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
-  disagreements.push(...(await checkOverdueLots(db, now ?? null)));
+  disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkLotsReplayed(db)));
   disagreements.push(...(await checkChains(db)), ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {

@@ -285,6 +285,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/given-back.test.ts'],
   },
   {
+    name: 'believe whatever a debit is said to have taken from lots',
+    file: 'src/audit/lot-replay.ts',
+    find: 'return has === wants ? null :',
+    replace: 'return has !== wants || has === wants ? null :',
+    tests: ['test/audit/lots-replayed.test.ts'],
+  },
+  {
+    name: 'play lots again with the terms that they have now',
+    file: 'src/audit/lot-replay.ts',
+    find: 'return next === undefined ? lot :',
+    replace: 'return next === undefined || at > new Date(0) ? lot :',
+    tests: ['test/ledger/lots/lots.property.test.ts'],
+  },
+  {
     name: 'void what a hold needs',
     file: 'src/ledger/lots/rules.ts',
     find: 'if (amountMinor > availableOf(wallet)) return',

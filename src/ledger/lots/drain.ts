@@ -2,11 +2,14 @@ import { BASE_PRIORITY, type Lot } from './lot.ts';
 
 /** In which order credit is spent (docs/wallets.md). Pure. */
 
+/** What of a lot decides when it is spent. */
+export type Drainable = Pick<Lot, 'lotNo' | 'kind' | 'priority' | 'expiresAt' | 'remaining'>;
+
 /**
  * The order in which lots are spent: by priority, then by the earlier end, promotional ones before others, then as they were given.
  * @returns below 0 if `one` goes first
  */
-export function inDrainOrder(one: Lot, other: Lot): number {
+export function inDrainOrder(one: Drainable, other: Drainable): number {
   return (
     one.priority - other.priority ||
     endMs(one) - endMs(other) ||
@@ -16,10 +19,10 @@ export function inDrainOrder(one: Lot, other: Lot): number {
 }
 
 // Infinity less itself would be no number.
-const endMs = ({ expiresAt }: Lot): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
+const endMs = ({ expiresAt }: Drainable): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
 
 /** Whether the lot is spent before the base, which stands at priority 50, never ends, and comes after what is promotional. */
-function isBeforeBase({ priority, expiresAt, kind }: Lot): boolean {
+function isBeforeBase({ priority, expiresAt, kind }: Drainable): boolean {
   return priority === BASE_PRIORITY ? expiresAt !== null || kind === 'promo' : priority < BASE_PRIORITY;
 }
 
@@ -31,16 +34,19 @@ interface Draining {
   readonly isBaseFirst: boolean;
 }
 
-export interface LotPart {
-  readonly lot: Lot;
+export interface LotPart<One extends Drainable = Lot> {
+  readonly lot: One;
   readonly amount: number;
 }
 
 /**
  * What a debit takes out of which lots, sorted by {@link inDrainOrder}. The rest of it is the base's, and beyond that a debt.
  */
-export function drain(lots: readonly Lot[], { base, amount, isBaseFirst }: Draining): readonly LotPart[] {
-  const parts: LotPart[] = [];
+export function drain<One extends Drainable>(
+  lots: readonly One[],
+  { base, amount, isBaseFirst }: Draining,
+): readonly LotPart<One>[] {
+  const parts: LotPart<One>[] = [];
   let left = isBaseFirst ? amount - Math.min(amount, base) : amount;
   let isBaseDone = isBaseFirst;
   for (const lot of lots) {

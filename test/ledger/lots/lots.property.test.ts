@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { hasTermsOfRequest, LotReplay } from '../../../src/audit/lot-replay.ts';
 import {
   type Entry,
   idempotencyText,
@@ -8,7 +9,7 @@ import {
   walletKeyText,
 } from '../../../src/ledger/entry.ts';
 import { type Hold, holdId } from '../../../src/ledger/holds/hold.ts';
-import { isOver, type Lot, type LotMovement, lotId } from '../../../src/ledger/lots/lot.ts';
+import { isOver, type Lot, type LotChange, type LotMovement, lotId } from '../../../src/ledger/lots/lot.ts';
 import { type CommandResult, type LedgerCommand, post } from '../../../src/ledger/post.ts';
 import { isDue } from '../../../src/ledger/working-books.ts';
 import { inLotWords, LotModel, type LotStep, lotSteps } from '../../support/lot-model.ts';
@@ -28,6 +29,7 @@ class Books {
   readonly entries: Entry[] = [];
   readonly alerts: WalletAlert[] = [];
   readonly movements: LotMovement[] = [];
+  readonly changes: LotChange[] = [];
   readonly holds = new Map<string, Hold>();
   readonly lots = new Map<string, Lot>();
 
@@ -70,6 +72,7 @@ class Books {
       this.lots.set(lotId(lot), lot);
     }
     this.movements.push(...(result.lots?.movements ?? []));
+    this.changes.push(...(result.lots?.changes ?? []));
     return result.outcomes;
   }
 }
@@ -189,4 +192,30 @@ describe('lots', () => {
       { numRuns: 500 },
     );
   });
+
+  it('are found by the audit to have moved as their order says, with the terms that were asked for', () => {
+    fc.assert(
+      fc.property(lotSteps(CUSTOMERS), (steps) => {
+        const { books } = runBoth(steps);
+        const replays = new Map(CUSTOMERS.map((customerId) => [customerId, new LotReplay()]));
+        for (const entry of books.entries) {
+          const moved = movedBy(books, entry);
+          expect(replays.get(entry.customerId)?.take(entry, moved)).toBeNull();
+          for (const { lot } of moved)
+            if (entry.isCredit && lot.originSeq === entry.seq) expect(hasTermsOfRequest(entry, lot)).toBe(true);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
 });
+
+function movedBy({ movements, lots, changes }: Books, entry: Entry) {
+  return movements
+    .filter(({ customerId, seq }) => customerId === entry.customerId && seq === entry.seq)
+    .flatMap((movement) => {
+      const lot = lots.get(lotId(movement));
+      const own = changes.filter((one) => lotId(one) === lotId(movement));
+      return lot === undefined ? [] : [{ lot: { ...lot, changes: own }, amount: movement.amountMinor }];
+    });
+}
