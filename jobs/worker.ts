@@ -29,6 +29,7 @@ import { workAuditBooks } from './audit-books.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
 import { workDeleteOldTokens } from './delete-old-tokens.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
+import { workPostScheduled } from './post-scheduled.ts';
 import { workReconcilePayments } from './reconcile-payments.ts';
 import { workRecoverEndpoints } from './recover-endpoints.ts';
 import { workRefreshStatistics } from './refresh-statistics.ts';
@@ -104,6 +105,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal, logger });
+  await workPostScheduled(boss, { pool, settings, clock, onPosted, signal, logger });
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
@@ -155,6 +157,7 @@ async function schedule(config: Config, boss: PgBoss): Promise<void> {
     'check-low-balances': config.LOW_BALANCE_CRON,
     'audit-books': config.AUDIT_CRON,
     'settle-due-wallets': '* * * * *',
+    'post-scheduled': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
     'recover-endpoints': '* * * * *',
     'watch-endpoints': '*/5 * * * *',

@@ -36,6 +36,9 @@ interface RefusalFacts {
   PAID_CREDIT_CANNOT_EXPIRE: { readonly minDays: number | null };
   /** A process of a release that knows no lots may still run. */
   LOTS_NOT_YET: NoFacts;
+  SCHEDULED_ENTRY_NOT_FOUND: NoFacts;
+  SCHEDULED_ENTRY_NOT_OPEN: { readonly state: string };
+  SCHEDULE_LIMIT: { readonly what: string; readonly most: number };
 
   // What is not there
   NO_SUCH_MERCHANT: NoFacts;

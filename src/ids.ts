@@ -14,6 +14,7 @@ const PREFIXES = {
   sourceSecret: 'sec',
   reconciliation: 'rec',
   recovery: 'rcv',
+  scheduledEntry: 'sen',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

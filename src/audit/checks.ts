@@ -12,6 +12,7 @@ import { checkOverdueLots, LOT_CHECKS } from './lot-checks.ts';
 import { checkLotsReplayed } from './lots-replayed.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
+import { checkOverdueSchedules, SCHEDULE_CHECKS } from './schedule-checks.ts';
 import { checkSettledAgain } from './settled-again.ts';
 
 export interface AuditReport {
@@ -55,12 +56,13 @@ export async function audit(
   { rule, bodiesSince = null, now }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
-  for (const check of [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS, ...LOT_CHECKS])
-    disagreements.push(...(await runCheck(db, check)));
+  const checks = [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS, ...LOT_CHECKS];
+  for (const check of [...checks, ...SCHEDULE_CHECKS]) disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
-  disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkLotsReplayed(db)));
+  disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkOverdueSchedules(db, now ?? null)));
+  disagreements.push(...(await checkLotsReplayed(db)));
   disagreements.push(...(await checkChains(db)), ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {

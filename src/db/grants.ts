@@ -50,6 +50,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.lot_change',          'select, insert',                   'select, insert'],
   ['public.wallet_due',          'select, insert, update, delete',   'select, insert, update, delete'],
   ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
+  ['public.scheduled_entry',     'select, insert, update',           'select, update'],
   ['public.audit_run',           'select',                           'select, insert, delete'],
 
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],

@@ -14,6 +14,7 @@ import { lotRoutes } from './routes/lots.ts';
 import { paymentMetadataRoutes } from './routes/payment-metadata.ts';
 import { paymentRoutes } from './routes/payments.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
+import { scheduledEntryRoutes } from './routes/scheduled-entries.ts';
 import { systemRoutes } from './routes/system.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import { webhookEndpointRoutes } from './routes/webhook-endpoints.ts';
@@ -26,6 +27,7 @@ export const ROUTES: readonly Route[] = [
   ...ledgerEntryRoutes,
   ...holdRoutes,
   ...lotRoutes,
+  ...scheduledEntryRoutes,
   ...walletRoutes,
   ...batchRoutes,
   ...holdBatchRoutes,

@@ -206,6 +206,28 @@ export interface LapsedCredit {
   readonly lots: readonly { readonly lotId: string; readonly amount: number }[];
 }
 
+/** A scheduled entry that was due and was not posted. */
+interface SkippedEntry {
+  readonly scheduledEntryId: string;
+  readonly amount: number;
+  readonly isCredit: boolean;
+  readonly postAt: string;
+  /** Why the ledger refused it. */
+  readonly code: string;
+}
+
+/** Periods of a grant schedule, one after another, for which nothing was granted. */
+export interface SkippedGrants {
+  readonly scheduleId: string;
+  readonly amount: number;
+  readonly fromPeriod: number;
+  readonly toPeriod: number;
+  readonly firstDueAt: string;
+  readonly lastDueAt: string;
+  /** `too_old`: more were missed than are made up; `expired`: the credit would have ended by now; else why the ledger refused it. */
+  readonly reason: string;
+}
+
 /** News of a wallet beside its entries, numbered by wallet. */
 export interface WalletAlert extends WalletKey {
   readonly alertSeq: number;
@@ -216,14 +238,23 @@ export interface WalletAlert extends WalletKey {
     | 'hold_lifted'
     | 'credit_expiring'
     | 'credit_expired'
-    | 'credit_voided';
+    | 'credit_voided'
+    | 'scheduled_entry_skipped'
+    | 'grant_skipped';
   readonly reminder: boolean;
   readonly balance: number;
   readonly threshold: number | null;
   readonly version: number;
   readonly createdAt: Date;
   /** Of what is not of the balance alone, each kind its own. */
-  readonly details: ExpiredHolds | DisputeHoldNews | ExpiringCredit | LapsedCredit | null;
+  readonly details:
+    | ExpiredHolds
+    | DisputeHoldNews
+    | ExpiringCredit
+    | LapsedCredit
+    | SkippedEntry
+    | SkippedGrants
+    | null;
 }
 
 /** An entry's public id. It is made of the entry's key, so finding an entry by its id needs no index of its own. */

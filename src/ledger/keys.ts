@@ -5,7 +5,7 @@ import { invariant } from '../errors.ts';
  *
  * Before its first colon, a key names who made it: `api`, for what a merchant chose, or the id of a source, for what that
  * source's payments post. No source is called `api` (the database wants `src_…`), so whatever a merchant writes, it is
- * never taken for a payment's key. Another maker of keys wants a first word that neither of them can have.
+ * never taken for a payment's key. What was scheduled has `sched` there. Another maker of keys wants a first word that none of them can have.
  */
 
 const API = 'api';
@@ -87,6 +87,17 @@ export function disputeHoldKey(
 ): string {
   return paymentKey(2, { sourceId, kind: 'hold_dispute', paymentId, partId }, number);
 }
+
+const SCHEDULED = 'sched';
+
+/** The key of the entry that a scheduled entry posts. No source is called so (the database wants `src_…`). */
+export function scheduledEntryKey(scheduledEntryId: string): string {
+  return `${SCHEDULED}:${scheduledEntryId}`;
+}
+
+/** {@link scheduledEntryKey} as an SQL expression, and a condition that is true of such keys alone. */
+export const scheduledKeySql = (id: string) => `'${SCHEDULED}:' || ${id}`;
+export const isScheduledKeySql = (key: string) => `starts_with(${key}, '${SCHEDULED}:')`;
 
 /** @returns null for a payment's key of version 1, and for what is no key of ours */
 export function parseKey(text: string): ParsedKey | null {

@@ -10,6 +10,8 @@ import {
   expiringCreditData,
   lapsedCreditData,
   reconciledData,
+  skippedEntryData,
+  skippedGrantsData,
 } from './event-data.ts';
 import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
@@ -41,6 +43,8 @@ const SCHEMAS = {
   'wallet.credit.expiring': envelope('wallet.credit.expiring', expiringCreditData),
   'wallet.credit.expired': envelope('wallet.credit.expired', lapsedCreditData),
   'wallet.credit.voided': envelope('wallet.credit.voided', lapsedCreditData),
+  'scheduled_entry.skipped': envelope('scheduled_entry.skipped', skippedEntryData),
+  'grant.skipped': envelope('grant.skipped', skippedGrantsData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
@@ -67,6 +71,9 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
     'Credit with an end will be gone in so many days unless it is spent. Said once for each notice, and again where the end was moved.',
   'wallet.credit.expired': 'Credit came to its end unspent, and is not in the balance any more.',
   'wallet.credit.voided': 'Credit was taken away again by the merchant.',
+  'scheduled_entry.skipped':
+    'A scheduled entry was due and could not be posted, such as a debit of more than was available. It will not be tried again.',
+  'grant.skipped': 'Periods of a grant schedule were due and nothing was granted for them: `reason` says why.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -129,6 +136,24 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
   },
   'wallet.credit.expired': { ...EXAMPLE_STATE, balance: 500, version: 8, lots: [{ lot_id: EXAMPLE_LOT, amount: 300 }] },
   'wallet.credit.voided': { ...EXAMPLE_STATE, balance: 500, version: 8, lots: [{ lot_id: EXAMPLE_LOT, amount: 300 }] },
+  'scheduled_entry.skipped': {
+    ...EXAMPLE_STATE,
+    scheduled_entry_id: 'sen_01h2xcejqtf2nbrexx3vqjhp41',
+    amount: 1250,
+    is_credit: false,
+    post_at: '2026-01-31T12:00:00.000Z',
+    code: 'INSUFFICIENT_WALLET_FUNDS',
+  },
+  'grant.skipped': {
+    ...EXAMPLE_STATE,
+    schedule_id: 'monthly',
+    amount: 500,
+    from_period: 2,
+    to_period: 3,
+    first_due_at: '2025-10-30T23:00:00.000Z',
+    last_due_at: '2025-11-29T23:00:00.000Z',
+    reason: 'too_old',
+  },
   'payment.reconciled': {
     payment_id: 'pi_3Qexample',
     source_id: 'src_stripe',

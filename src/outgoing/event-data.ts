@@ -106,6 +106,29 @@ export const lapsedCreditData = z.object({
     .min(1),
 });
 
+export const skippedEntryData = z.object({
+  ...walletState,
+  scheduled_entry_id: z.string(),
+  amount: minorUnits.meta({ description: 'In minor units; the direction is in `is_credit`.' }),
+  is_credit: z.boolean(),
+  post_at: eventTime.meta({ description: 'When it was due.' }),
+  code: z.string().meta({ description: 'The error code with which the ledger refused it.' }),
+});
+
+export const skippedGrantsData = z.object({
+  ...walletState,
+  schedule_id: z.string(),
+  amount: minorUnits.meta({ description: 'What each period would have granted, in minor units.' }),
+  from_period: z.int().min(0).meta({ description: 'The first period that was skipped; 0 is the one at the anchor.' }),
+  to_period: z.int().min(0).meta({ description: 'The last of them.' }),
+  first_due_at: eventTime,
+  last_due_at: eventTime,
+  reason: z.string().meta({
+    description:
+      '`too_old`: more periods were missed than are made up; `expired`: the credit would have ended by now; else the error code with which the ledger refused it.',
+  }),
+});
+
 export const createdData = z.object(walletState);
 export const changedData = z.object({
   ...walletState,

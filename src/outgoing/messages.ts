@@ -1,6 +1,6 @@
 import { invariant } from '../errors.ts';
 import type { ClaimedEntry } from '../ledger/claimed.ts';
-import type { WalletAlert, WalletKey } from '../ledger/entry.ts';
+import type { SkippedGrants, WalletAlert, WalletKey } from '../ledger/entry.ts';
 import { entryView } from '../ledger/entry-view.ts';
 import type { ClaimedWallet } from '../ledger/outbox.ts';
 import { type OutgoingData, type OutgoingEventType, outgoingMessage } from './catalogue.ts';
@@ -161,9 +161,33 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
       const lots = details.lots.map(({ lotId, amount }) => ({ lot_id: lotId, amount }));
       return outgoingMessage(type, envelopeOf(type), { ...state, lots });
     }
+    case 'scheduled_entry_skipped': {
+      invariant(details !== null && 'scheduledEntryId' in details, 'an alert names no scheduled entry');
+      const type = 'scheduled_entry.skipped';
+      const { scheduledEntryId, amount, isCredit, postAt, code } = details;
+      const entry = { scheduled_entry_id: scheduledEntryId, amount, is_credit: isCredit, post_at: postAt, code };
+      return outgoingMessage(type, envelopeOf(type), { ...state, ...entry });
+    }
+    case 'grant_skipped': {
+      invariant(details !== null && 'scheduleId' in details, 'an alert names no schedule');
+      const type = 'grant.skipped';
+      return outgoingMessage(type, envelopeOf(type), { ...state, ...skippedGrants(details) });
+    }
     default:
       return outgoingMessage(BALANCE_ALERTS[kind], envelopeOf(BALANCE_ALERTS[kind]), { ...state, threshold, reminder });
   }
+}
+
+function skippedGrants(details: SkippedGrants) {
+  return {
+    schedule_id: details.scheduleId,
+    amount: details.amount,
+    from_period: details.fromPeriod,
+    to_period: details.toPeriod,
+    first_due_at: details.firstDueAt,
+    last_due_at: details.lastDueAt,
+    reason: details.reason,
+  };
 }
 
 /** The first and the last version (or number of an alert) that a message tells of, and the time of the last. */

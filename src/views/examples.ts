@@ -9,6 +9,7 @@ export const EXAMPLE = {
   entryId: `ent_cus_${ID}_USD_7`,
   holdId: `hold_cus_${ID}_USD_3`,
   lotId: `lot_cus_${ID}_USD_2`,
+  scheduledEntryId: `sen_${ID}`,
   sourceId: `src_${ID}`,
   secretId: `sec_${ID}`,
   apiKeyId: `key_${ID}`,
@@ -105,6 +106,31 @@ export const EXAMPLE_LOT = {
   closed_at: EXAMPLE.later,
 } as const;
 
+/** The end of a month's invoice, written a second before the next month. */
+export const EXAMPLE_SCHEDULED_ENTRY = {
+  scheduled_entry_id: EXAMPLE.scheduledEntryId,
+  business_id: EXAMPLE.merchantId,
+  customer_id: EXAMPLE.customerId,
+  currency: EXAMPLE.currency,
+  amount: 1250,
+  entry_type: 'debit',
+  status: 'posted',
+  post_at: '2026-01-31T22:59:59.000Z',
+  on_shortfall: 'retry',
+  next_attempt_at: null,
+  tries: 0,
+  entry_id: EXAMPLE.entryId,
+  skipped_for: null,
+  reason: 'Plan in January',
+  reference_object_id: 'invoice-2026-01',
+  metadata: null,
+  terms: null,
+  idempotency_key: 'plan-2026-01',
+  actor: `key:${EXAMPLE.apiKeyId}`,
+  created_at: EXAMPLE.since,
+  ended_at: '2026-01-31T23:00:02.000Z',
+} as const;
+
 /** Examples by the name of the parameter or field, for schemas without an example of their own. */
 export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   merchant_id: EXAMPLE.merchantId,
@@ -113,6 +139,7 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   entry_id: EXAMPLE.entryId,
   hold_id: EXAMPLE.holdId,
   lot_id: EXAMPLE.lotId,
+  scheduled_entry_id: EXAMPLE.scheduledEntryId,
   source_id: EXAMPLE.sourceId,
   secret_id: EXAMPLE.secretId,
   key_id: EXAMPLE.apiKeyId,

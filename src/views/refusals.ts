@@ -1,4 +1,5 @@
 import type { Refusal, RefusalCode } from '../errors.ts';
+import { SCHEDULE_WORDS } from './schedule-refusals.ts';
 
 /**
  * The error codes of the API, with the HTTP status of each. No other file names a status for a failure. The codes about wallets
@@ -20,12 +21,14 @@ export const ERROR_STATUS = {
   CUSTOMER_NOT_FOUND: 404,
   HOLD_NOT_FOUND: 404,
   LOT_NOT_FOUND: 404,
+  SCHEDULED_ENTRY_NOT_FOUND: 404,
   NOT_SERVED_HERE: 404,
   METHOD_NOT_ALLOWED: 405,
   IDEMPOTENCY_KEY_EXISTS: 409,
   HOLD_NOT_OPEN: 409,
   HOLD_OWNED: 409,
   LOT_NOT_OPEN: 409,
+  SCHEDULED_ENTRY_NOT_OPEN: 409,
   CONFLICT: 409,
   ACCOUNT_OF_ANOTHER_SOURCE: 409,
   EVENT_BODY_REMOVED: 409,
@@ -132,7 +135,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     'LOTS_NOT_YET',
     'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
   ),
-
+  ...SCHEDULE_WORDS,
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
   NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key; the list of keys has their ids.'),
   NO_SUCH_SOURCE: say('NOT_FOUND', 'There is no such source.'),

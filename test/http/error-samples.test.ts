@@ -84,6 +84,19 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     await app.call('POST', `${lot}/void`, { reason: 'all', idempotency_key: 'all' });
     return app.call('PATCH', lot, { priority: 1, reason: 'late' });
   },
+  SCHEDULED_ENTRY_NOT_FOUND: () =>
+    app.call('GET', `/customers/${customerId}/wallets/scheduled-entries/${EXAMPLE.scheduledEntryId}`),
+  SCHEDULED_ENTRY_NOT_OPEN: async () => {
+    const path = `/customers/${customerId}/wallets/scheduled-entries`;
+    const post_at = new Date(Date.now() + 3_600_000).toISOString();
+    const entry = { amount: 1, currency: 'USD', entry_type: 'credit', post_at, idempotency_key: 'later' };
+    const { body } = await app.call('POST', path, entry);
+    await app.database.pool.query(
+      "update scheduled_entry set state = 'posted', due_at = null, entry_seq = 1, ended_at = now() where customer_id = $1",
+      [customerId],
+    );
+    return app.call('POST', `${path}/${body.scheduled_entry_id}/cancel`);
+  },
   EXPIRY_IN_THE_PAST: () => post({ amount: 1, currency: 'USD', expires_at: EXAMPLE.since }),
   PAID_CREDIT_CANNOT_EXPIRE: () => post({ amount: 1, currency: 'USD', kind: 'paid', expires_in_days: 365 }),
   LOTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'LOTS_NOT_YET' })),
@@ -167,11 +180,11 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
 };
 
 const thing = z.record(z.string(), z.unknown()).optional();
-const errorBody = z.looseObject({ entry: thing, hold: thing, lot: thing });
-/** An entry, a hold or a lot by what it has: every run writes another. */
+const errorBody = z.looseObject({ entry: thing, hold: thing, lot: thing, scheduled_entry: thing });
+/** An entry, a hold, a lot or a scheduled entry by what it has: every run writes another. */
 const shown = (body: unknown) => {
-  const { entry = {}, hold = {}, lot = {}, ...rest } = errorBody.parse(body);
-  const names = [entry, hold, lot].map((one) => Object.keys(one).toSorted());
+  const { entry = {}, hold = {}, lot = {}, scheduled_entry = {}, ...rest } = errorBody.parse(body);
+  const names = [entry, hold, lot, scheduled_entry].map((one) => Object.keys(one).toSorted());
   return { ...rest, names };
 };
 

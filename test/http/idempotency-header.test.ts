@@ -135,6 +135,7 @@ it('is read by every POST that moves money, or the route says why a repeat moves
     '/customers/{customer_id}/wallets/holds/{hold_id}/capture',
     '/customers/{customer_id}/wallets/ledger-entries',
     '/customers/{customer_id}/wallets/lots/{lot_id}/void',
+    '/customers/{customer_id}/wallets/scheduled-entries',
     '/holds/batch',
     '/ledger-entries/batch',
   ]);

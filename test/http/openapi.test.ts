@@ -107,6 +107,7 @@ describe('the OpenAPI document', () => {
       'post /customers/{customer_id}/wallets/holds',
       'post /customers/{customer_id}/wallets/holds/{hold_id}/capture',
       'post /customers/{customer_id}/wallets/lots/{lot_id}/void',
+      'post /customers/{customer_id}/wallets/scheduled-entries',
       'post /ledger-entries/batch',
       'post /holds/batch',
     ]);

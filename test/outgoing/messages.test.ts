@@ -95,6 +95,8 @@ describe('the catalogue', () => {
       'wallet.credit.expiring',
       'wallet.credit.expired',
       'wallet.credit.voided',
+      'scheduled_entry.skipped',
+      'grant.skipped',
       'payment.reconciled',
       'endpoint.disabled',
     ]);
@@ -189,7 +191,35 @@ describe('messages of a claim', () => {
       { kind, details: { lots: [{ lotId: 'lot_cus_1_USD_1', amount: 300 }] } },
       { lots: [{ lot_id: 'lot_cus_1_USD_1', amount: 300 }] },
     ]),
-  ])('say of lots which: %s', (eventType, alerted, data) => {
+    [
+      'scheduled_entry.skipped',
+      {
+        kind: 'scheduled_entry_skipped',
+        details: {
+          ...{ scheduledEntryId: 'sen_1', amount: 300, isCredit: false, postAt: '2026-02-08T00:00:00.000Z' },
+          code: 'INSUFFICIENT_WALLET_FUNDS',
+        },
+      },
+      {
+        ...{ scheduled_entry_id: 'sen_1', amount: 300, is_credit: false, post_at: '2026-02-08T00:00:00.000Z' },
+        code: 'INSUFFICIENT_WALLET_FUNDS',
+      },
+    ],
+    [
+      'grant.skipped',
+      {
+        kind: 'grant_skipped',
+        details: {
+          ...{ scheduleId: 'monthly', amount: 300, fromPeriod: 1, toPeriod: 2, reason: 'too_old' },
+          ...{ firstDueAt: '2026-02-08T00:00:00.000Z', lastDueAt: '2026-03-08T00:00:00.000Z' },
+        },
+      },
+      {
+        ...{ schedule_id: 'monthly', amount: 300, from_period: 1, to_period: 2, reason: 'too_old' },
+        ...{ first_due_at: '2026-02-08T00:00:00.000Z', last_due_at: '2026-03-08T00:00:00.000Z' },
+      },
+    ],
+  ])('say what they are of: %s', (eventType, alerted, data) => {
     const one: WalletAlert = { ...alert(1, 'low'), threshold: null, ...alerted };
     const [message] = buildMessages(news({ fromVersion: 2, entries: [], toAlertSeq: 1, alerts: [one] }));
     const parsed = JSON.parse(message?.payload ?? '');

@@ -23,12 +23,18 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'patch /customers/{customer_id}/wallets/holds/{hold_id}': { amount: 2 },
   'post /customers/{customer_id}/wallets/lots/{lot_id}/void': { amount: 1, reason: 'r', idempotency_key: 'void' },
   'patch /customers/{customer_id}/wallets/lots/{lot_id}': { priority: 1, reason: 'r' },
+  'post /customers/{customer_id}/wallets/scheduled-entries': scheduled('other'),
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
   'post /webhook-endpoints/{endpoint_id}/recover': { since: yesterday() },
   'post /events/{event_id}/resolve': { amount: 0, note: 'nothing was owed' },
 };
+
+function scheduled(idempotency_key: string): object {
+  const post_at = new Date(Date.now() + 86_400_000).toISOString();
+  return { amount: 1, currency: 'USD', entry_type: 'credit', post_at, idempotency_key };
+}
 
 function yesterday(): string {
   return new Date(Date.now() - 86_400_000).toISOString();
@@ -77,6 +83,7 @@ async function newWorld(name: string): Promise<World> {
   const { hold_id } = await call('POST', `/customers/${shop.customerId}/wallets/holds`, hold);
   const lot = { amount: 5, currency: 'USD', entry_type: 'credit', kind: 'promo' };
   await call('POST', `/customers/${shop.customerId}/wallets/ledger-entries`, lot);
+  const later = await call('POST', `/customers/${shop.customerId}/wallets/scheduled-entries`, scheduled('k'));
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -89,6 +96,7 @@ async function newWorld(name: string): Promise<World> {
     entry_id: entries.items[0].id,
     hold_id,
     lot_id: `lot_${shop.customerId}_USD_1`,
+    scheduled_entry_id: later.scheduled_entry_id,
     payment_id: `pi_${name}`,
     event_id: parked.items[0].event_id,
     endpoint_id: endpoint.id,

@@ -14,6 +14,7 @@ export const LAYERS: readonly (readonly string[])[] = [
   ['db'],
   ['ledger'],
   ['payments', 'customers'],
+  ['schedules'],
   ['providers'],
   ['config'],
   ['merchants', 'outgoing'],
@@ -76,6 +77,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'payment_token',
     'payment_group',
   ],
+  schedules: ['scheduled_entry'],
   customers: ['customer', 'customer_link', 'erased_link', 'customer_erasure'],
   merchants: ['merchant', 'api_key', 'source', 'source_secret', 'source_account', 'source_adoption'],
   outgoing: [

@@ -1,4 +1,4 @@
-import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT } from '../../views/examples.ts';
+import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT, EXAMPLE_SCHEDULED_ENTRY } from '../../views/examples.ts';
 import type { ErrorCode } from '../../views/refusals.ts';
 import type { Route } from './route.ts';
 
@@ -141,6 +141,19 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     sample: {
       message: 'The hold belongs to a dispute, which alone captures, changes and releases it.',
       kind: 'dispute',
+    },
+  },
+  SCHEDULED_ENTRY_NOT_FOUND: {
+    cause: 'the id names no scheduled entry of this customer of this merchant',
+    cure: 'take it from the answer that scheduled it, or list them',
+    sample: { message: 'The customer has no such scheduled entry.' },
+  },
+  SCHEDULED_ENTRY_NOT_OPEN: {
+    cause: 'a scheduled entry that was posted or skipped cannot be canceled',
+    cure: '`scheduled_entry` says what became of it; correct a posted one by another entry',
+    sample: {
+      message: 'The entry does not wait for its time any more: it is posted.',
+      scheduled_entry: EXAMPLE_SCHEDULED_ENTRY,
     },
   },
   LOT_NOT_OPEN: {

@@ -95,6 +95,10 @@ const ERROR_SCHEMA: Json = {
       description: 'As it now stands. With IDEMPOTENCY_KEY_EXISTS: what the first request placed; with HOLD_NOT_OPEN.',
     },
     lot: { $ref: '#/components/schemas/Lot', description: 'With LOT_NOT_OPEN, as it stands.' },
+    scheduled_entry: {
+      $ref: '#/components/schemas/ScheduledEntry',
+      description: 'With SCHEDULED_ENTRY_NOT_OPEN, as it stands; with IDEMPOTENCY_KEY_EXISTS, what was scheduled.',
+    },
   },
   examples: [errorSample('INVALID_REQUEST_BODY'), errorSample('METHOD_NOT_ALLOWED')],
 };

@@ -15,7 +15,7 @@ import {
   type VoidLot,
   voidFingerprint,
 } from './lot.ts';
-import { daysAfter, nextDue, noticePassed } from './notices.ts';
+import { daysAfter, type LotRule, nextDue, noticePassed } from './notices.ts';
 import type { ChangeLotResult, LotRefusal, LotResult, RefusedLot, TermsRefusal, VoidResult } from './results.ts';
 
 /** The rules of lots (docs/wallets.md). Each decides one command on books that know what it names, and changes them. */
@@ -34,15 +34,23 @@ export function refuseTerms(
   terms: LotTerms,
   { wallet, books }: { readonly wallet: Wallet; readonly books: WorkingBooks },
 ): TermsRefusal | null {
-  const now = books.momentIn(wallet);
-  const end = endOf(terms, now);
-  if (end !== null && end <= now) return { code: 'EXPIRY_IN_THE_PAST' };
-  const { paidExpiryMinDays: minDays } = books.lotRule;
-  const isLate = end === null || (minDays !== null && end >= daysAfter(now, minDays));
-  if (!mayEnd(terms.kind) && !isLate) return { code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays };
+  const refused = refuseEnd(terms, books.momentIn(wallet), books.lotRule);
+  if (refused !== null) return refused;
   // What a payment gives is never refused.
   const isFull = eventType === 'merchant_adjustment' && wallet.openLots >= MAX_OPEN_LOTS;
   return isFull ? { code: 'LOT_LIMIT_EXCEEDED', limit: MAX_OPEN_LOTS } : null;
+}
+
+/** Why credit that is given at that time cannot have the end that its terms name; null if it can. */
+export function refuseEnd(
+  terms: LotTerms,
+  givenAt: Date,
+  { paidExpiryMinDays: minDays }: Pick<LotRule, 'paidExpiryMinDays'>,
+): TermsRefusal | null {
+  const end = endOf(terms, givenAt);
+  if (end !== null && end <= givenAt) return { code: 'EXPIRY_IN_THE_PAST' };
+  const isLate = end === null || (minDays !== null && end >= daysAfter(givenAt, minDays));
+  return mayEnd(terms.kind) || isLate ? null : { code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays };
 }
 
 /** Credit that somebody paid for does not end, or not soon. */

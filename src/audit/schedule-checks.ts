@@ -1,0 +1,47 @@
+import { bigint, text, timestamptz } from '../db/codec.ts';
+import { statement } from '../db/statement.ts';
+import type { Queryable } from '../db/transaction.ts';
+import { isScheduledKeySql, scheduledKeySql } from '../ledger/keys.ts';
+import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE } from './check.ts';
+
+/** SQL for the name of a scheduled entry `s` in a report. */
+const SCHEDULED_NAME = "format('%s/%s scheduled entry %s', s.merchant_id, s.customer_id, s.scheduled_entry_id)";
+
+/** Rules 11d and 14: what was to be written at a time to come. */
+export const SCHEDULE_CHECKS: readonly Check[] = [
+  {
+    rule: '14a scheduled: what is posted has its entry, and the reverse',
+    find: statement(
+      first(`select format('%s/%s %s', merchant_id, customer_id, idempotency_key) as subject,
+        format('scheduled %s %s as entry %s, written %s %s as entry %s', s.currency, case when s.is_credit then s.amount else -s.amount end,
+          s.entry_seq, e.currency, case when e.is_credit then e.amount else -e.amount end, e.seq) as detail
+      from (
+        select merchant_id, customer_id, ${scheduledKeySql('scheduled_entry_id')} as idempotency_key, currency, amount, is_credit, entry_seq
+        from scheduled_entry where state = 'posted') s
+      full join (select * from entry where ${isScheduledKeySql('idempotency_key')}) e using (merchant_id, customer_id, idempotency_key)
+      where s.entry_seq is distinct from e.seq or s.currency is distinct from e.currency or s.amount is distinct from e.amount
+        or s.is_credit is distinct from e.is_credit`),
+    ),
+  },
+];
+
+/**
+ * Rule 14b. What is tried again for want of money has its next time.
+ * @param now by the clock that posts them; nothing is checked where that is not known
+ */
+export async function checkOverdueSchedules(db: Queryable, now: Date | null): Promise<readonly Disagreement[]> {
+  if (now === null) return [];
+  const found = await OVERDUE.all(db, { before: new Date(now.getTime() - LONG_OVER_MS), limit: MAX_PER_RULE });
+  return found.map((one) => ({ rule: '14b scheduled: none waits long after its time', ...one }));
+}
+
+const OVERDUE = statement({
+  acrossMerchants: 'the books are audited as a whole',
+  params: { before: timestamptz, limit: bigint },
+  row: { subject: text, detail: text },
+  text: (p) => `
+    select ${SCHEDULED_NAME} as subject, format('was due at %s, and is tried next at %s', s.post_at, s.due_at) as detail
+    from scheduled_entry s
+    where s.due_at is not null and (s.due_at < ${p.before} or (s.tries = 0 and s.post_at < ${p.before}))
+    limit ${p.limit}`,
+});

@@ -1,0 +1,122 @@
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
+import type { PostingResult } from '../ledger/post.ts';
+import type { LedgerMoment, LedgerSettings } from '../ledger/store.ts';
+import type { Logger } from '../telemetry/log.ts';
+
+export interface DueServices {
+  readonly pool: Pool;
+  readonly settings: LedgerSettings;
+  readonly clock: Clock;
+  /** Called when something was written that its merchant is to be told of. */
+  readonly onPosted: () => void;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
+
+/** Rows of one merchant that are due. */
+interface DueRows<Key> {
+  readonly merchantId: string;
+  readonly keys: readonly Key[];
+}
+
+/** A kind of row that is due at a time: how it is found, and what is done then. */
+export interface DueKind<Key> {
+  /** For the log. */
+  readonly name: string;
+  /** Rows that a transaction settles. */
+  readonly pageSize: number;
+  /** The merchants who have any. */
+  merchants(db: Queryable, now: Date): Promise<readonly string[]>;
+  /** The first of a merchant that are due, without locks. */
+  page(db: Queryable, merchantId: string, due: { readonly now: Date; readonly limit: number }): Promise<readonly Key[]>;
+  /**
+   * Locks those that are still due and not locked by somebody else, and settles them: none of them is due then.
+   * @returns what the ledger made of it; null if all were somebody else's
+   */
+  settle(tx: Tx, due: DueRows<Key>, moment: LedgerMoment): Promise<readonly PostingResult[] | null>;
+  /** Makes a row that could not be settled due at a later time. */
+  putOff(db: Queryable, due: DueRows<Key>, times: { readonly now: Date; readonly until: Date }): Promise<void>;
+}
+
+/** Of a row by itself, so that one whose wallet is locked delays nobody for long. */
+const LOCK_TIMEOUT_MS = 250;
+/** What failed by itself is tried again after this time. */
+const PUT_OFF_MS = 600_000;
+
+/**
+ * Settles all that is due, a page of each merchant after another, so that none waits behind another's. Several workers share the work: what
+ * one has locked, the others leave to it. A row that fails is put off, and no other waits for it.
+ * @returns how many postings were asked for
+ */
+export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key>): Promise<number> {
+  const { pool, clock, signal } = services;
+  const now = clock.now();
+  const db = autocommit(pool);
+  let postings = 0;
+  let merchants = await kind.merchants(db, now);
+  while (merchants.length > 0) {
+    const again: string[] = [];
+    for (const merchantId of merchants) {
+      if (signal.aborted) return postings;
+      const keys = await kind.page(db, merchantId, { now, limit: kind.pageSize });
+      const settled = keys.length === 0 ? null : await settlePage(services, kind, { merchantId, keys, now });
+      if (settled === null) continue;
+      postings += settled;
+      again.push(merchantId);
+    }
+    merchants = again;
+  }
+  return postings;
+}
+
+interface Page<Key> extends DueRows<Key> {
+  readonly now: Date;
+}
+
+/** @returns how many postings were asked for; null if nothing was done, since others do it */
+async function settlePage<Key>(services: DueServices, kind: DueKind<Key>, page: Page<Key>): Promise<number | null> {
+  try {
+    return await settleTogether(services, kind, page);
+  } catch (error) {
+    const { keys, merchantId } = page;
+    services.logger.warn(
+      { err: error, what: kind.name, merchantId, rows: keys.length },
+      'rows that are due were not settled together, so each is by itself',
+    );
+  }
+  let postings: number | null = null;
+  for (const key of page.keys) {
+    if (services.signal.aborted) return postings;
+    const settled = await settleAlone(services, kind, { ...page, keys: [key] });
+    if (settled !== null) postings = (postings ?? 0) + settled;
+  }
+  return postings;
+}
+
+async function settleAlone<Key>(services: DueServices, kind: DueKind<Key>, page: Page<Key>): Promise<number | null> {
+  const { pool, logger, clock } = services;
+  try {
+    return await settleTogether(services, kind, { ...page, lockTimeoutMs: LOCK_TIMEOUT_MS });
+  } catch (error) {
+    const [key] = page.keys;
+    logger.error({ err: error, what: kind.name, merchantId: page.merchantId, key }, 'what is due could not be settled');
+    const until = new Date(clock.now().getTime() + PUT_OFF_MS);
+    await kind.putOff(autocommit(pool), page, { now: page.now, until });
+    return 0;
+  }
+}
+
+async function settleTogether<Key>(
+  { pool, settings, onPosted }: DueServices,
+  kind: DueKind<Key>,
+  { now, lockTimeoutMs, ...due }: Page<Key> & { readonly lockTimeoutMs?: number },
+): Promise<number | null> {
+  const results = await transaction(pool, async (tx) => {
+    if (lockTimeoutMs !== undefined) await tx.setLockTimeout(lockTimeoutMs);
+    return kind.settle(tx, due, { ...settings, now });
+  });
+  if (results !== null) onPosted();
+  return results?.length ?? null;
+}

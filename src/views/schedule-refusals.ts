@@ -1,0 +1,17 @@
+import type { Refusal } from '../errors.ts';
+
+/** The words of refusals about what is to be written at times to come. */
+export const SCHEDULE_WORDS = {
+  SCHEDULED_ENTRY_NOT_FOUND: ({ code }: Refusal<'SCHEDULED_ENTRY_NOT_FOUND'>) => ({
+    code,
+    message: 'The customer has no such scheduled entry.',
+  }),
+  SCHEDULED_ENTRY_NOT_OPEN: ({ code, state }: Refusal<'SCHEDULED_ENTRY_NOT_OPEN'>) => ({
+    code,
+    message: `The entry does not wait for its time any more: it is ${state}.`,
+  }),
+  SCHEDULE_LIMIT: ({ what, most }: Refusal<'SCHEDULE_LIMIT'>) => ({
+    code: 'CONFLICT' as const,
+    message: `There are ${most} ${what} already, which is the most. End some first.`,
+  }),
+};
