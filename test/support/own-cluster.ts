@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { access, appendFile, chmod, copyFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -58,6 +58,38 @@ export class OwnCluster {
       port: this.#port,
       settings: this.#settings,
     });
+  }
+
+  /** A standby that streams from this one, which is stopped for a moment. From then on a commit waits until the standby has it. */
+  async standby(): Promise<OwnCluster> {
+    const folder = await mkdtemp(join(tmpdir(), 'chokin-own-'));
+    await chmod(folder, 0o755);
+    const standby = new OwnCluster(folder, await freePort(), this.#settings);
+    await this.stop();
+    await this.copy(this.dataDir, standby.dataDir);
+    await this.start();
+    const { username, password, port } = new URL(this.url);
+    const from = `host=127.0.0.1 port=${port} user=${username} password=${password}`;
+    await appendFile(join(standby.dataDir, 'postgresql.auto.conf'), `primary_conninfo = '${from}'\n`);
+    await copyFile(join(standby.dataDir, 'PG_VERSION'), join(standby.dataDir, 'standby.signal'));
+    await standby.start();
+    await this.#asSuperuser("alter system set synchronous_standby_names = '*'", 'select pg_reload_conf()');
+    return standby;
+  }
+
+  /** Ends the recovery of a standby, which writes from then on. */
+  async promote(): Promise<void> {
+    await this.#asSuperuser('select pg_promote()');
+  }
+
+  async #asSuperuser(...statements: readonly string[]): Promise<void> {
+    const client = new pg.Client({ connectionString: this.url });
+    await client.connect();
+    try {
+      for (const one of statements) await client.query(one);
+    } finally {
+      await client.end();
+    }
   }
 
   /** `immediate` is a crash. @throws {Error} if it is not running */
