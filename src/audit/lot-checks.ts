@@ -5,10 +5,10 @@ import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE, WALLE
 
 /** SQL for all lots, open and closed. */
 const LOTS = `(
-  select merchant_id, customer_id, currency, lot_no, priority, amount, remaining, spent, expired, voided, origin_seq, expires_at, changes,
+  select merchant_id, customer_id, currency, lot_no, priority, amount, remaining, spent, expired, voided, origin_seq, origin_key, expires_at, changes,
     'open' as state from lot
   union all
-  select merchant_id, customer_id, currency, lot_no, priority, amount, 0, spent, expired, voided, origin_seq, expires_at, changes,
+  select merchant_id, customer_id, currency, lot_no, priority, amount, 0, spent, expired, voided, origin_seq, origin_key, expires_at, changes,
     state from closed_lot)`;
 
 /** SQL for the name of a lot in a report. */
@@ -86,7 +86,11 @@ export const LOT_CHECKS: readonly Check[] = [
       where not exists (
         select from lot_movement m
         where m.merchant_id = l.merchant_id and m.customer_id = l.customer_id and m.currency = l.currency and m.seq = l.origin_seq
-          and m.lot_no <= l.lot_no and m.amount > 0)`),
+          and m.lot_no <= l.lot_no and m.amount > 0)
+        or (l.origin_key is not null and not exists (
+          select from entry e
+          where e.merchant_id = l.merchant_id and e.customer_id = l.customer_id and e.currency = l.currency and e.seq = l.origin_seq
+            and e.idempotency_key = l.origin_key))`),
     ),
   },
   {

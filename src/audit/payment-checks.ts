@@ -3,7 +3,8 @@ import { type KeySql, paymentKeySql } from '../ledger/keys.ts';
 import { type Check, first, SIGNED } from './check.ts';
 
 /** The types of entries that only payments post. */
-const BY_PAYMENTS = "'payment', 'payment_reversal', 'refund', 'refund_reversal', 'dispute', 'dispute_reversal'";
+const BY_PAYMENTS =
+  "'payment', 'payment_reversal', 'refund', 'refund_reversal', 'dispute', 'dispute_reversal', 'bonus', 'bonus_reversal'";
 
 /** SQL for the key of the `n`th entry of the payment `p`. */
 const NTH_KEY = {
@@ -21,13 +22,17 @@ const OWNS = `e.customer_id in (
   select m.from_customer_id from payment_move m
   where m.merchant_id = p.merchant_id and m.source_id = p.source_id and m.payment_id = p.payment_id)`;
 
-const MOVE_KEY = paymentKeySql(2, {
-  sourceId: 'coalesce(p.key_source, m.source_id)',
-  kind: "'moved'",
-  paymentId: 'm.payment_id',
-  partId: 'null::text',
-  number: 'm.move',
-});
+const moveKeyOf = (kind: string) =>
+  paymentKeySql(2, {
+    sourceId: 'coalesce(p.key_source, m.source_id)',
+    kind: `'${kind}'`,
+    paymentId: 'm.payment_id',
+    partId: 'null::text',
+    number: 'm.move',
+  });
+
+/** SQL for the keys by which entries of a payment may be found, of whichever version. */
+const KEYS = `case p.key_version when 1 then ${paymentKeySql(1, NTH_KEY)} else ${paymentKeySql(2, NTH_KEY)} end`;
 
 /** Checks moves by the number of entries: entries from before a move stay where they are, and each move makes two. */
 const ENTRIES_OF_MOVES = `(
@@ -36,8 +41,8 @@ const ENTRIES_OF_MOVES = `(
   join payment p using (merchant_id, source_id, payment_id)
   cross join lateral (values
     (p.customer_id, -m.entries),
-    (m.from_customer_id, m.entries + case when m.net = 0 then 0 else 1 end),
-    (m.to_customer_id, case when m.net = 0 then 0 else 1 end)) as w (customer_id, postings))`;
+    (m.from_customer_id, m.entries + (m.net <> 0)::integer + (m.bonus > 0)::integer),
+    (m.to_customer_id, (m.net <> 0)::integer + (m.bonus > 0)::integer)) as w (customer_id, postings))`;
 
 /**
  * While a new release takes over, a process of the former one may post for a payment that the new one stored, with keys of
@@ -136,10 +141,15 @@ export const PAYMENT_CHECKS: readonly Check[] = [
           select merchant_id, source_id, payment_id, key_version, key_source, customer_id, 'payment' as kind, null as part_id, posted_credit as posted, postings from payment
           union all
           select t.merchant_id, t.source_id, t.payment_id, q.key_version, q.key_source, q.customer_id, t.kind, t.part_id, t.posted_credit - t.posted_take, t.postings
-          from payment_part t join payment q using (merchant_id, source_id, payment_id)) p
+          from payment_part t join payment q using (merchant_id, source_id, payment_id)
+          union all
+          select merchant_id, source_id, payment_id, 2, key_source, customer_id, 'bonus', null, posted_bonus, bonus_postings from payment where bonus_postings > 0
+          union all
+          select t.merchant_id, t.source_id, t.payment_id, 2, q.key_source, q.customer_id, 'bonus_' || t.kind, t.part_id, -t.posted_bonus_take, t.bonus_postings
+          from payment_part t join payment q using (merchant_id, source_id, payment_id) where t.bonus_postings > 0) p
         left join lateral generate_series(1, p.postings) as n on true
         left join entry e on e.merchant_id = p.merchant_id and ${OWNS}
-          and e.idempotency_key = case p.key_version when 1 then ${paymentKeySql(1, NTH_KEY)} else ${paymentKeySql(2, NTH_KEY)} end
+          and e.idempotency_key = ${KEYS}
         group by p.merchant_id, p.source_id, p.payment_id, p.key_version, p.key_source, p.customer_id, p.kind, p.part_id, p.posted, p.postings
         having coalesce(sum(${SIGNED}), 0) <> p.posted or count(e.seq) <> p.postings) p
       left join lateral ${ALSO_BY_THE_RELEASE_BEFORE} a on p.key_version = 2
@@ -153,9 +163,9 @@ export const PAYMENT_CHECKS: readonly Check[] = [
       from (select merchant_id, customer_id, count(*) as found from entry where event_type in (${BY_PAYMENTS}) group by 1, 2) e
       full join (
         select merchant_id, customer_id, sum(postings) as known
-        from (select merchant_id, customer_id, postings from payment
+        from (select merchant_id, customer_id, postings + bonus_postings as postings from payment
           union all ${ENTRIES_OF_MOVES}
-          union all select merchant_id, customer_id, t.postings from payment_part t join payment using (merchant_id, source_id, payment_id)) p
+          union all select merchant_id, customer_id, t.postings + t.bonus_postings from payment_part t join payment using (merchant_id, source_id, payment_id)) p
         where customer_id is not null group by 1, 2) p using (merchant_id, customer_id)
       where coalesce(found, 0) <> coalesce(known, 0)`),
     ),
@@ -164,17 +174,33 @@ export const PAYMENT_CHECKS: readonly Check[] = [
     rule: '5d moved: what one customer gave back another got, and whose a payment is follows from it',
     find: statement(
       first(`select format('%s/%s/%s', m.merchant_id, m.source_id, m.payment_id) as subject,
-        format('move %s of %s from %s to %s, whose entries are %s and %s; the payment is of %s after %s moves', m.move, m.net, m.from_customer_id, m.to_customer_id, g.taken, g.given, p.customer_id, p.moves) as detail
+        format('move %s of %s and a bonus of %s from %s to %s, whose entries are %s and %s, %s and %s of the bonus; the payment is of %s after %s moves',
+          m.move, m.net, m.bonus, m.from_customer_id, m.to_customer_id, g.taken, g.given, g.bonus_taken, g.bonus_given, p.customer_id, p.moves) as detail
       from payment_move m
       join payment p using (merchant_id, source_id, payment_id)
       cross join lateral (
-        select coalesce(sum(${SIGNED}) filter (where e.customer_id = m.from_customer_id), 0) as taken,
-          coalesce(sum(${SIGNED}) filter (where e.customer_id = m.to_customer_id), 0) as given
-        from entry e
+        select coalesce(sum(${SIGNED}) filter (where e.customer_id = m.from_customer_id and not k.is_bonus), 0) as taken,
+          coalesce(sum(${SIGNED}) filter (where e.customer_id = m.to_customer_id and not k.is_bonus), 0) as given,
+          coalesce(sum(${SIGNED}) filter (where e.customer_id = m.from_customer_id and k.is_bonus), 0) as bonus_taken,
+          coalesce(sum(${SIGNED}) filter (where e.customer_id = m.to_customer_id and k.is_bonus), 0) as bonus_given
+        from (values (${moveKeyOf('moved')}, false), (${moveKeyOf('moved_bonus')}, true)) as k (idempotency_key, is_bonus)
+        join entry e on e.idempotency_key = k.idempotency_key
         where e.merchant_id = m.merchant_id and e.customer_id in (m.from_customer_id, m.to_customer_id)
-          and e.currency = m.currency and e.idempotency_key = ${MOVE_KEY}) g
-      where g.taken <> -m.net or g.given <> m.net or p.moves < m.move
+          and e.currency = m.currency) g
+      where g.taken <> -m.net or g.given <> m.net or g.bonus_taken <> -m.bonus or g.bonus_given <> m.bonus or p.moves < m.move
         or (p.moves = m.move and p.customer_id is distinct from m.to_customer_id)`),
+    ),
+  },
+  {
+    rule: '5e bonus: it is its payment that promotes, and takes back no more than it gave',
+    find: statement(
+      first(`select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
+        format('a bonus of %s, of which %s are taken and %s were lost', p.posted_bonus, coalesce(t.taken, 0), p.bonus_lost) as detail
+      from payment p
+      left join (
+        select merchant_id, source_id, payment_id, sum(posted_bonus_take) as taken from payment_part group by 1, 2, 3) t
+        using (merchant_id, source_id, payment_id)
+      where coalesce(t.taken, 0) > p.posted_bonus or (p.posted_bonus > 0 and (p.purpose is distinct from 'topup' or not p.bonus_split))`),
     ),
   },
   {

@@ -165,13 +165,17 @@ async function unchanged(db: Queryable, suspects: readonly Suspect[]): Promise<r
 
 /** What settling again would still post; null for nothing. */
 function unsettled(payment: Payment): string | null {
-  const { credit, parts, holds } = settle(payment, payment.refunds);
+  const { credit, bonus, parts, holds } = settle(payment, payment.refunds);
   if (credit !== payment.postedCredit)
     return `it comes to a credit of ${credit}, and ${payment.postedCredit} was posted`;
+  if (bonus !== payment.postedBonus) return `it comes to a bonus of ${bonus}, and ${payment.postedBonus} was posted`;
   // The parts of payments that the release before stored are judged once an event touches them and they are read again.
   if (payment.keyVersion === 1) return null;
   const [off] = payment.parts.filter(
-    (part, index) => part.postedCredit !== parts[index]?.credit || part.postedTake !== parts[index]?.take,
+    (part, index) =>
+      part.postedCredit !== parts[index]?.credit ||
+      part.postedTake !== parts[index]?.take ||
+      part.postedBonusTake !== parts[index]?.bonusTake,
   );
   if (off !== undefined) return `its ${off.kind} ${off.partId} comes to something else than what was posted`;
   const [held] = payment.parts.filter(({ holdWanted }, index) => holdWanted !== holds[index]);
@@ -206,8 +210,11 @@ function grantsWithoutEvent(payment: Payment, successes: readonly PaymentFact[],
   if (payment.state !== 'succeeded' || !isAtOnce || successes.length === 0) return null;
   if (successes.every(({ currency }) => currency !== payment.currency))
     return `no event of it is in ${payment.currency}`;
-  const { creditAmount, tokenHash } = payment;
+  const { creditAmount, tokenHash, bonusAmount, bonusRuleId } = payment;
   if (tokenHash !== null) return grantedOtherwise(payment, successes, tokens);
+  const isBonusNamed = successes.some(({ metadata }) => Number(metadata.wallet_bonus_amount) === bonusAmount);
+  if (bonusAmount !== null && bonusAmount > 0 && bonusRuleId === null && !isBonusNamed)
+    return `it gives a bonus of ${bonusAmount}, and no event of it says so`;
   const isNamed = successes.some(({ metadata }) => Number(metadata.wallet_credit_amount) === creditAmount);
   return creditAmount === null || isNamed ? null : `it grants ${creditAmount}, and no event of it says so`;
 }

@@ -144,12 +144,12 @@ function paymentTable(payments: readonly ListedPayment[]): string {
 function life(one: PaymentResponse): string {
   const money = (amount: number | null, currency = one.currency) =>
     amount === null ? null : currency === null ? String(amount) : formatMinor(amount, currency);
-  const part = (id: string, { status, amount, currency, credited, taken }: Part) => [
+  const part = (id: string, { status, amount, currency, credited, taken, bonus_taken: ofBonus }: Part) => [
     id,
     status,
     money(amount, currency ?? one.currency) ?? 'the rest',
     money(credited),
-    money(taken),
+    money(taken + ofBonus),
   ];
   const columns = ['status', 'amount', 'credited', 'taken'];
   const facts = properties({
@@ -161,6 +161,7 @@ function life(one: PaymentResponse): string {
     paid: money(one.amount_paid),
     grants: money(one.credit_amount),
     credited: money(one.credited),
+    bonus: one.bonus === 0 ? null : money(one.bonus),
   });
   const refunds = one.refunds.map((refund) => part(refund.refund_id, refund));
   const moved = (id: string, { status, amount, currency }: Pick<Part, 'status' | 'amount' | 'currency'>) => [
@@ -193,4 +194,5 @@ interface Part {
   readonly currency: string | null;
   readonly credited: number;
   readonly taken: number;
+  readonly bonus_taken: number;
 }

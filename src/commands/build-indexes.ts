@@ -13,6 +13,11 @@ const INDEXES: Readonly<Record<string, string>> = {
   // where Postgres knows nothing of the table yet.
   payment_part_by_id: 'payment_part (part_id, merchant_id, source_id, kind)',
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
+  // A customer's top-ups, for rules that give a bonus on the first; and the bonuses that he got by rules.
+  payment_top_up: "payment (merchant_id, customer_id, currency) where purpose = 'topup'",
+  payment_bonus_rule: 'payment (merchant_id, customer_id, currency) where bonus_rule_id is not null',
+  // The closed lots that a payment gave.
+  closed_lot_of_payment: 'closed_lot (merchant_id, customer_id, currency, origin_key) where origin_key is not null',
   // Finds customers by the beginning of their names.
   customer_name_beginning: 'customer (merchant_id, lower(name) text_pattern_ops)',
 };

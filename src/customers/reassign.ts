@@ -2,13 +2,15 @@ import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { invariant, RefusalError, refuse } from '../errors.ts';
-import { type Posting, walletKeyText } from '../ledger/entry.ts';
+import { type Posting, type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import type { DisputedAmount, HoldDisputes } from '../ledger/holds/hold.ts';
-import { moveKey } from '../ledger/keys.ts';
+import { movedBonusKey, moveKey } from '../ledger/keys.ts';
 import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
 import { type LedgerMoment, type LedgerSettings, lockWallets, postBatch } from '../ledger/store.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
+import { type MovedBonus, movedBonus } from '../payments/bonus-losses.ts';
 import { movedHolds, withHoldNos } from '../payments/dispute-holds.ts';
+import { bonusTerms, originsOfBonus, originsOfPaid } from '../payments/due.ts';
 import { handledCustomer } from '../payments/handled.ts';
 import { findPayments } from '../payments/lookups.ts';
 import { entriesOfPayment, isLeftUnknown, movedShares, moveEventTypes } from '../payments/move.ts';
@@ -18,9 +20,11 @@ import {
   movesOf,
   type PaymentMove,
   saveHoldsOf,
+  saveLossesOf,
   saveMoves,
 } from '../payments/move-store.ts';
 import type { Payment } from '../payments/payment.ts';
+import { settle } from '../payments/settle.ts';
 import { readPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { requireCustomer } from './store.ts';
@@ -102,29 +106,51 @@ async function move(
   const before = await movesOf(tx, [key]);
   if (before.length >= MOST_MOVES) refuse({ code: 'PAYMENT_MOVE_LIMIT', most: MOST_MOVES });
   const now = clock.now();
-  const moves = movesOfNow(payment, owner, { wanted, before, now });
-  const postings = moves.flatMap((one) => (one.net === 0 ? [] : entriesFor(payment, one, before)));
   const moment = { ...settings, now };
-  const holds = holdsMoved(payment, owner, wanted);
-  const touched = [...postings, ...holds.release, ...holds.place];
-  await lockWallets(tx, touched, moment);
+  await lockWallets(tx, walletsOf(payment, [owner, wanted.customerId]), moment);
   // What its own disputes hold goes with it.
-  await postAll(tx, holds.release, moment);
-  const wallets = await lockWallets(tx, touched, moment);
-  for (const posting of postings.filter(({ isCredit }) => !isCredit && !wanted.force)) {
-    // What is held is not given back either: the work it was set aside for may be under way.
-    const { balance = 0, held = 0 } = wallets.get(walletKeyText(posting)) ?? {};
-    if (balance - held < posting.amountMinor) refuseOverdraft(posting, balance - held);
-  }
+  const release = holdsAt(owner, payment, { wanted, from: owner, disputes: movedHolds(payment, []).released });
+  await postAll(tx, release, moment);
+  const bonus = await movedBonus(tx, payment, { to: wanted.customerId, moment });
+  const next = { ...payment, ...bonus?.kept };
+  const moves = movesOfNow(payment, owner, { wanted, before, now, bonus });
+  const postings = moves.flatMap((one) => entriesFor(payment, one, { before, endsAt: bonus?.endsAt ?? null }));
+  if (!wanted.force) refuseOverdrafts(postings, await lockWallets(tx, postings, moment));
   for (const result of await postAll(tx, postings, moment)) {
     invariant(result.kind === 'created', 'a move was posted before');
   }
-  const [placed] = await postAll(tx, holds.place, moment);
+  const { placed: disputes, after } = movedHolds(next, settle(next, next.refunds).holds);
+  const place = holdsAt(wanted.customerId, payment, { wanted, from: owner, disputes });
+  const [placed] = await postAll(tx, place, moment);
   await saveMoves(tx, key, moves);
-  if (placed?.kind === 'disputes_held') {
-    await saveHoldsOf(tx, withHoldNos(holds.after, holds.place[0]?.disputes ?? [], placed.holdNos));
+  if (bonus !== null) await saveLossesOf(tx, key, bonus.kept);
+  const holdNos = placed?.kind === 'disputes_held' ? placed.holdNos : [];
+  if (release.length > 0 || place.length > 0) await saveHoldsOf(tx, withHoldNos(after, disputes, holdNos));
+  return postings.length + release.length + place.length > 0;
+}
+
+/** All wallets that a move may touch, which are locked at once and in order. */
+function walletsOf(payment: Payment, customerIds: readonly string[]): readonly WalletKey[] {
+  const { merchantId, currency: ofPayment } = payment;
+  const currencies = new Set([ofPayment, ...movedShares(payment).map(({ currency }) => currency)]);
+  return [...currencies].flatMap((currency) =>
+    currency === null ? [] : customerIds.map((customerId) => ({ merchantId, customerId, currency })),
+  );
+}
+
+/** What is held is not given back either: the work it was set aside for may be under way. */
+function refuseOverdrafts(postings: readonly Posting[], wallets: ReadonlyMap<string, Wallet>): void {
+  const debits = Map.groupBy(
+    postings.filter(({ isCredit }) => !isCredit),
+    walletKeyText,
+  );
+  for (const [wallet, own] of debits) {
+    const { balance = 0, held = 0 } = wallets.get(wallet) ?? {};
+    const [posting] = own;
+    const amountMinor = own.reduce((sum, one) => sum + one.amountMinor, 0);
+    if (posting !== undefined && balance - held < amountMinor)
+      refuseOverdraft({ ...posting, amountMinor }, balance - held);
   }
-  return touched.length > 0;
 }
 
 async function postAll(
@@ -137,33 +163,41 @@ async function postAll(
   return results;
 }
 
+interface MovedDisputes {
+  readonly wanted: Reassignment;
+  readonly from: string;
+  readonly disputes: readonly DisputedAmount[];
+}
+
 /** What is held for its open disputes goes from wallet to wallet too. */
-function holdsMoved(payment: Payment, fromCustomerId: string, { customerId, reason: why }: Reassignment) {
-  const { released, placed, after } = movedHolds(payment);
-  const { merchantId, paymentId, currency } = payment;
-  const ordered = (owner: string, disputes: readonly DisputedAmount[]): readonly HoldDisputes[] => {
-    if (currency === null || disputes.length === 0) return [];
-    const reason = `payment ${paymentId} moved from ${fromCustomerId} to ${customerId}: ${why}`;
-    return [{ op: 'hold_disputes', merchantId, customerId: owner, currency, paymentId, reason, returned: 0, disputes }];
-  };
-  return { release: ordered(fromCustomerId, released), place: ordered(customerId, placed), after };
+function holdsAt(
+  customerId: string,
+  { merchantId, paymentId, currency }: Payment,
+  { wanted, from, disputes }: MovedDisputes,
+): readonly HoldDisputes[] {
+  if (currency === null || disputes.length === 0) return [];
+  const reason = `payment ${paymentId} moved from ${from} to ${wanted.customerId}: ${wanted.reason}`;
+  return [{ op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, returned: 0, disputes }];
 }
 
 interface MoveNow {
   readonly wanted: Reassignment & PaymentKey;
   readonly before: readonly PaymentMove[];
   readonly now: Date;
+  readonly bonus: MovedBonus | null;
 }
 
 function movesOfNow(
   payment: Payment,
   fromCustomerId: string,
-  { wanted, before, now }: MoveNow,
+  { wanted, before, now, bonus }: MoveNow,
 ): readonly PaymentMove[] {
   const { merchantId, sourceId, paymentId, customerId: toCustomerId, actor, reason } = wanted;
   // What it posted before earlier moves stays where it was posted.
   const entries = entriesOfPayment(payment) - before.reduce((sum, one) => sum + one.entries, 0);
-  return movedShares(payment).map(({ currency, net }, index) => ({
+  const shares = movedShares(payment);
+  const ofBonus = shares.findIndex(({ currency }) => currency === payment.currency);
+  return shares.map(({ currency, net }, index) => ({
     merchantId,
     sourceId,
     paymentId,
@@ -171,6 +205,7 @@ function movesOfNow(
     fromCustomerId,
     toCustomerId,
     net,
+    bonus: index === ofBonus ? (bonus?.amount ?? 0) : 0,
     currency,
     entries: index === 0 ? entries : 0,
     actor,
@@ -179,27 +214,44 @@ function movesOfNow(
   }));
 }
 
-/** What is taken stands before what is given, in one wallet each. */
-function entriesFor(payment: Payment, one: PaymentMove, before: readonly PaymentMove[]): readonly Posting[] {
+interface EntriesOf {
+  readonly before: readonly PaymentMove[];
+  /** When the bonus ends. */
+  readonly endsAt: Date | null;
+}
+
+/** What is taken stands before what is given, in one wallet each; of the bonus first, and given last. */
+function entriesFor(payment: Payment, one: PaymentMove, { before, endsAt }: EntriesOf): readonly Posting[] {
   const { give, take } = moveEventTypes(payment);
-  const { merchantId, sourceId, paymentId, currency, net, fromCustomerId, toCustomerId } = one;
+  const { merchantId, sourceId, paymentId, currency, net, bonus, fromCustomerId, toCustomerId } = one;
   const keySource = payment.keySource ?? sourceId;
+  if (net === 0 && bonus === 0) return [];
   invariant(currency !== null, 'a move in no currency');
   const shared = {
     merchantId,
     currency,
-    amountMinor: Math.abs(net),
     referenceObjectId: paymentId,
     metadata: null,
-    idempotencyKey: moveKey(keySource, paymentId, one.move),
-    // A move back gives lots what a move away had taken from them.
-    restores: before.map(({ move }) => moveKey(keySource, paymentId, move)),
     reason: `payment ${paymentId} moved from ${fromCustomerId} to ${toCustomerId}: ${one.reason}`,
   };
+  const ofPaid = {
+    ...{ ...shared, amountMinor: Math.abs(net), idempotencyKey: moveKey(keySource, paymentId, one.move) },
+    // A move back gives lots what a move away had taken from them.
+    restores: before.map(({ move }) => moveKey(keySource, paymentId, move)),
+  };
   const [giver, receiver] = net > 0 ? [fromCustomerId, toCustomerId] : [toCustomerId, fromCustomerId];
+  const paid: readonly Posting[] = [
+    { ...ofPaid, customerId: giver, isCredit: false, eventType: take, origins: originsOfPaid(payment) },
+    { ...ofPaid, customerId: receiver, isCredit: true, eventType: give },
+  ];
+  if (bonus === 0) return paid;
+  const ofBonus = { ...shared, amountMinor: bonus, idempotencyKey: movedBonusKey(keySource, paymentId, one.move) };
+  const origins = originsOfBonus(payment);
+  const terms = { ...bonusTerms(payment), end: endsAt === null ? null : { at: endsAt } };
   return [
-    { ...shared, customerId: giver, isCredit: false, eventType: take },
-    { ...shared, customerId: receiver, isCredit: true, eventType: give },
+    { ...ofBonus, customerId: fromCustomerId, isCredit: false, eventType: 'bonus_reversal', origins },
+    ...(net === 0 ? [] : paid),
+    { ...ofBonus, customerId: toCustomerId, isCredit: true, eventType: 'bonus', terms },
   ];
 }
 

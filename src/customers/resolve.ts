@@ -3,7 +3,7 @@ import { statement } from '../db/statement.ts';
 import type { Tx } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
 import type { WalletOpening } from '../ledger/store.ts';
-import type { CustomerResolution } from '../payments/decide.ts';
+import type { CustomerResolution } from '../payments/decision.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
 import type { CustomerLinkRule } from '../payments/purpose.ts';
 import { type CustomerLink, findLinks, givesWay, saveLinks } from './links.ts';

@@ -42,10 +42,13 @@ export async function mayOpenLots(db: Queryable): Promise<boolean> {
   return (await MAY_OPEN.one(db)).may;
 }
 
+/** SQL for the same. */
+export const LOTS_ARE_OPENED = '(select lots_from <= now() from installation)';
+
 const MAY_OPEN = statement({
   params: {},
   row: { may: boolean },
-  text: () => 'select lots_from <= now() as may from installation',
+  text: () => `select ${LOTS_ARE_OPENED} as may`,
 });
 
 const MAY_PLACE = statement({

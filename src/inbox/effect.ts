@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { DuePosting } from '../payments/due.ts';
 import type { Payment } from '../payments/payment.ts';
 import { withoutTimes } from '../payments/record.ts';
-import type { DuePosting } from '../payments/settle.ts';
 
 /** What an event did, from least to most. */
 export const EVENT_EFFECTS = ['none', 'recorded', 'credited', 'debited', 'credited_and_debited'] as const;

@@ -5,10 +5,10 @@ import type { DisputedAmount } from '../ledger/holds/hold.ts';
 import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
 import { noteTraces } from '../ledger/posting-traces.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
-import type { Decision } from '../payments/decide.ts';
+import type { Decision } from '../payments/decision.ts';
 import { withHoldNos } from '../payments/dispute-holds.ts';
+import type { DuePosting } from '../payments/due.ts';
 import type { Payment } from '../payments/payment.ts';
-import type { DuePosting } from '../payments/settle.ts';
 import { paymentAt, paymentKeyText } from '../payments/tables.ts';
 import type { PostingCount } from '../telemetry/metrics.ts';
 import { PostingRefused } from './refused-posting.ts';
@@ -80,11 +80,22 @@ function toCommand({ payment, ordered, provider }: Due): PaymentCommand {
   if (!('key' in ordered)) {
     return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, ...ordered };
   }
-  const { amountMinor, isCredit, eventType, referenceObjectId, key: idempotencyKey, restores } = ordered;
+  const {
+    amountMinor,
+    isCredit,
+    eventType,
+    referenceObjectId,
+    key: idempotencyKey,
+    restores,
+    origins,
+    terms,
+  } = ordered;
   return {
     ...{ merchantId, customerId, currency, amountMinor, isCredit, eventType },
     ...{ reason, referenceObjectId, metadata: null, idempotencyKey },
     ...(restores === undefined ? {} : { restores }),
+    ...(origins === undefined ? {} : { origins }),
+    ...(terms === undefined ? {} : { terms }),
   };
 }
 

@@ -16,6 +16,7 @@ import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.t
 import type { Logger } from '../telemetry/log.ts';
 import type { PostingCount } from '../telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
+import { Bonuses } from './bonuses.ts';
 import { type Contested, contestedPayments, groupContested } from './contested.ts';
 import { closeDismissedBefore } from './dismiss.ts';
 import { bothEffects, effectOf } from './effect.ts';
@@ -94,6 +95,7 @@ interface Asking {
   readonly tokens: Tokens;
   readonly groups: GroupTokens;
   readonly contested: Contested;
+  readonly bonuses: Bonuses;
 }
 
 /** Whom a step asks for as long as its fact carries this token of its group. */
@@ -164,7 +166,9 @@ export async function settleFacts(
     [...wanted.map((one) => one.wanted), ...announced.values()].filter((one) => one !== null),
   );
   const contested = await contestedPayments(tx, carrying, before);
-  const asked = { steps, before, wanted, ask, named: announced, whose, tokens, groups, contested };
+  const asking = carrying.map((step, index) => ({ ...step, wanted: wanted[index]?.wanted ?? null }));
+  const bonuses = await Bonuses.read(batch, asking, { before, whose });
+  const asked = { steps, before, wanted, ask, named: announced, whose, tokens, groups, contested, bonuses };
   const { payments: decided, due } = decideAll(batch, works, asked);
   const { settings, observe: { tracing } = UNOBSERVED } = batch.services;
   try {
@@ -237,14 +241,14 @@ interface Own {
 
 /** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
 function decideWork({ services, now }: ApplyTransaction, { work, own, payments }: Own, asking: Omit<Asking, 'named'>) {
-  const { wanted, ask, whose, tokens, groups, contested } = asking;
+  const { wanted, ask, whose, tokens, groups, contested, bonuses } = asking;
   const life = new Map(payments);
   const ownDue: Due[] = [];
   const found: (() => void)[] = [];
   const late: (() => void)[] = [];
   for (const [index, step] of own) {
     const { source, key } = step;
-    const payment = paymentAt(life, key);
+    const payment = bonuses.withLosses(paymentAt(life, key));
     const carrying = groups.carriedBy(step, payment);
     const fact = tokens.named(asKnown(carrying, payment), payment);
     // An event before it in this batch may have told of its group's token.
@@ -261,6 +265,8 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       carried: carriedToken(tokens, work, { fact, payment }),
       currencies: services.settings.currencies,
       maxBonusRatio: services.maxBonusRatio,
+      paidExpiryMinDays: services.settings.lotRule.paidExpiryMinDays,
+      offers: bonuses.offersBeside(life),
       waitIsOver: hasWaited(services.waitSeconds, work, now),
       isContested: contested.has(work, { fact, key }, payment),
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),

@@ -1,6 +1,9 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
-/** Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), and what becomes of lots (lots/lot.ts). */
+/**
+ * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), and what
+ * payments give beside the money that was paid.
+ */
 export const EVENT_TYPES = [
   'payment',
   'payment_reversal',
@@ -12,6 +15,8 @@ export const EVENT_TYPES = [
   'hold_captured',
   'credit_expired',
   'credit_voided',
+  'bonus',
+  'bonus_reversal',
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -31,6 +36,8 @@ export const CONTRA_ACCOUNTS: Readonly<Record<EventType, string>> = {
   hold_captured: 'spending',
   credit_expired: 'breakage',
   credit_voided: 'voided_credits',
+  bonus: 'promotions',
+  bonus_reversal: 'promotions',
 };
 
 /** Event types that take back credit which may already be spent, and so may leave a debt. The CHECK on `entry` agrees. */
@@ -38,6 +45,7 @@ export const MAY_OVERDRAW: ReadonlySet<EventType> = new Set<EventType>([
   'payment_reversal',
   'refund_reversal',
   'dispute',
+  'bonus_reversal',
 ]);
 
 export interface CustomerKey {
@@ -157,6 +165,8 @@ export interface Posting extends WalletKey {
    * so they are no part of its fingerprint.
    */
   readonly restores?: readonly string[];
+  /** Of what takes back: the keys of the entries that gave it. Lots that come of those are taken from first; no part of its fingerprint either. */
+  readonly origins?: readonly string[];
 }
 
 export const BALANCE_WORDS = ['low', 'recovered', 'depleted'] as const;

@@ -21,14 +21,18 @@ export type KeyVersion = 1 | 2;
 export const KEY_VERSION: KeyVersion = 2;
 
 /**
- * What a payment posts entries for: its own success, a refund or dispute of it, or that it was given to another customer. And what
- * it places holds for: a dispute that is open.
+ * What a payment posts entries for: its own success, a refund or dispute of it, or that it was given to another customer, each for what was
+ * paid and for the bonus. And what it places holds for: a dispute that is open.
  */
 export type PostingCause =
-  | { readonly sourceId: string; readonly kind: 'payment' | 'moved'; readonly paymentId: string }
   | {
       readonly sourceId: string;
-      readonly kind: 'refund' | 'dispute' | 'hold_dispute';
+      readonly kind: 'payment' | 'bonus' | 'moved' | 'moved_bonus';
+      readonly paymentId: string;
+    }
+  | {
+      readonly sourceId: string;
+      readonly kind: 'refund' | 'dispute' | 'bonus_refund' | 'bonus_dispute' | 'hold_dispute';
       readonly paymentId: string;
       readonly partId: string;
     };
@@ -74,6 +78,25 @@ export function moveKey(sourceId: string, paymentId: string, number: number): st
   return paymentKey(2, { sourceId, kind: 'moved', paymentId }, number);
 }
 
+/** As {@link moveKey}, of the entries by which the bonus of a payment goes with it. */
+export function movedBonusKey(sourceId: string, paymentId: string, number: number): string {
+  return paymentKey(2, { sourceId, kind: 'moved_bonus', paymentId }, number);
+}
+
+/**
+ * The key of an entry for the bonus of a payment, or for what a refund or dispute takes of it. Of one form whatever the version of the
+ * payment's own keys, none of which begin like it.
+ * @throws {InvariantError} as {@link paymentKey} does
+ */
+export function bonusKey(
+  sourceId: string,
+  { paymentId, part }: { readonly paymentId: string; readonly part?: { kind: 'refund' | 'dispute'; partId: string } },
+  number: number,
+): string {
+  if (part === undefined) return paymentKey(2, { sourceId, kind: 'bonus', paymentId }, number);
+  return paymentKey(2, { sourceId, kind: `bonus_${part.kind}`, paymentId, partId: part.partId }, number);
+}
+
 /**
  * The key of a hold for an open dispute of a payment. Of one form whatever the version of the payment's own keys: holds and entries
  * have their keys apart.
@@ -112,9 +135,21 @@ export function parseKey(text: string): ParsedKey | null {
 }
 
 function toCause([sourceId = '', kind, paymentId = '', partId = '']: readonly string[]): PostingCause | null {
-  if (kind === 'payment' || kind === 'moved') return { sourceId, kind, paymentId };
-  const isPart = kind === 'refund' || kind === 'dispute' || kind === 'hold_dispute';
-  return isPart ? { sourceId, kind, paymentId, partId } : null;
+  switch (kind) {
+    case 'payment':
+    case 'bonus':
+    case 'moved':
+    case 'moved_bonus':
+      return { sourceId, kind, paymentId };
+    case 'refund':
+    case 'dispute':
+    case 'bonus_refund':
+    case 'bonus_dispute':
+    case 'hold_dispute':
+      return { sourceId, kind, paymentId, partId };
+    default:
+      return null;
+  }
 }
 
 /** SQL of ours for each half of a key, such as a column's name; `partId` is null where the kind is `payment`. */

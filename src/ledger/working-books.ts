@@ -21,9 +21,9 @@ import {
 } from './holds/hold.ts';
 import { earlierOf } from './lots/ends.ts';
 import { expireLots, noticeLots } from './lots/lapse.ts';
-import type { Lot, LotMovement } from './lots/lot.ts';
+import type { Lot, LotChanges, LotMovement, LotsOfEntry } from './lots/lot.ts';
 import { type LotRule, nextDue } from './lots/notices.ts';
-import { type LotChanges, type LotsOfEntry, WorkingLots } from './lots/working-lots.ts';
+import { WorkingLots } from './lots/working-lots.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
 import { afterEntry, makeEntry } from './next-entry.ts';
 
@@ -142,10 +142,10 @@ export class WorkingBooks {
 
   /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
   write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
-    const { terms, fromLot, restores, ...posting } = decided;
+    const { terms, fromLot, restores, origins, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
     const undone = restores === undefined ? [] : this.#entriesUnder(restores, posting);
-    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone });
+    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone, origins });
     const next = afterEntry(moved, entry, this.#before.rule);
     this.#set(next.wallet);
     if (entry.idempotencyKey !== null) this.#known.set(idempotencyText(entry), entry);

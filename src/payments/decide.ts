@@ -1,52 +1,18 @@
 import { invariant } from '../errors.ts';
-import type { DisputedAmount } from '../ledger/holds/hold.ts';
-import type { Rate } from '../money.ts';
+import { withBonus } from './bonus-rule.ts';
 import { authorisedMinor, capturedMinor } from './captures.ts';
 import { isForeign } from './counted.ts';
+import type { CustomerResolution, DecideInput, Decision } from './decision.ts';
+import { postingsDue } from './due.ts';
 import type { Fact, MovementFact, ParkReason, PaymentFact, RefundFact, WalletMetadata } from './fact.ts';
+import { grantsTooMuch } from './grant.ts';
 import { handledBefore, handledCustomer, wholeOf } from './handled.ts';
-import { type IntentRules, intentOf } from './intent.ts';
+import { endProblem, intentOf } from './intent.ts';
 import { hasTouchedWallet, type Payment, type PaymentIntent } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
 import { hasAuthorisation, isOneTooMany, MOST_PARTS, movementOf, partOf, record } from './record.ts';
-import { type DuePosting, grantsTooMuch, isUnsettleable, postingsDue, settle } from './settle.ts';
-import { type CarriedToken, isUsedByAnother, type ObeyedToken, readToken, usesToken } from './token.ts';
-
-/** Who owns the payment of a fact, as far as is known. */
-export type CustomerResolution =
-  /** `isGuess`: by nothing but the provider's customer, from whom this customer was made. A trusted name is better. */
-  | { readonly customerId: string; readonly isGuess?: boolean }
-  | { readonly problem: 'unknown_customer' | 'no_customer' };
-
-export interface DecideInput {
-  readonly payment: Payment;
-  readonly fact: Fact;
-  readonly source: IntentRules;
-  readonly customer: CustomerResolution;
-  readonly currencies: ReadonlySet<string>;
-  /** The most that a top-up may grant, as a multiple of what was paid. */
-  readonly maxBonusRatio: Rate;
-  /** A person chose the customer at a replay. */
-  readonly isAssigned: boolean;
-  /** What is known of the token that the fact or its payment carries. */
-  readonly carried: CarriedToken;
-  /** The event has waited for its payment for the longest time allowed. */
-  readonly waitIsOver: boolean;
-  /** The event has waited as long as events wait for a name that no payer can write. */
-  readonly namingIsOver: boolean;
-  /** An event that names somebody for this payment, where no payer can write, is parked. */
-  readonly isContested: boolean;
-}
-
-/** The entries to post, what to hold after them, the payment as it is then, and the result for the event. */
-export interface Decision {
-  readonly payment: Payment;
-  readonly due: readonly DuePosting[];
-  readonly holds: readonly DisputedAmount[];
-  readonly verdict:
-    | { readonly state: 'applied' | 'waiting' }
-    | { readonly state: 'parked'; readonly reason: ParkReason; readonly detail: string | null };
-}
+import { isUnsettleable, settle } from './settle.ts';
+import { isUsedByAnother, type ObeyedToken, readToken, usesToken } from './token.ts';
 
 const NOTHING_DUE = { due: [], holds: [] } as const;
 
@@ -66,6 +32,8 @@ export function decide(input: DecideInput): Decision {
   const intent =
     fact.kind === 'payment' && fact.state === 'succeeded' ? (token?.intent ?? intentOf(payment, fact, source)) : null;
   if (typeof intent === 'string') return parked(input, 'invalid_metadata', intent);
+  const ends = intent === null ? null : endProblem(intent, input.paidExpiryMinDays);
+  if (ends !== null) return parked(input, 'invalid_metadata', ends);
   if (namesNobodyThere(input)) return parked(input, 'unknown_customer', null);
   if (token === null && intent !== null && mayBeNamedYet(input, intent)) {
     return { payment, ...NOTHING_DUE, verdict: { state: 'waiting' } };
@@ -250,8 +218,10 @@ function withHandled(payment: Payment): Payment {
   };
 }
 
-function settleKnown(recorded: Payment, input: DecideInput): Decision {
-  const { customer, currencies, maxBonusRatio, payment } = input;
+function settleKnown(known: Payment, input: DecideInput): Decision {
+  const { customer, currencies, maxBonusRatio, payment, fact, offers } = input;
+  const isOfPayment = fact.kind === 'payment' || fact.kind === 'movement';
+  const recorded = isOfPayment ? withBonus(known, offers) : known;
   // What was granted by the rules of its time stays.
   const isDecidedNow = payment.postings === 0 || payment.tokenHash !== recorded.tokenHash;
   if (isDecidedNow && grantsTooMuch(recorded, maxBonusRatio)) return parked(input, 'bonus_too_large', null);

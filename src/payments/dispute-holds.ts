@@ -85,16 +85,20 @@ export interface MovedHolds {
   readonly after: Payment;
 }
 
-export function movedHolds(payment: Payment): MovedHolds {
+/** @param wanted what is to be held in the other wallet; one for each part of the payment, in the same order */
+export function movedHolds(payment: Payment, wanted: readonly number[]): MovedHolds {
   const held = payment.parts.filter(({ holdWanted }) => holdWanted > 0);
-  const parts = payment.parts.map((part) => (held.includes(part) ? { ...part, holds: part.holds + 1 } : part));
-  const after = { ...payment, parts };
+  const parts = payment.parts.map((part, index) => {
+    const holdWanted = wanted[index] ?? 0;
+    if (part.holdWanted === 0 && holdWanted === 0) return part;
+    return { ...part, holdWanted, holdNo: null, holds: part.holds + (holdWanted > 0 ? 1 : 0) };
+  });
   return {
     released: held.map((part) => disputedAmount(payment, part, { before: part.holdWanted, wanted: 0 })),
-    placed: held.map((part) =>
-      disputedAmount(payment, { ...part, holds: part.holds + 1 }, { before: 0, wanted: part.holdWanted }),
+    placed: parts.flatMap((part) =>
+      part.holdWanted === 0 ? [] : [disputedAmount(payment, part, { before: 0, wanted: part.holdWanted })],
     ),
-    after,
+    after: { ...payment, parts },
   };
 }
 

@@ -92,7 +92,7 @@ export function netOfHandled(payment: Payment, targetOf: (life: Payment, granted
   const alone = targetOf({ ...own.life, parts: closed, movements: withoutReturns }, own.granted);
   const shares = all.parts.slice(closed.length).map((share) => ({ ...share }));
   let isUnclear = own.isUnclear && shares.some(({ take }) => take > 0);
-  for (const side of ['credit', 'take'] as const) {
+  for (const side of ['credit', 'take', 'bonusTake'] as const) {
     const sum = (parts: Target['parts']) => parts.reduce((total, part) => total + part[side], 0);
     let excess = sum(shares) - (sum(all.parts) - sum(alone.parts));
     for (const share of shares.toReversed()) {
@@ -104,12 +104,13 @@ export function netOfHandled(payment: Payment, targetOf: (life: Payment, granted
   }
   const parts = payment.parts.map((part) => {
     const index = open.findIndex(({ kind, partId }) => kind === part.kind && partId === part.partId);
-    return shares[index] ?? { credit: part.postedCredit, take: part.postedTake };
+    const { postedCredit: credit, postedTake: take, postedBonusTake: bonusTake } = part;
+    return shares[index] ?? { credit, take, bonusTake };
   });
   const credit = own.credit ?? all.credit;
   const hasUnknownAmount = payment.handled.some(({ fact }) => fact.kind !== 'movement' && fact.isOfUnknownAmount);
   if (credit < 0 || ((own.isUnknown || hasUnknownAmount) && open.length > 0)) isUnclear = true;
-  return { target: { credit: Math.max(0, credit), parts }, isUnclear };
+  return { target: { ...all, credit: Math.max(0, credit), parts }, isUnclear };
 }
 
 interface Own {

@@ -1,11 +1,11 @@
 import type { Queryable } from '../db/transaction.ts';
 import type { Entry } from '../ledger/entry.ts';
-import { moveKey } from '../ledger/keys.ts';
+import { movedBonusKey, moveKey } from '../ledger/keys.ts';
 import { entriesByKeys } from '../ledger/store.ts';
+import { postedKeys } from './due.ts';
 import { findPayments } from './lookups.ts';
 import { movesOf, type PaymentMove } from './move-store.ts';
 import type { Payment } from './payment.ts';
-import { postedKeys } from './settle.ts';
 
 /** A payment with every entry that it caused, in all customers' wallets, oldest first. */
 export interface PaymentLife {
@@ -42,17 +42,18 @@ async function entriesOf(db: Queryable, payment: Payment, moves: readonly Paymen
   if (customerId === null) return [];
   const keys = postedKeys(payment);
   const keysBefore = postedKeys(payment, 1);
-  const keysOfMoves = moves.map(({ move }) => moveKey(keySource ?? sourceId, paymentId, move));
+  const keysOfMove = ({ move, bonus }: PaymentMove) => [
+    moveKey(keySource ?? sourceId, paymentId, move),
+    ...(bonus === 0 ? [] : [movedBonusKey(keySource ?? sourceId, paymentId, move)]),
+  ];
   const owners = new Set([...moves.map((one) => one.fromCustomerId), customerId]);
   const own = under(owners, new Set([...keys, ...keysBefore]));
   // A move has entries at the two whom it names, and nowhere else: with all owners, the look-ups would grow as the square of the moves.
-  const moved = moves.flatMap((one, index) =>
-    under([one.fromCustomerId, one.toCustomerId], keysOfMoves.slice(index, index + 1)),
-  );
+  const moved = moves.flatMap((one) => under([one.fromCustomerId, one.toCustomerId], keysOfMove(one)));
   const found = await entriesByKeys(db, merchantId, [...own, ...moved]);
   const byKey = Map.groupBy(found, ({ idempotencyKey }) => idempotencyKey ?? '');
   const posted = keys.flatMap((key, index) => byKey.get(key) ?? byKey.get(keysBefore[index] ?? '') ?? []);
-  return [...posted, ...keysOfMoves.flatMap((key) => byKey.get(key) ?? [])];
+  return [...posted, ...moves.flatMap((one) => keysOfMove(one).flatMap((key) => byKey.get(key) ?? []))];
 }
 
 /** Each of these keys at each of these customers. */

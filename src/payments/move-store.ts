@@ -16,6 +16,8 @@ export interface PaymentMove extends PaymentKey {
   readonly fromCustomerId: string;
   readonly toCustomerId: string;
   readonly net: number;
+  /** What went along of its bonus. */
+  readonly bonus: number;
   readonly currency: string | null;
   /** How many entries the payment had caused at the customer it was taken from. */
   readonly entries: number;
@@ -32,6 +34,7 @@ const MOVE = table('payment_move', {
   fromCustomerId: text,
   toCustomerId: text,
   net: bigint,
+  bonus: bigint,
   currency: nullable(text),
   entries: integer,
   actor: oneOf<MoveActor>(),
@@ -88,6 +91,22 @@ const SAVE_HOLDS = statement({
     update payment_part t set ${assignments(HOLDS_OF_PART, 'n')}
     from ${parts('n', { merchantId })}
     where ${matches({ ...PAYMENT_KEY, ...PART_KEY }, 't', 'n')}`,
+});
+
+/** Stores what is lost of the bonus of a payment to its new customer. The payment must be locked. */
+export async function saveLossesOf(
+  tx: Tx,
+  { merchantId, sourceId, paymentId }: PaymentKey,
+  { bonusLost, bonusLostBefore }: Pick<Payment, 'bonusLost' | 'bonusLostBefore'>,
+): Promise<void> {
+  await SAVE_LOSSES.run(tx, { merchantId, sourceId, paymentId, bonusLost, bonusLostBefore });
+}
+
+const SAVE_LOSSES = statement({
+  params: { merchantId: text, sourceId: text, paymentId: text, bonusLost: bigint, bonusLostBefore: bigint },
+  text: ({ merchantId, sourceId, paymentId, bonusLost, bonusLostBefore }) => `
+    update payment set bonus_lost = ${bonusLost}, bonus_lost_before = ${bonusLostBefore}
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = ${paymentId}`,
 });
 
 /** Locks a payment that was heard of, before any wallet. */

@@ -32,8 +32,8 @@ export function isLeftUnknown(payment: Payment): boolean {
 }
 
 /** How many entries it has caused, wherever they are. */
-export function entriesOfPayment({ postings, parts }: Payment): number {
-  return parts.reduce((sum, part) => sum + part.postings, postings);
+export function entriesOfPayment({ postings, bonusPostings, parts }: Payment): number {
+  return parts.reduce((sum, part) => sum + part.postings + part.bonusPostings, postings + bonusPostings);
 }
 
 /** The types of the entries that give to a wallet and take from it, for a payment of this purpose. */

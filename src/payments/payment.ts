@@ -29,6 +29,17 @@ export interface Payment {
   readonly amountPaid: number | null;
   /** What a top-up grants, if the metadata says another amount than was paid. */
   readonly creditAmount: number | null;
+  /** Whether its bonus is an entry of its own. Not where what it grants was decided by a release that knew of no bonuses. */
+  readonly bonusSplit: boolean;
+  /** What a top-up grants on top of what was paid, decided at its first success; null before that, 0 for nothing. */
+  readonly bonusAmount: number | null;
+  /** What is to be paid for the whole bonus, of which less gives a share; null: what was authorised, or else paid. */
+  readonly bonusPrice: number | null;
+  /** The rule that gave the bonus; null if none did. */
+  readonly bonusRuleId: string | null;
+  /** For how many days the bonus can be spent, and what was paid; null: it does not end. */
+  readonly bonusDays: number | null;
+  readonly paidDays: number | null;
   /** The hash of the token whose terms it follows; null if it follows none. */
   readonly tokenHash: string | null;
   /** What must be paid by these terms before anything is credited. */
@@ -43,6 +54,16 @@ export interface Payment {
   readonly postedCredit: number;
   /** How many entries the payment itself has caused; it numbers their keys. */
   readonly postings: number;
+  /** What the wallet holds of its bonus, net but for what its parts took, and how many entries it was written by. */
+  readonly postedBonus: number;
+  readonly bonusPostings: number;
+  /** How much of the bonus expired or was voided when its entries were last decided. */
+  readonly bonusLost: number;
+  /** What of that was lost before it came to the wallet of its customer, less what was lost there before. */
+  readonly bonusLostBefore: number;
+  /** How much of what was paid was undone then, and how much that was; null if nothing was decided yet. */
+  readonly bonusUndone: number;
+  readonly bonusPaid: number | null;
   /** How the keys of its entries are made; fixed when it was first stored. */
   readonly keyVersion: KeyVersion;
   /** The source it was adopted from, whose id stays in the keys of its entries; null if its own source's id does. */
@@ -75,6 +96,9 @@ export interface PaymentPart {
   /** Taken from the wallet for this part, net of what was given back again. */
   readonly postedTake: number;
   readonly postings: number;
+  /** Taken of the payment's bonus on its account, net of what was given back again, and by how many entries. */
+  readonly postedBonusTake: number;
+  readonly bonusPostings: number;
   /** What losing it would take while it is open and its hold stands, whether all of it is held or not; 0: nothing is wanted. */
   readonly holdWanted: number;
   /** The number of its open hold in the customer's wallet; null if it has none. */
@@ -120,8 +144,19 @@ export interface Handled {
 /** What the wallet should have received for a payment, divided by cause. All amounts are zero or more. */
 export interface Target {
   readonly credit: number;
+  readonly bonus: number;
   /** One for each part of the payment, in the same order. */
-  readonly parts: readonly { readonly credit: number; readonly take: number }[];
+  readonly parts: readonly PartTarget[];
+  /** How much of what was paid is undone. */
+  readonly undone: number;
+  readonly paid: number;
+}
+
+export interface PartTarget {
+  readonly credit: number;
+  readonly take: number;
+  /** What it takes of the bonus. */
+  readonly bonusTake: number;
 }
 
 /** The same, with what is to be held. */
@@ -134,6 +169,9 @@ export interface HeldTarget extends Target {
 export interface PaymentIntent {
   readonly purpose: Purpose;
   readonly creditAmount: number | null;
+  readonly bonusAmount?: number | null;
+  readonly bonusDays?: number | null;
+  readonly paidDays?: number | null;
   readonly tokenHash?: string;
   readonly agreedAmount?: number | null;
 }
@@ -143,5 +181,5 @@ export interface PaymentIntent {
  * handled by hand may hold what it never posted.
  */
 export function hasTouchedWallet({ postings, parts }: Payment): boolean {
-  return postings > 0 || parts.some((part) => part.postings > 0 || part.holds > 0);
+  return postings > 0 || parts.some((part) => part.postings > 0 || part.bonusPostings > 0 || part.holds > 0);
 }

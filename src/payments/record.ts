@@ -175,7 +175,10 @@ export function movementOf({ movements }: Payment, fact: MovementFact): Movement
   return movements.find((one) => one.kind === fact.movement && one.movementId === fact.movementId);
 }
 
-const NEW_PART = { postedCredit: 0, postedTake: 0, postings: 0, holdWanted: 0, holdNo: null, holds: 0 } as const;
+const NEW_PART = {
+  ...{ postedCredit: 0, postedTake: 0, postings: 0, postedBonusTake: 0, bonusPostings: 0 },
+  ...{ holdWanted: 0, holdNo: null, holds: 0 },
+} as const;
 
 function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFact): PaymentPart[] {
   const { kind, state } = fact;

@@ -41,6 +41,7 @@ export function reread(payment: Payment, facts: readonly Fact[]): Payment {
   return { ...afresh, parts: [...before, ...added].map((part, ordinal) => ({ ...part, ordinal })), isUnread: false };
 }
 
-function postedOf({ postedCredit, postedTake, postings, holdWanted, holdNo, holds }: PaymentPart) {
-  return { postedCredit, postedTake, postings, holdWanted, holdNo, holds };
+function postedOf(part: PaymentPart) {
+  const { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds } = part;
+  return { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds };
 }

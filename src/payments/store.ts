@@ -1,6 +1,6 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { text, timestamptz } from '../db/codec.ts';
-import { HOLDS_ARE_PLACED } from '../db/installation.ts';
+import { HOLDS_ARE_PLACED, LOTS_ARE_OPENED } from '../db/installation.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, omit, type Row } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -78,12 +78,20 @@ const OPEN_PAYMENTS = statement({
     returning ${columns(PAYMENT_KEY)}`,
 });
 
+/**
+ * As they are stored; but of what a payment is for nothing was decided yet, its bonus is to be an entry of its own, once lots are opened.
+ */
+const LOCKED = columns(PAYMENT.shape, 'p').replace(
+  'p.bonus_split',
+  `(p.bonus_split or (p.purpose is null and p.postings = 0 and ${LOTS_ARE_OPENED})) as bonus_split`,
+);
+
 const LOCK_PAYMENTS = statement({
   name: 'lock-payments',
   params: { merchantId: text, keys: rowsOf(OWN_PAYMENT_KEY) },
   row: PAYMENT.shape,
   text: ({ merchantId, keys }) => `
-    select ${columns(PAYMENT.shape, 'p')}
+    select ${LOCKED}
     from payment p join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
     order by p.merchant_id, p.source_id, p.payment_id
     for update of p`,

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
+import { postingsDue } from '../payments/due.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { movementOf, partOf, record, withoutTimes } from '../payments/record.ts';
 import { openRound } from '../payments/report.ts';
-import { postingsDue, settle } from '../payments/settle.ts';
+import { settle } from '../payments/settle.ts';
 
 /**
  * How a fact of the provider compares with what is recorded of its payment. `missing`: it is not recorded here, and applying

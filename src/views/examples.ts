@@ -101,7 +101,7 @@ export const EXAMPLE_LOT = {
   taken_back: 0,
   priority: 50,
   expires_at: '2026-03-01T00:00:00.000Z',
-  origin: { entry_id: EXAMPLE.entryId },
+  origin: { entry_id: EXAMPLE.entryId, payment_id: null },
   created_at: EXAMPLE.since,
   closed_at: EXAMPLE.later,
 } as const;

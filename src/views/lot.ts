@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { entryId, LOT_KINDS } from '../ledger/entry.ts';
+import { parseKey } from '../ledger/keys.ts';
 import { type Lot, type LotChange, lotId } from '../ledger/lots/lot.ts';
 import type { WrittenMovement } from '../ledger/lots/read.ts';
 import { EXAMPLE, EXAMPLE_LOT } from './examples.ts';
@@ -27,12 +28,20 @@ const lotFields = {
   taken_back: minorUnits.meta({ description: 'What refunds and disputes took.' }),
   priority: z.int().min(0).max(100).meta({ description: 'Lower ones are spent first; credit without terms has 50.' }),
   expires_at: timestamp.nullable().meta({ description: 'From then on it cannot be spent. Null: it never ends.' }),
-  origin: z.strictObject({ entry_id: z.string() }).meta({ description: 'The entry that gave the credit.' }),
+  origin: z
+    .strictObject({ entry_id: z.string(), payment_id: z.string().nullable() })
+    .meta({ description: 'The entry that gave the credit, and the payment if one did.' }),
   created_at: timestamp,
   closed_at: timestamp.nullable(),
 };
 
 export const lotShape = z.strictObject(lotFields).meta({ id: 'Lot', examples: [EXAMPLE_LOT] });
+
+/** The payment whose entry gave the credit; null if a merchant gave it. */
+function paymentOf({ originKey }: Lot): string | null {
+  const parsed = originKey === null ? null : parseKey(originKey);
+  return parsed?.maker === 'payment' ? parsed.cause.paymentId : null;
+}
 
 /** A lot as the API shows it; amounts are in minor units. */
 export function lotResponse(lot: Lot): z.output<typeof lotShape> {
@@ -52,7 +61,7 @@ export function lotResponse(lot: Lot): z.output<typeof lotShape> {
     taken_back: lot.takenBack,
     priority: lot.priority,
     expires_at: lot.expiresAt?.toISOString() ?? null,
-    origin: { entry_id: entryId({ ...lot, seq: lot.originSeq }) },
+    origin: { entry_id: entryId({ ...lot, seq: lot.originSeq }), payment_id: paymentOf(lot) },
     created_at: lot.createdAt.toISOString(),
     closed_at: lot.closedAt?.toISOString() ?? null,
   };

@@ -19,6 +19,7 @@ const part = {
     description: 'What the wallet was credited on its account, net of what was taken back.',
   }),
   taken: minorUnits.meta({ description: 'What was taken from the wallet on its account, net of what was given back.' }),
+  bonus_taken: minorUnits.meta({ description: "What was taken of the payment's bonus on its account, likewise." }),
 };
 
 const EXAMPLE_REFUND_ID = 're_3Q4xTcA1b2C3d4E5';
@@ -34,8 +35,18 @@ const EXAMPLE_PAYMENT = {
   amount_paid: 2000,
   credit_amount: null,
   credited: 2000,
+  bonus: 0,
+  bonus_rule_id: null,
   refunds: [
-    { refund_id: EXAMPLE_REFUND_ID, status: 'succeeded', amount: 500, currency: 'USD', credited: 0, taken: 500 },
+    {
+      refund_id: EXAMPLE_REFUND_ID,
+      status: 'succeeded',
+      amount: 500,
+      currency: 'USD',
+      credited: 0,
+      taken: 500,
+      bonus_taken: 0,
+    },
   ],
   disputes: [],
   captures: [],
@@ -88,6 +99,8 @@ export const paymentShape = z
     amount_paid: minorUnits.nullable(),
     credit_amount: minorUnits.nullable().meta({ description: 'What a top-up grants where it is not the amount paid.' }),
     credited: minorUnits.meta({ description: 'What the wallet holds of the payment itself, by the entries written.' }),
+    bonus: minorUnits.meta({ description: 'What it was given on top of what was paid, likewise.' }),
+    bonus_rule_id: z.string().nullable().meta({ description: 'The rule that gave the bonus, if one did.' }),
     refunds: z.array(
       z.strictObject({ refund_id: z.string(), status: z.enum(['pending', 'succeeded', 'failed']), ...part }),
     ),
@@ -120,6 +133,7 @@ export const paymentShape = z
             description:
               'What went along: what the payment had left in the wallet. Negative where it had taken more than it gave.',
           }),
+          bonus: minorUnits.meta({ description: 'What went along of its bonus.' }),
           currency: z.string().nullable(),
           actor: z.enum(['api', 'cli']).meta({ description: 'Where it was asked for.' }),
           reason: z.string(),
@@ -166,6 +180,8 @@ function toResponse({ payment: one, entries, moves }: PaymentLife, events: reado
     amount_paid: one.amountPaid,
     credit_amount: one.creditAmount,
     credited: one.postedCredit,
+    bonus: one.postedBonus,
+    bonus_rule_id: one.bonusRuleId,
     refunds: one.parts.flatMap(({ kind, partId, state, ...rest }) => {
       const isRefund = kind === 'refund' && (state === 'pending' || state === 'succeeded' || state === 'failed');
       return isRefund ? [{ refund_id: partId, status: state, ...partResponse(rest) }] : [];
@@ -181,6 +197,7 @@ function toResponse({ payment: one, entries, moves }: PaymentLife, events: reado
       from_customer_id: each.fromCustomerId,
       to_customer_id: each.toCustomerId,
       amount: each.net,
+      bonus: each.bonus,
       currency: each.currency,
       actor: each.actor,
       reason: each.reason,
@@ -228,8 +245,11 @@ function isDisputeState(state: PartState): state is (typeof DISPUTE_STATES)[numb
   return DISPUTE_STATES.some((known) => known === state);
 }
 
-function partResponse(one: Pick<PaymentPart, 'amountMinor' | 'currency' | 'postedCredit' | 'postedTake'>) {
-  return { amount: one.amountMinor, currency: one.currency, credited: one.postedCredit, taken: one.postedTake };
+function partResponse(
+  one: Pick<PaymentPart, 'amountMinor' | 'currency' | 'postedCredit' | 'postedTake' | 'postedBonusTake'>,
+) {
+  const { amountMinor: amount, currency, postedCredit: credited, postedTake: taken, postedBonusTake } = one;
+  return { amount, currency, credited, taken, bonus_taken: postedBonusTake };
 }
 
 /**

@@ -51,7 +51,7 @@ describe('event types', () => {
   });
 
   it('may overdraw only where they take back what was given', () => {
-    expect([...MAY_OVERDRAW].sort()).toEqual(['dispute', 'payment_reversal', 'refund_reversal']);
+    expect([...MAY_OVERDRAW].sort()).toEqual(['bonus_reversal', 'dispute', 'payment_reversal', 'refund_reversal']);
   });
 });
 

@@ -224,8 +224,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fill a lot with what repaid a debt',
     file: 'src/ledger/lots/working-lots.ts',
-    find: 'const amountMinor = Math.min(entry.amountMinor, entry.afterBalance);',
-    replace: 'const { amountMinor } = entry;',
+    find: 'const amountMinor = Math.min(most, entry.afterBalance - wallet.inLots);',
+    replace: 'const amountMinor = most;',
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
@@ -245,8 +245,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'leave what a hold kept to expire when it is captured',
     file: 'src/ledger/lots/working-lots.ts',
-    find: "eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : []",
-    replace: '[]',
+    find: "eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) :",
+    replace: '',
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
@@ -279,7 +279,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'forget which entries a won dispute undoes',
-    file: 'src/payments/settle.ts',
+    file: 'src/payments/due.ts',
     find: 'return count > 1 ? {',
     replace: 'return count < 1 ? {',
     tests: ['test/inbox/given-back.test.ts'],
@@ -447,7 +447,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'wait for more than was agreed',
-    file: 'src/payments/settle.ts',
+    file: 'src/payments/grant.ts',
     find: 'paid < agreedAmount && awaitsCaptures',
     replace: 'paid <= agreedAmount && awaitsCaptures',
     tests: ['test/payments/captures.test.ts'],
@@ -489,9 +489,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'grant a bonus of any size',
-    file: 'src/payments/settle.ts',
-    find: 'return exceeds(creditAmount, priceOf(payment, amountPaid), most);',
-    replace: 'return exceeds(creditAmount, creditAmount, most);',
+    file: 'src/payments/grant.ts',
+    find: 'exceeds(granted, price, most)',
+    replace: 'exceeds(granted, granted, most)',
     tests: ['test/payments/decide.test.ts'],
   },
   {
@@ -616,8 +616,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'put a wallet into debt by a reassign that nobody forced',
     file: 'src/customers/reassign.ts',
-    find: 'if (balance - held < posting.amountMinor) refuseOverdraft(posting, balance - held);',
-    replace: 'if (balance - held < -posting.amountMinor) refuseOverdraft(posting, balance - held);',
+    find: 'posting !== undefined && balance - held < amountMinor',
+    replace: 'posting !== undefined && balance - held < -amountMinor',
     tests: ['test/customers/reassign.test.ts'],
   },
   {
@@ -783,10 +783,10 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'credit a refund that grows with its whole amount again',
-    file: 'src/payments/settle.ts',
-    find: "add(goal.credit - part.postedCredit, 'refund', 'refund_reversal');",
+    file: 'src/payments/due.ts',
+    find: "add(part.postedCredit, goal.credit, { up: 'refund', down: 'refund_reversal' });",
     replace:
-      "add(goal.credit > part.postedCredit ? goal.credit : goal.credit - part.postedCredit, 'refund', 'refund_reversal');",
+      "add(goal.credit > part.postedCredit ? 0 : part.postedCredit, goal.credit, { up: 'refund', down: 'refund_reversal' });",
     tests: ['test/payments/settle.test.ts'],
   },
   {

@@ -196,18 +196,18 @@ describe('an agreed amount', () => {
       'applied +3000 payment',
     ],
     ['grants a pack not in pieces', pack, [capture('a', 3000)], 'applied'],
-    ['grants a pack whole', pack, [capture('a', 3000), capture('b', 7000)], 'applied +12000 payment'],
+    ['grants a pack whole', pack, [capture('a', 3000), capture('b', 7000)], 'applied +10000 payment; +2000 bonus'],
     [
       'grants the share of a pack once the rest is cancelled',
       pack,
       [capture('a', 3000), ended],
-      'applied +3600 payment',
+      'applied +3000 payment; +600 bonus',
     ],
     [
       'grants the share of a pack once no more is authorised',
       pack,
       [capture('a', 3000), adjusted('x', 3000)],
-      'applied +3600 payment',
+      'applied +3000 payment; +600 bonus',
     ],
     ['is none where the token names none', { ...token, amount: null }, [capture('a', 3000)], 'applied +3000 payment'],
   ])('%s', (_, agreed, facts, outcome) => {

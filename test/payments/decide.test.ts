@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Source } from '../../src/merchants/source.ts';
-import { type CustomerResolution, namedCustomer } from '../../src/payments/decide.ts';
+import { namedCustomer } from '../../src/payments/decide.ts';
+import type { CustomerResolution } from '../../src/payments/decision.ts';
 import type { Fact } from '../../src/payments/fact.ts';
 import { MOST_PARTS } from '../../src/payments/record.ts';
 import { type Circumstances, said, tell } from '../support/deciding.ts';
@@ -24,12 +25,17 @@ describe('decide', () => {
   it.each<[string, Fact[], Circumstances, string]>([
     ['a paid top-up', [paid], {}, 'applied +1000 payment'],
     ['the same event again', [paid, paid], {}, 'applied'],
-    ['a bonus pack', [paymentFact({ metadata: { wallet_credit_amount: '1200' } })], {}, 'applied +1200 payment'],
+    [
+      'a bonus pack',
+      [paymentFact({ metadata: { wallet_credit_amount: '1200' } })],
+      {},
+      'applied +1000 payment; +200 bonus',
+    ],
     [
       'a bonus as large as may be',
       [paymentFact({ metadata: { wallet_credit_amount: '2000' } })],
       {},
-      'applied +2000 payment',
+      'applied +1000 payment; +1000 bonus',
     ],
     ['a larger one', [paymentFact({ metadata: { wallet_credit_amount: '2001' } })], {}, 'parked bonus_too_large'],
     [
@@ -195,7 +201,9 @@ describe('decide', () => {
     const bonus = paymentFact({ metadata: { wallet_credit_amount: '1200' } });
     const obeysLess: Circumstances = { source: { metadata: 'customer' } };
     expect(said(tell([bonus], obeysLess, tell([bonus]).payment))).toBe('applied');
-    expect(said(tell([refund], obeysLess, tell([bonus]).payment))).toBe('applied -480 payment_reversal');
+    expect(said(tell([refund], obeysLess, tell([bonus]).payment))).toBe(
+      'applied -80 bonus_reversal; -400 payment_reversal',
+    );
     expect(said(tell([orderPaid, refund], obeysLess, tell([orderPaid]).payment))).toBe('applied +400 refund');
   });
 
@@ -244,7 +252,7 @@ describe('namedCustomer', () => {
 it('leaves what was granted by the ratio of its day when more is told of it', () => {
   const granted = newPayment({
     ...{ state: 'succeeded', purpose: 'topup', customerId: 'cus_a', currency: 'USD', amountPaid: 1000 },
-    ...{ creditAmount: 2500, postedCredit: 2500, postings: 1 },
+    ...{ creditAmount: 2500, postedCredit: 2500, postings: 1, bonusSplit: false },
   });
   expect(said(tell([refund], {}, granted))).toBe('applied -1000 payment_reversal');
 });

@@ -148,7 +148,7 @@ describe('a movement that was handled by hand', () => {
     const paid = step(newPayment(), paymentFact({ amountMinor: 6000 }), ORDER, 'auto').payment;
     const { payment } = step(paid, b, ORDER, 'auto');
     const closed = { ...payment, handled: [handled({ ...b, currency: 'EUR' })] };
-    expect(settle(closed, 'auto').parts).toEqual([{ credit: 2000, take: 0 }]);
+    expect(settle(closed, 'auto').parts).toEqual([{ credit: 2000, take: 0, bonusTake: 0 }]);
     expect([handledBefore(closed, b), wholeOf(closed).parts.length]).toEqual([null, 1]);
   });
 

@@ -149,7 +149,7 @@ describe('the life of a payment', () => {
     );
     const move: PaymentMove = {
       ...key,
-      ...{ move: 1, fromCustomerId: 'cus_a', toCustomerId: 'cus_b', net: 900, currency: 'USD', entries: 1 },
+      ...{ move: 1, fromCustomerId: 'cus_a', toCustomerId: 'cus_b', net: 900, bonus: 0, currency: 'USD', entries: 1 },
       ...{ actor: 'api', reason: 'paid by another', createdAt: at(5) },
     };
     await transaction(database.pool, (tx) => saveMoves(tx, key, [move]));
@@ -166,7 +166,7 @@ describe('the life of a payment', () => {
       const moves = Array.from({ length: most }, (_, index): PaymentMove => {
         const [fromCustomerId = '', toCustomerId = ''] = index % 2 === 0 ? owners : owners.toReversed();
         return {
-          ...{ ...key, move: index + 1, fromCustomerId, toCustomerId, net: 0, currency: 'USD', entries: 0 },
+          ...{ ...key, move: index + 1, fromCustomerId, toCustomerId, net: 0, bonus: 0, currency: 'USD', entries: 0 },
           ...{ actor: 'api', reason: 'on', createdAt: at(7) },
         };
       });
@@ -206,7 +206,7 @@ describe('the life of a payment', () => {
     await open(key, { ...paid, amountPaid: 0 }, at(6));
     const move: PaymentMove = {
       ...key,
-      ...{ move: 1, fromCustomerId: 'cus_a', toCustomerId: 'cus_b', net: 0, currency: 'USD', entries: 0 },
+      ...{ move: 1, fromCustomerId: 'cus_a', toCustomerId: 'cus_b', net: 0, bonus: 0, currency: 'USD', entries: 0 },
       ...{ actor: 'cli', reason: 'paid by another', createdAt: at(6) },
     };
     await transaction(database.pool, (tx) => saveMoves(tx, key, [move]));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { postingsDue } from '../../src/payments/due.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import { record } from '../../src/payments/record.ts';
-import { postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 import { disputeFact, happenings, newPayment, paymentFact, play, refundFact } from '../support/payments.ts';
 
 const TOPUP = { purpose: 'topup', creditAmount: null } as const;

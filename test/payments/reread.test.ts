@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { postingsDue } from '../../src/payments/due.ts';
 import type { DisputeFact } from '../../src/payments/fact.ts';
 import type { Payment, PaymentPart } from '../../src/payments/payment.ts';
 import { record } from '../../src/payments/record.ts';
 import { reread } from '../../src/payments/reread.ts';
-import { postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 import { disputeFact, entriesText, newPayment, paymentFact } from '../support/payments.ts';
 
 /** What the release before left of a payment of 10000: the entries of its parts stand under ids that it made up. */
@@ -21,6 +22,8 @@ function stored(part: Pick<PaymentPart, 'partId' | 'state'> & Partial<PaymentPar
     postedCredit: 0,
     postedTake: part.state === 'lost' ? amountMinor : 0,
     postings: 1,
+    postedBonusTake: 0,
+    bonusPostings: 0,
     openedAt: null,
     holdWanted: 0,
     holdNo: null,

@@ -2,11 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Source } from '../../src/merchants/source.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
-import { type Decision, decide } from '../../src/payments/decide.ts';
+import { decide } from '../../src/payments/decide.ts';
+import type { Decision } from '../../src/payments/decision.ts';
+import { type DuePosting, postedKeys, postingsDue } from '../../src/payments/due.ts';
 import { type Fact, STAGES } from '../../src/payments/fact.ts';
 import type { Payment, PaymentIntent } from '../../src/payments/payment.ts';
 import type { CaptureRule, RefundPolicy } from '../../src/payments/purpose.ts';
-import { type DuePosting, postedKeys, postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 import { leftByModel, paidByModel } from '../support/payment-model.ts';
 import {
   disputeFact,
@@ -263,8 +265,9 @@ function playAll(all: readonly Happening[], { intent, policy, capture }: Case) {
 
 /** A payment of which all is known and nothing is posted. */
 function withoutPostings(payment: Payment): Payment {
-  const nothing = { postedCredit: 0, postedTake: 0, postings: 0 };
-  return { ...payment, postedCredit: 0, postings: 0, parts: payment.parts.map((part) => ({ ...part, ...nothing })) };
+  const nothing = { postedCredit: 0, postedTake: 0, postings: 0, postedBonusTake: 0, bonusPostings: 0 };
+  const ofPayment = { postedCredit: 0, postings: 0, postedBonus: 0, bonusPostings: 0, bonusUndone: 0, bonusPaid: null };
+  return { ...payment, ...ofPayment, parts: payment.parts.map((part) => ({ ...part, ...nothing })) };
 }
 
 const isPaid = (facts: readonly Fact[]) => facts.some((fact) => fact.kind === 'payment' && fact.state === 'succeeded');
@@ -366,6 +369,8 @@ describe('the events of a payment', () => {
         waitIsOver,
         namingIsOver: true,
         isContested: false,
+        paidExpiryMinDays: null,
+        offers: null,
       });
       payment = decision.payment;
       entries.push(...decision.due);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { postedKeys, postingsDue } from '../../src/payments/due.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import type { Purpose, RefundPolicy } from '../../src/payments/purpose.ts';
-import { postedKeys, postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 import { entriesText, happenings, newPayment, paymentFact, play, step } from '../support/payments.ts';
 
 it('says which earlier entries of the same cause one undoes or does again, the newest two hundred of them', () => {
@@ -92,16 +93,16 @@ describe('a top-up', () => {
   });
 
   it.each([
-    ['paid 1000', 1200, '+1200 payment'],
+    ['paid 1000', 1200, '+1000 payment; +200 bonus'],
     ['paid 0', 1200, ''],
-    ['paid 1000; refund a 250', 1200, '+1200 payment; -300 payment_reversal'],
-    ['paid 1000; refund a 1000', 1200, '+1200 payment; -1200 payment_reversal'],
-    ['paid 1000; dispute d 1000 lost', 1200, '+1200 payment; -1200 dispute'],
+    ['paid 1000; refund a 250', 1200, '+1000 payment; +200 bonus; -50 bonus_reversal; -250 payment_reversal'],
+    ['paid 1000; refund a 1000', 1200, '+1000 payment; +200 bonus; -200 bonus_reversal; -1000 payment_reversal'],
+    ['paid 1000; dispute d 1000 lost', 1200, '+1000 payment; +200 bonus; -200 bonus_reversal; -1000 dispute'],
     // Rounded for the customer, exact in the end.
     [
       'paid 300; refund a 100; refund b 100; refund c 100',
       1000,
-      '+1000 payment; -333 payment_reversal; -333 payment_reversal; -334 payment_reversal',
+      '+300 payment; +700 bonus; -233 bonus_reversal; -100 payment_reversal; -233 bonus_reversal; -100 payment_reversal; -234 bonus_reversal; -100 payment_reversal',
     ],
     ['paid 300; refund a 1; refund b 299', 100, '+100 payment; -100 payment_reversal'],
   ])('in a pack: %s, granting %d', (text, creditAmount, entries) => {

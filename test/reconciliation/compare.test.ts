@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { postingsDue } from '../../src/payments/due.ts';
 import { type Fact, STAGES, type Stage } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import { record } from '../../src/payments/record.ts';
-import { postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 import { compare } from '../../src/reconciliation/compare.ts';
 import { disputeFact, happenings, newPayment, play } from '../support/payments.ts';
 

@@ -75,6 +75,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'handled_movement',
     'payment_move',
     'payment_token',
+    'bonus_rule',
     'payment_group',
   ],
   schedules: ['scheduled_entry'],

@@ -1,5 +1,7 @@
 import type { Source } from '../../src/merchants/source.ts';
-import { type CustomerResolution, type Decision, decide } from '../../src/payments/decide.ts';
+import type { Offers } from '../../src/payments/bonus-rule.ts';
+import { decide } from '../../src/payments/decide.ts';
+import type { CustomerResolution, Decision } from '../../src/payments/decision.ts';
 import type { Fact } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import type { CarriedToken } from '../../src/payments/token.ts';
@@ -31,6 +33,8 @@ export interface Circumstances {
   readonly isContested?: boolean;
   readonly isAssigned?: boolean;
   readonly carried?: Partial<CarriedToken>;
+  readonly paidExpiryMinDays?: number;
+  readonly offers?: Offers;
 }
 
 /** Decides facts in order, each under the same circumstances; returns the last decision. */
@@ -56,6 +60,8 @@ export function tell(
       carried: { token: null, receivedAt: new Date(), assignedCustomerId: null, ...circumstances.carried },
       currencies: new Set(['USD', 'INR', 'EUR']),
       maxBonusRatio: BONUS_RATIO,
+      paidExpiryMinDays: circumstances.paidExpiryMinDays ?? null,
+      offers: circumstances.offers ?? null,
       waitIsOver: circumstances.waitIsOver ?? false,
       isContested: circumstances.isContested ?? false,
       namingIsOver: circumstances.namingIsOver ?? false,

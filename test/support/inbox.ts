@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { createPool } from '../../src/db/pool.ts';
@@ -8,7 +8,7 @@ import { autocommit } from '../../src/db/transaction.ts';
 import type { EventState } from '../../src/inbox/events.ts';
 import { type Receipt, Receiver } from '../../src/inbox/receive.ts';
 import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
-import { readWallets } from '../../src/ledger/store.ts';
+import { type LedgerSettings, readWallets } from '../../src/ledger/store.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import type { Sources } from '../../src/merchants/sources.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
@@ -110,7 +110,15 @@ export interface TestInbox {
 /** A receiver and a worker that applies events, on one database. */
 export async function startInbox(
   database: TestDatabase,
-  options: { sources?: readonly Source[]; waitSeconds?: number; namingWaitSeconds?: number; works?: boolean } = {},
+  options: {
+    sources?: readonly Source[];
+    waitSeconds?: number;
+    namingWaitSeconds?: number;
+    works?: boolean;
+    /** Of what applies events. */
+    clock?: Clock;
+    settings?: LedgerSettings;
+  } = {},
 ): Promise<TestInbox> {
   const logger = createLogger('silent', 'test');
   const sources = options.sources ?? [testSource('stripe'), testSource('dodo'), testSource('razorpay')];
@@ -139,8 +147,8 @@ export async function startInbox(
     pool,
     boss,
     sources: testSources(sources),
-    settings: SETTINGS,
-    clock: systemClock,
+    settings: options.settings ?? SETTINGS,
+    clock: options.clock ?? systemClock,
     logger,
     maxBonusRatio: BONUS_RATIO,
     waitSeconds: options.waitSeconds ?? 900,

@@ -25,7 +25,10 @@ export function leftByModel(facts: readonly Fact[], { intent, policy, capture }:
   const taken = Math.min(paid, (takes ? refunded : 0) + chargedBack);
   const granted =
     paid === 0 ? 0n : intent.creditAmount === null ? BigInt(paid) : shareOf(intent.creditAmount, paid, price);
-  const back = paid === 0 ? 0n : (granted * BigInt(taken)) / BigInt(paid);
+  // What was paid and the bonus are taken back each by itself, rounded for the customer.
+  const ofPaid = granted < BigInt(paid) ? granted : BigInt(paid);
+  const backOf = (whole: bigint) => (paid === 0 ? 0n : (whole * BigInt(taken)) / BigInt(paid));
+  const back = backOf(ofPaid) + backOf(granted - ofPaid);
   // Sums are exact: they may pass a safe integer.
   return BigInt(credit) + granted - back;
 }

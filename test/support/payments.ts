@@ -1,5 +1,6 @@
 import { invariant } from '../../src/errors.ts';
 import { KEY_VERSION } from '../../src/ledger/keys.ts';
+import { type DuePosting, postingsDue } from '../../src/payments/due.ts';
 import type {
   DisputeFact,
   Fact,
@@ -11,7 +12,7 @@ import type {
 import type { Payment, PaymentIntent } from '../../src/payments/payment.ts';
 import type { RefundPolicy } from '../../src/payments/purpose.ts';
 import { record } from '../../src/payments/record.ts';
-import { type DuePosting, postingsDue, settle } from '../../src/payments/settle.ts';
+import { settle } from '../../src/payments/settle.ts';
 
 const PAYMENT_ID = 'p';
 
@@ -34,6 +35,8 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     currency: null,
     amountPaid: null,
     creditAmount: null,
+    bonusSplit: true,
+    ...{ bonusAmount: null, bonusPrice: null, bonusRuleId: null, bonusDays: null, paidDays: null },
     tokenHash: null,
     agreedAmount: null,
     waitedOut: false,
@@ -42,6 +45,7 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     isUnread: false,
     postedCredit: 0,
     postings: 0,
+    ...{ postedBonus: 0, bonusPostings: 0, bonusLost: 0, bonusLostBefore: 0, bonusUndone: 0, bonusPaid: null },
     keyVersion: KEY_VERSION,
     moves: 0,
     keySource: null,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type LotTerms, placeInWallet, type WalletKey, walletKeyText } from '../entry.ts';
+import { type Entry, type LotTerms, placeInWallet, type WalletKey, walletKeyText } from '../entry.ts';
 
 /**
  * A lot is credit with terms of its own: a kind, a priority, an end. What has no terms is the base, and no lot: a wallet without
@@ -36,7 +36,7 @@ export interface Lot extends WalletKey {
 }
 
 /** A lot of which nothing is left. */
-export interface ClosedLot extends Lot {
+interface ClosedLot extends Lot {
   readonly closedAt: Date;
 }
 
@@ -60,6 +60,26 @@ export interface LotChange extends WalletKey {
   readonly oldPriority: number;
   readonly newPriority: number;
   readonly createdAt: Date;
+}
+
+/** What a batch changes about lots. */
+export interface LotChanges {
+  /** New and changed ones. */
+  readonly open: readonly Lot[];
+  readonly closed: readonly ClosedLot[];
+  readonly movements: readonly LotMovement[];
+  readonly changes: readonly LotChange[];
+}
+
+/** What an entry does to lots besides what follows from its type. */
+export interface LotsOfEntry {
+  readonly terms?: LotTerms | undefined;
+  /** The only lot that it takes from. */
+  readonly fromLot?: number | undefined;
+  /** The entries that it undoes, or does again. */
+  readonly undone?: readonly Entry[] | undefined;
+  /** The keys of the entries whose lots it takes back first. */
+  readonly origins?: readonly string[] | undefined;
 }
 
 /** A wallet is given so many open lots by the API at most, since all of them are read at each debit. */

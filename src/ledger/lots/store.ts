@@ -6,8 +6,7 @@ import type { Tx } from '../../db/transaction.ts';
 import { type CustomerKey, type Entry, idempotencyText, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
-import type { Lot, LotKey, LotMovement } from './lot.ts';
-import type { LotChanges } from './working-lots.ts';
+import type { Lot, LotChanges, LotKey, LotMovement } from './lot.ts';
 
 /** A lot as it is read, whether it is open or closed. */
 export const READ_LOT = { ...LOT.shape, state: oneOf<Lot['state']>(), closedAt: nullable(timestamptz) };

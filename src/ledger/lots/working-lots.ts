@@ -1,50 +1,20 @@
 import { invariant } from '../../errors.ts';
-import {
-  type Entry,
-  type EventType,
-  type LotTerms,
-  MAY_OVERDRAW,
-  type Wallet,
-  type WalletKey,
-  walletKeyText,
-} from '../entry.ts';
+import { type Entry, type LotTerms, MAY_OVERDRAW, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import { drain, inDrainOrder, type LotPart } from './drain.ts';
 import { earlierOf, endOf, restOfLife } from './ends.ts';
-import { type ClosedLot, isOver, type Lot, type LotChange, type LotKey, type LotMovement, lotKeyText } from './lot.ts';
+import {
+  isOver,
+  type Lot,
+  type LotChange,
+  type LotChanges,
+  type LotKey,
+  type LotMovement,
+  type LotsOfEntry,
+  lotKeyText,
+} from './lot.ts';
 import { type LotRule, nextDue } from './notices.ts';
 import { followTraces, type Traces } from './traces.ts';
-
-/** What a batch changes about lots. */
-export interface LotChanges {
-  /** New and changed ones. */
-  readonly open: readonly Lot[];
-  readonly closed: readonly ClosedLot[];
-  readonly movements: readonly LotMovement[];
-  readonly changes: readonly LotChange[];
-}
-
-/** What an entry does to lots besides what follows from its type. */
-export interface LotsOfEntry {
-  readonly terms?: LotTerms | undefined;
-  /** The only lot that it takes from. */
-  readonly fromLot?: number | undefined;
-  /** The entries that it undoes, or does again. */
-  readonly undone?: readonly Entry[] | undefined;
-}
-
-/** Of what a lot lost, where each type of debit is counted, and how the lot ends if it was the last of it. */
-const WAYS = {
-  spent: 'drained',
-  expired: 'expired',
-  voided: 'voided',
-  takenBack: 'taken_back',
-} as const;
-
-function wayOf(eventType: EventType): keyof typeof WAYS {
-  if (eventType === 'credit_expired') return 'expired';
-  if (eventType === 'credit_voided') return 'voided';
-  return MAY_OVERDRAW.has(eventType) ? 'takenBack' : 'spent';
-}
+import { WAYS, wayOf } from './ways.ts';
 
 /** The lots as the commands of a batch find and leave them. Pure. */
 export class WorkingLots {
@@ -82,15 +52,17 @@ export class WorkingLots {
    * @param wallet as it is before the entry, but for its holds
    * @returns it with its lots as they are after the entry
    */
-  follow(entry: Entry, wallet: Wallet, { terms, fromLot, undone = [] }: LotsOfEntry): Wallet {
-    if (terms !== undefined) return this.#give(entry, wallet, terms);
-    if (entry.isCredit) return undone.length === 0 ? wallet : this.#giveBack(entry, wallet, undone);
+  follow(entry: Entry, wallet: Wallet, { terms, fromLot, undone = [], origins = [] }: LotsOfEntry): Wallet {
+    if (entry.isCredit) {
+      const back = undone.length === 0 ? { wallet, left: entry.amountMinor } : this.#giveBack(entry, wallet, undone);
+      return terms === undefined ? back.wallet : this.#give(entry, back.wallet, { terms, most: back.left });
+    }
     if (wallet.openLots === 0) return wallet;
-    return this.#take(
-      entry,
-      wallet,
-      fromLot === undefined ? this.#partsOf(entry, wallet, undone) : this.#partOf(entry, wallet, fromLot),
-    );
+    const parts =
+      fromLot === undefined
+        ? this.#partsOf(entry, wallet, { undone, origins: new Set(origins) })
+        : this.#partOf(entry, wallet, fromLot);
+    return this.#take(entry, wallet, parts);
   }
 
   /** Changes an open lot without moving money. */
@@ -119,15 +91,19 @@ export class WorkingLots {
   }
 
   /** What repays a debt is no part of the lot. */
-  #give(entry: Entry, wallet: Wallet, terms: LotTerms): Wallet {
-    const amountMinor = Math.min(entry.amountMinor, entry.afterBalance);
+  #give(entry: Entry, wallet: Wallet, { terms, most }: { terms: LotTerms; most: number }): Wallet {
+    const amountMinor = Math.min(most, entry.afterBalance - wallet.inLots);
     if (amountMinor <= 0) return wallet;
-    const origin = { originSeq: entry.seq, originKey: null };
+    const isByPayment = entry.eventType === 'payment' || entry.eventType === 'bonus';
+    const origin = { originSeq: entry.seq, originKey: isByPayment ? entry.idempotencyKey : null };
     return this.#openLot(entry, wallet, { ...terms, ...origin, amountMinor, expiresAt: endOf(terms, entry.createdAt) });
   }
 
-  /** What was taken last goes back first: into its lot, or, where that is closed, into one that follows it. A debt is repaid before. */
-  #giveBack(entry: Entry, wallet: Wallet, undone: readonly Entry[]): Wallet {
+  /**
+   * What was taken last goes back first: into its lot, or, where that is closed, into one that follows it. A debt is repaid before.
+   * @returns also how much of the entry gives back nothing that was taken
+   */
+  #giveBack(entry: Entry, wallet: Wallet, undone: readonly Entry[]): { wallet: Wallet; left: number } {
     let room = Math.max(entry.afterBalance - wallet.inLots, 0);
     let left = entry.amountMinor;
     let next = wallet;
@@ -139,7 +115,7 @@ export class WorkingLots {
       room -= amountMinor;
       if (amountMinor > 0) next = this.#refill(entry, next, { lotNo, amountMinor, took });
     }
-    return next;
+    return { wallet: next, left };
   }
 
   #refill(
@@ -190,8 +166,15 @@ export class WorkingLots {
     return [{ lot, amount: amountMinor }];
   }
 
-  /** What was given back leaves first from where it was put, and a capture takes first what is over and was kept for it; the rest as always. */
-  #partsOf({ amountMinor, eventType, createdAt }: Entry, wallet: Wallet, undone: readonly Entry[]): readonly LotPart[] {
+  /**
+   * What was given back leaves first from where it was put, what takes back takes first of its own lots, and a capture takes first what is
+   * over and was kept for it; the rest as always.
+   */
+  #partsOf(
+    { amountMinor, eventType, createdAt }: Entry,
+    wallet: Wallet,
+    { undone, origins }: { readonly undone: readonly Entry[]; readonly origins: ReadonlySet<string> },
+  ): readonly LotPart[] {
     const lots = this.open(wallet);
     const again = new Map<number, number>();
     let left = amountMinor;
@@ -203,9 +186,12 @@ export class WorkingLots {
       again.set(lot.lotNo, before + taken);
       left -= taken;
     }
-    for (const lot of eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : []) {
-      const taken = Math.min(left, lot.remaining);
-      again.set(lot.lotNo, taken);
+    const isOwn = (one: Lot) => one.originKey !== null && origins.has(one.originKey);
+    const first = eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : lots.filter(isOwn);
+    for (const lot of first) {
+      const before = again.get(lot.lotNo) ?? 0;
+      const taken = Math.min(left, lot.remaining - before);
+      again.set(lot.lotNo, before + taken);
       left -= taken;
     }
     const base = wallet.balance - wallet.inLots;

@@ -1,0 +1,145 @@
+import type { Wanted, Whose } from '../customers/resolve.ts';
+import type { Tx } from '../db/transaction.ts';
+import { walletKeyText } from '../ledger/entry.ts';
+import { type LedgerSettings, lockWallets } from '../ledger/store.ts';
+import { readLosses } from '../payments/bonus-losses.ts';
+import { type BonusRule, isPaidTopUp, type Offers, type TopUpHistory } from '../payments/bonus-rule.ts';
+import { listBonusRules, readTopUps, type StoredTopUps, type TopUpsKey } from '../payments/bonus-rule-store.ts';
+import type { Fact } from '../payments/fact.ts';
+import type { Payment } from '../payments/payment.ts';
+import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
+
+/** A fact that is about to be decided. */
+interface Step {
+  readonly fact: Fact;
+  readonly key: PaymentKey;
+}
+
+/** A step, and whom it asks for. */
+interface Asking extends Step {
+  readonly wanted: Wanted | null;
+}
+
+interface Batch {
+  readonly services: { readonly settings: LedgerSettings };
+  readonly tx: Tx;
+  readonly now: Date;
+}
+
+interface Known {
+  /** What is lost of each payment's bonus, by the payment's key. */
+  readonly losses: ReadonlyMap<string, number>;
+  /** By the merchant's id. */
+  readonly rules: ReadonlyMap<string, readonly BonusRule[]>;
+  readonly topUps: readonly StoredTopUps[];
+}
+
+/**
+ * What must be known of wallets before bonuses are decided: what became of those that payments gave, and what else their customers paid
+ * where a rule asks for it. It is read under the lock of the wallets, which is kept until all is posted: of two first top-ups at once,
+ * one is the first. Nothing is locked or read where no bonus is at stake, as with most events.
+ */
+export class Bonuses {
+  readonly #losses: ReadonlyMap<string, number>;
+  readonly #rules: ReadonlyMap<string, readonly BonusRule[]>;
+  readonly #topUps: ReadonlyMap<string, StoredTopUps>;
+  readonly #now: Date;
+
+  private constructor(now: Date, { losses, rules, topUps }: Known) {
+    this.#losses = losses;
+    this.#rules = rules;
+    this.#topUps = new Map(topUps.map((one) => [walletKeyText(one), one]));
+    this.#now = now;
+  }
+
+  /** @param before the payments, which are locked */
+  static async read(
+    { services: { settings }, tx, now }: Batch,
+    steps: readonly Asking[],
+    { before, whose }: { readonly before: ReadonlyMap<string, Payment>; readonly whose: Whose },
+  ): Promise<Bonuses> {
+    const rules = await readRules(tx, steps, before);
+    const touched = steps.map((step) => ({ step, payment: paymentAt(before, step.key) }));
+    const withBonus = new Map(
+      touched.flatMap(({ payment }) => (hasBonus(payment) ? [[paymentKeyText(payment), payment]] : [])),
+    );
+    if (rules.size === 0 && withBonus.size === 0) return new Bonuses(now, { losses: new Map(), rules, topUps: [] });
+    const wallets = touched.flatMap(({ step, payment }) => walletOf(step, payment, whose) ?? []);
+    // All at once and in order, as whoever posts locks them.
+    const moment = { ...settings, now };
+    await lockWallets(tx, wallets, moment);
+    const losses = await readLosses(tx, [...withBonus.values()], moment);
+    const topUps = rules.size === 0 ? [] : await readTopUps(tx, unique(wallets), [...before.values()]);
+    return new Bonuses(now, { losses, rules, topUps });
+  }
+
+  /** The payment with what of its bonus expired or was voided by now. */
+  withLosses(payment: Payment): Payment {
+    const bonusLost = this.#losses.get(paymentKeyText(payment));
+    return bonusLost === undefined ? payment : { ...payment, bonusLost };
+  }
+
+  /** What is offered on a payment of the batch. @param life the payments of the batch as they are by now */
+  offersBeside(life: ReadonlyMap<string, Payment>): Offers | null {
+    if (this.#rules.size === 0) return null;
+    return {
+      rules: [...this.#rules.values()].flat(),
+      historyOf: (payment) => this.#historyOf(payment, life),
+      now: this.#now,
+    };
+  }
+
+  #historyOf(payment: Payment, life: ReadonlyMap<string, Payment>): TopUpHistory {
+    const { merchantId, customerId, currency } = payment;
+    const own = paymentKeyText(payment);
+    const beside = [...life.values()].filter(
+      (one) =>
+        one.merchantId === merchantId &&
+        one.customerId === customerId &&
+        one.currency === currency &&
+        paymentKeyText(one) !== own,
+    );
+    const stored =
+      customerId === null || currency === null
+        ? undefined
+        : this.#topUps.get(walletKeyText({ merchantId, customerId, currency }));
+    const uses = new Map<string, number>();
+    for (const ruleId of [...(stored?.ruleIds ?? []), ...beside.map((one) => one.bonusRuleId)]) {
+      if (ruleId !== null) uses.set(ruleId, (uses.get(ruleId) ?? 0) + 1);
+    }
+    return { hasOther: stored?.hasOther === true || beside.some(isPaidTopUp), uses };
+  }
+}
+
+function hasBonus({ bonusPostings, customerId, currency }: Payment): boolean {
+  return bonusPostings > 0 && customerId !== null && currency !== null;
+}
+
+/** The rules of merchants by whose rules something may be decided now; none where they have none. */
+async function readRules(
+  tx: Tx,
+  steps: readonly Step[],
+  before: ReadonlyMap<string, Payment>,
+): Promise<ReadonlyMap<string, readonly BonusRule[]>> {
+  const asking = steps.filter(({ fact, key }) => {
+    const { bonusSplit, bonusAmount } = paymentAt(before, key);
+    return (fact.kind === 'payment' || fact.kind === 'movement') && bonusSplit && bonusAmount === null;
+  });
+  const rules = new Map<string, readonly BonusRule[]>();
+  for (const merchantId of new Set(asking.map(({ key }) => key.merchantId))) {
+    const own = await listBonusRules(tx, merchantId);
+    if (own.length > 0) rules.set(merchantId, own);
+  }
+  return rules;
+}
+
+function walletOf({ fact, wanted }: Asking, payment: Payment, whose: Whose): TopUpsKey | null {
+  const found = wanted === null ? null : whose.find(wanted);
+  const customerId = payment.customerId ?? (found !== null && 'customerId' in found ? found.customerId : null);
+  const currency = payment.currency ?? fact.currency;
+  return customerId === null || currency === null ? null : { merchantId: payment.merchantId, customerId, currency };
+}
+
+function unique(keys: readonly TopUpsKey[]): readonly TopUpsKey[] {
+  return [...new Map(keys.map((key) => [walletKeyText(key), key])).values()];
+}

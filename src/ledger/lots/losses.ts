@@ -1,0 +1,54 @@
+import { ofEachMerchant } from '../../db/by-merchant.ts';
+import { bigint, boolean, nullable, text, timestamptz } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import type { Queryable } from '../../db/transaction.ts';
+import type { WalletKey } from '../entry.ts';
+import { OWN_KEY } from '../tables.ts';
+
+/** What became of lots that payments gave. */
+
+/** A lot's wallet, and the key of the entry that gave it. */
+export interface OriginKey extends WalletKey {
+  readonly originKey: string;
+}
+
+export interface LotsOfOrigin extends OriginKey {
+  /** What of them expired or was voided. */
+  readonly lost: number;
+  /** When the last of them ends, or has ended; null where one does not end. */
+  readonly endsAt: Date | null;
+  /** Whether none of them ends. */
+  readonly isEndless: boolean;
+}
+
+/** The lots, open and closed, that these entries gave, with those that follow them; entries that gave none are left out. */
+export async function lotsOfOrigins(db: Queryable, keys: readonly OriginKey[]): Promise<readonly LotsOfOrigin[]> {
+  return ofEachMerchant(keys, (merchantId, own) => LOTS_OF_ORIGINS.all(db, { merchantId, keys: own }));
+}
+
+const OF_KEY = (merchantId: string) =>
+  `x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.origin_key = k.origin_key`;
+
+/** Closed ones by an index of those that payments gave (src/commands/build-indexes.ts); open ones are few. */
+const LOTS_OF_ORIGINS = statement({
+  name: 'lots-of-origins',
+  params: { merchantId: text, keys: rowsOf({ ...OWN_KEY, originKey: text }) },
+  row: {
+    merchantId: text,
+    ...OWN_KEY,
+    originKey: text,
+    lost: bigint,
+    endsAt: nullable(timestamptz),
+    isEndless: boolean,
+  },
+  text: ({ merchantId, keys }) => `
+    select ${merchantId}::text as merchant_id, k.customer_id, k.currency, k.origin_key, h.lost, h.ends_at, h.is_endless
+    from ${keys('k')}
+    cross join lateral (
+      select sum(l.expired + l.voided)::bigint as lost, max(l.expires_at) as ends_at, bool_or(l.expires_at is null) as is_endless
+      from (
+        select x.expired, x.voided, x.expires_at from lot x where ${OF_KEY(merchantId)}
+        union all
+        select x.expired, x.voided, x.expires_at from closed_lot x where ${OF_KEY(merchantId)}) l
+      having count(*) > 0) h`,
+});

@@ -1,0 +1,87 @@
+import type { Tx } from '../db/transaction.ts';
+import { walletKeyText } from '../ledger/entry.ts';
+import { type LotsOfOrigin, lotsOfOrigins, type OriginKey } from '../ledger/lots/losses.ts';
+import { type LedgerMoment, postBatch } from '../ledger/store.ts';
+import { originsOfBonus } from './due.ts';
+import type { Payment } from './payment.ts';
+import { paymentKeyText } from './tables.ts';
+
+/**
+ * What of the bonuses of these payments is lost to their customers, by the payment's key. What is over ends first. Their wallets are locked.
+ */
+export async function readLosses(
+  tx: Tx,
+  payments: readonly Payment[],
+  moment: LedgerMoment,
+): Promise<ReadonlyMap<string, number>> {
+  const asked = payments.flatMap((payment) => {
+    const { merchantId, customerId, currency } = payment;
+    if (customerId === null || currency === null) return [];
+    const wallet = { merchantId, customerId, currency };
+    return [{ payment, wallet, keys: originsOfBonus(payment).map((originKey) => ({ ...wallet, originKey })) }];
+  });
+  const wallets = new Map(asked.map(({ wallet }) => [walletKeyText(wallet), wallet]));
+  await postBatch(
+    tx,
+    [...wallets.values()].map((wallet) => ({ op: 'sweep' as const, ...wallet })),
+    moment,
+  );
+  const byOrigin = await lotsBy(
+    tx,
+    asked.flatMap(({ keys }) => keys),
+  );
+  return new Map(
+    asked.map(({ payment, keys }) => {
+      const lost = lostOf(keys.flatMap((key) => byOrigin.get(originText(key)) ?? []));
+      return [paymentKeyText(payment), Math.max(0, payment.bonusLostBefore + lost)];
+    }),
+  );
+}
+
+async function lotsBy(tx: Tx, keys: readonly OriginKey[]): Promise<ReadonlyMap<string, LotsOfOrigin>> {
+  return new Map((await lotsOfOrigins(tx, keys)).map((one) => [originText(one), one]));
+}
+
+/** What goes of a payment's bonus to another customer. */
+export interface MovedBonus {
+  readonly amount: number;
+  /** When it ends there, as it would have where it was; null: never. */
+  readonly endsAt: Date | null;
+  /** What is kept of it with the payment. */
+  readonly kept: Pick<Payment, 'bonusLost' | 'bonusLostBefore'>;
+}
+
+/**
+ * What a payment's bonus has left, spent or not, if its end is to come; what expired or was voided does not move, nor what was spent of one
+ * that would be over. The wallets of both customers are locked.
+ */
+export async function movedBonus(
+  tx: Tx,
+  payment: Payment,
+  { to: customerId, moment }: { readonly to: string; readonly moment: LedgerMoment },
+): Promise<MovedBonus | null> {
+  const lost = (await readLosses(tx, [payment], moment)).get(paymentKeyText(payment));
+  const { merchantId, customerId: from, currency, postedBonus, parts, bonusDays } = payment;
+  if (payment.bonusPostings === 0 || lost === undefined || from === null || currency === null) return null;
+  const keysAt = (owner: string) =>
+    originsOfBonus(payment).map((originKey) => ({ merchantId, customerId: owner, currency, originKey }));
+  const here = [...(await lotsBy(tx, keysAt(from))).values()];
+  const there = [...(await lotsBy(tx, keysAt(customerId))).values()];
+  const isEndless = here.length === 0 ? bonusDays === null : here.some((one) => one.isEndless);
+  const ends = here.flatMap(({ endsAt }) => endsAt ?? []);
+  const last = ends.reduce<Date | null>((latest, one) => (latest === null || one > latest ? one : latest), null);
+  const taken = parts.reduce((sum, { postedBonusTake }) => sum + postedBonusTake, 0);
+  const isAlive = isEndless || (last !== null && last > moment.now);
+  const amount = isAlive ? Math.max(0, postedBonus - taken - lost) : 0;
+  const bonusLost = Math.max(0, postedBonus - taken - amount);
+  const kept = { bonusLost, bonusLostBefore: bonusLost - lostOf(there) };
+  return { amount, endsAt: isEndless ? null : last, kept };
+}
+
+function lostOf(lots: readonly LotsOfOrigin[]): number {
+  return lots.reduce((sum, { lost }) => sum + lost, 0);
+}
+
+function originText(key: OriginKey): string {
+  return `${walletKeyText(key)}\0${key.originKey}`;
+}
