@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -143,5 +143,21 @@ describe('the units for systemd', () => {
     expect(complaints.split('\n').filter((line) => line.includes(folder) || /chokin-\w+\.service/.test(line))).toEqual(
       [],
     );
+  });
+});
+
+describe('the Containerfile', () => {
+  it('copies what is there, starts what the Procfile starts, and not as root', async () => {
+    const text = await readFile(join(ROOT, 'ops/Containerfile'), 'utf8');
+    const copied = [...text.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, files = '']) => files.split(' '));
+    expect(copied).toEqual(expect.arrayContaining(['src', 'jobs', 'migrations', 'package-lock.json', 'README.md']));
+    for (const file of copied) await access(join(ROOT, file));
+    const procfile = await readFile(join(ROOT, 'Procfile'), 'utf8');
+    const started = [...text.matchAll(/node (\S+\.ts)|"node", "(\S+\.ts)"/g)].map(
+      ([, shell, json]) => shell ?? json ?? '',
+    );
+    expect(new Set(started)).toEqual(new Set(['src/commands/migrate.ts', 'src/web.ts', 'jobs/worker.ts']));
+    for (const file of started) expect(procfile).toContain(file);
+    expect(text).toMatch(/^USER node$/m);
   });
 });
