@@ -39,6 +39,13 @@ interface RefusalFacts {
   SCHEDULED_ENTRY_NOT_FOUND: NoFacts;
   SCHEDULED_ENTRY_NOT_OPEN: { readonly state: string };
   SCHEDULE_LIMIT: { readonly what: string; readonly most: number };
+  /** The merchant has stopped what is to take money out of the wallet. */
+  WALLET_FROZEN: { readonly currency: string };
+  WALLET_CLOSED: { readonly currency: string };
+  /** What keeps a wallet from being closed; `left` and `held` in minor units. */
+  WALLET_NOT_EMPTY: { readonly left: number; readonly held: number; readonly openHolds: number };
+  /** A process of a release that knows of no status may still run. */
+  STATUSES_NOT_YET: NoFacts;
 
   // What is not there
   NO_SUCH_MERCHANT: NoFacts;

@@ -14,6 +14,7 @@ import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
 import { checkOverdueSchedules, SCHEDULE_CHECKS } from './schedule-checks.ts';
 import { checkSettledAgain } from './settled-again.ts';
+import { STATUS_CHECKS } from './status-checks.ts';
 
 export interface AuditReport {
   readonly balances: readonly {
@@ -56,8 +57,16 @@ export async function audit(
   { rule, bodiesSince = null, now }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
-  const checks = [...LEDGER_CHECKS, ...PAYMENT_CHECKS, ...OUTBOX_CHECKS, ...HOLD_CHECKS, ...LOT_CHECKS];
-  for (const check of [...checks, ...SCHEDULE_CHECKS]) disagreements.push(...(await runCheck(db, check)));
+  const checks = [
+    LEDGER_CHECKS,
+    PAYMENT_CHECKS,
+    OUTBOX_CHECKS,
+    HOLD_CHECKS,
+    LOT_CHECKS,
+    STATUS_CHECKS,
+    SCHEDULE_CHECKS,
+  ];
+  for (const check of checks.flat()) disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));

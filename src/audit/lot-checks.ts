@@ -2,6 +2,7 @@ import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE, WALLET_NAME } from './check.ts';
+import { IS_PAUSED } from './status-checks.ts';
 
 /** SQL for all lots, open and closed. */
 const LOTS = `(
@@ -159,7 +160,7 @@ export const LOT_CHECKS: readonly Check[] = [
     ),
   },
   {
-    // A lot that is over and kept by a hold waits for what sets it free.
+    // A lot that is over and kept by a hold waits for what sets it free, and all of a paused wallet for the end of the pause.
     rule: '9g lots: what ends is on the list',
     find: statement(
       first(`select ${WALLET_NAME} as subject, format('a lot ends at %s, the wallet knows of %s, the list of %s', l.ends, w.due_at, d.due_at) as detail
@@ -168,7 +169,7 @@ export const LOT_CHECKS: readonly Check[] = [
       join wallet w using (merchant_id, customer_id, currency)
       left join wallet_due d using (merchant_id, customer_id, currency)
       where (w.due_at is null or w.due_at > l.ends or d.due_at is null or d.due_at > l.ends)
-        and (l.ends > now() or w.balance > w.held)`),
+        and (l.ends > now() or w.balance > w.held) and not ${IS_PAUSED}`),
     ),
   },
 ];
@@ -190,6 +191,6 @@ const OVERDUE = statement({
   text: (p) => `
     select ${LOT_NAME} as subject, format('ends at %s, and is open', l.expires_at) as detail
     from lot l join wallet w using (merchant_id, customer_id, currency)
-    where l.expires_at < ${p.before} and w.balance > w.held
+    where l.expires_at < ${p.before} and w.balance > w.held and not ${IS_PAUSED}
     limit ${p.limit}`,
 });

@@ -41,6 +41,12 @@ export function walletTable(wallets: readonly ShownWallet[]): string {
     columns.set('available', amounts(availableOf));
   }
   if (hasLots) columns.set('next expiry', wallets.map(expiryText));
+  if (wallets.some(({ status }) => status !== 'active')) {
+    columns.set(
+      'status',
+      wallets.map(({ status }) => status),
+    );
+  }
   return table(
     [...columns.keys(), 'entries', 'changed'],
     wallets.map((one, row) => [

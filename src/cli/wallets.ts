@@ -13,6 +13,7 @@ import { limitOption, moreAfter } from './paging.ts';
 import { addPostingCommands } from './postings.ts';
 import { settledWallets } from './settled.ts';
 import { count } from './values.ts';
+import { addStatusCommands } from './wallet-status.ts';
 import { walletTable, withNextExpiry } from './wallet-table.ts';
 
 const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
@@ -54,6 +55,8 @@ export function addWalletCommands(group: Command): void {
   addEntriesCommand(group);
 
   addPostingCommands(group);
+
+  addStatusCommands(group);
 }
 
 function addEntriesCommand(group: Command): void {

@@ -15,7 +15,7 @@ const READ_ID = statement({
 
 /**
  * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
- * (`once`) unless that was noted before. From then on holds are placed and lots opened, which such a process does not look at.
+ * (`once`) unless that was noted before. From then on holds are placed, lots opened and wallets frozen, which such a process does not look at.
  */
 export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
   await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
@@ -26,7 +26,7 @@ const CLOSE_RELEASE = statement({
   text: ({ isAgain }) => `
     update installation
     set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end,
-      holds_from = least(holds_from, now()), lots_from = least(lots_from, now())`,
+      holds_from = least(holds_from, now()), lots_from = least(lots_from, now()), statuses_from = least(statuses_from, now())`,
 });
 
 /** Whether no process of a release that knows no holds runs any more. */
@@ -44,6 +44,17 @@ export async function mayOpenLots(db: Queryable): Promise<boolean> {
 
 /** SQL for the same. */
 export const LOTS_ARE_OPENED = '(select lots_from <= now() from installation)';
+
+/** Whether no process of a release that knows of no status of wallets runs any more. */
+export async function mayChangeStatus(db: Queryable): Promise<boolean> {
+  return (await MAY_CHANGE.one(db)).may;
+}
+
+const MAY_CHANGE = statement({
+  params: {},
+  row: { may: boolean },
+  text: () => 'select statuses_from <= now() as may from installation',
+});
 
 const MAY_OPEN = statement({
   params: {},

@@ -16,6 +16,7 @@ import { paymentRoutes } from './routes/payments.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { scheduledEntryRoutes } from './routes/scheduled-entries.ts';
 import { systemRoutes } from './routes/system.ts';
+import { walletStatusRoutes } from './routes/wallet-status.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import { webhookEndpointRoutes } from './routes/webhook-endpoints.ts';
 import { webhookMessageRoutes } from './routes/webhook-messages.ts';
@@ -29,6 +30,7 @@ export const ROUTES: readonly Route[] = [
   ...lotRoutes,
   ...scheduledEntryRoutes,
   ...walletRoutes,
+  ...walletStatusRoutes,
   ...batchRoutes,
   ...holdBatchRoutes,
   ...customerRoutes,

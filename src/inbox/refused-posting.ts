@@ -28,6 +28,10 @@ export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason,
       return ['apply_failed', `The idempotency key ${refused.idempotencyKey} was used before with other input.`];
     case 'INSUFFICIENT_WALLET_FUNDS':
       return ['apply_failed', `The wallet holds ${refused.available} minor units; ${refused.required} are required.`];
+    // What payments do is posted whatever the status.
+    case 'WALLET_FROZEN':
+    case 'WALLET_CLOSED':
+      return ['apply_failed', `The status of the wallet forbids it: ${refused.code}.`];
     // Payments give no credit with terms.
     case 'LOT_LIMIT_EXCEEDED':
     case 'EXPIRY_IN_THE_PAST':

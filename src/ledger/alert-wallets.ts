@@ -22,5 +22,5 @@ export async function alertWallets(tx: Tx, news: readonly NewAlert[], opening: W
     const own = { merchantId, customerId, currency, alertSeq, balance, version, createdAt };
     return [{ ...own, reminder: false, threshold: null, kind, details }];
   });
-  await write(tx, { wallets: [...changed.values()], entries: [], alerts, holds: null, lots: null });
+  await write(tx, { wallets: [...changed.values()], entries: [], alerts, holds: null, lots: null, statuses: [] });
 }

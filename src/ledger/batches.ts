@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { Batcher } from '../db/batcher.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
+import { mayChangeStatus, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
@@ -14,6 +14,7 @@ import type { ChangeLot, LotCommand, VoidLot } from './lots/lot.ts';
 import type { ChangeLotResult, LotResult, VoidResult } from './lots/results.ts';
 import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
+import type { ChangeStatus, StatusResult } from './status/status.ts';
 import { type LedgerSettings, postCommands, readWallets } from './store.ts';
 import { isDue } from './working-books.ts';
 
@@ -140,6 +141,16 @@ export class LedgerBatches {
   }
 
   /**
+   * Changes what may happen in a wallet, and resolves once that is durable.
+   * @throws {BatcherFullError} if too many wait already
+   * @throws {unknown} what the database throws
+   */
+  async setStatus(command: ChangeStatus): Promise<StatusResult> {
+    const mayChange = await transaction(this.#pool, (tx) => mayChangeStatus(tx));
+    return mayChange ? this.#submit(command) : { kind: 'refused', refusal: { code: 'STATUSES_NOT_YET' } };
+  }
+
+  /**
    * The wallets of a customer by currency; empty if there is no such customer. What has ended in them by now is not held any more.
    * @throws {BatcherFullError} if too many wait
    */
@@ -167,6 +178,7 @@ export class LedgerBatches {
   #submit(command: Posting): Promise<PostingResult>;
   #submit(command: HoldCommand): Promise<HoldResult>;
   #submit(command: LotCommand): Promise<LotResult>;
+  #submit(command: ChangeStatus): Promise<StatusResult>;
   #submit(command: LedgerCommand): Promise<CommandResult> {
     const batcher = this.#commands[batcherOf(command.customerId)];
     invariant(batcher !== undefined, 'a customer without a batcher');

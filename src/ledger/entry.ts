@@ -105,12 +105,18 @@ interface LotState {
   readonly lotSeq: number;
 }
 
+export const WALLET_STATUSES = ['active', 'frozen', 'closed'] as const;
+
+/** What may happen in a wallet (see status/rules.ts). */
+export type WalletStatus = (typeof WALLET_STATUSES)[number];
+
 /** What a debit or a new hold may take. */
 export function availableOf({ balance, held }: Pick<Wallet, 'balance' | 'held'>): number {
   return Math.max(balance - held, 0);
 }
 
 export interface Wallet extends WalletKey, AlertState, ChainState, HoldState, LotState {
+  readonly status: WalletStatus;
   readonly balance: number;
   readonly version: number;
   readonly createdAt: Date;
@@ -238,6 +244,9 @@ export interface SkippedGrants {
   readonly reason: string;
 }
 
+/** How the status of a wallet was changed. Its reason is left out, since an alert is never changed, and a reason may have to be. */
+type StatusNews = Readonly<Record<'status' | 'previousStatus', WalletStatus> & { pauseExpiry: boolean; actor: string }>;
+
 /** News of a wallet beside its entries, numbered by wallet. */
 export interface WalletAlert extends WalletKey {
   readonly alertSeq: number;
@@ -250,7 +259,8 @@ export interface WalletAlert extends WalletKey {
     | 'credit_expired'
     | 'credit_voided'
     | 'scheduled_entry_skipped'
-    | 'grant_skipped';
+    | 'grant_skipped'
+    | 'status_changed';
   readonly reminder: boolean;
   readonly balance: number;
   readonly threshold: number | null;
@@ -264,6 +274,7 @@ export interface WalletAlert extends WalletKey {
     | LapsedCredit
     | SkippedEntry
     | SkippedGrants
+    | StatusNews
     | null;
 }
 

@@ -6,9 +6,10 @@ import type { CustomerKey } from './entry.ts';
 import { textHashes } from './hash-chain.ts';
 import { eraseHoldTexts, FIRST_HOLD, type HoldPlace } from './holds/erase.ts';
 import { eraseLotTexts, FIRST_LOT, type LotPlace } from './lots/erase.ts';
+import { eraseStatusTexts, FIRST_STATUS, type StatusPlace } from './status/erase.ts';
 import { ENTRY } from './tables.ts';
 
-/** Striking out the texts of entries, holds and lots: their amounts, keys and hashes stay, and so do the chain and every balance. */
+/** Striking out the texts of entries, holds, lots and changes of status: their amounts, keys and hashes stay, and so do the chain and every balance. */
 
 /** A place among a customer's entries. */
 interface EntryPlace {
@@ -16,8 +17,8 @@ interface EntryPlace {
   readonly seq: number;
 }
 
-/** How far it has come: first the holds, whose reasons captures copy into entries, then the lots, then the entries. */
-export type TextPlace = EntryPlace | HoldPlace | LotPlace;
+/** How far it has come: first the holds, whose reasons captures copy into entries, then the lots, the changes of status, and the entries. */
+export type TextPlace = EntryPlace | HoldPlace | LotPlace | StatusPlace;
 
 const FIRST_ENTRY: EntryPlace = { currency: '', seq: 0 };
 
@@ -25,7 +26,7 @@ const FIRST_ENTRY: EntryPlace = { currency: '', seq: 0 };
 const PAGE_SIZE = 200;
 
 /**
- * Strikes out the texts of the next page of the customer's holds, lots and entries.
+ * Strikes out the texts of the next page of the customer's holds, lots, changes of status and entries.
  * @returns how many entries were changed, and where the next page begins; null if this was the last
  */
 export async function eraseTexts(
@@ -34,8 +35,11 @@ export async function eraseTexts(
   place: TextPlace | null,
 ): Promise<{ readonly erased: number; readonly place: TextPlace | null }> {
   if (place !== null && 'seq' in place) return eraseEntryTexts(db, customer, place);
+  if (place !== null && 'changeNo' in place) {
+    return { erased: 0, place: (await eraseStatusTexts(db, customer, place)) ?? FIRST_ENTRY };
+  }
   if (place !== null && 'lotNo' in place) {
-    return { erased: 0, place: (await eraseLotTexts(db, customer, place)) ?? FIRST_ENTRY };
+    return { erased: 0, place: (await eraseLotTexts(db, customer, place)) ?? FIRST_STATUS };
   }
   return { erased: 0, place: (await eraseHoldTexts(db, customer, place ?? FIRST_HOLD)) ?? FIRST_LOT };
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
+import type { BookChanges, PostInput } from './book-changes.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
 import type { HoldCommand, HoldDisputes } from './holds/hold.ts';
 import type { DisputesResult, HoldResult } from './holds/results.ts';
@@ -8,7 +9,9 @@ import { decideHold, insufficientFunds } from './holds/rules.ts';
 import type { LotCommand } from './lots/lot.ts';
 import type { LotResult } from './lots/results.ts';
 import { decideLot, refuseTerms } from './lots/rules.ts';
-import { type BookChanges, type PostInput, WorkingBooks } from './working-books.ts';
+import { changeStatus, refuseByStatus, reopened } from './status/rules.ts';
+import type { ChangeStatus, StatusResult } from './status/status.ts';
+import { WorkingBooks } from './working-books.ts';
 
 /**
  * What became of one posting.
@@ -23,6 +26,8 @@ export type PostingResult =
 export type PostingRefusal = Refusal<
   | 'UNSUPPORTED_CURRENCY'
   | 'CUSTOMER_NOT_FOUND'
+  | 'WALLET_FROZEN'
+  | 'WALLET_CLOSED'
   | 'INSUFFICIENT_WALLET_FUNDS'
   | 'BALANCE_LIMIT_EXCEEDED'
   | 'IDEMPOTENCY_KEY_REUSED'
@@ -33,9 +38,9 @@ export type PostingRefusal = Refusal<
 >;
 
 /** What one command of a batch asks of the ledger. */
-export type LedgerCommand = Posting | HoldCommand | LotCommand;
+export type LedgerCommand = Posting | HoldCommand | LotCommand | ChangeStatus;
 
-export type CommandResult = PostingResult | HoldResult | LotResult;
+export type CommandResult = PostingResult | HoldResult | LotResult | StatusResult;
 
 /** What payments ask of the ledger, and what becomes of it. */
 export type PaymentCommand = Posting | HoldDisputes;
@@ -52,7 +57,7 @@ export interface PostedBatch<Result extends CommandResult = PostingResult> exten
  * matter most. Before a command on a wallet decides, the wallet's holds and lots that are over have ended.
  *
  * Precedence of a posting's outcomes, first match wins: key known (repeated, or reused with other input) · unsupported currency ·
- * unknown customer · terms of a lot, number of lots · insufficient balance · balance limit · created.
+ * unknown customer · status of the wallet · terms of a lot, number of lots · insufficient balance · balance limit · created.
  * After it, a lot that is over and was kept by a hold has ended as far as the command set it free.
  * @throws {InvariantError} for an amount that is no whole number of minor units above 0
  */
@@ -66,6 +71,7 @@ export function post(commands: readonly LedgerCommand[], input: PostInput): Post
 
 function decide(books: WorkingBooks, command: LedgerCommand): CommandResult {
   if (!('op' in command)) return decidePosting(books, command);
+  if (command.op === 'change_status') return changeStatus(books, command);
   return command.op === 'void_lot' || command.op === 'change_lot'
     ? decideLot(books, command)
     : decideHold(books, command);
@@ -86,7 +92,7 @@ function decidePosting(books: WorkingBooks, posting: Posting): PostingResult {
   if (refused !== null) return { kind: 'refused', refusal: refused };
   invariant(wallet !== null, 'a posting without its wallet was not refused');
   const decided = { ...posting, fingerprint: posting.idempotencyKey === null ? null : fingerprint(posting) };
-  return { kind: 'created', ...books.write(decided, wallet) };
+  return { kind: 'created', ...books.write(decided, reopened(books, wallet)) };
 }
 
 /** SHA-256, in hexadecimal, of everything a posting asks for; metadata counts in any order of its keys. */
@@ -115,6 +121,9 @@ function decideRefusal(posting: Posting, wallet: Wallet | null, books: WorkingBo
   const { currencies } = books;
   if (!currencies.has(currency)) return { code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] };
   if (wallet === null) return { code: 'CUSTOMER_NOT_FOUND', customerId };
+  // What payments do is posted all the same: money has come, or is gone.
+  const forbidden = eventType === 'merchant_adjustment' ? refuseByStatus(wallet, isCredit ? 'give' : 'take') : null;
+  if (forbidden !== null) return forbidden;
   const refused = posting.terms === undefined ? null : refuseTerms(posting, posting.terms, { wallet, books });
   if (refused !== null) return refused;
   const after = isCredit ? wallet.balance + amountMinor : wallet.balance - amountMinor;

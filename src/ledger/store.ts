@@ -1,16 +1,17 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, integer, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
-import { assignments, columns, matches, omit, pick } from '../db/table.ts';
+import { assignments, columns, matches, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
+import { insertAlerts } from './alerts.ts';
+import type { BookChanges } from './book-changes.ts';
 import {
   type CustomerKey,
   type Entry,
   idempotencyText,
   type Posting,
   type Wallet,
-  type WalletAlert,
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
@@ -28,8 +29,9 @@ import {
   type PostingResult,
   post,
 } from './post.ts';
-import { ENTRY, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_ALERT, WALLET_KEY } from './tables.ts';
-import { type BookChanges, isDue } from './working-books.ts';
+import { findStatuses, writeStatuses } from './status/store.ts';
+import { ENTRY, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_KEY } from './tables.ts';
+import { isDue } from './working-books.ts';
 
 /** What the ledger must know besides its rows. */
 export interface LedgerSettings {
@@ -51,7 +53,7 @@ export interface LedgerMoment extends LedgerSettings {
  * The one door to the ledger: decides and writes a batch of commands in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
  * Three statements a merchant, however large the batch: lock, look up keys, write; two more where a wallet has to be made first, and
- * one for each way in which holds and lots are looked up, where there are any to look for, and one to write lots.
+ * one for each way in which holds, lots and statuses are looked up, where there are any to look for, and one to write each of those.
  * @returns one outcome for each command, in order
  * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
  *   meanwhile; trying again finds that entry
@@ -95,13 +97,18 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
     !('op' in one) || one.op === 'capture' || one.op === 'void_lot' ? [one] : [],
   );
   const known = await findByKeys(tx, [...keyed, ...restoredKeys(commands, wallets)]);
-  const named = commands.filter((command): command is HoldCommand => 'op' in command && !('lotNo' in command));
+  const named = commands.filter(isAboutHolds);
   const holds = await findHolds(tx, named, { wallets, now: moment.now });
   const lots = await findLots(tx, commands, { wallets, known });
-  const result = post(commands, { ...moment, wallets, known, holds, ...lots });
+  const statuses = await findStatuses(tx, commands, wallets);
+  const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses });
   await write(tx, result);
   await settleDue(tx, result.outcomes);
   return { outcomes: result.outcomes, isNews: isNews || result.entries.length > 0 || result.alerts.length > 0 };
+}
+
+function isAboutHolds(command: LedgerCommand): command is HoldCommand {
+  return 'op' in command && !('lotNo' in command) && command.op !== 'change_status';
 }
 
 /** Open holds that are read at once, unless one wallet has more. */
@@ -227,7 +234,7 @@ const FIND_BY_KEYS = statement({
  * merchant, and lots and alerts, where there are any, in others.
  * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
  */
-export async function write(tx: Tx, { wallets, entries, alerts, holds, lots }: BookChanges): Promise<void> {
+export async function write(tx: Tx, { wallets, entries, alerts, holds, lots, statuses }: BookChanges): Promise<void> {
   const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
@@ -237,10 +244,9 @@ export async function write(tx: Tx, { wallets, entries, alerts, holds, lots }: B
     invariant(counts.entries === written.length, 'an entry was not written');
   });
   if (lots !== null) await writeLots(tx, lots);
+  await writeStatuses(tx, statuses);
   await insertAlerts(tx, alerts);
 }
-
-const OWN_ALERT = omit(WALLET_ALERT.shape, 'merchantId');
 
 /** Another statement writes these too, where holds change (holds/store.ts). */
 const WRITE = statement({
@@ -263,17 +269,6 @@ const WRITE = statement({
       select merchant_id, customer_id, currency from ${moved('n', { merchantId })}
       on conflict do nothing)
     select (select count(*) from moved) as wallets, (select count(*) from written) as entries`,
-});
-
-async function insertAlerts(tx: Tx, alerts: readonly WalletAlert[]): Promise<void> {
-  await eachMerchant(alerts, (merchantId, own) => INSERT_ALERTS.run(tx, { merchantId, alerts: own }));
-}
-
-const INSERT_ALERTS = statement({
-  params: { merchantId: text, alerts: rowsOf(OWN_ALERT) },
-  text: ({ merchantId, alerts }) => `
-    insert into wallet_alert (merchant_id, ${columns(OWN_ALERT)})
-    select ${merchantId}, ${columns(OWN_ALERT, 'n')} from ${alerts('n')}`,
 });
 
 /** Every wallet of the merchant's customers, by customer and currency. */

@@ -1,6 +1,6 @@
 import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { columns, matches, omit, pick, table } from '../db/table.ts';
-import type { EventType, Metadata, WalletAlert } from './entry.ts';
+import type { EventType, Metadata, WalletAlert, WalletStatus } from './entry.ts';
 import type { Hold } from './holds/hold.ts';
 import type { Lot } from './lots/lot.ts';
 
@@ -28,6 +28,7 @@ export const WALLET = table('wallet', {
   inLots: bigint,
   openLots: integer,
   lotSeq: bigint,
+  status: oneOf<WalletStatus>(),
   createdAt: timestamptz,
   updatedAt: timestamptz,
 });
@@ -173,6 +174,18 @@ export const LOT_CHANGE = table('lot_change', {
   newExpiresAt: nullable(timestamptz),
   oldPriority: integer,
   newPriority: integer,
+  createdAt: timestamptz,
+});
+
+/** How the status of a wallet was changed, the last change being the one in force. */
+export const WALLET_STATUS_CHANGE = table('wallet_status_change', {
+  ...key,
+  changeNo: bigint,
+  oldStatus: oneOf<WalletStatus>(),
+  newStatus: oneOf<WalletStatus>(),
+  pauseExpiry: boolean,
+  actor: text,
+  reason: nullable(text),
   createdAt: timestamptz,
 });
 

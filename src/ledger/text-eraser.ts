@@ -3,7 +3,7 @@ import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { CustomerKey } from './entry.ts';
 
-/** A place among what a customer's wallets number: holds, or lots. */
+/** A place among what a customer's wallets number: holds, lots, or changes of status. */
 export interface NumberedPlace {
   readonly currency: string;
   readonly no: number;
@@ -12,10 +12,10 @@ export interface NumberedPlace {
 /** What wallets number, and where texts of it stand. */
 interface Numbered {
   /** The column of the number, of the same name in all its tables. */
-  readonly column: 'hold_no' | 'lot_no';
+  readonly column: 'hold_no' | 'lot_no' | 'change_no';
   readonly tables: readonly { readonly name: string; readonly hasTexts: string }[];
   /** The function that strikes out the texts of such numbers; it runs as the owner of the database. */
-  readonly strike: 'erase_hold_texts' | 'erase_lot_texts';
+  readonly strike: 'erase_hold_texts' | 'erase_lot_texts' | 'erase_status_texts';
 }
 
 const PAGE_SIZE = 500;

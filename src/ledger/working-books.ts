@@ -1,4 +1,5 @@
 import { invariant } from '../errors.ts';
+import { type BookChanges, holdChanges, type PostInput } from './book-changes.ts';
 import {
   availableOf,
   type Entry,
@@ -10,65 +11,15 @@ import {
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
-import {
-  type ClosedHold,
-  type Hold,
-  type HoldCapture,
-  type HoldKey,
-  holdId,
-  holdKeyText,
-  remainingOf,
-} from './holds/hold.ts';
+import { type Hold, type HoldCapture, type HoldKey, holdId, holdKeyText, remainingOf } from './holds/hold.ts';
 import { earlierOf } from './lots/ends.ts';
 import { expireLots, noticeLots } from './lots/lapse.ts';
-import type { Lot, LotChanges, LotMovement, LotsOfEntry } from './lots/lot.ts';
+import type { LotsOfEntry } from './lots/lot.ts';
 import { type LotRule, nextDue } from './lots/notices.ts';
+import type { Pauses } from './lots/pauses.ts';
 import { WorkingLots } from './lots/working-lots.ts';
-import type { LowBalanceRule } from './low-balance/rule.ts';
 import { afterEntry, makeEntry } from './next-entry.ts';
-
-export interface PostInput {
-  /** The locked state of every wallet the commands touch, by {@link walletKeyText}; a wallet that does not exist is absent. */
-  readonly wallets: ReadonlyMap<string, Wallet>;
-  /** Entries already in the books under the commands' idempotency keys, by {@link idempotencyText}. */
-  readonly known: ReadonlyMap<string, Entry>;
-  /** All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, then those that commands name. */
-  readonly holds: readonly Hold[];
-  /** All open lots of the wallets, and those that commands name by number. */
-  readonly lots: readonly Lot[];
-  /** Those of entries that commands restore; their lots are among the lots, and they are known. */
-  readonly movements: readonly LotMovement[];
-  readonly currencies: ReadonlySet<string>;
-  readonly rule: LowBalanceRule;
-  readonly lotRule: LotRule;
-  readonly now: Date;
-}
-
-/** What a batch changes about holds, and of wallets beside their balances. */
-export interface HoldChanges {
-  /** New and changed ones. */
-  readonly open: readonly Hold[];
-  readonly closed: readonly ClosedHold[];
-  /** Those of them that were placed just now, by {@link holdKeyText}: the texts of the others are in the database alone. */
-  readonly placed: ReadonlySet<string>;
-  readonly captures: readonly HoldCapture[];
-  /** Wallets in which something ends sooner than it did. */
-  readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
-  /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
-  readonly quiet: ReadonlySet<string>;
-}
-
-/** What a batch changes in the books. */
-export interface BookChanges {
-  /** The wallets that changed, in their new state. */
-  readonly wallets: readonly Wallet[];
-  readonly entries: readonly Entry[];
-  readonly alerts: readonly WalletAlert[];
-  /** Null if nothing about holds or lots changes. */
-  readonly holds: HoldChanges | null;
-  /** Null if nothing about lots changes. */
-  readonly lots: LotChanges | null;
-}
+import type { StatusChange } from './status/status.ts';
 
 /** A debit or credit that is decided: `fingerprint` is that of the request made under its key. */
 type Decided = Posting & Pick<Entry, 'fingerprint'> & Pick<LotsOfEntry, 'fromLot'>;
@@ -98,13 +49,20 @@ export class WorkingBooks {
   readonly #entries: Entry[] = [];
   readonly #alerts: WalletAlert[] = [];
   readonly #captures: HoldCapture[] = [];
+  readonly #statuses: Map<string, StatusChange>;
+  readonly #statusChanges: StatusChange[] = [];
+  readonly #pauses: Pauses = new Map();
   readonly lots: WorkingLots;
 
   constructor(input: PostInput) {
     this.#before = input;
     this.#wallets = new Map(input.wallets);
     this.#known = new Map(input.known);
-    this.lots = new WorkingLots(input.lots, input.movements, input.lotRule);
+    this.#statuses = new Map(input.statuses);
+    for (const [text, { newStatus, pauseExpiry, createdAt }] of this.#statuses) {
+      if (newStatus === 'frozen' && pauseExpiry) this.#pauses.set(text, createdAt);
+    }
+    this.lots = new WorkingLots(input, this.#pauses);
     for (const hold of input.holds) this.#see(hold);
   }
 
@@ -173,9 +131,36 @@ export class WorkingBooks {
     this.#set(wallet);
   }
 
+  /** Since when the wallet's credit does not come to its end; null where it does. */
+  pausedSince(wallet: WalletKey): Date | null {
+    return this.#pauses.get(walletKeyText(wallet)) ?? null;
+  }
+
+  lastStatusChange(wallet: WalletKey): StatusChange | null {
+    return this.#statuses.get(walletKeyText(wallet)) ?? null;
+  }
+
+  /** Changes what may happen in a wallet, and tells of it. */
+  setStatus(wallet: Wallet, asked: Pick<StatusChange, 'newStatus' | 'pauseExpiry' | 'reason' | 'actor'>): Wallet {
+    const { merchantId, customerId, currency, status: oldStatus } = wallet;
+    const { newStatus: status, pauseExpiry, actor } = asked;
+    const [text, before, now] = [walletKeyText(wallet), this.lastStatusChange(wallet), this.momentIn(wallet)];
+    const createdAt = before !== null && now < before.createdAt ? before.createdAt : now;
+    const changeNo = (before?.changeNo ?? 0) + 1;
+    const change = { merchantId, customerId, currency, changeNo, oldStatus, ...asked, createdAt };
+    this.#statuses.set(text, change);
+    this.#statusChanges.push(change);
+    if (pauseExpiry) this.#pauses.set(text, createdAt);
+    else this.#pauses.delete(text);
+    const details = { status, previousStatus: oldStatus, pauseExpiry, actor };
+    const next = { ...this.alert(wallet, { kind: 'status_changed', details }), status };
+    this.#set(next);
+    return next;
+  }
+
   /** The wallet once a command is done: a lot that was over and kept by a hold ends as far as the hold needs it no more. */
   settled(wallet: Wallet): Wallet {
-    if (wallet.openLots === 0 || availableOf(wallet) === 0) return wallet;
+    if (wallet.openLots === 0 || availableOf(wallet) === 0 || this.pausedSince(wallet) !== null) return wallet;
     const next = expireLots(this, wallet);
     if (next !== wallet) this.#set(next);
     return next;
@@ -197,8 +182,11 @@ export class WorkingBooks {
   changes(): BookChanges {
     const wallets = [...this.#wallets].filter(([text]) => this.#changedWallets.has(text)).map(([, wallet]) => wallet);
     const lots = this.lots.changes();
-    const beside = { holds: this.#holdChanges(wallets, lots !== null), lots };
-    return { wallets, entries: this.#entries, alerts: this.#alerts, ...beside };
+    const holds = holdChanges({
+      ...{ before: this.#before.wallets, wallets, captures: this.#captures, isOfLots: lots !== null },
+      holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
+    });
+    return { wallets, entries: this.#entries, alerts: this.#alerts, holds, lots, statuses: this.#statusChanges };
   }
 
   #see(hold: Hold): void {
@@ -227,10 +215,11 @@ export class WorkingBooks {
     const held = wallet.held - over.reduce((sum, hold) => sum + remainingOf(hold), 0);
     const freed = { ...wallet, held, openHolds: wallet.openHolds - over.length };
     // What they kept ends before they are told of: their alert says what is available then.
-    const ended = this.#tellOfExpired(freed.openLots === 0 ? freed : expireLots(this, freed), over);
-    const after = ended.openLots === 0 ? ended : noticeLots(this, ended);
+    const isOfLots = freed.openLots > 0 && this.pausedSince(freed) === null;
+    const ended = this.#tellOfExpired(isOfLots ? expireLots(this, freed) : freed, over);
+    const after = isOfLots && ended.openLots > 0 ? noticeLots(this, ended) : ended;
     const ends = open.flatMap(({ expiresAt }) => (expiresAt !== null && expiresAt > now ? [expiresAt] : []));
-    const dues = this.lots.open(after).map((lot) => nextDue(lot, this.lotRule, now));
+    const dues = isOfLots ? this.lots.open(after).map((lot) => nextDue(lot, this.lotRule, now)) : [];
     const next = { ...after, dueAt: [...ends, ...dues].reduce(earlierOf, null) };
     this.#set(next);
     return next;
@@ -245,45 +234,6 @@ export class WorkingBooks {
     }
     return next;
   }
-
-  #holdChanges(wallets: readonly Wallet[], isOfLots: boolean): HoldChanges | null {
-    const before = this.#before.wallets;
-    const isMoved = isOfLots || wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
-    if (!isMoved && this.#changedHolds.size === 0 && this.#captures.length === 0) return null;
-    const holds = [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []);
-    const quiet = wallets.filter((wallet) => {
-      const was = before.get(walletKeyText(wallet));
-      return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
-    });
-    return {
-      open: holds.filter(({ state }) => state === 'open'),
-      closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
-      placed: new Set(
-        holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
-      ),
-      captures: this.#captures,
-      due: wallets.flatMap((wallet) => {
-        const was = before.get(walletKeyText(wallet))?.dueAt ?? null;
-        const { merchantId, customerId, currency, dueAt } = wallet;
-        return dueAt === null || (was !== null && was <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
-      }),
-      quiet: new Set(quiet.map(walletKeyText)),
-    };
-  }
-}
-
-/** Whether nothing changed that only {@link HoldChanges} write. */
-function isSameBeside(one: Wallet, other: Wallet | undefined): boolean {
-  return (
-    other !== undefined &&
-    one.held === other.held &&
-    one.openHolds === other.openHolds &&
-    one.holdSeq === other.holdSeq &&
-    one.inLots === other.inLots &&
-    one.openLots === other.openLots &&
-    one.lotSeq === other.lotSeq &&
-    one.dueAt?.getTime() === other.dueAt?.getTime()
-  );
 }
 
 function expiredHold(hold: Hold): ExpiredHolds['holds'][number] {

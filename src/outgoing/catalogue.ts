@@ -12,6 +12,7 @@ import {
   reconciledData,
   skippedEntryData,
   skippedGrantsData,
+  statusData,
 } from './event-data.ts';
 import type { EntryRange, OutgoingMessage } from './outgoing.ts';
 
@@ -45,6 +46,7 @@ const SCHEMAS = {
   'wallet.credit.voided': envelope('wallet.credit.voided', lapsedCreditData),
   'scheduled_entry.skipped': envelope('scheduled_entry.skipped', skippedEntryData),
   'grant.skipped': envelope('grant.skipped', skippedGrantsData),
+  'wallet.status.changed': envelope('wallet.status.changed', statusData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
@@ -74,6 +76,8 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'scheduled_entry.skipped':
     'A scheduled entry was due and could not be posted, such as a debit of more than was available. It will not be tried again.',
   'grant.skipped': 'Periods of a grant schedule were due and nothing was granted for them: `reason` says why.',
+  'wallet.status.changed':
+    'A wallet was frozen, closed or made active again; or a payment came to a closed one, which is frozen now.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   'endpoint.disabled':
@@ -153,6 +157,15 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
     first_due_at: '2025-10-30T23:00:00.000Z',
     last_due_at: '2025-11-29T23:00:00.000Z',
     reason: 'too_old',
+  },
+  'wallet.status.changed': {
+    ...EXAMPLE_STATE,
+    ...{
+      status: 'frozen',
+      previous_status: 'active',
+      pause_expiry: false,
+      actor: 'key:key_01h2xcejqtf2nbrexx3vqjhp41',
+    },
   },
   'payment.reconciled': {
     payment_id: 'pi_3Qexample',

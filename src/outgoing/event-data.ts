@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { EVENT_TYPES, LOT_KINDS } from '../ledger/entry.ts';
+import { EVENT_TYPES, LOT_KINDS, WALLET_STATUSES } from '../ledger/entry.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
 
 /** What each outgoing event carries under `data`. */
@@ -126,6 +126,17 @@ export const skippedGrantsData = z.object({
   reason: z.string().meta({
     description:
       '`too_old`: more periods were missed than are made up; `expired`: the credit would have ended by now; else the error code with which the ledger refused it.',
+  }),
+});
+
+const walletStatus = z.enum(WALLET_STATUSES);
+export const statusData = z.object({
+  ...walletState,
+  status: walletStatus,
+  previous_status: walletStatus,
+  pause_expiry: z.boolean().meta({ description: 'Whether credit with an end keeps the time it has left meanwhile.' }),
+  actor: z.string().meta({
+    description: 'Who changed it: `key:<id>`, `operator`, or `service` where a payment opened a closed wallet again.',
   }),
 });
 

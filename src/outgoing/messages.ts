@@ -173,6 +173,12 @@ function alertMessage(alert: WalletAlert): OutgoingMessage {
       const type = 'grant.skipped';
       return outgoingMessage(type, envelopeOf(type), { ...state, ...skippedGrants(details) });
     }
+    case 'status_changed': {
+      invariant(details !== null && 'previousStatus' in details, 'an alert of a status names none');
+      const type = 'wallet.status.changed';
+      const { status, previousStatus: previous_status, pauseExpiry: pause_expiry, actor } = details;
+      return outgoingMessage(type, envelopeOf(type), { ...state, status, previous_status, pause_expiry, actor });
+    }
     default:
       return outgoingMessage(BALANCE_ALERTS[kind], envelopeOf(BALANCE_ALERTS[kind]), { ...state, threshold, reminder });
   }

@@ -86,6 +86,7 @@ const textPlace = z.union([
   z.object({ currency: z.string(), seq: z.int() }),
   z.object({ currency: z.string(), holdNo: z.int() }),
   z.object({ currency: z.string(), lotNo: z.int() }),
+  z.object({ currency: z.string(), changeNo: z.int() }),
 ]);
 const paymentPlace = z.object({ sourceId: z.string(), paymentId: z.string() });
 

@@ -56,6 +56,7 @@ export const EXAMPLE_WALLET = {
   balance: 800,
   held: 0,
   available: 800,
+  status: 'active',
   head: '2f0c3c1a0f6d5a5b4d3e8b7a6958473625140f1e2d3c4b5a69788796a5b4c3d2',
   created_at: EXAMPLE.since,
   updated_at: EXAMPLE.time,

@@ -1,5 +1,6 @@
 import type { Refusal, RefusalCode } from '../errors.ts';
 import { SCHEDULE_WORDS } from './schedule-refusals.ts';
+import { STATUS_WORDS } from './status-refusals.ts';
 
 /**
  * The error codes of the API, with the HTTP status of each. No other file names a status for a failure. The codes about wallets
@@ -28,6 +29,9 @@ export const ERROR_STATUS = {
   HOLD_NOT_OPEN: 409,
   HOLD_OWNED: 409,
   LOT_NOT_OPEN: 409,
+  WALLET_FROZEN: 409,
+  WALLET_CLOSED: 409,
+  WALLET_NOT_EMPTY: 409,
   SCHEDULED_ENTRY_NOT_OPEN: 409,
   CONFLICT: 409,
   ACCOUNT_OF_ANOTHER_SOURCE: 409,
@@ -45,6 +49,7 @@ export const ERROR_STATUS = {
   NOT_IMPLEMENTED: 501,
   HOLDS_NOT_YET: 503,
   LOTS_NOT_YET: 503,
+  STATUSES_NOT_YET: 503,
   QUERY_TOO_SLOW: 503,
   SERVICE_UNAVAILABLE: 503,
 } as const satisfies Record<string, number>;
@@ -103,10 +108,6 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     message: `The hold belongs to a ${kind}, which alone captures, changes and releases it.`,
     details: { kind },
   }),
-  HOLDS_NOT_YET: say(
-    'HOLDS_NOT_YET',
-    'No hold is placed while a process of the release before may still run, since that would spend what is held.',
-  ),
   LOT_NOT_FOUND: say('LOT_NOT_FOUND', 'The customer has no such lot.'),
   LOT_NOT_OPEN: ({ code, state }) => ({ code, message: `Nothing is left of the lot: it is ${state}.` }),
   LOT_AMOUNT_EXCEEDED: ({ code, remaining, required }) => ({
@@ -131,11 +132,8 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
         ? 'Credit that was paid for, or given back for it, does not end.'
         : `Credit that was paid for, or given back for it, ends after ${minDays} days at the soonest.`,
   }),
-  LOTS_NOT_YET: say(
-    'LOTS_NOT_YET',
-    'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
-  ),
   ...SCHEDULE_WORDS,
+  ...STATUS_WORDS,
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),
   NO_SUCH_API_KEY: say('NOT_FOUND', 'There is no such API key; the list of keys has their ids.'),
   NO_SUCH_SOURCE: say('NOT_FOUND', 'There is no such source.'),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { availableOf, type Wallet } from '../ledger/entry.ts';
+import { availableOf, WALLET_STATUSES, type Wallet } from '../ledger/entry.ts';
 import { headOf } from '../ledger/hash-chain.ts';
 import type { NextExpiry } from '../ledger/lots/read.ts';
 import { usdTotal } from '../ledger/usd-total.ts';
@@ -7,7 +7,7 @@ import type { Rate } from '../money.ts';
 import { EXAMPLE_WALLET } from './examples.ts';
 import { minorUnits, timestamp } from './fields.ts';
 
-/** Dodo Payments' CustomerWallet, and our own `held`, `available` and `head`. */
+/** Dodo Payments' CustomerWallet, and our own `held`, `available`, `status` and `head`. */
 export const walletShape = z
   .strictObject({
     customer_id: z.string(),
@@ -19,6 +19,10 @@ export const walletShape = z
     available: minorUnits.meta({
       description:
         'Minor units that a debit or a new hold may take: the balance without what is held, and never below 0.',
+    }),
+    status: z.enum(WALLET_STATUSES).meta({
+      description:
+        '`frozen`: nothing is taken out of it or set aside. `closed`: it is empty, and nothing is posted but what payments do.',
     }),
     head: z.string().nullable().meta({
       description:
@@ -37,6 +41,7 @@ export function walletResponse(wallet: Wallet): z.output<typeof walletShape> {
     balance: wallet.balance,
     held: wallet.held,
     available: availableOf(wallet),
+    status: wallet.status,
     head: headOf(wallet),
     created_at: wallet.createdAt.toISOString(),
     updated_at: wallet.updatedAt.toISOString(),

@@ -293,7 +293,7 @@ it('reads none so in the functions of the owner either', async () => {
     }
   }
   expect(found).toEqual([]);
-  expect(statements).toBe(7);
+  expect(statements).toBe(8);
 });
 
 /** What retention looks for, as its statements say it, and the index that has the oldest first. */

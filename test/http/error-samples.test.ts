@@ -53,6 +53,13 @@ async function newLot(): Promise<string> {
   return `${wallets}/lots/${body.items[0].lot_id}`;
 }
 
+/** The routes of a new customer's wallets, of which the one in USD is so. */
+async function newWallet(status: string): Promise<string> {
+  const wallets = `/customers/${await app.newCustomer()}/wallets`;
+  await app.call('PUT', `${wallets}/USD/status`, { status, reason: 'why' });
+  return wallets;
+}
+
 const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>> = {
   INVALID_QUERY_PARAMS: () => app.call('GET', '/customers?page_size=0'),
   INSUFFICIENT_WALLET_FUNDS: () =>
@@ -99,6 +106,20 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
   },
   EXPIRY_IN_THE_PAST: () => post({ amount: 1, currency: 'USD', expires_at: EXAMPLE.since }),
   PAID_CREDIT_CANNOT_EXPIRE: () => post({ amount: 1, currency: 'USD', kind: 'paid', expires_in_days: 365 }),
+  WALLET_FROZEN: async () => {
+    const wallets = await newWallet('frozen');
+    return app.call('POST', `${wallets}/ledger-entries`, { amount: 1, currency: 'USD', entry_type: 'debit' });
+  },
+  WALLET_CLOSED: async () => {
+    const wallets = await newWallet('closed');
+    return app.call('POST', `${wallets}/ledger-entries`, { amount: 1, currency: 'USD', entry_type: 'credit' });
+  },
+  WALLET_NOT_EMPTY: async () => {
+    const wallets = await newWallet('active');
+    await app.call('POST', `${wallets}/ledger-entries`, { amount: 1, currency: 'USD', entry_type: 'credit' });
+    return app.call('PUT', `${wallets}/USD/status`, { status: 'closed', reason: 'Left us' });
+  },
+  STATUSES_NOT_YET: async () => replyTo(publicRefusal({ code: 'STATUSES_NOT_YET' })),
   LOTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'LOTS_NOT_YET' })),
   HOLD_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/holds/hold_${customerId}_USD_1`),
   HOLD_OWNED: async () => replyTo(publicRefusal({ code: 'HOLD_OWNED', kind: 'dispute' })),

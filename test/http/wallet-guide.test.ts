@@ -52,6 +52,7 @@ describe('the wallet guide', () => {
       balance: 0,
       held: 0,
       available: 0,
+      status: 'active',
       created_at: expect.any(String),
       head: null,
       updated_at: expect.any(String),

@@ -24,6 +24,8 @@ const REFUSALS: { readonly [Code in PostingRefusal['code']]: Extract<PostingRefu
   EXPIRY_IN_THE_PAST: { code: 'EXPIRY_IN_THE_PAST' },
   PAID_CREDIT_CANNOT_EXPIRE: { code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays: null },
   LOTS_NOT_YET: { code: 'LOTS_NOT_YET' },
+  WALLET_FROZEN: { code: 'WALLET_FROZEN', currency: 'USD' },
+  WALLET_CLOSED: { code: 'WALLET_CLOSED', currency: 'USD' },
 };
 
 describe('an event whose posting the ledger refuses', () => {
@@ -37,6 +39,8 @@ describe('an event whose posting the ledger refuses', () => {
     ['EXPIRY_IN_THE_PAST', 'apply_failed', 'The terms of the credit were refused: EXPIRY_IN_THE_PAST.'],
     ['PAID_CREDIT_CANNOT_EXPIRE', 'apply_failed', 'The terms of the credit were refused: PAID_CREDIT_CANNOT_EXPIRE.'],
     ['LOTS_NOT_YET', 'apply_failed', 'The terms of the credit were refused: LOTS_NOT_YET.'],
+    ['WALLET_FROZEN', 'apply_failed', 'The status of the wallet forbids it: WALLET_FROZEN.'],
+    ['WALLET_CLOSED', 'apply_failed', 'The status of the wallet forbids it: WALLET_CLOSED.'],
   ] as const)('for %s is parked as %s, and its detail says with what', (code, reason, detail) => {
     expect(reasonOf(REFUSALS[code])).toEqual([reason, detail]);
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { PostInput } from '../../src/ledger/book-changes.ts';
 import {
   type Entry,
   EVENT_TYPES,
@@ -10,7 +11,6 @@ import {
   walletKeyText,
 } from '../../src/ledger/entry.ts';
 import { type PostedBatch, type PostingResult, post } from '../../src/ledger/post.ts';
-import type { PostInput } from '../../src/ledger/working-books.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import { MERCHANT } from '../support/ledger.ts';
 import { postInput, wallet } from '../support/wallets.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { PostInput } from '../../src/ledger/book-changes.ts';
 import { type Entry, type EventType, idempotencyText, type Posting } from '../../src/ledger/entry.ts';
 import { fingerprint, type PostingResult, post } from '../../src/ledger/post.ts';
-import type { PostInput } from '../../src/ledger/working-books.ts';
 import { MAX_AMOUNT_MINOR } from '../../src/money.ts';
 import { publicRefusal } from '../../src/views/refusals.ts';
 import { posting } from '../support/ledger.ts';

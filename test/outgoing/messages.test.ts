@@ -97,6 +97,7 @@ describe('the catalogue', () => {
       'wallet.credit.voided',
       'scheduled_entry.skipped',
       'grant.skipped',
+      'wallet.status.changed',
       'payment.reconciled',
       'endpoint.disabled',
     ]);

@@ -67,6 +67,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'closed_lot',
     'lot_movement',
     'lot_change',
+    'wallet_status_change',
   ],
   payments: [
     'payment',

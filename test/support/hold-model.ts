@@ -28,6 +28,9 @@ interface ModelWallet {
   readonly holds: ModelHold[];
   /** Holds that were told of as expired. */
   expired: number;
+  status: 'active' | 'frozen' | 'closed';
+  isPaused: boolean;
+  statusChanges: number;
 }
 
 /** The outcome of a command: how it ended, and what matters of it as text. */
@@ -41,7 +44,7 @@ export class HoldModel {
 
   constructor(customers: readonly string[], start: number) {
     for (const customer of customers) {
-      this.wallets.set(customer, { balance: 0, entries: 0, lastEntryAt: start, holds: [], expired: 0 });
+      this.wallets.set(customer, { balance: 0, entries: 0, lastEntryAt: start, holds: [], expired: 0, ...NEW });
     }
   }
 
@@ -60,6 +63,7 @@ export class HoldModel {
     }
     if (!('op' in command)) return this.#post(wallet, command, now);
     if (command.op === 'sweep') return 'swept';
+    if (command.op === 'change_status') return this.#setStatus(wallet, command);
     if (command.op === 'hold_disputes') return this.#holdDisputes(wallet, command);
     if ('lotNo' in command) throw new Error('the model of holds knows no lots');
     if (command.op === 'place') return this.#place(wallet, command, now);
@@ -76,6 +80,7 @@ export class HoldModel {
     const amount = command.amountMinor ?? hold.amount;
     if (amount < hold.captured) return 'INVALID_FIELD';
     const free = wallet.balance - this.heldIn(command.customerId);
+    if (amount > hold.amount && wallet.status !== 'active') return 'WALLET_FROZEN';
     if (amount > hold.amount && amount - hold.amount > free) return say('INSUFFICIENT_WALLET_FUNDS', Math.max(free, 0));
     if (amount === hold.captured) hold.state = hold.captured > 0 ? 'captured' : 'released';
     else {
@@ -95,9 +100,15 @@ export class HoldModel {
     const before = this.#repeated(command, command.idempotencyKey);
     if (before !== null) return before;
     const { amountMinor: amount, isCredit, eventType } = command;
+    if (eventType === 'merchant_adjustment' && wallet.status === 'closed') return 'WALLET_CLOSED';
+    if (eventType === 'merchant_adjustment' && !isCredit && wallet.status === 'frozen') return 'WALLET_FROZEN';
     const free = wallet.balance - this.heldIn(command.customerId);
     if (!isCredit && amount > free && eventType !== 'payment_reversal')
       return say('INSUFFICIENT_WALLET_FUNDS', Math.max(free, 0));
+    if (wallet.status === 'closed') {
+      wallet.status = 'frozen';
+      wallet.statusChanges += 1;
+    }
     this.#write(wallet, command, { amount: isCredit ? amount : -amount, now });
     return say('created', wallet.balance);
   }
@@ -106,6 +117,7 @@ export class HoldModel {
     const same = wallet.holds.find(({ key }) => key === command.idempotencyKey);
     if (same?.request === JSON.stringify(command)) return say('held_before', ...shown(same));
     if (same !== undefined) return 'IDEMPOTENCY_KEY_REUSED';
+    if (wallet.status !== 'active') return wallet.status === 'frozen' ? 'WALLET_FROZEN' : 'WALLET_CLOSED';
     const free = Math.max(wallet.balance - this.heldIn(command.customerId), 0);
     const amount = command.partial ? Math.min(command.amountMinor, free) : command.amountMinor;
     if (amount === 0 || amount > free) return say('INSUFFICIENT_WALLET_FUNDS', free);
@@ -134,10 +146,13 @@ export class HoldModel {
     const isLate = hold.state === 'expired' && command.late === 'debit' && !hold.wasLate;
     if (hold.state !== 'open' && !isLate) return say('HOLD_NOT_OPEN', hold.state);
     const rest = isLate ? hold.amount - hold.captured : left(hold);
+    if (isLate && wallet.status !== 'active') return wallet.status === 'frozen' ? 'WALLET_FROZEN' : 'WALLET_CLOSED';
     const asked = command.amountMinor ?? rest;
     if (command.beyond === 'refuse' && asked > rest) return say('HOLD_AMOUNT_EXCEEDED', rest);
+    if (command.beyond === 'take' && asked > rest && wallet.status !== 'active') return 'WALLET_FROZEN';
     const own = isLate ? 0 : Math.min(asked, rest, Math.max(wallet.balance, 0));
-    const extra = Math.min(asked - (isLate ? 0 : Math.min(asked, rest)), free);
+    const more = Math.min(asked - (isLate ? 0 : Math.min(asked, rest)), free);
+    const extra = wallet.status === 'active' ? more : 0;
     if (command.beyond !== 'up_to_balance' && own + extra < asked) {
       return say('INSUFFICIENT_WALLET_FUNDS', isLate ? free : Math.min(rest, Math.max(wallet.balance, 0)) + free);
     }
@@ -148,6 +163,17 @@ export class HoldModel {
     if (!isLate && (command.isFinal || hold.captured === hold.amount)) hold.state = own > 0 ? 'captured' : 'released';
     if (own + extra > 0) this.#write(wallet, command, { amount: -own - extra, now });
     return say('captured', own + extra, asked - own - extra, ...shown(hold));
+  }
+
+  #setStatus(wallet: ModelWallet, command: Extract<LedgerCommand, { op: 'change_status' }>): ModelOutcome {
+    const { status } = command;
+    const isPaused = status === 'frozen' && (command.pauseExpiry ?? wallet.isPaused);
+    if (status !== wallet.status || isPaused !== wallet.isPaused) {
+      const isEmpty = wallet.balance === 0 && wallet.holds.every((hold) => hold.state !== 'open');
+      if (status === 'closed' && !isEmpty) return say('WALLET_NOT_EMPTY', wallet.balance);
+      Object.assign(wallet, { status, isPaused, statusChanges: wallet.statusChanges + 1 });
+    }
+    return say('status_set', status, wallet.statusChanges);
   }
 
   /** In four rounds: what is over, what is less, what may grow by what was freed or came back, what is new. */
@@ -209,6 +235,8 @@ export class HoldModel {
   }
 }
 
+const NEW = { status: 'active', isPaused: false, statusChanges: 0 } as const;
+
 function left({ state, amount, captured }: ModelHold): number {
   return state === 'open' ? amount - captured : 0;
 }
@@ -223,6 +251,7 @@ export function inModelWords(outcome: CommandResult): ModelOutcome {
     case 'refused': {
       const { refusal } = outcome;
       if (refusal.code === 'INSUFFICIENT_WALLET_FUNDS') return say(refusal.code, refusal.available);
+      if (refusal.code === 'WALLET_NOT_EMPTY') return say(refusal.code, refusal.left);
       if (refusal.code === 'HOLD_AMOUNT_EXCEEDED') return say(refusal.code, refusal.remaining);
       return refusal.code === 'HOLD_NOT_OPEN' ? say(refusal.code, refusal.state) : refusal.code;
     }
@@ -238,6 +267,8 @@ export function inModelWords(outcome: CommandResult): ModelOutcome {
       const { entry, uncaptured } = outcome;
       return say('captured', entry?.amountMinor ?? 0, uncaptured, ...ofHold(outcome.hold));
     }
+    case 'status_set':
+      return say('status_set', outcome.wallet.status, outcome.last?.changeNo ?? 0);
     case 'voided':
     case 'lot_changed':
       throw new Error('the model of holds knows no lots');
@@ -261,6 +292,30 @@ const orNothing = fc.oneof(fc.constant(null), fc.integer({ min: 0, max: 40 }));
 const holdNo = fc.integer({ min: 1, max: 8 });
 const key = fc.constantFrom('k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8', 'k9');
 const seconds = fc.constantFrom(10, 10, 20, 60);
+
+/** Freezes, closes and opens wallets, more often the last. */
+export function statusChange(wallet: {
+  readonly merchantId: fc.Arbitrary<string>;
+  readonly customerId: fc.Arbitrary<string>;
+  readonly currency: fc.Arbitrary<string>;
+}) {
+  const asked = fc.constantFrom(
+    ...[
+      { status: 'active' as const, pauseExpiry: null },
+      { status: 'active' as const, pauseExpiry: null },
+    ],
+    ...[
+      { status: 'frozen' as const, pauseExpiry: null },
+      { status: 'frozen' as const, pauseExpiry: true },
+    ],
+    ...[
+      { status: 'frozen' as const, pauseExpiry: false },
+      { status: 'closed' as const, pauseExpiry: null },
+    ],
+  );
+  const rest = { op: fc.constant('change_status' as const), reason: fc.constant('why'), actor: fc.constant('key:one') };
+  return fc.record({ ...wallet, ...rest, asked }).map(({ asked: own, ...command }) => ({ ...command, ...own }));
+}
 
 /** Steps on the wallets of these customers, in USD. */
 export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly HoldStep[]> {
@@ -293,6 +348,7 @@ export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly H
     expiresInSeconds: fc.oneof(fc.constant(null), seconds),
   });
   const sweep = fc.record({ ...wallet, op: fc.constant('sweep' as const) });
+  const status = statusChange(wallet);
   const wanted = fc.oneof(fc.constant(0), amount);
   const disputes = fc.record({
     ...{ ...wallet, op: fc.constant('hold_disputes' as const), paymentId: fc.constant('pay') },
@@ -331,6 +387,7 @@ export function holdSteps(customers: readonly string[]): fc.Arbitrary<readonly H
     release,
     change,
     sweep,
+    status,
     disputes,
   );
   const step = fc.record({

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import type { LotTerms } from '../../src/ledger/entry.ts';
 import type { CommandResult, LedgerCommand } from '../../src/ledger/post.ts';
+import { statusChange } from './hold-model.ts';
 import { LOT_RULE, MERCHANT, posting } from './ledger.ts';
 
 /**
@@ -28,6 +29,11 @@ interface ModelWallet {
   base: number;
   entries: number;
   lastEntryAt: number;
+  status: 'active' | 'frozen' | 'closed';
+  statusChanges: number;
+  lastChangeAt: number;
+  /** No lot ends since then. */
+  pausedAt: number | null;
   readonly lots: ModelLot[];
   readonly holds: { readonly key: string; left: number; readonly endsAt: number; isCaptured: boolean }[];
 }
@@ -59,7 +65,7 @@ export class LotModel {
 
   constructor(customers: readonly string[], start: number) {
     for (const customer of customers) {
-      this.wallets.set(customer, { base: 0, entries: 0, lastEntryAt: start, lots: [], holds: [] });
+      this.wallets.set(customer, { base: 0, entries: 0, lastEntryAt: start, lots: [], holds: [], ...NEW });
     }
   }
 
@@ -94,8 +100,11 @@ export class LotModel {
     switch (command.op) {
       case 'sweep':
         return 'swept';
+      case 'change_status':
+        return this.#setStatus(wallet, command, now);
       case 'place': {
         if (wallet.holds.some((hold) => hold.key === command.idempotencyKey)) return 'again';
+        if (wallet.status !== 'active') return wallet.status === 'frozen' ? 'WALLET_FROZEN' : 'WALLET_CLOSED';
         if (command.amountMinor > free(wallet)) return say('INSUFFICIENT_WALLET_FUNDS', Math.max(free(wallet), 0));
         const endsAt = now + command.expiresInSeconds * 1000;
         wallet.holds.push({ key: command.idempotencyKey, left: command.amountMinor, endsAt, isCaptured: false });
@@ -137,7 +146,7 @@ export class LotModel {
       this.#drain(command.customerId, lot, { amount, way: 'voided' });
       return say('voided', amount, lot.left);
     }
-    if (lot.endsAt <= now) return say('LOT_NOT_OPEN', 'expired');
+    if (lot.endsAt <= lotTime(wallet, lot, now)) return say('LOT_NOT_OPEN', 'expired');
     const endsAt = command.end === null ? lot.endsAt : (command.end.at?.getTime() ?? Infinity);
     if (endsAt < lot.endsAt && endsAt <= now) return 'EXPIRY_IN_THE_PAST';
     if (endsAt < lot.endsAt && (lot.kind === 'paid' || lot.kind === 'refund')) return 'PAID_CREDIT_CANNOT_EXPIRE';
@@ -152,6 +161,10 @@ export class LotModel {
   #post(command: Credit, now: number): LotOutcome {
     const wallet = this.#wallet(command.customerId);
     const { amountMinor: amount, isCredit, eventType, terms } = command;
+    const isOwn = eventType === 'merchant_adjustment';
+    if (isOwn && wallet.status === 'closed') return 'WALLET_CLOSED';
+    if (isOwn && !isCredit && wallet.status === 'frozen') return 'WALLET_FROZEN';
+    if (wallet.status === 'closed') this.#change(wallet, { status: 'frozen', isPaused: false, now });
     if (!isCredit) {
       const isTaking = eventType === 'payment_reversal' || eventType === 'dispute';
       if (!isTaking && amount > free(wallet)) return say('INSUFFICIENT_WALLET_FUNDS', Math.max(free(wallet), 0));
@@ -194,7 +207,7 @@ export class LotModel {
       const lot: ModelLot =
         isSame && last !== null
           ? last.lot
-          : old.state === 'open' && old.endsAt > now
+          : old.state === 'open' && old.endsAt > lotTime(wallet, old, now)
             ? old
             : after(wallet, old, { now, at: unit.at });
       last = { unit, lot };
@@ -249,7 +262,7 @@ export class LotModel {
     };
     for (const no of again) for (const lot of lots) if (lot.no === no) take(lot);
     // What a hold kept is spent by its capture.
-    for (const lot of 'op' in command ? lots.filter(({ endsAt }) => endsAt <= now) : []) {
+    for (const lot of 'op' in command ? lots.filter((one) => one.endsAt <= lotTime(wallet, one, now)) : []) {
       for (let unit = 0; unit < lot.left; unit += 1) take(lot);
     }
     const base = { rank: isTaking ? FIRST : BASE, lot: null };
@@ -273,7 +286,11 @@ export class LotModel {
   #drain(customerId: string, lot: ModelLot, { amount, way }: { readonly amount: number; readonly way: Way }): void {
     lot.left -= amount;
     lot.gone[way] += amount;
-    if (lot.left === 0) lot.state = ENDS[way];
+    const wallet = this.#wallet(customerId);
+    if (lot.left === 0) {
+      lot.state = ENDS[way];
+      goOn(wallet, lot, wallet.lastEntryAt);
+    }
     this.movements.push(say(customerId, this.#wallet(customerId).entries, lot.no, -amount));
   }
 
@@ -281,6 +298,7 @@ export class LotModel {
   #pass(customerId: string, now: number): void {
     const wallet = this.#wallet(customerId);
     for (const hold of wallet.holds) if (hold.endsAt <= now) hold.left = 0;
+    if (wallet.pausedAt !== null) return;
     const over = wallet.lots.filter(({ left, endsAt }) => left > 0 && endsAt <= now);
     over.sort((one, other) => one.endsAt - other.endsAt || compare(rankOf(other), rankOf(one)));
     for (const lot of over) {
@@ -298,6 +316,32 @@ export class LotModel {
     }
   }
 
+  #setStatus(
+    wallet: ModelWallet,
+    { status, pauseExpiry }: Extract<LedgerCommand, { op: 'change_status' }>,
+    now: number,
+  ): LotOutcome {
+    const wasPaused = wallet.pausedAt !== null;
+    const isPaused = status === 'frozen' && (pauseExpiry ?? wasPaused);
+    if (status !== wallet.status || isPaused !== wasPaused) {
+      const isEmpty = balance(wallet) === 0 && wallet.holds.every(({ left }) => left === 0);
+      if (status === 'closed' && !isEmpty) return say('WALLET_NOT_EMPTY', balance(wallet));
+      this.#change(wallet, { status, isPaused, now });
+    }
+    return say('status_set', status, wallet.statusChanges);
+  }
+
+  #change(
+    wallet: ModelWallet,
+    { status, isPaused, now }: Pick<ModelWallet, 'status'> & { readonly isPaused: boolean; readonly now: number },
+  ): void {
+    if (!isPaused) for (const lot of wallet.lots) if (lot.left > 0) goOn(wallet, lot, now);
+    wallet.status = status;
+    wallet.statusChanges += 1;
+    wallet.lastChangeAt = Math.max(now, wallet.lastChangeAt);
+    wallet.pausedAt = isPaused ? wallet.lastChangeAt : null;
+  }
+
   #entry(command: Written, now: number): void {
     const wallet = this.#wallet(command.customerId);
     wallet.entries += 1;
@@ -311,6 +355,21 @@ export class LotModel {
     if (wallet === undefined) throw new Error('a customer whom the model does not have');
     return wallet;
   }
+}
+
+const NEW = { status: 'active', statusChanges: 0, lastChangeAt: 0, pausedAt: null } as const;
+
+/** Where the time of a lot stands: in a pause it does not go on. */
+function lotTime({ pausedAt }: ModelWallet, { from }: ModelLot, now: number): number {
+  return pausedAt === null ? now : Math.min(now, Math.max(pausedAt, from));
+}
+
+/** The lot has as much time left as it had when the pause began, and is told of as that wants. */
+function goOn(wallet: ModelWallet, lot: ModelLot, now: number): void {
+  const stood = now - lotTime(wallet, lot, now);
+  if (stood === 0 || lot.endsAt === Infinity || lot.endsAt <= now - stood) return;
+  lot.endsAt += stood;
+  lot.noticed = noticeNow(lot, now, 0) ?? 0;
 }
 
 interface Moved {
@@ -402,9 +461,12 @@ export function inLotWords(outcome: CommandResult): LotOutcome {
       const { refusal } = outcome;
       if (refusal.code === 'HOLD_NOT_OPEN') return 'over';
       if (refusal.code === 'INSUFFICIENT_WALLET_FUNDS') return say(refusal.code, refusal.available);
+      if (refusal.code === 'WALLET_NOT_EMPTY') return say(refusal.code, refusal.left);
       if (refusal.code === 'LOT_AMOUNT_EXCEEDED') return say(refusal.code, refusal.remaining);
       return refusal.code === 'LOT_NOT_OPEN' ? say(refusal.code, refusal.state) : refusal.code;
     }
+    case 'status_set':
+      return say('status_set', outcome.wallet.status, outcome.last?.changeNo ?? 0);
     case 'created':
       return say('created', outcome.entry.afterBalance);
     case 'repeated':
@@ -520,6 +582,7 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
     ...{ reason: fc.constant('why'), actor: fc.constant('key:one') },
   });
   const sweep = fc.record({ ...wallet, op: fc.constant('sweep' as const) });
+  const status = statusChange(wallet);
   const command = fc.oneof<[fc.Arbitrary<LedgerCommand>, ...fc.Arbitrary<LedgerCommand>[]]>(
     entry,
     entry,
@@ -531,6 +594,7 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
     voidLot,
     change,
     sweep,
+    status,
   );
   const step = fc.record({
     seconds: fc.constantFrom(0, 0, 1, 60, 3600, 43_200, 86_400, 100_000, -3),

@@ -1,5 +1,5 @@
+import type { PostInput } from '../../src/ledger/book-changes.ts';
 import { type Wallet, walletKeyText } from '../../src/ledger/entry.ts';
-import type { PostInput } from '../../src/ledger/working-books.ts';
 import { LOT_RULE, MERCHANT, RULE } from './ledger.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
@@ -28,6 +28,7 @@ export function wallet(overrides: Partial<Wallet> = {}): Wallet {
     inLots: 0,
     openLots: 0,
     lotSeq: 0,
+    status: 'active',
     createdAt: new Date('2026-01-01T00:00:00Z'),
     updatedAt: new Date('2026-01-01T00:00:00Z'),
     ...overrides,
@@ -42,6 +43,7 @@ export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInp
     holds: [],
     lots: [],
     movements: [],
+    statuses: new Map(),
     lotRule: LOT_RULE,
     currencies: new Set(['USD', 'INR']),
     rule: RULE,

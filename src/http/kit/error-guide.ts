@@ -1,16 +1,11 @@
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT, EXAMPLE_SCHEDULED_ENTRY } from '../../views/examples.ts';
 import type { ErrorCode } from '../../views/refusals.ts';
 import type { Route } from './route.ts';
-
-interface ErrorGuide {
-  readonly cause: string;
-  readonly cure: string;
-  /** An example of the answer's body, without its `code`. */
-  readonly sample: { readonly message: string; readonly [detail: string]: unknown };
-}
+import { type ErrorGuide, WALLET_ERRORS } from './wallet-error-guide.ts';
 
 /** For every error code its cause, its cure and a sample. A test compares it with `docs/api.md`. */
 export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
+  ...WALLET_ERRORS,
   INVALID_QUERY_PARAMS: {
     cause: 'a query parameter is unknown, repeated or out of its range',
     cure: '`message` names the parameter and what it wants',

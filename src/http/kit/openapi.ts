@@ -84,6 +84,9 @@ const ERROR_SCHEMA: Json = {
     remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.' },
     limit: { type: 'integer', description: 'With HOLD_LIMIT_EXCEEDED and LOT_LIMIT_EXCEEDED.' },
     kind: { type: 'string', description: 'With HOLD_OWNED: whose the hold is.' },
+    left: { type: 'integer', description: 'With WALLET_NOT_EMPTY: the balance, in minor units.' },
+    held: { type: 'integer', description: 'With WALLET_NOT_EMPTY: what open holds set aside, in minor units.' },
+    open_holds: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {

@@ -69,6 +69,8 @@ const place = merchantRoute({
   }),
   response: { description: 'The hold.', schema: holdShape, example: EXAMPLE_OPEN },
   errors: [
+    'WALLET_FROZEN',
+    'WALLET_CLOSED',
     'INSUFFICIENT_WALLET_FUNDS',
     'HOLD_LIMIT_EXCEEDED',
     'HOLDS_NOT_YET',
@@ -180,6 +182,8 @@ const capture = merchantRoute({
     'HOLD_OWNED',
     'HOLD_NOT_OPEN',
     'HOLD_AMOUNT_EXCEEDED',
+    'WALLET_FROZEN',
+    'WALLET_CLOSED',
     'INSUFFICIENT_WALLET_FUNDS',
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
@@ -230,7 +234,14 @@ const change = merchantRoute({
   params: holdParams,
   body: z.strictObject(changeFields).meta({ examples: [{ amount: 700, expires_in_seconds: 1800 }] }),
   response: { description: 'The hold.', schema: holdShape, example: { ...EXAMPLE_OPEN, amount: 700, remaining: 700 } },
-  errors: ['HOLD_NOT_FOUND', 'HOLD_OWNED', 'HOLD_NOT_OPEN', 'INSUFFICIENT_WALLET_FUNDS', 'UNSUPPORTED_CURRENCY'],
+  errors: [
+    'HOLD_NOT_FOUND',
+    'HOLD_OWNED',
+    'HOLD_NOT_OPEN',
+    'WALLET_FROZEN',
+    'INSUFFICIENT_WALLET_FUNDS',
+    'UNSUPPORTED_CURRENCY',
+  ],
   async handle({ services, merchantId, params, body }) {
     return changedHold(await services.ledger.hold(toChange(referenceOf(merchantId, params), body)));
   },

@@ -57,6 +57,8 @@ const create = merchantRoute({
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
     'CONFLICT',
+    'WALLET_FROZEN',
+    'WALLET_CLOSED',
     'INSUFFICIENT_WALLET_FUNDS',
     'BALANCE_LIMIT_EXCEEDED',
     'LOT_LIMIT_EXCEEDED',

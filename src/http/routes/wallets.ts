@@ -54,12 +54,12 @@ const retrieve = merchantRoute({
   tag,
   summary: 'Retrieve one wallet, now or as it was at a moment',
   description:
-    'With `at`, `balance`, `version`, `head` and `updated_at` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out, and so is what concerns lots.',
+    'With `at`, `balance`, `version`, `head` and `updated_at` are those after the last entry written by then. What was held then is not kept, so `held` and `available` are left out, and so are the status and what concerns lots.',
   params: walletParams,
   query: z.strictObject({ at: moment.optional() }),
   response: {
     description: 'The wallet. With `at`: its balance and version after the last entry written by then.',
-    schema: walletShape.partial({ held: true, available: true }).extend({
+    schema: walletShape.partial({ held: true, available: true, status: true }).extend({
       version: z.int().min(0).meta({ description: 'How many entries the wallet has, or had.' }),
       at: timestamp.optional(),
       ...walletLotFields,
@@ -76,7 +76,7 @@ const retrieve = merchantRoute({
     const now = { ...walletResponse(wallet), version: wallet.version };
     if (at === undefined) return { ...now, ...(await lotsIn(services, wallet)) };
     const found = await services.turns.take(merchantId, () => balanceAt(autocommit(services.pool), wallet, at));
-    const { held: _, available: __, ...lasting } = now;
+    const { held: _, available: __, status: ___, ...lasting } = now;
     const { updatedAt = null, ...past } = found ?? {};
     const updated_at = updatedAt?.toISOString() ?? now.created_at;
     return { ...lasting, ...past, updated_at, at: at.toISOString() };
@@ -172,7 +172,11 @@ async function walletsOf(
   return ledger.wallets(merchantId, customerId);
 }
 
-async function findWallet(services: Services, { merchantId, customerId, currency }: WalletKey): Promise<Wallet> {
+/**
+ * @throws {RefusalError} CUSTOMER_NOT_FOUND
+ * @throws {TurnedAwayError} NOT_FOUND for a currency without a wallet
+ */
+export async function findWallet(services: Services, { merchantId, customerId, currency }: WalletKey): Promise<Wallet> {
   const wallets = await walletsOf(services, merchantId, customerId);
   const found = wallets.find((wallet) => wallet.currency === currency);
   return found ?? noWallet(wallets, { customer_id: customerId, currency });

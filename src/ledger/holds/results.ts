@@ -7,6 +7,8 @@ import type { Hold } from './hold.ts';
 export type HoldRefusal = Refusal<
   | 'UNSUPPORTED_CURRENCY'
   | 'CUSTOMER_NOT_FOUND'
+  | 'WALLET_FROZEN'
+  | 'WALLET_CLOSED'
   | 'INSUFFICIENT_WALLET_FUNDS'
   | 'IDEMPOTENCY_KEY_REUSED'
   | 'HOLD_NOT_FOUND'

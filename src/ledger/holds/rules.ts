@@ -1,6 +1,7 @@
 import { invariant, type Refusal } from '../../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../../money.ts';
 import { availableOf, type Entry, type Posting, type Wallet } from '../entry.ts';
+import { refuseByStatus } from '../status/rules.ts';
 import type { WorkingBooks } from '../working-books.ts';
 import { afterHold, closeHold, withHold } from './changes.ts';
 import { holdDisputes } from './disputes.ts';
@@ -20,8 +21,9 @@ import type { CaptureResult, ChangeResult, HoldRefusal, HoldResult, PlaceResult,
 /** The rules of holds (docs/wallets.md). Each decides one command on books that know what it names, and changes them. */
 
 /**
- * Decides a command about holds. Precedence, first match wins. Place: key known · currency · customer · hold limit · insufficient
- * · placed. The others: key known · hold unknown · another's · not open · amount exceeded · insufficient · done.
+ * Decides a command about holds. Precedence, first match wins. Place: key known · currency · customer · status of the wallet · hold
+ * limit · insufficient · placed. The others: key known · hold unknown · another's · not open · amount exceeded · status, where more is
+ * asked for than is held · insufficient · done.
  */
 export function decideHold(books: WorkingBooks, command: HoldCommand): HoldResult {
   switch (command.op) {
@@ -50,6 +52,8 @@ function place(books: WorkingBooks, command: PlaceHold): PlaceResult {
   if (before !== null) return refused({ code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey });
   if (!books.currencies.has(currency)) return unsupported(books, currency);
   if (wallet === null) return refused({ code: 'CUSTOMER_NOT_FOUND', customerId });
+  const forbidden = refuseByStatus(wallet, 'take');
+  if (forbidden !== null) return refused(forbidden);
   if (wallet.openHolds >= MAX_OPEN_HOLDS) return refused({ code: 'HOLD_LIMIT_EXCEEDED', limit: MAX_OPEN_HOLDS });
   const available = availableOf(wallet);
   const amount = command.partial ? Math.min(amountMinor, available) : amountMinor;
@@ -101,11 +105,14 @@ function captureOpen(books: WorkingBooks, { hold, wallet, command, fingerprint }
   const extra = requested - own;
   if (extra > 0 && beyond === 'refuse')
     return refused({ code: 'HOLD_AMOUNT_EXCEEDED', remaining, required: requested });
+  // What is held was agreed on before; more of a wallet that is frozen is not.
+  const forbidden = extra > 0 ? refuseByStatus(wallet, 'take') : null;
+  if (forbidden !== null && beyond === 'take') return refused(forbidden);
   // A claw-back may have left less than is held; what others hold is not taken for this one.
   const there = Math.max(wallet.balance, 0);
   const free = wallet.balance - wallet.held;
   const fromHold = Math.min(own, there);
-  const fromRest = Math.min(extra, Math.max(free, 0));
+  const fromRest = forbidden === null ? Math.min(extra, Math.max(free, 0)) : 0;
   // Answered with nothing, its key would be unused and the hold open: repeated when there is money, it would take some.
   const isNothing = requested > 0 && fromHold === 0 && !isFinal;
   if (isNothing || (beyond !== 'up_to_balance' && fromHold + fromRest < requested)) {
@@ -141,6 +148,8 @@ function captureOpen(books: WorkingBooks, { hold, wallet, command, fingerprint }
 /** A debit of what is available, for a hold that ended before its work did. It does not open the hold again. */
 function debitLate(books: WorkingBooks, { hold, wallet, command, fingerprint }: Asked): CaptureResult {
   const { beyond } = command;
+  const forbidden = refuseByStatus(wallet, 'take');
+  if (forbidden !== null) return refused(forbidden);
   const requested = command.amountMinor ?? hold.released;
   const available = availableOf(wallet);
   if (beyond === 'refuse' && requested > hold.released)
@@ -177,6 +186,8 @@ function change(books: WorkingBooks, command: ChangeHold): ChangeResult {
     return refused({ code: 'INVALID_FIELD', field: 'amount', wants });
   }
   const more = amountMinor - hold.amountMinor;
+  const forbidden = more > 0 ? refuseByStatus(wallet, 'take') : null;
+  if (forbidden !== null) return refused(forbidden);
   if (more > availableOf(wallet)) return insufficient(wallet, more);
   const now = books.momentIn(wallet);
   if (amountMinor === hold.captured) {

@@ -3,6 +3,7 @@ import { bigint, boolean, nullable, oneOf, text, timestamptz } from '../../db/co
 import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
+import type { HoldChanges } from '../book-changes.ts';
 import { type Entry, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import {
   CLOSED_HOLD,
@@ -15,7 +16,7 @@ import {
   WALLET_DUE,
   WALLET_KEY,
 } from '../tables.ts';
-import { type HoldChanges, isDue } from '../working-books.ts';
+import { isDue } from '../working-books.ts';
 import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
 
 /** A hold as it is read, whether it is open or closed. */
@@ -137,8 +138,8 @@ const OPEN_HOLDS = statement({
     from hold x join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)`,
 });
 
-/** What holds and lots change of a wallet. */
-const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt', 'inLots', 'openLots', 'lotSeq');
+/** What holds, lots and the status change of a wallet. */
+const HELD = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt', 'inLots', 'openLots', 'lotSeq', 'status');
 const OWN_HOLD = omit(HOLD.shape, 'merchantId');
 const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
 const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');

@@ -1,6 +1,6 @@
 import { bigint, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
-import { columns } from '../../db/table.ts';
+import { columns, matches } from '../../db/table.ts';
 import type { Queryable } from '../../db/transaction.ts';
 import type { CustomerKey, WalletKey } from '../entry.ts';
 import { LOT_CHANGE, WALLET_KEY } from '../tables.ts';
@@ -127,19 +127,23 @@ const MOVEMENTS = statement({
     limit ${p.most}`,
 });
 
-/** How the terms of a lot were changed, the first change first. */
+/** A person changes a lot 100 times at most, and the end of a pause does so too. */
+const MOST_CHANGES_READ = 1000;
+
+/** The newest changes of the terms of a lot, oldest first. */
 export async function changesOf(db: Queryable, key: LotKey): Promise<readonly LotChange[]> {
-  return CHANGES.all(db, { ...key });
+  return (await CHANGES.all(db, { ...key, most: MOST_CHANGES_READ })).reverse();
 }
 
 const CHANGES = statement({
-  params: { ...WALLET_KEY, lotNo: bigint },
+  params: { ...WALLET_KEY, lotNo: bigint, most: bigint },
   row: LOT_CHANGE.shape,
   text: (p) => `
     select ${columns(LOT_CHANGE.shape, 'c')}
     from lot_change c
     where c.merchant_id = ${p.merchantId} and c.customer_id = ${p.customerId} and c.currency = ${p.currency} and c.lot_no = ${p.lotNo}
-    order by c.change_no`,
+    order by c.change_no desc
+    limit ${p.most}`,
 });
 
 /** What an entry moved in which lots, in the order in which those are spent; empty if it was the base's alone. */
@@ -169,7 +173,7 @@ export interface NextExpiry {
   readonly amountMinor: number;
 }
 
-/** When credit of the wallet ends next unless it is spent, and how much of it; null if none does. */
+/** When credit of the wallet ends next unless it is spent, and how much of it; null if none does, or the wallet is paused. */
 export async function nextExpiry(db: Queryable, key: WalletKey): Promise<NextExpiry | null> {
   return NEXT_EXPIRY.first(db, { ...key });
 }
@@ -181,6 +185,14 @@ const NEXT_EXPIRY = statement({
     select expires_at as at, sum(remaining)::bigint as amount_minor
     from lot
     where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} and expires_at is not null
+      and not exists (
+        select from wallet w
+        cross join lateral (
+          select c.pause_expiry from wallet_status_change c
+          where ${matches(WALLET_KEY, 'c', 'w')}
+          order by c.change_no desc limit 1) c
+        where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId} and w.currency = ${p.currency} and w.status = 'frozen'
+          and c.pause_expiry)
     group by expires_at
     order by expires_at
     limit 1`,

@@ -94,7 +94,7 @@ function changeLot(books: WorkingBooks, command: ChangeLot): ChangeLotResult {
   const now = books.momentIn(wallet);
   if (lot.state !== 'open') return notOpen(lot);
   // It is over, and open only as far as a hold needs it.
-  if (isOver(lot, now)) return refused({ code: 'LOT_NOT_OPEN', state: 'expired' }, lot);
+  if (isOver(lot, books.lots.timeOf(lot, now))) return refused({ code: 'LOT_NOT_OPEN', state: 'expired' }, lot);
   const expiresAt = command.end === null ? lot.expiresAt : command.end.at;
   const priority = command.priority ?? lot.priority;
   const isSame = expiresAt?.getTime() === lot.expiresAt?.getTime() && priority === lot.priority;
@@ -111,7 +111,8 @@ function changeLot(books: WorkingBooks, command: ChangeLot): ChangeLotResult {
     ...{ actor: command.actor, reason: command.reason, oldExpiresAt: lot.expiresAt, newExpiresAt: expiresAt },
     ...{ oldPriority: lot.priority, newPriority: priority, createdAt: now },
   });
-  const due = { ...wallet, dueAt: earlierOf(wallet.dueAt, nextDue(next, books.lotRule, now)) };
+  const isPaused = books.pausedSince(wallet) !== null;
+  const due = isPaused ? wallet : { ...wallet, dueAt: earlierOf(wallet.dueAt, nextDue(next, books.lotRule, now)) };
   books.changeWallet(due);
   return { kind: 'lot_changed', lot: next, wallet: due };
 }

@@ -1,5 +1,6 @@
 import { invariant } from '../../errors.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
+import { SERVICE } from '../status/status.ts';
 import { drain, inDrainOrder, type LotPart } from './drain.ts';
 import { earlierOf, endOf, restOfLife } from './ends.ts';
 import {
@@ -13,12 +14,22 @@ import {
   lotKeyText,
 } from './lot.ts';
 import { type LotRule, nextDue } from './notices.ts';
+import { afterPause, type Pauses, timeOfLot } from './pauses.ts';
 import { followTraces, type Traces } from './traces.ts';
 import { WAYS, wayOf } from './ways.ts';
+
+/** What was read of lots. */
+interface ReadLots {
+  readonly lots: readonly Lot[];
+  /** Of entries that are undone. */
+  readonly movements: readonly LotMovement[];
+  readonly lotRule: LotRule;
+}
 
 /** The lots as the commands of a batch find and leave them. Pure. */
 export class WorkingLots {
   readonly #rule: LotRule;
+  readonly #pauses: Pauses;
   readonly #lots = new Map<string, Lot>();
   /** Of each wallet, in the order in which they are spent. */
   readonly #open = new Map<string, Lot[]>();
@@ -28,9 +39,10 @@ export class WorkingLots {
   readonly #movedBy = new Map<string, LotMovement[]>();
   readonly #changes: LotChange[] = [];
 
-  /** @param movements of entries that are undone */
-  constructor(lots: readonly Lot[], movements: readonly LotMovement[], rule: LotRule) {
-    this.#rule = rule;
+  /** @param pauses of whoever changes them */
+  constructor({ lots, movements, lotRule }: ReadLots, pauses: Pauses) {
+    this.#rule = lotRule;
+    this.#pauses = pauses;
     for (const movement of movements) this.#trace(movement);
     for (const lot of lots) this.#see(lot);
     for (const open of this.#open.values()) open.sort(inDrainOrder);
@@ -45,6 +57,11 @@ export class WorkingLots {
 
   lot(key: LotKey): Lot | null {
     return this.#lots.get(lotKeyText(key)) ?? null;
+  }
+
+  /** The time by which the lot comes to its end. */
+  timeOf(lot: WalletKey & Pick<Lot, 'createdAt'>, now: Date): Date {
+    return timeOfLot(this.#pauses, lot, now);
   }
 
   /**
@@ -127,7 +144,7 @@ export class WorkingLots {
     const lot = this.lot({ merchantId, customerId, currency, lotNo });
     invariant(lot !== null, 'a lot is not there that was taken from');
     // What is over, and open only as far as a hold needs it, would be lost again at once.
-    if (lot.state !== 'open' || isOver(lot, entry.createdAt)) {
+    if (lot.state !== 'open' || isOver(lot, this.timeOf(lot, entry.createdAt))) {
       const { kind, name, priority, originSeq, originKey } = lot;
       const terms = { kind, name, priority, originSeq, originKey, amountMinor };
       return this.#openLot(entry, wallet, { ...terms, expiresAt: restOfLife(lot, took.createdAt, entry.createdAt) });
@@ -156,7 +173,9 @@ export class WorkingLots {
       inLots: wallet.inLots + amountMinor,
       openLots: wallet.openLots + 1,
       lotSeq: lot.lotNo,
-      dueAt: earlierOf(wallet.dueAt, nextDue(lot, this.#rule, createdAt)),
+      dueAt: this.#pauses.has(walletKeyText(lot))
+        ? wallet.dueAt
+        : earlierOf(wallet.dueAt, nextDue(lot, this.#rule, createdAt)),
     };
   }
 
@@ -187,8 +206,8 @@ export class WorkingLots {
       left -= taken;
     }
     const isOwn = (one: Lot) => one.originKey !== null && origins.has(one.originKey);
-    const first = eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : lots.filter(isOwn);
-    for (const lot of first) {
+    const ended = (one: Lot) => isOver(one, this.timeOf(one, createdAt));
+    for (const lot of lots.filter(eventType === 'hold_captured' ? ended : isOwn)) {
       const before = again.get(lot.lotNo) ?? 0;
       const taken = Math.min(left, lot.remaining - before);
       again.set(lot.lotNo, before + taken);
@@ -222,7 +241,8 @@ export class WorkingLots {
     for (const { lot, amount } of parts) {
       const remaining = lot.remaining - amount;
       const taken = { ...lot, remaining, [way]: lot[way] + amount };
-      const next: Lot = remaining > 0 ? taken : { ...taken, state: WAYS[way], closedAt: entry.createdAt };
+      const next: Lot =
+        remaining > 0 ? taken : { ...this.#resumed(taken, entry), state: WAYS[way], closedAt: entry.createdAt };
       const place = open.indexOf(lot);
       if (remaining > 0) open[place] = next;
       else {
@@ -235,6 +255,14 @@ export class WorkingLots {
     }
     const dueAt = openLots === 0 && wallet.openHolds === 0 ? null : wallet.dueAt;
     return { ...wallet, inLots, openLots, dueAt };
+  }
+
+  /** A lot that closes in a pause has had its share of it: what is given back of it later has as much time as was left. */
+  #resumed(lot: Lot, { createdAt: now }: Entry): Lot {
+    const moved = afterPause(lot, { now, lotTime: this.timeOf(lot, now), actor: SERVICE, rule: this.#rule });
+    if (moved === null) return lot;
+    this.#changes.push(moved.change);
+    return moved.lot;
   }
 
   #move({ seq }: Entry, { merchantId, customerId, currency, lotNo }: Lot, amountMinor: number): void {

@@ -88,7 +88,14 @@ export async function raiseAlerts(tx: Tx, keys: readonly WalletKey[], moment: Le
   });
   const changed = decided.filter(({ before, wallet }) => !isDeepStrictEqual(before, wallet));
   const alerts = changed.flatMap((one) => one.alerts);
-  await write(tx, { wallets: changed.map((one) => one.wallet), entries: [], alerts, holds: null, lots: null });
+  await write(tx, {
+    wallets: changed.map((one) => one.wallet),
+    entries: [],
+    alerts,
+    holds: null,
+    lots: null,
+    statuses: [],
+  });
   return alerts.length;
 }
 

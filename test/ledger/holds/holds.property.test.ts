@@ -9,6 +9,7 @@ import {
 } from '../../../src/ledger/entry.ts';
 import { type Hold, type HoldCapture, holdId, remainingOf } from '../../../src/ledger/holds/hold.ts';
 import { type CommandResult, type LedgerCommand, post } from '../../../src/ledger/post.ts';
+import type { StatusChange } from '../../../src/ledger/status/status.ts';
 import { isDue } from '../../../src/ledger/working-books.ts';
 import { HoldModel, type HoldStep, holdSteps, inModelWords } from '../../support/hold-model.ts';
 import { NOW, postInput, wallet } from '../../support/wallets.ts';
@@ -35,6 +36,8 @@ class Books {
   readonly alerts: WalletAlert[] = [];
   readonly captures: HoldCapture[] = [];
   readonly holds = new Map<string, Hold>();
+  /** The newest change of each wallet's status. */
+  readonly statuses = new Map<string, StatusChange>();
   /** The work list. */
   readonly due = new Map<string, Date>();
 
@@ -62,8 +65,11 @@ class Books {
             (('holdNo' in command && command.holdNo === hold.holdNo) || keysOf(command).includes(hold.idempotencyKey)),
         ),
     );
-    const result = post(commands, postInput([...this.wallets.values()], { known, holds, now }));
+    const { statuses } = this;
+    const input = { known, holds, now, statuses };
+    const result = post(commands, postInput([...this.wallets.values()], input));
     for (const one of result.wallets) this.wallets.set(walletKeyText(one), one);
+    for (const one of result.statuses) this.statuses.set(walletKeyText(one), one);
     this.entries.push(...result.entries);
     this.alerts.push(...result.alerts);
     for (const hold of [...(result.holds?.open ?? []), ...(result.holds?.closed ?? [])]) {
@@ -131,6 +137,8 @@ describe('holds', () => {
             open.reduce((sum, one) => sum + remainingOf(one), 0),
             open.length,
           ]);
+          expect(own.status).toBe(books.statuses.get(walletKeyText(own))?.newStatus ?? 'active');
+          if (own.status === 'closed') expect([own.balance, open]).toEqual([0, []]);
           for (const { expiresAt, kind } of open) {
             expect(expiresAt === null).toBe(kind === 'dispute');
             if (expiresAt === null) continue;
@@ -166,6 +174,7 @@ describe('holds', () => {
         expect(cut.entries).toEqual(whole.entries);
         expect(cut.alerts).toEqual(whole.alerts);
         expect(cut.holds).toEqual(whole.holds);
+        expect(cut.statuses).toEqual(whole.statuses);
       }),
       { numRuns: 500 },
     );

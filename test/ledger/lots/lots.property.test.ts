@@ -11,6 +11,7 @@ import {
 import { type Hold, holdId } from '../../../src/ledger/holds/hold.ts';
 import { isOver, type Lot, type LotChange, type LotMovement, lotId } from '../../../src/ledger/lots/lot.ts';
 import { type CommandResult, type LedgerCommand, post } from '../../../src/ledger/post.ts';
+import type { StatusChange } from '../../../src/ledger/status/status.ts';
 import { isDue } from '../../../src/ledger/working-books.ts';
 import { inLotWords, LotModel, type LotStep, lotSteps } from '../../support/lot-model.ts';
 import { NOW, postInput, wallet } from '../../support/wallets.ts';
@@ -31,6 +32,8 @@ class Books {
   readonly movements: LotMovement[] = [];
   readonly changes: LotChange[] = [];
   readonly holds = new Map<string, Hold>();
+  /** The newest change of each wallet's status. */
+  readonly statuses = new Map<string, StatusChange>();
   readonly lots = new Map<string, Lot>();
 
   constructor() {
@@ -60,8 +63,11 @@ class Books {
     const lots = [...this.lots.values()].filter(
       (lot) => lot.state === 'open' || isNamed('lotNo', lot) || movements.some((one) => lotId(one) === lotId(lot)),
     );
-    const result = post(commands, postInput([...this.wallets.values()], { known, holds, lots, movements, now }));
+    const { statuses } = this;
+    const input = { known, holds, lots, movements, now, statuses };
+    const result = post(commands, postInput([...this.wallets.values()], input));
     for (const one of result.wallets) this.wallets.set(walletKeyText(one), one);
+    for (const one of result.statuses) this.statuses.set(walletKeyText(one), one);
     this.entries.push(...result.entries);
     this.alerts.push(...result.alerts);
     for (const hold of [...(result.holds?.open ?? []), ...(result.holds?.closed ?? [])]) {
@@ -137,6 +143,7 @@ describe('lots', () => {
             open.length,
             lots.length,
           ]);
+          expect(own.status).toBe(books.statuses.get(walletKeyText(own))?.newStatus ?? 'active');
           if (own.openLots > 0) expect(own.balance).toBeGreaterThanOrEqual(own.inLots);
           for (const lot of lots) {
             const { amountMinor, remaining, spent, expired, voided, takenBack } = lot;
@@ -153,7 +160,7 @@ describe('lots', () => {
             ...holds.map(({ expiresAt }) => expiresAt?.getTime() ?? Number.POSITIVE_INFINITY),
           );
           for (const lot of open) {
-            if (lot.expiresAt === null) continue;
+            if (lot.expiresAt === null || books.statuses.get(walletKeyText(own))?.pauseExpiry) continue;
             // One that is over may be kept by what is held, until the first of those holds ends. No entry says so: the clock does.
             const isKept = isOver(lot, now) && own.balance <= own.held;
             const latest = Math.max(lot.expiresAt.getTime(), isKept ? endOfHolds : 0);
@@ -187,6 +194,7 @@ describe('lots', () => {
         expect(cut.entries).toEqual(whole.entries);
         expect(cut.alerts).toEqual(whole.alerts);
         expect(cut.lots).toEqual(whole.lots);
+        expect(cut.statuses).toEqual(whole.statuses);
         expect(cut.movements).toEqual(whole.movements);
       }),
       { numRuns: 500 },

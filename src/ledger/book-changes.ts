@@ -1,0 +1,103 @@
+import { type Entry, type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
+import { type ClosedHold, type Hold, type HoldCapture, holdKeyText } from './holds/hold.ts';
+import type { Lot, LotChanges, LotMovement } from './lots/lot.ts';
+import type { LotRule } from './lots/notices.ts';
+import type { LowBalanceRule } from './low-balance/rule.ts';
+import type { StatusChange } from './status/status.ts';
+
+/** What a batch is decided on, and what it changes in the books. */
+
+export interface PostInput {
+  /** The locked state of every wallet the commands touch, by {@link walletKeyText}; a wallet that does not exist is absent. */
+  readonly wallets: ReadonlyMap<string, Wallet>;
+  /** Entries already in the books under the commands' idempotency keys, by {@link idempotencyText}. */
+  readonly known: ReadonlyMap<string, Entry>;
+  /** All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, then those that commands name. */
+  readonly holds: readonly Hold[];
+  /** All open lots of the wallets, and those that commands name by number. */
+  readonly lots: readonly Lot[];
+  /** Those of entries that commands restore; their lots are among the lots, and they are known. */
+  readonly movements: readonly LotMovement[];
+  /** The newest change of the status of each wallet that is not active, or whose status a command changes, by {@link walletKeyText}. */
+  readonly statuses: ReadonlyMap<string, StatusChange>;
+  readonly currencies: ReadonlySet<string>;
+  readonly rule: LowBalanceRule;
+  readonly lotRule: LotRule;
+  readonly now: Date;
+}
+
+/** What a batch changes about holds, and of wallets beside their balances. */
+export interface HoldChanges {
+  /** New and changed ones. */
+  readonly open: readonly Hold[];
+  readonly closed: readonly ClosedHold[];
+  /** Those of them that were placed just now, by {@link holdKeyText}: the texts of the others are in the database alone. */
+  readonly placed: ReadonlySet<string>;
+  readonly captures: readonly HoldCapture[];
+  /** Wallets in which something ends sooner than it did. */
+  readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
+  /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
+  readonly quiet: ReadonlySet<string>;
+}
+
+/** What a batch changes in the books. */
+export interface BookChanges {
+  /** The wallets that changed, in their new state. */
+  readonly wallets: readonly Wallet[];
+  readonly entries: readonly Entry[];
+  readonly alerts: readonly WalletAlert[];
+  /** Null if nothing about holds or lots changes. */
+  readonly holds: HoldChanges | null;
+  /** Null if nothing about lots changes. */
+  readonly lots: LotChanges | null;
+  readonly statuses: readonly StatusChange[];
+}
+
+interface HoldsMoved {
+  readonly before: ReadonlyMap<string, Wallet>;
+  /** Those that changed. */
+  readonly wallets: readonly Wallet[];
+  /** New and changed ones. */
+  readonly holds: readonly Hold[];
+  readonly captures: readonly HoldCapture[];
+  readonly isOfLots: boolean;
+}
+
+/** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
+export function holdChanges({ before, wallets, holds, captures, isOfLots }: HoldsMoved): HoldChanges | null {
+  const isMoved = isOfLots || wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
+  if (!isMoved && holds.length === 0 && captures.length === 0) return null;
+  const quiet = wallets.filter((wallet) => {
+    const was = before.get(walletKeyText(wallet));
+    return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
+  });
+  return {
+    open: holds.filter(({ state }) => state === 'open'),
+    closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
+    placed: new Set(
+      holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
+    ),
+    captures,
+    due: wallets.flatMap((wallet) => {
+      const was = before.get(walletKeyText(wallet))?.dueAt ?? null;
+      const { merchantId, customerId, currency, dueAt } = wallet;
+      return dueAt === null || (was !== null && was <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
+    }),
+    quiet: new Set(quiet.map(walletKeyText)),
+  };
+}
+
+/** Whether nothing changed that only {@link HoldChanges} write. */
+function isSameBeside(one: Wallet, other: Wallet | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.held === other.held &&
+    one.openHolds === other.openHolds &&
+    one.holdSeq === other.holdSeq &&
+    one.inLots === other.inLots &&
+    one.openLots === other.openLots &&
+    one.lotSeq === other.lotSeq &&
+    one.status === other.status &&
+    one.dueAt?.getTime() === other.dueAt?.getTime()
+  );
+}

@@ -1,0 +1,52 @@
+import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
+import { text } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { columns, omit } from '../../db/table.ts';
+import type { Tx } from '../../db/transaction.ts';
+import { type Wallet, walletKeyText } from '../entry.ts';
+import type { LedgerCommand } from '../post.ts';
+import { OWN_KEY, WALLET_STATUS_CHANGE } from '../tables.ts';
+import type { StatusChange } from './status.ts';
+
+/**
+ * The newest change of the status of each wallet that is not active, or whose status a command changes, by {@link walletKeyText}. For
+ * all others no statement is made.
+ */
+export async function findStatuses(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  wallets: ReadonlyMap<string, Wallet>,
+): Promise<ReadonlyMap<string, StatusChange>> {
+  const changing = commands.filter((command) => 'op' in command && command.op === 'change_status');
+  const named = new Set(changing.map(walletKeyText));
+  const wanted = [...wallets.values()].filter((one) => one.status !== 'active' || named.has(walletKeyText(one)));
+  const found = await ofEachMerchant(wanted, (merchantId, keys) => LAST_CHANGES.all(tx, { merchantId, keys }));
+  return new Map(found.map((change) => [walletKeyText(change), change]));
+}
+
+const LAST_CHANGES = statement({
+  name: 'find-last-status-changes',
+  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+  row: WALLET_STATUS_CHANGE.shape,
+  text: ({ merchantId, keys }) => `
+    select h.*
+    from ${keys('k')}
+    cross join lateral (
+      select ${columns(WALLET_STATUS_CHANGE.shape, 'x')} from wallet_status_change x
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency
+      order by x.change_no desc limit 1) h`,
+});
+
+const OWN_CHANGE = omit(WALLET_STATUS_CHANGE.shape, 'merchantId');
+
+/** Notes changes of wallets that are locked, and written already. */
+export async function writeStatuses(tx: Tx, changes: readonly StatusChange[]): Promise<void> {
+  await eachMerchant(changes, (merchantId, own) => WRITE_CHANGES.run(tx, { merchantId, changes: own }));
+}
+
+const WRITE_CHANGES = statement({
+  params: { merchantId: text, changes: rowsOf(OWN_CHANGE) },
+  text: ({ merchantId, changes }) => `
+    insert into wallet_status_change (merchant_id, ${columns(OWN_CHANGE)})
+    select ${merchantId}, ${columns(OWN_CHANGE, 'n')} from ${changes('n')}`,
+});

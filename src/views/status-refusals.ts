@@ -1,0 +1,33 @@
+import type { Refusal } from '../errors.ts';
+
+/** The words of refusals about wallets that are frozen or closed, and about what waits for the end of the release before. */
+export const STATUS_WORDS = {
+  WALLET_FROZEN: ({ code, currency }: Refusal<'WALLET_FROZEN'>) => ({
+    code,
+    message: `The wallet in ${currency} is frozen: nothing is taken out of it or set aside.`,
+  }),
+  WALLET_CLOSED: ({ code, currency }: Refusal<'WALLET_CLOSED'>) => ({
+    code,
+    message: `The wallet in ${currency} is closed.`,
+  }),
+  WALLET_NOT_EMPTY: ({ code, left, held, openHolds }: Refusal<'WALLET_NOT_EMPTY'>) => ({
+    code,
+    message: `A wallet that is to be closed has to be empty: ${left} minor units are left, and ${openHolds} holds are open.`,
+    details: { left, held, open_holds: openHolds },
+  }),
+  HOLDS_NOT_YET: ({ code }: Refusal<'HOLDS_NOT_YET'>) => ({
+    code,
+    message:
+      'No hold is placed while a process of the release before may still run, since that would spend what is held.',
+  }),
+  LOTS_NOT_YET: ({ code }: Refusal<'LOTS_NOT_YET'>) => ({
+    code,
+    message:
+      'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
+  }),
+  STATUSES_NOT_YET: ({ code }: Refusal<'STATUSES_NOT_YET'>) => ({
+    code,
+    message:
+      'The status of no wallet is changed while a process of the release before may still run, since that would not look at it.',
+  }),
+};
