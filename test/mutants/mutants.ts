@@ -238,15 +238,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'give back into a lot that is over, where it is lost at once',
     file: 'src/ledger/lots/working-lots.ts',
-    find: "if (lot.state !== 'open' || isOver(lot, entry.createdAt)) {",
+    find: "if (lot.state !== 'open' || isOver(lot, this.timeOf(lot, entry.createdAt))) {",
     replace: "if (lot.state !== 'open') {",
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
     name: 'leave what a hold kept to expire when it is captured',
     file: 'src/ledger/lots/working-lots.ts',
-    find: "eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) :",
-    replace: '',
+    find: "eventType === 'hold_captured' ? ended : isOwn",
+    replace: 'isOwn',
     tests: ['test/ledger/lots/lots.test.ts'],
   },
   {
