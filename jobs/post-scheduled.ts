@@ -1,10 +1,13 @@
 import type { PgBoss } from 'pg-boss';
 import { type DueServices, settleAllDue } from '../src/schedules/due.ts';
 import { DUE_ENTRIES } from '../src/schedules/post-entries.ts';
+import { DUE_GRANTS } from '../src/schedules/post-grants.ts';
 
 /** Posts what was scheduled for a time that has come. */
 export async function workPostScheduled(boss: PgBoss, services: DueServices): Promise<void> {
   await boss.work('post-scheduled', { batchSize: 1, pollingIntervalSeconds: 2 }, async () => {
-    services.logger.debug({ postings: await settleAllDue(services, DUE_ENTRIES) }, 'scheduled entries were posted');
+    const entries = await settleAllDue(services, DUE_ENTRIES);
+    const grants = await settleAllDue(services, DUE_GRANTS);
+    services.logger.debug({ entries, grants }, 'scheduled entries and grants were posted');
   });
 }

@@ -38,6 +38,7 @@ interface RefusalFacts {
   LOTS_NOT_YET: NoFacts;
   SCHEDULED_ENTRY_NOT_FOUND: NoFacts;
   SCHEDULED_ENTRY_NOT_OPEN: { readonly state: string };
+  SCHEDULE_NOT_FOUND: NoFacts;
   SCHEDULE_LIMIT: { readonly what: string; readonly most: number };
   /** The merchant has stopped what is to take money out of the wallet. */
   WALLET_FROZEN: { readonly currency: string };

@@ -1,7 +1,7 @@
 import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
-import { isScheduledKeySql, scheduledKeySql } from '../ledger/keys.ts';
+import { grantKeyPartsSql, isScheduledKeySql, scheduledKeySql } from '../ledger/keys.ts';
 import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE } from './check.ts';
 
 /** SQL for the name of a scheduled entry `s` in a report. */
@@ -21,6 +21,22 @@ export const SCHEDULE_CHECKS: readonly Check[] = [
       full join (select * from entry where ${isScheduledKeySql('idempotency_key')}) e using (merchant_id, customer_id, idempotency_key)
       where s.entry_seq is distinct from e.seq or s.currency is distinct from e.currency or s.amount is distinct from e.amount
         or s.is_credit is distinct from e.is_credit`),
+    ),
+  },
+  {
+    // The key is one entry's alone, since keys are.
+    rule: '11d grants: each is of a period that its schedule has settled',
+    find: statement(
+      first(`select format('%s/%s/%s entry %s', e.merchant_id, e.customer_id, e.currency, e.seq) as subject,
+        format('period %s of %s, made for the %s. time; the schedule is the %s. and has settled %s to %s', e.parts[4], e.parts[2], e.parts[3],
+          s.incarnation, s.first_period, s.done) as detail
+      from (
+        select merchant_id, customer_id, currency, seq, is_credit, ${grantKeyPartsSql('idempotency_key')} as parts
+        from entry where starts_with(idempotency_key, 'grant_')) e
+      left join grant_schedule s on s.merchant_id = e.merchant_id and s.customer_id = e.customer_id and s.currency = e.parts[1]
+        and s.schedule_id = e.parts[2]
+      where e.parts is null or s.done is null or e.parts[1] <> e.currency or not e.is_credit or e.parts[3]::numeric > s.incarnation
+        or (e.parts[3]::numeric = s.incarnation and (e.parts[4]::numeric >= s.done or e.parts[4]::numeric < s.first_period))`),
     ),
   },
 ];
@@ -43,5 +59,9 @@ const OVERDUE = statement({
     select ${SCHEDULED_NAME} as subject, format('was due at %s, and is tried next at %s', s.post_at, s.due_at) as detail
     from scheduled_entry s
     where s.due_at is not null and (s.due_at < ${p.before} or (s.tries = 0 and s.post_at < ${p.before}))
+    union all
+    select format('%s/%s/%s schedule %s', s.merchant_id, s.customer_id, s.currency, s.schedule_id), format('was due at %s', s.next_at)
+    from grant_schedule s
+    where s.next_at < ${p.before}
     limit ${p.limit}`,
 });

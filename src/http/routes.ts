@@ -6,6 +6,7 @@ import type { Route } from './kit/route.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
+import { grantScheduleRoutes } from './routes/grant-schedules.ts';
 import { holdBatchRoutes } from './routes/hold-batch.ts';
 import { holdRoutes } from './routes/holds.ts';
 import { ledgerEntryRoutes } from './routes/ledger-entries.ts';
@@ -29,6 +30,7 @@ export const ROUTES: readonly Route[] = [
   ...holdRoutes,
   ...lotRoutes,
   ...scheduledEntryRoutes,
+  ...grantScheduleRoutes,
   ...walletRoutes,
   ...walletStatusRoutes,
   ...batchRoutes,

@@ -122,6 +122,33 @@ export function scheduledEntryKey(scheduledEntryId: string): string {
 export const scheduledKeySql = (id: string) => `'${SCHEDULED}:' || ${id}`;
 export const isScheduledKeySql = (key: string) => `starts_with(${key}, '${SCHEDULED}:')`;
 
+/** A period of a grant schedule, of which an id has letters, digits, `_` and `-` alone. */
+export interface GrantPeriod {
+  readonly currency: string;
+  readonly scheduleId: string;
+  readonly incarnation: number;
+  readonly period: number;
+}
+
+/** The key of what a period grants. It has no colon, as every other key does; read from its ends it can be taken apart in one way only. */
+export function grantKey({ currency, scheduleId, incarnation, period }: GrantPeriod): string {
+  return `grant_${currency}_${scheduleId}_${incarnation}_${period}`;
+}
+
+/** {@link grantKey} taken apart; null for any other key. */
+export function parseGrantKey(key: string): GrantPeriod | null {
+  const match = GRANT_KEY.exec(key);
+  const [, currency, scheduleId, incarnation, period] = match ?? [];
+  if (currency === undefined || scheduleId === undefined) return null;
+  return { currency, scheduleId, incarnation: Number(incarnation), period: Number(period) };
+}
+
+const GRANT_KEY = /^grant_([A-Z]{3})_([A-Za-z0-9_-]{1,64})_([1-9]\d*)_(0|[1-9]\d*)$/;
+
+/** The same in SQL, on a key's text: its parts as an array of text, null for any other key. */
+export const grantKeyPartsSql = (key: string) =>
+  `regexp_match(${key}, '^grant_([A-Z]{3})_([A-Za-z0-9_-]{1,64})_([1-9][0-9]*)_(0|[1-9][0-9]*)$')`;
+
 /** @returns null for a payment's key of version 1, and for what is no key of ours */
 export function parseKey(text: string): ParsedKey | null {
   if (text.startsWith(`${API}:`)) return { maker: 'api', key: text.slice(API.length + 1) };

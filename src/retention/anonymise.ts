@@ -15,6 +15,7 @@ import { eraseTexts } from '../ledger/erase-texts.ts';
 import { countMessagesOf, forgetMessagesOf } from '../outgoing/embedded/old-messages.ts';
 import { paymentsOfCustomer } from '../payments/lookups.ts';
 import { eraseEntryTexts } from '../schedules/entry-store.ts';
+import { eraseScheduleNames } from '../schedules/grant-store.ts';
 
 /**
  * Erasing what is known of a customer, while the books stay whole: docs/decisions/0018-erasure.md. What the customers' tables hold goes
@@ -103,7 +104,10 @@ async function nextPiece(db: Queryable, erasure: CustomerErasure, now: Date): Pr
   switch (phase) {
     case 'entries': {
       if (!withTexts) return { ...piece, phase: 'payments' };
-      if (place === null) await eraseEntryTexts(db, erasure);
+      if (place === null) {
+        await eraseEntryTexts(db, erasure);
+        await eraseScheduleNames(db, erasure);
+      }
       const { erased, place: next } = await eraseTexts(db, erasure, place === null ? null : textPlace.parse(place));
       return { ...piece, entries: erased, place: next, phase: next === null ? 'payments' : phase };
     }

@@ -1,6 +1,7 @@
 import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { pick, table } from '../db/table.ts';
 import type { LotTerms, Metadata } from '../ledger/entry.ts';
+import type { GrantSchedule } from './grant-schedule.ts';
 import type { ScheduledEntry } from './scheduled-entry.ts';
 
 /** The tables of what is to be written at times to come: a row of each is the thing itself. */
@@ -44,3 +45,28 @@ export const ENTRY_PROGRESS = pick(
   'skippedFor',
   'endedAt',
 );
+
+export const GRANT_SCHEDULE = table('grant_schedule', {
+  merchantId: text,
+  customerId: text,
+  currency: text,
+  scheduleId: text,
+  incarnation: integer,
+  amountMinor: named('amount', bigint),
+  every: oneOf<GrantSchedule['every']>(),
+  anchorAt: timestamptz,
+  timeZone: text,
+  lotName: nullable(text),
+  lotPriority: integer,
+  lotDays: nullable(integer),
+  endsAt: nullable(timestamptz),
+  count: nullable(integer),
+  firstPeriod: integer,
+  done: integer,
+  nextAt: nullable(timestamptz),
+  paused: boolean,
+  actor: text,
+  createdAt: timestamptz,
+  updatedAt: timestamptz,
+  endedAt: nullable(timestamptz),
+});

@@ -132,6 +132,33 @@ export const EXAMPLE_SCHEDULED_ENTRY = {
   ended_at: '2026-01-31T23:00:02.000Z',
 } as const;
 
+/** 5.00 at the end of every month, for a month each. */
+export const EXAMPLE_SCHEDULE = {
+  schedule_id: 'monthly',
+  business_id: EXAMPLE.merchantId,
+  customer_id: EXAMPLE.customerId,
+  currency: EXAMPLE.currency,
+  status: 'active',
+  amount: 500,
+  every: 'month',
+  anchor_at: '2026-01-30T23:00:00.000Z',
+  time_zone: 'Europe/Berlin',
+  name: 'Monthly credit',
+  priority: 50,
+  expires_in_days: 31,
+  charge: false,
+  ends_at: null,
+  count: null,
+  paused: false,
+  incarnation: 1,
+  next_period: 1,
+  next_at: '2026-02-27T23:00:00.000Z',
+  actor: `key:${EXAMPLE.apiKeyId}`,
+  created_at: EXAMPLE.since,
+  updated_at: EXAMPLE.since,
+  ended_at: null,
+} as const;
+
 /** Examples by the name of the parameter or field, for schemas without an example of their own. */
 export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   merchant_id: EXAMPLE.merchantId,
@@ -140,6 +167,7 @@ export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   entry_id: EXAMPLE.entryId,
   hold_id: EXAMPLE.holdId,
   lot_id: EXAMPLE.lotId,
+  schedule_id: EXAMPLE_SCHEDULE.schedule_id,
   scheduled_entry_id: EXAMPLE.scheduledEntryId,
   source_id: EXAMPLE.sourceId,
   secret_id: EXAMPLE.secretId,

@@ -1,6 +1,7 @@
 import type { Refusal, RefusalCode } from '../errors.ts';
 import { SCHEDULE_WORDS } from './schedule-refusals.ts';
 import { STATUS_WORDS } from './status-refusals.ts';
+import { SVIX_WORDS } from './svix-refusals.ts';
 
 /**
  * The error codes of the API, with the HTTP status of each. No other file names a status for a failure. The codes about wallets
@@ -23,6 +24,7 @@ export const ERROR_STATUS = {
   HOLD_NOT_FOUND: 404,
   LOT_NOT_FOUND: 404,
   SCHEDULED_ENTRY_NOT_FOUND: 404,
+  SCHEDULE_NOT_FOUND: 404,
   NOT_SERVED_HERE: 404,
   METHOD_NOT_ALLOWED: 405,
   IDEMPOTENCY_KEY_EXISTS: 409,
@@ -270,25 +272,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   ),
   RECOVERY_UNDER_WAY: say('CONFLICT', 'A recovery of this endpoint is under way. Wait until it is finished.'),
   MESSAGE_FORGOTTEN: say('CONFLICT', 'Svix does not keep the content of this message any more.'),
-  SVIX_REFUSES: ({ detail }) => ({ code: 'INVALID_REQUEST_BODY', message: `Svix does not accept this: ${detail}` }),
-  SVIX_HAS_IT: say('CONFLICT', 'Svix has this already.'),
-  SVIX_BUSY: ({ retryAfterSeconds }) => ({
-    code: 'SERVICE_UNAVAILABLE',
-    message: `Svix is busy. Try again in ${retryAfterSeconds} s.`,
-    details: { retry_after: retryAfterSeconds },
-  }),
-  SVIX_UNAVAILABLE: ({ problem }) => ({
-    code: 'SERVICE_UNAVAILABLE',
-    message: problem ?? 'Svix, which keeps the webhook endpoints, cannot be used now. Try again later.',
-  }),
-  APPLICATION_OF_ANOTHER: ({ uid }) => ({
-    code: 'CONFLICT',
-    message: `The application ${uid} at Svix is marked as that of another installation.`,
-  }),
-  APPLICATION_IN_USE: ({ uid, urls }) => ({
-    code: 'CONFLICT',
-    message: `The application ${uid} has endpoints already (${urls.join(', ')}): delete them, or make the other's anew there.`,
-  }),
+  ...SVIX_WORDS,
 };
 
 /** The code, message and details by which the API shows a refusal. */

@@ -10,6 +10,10 @@ export const SCHEDULE_WORDS = {
     code,
     message: `The entry does not wait for its time any more: it is ${state}.`,
   }),
+  SCHEDULE_NOT_FOUND: ({ code }: Refusal<'SCHEDULE_NOT_FOUND'>) => ({
+    code,
+    message: 'The wallet has no such schedule.',
+  }),
   SCHEDULE_LIMIT: ({ what, most }: Refusal<'SCHEDULE_LIMIT'>) => ({
     code: 'CONFLICT' as const,
     message: `There are ${most} ${what} already, which is the most. End some first.`,

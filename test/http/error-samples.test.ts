@@ -93,6 +93,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
   },
   SCHEDULED_ENTRY_NOT_FOUND: () =>
     app.call('GET', `/customers/${customerId}/wallets/scheduled-entries/${EXAMPLE.scheduledEntryId}`),
+  SCHEDULE_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/USD/grant-schedules/none`),
   SCHEDULED_ENTRY_NOT_OPEN: async () => {
     const path = `/customers/${customerId}/wallets/scheduled-entries`;
     const post_at = new Date(Date.now() + 3_600_000).toISOString();

@@ -121,6 +121,19 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     await call('POST', `/customers/${shop.customerId}/wallets/ledger-entries`, lot);
     lots.push(`lot_${shop.customerId}_USD_${n + 1}`);
   }
+  const scheduled = [];
+  const tomorrow = new Date(Date.now() + 86_400_000).toISOString();
+  for (let n = 0; n < 40; n += 1) {
+    const entry = {
+      amount: 1,
+      currency: 'USD',
+      entry_type: 'credit',
+      post_at: tomorrow,
+      idempotency_key: `later-${n}`,
+    };
+    const path = `/customers/${shop.customerId}/wallets/scheduled-entries`;
+    scheduled.push((await call('POST', path, entry)).scheduled_entry_id);
+  }
   const events = await call('GET', '/events?page_size=100');
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -129,6 +142,9 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     entry_id: entries.items.map((entry: { id: string }) => entry.id),
     hold_id: holds,
     lot_id: lots,
+    scheduled_entry_id: scheduled,
+    post_at: [tomorrow],
+    schedule_id: ['monthly', 'weekly'],
     payment_id: ['pi_paid', 'pi_parked_0'],
     event_id: events.items.map((event: { event_id: string }) => event.event_id),
     endpoint_id: endpoints,

@@ -24,6 +24,11 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/wallets/lots/{lot_id}/void': { amount: 1, reason: 'r', idempotency_key: 'void' },
   'patch /customers/{customer_id}/wallets/lots/{lot_id}': { priority: 1, reason: 'r' },
   'post /customers/{customer_id}/wallets/scheduled-entries': scheduled('other'),
+  'put /customers/{customer_id}/wallets/{currency}/grant-schedules/{schedule_id}': {
+    amount: 1,
+    every: 'day',
+    paused: true,
+  },
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
@@ -84,6 +89,8 @@ async function newWorld(name: string): Promise<World> {
   const lot = { amount: 5, currency: 'USD', entry_type: 'credit', kind: 'promo' };
   await call('POST', `/customers/${shop.customerId}/wallets/ledger-entries`, lot);
   const later = await call('POST', `/customers/${shop.customerId}/wallets/scheduled-entries`, scheduled('k'));
+  const schedules = `/customers/${shop.customerId}/wallets/USD/grant-schedules`;
+  await call('PUT', `${schedules}/s_${name}`, { amount: 1, every: 'day', paused: true });
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -97,6 +104,7 @@ async function newWorld(name: string): Promise<World> {
     hold_id,
     lot_id: `lot_${shop.customerId}_USD_1`,
     scheduled_entry_id: later.scheduled_entry_id,
+    schedule_id: `s_${name}`,
     payment_id: `pi_${name}`,
     event_id: parked.items[0].event_id,
     endpoint_id: endpoint.id,

@@ -79,7 +79,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'bonus_rule',
     'payment_group',
   ],
-  schedules: ['scheduled_entry'],
+  schedules: ['scheduled_entry', 'grant_schedule'],
   customers: ['customer', 'customer_link', 'erased_link', 'customer_erasure'],
   merchants: ['merchant', 'api_key', 'source', 'source_secret', 'source_account', 'source_adoption'],
   outgoing: [

@@ -143,6 +143,11 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: 'take it from the answer that scheduled it, or list them',
     sample: { message: 'The customer has no such scheduled entry.' },
   },
+  SCHEDULE_NOT_FOUND: {
+    cause: 'this wallet never had a grant schedule of this id',
+    cure: 'list the grant schedules of the wallet',
+    sample: { message: 'The wallet has no such schedule.' },
+  },
   SCHEDULED_ENTRY_NOT_OPEN: {
     cause: 'a scheduled entry that was posted or skipped cannot be canceled',
     cure: '`scheduled_entry` says what became of it; correct a posted one by another entry',

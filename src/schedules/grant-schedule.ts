@@ -1,0 +1,163 @@
+import type { RefusalCode } from '../errors.ts';
+import type { LotTerms, Posting, SkippedGrants, WalletKey } from '../ledger/entry.ts';
+import { grantKey } from '../ledger/keys.ts';
+import { daysAfter } from '../ledger/lots/notices.ts';
+import type { PostingResult } from '../ledger/post.ts';
+import { type Calendar, periodAt, periodsUntil } from './periods.ts';
+
+/** Credit that is given at every period of a calendar. Grants add to a balance, and never set one. Pure. */
+export interface GrantSchedule extends WalletKey, Calendar {
+  readonly scheduleId: string;
+  /** A schedule that is made after it was deleted is another one. */
+  readonly incarnation: number;
+  readonly amountMinor: number;
+  readonly lotName: string | null;
+  readonly lotPriority: number;
+  /** Days of 24 hours from when a period was due; null: what is granted never ends. */
+  readonly lotDays: number | null;
+  /** Nothing is granted from then on. */
+  readonly endsAt: Date | null;
+  /** So many periods in all; null: no end. */
+  readonly count: number | null;
+  /** The first that it grants. */
+  readonly firstPeriod: number;
+  /** The next that is to be settled: all before it are. */
+  readonly done: number;
+  /** When it is looked at next; null while it is paused, and once nothing is to come. */
+  readonly nextAt: Date | null;
+  readonly paused: boolean;
+  /** Who asked for it as it is. */
+  readonly actor: string;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly endedAt: Date | null;
+}
+
+/** So many periods that were missed are made up for; of more, the newest. */
+const MOST_MADE_UP = 12;
+/** What only the operator can mend is tried again after this time. */
+const PUT_OFF_MS = 3_600_000;
+
+/** The number of the first period that it does not grant any more; null: it goes on for ever. */
+function endOfPeriods(schedule: GrantSchedule): number | null {
+  const { firstPeriod, count, endsAt } = schedule;
+  const ends = [
+    count === null ? null : firstPeriod + count,
+    endsAt === null ? null : periodsUntil(schedule, justBefore(endsAt)),
+  ].filter((end) => end !== null);
+  return ends.length === 0 ? null : Math.min(...ends);
+}
+
+function justBefore(time: Date): Date {
+  return new Date(time.getTime() - 1);
+}
+
+/** The first period that is not due before a time. */
+export function firstPeriodFrom(calendar: Calendar, time: Date): number {
+  return periodsUntil(calendar, justBefore(time));
+}
+
+/** When the next period is due that it will grant; null if none is to come. */
+export function nextDueAt(schedule: GrantSchedule): Date | null {
+  const end = endOfPeriods(schedule);
+  const isOver = schedule.endedAt !== null || (end !== null && schedule.done >= end);
+  return isOver ? null : periodAt(schedule, schedule.done);
+}
+
+/** The schedule with the time at which it is looked at next. */
+export function withNextAt(schedule: GrantSchedule): GrantSchedule {
+  return { ...schedule, nextAt: schedule.paused ? null : nextDueAt(schedule) };
+}
+
+/** A period that is due: what it grants, or why nothing. */
+export type DuePeriod = { readonly period: number; readonly dueAt: Date } & (
+  | { readonly posting: Posting }
+  | { readonly skippedFor: 'too_old' | 'expired' }
+);
+
+/** The periods that are due and not settled, in their order: of many the newest are made up for, unless their credit is over by now. */
+export function duePeriods(schedule: GrantSchedule, now: Date): readonly DuePeriod[] {
+  const { done, paused, endedAt } = schedule;
+  if (paused || endedAt !== null) return [];
+  const end = Math.min(periodsUntil(schedule, now), endOfPeriods(schedule) ?? Number.POSITIVE_INFINITY);
+  const periods = Array.from({ length: Math.max(end - done, 0) }, (_, index) => done + index);
+  return periods.map((period): DuePeriod => {
+    const dueAt = periodAt(schedule, period);
+    if (period < end - MOST_MADE_UP) return { period, dueAt, skippedFor: 'too_old' };
+    const terms = termsAt(schedule, dueAt);
+    const isOver = terms.end !== null && 'at' in terms.end && terms.end.at <= now;
+    return isOver
+      ? { period, dueAt, skippedFor: 'expired' }
+      : { period, dueAt, posting: grant(schedule, period, terms) };
+  });
+}
+
+function termsAt({ lotName: name, lotPriority: priority, lotDays }: GrantSchedule, dueAt: Date): LotTerms {
+  return { kind: 'promo', name, priority, end: lotDays === null ? null : { at: daysAfter(dueAt, lotDays) } };
+}
+
+/** The same whenever it is asked for, but for what was changed meanwhile; the key says it once. */
+function grant(schedule: GrantSchedule, period: number, terms: LotTerms): Posting {
+  const { merchantId, customerId, currency, scheduleId, amountMinor, lotName } = schedule;
+  return {
+    ...{ merchantId, customerId, currency, amountMinor, isCredit: true, eventType: 'merchant_adjustment', terms },
+    ...{ reason: lotName, referenceObjectId: scheduleId },
+    metadata: { schedule_id: scheduleId, period, due_at: periodAt(schedule, period).toISOString() },
+    idempotencyKey: grantKey({ ...schedule, period }),
+  };
+}
+
+/** What is wrong with the service rather than with the grant: its periods stay due. */
+const OF_THE_SERVICE: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  'UNSUPPORTED_CURRENCY',
+  'CUSTOMER_NOT_FOUND',
+  'LOTS_NOT_YET',
+]);
+
+export interface SettledSchedule {
+  readonly schedule: GrantSchedule;
+  readonly skipped: readonly SkippedGrants[];
+}
+
+/** The schedule after its due periods, and what of them was not granted. `results`: one for each posting, in order. */
+export function afterPeriods(
+  schedule: GrantSchedule,
+  due: readonly DuePeriod[],
+  { results, now }: { readonly results: readonly PostingResult[]; readonly now: Date },
+): SettledSchedule {
+  const left = [...results];
+  const skips = due.flatMap((one): Skip[] => {
+    const { period, dueAt } = one;
+    if ('skippedFor' in one) return [{ period, dueAt, reason: one.skippedFor }];
+    const result = left.shift();
+    return result?.kind === 'refused' ? [{ period, dueAt, reason: result.refusal.code }] : [];
+  });
+  const isPutOff = results.some((one) => one.kind === 'refused' && OF_THE_SERVICE.has(one.refusal.code));
+  if (isPutOff) return { schedule: { ...schedule, nextAt: new Date(now.getTime() + PUT_OFF_MS) }, skipped: [] };
+  const done = Math.max(schedule.done, ...due.map(({ period }) => period + 1));
+  return { schedule: withNextAt({ ...schedule, done }), skipped: inRanges(schedule, skips) };
+}
+
+interface Skip {
+  readonly period: number;
+  readonly dueAt: Date;
+  readonly reason: string;
+}
+
+/** Those that follow one another for the same reason are told of together. */
+function inRanges(
+  { scheduleId, amountMinor: amount }: GrantSchedule,
+  skips: readonly Skip[],
+): readonly SkippedGrants[] {
+  const ranges: SkippedGrants[] = [];
+  for (const { period, dueAt, reason } of skips) {
+    const last = ranges.at(-1);
+    const at = dueAt.toISOString();
+    if (last !== undefined && last.reason === reason && last.toPeriod === period - 1) {
+      ranges[ranges.length - 1] = { ...last, toPeriod: period, lastDueAt: at };
+    } else {
+      ranges.push({ scheduleId, amount, fromPeriod: period, toPeriod: period, firstDueAt: at, lastDueAt: at, reason });
+    }
+  }
+  return ranges;
+}

@@ -1,0 +1,106 @@
+import { lockCustomer } from '../customers/store.ts';
+import type { Tx } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
+import type { LedgerMoment } from '../ledger/store.ts';
+import { firstPeriodFrom, type GrantSchedule, withNextAt } from './grant-schedule.ts';
+import { countSchedules, lockSchedule, type ScheduleKey, saveSchedule } from './grant-store.ts';
+import { isTimeZone } from './periods.ts';
+import { settleSchedules } from './post-grants.ts';
+
+/** What a schedule is to be. */
+export interface ScheduleWish
+  extends ScheduleKey,
+    Pick<
+      GrantSchedule,
+      | 'amountMinor'
+      | 'every'
+      | 'timeZone'
+      | 'lotName'
+      | 'lotPriority'
+      | 'lotDays'
+      | 'endsAt'
+      | 'count'
+      | 'paused'
+      | 'actor'
+    > {
+  /** Null: as it is, and of a new schedule now. */
+  readonly anchorAt: Date | null;
+}
+
+/** A wallet has so many, those that have ended among them: their ids are used again. */
+export const MOST_SCHEDULES = 50;
+
+/**
+ * Makes a schedule, or changes one from its next period on: what is due is granted before, as it was. A new one grants no period that was due
+ * before it was made, and one that goes on after a pause none of the pause.
+ * @throws {RefusalError} UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, INVALID_FIELD, SCHEDULE_LIMIT
+ */
+export async function putSchedule(tx: Tx, wish: ScheduleWish, moment: LedgerMoment): Promise<GrantSchedule> {
+  const { currency, timeZone, endsAt } = wish;
+  const { currencies, now } = moment;
+  if (!currencies.has(currency)) refuse({ code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] });
+  if (!isTimeZone(timeZone)) refuseField('time_zone', 'wants a name of the time zone database, such as Europe/Berlin');
+  // Keeps a second one of the same id from being made beside this.
+  await lockCustomer(tx, wish.merchantId, wish.customerId);
+  const before = await lockSchedule(tx, wish);
+  const isNew = before === null || before.endedAt !== null;
+  if (before === null && (await countSchedules(tx, wish, MOST_SCHEDULES)) >= MOST_SCHEDULES)
+    refuse({ code: 'SCHEDULE_LIMIT', what: 'grant schedules of this wallet', most: MOST_SCHEDULES });
+  if (endsAt !== null && isNew && endsAt <= now) refuseField('ends_at', 'wants a time to come');
+  const after = isNew ? newSchedule(wish, before, now) : await changed(tx, before, { wish, moment });
+  await saveSchedule(tx, after);
+  return after;
+}
+
+function newSchedule(wish: ScheduleWish, before: GrantSchedule | null, now: Date): GrantSchedule {
+  const { every, timeZone } = wish;
+  const anchorAt = wish.anchorAt ?? now;
+  const firstPeriod = firstPeriodFrom({ anchorAt, every, timeZone }, now);
+  const incarnation = (before?.incarnation ?? 0) + 1;
+  const times = { createdAt: now, updatedAt: now, endedAt: null };
+  return withNextAt({ ...wish, anchorAt, firstPeriod, incarnation, done: firstPeriod, nextAt: null, ...times });
+}
+
+interface Change {
+  readonly wish: ScheduleWish;
+  readonly moment: LedgerMoment;
+}
+
+async function changed(tx: Tx, before: GrantSchedule, { wish, moment }: Change): Promise<GrantSchedule> {
+  const { now } = moment;
+  const { anchorAt, every, timeZone } = before;
+  const fixed = 'wants what it was; delete the schedule, and make it anew';
+  if (wish.every !== every) refuseField('every', fixed);
+  if (wish.timeZone !== timeZone) refuseField('time_zone', fixed);
+  if (wish.anchorAt !== null && wish.anchorAt.getTime() !== anchorAt.getTime()) refuseField('anchor_at', fixed);
+  const { done } = await settled(tx, before, moment);
+  const { amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor } = wish;
+  return withNextAt({
+    ...before,
+    ...{ amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor, updatedAt: now },
+    done: before.paused && !paused ? Math.max(done, firstPeriodFrom(before, now)) : done,
+  });
+}
+
+/** The schedule after what is due of it was granted as it was. */
+async function settled(tx: Tx, schedule: GrantSchedule, moment: LedgerMoment): Promise<GrantSchedule> {
+  const [after = schedule] = (await settleSchedules(tx, [schedule], moment)).schedules;
+  return after;
+}
+
+/**
+ * Ends a schedule, after what is due of it was granted. One that has ended stays as it is.
+ * @throws {RefusalError} SCHEDULE_NOT_FOUND
+ */
+export async function endSchedule(tx: Tx, key: ScheduleKey, moment: LedgerMoment): Promise<GrantSchedule> {
+  const before = (await lockSchedule(tx, key)) ?? refuse({ code: 'SCHEDULE_NOT_FOUND' });
+  if (before.endedAt !== null) return before;
+  const { now } = moment;
+  const ended = { ...(await settled(tx, before, moment)), nextAt: null, updatedAt: now, endedAt: now };
+  await saveSchedule(tx, ended);
+  return ended;
+}
+
+function refuseField(field: string, wants: string): never {
+  return refuse({ code: 'INVALID_FIELD', field, wants });
+}
