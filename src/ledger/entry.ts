@@ -1,5 +1,7 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
+import type { HoldState, LotState } from './wallet-state.ts';
+
 /**
  * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), and what
  * payments give beside the money that was paid.
@@ -83,26 +85,6 @@ export interface ChainState {
   readonly head: string | null;
   /** Behind the wallet's version while a process that knows of no chain has written the newest entry. */
   readonly headVersion: number;
-}
-
-/** What is set aside in a wallet (see holds/hold.ts). Holds never change the balance. */
-interface HoldState {
-  /** The sum of what is left of all open holds. A claw-back may leave less balance than that. */
-  readonly held: number;
-  readonly openHolds: number;
-  /** The number of the newest hold. */
-  readonly holdSeq: number;
-  /** No open hold or lot ends sooner, nor is told of before its end; one may end later. Null: none ends. */
-  readonly dueAt: Date | null;
-}
-
-/** What of a wallet has terms of its own (see lots/lot.ts). The rest of the balance is the base. */
-interface LotState {
-  /** The sum of what is left of all open lots; never more than the balance. */
-  readonly inLots: number;
-  readonly openLots: number;
-  /** The number of the newest lot. */
-  readonly lotSeq: number;
 }
 
 export const WALLET_STATUSES = ['active', 'frozen', 'closed'] as const;

@@ -48,7 +48,7 @@ async function waitsOf(sql: string, end: 'commit' | 'rollback'): Promise<readonl
   }
 }
 
-/** Of tables that were there before: which are locked against writes, and what was done to rows meanwhile. */
+/** Of tables that were there before: which are locked against writes, and what was done to rows meanwhile, but for a look whether there is one. */
 const WAITS = `
   with old as (select * from jsonb_to_recordset($1::jsonb) as o (oid int, name text, file int)),
   locked as (
@@ -56,7 +56,7 @@ const WAITS = `
     where l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') group by name),
   seen as (select old.*, s.* from old join pg_stat_xact_user_tables s on s.relid = old.oid)
   select format('%s is read while %s is locked', seen.name, (select string_agg(name, ', ' order by name) from locked)) as wait
-    from seen where seq_scan > 0 and exists (select from locked)
+    from seen where seq_scan > 0 and seq_tup_read <> seq_scan and exists (select from locked)
   union all select format('%s is written anew', name) from old
     where pg_relation_filenode(oid::oid)::int is distinct from file and to_regclass('public.' || quote_ident(name)) is not null
   union all select format('rows of %s are changed', name) from seen where n_tup_upd + n_tup_del > 0

@@ -13,6 +13,7 @@ import {
   type LotsOfEntry,
   lotKeyText,
 } from './lot.ts';
+import { LotMovements } from './movements.ts';
 import { type LotRule, nextDue } from './notices.ts';
 import { afterPause, type Pauses, timeOfLot } from './pauses.ts';
 import { followTraces, type Traces } from './traces.ts';
@@ -34,16 +35,14 @@ export class WorkingLots {
   /** Of each wallet, in the order in which they are spent. */
   readonly #open = new Map<string, Lot[]>();
   readonly #changed = new Map<string, LotKey>();
-  readonly #movements: LotMovement[] = [];
-  /** By the entry that moved it, also in earlier batches. */
-  readonly #movedBy = new Map<string, LotMovement[]>();
+  readonly #movements: LotMovements;
   readonly #changes: LotChange[] = [];
 
   /** @param pauses of whoever changes them */
   constructor({ lots, movements, lotRule }: ReadLots, pauses: Pauses) {
     this.#rule = lotRule;
     this.#pauses = pauses;
-    for (const movement of movements) this.#trace(movement);
+    this.#movements = new LotMovements(movements);
     for (const lot of lots) this.#see(lot);
     for (const open of this.#open.values()) open.sort(inDrainOrder);
   }
@@ -102,7 +101,7 @@ export class WorkingLots {
     return {
       open: lots.filter(({ state }) => state === 'open'),
       closed: lots.flatMap((lot) => (lot.closedAt === null ? [] : [{ ...lot, closedAt: lot.closedAt }])),
-      movements: this.#movements,
+      movements: this.#movements.made,
       changes: this.#changes,
     };
   }
@@ -151,7 +150,7 @@ export class WorkingLots {
     }
     const way = wayOf(took.eventType);
     this.put({ ...lot, remaining: lot.remaining + amountMinor, [way]: lot[way] - amountMinor });
-    this.#move(entry, lot, amountMinor);
+    this.#movements.add(entry, lot, amountMinor);
     return { ...wallet, inLots: wallet.inLots + amountMinor };
   }
 
@@ -167,7 +166,7 @@ export class WorkingLots {
     open.push(lot);
     open.sort(inDrainOrder);
     this.#note(lot);
-    this.#move(entry, lot, amountMinor);
+    this.#movements.add(entry, lot, amountMinor);
     return {
       ...wallet,
       inLots: wallet.inLots + amountMinor,
@@ -226,7 +225,7 @@ export class WorkingLots {
 
   #tracesOf(undone: readonly Entry[]): Traces {
     return followTraces(undone, (entry) => {
-      const parts = (this.#movedBy.get(movedBy(entry)) ?? []).flatMap((movement) => {
+      const parts = this.#movements.of(entry).flatMap((movement) => {
         const lot = this.lot(movement);
         return lot === null ? [] : [{ lot, lotNo: movement.lotNo, amount: Math.abs(movement.amountMinor) }];
       });
@@ -250,7 +249,7 @@ export class WorkingLots {
         openLots -= 1;
       }
       this.#note(next);
-      this.#move(entry, lot, -amount);
+      this.#movements.add(entry, lot, -amount);
       inLots -= amount;
     }
     const dueAt = openLots === 0 && wallet.openHolds === 0 ? null : wallet.dueAt;
@@ -263,29 +262,6 @@ export class WorkingLots {
     if (moved === null) return lot;
     this.#changes.push(moved.change);
     return moved.lot;
-  }
-
-  #move({ seq }: Entry, { merchantId, customerId, currency, lotNo }: Lot, amountMinor: number): void {
-    const movement = { merchantId, customerId, currency, seq, lotNo, amountMinor };
-    const own = this.#movedBy.get(movedBy(movement)) ?? [];
-    const before = own.findIndex((one) => one.lotNo === lotNo);
-    const same = own[before];
-    if (same === undefined) {
-      this.#movements.push(movement);
-      this.#trace(movement);
-      return;
-    }
-    // Several earlier entries had taken from the lot: it is one movement all the same.
-    const both = { ...same, amountMinor: same.amountMinor + amountMinor };
-    own[before] = both;
-    this.#movements[this.#movements.lastIndexOf(same)] = both;
-  }
-
-  #trace(movement: LotMovement): void {
-    const text = movedBy(movement);
-    const own = this.#movedBy.get(text) ?? [];
-    own.push(movement);
-    this.#movedBy.set(text, own);
   }
 
   #see(lot: Lot): void {
@@ -309,5 +285,3 @@ export class WorkingLots {
 
 /** What of a lot is not the same for all new ones. */
 type NewLot = Pick<Lot, 'kind' | 'name' | 'priority' | 'amountMinor' | 'expiresAt' | 'originSeq' | 'originKey'>;
-
-const movedBy = (entry: WalletKey & { readonly seq: number }): string => `${walletKeyText(entry)}\0${entry.seq}`;
