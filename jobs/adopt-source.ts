@@ -1,11 +1,13 @@
 import type { PgBoss } from 'pg-boss';
 import { QUEUES } from '../src/db/queues.ts';
 import { RefusalError } from '../src/errors.ts';
+import type { LedgerSettings } from '../src/ledger/store.ts';
 import { type AdoptServices, adoptSource } from '../src/reconciliation/adopt.ts';
 import type { Logger } from '../src/telemetry/log.ts';
 
 interface AdoptJobServices extends AdoptServices {
   readonly logger: Logger;
+  readonly settings: LedgerSettings;
 }
 
 /** Lets one source take over the payments of another. `pool` has no statement timeout, since there may be millions of them. */

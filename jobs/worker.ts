@@ -111,7 +111,10 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
   await workRefreshStatistics(boss, { pool: runtime.scanPool('chokin-worker-statistics'), logger, signal });
   await workAuditBooks(boss, { pool: auditPool, clock, logger, rule: settings.rule });
-  await workAdoptSource(boss, { pool: runtime.scanPool('chokin-worker-adoption'), clock, logger, sources });
+  await workAdoptSource(boss, {
+    ...{ pool: runtime.scanPool('chokin-worker-adoption'), clock, logger, sources },
+    settings: runtime.settings,
+  });
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);

@@ -113,8 +113,10 @@ export const HOLD_CHECKS: readonly Check[] = [
       full join (
         select p.merchant_id, p.customer_id, p.currency, t.hold_no, t.hold_wanted, t.source_id, t.payment_id, t.part_id, t.holds, t.kind as part_kind,
           p.purpose, p.disputes, coalesce(p.key_source, p.source_id) as key_source
-        from payment_part t join payment p using (merchant_id, source_id, payment_id)
-        where t.hold_no is not null) t using (merchant_id, customer_id, currency, hold_no)
+        from (select * from payment_part where hold_no is not null offset 0) t
+        cross join lateral (
+          select p.* from payment p
+          where p.merchant_id = t.merchant_id and p.source_id = t.source_id and p.payment_id = t.payment_id offset 0) p) t using (merchant_id, customer_id, currency, hold_no)
       where h.amount is null or t.hold_wanted is null or h.amount > t.hold_wanted or h.captured <> 0 or h.expires_at is not null
         or t.purpose <> 'topup' or t.disputes <> 'hold' or t.part_kind <> 'dispute' or h.idempotency_key <> ${DISPUTE_KEY}`),
     ),

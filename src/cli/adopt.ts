@@ -19,10 +19,10 @@ export function addAdoptSourceCommand(group: Command): void {
     },
     async run({ from, into, isDryRun }, context, { merchantId }) {
       const pair = { merchantId, from, into };
-      const { clock, sources } = context;
+      const { clock, sources, settings } = context;
       const adoption = isDryRun
         ? await planAdoption(context, pair)
-        : await adoptSource({ pool: context.scanPool(), clock, sources, boss: await context.boss() }, pair);
+        : await adoptSource({ pool: context.scanPool(), clock, sources, settings, boss: await context.boss() }, pair);
       const json = adoptionResponse(adoption, isDryRun ? 'planned' : 'done');
       const facts = properties({
         from,

@@ -12,6 +12,8 @@ const INDEXES: Readonly<Record<string, string>> = {
   // Some news names a refund or dispute and no payment. Written once for each of them. It begins with the id, so that nothing else is read by it
   // where Postgres knows nothing of the table yet.
   payment_part_by_id: 'payment_part (part_id, merchant_id, source_id, kind)',
+  // Disputes are asked for as long as they hold money, however old they are. A row enters it with its hold and leaves it with that.
+  payment_part_holding: 'payment_part (merchant_id, source_id, kind, part_id) where hold_no is not null',
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
   // A customer's top-ups, for rules that give a bonus on the first; and the bonuses that he got by rules.
   payment_top_up: "payment (merchant_id, customer_id, currency) where purpose = 'topup'",

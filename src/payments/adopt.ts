@@ -1,6 +1,7 @@
 import { bigint, text } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
+import type { PaymentKey } from './tables.ts';
 
 /** Moving all payments of a source to another one of the same merchant. Parts and movements go with them (migration 0022). */
 
@@ -115,10 +116,27 @@ const MOVE_TOKEN_USES = statement({
 /**
  * Moves what was handled by hand. To be called after the events are moved: whoever handles one of them meanwhile has stored it
  * by then.
+ * @returns the payments with disputes of which anything was handled by hand: what those hold may have been told to the other source
  */
-export async function moveHandled(tx: Tx, pair: SourcePair): Promise<void> {
+export async function moveHandled(tx: Tx, pair: SourcePair): Promise<readonly PaymentKey[]> {
   await MOVE_HANDLED.run(tx, pair);
+  const { merchantId, into: sourceId } = pair;
+  const disputed = await HANDLED_AND_DISPUTED.all(tx, { merchantId, sourceId });
+  return disputed.map(({ paymentId }) => ({ merchantId, sourceId, paymentId }));
 }
+
+const HANDLED_AND_DISPUTED = statement({
+  params: { merchantId: text, sourceId: text },
+  row: { paymentId: text },
+  text: ({ merchantId, sourceId }) => `
+    select h.payment_id
+    from (select distinct payment_id from handled_movement where merchant_id = ${merchantId} and source_id = ${sourceId}) h
+    where exists (
+      select from payment_part t
+      where t.merchant_id = ${merchantId} and t.source_id = ${sourceId} and t.payment_id = h.payment_id
+        and t.kind = 'dispute' and (t.hold_no is not null or t.state = 'open')
+      offset 0)`,
+});
 
 const MOVE_HANDLED = statement({
   params: PAIR,

@@ -5,6 +5,8 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { countEvents, moveEvents } from '../inbox/adopt-events.ts';
+import { settleHolds } from '../inbox/settle-holds.ts';
+import type { LedgerSettings } from '../ledger/store.ts';
 import { accountsBySource, moveAccounts } from '../merchants/account-store.ts';
 import { adoptionsOf, noteAdoption, seizeSources } from '../merchants/adoption-store.ts';
 import type { Sources } from '../merchants/sources.ts';
@@ -54,10 +56,10 @@ export async function planAdoption({ pool, sources }: AdoptServices, pair: Sourc
  * @throws {RefusalError} NO_SUCH_SOURCE, INVALID_FIELD, MODE_DIFFERS, SOURCE_ADOPTED, PAYMENTS_AT_BOTH
  */
 export async function adoptSource(
-  services: AdoptServices & { readonly boss: PgBoss },
+  services: AdoptServices & { readonly boss: PgBoss; readonly settings: LedgerSettings },
   pair: SourcePair,
 ): Promise<SourceAdoption> {
-  const { pool, clock, sources, boss } = services;
+  const { pool, clock, sources, boss, settings } = services;
   // Before anybody is kept waiting.
   await planAdoption(services, pair);
   return transaction(pool, async (tx) => {
@@ -70,9 +72,11 @@ export async function adoptSource(
     const links = await moveLinks(tx, pair);
     await moveAccounts(tx, pair);
     const events = await moveEvents(boss, tx, { ...pair, reread: dropped, now });
-    await moveHandled(tx, pair);
+    const disputed = await moveHandled(tx, pair);
     await moveSourceState(tx, pair, now);
     await noteAdoption(tx, pair, now);
+    // Last, since it locks wallets. What is handled now may have been told to the one and held for the other.
+    await settleHolds(tx, disputed, { ...settings, now });
     return { from: pair.from, into: pair.into, payments, links, events, accounts };
   });
 }

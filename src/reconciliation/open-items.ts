@@ -88,13 +88,24 @@ const UNFINISHED_PARTS = statement({
   params: { merchantId: text, sourceId: text, kind: text, id: text, since: timestamptz, days: integer, limit: bigint },
   row: { kind: oneOf<'refund' | 'dispute'>(), partId: text },
   text: (p) => `
-    select kind, part_id from payment_part
-    where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and (kind, part_id) > (${p.kind}, ${p.id})
-      and created_at < ${p.since}
-      and (hold_no is not null
-        or state in ('pending', 'open') and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days}))
+    select kind, part_id
+    from (
+      (select kind, part_id ${thoseThat(p, 'hold_no is not null')})
+      union
+      (select kind, part_id ${thoseThat(p, `state in ('pending', 'open') and created_at >= ${p.since}::timestamptz - make_interval(days => ${p.days})`)})) t
     order by kind, part_id limit ${p.limit}`,
 });
+
+/** A page of them, by an index of those that are so: a source may have had any number of others. */
+function thoseThat(
+  p: Readonly<Record<'merchantId' | 'sourceId' | 'kind' | 'id' | 'since' | 'limit', string>>,
+  condition: string,
+): string {
+  return `from payment_part
+      where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and (kind, part_id) > (${p.kind}, ${p.id})
+        and created_at < ${p.since} and ${condition}
+      order by kind, part_id limit ${p.limit}`;
+}
 
 /**
  * Payments that were first recorded here within the run's window, and that no list of the provider has ever shown. The

@@ -331,3 +331,13 @@ it('finds a refund or dispute by its id alone', async () => {
     }
   }
 });
+
+it('finds the refunds and disputes that are asked for again among those that are open or hold money', async () => {
+  const found = declaredStatements().filter(({ text }) => /\shold_no is not null\s.*\sunion\s/s.test(text));
+  expect(found).toHaveLength(1);
+  await client.query('set enable_seqscan = on');
+  for (const declared of found) {
+    const nodes = within(await planOf(declared)).filter((node) => node['Relation Name'] === 'payment_part');
+    expect(nodes.map((node) => node['Index Name']).sort()).toEqual(['payment_part_holding', 'payment_part_open']);
+  }
+});

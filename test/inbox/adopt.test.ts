@@ -6,7 +6,7 @@ import { reassignPayment } from '../../src/customers/reassign.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { RefusalError } from '../../src/errors.ts';
 import { dismissEvent, resolveEvent } from '../../src/inbox/dismiss.ts';
-import { eventsOfPayment } from '../../src/inbox/events.ts';
+import { eventsOfPayment, replayEvent } from '../../src/inbox/events.ts';
 import { seizeSources } from '../../src/merchants/adoption-store.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { paymentLife } from '../../src/payments/life.ts';
@@ -370,6 +370,38 @@ describe('a source that adopts another one', () => {
     await expectBooksToAgree(database.pool);
     await inbox.play([dispute('won', 4_000)], old);
     expect(await held()).toEqual([{ held: 0 }]);
+  });
+
+  it.each([
+    ['the one that adopts', 'replacement', 'old'],
+    ['the adopted one', 'old', 'replacement'],
+  ] as const)('holds no more for a dispute of %s that was handled by hand at the other', async (_, home, other) => {
+    const one = await world();
+    await inbox.play([one.payment(), one.dispute('created', 10_000)], one[home]);
+    const held = async () => {
+      const { rows } = await database.pool.query<{ held: number }>(
+        "select held from wallet where customer_id = $1 and currency = 'INR'",
+        [one.customerId],
+      );
+      return rows[0]?.held;
+    };
+    expect(await held()).toBe(10_000);
+    const ofAnother = JSON.stringify({ ...JSON.parse(one.dispute('lost', 10_000)), account_id: `acc_other${made}` });
+    await inbox.play([ofAnother], one[other]);
+    // Nobody tells that source of the payment, so that its dispute is parked once it has waited.
+    const [event] = await eventsAt(one[other], one.paymentId);
+    const eventId = event?.eventId ?? '';
+    await database.pool.query(
+      "update provider_event set waiting_since = now() - interval '1 day' where event_id = $1",
+      [eventId],
+    );
+    await replayEvent(database.pool, inbox.boss, { merchantId: MERCHANT, eventId, customerId: null });
+    await inbox.settled();
+    await dismissEvent(services(), byHand(eventId, 0));
+    expect(await held()).toBe(10_000);
+    await adopt(one.old, one.replacement);
+    expect(await held()).toBe(0);
+    await expectBooksToAgree(database.pool);
   });
 
   it('closes what the release before had dismissed at the other, also where both had received it', async () => {

@@ -285,6 +285,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/given-back.test.ts'],
   },
   {
+    name: 'go on holding for what was handled by hand at the source that is adopted',
+    file: 'src/reconciliation/adopt.ts',
+    find: 'await settleHolds(tx, disputed, { ...settings, now });',
+    replace: 'await settleHolds(tx, disputed.slice(disputed.length), { ...settings, now });',
+    tests: ['test/inbox/adopt.test.ts'],
+  },
+  {
     name: 'believe whatever a debit is said to have taken from lots',
     file: 'src/audit/lot-replay.ts',
     find: 'return has === wants ? null :',

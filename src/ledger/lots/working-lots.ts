@@ -143,6 +143,7 @@ export class WorkingLots {
     const lot = this.lot({ merchantId, customerId, currency, lotNo });
     invariant(lot !== null, 'a lot is not there that was taken from');
     // What is over, and open only as far as a hold needs it, would be lost again at once.
+    // An earlier one that follows the same lot is not filled up: it has an end of its own, and no lot has more than it was given with.
     if (lot.state !== 'open' || isOver(lot, this.timeOf(lot, entry.createdAt))) {
       const { kind, name, priority, originSeq, originKey } = lot;
       const terms = { kind, name, priority, originSeq, originKey, amountMinor };

@@ -342,6 +342,19 @@ describe('lots', () => {
     expect([own.base, own.left]).toEqual([100, [0, 200]]);
   });
 
+  it('that are closed are followed once for each part that comes back, which has the life that was left then and no more than its amount', () => {
+    const own = books();
+    own.do(lot(300, { end: { days: 30 } }));
+    own.do(dispute(1, 300), daysLater(10));
+    own.do(dispute(2, 100), daysLater(40));
+    own.do(dispute(4, 200), daysLater(50));
+    expect(own.left).toEqual([0, 100, 200]);
+    expect([own.lot(2), own.lot(3)]).toMatchObject([
+      { amountMinor: 100, expiresAt: daysLater(60) },
+      { amountMinor: 200, expiresAt: daysLater(70) },
+    ]);
+  });
+
   it('that are over and kept by a hold get nothing back, which would be lost at once: one follows them', () => {
     const own = books(300);
     own.do(lot(500, { end: { days: 9 } }));
