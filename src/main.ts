@@ -63,7 +63,11 @@ class Opened {
 async function start(given: Config, logger: Logger, opened: Opened): Promise<Web> {
   const { config, databaseUrl, isEmbedded, announce } = await openDatabase(given, opened);
   // No other process works on the embedded database.
-  await migrate(databaseUrl, logger, isEmbedded ? { closeRelease: 'once' } : {});
+  await migrate(
+    config.DATABASE_DIRECT_URL?.reveal() ?? databaseUrl,
+    logger,
+    isEmbedded ? { closeRelease: 'once' } : {},
+  );
   // In the embedded database each part has a user of its own; in any other, both use the one who migrates (docs/operating.md).
   const urls = isEmbedded
     ? await createServiceUsers(databaseUrl)

@@ -6,13 +6,14 @@ import { ledgerSettings } from './config/ledger-settings.ts';
 import { SecretBox } from './crypto/secret-box.ts';
 import { BatcherFullError } from './db/batcher.ts';
 import { createBoss } from './db/boss.ts';
-import { createPool, type Pool } from './db/pool.ts';
+import { createPool, type Pool, type PoolOptions } from './db/pool.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
 import { type Findings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
 import { requireEncoding } from './db/suitable.ts';
 import { autocommit, type Queryable } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
+import { requireUsableWay } from './db/way.ts';
 import { LedgerBatches } from './ledger/batches.ts';
 import type { LedgerSettings } from './ledger/store.ts';
 import { keysOfSourceSecrets } from './merchants/secret-keys.ts';
@@ -131,7 +132,13 @@ export class Runtime {
 
   /** A pool of one connection without a limit on the time of a statement, for work that reads whole tables. */
   scanPool(applicationName: string = this.#options.name): Pool {
-    return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0 });
+    const databaseUrl = this.#directUrl ?? this.databaseUrl;
+    return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0, databaseUrl });
+  }
+
+  /** Past a pooler, for what keeps its session for long or needs it whole. */
+  get #directUrl(): string | undefined {
+    return this.config.DATABASE_DIRECT_URL?.reveal();
   }
 
   /** The turns in which merchants use the pool, one by one: none has more than half of it. */
@@ -170,6 +177,7 @@ export class Runtime {
     const [problem] = problems.filter(({ why }) => why !== 'database_unreachable');
     if (problem !== undefined) throw new Error(sayUnready(problem));
     if (problems.length === 0) {
+      await this.#requireUsableWay();
       await requireEncoding(autocommit(this.pool));
       await this.#requireKeys();
     }
@@ -224,6 +232,12 @@ export class Runtime {
     }
   }
 
+  #requireUsableWay(): Promise<void> {
+    const { pool, databaseUrl, logger } = this;
+    const applicationName = `${this.#options.name}-start`;
+    return requireUsableWay({ pool, databaseUrl, directUrl: this.#directUrl, applicationName, logger });
+  }
+
   /** A wrong key opens nothing. Where only some secrets do not open, the rest is served, and the worker warns of them. */
   async #requireKeys(): Promise<void> {
     const used = await usedKeys(autocommit(this.pool));
@@ -231,9 +245,9 @@ export class Runtime {
     if (missing.length > 0 && missing.length === used.length) throw new Error(sayMissingKeys(missing));
   }
 
-  #openPool(pool: { applicationName: string; maxConnections: number; statementTimeoutMs?: number }): Pool {
+  #openPool(pool: Omit<PoolOptions, 'databaseUrl' | 'logger'> & { readonly databaseUrl?: string }): Pool {
     const { databaseUrl, logger } = this;
-    const opened = createPool({ ...pool, databaseUrl, logger });
+    const opened = createPool({ databaseUrl, logger, ...pool });
     this.onClose(() => opened.end());
     return opened;
   }
@@ -257,7 +271,8 @@ export class Runtime {
   async #startBoss(): Promise<PgBoss> {
     const { databaseUrl, logger } = this;
     const { name, jobs = { works: false, maxConnections: 2 } } = this.#options;
-    const boss = createBoss({ ...jobs, databaseUrl, applicationName: `${name}-jobs`, logger });
+    const directUrl = this.#directUrl;
+    const boss = createBoss({ ...jobs, databaseUrl, directUrl, applicationName: `${name}-jobs`, logger });
     await boss.start();
     // In a worker pg-boss was stopped gracefully before, and this does nothing.
     this.onClose(() => boss.stop({ graceful: false }));

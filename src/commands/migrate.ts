@@ -4,13 +4,15 @@ import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
 import { connectionString } from '../db/database-url.ts';
 import { closeRelease } from '../db/installation.ts';
+import { probeWay } from '../db/pooler-probe.ts';
 import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
 import { MIGRATIONS_DIR } from '../db/schema.ts';
-import { prepareSession } from '../db/session.ts';
+import { isPooled, prepareKeptSession } from '../db/session.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
 import { missingRights, requireEncoding } from '../db/suitable.ts';
 import { Tx } from '../db/transaction.ts';
+import { takesSessions } from '../db/way.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
@@ -59,7 +61,8 @@ export async function migrate(
   client.on('error', (error) => logger.warn({ err: error }, 'the database connection was lost'));
   await client.connect();
   try {
-    await prepareSession(new Tx(client), SESSION);
+    await requireSession(client, databaseUrl);
+    await prepareKeptSession(client, SESSION);
     await requireEncoding(new Tx(client));
     await awaitTurn(client);
     const applied = await install(client, { databaseUrl, dir, logger });
@@ -72,6 +75,13 @@ export async function migrate(
   } finally {
     await client.end();
   }
+}
+
+/** @throws {Error} that says what to set, if a pooler would leave the lock of a migration, and its settings, to somebody else */
+async function requireSession(client: pg.Client, databaseUrl: string): Promise<void> {
+  if (!(await isPooled(client))) return;
+  const { keepsSessions } = await probeWay(databaseUrl, SESSION.application_name);
+  if (!keepsSessions) throw new Error(takesSessions('DATABASE_URL'));
 }
 
 interface Install {
@@ -158,7 +168,7 @@ async function main(switches: ReadonlySet<string>): Promise<void> {
   const logger = createLogger(config.LOG_LEVEL, 'migrate');
   warnOfUnknownVariables(logger);
   const applied = await migrate(
-    config.DATABASE_URL.reveal(),
+    (config.DATABASE_DIRECT_URL ?? config.DATABASE_URL).reveal(),
     logger,
     switches.has('close-release') ? { closeRelease: 'again' } : {},
   );

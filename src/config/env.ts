@@ -10,6 +10,7 @@ import { readSources, SOURCE_VARIABLES, type SourcesConfig } from './provider-en
 import {
   bearer,
   CURRENCY,
+  databaseUrl,
   daysOrEver,
   encryptionKeys,
   FLAG,
@@ -29,10 +30,8 @@ const BASE_SCHEMA = {
   PORT: wholeNumber(0, 65535).default(3000),
   HOST: z.string().min(1, 'wants an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
   HEALTH_PORT: wholeNumber(0, 65535).optional(),
-  DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/, error: 'wants a URL such as postgres://user:password@host:5432/chokin' })
-    .transform((text) => new Secret(text))
-    .optional(),
+  DATABASE_URL: databaseUrl.optional(),
+  DATABASE_DIRECT_URL: databaseUrl.optional(),
   DATABASE_POOL_SIZE: wholeNumber(4, 200).default(12),
   DATA_DIR: z.string().min(1, 'wants a folder').default('.data'),
   LOG_LEVEL: z
@@ -190,6 +189,9 @@ function crossProblems(config: z.infer<typeof baseSchema>): string[] {
   }
   if (config.SVIX_SERVER_URL !== undefined && config.SVIX_TOKEN === undefined) {
     problems.push('SVIX_SERVER_URL: wants SVIX_TOKEN as well');
+  }
+  if (config.DATABASE_DIRECT_URL !== undefined && config.DATABASE_URL === undefined) {
+    problems.push('DATABASE_DIRECT_URL: wants DATABASE_URL as well');
   }
   if (config.HEALTH_PORT !== undefined && config.HEALTH_PORT !== 0 && config.HEALTH_PORT === config.PORT) {
     problems.push('HEALTH_PORT: wants another port than PORT');

@@ -86,6 +86,10 @@ export function withoutApiPath(url: string): string {
     .replace(/\/+$/, '');
 }
 
+export const databaseUrl = z
+  .url({ protocol: /^postgres(ql)?$/, error: 'wants a URL such as postgres://user:password@host:5432/chokin' })
+  .transform((text) => new Secret(text));
+
 export const httpUrl = z.url({ protocol: /^https?$/, error: 'wants an http or https URL' });
 
 /** `authorization=Bearer%20abc,x-team=payments`: OpenTelemetry's form, whose values are percent-encoded. */

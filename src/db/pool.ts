@@ -2,8 +2,9 @@ import pg from 'pg';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { connectionString } from './database-url.ts';
+import { notePool } from './pooler.ts';
 import { prepareSession } from './session.ts';
-import { Tx } from './transaction.ts';
+import { MEANING, type Settings } from './session-settings.ts';
 
 export type Pool = pg.Pool;
 
@@ -19,6 +20,13 @@ export interface PoolOptions {
 const { INT8, TIMESTAMPTZ } = pg.types.builtins;
 const parseTimestamp = pg.types.getTypeParser(TIMESTAMPTZ);
 
+const settingsOfPool = new WeakMap<Pool, Settings>();
+
+/** What the statements of a pool work under. */
+export function settingsOf(pool: Pool): Settings {
+  return settingsOfPool.get(pool) ?? MEANING;
+}
+
 /**
  * A connection pool in which nothing waits for ever, `bigint` arrives as a number, and what cannot be read throws.
  * The bounds: 5 s for a connection (a provider gives up after 5 to 15), 15 s a statement (the slowest we run is a page
@@ -28,6 +36,15 @@ const parseTimestamp = pg.types.getTypeParser(TIMESTAMPTZ);
 export function createPool(options: PoolOptions): Pool {
   const { databaseUrl, applicationName, maxConnections, logger, statementTimeoutMs = 15_000 } = options;
   const isForScans = statementTimeoutMs === 0;
+  const settings = {
+    application_name: applicationName,
+    statement_timeout: `${statementTimeoutMs}`,
+    lock_timeout: '3000',
+    idle_in_transaction_session_timeout: '10000',
+    // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
+    // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
+    enable_seqscan: isForScans ? 'on' : 'off',
+  };
   const pool = new pg.Pool({
     connectionString: connectionString(databaseUrl),
     application_name: applicationName,
@@ -38,20 +55,9 @@ export function createPool(options: PoolOptions): Pool {
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     // What reads whole tables may do it on a standby.
-    onConnect: (client) =>
-      prepareSession(
-        new Tx(client),
-        {
-          application_name: applicationName,
-          statement_timeout: `${statementTimeoutMs}`,
-          lock_timeout: '3000',
-          idle_in_transaction_session_timeout: '10000',
-          // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
-          // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
-          enable_seqscan: isForScans ? 'on' : 'off',
-        },
-        isForScans ? 'may only read' : 'must write',
-      ),
+    onConnect: async (client) => {
+      notePool(pool, await prepareSession(client, settings, isForScans ? 'may only read' : 'must write'));
+    },
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') => {
         if (id === INT8) return parseInt8;
@@ -59,6 +65,7 @@ export function createPool(options: PoolOptions): Pool {
       },
     },
   });
+  settingsOfPool.set(pool, { ...MEANING, ...settings });
   // Without these listeners, a server that goes away while a connection is idle or checked out ends the process.
   const lost = (which: string) => (error: Error) => {
     // A pool that is closed does not wait until its connections are; npm start may stop the server meanwhile.

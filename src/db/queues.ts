@@ -5,9 +5,9 @@ import type { Logger } from '../telemetry/log.ts';
 import { logErrorsOf } from './boss.ts';
 import { bigint, integer, json, nullable, text, timestamptz, uuid } from './codec.ts';
 import { connectionString } from './database-url.ts';
-import { prepareSession } from './session.ts';
+import { prepareKeptSession } from './session.ts';
 import { rowsOf, statement } from './statement.ts';
-import { type Queryable, Tx } from './transaction.ts';
+import type { Queryable } from './transaction.ts';
 
 /**
  * Every queue in one table. Payloads hold ids only, never personal data or secrets: the rows they name are the truth, so
@@ -157,7 +157,7 @@ export async function installQueues(databaseUrl: string, logger: Logger): Promis
     supervise: false,
     schedule: false,
     // Its own migrations are texts that mean something else without standard_conforming_strings.
-    ...{ onConnect: (client: pg.ClientBase) => prepareSession(new Tx(client), { statement_timeout: '0' }) },
+    ...{ onConnect: (client: pg.ClientBase) => prepareKeptSession(client, { statement_timeout: '0' }) },
   });
   logErrorsOf(boss, logger);
   await boss.start();

@@ -11,6 +11,8 @@ const DEFAULTS: Readonly<Record<string, string>> = {
   statement_timeout: '2min',
   lock_timeout: '10s',
   idle_in_transaction_session_timeout: '30s',
+  // For the statements of pg-boss, which pass a pooler one by one (boss.ts).
+  enable_seqscan: 'off',
 };
 
 const INSUFFICIENT_PRIVILEGE = '42501';

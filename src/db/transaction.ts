@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
+import { beginningOn, isDirect, passesPooler } from './pooler.ts';
 import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
@@ -86,9 +87,18 @@ const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/;
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: pg.Pool): Queryable {
+  // Through a pooler, what a statement works under is set in a transaction of its own.
+  const inTransaction = async <T>(work: (db: Queryable) => Promise<T>, direct: () => Promise<T>): Promise<T> =>
+    (await passesPooler(pool)) ? attemptTransaction(pool, work) : direct();
   return {
-    query: (statement, values = []) => run(pool, statement, values),
-    queryArrays: (statement, values) => runForArrays(pool, statement, values),
+    query: (statement, values = []) => {
+      const direct = () => run<never>(pool, statement, values);
+      return isDirect(pool) ? direct() : inTransaction((db) => db.query(statement, values), direct);
+    },
+    queryArrays: (statement, values) => {
+      const direct = () => runForArrays(pool, statement, values);
+      return isDirect(pool) ? direct() : inTransaction((db) => db.queryArrays(statement, values), direct);
+    },
   };
 }
 
@@ -97,13 +107,14 @@ export function autocommit(pool: pg.Pool): Queryable {
  * a connection keeps the time until the next statement.
  */
 export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable {
-  const within = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+  const within = async <T>(work: (db: Queryable) => Promise<T>): Promise<T> => {
     const timeout = Math.ceil(leftMs());
+    if (await passesPooler(pool)) return attemptTransaction(pool, work, { timeoutMs: timeout });
     const client = await pool.connect();
     let broken = false;
     try {
       await client.query(`set statement_timeout = ${timeout}`);
-      return await work(client);
+      return await work(new Tx(client));
     } catch (error) {
       broken = !(error instanceof pg.DatabaseError) || isReadOnly(error);
       throw error;
@@ -112,8 +123,8 @@ export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable 
     }
   };
   return {
-    query: (statement, values = []) => within((client) => run(client, statement, values)),
-    queryArrays: (statement, values) => within((client) => runForArrays(client, statement, values)),
+    query: (statement, values) => within((db) => db.query(statement, values)),
+    queryArrays: (statement, values) => within((db) => db.queryArrays(statement, values)),
   };
 }
 
@@ -169,7 +180,7 @@ export async function transaction<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptTransaction(pool, work, onCommit);
+      return await attemptTransaction(pool, work, { onCommit });
     } catch (error) {
       if (!isRaceLost(error) || attempt >= MAX_ATTEMPTS) throw error;
       await delay(Math.random() * 10 * 2 ** attempt);
@@ -186,15 +197,24 @@ async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
   }
 }
 
+interface HowItRuns {
+  readonly onCommit?: ((seconds: number) => void) | undefined;
+  /** The longest that a statement of it may take, if not as long as the pool says. */
+  readonly timeoutMs?: number;
+}
+
 async function attemptTransaction<T>(
   pool: pg.Pool,
   work: (tx: Tx) => Promise<T>,
-  onCommit?: (seconds: number) => void,
+  { onCommit, timeoutMs }: HowItRuns = {},
 ): Promise<T> {
   const client = await pool.connect();
   let broken = false;
   try {
-    await client.query('begin');
+    const beginning = beginningOn(client);
+    await client.query(
+      timeoutMs === undefined ? beginning : `${beginning}; set local statement_timeout = ${timeoutMs}`,
+    );
     noteAnswer(pool);
     const tx = new Tx(client);
     const result = await work(tx);

@@ -17,6 +17,7 @@ import { type SqlPlaces, sqlPlaces } from '../support/sql-texts.ts';
 /** What belongs to a connection and not to the program's data: transactions, roles, migrations, pg-boss' own statements. */
 const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'src/db/embedded.ts',
+  'src/db/pooler-probe.ts',
   'src/db/queues.ts',
   'src/db/roles.ts',
   'src/db/service-users.ts',

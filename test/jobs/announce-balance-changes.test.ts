@@ -18,7 +18,14 @@ let boss: PgBoss;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 4, works: true, logger });
+  boss = createBoss({
+    databaseUrl: database.url,
+    directUrl: database.directUrl,
+    applicationName: 'test',
+    maxConnections: 4,
+    works: true,
+    logger,
+  });
   await boss.start();
 });
 afterAll(async () => {

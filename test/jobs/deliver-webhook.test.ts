@@ -21,7 +21,14 @@ let receiver: WebhookReceiver;
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, ['a']);
-  boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 6, works: true, logger });
+  boss = createBoss({
+    databaseUrl: database.url,
+    directUrl: database.directUrl,
+    applicationName: 'test',
+    maxConnections: 6,
+    works: true,
+    logger,
+  });
   await boss.start();
   const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
   outgoing = createOutgoing({ config, pool: database.pool, boss, clock: systemClock, logger, box: BOX });

@@ -81,7 +81,7 @@ it('an owner without the right to make roles is told the SQL for an administrato
   const [aboutSettings, ...more] = await said(url);
   expect([aboutSettings?.msg, more]).toEqual([expect.stringContaining('The processes run without them'), []]);
   const settings = aboutSettings?.sql ?? [];
-  expect(settings).toHaveLength(4);
+  expect(settings).toHaveLength(5);
   for (const sql of settings) await here.query(sql);
   expect(await leftOut(url)).toEqual([]);
   const web = startProcess('src/web.ts', { DATABASE_URL: urlOf('web_1', 'plain'), PORT: '0', LOG_LEVEL: 'info' });

@@ -10,6 +10,8 @@ export interface TestDatabase {
   readonly url: string;
   readonly webUrl: string;
   readonly workerUrl: string;
+  /** As `url`, and past a pooler if there is one. */
+  readonly directUrl: string;
   /** As the owner, who migrates, rotates secrets, and stands outside of every grant. */
   readonly ownerUrl: string;
   /** The owner's, for what a test looks up and tampers with. */
@@ -31,6 +33,8 @@ export async function createTestDatabase(
   await onCluster(clusterUrl, `create database ${name} template ${template}`);
   const url = new URL(clusterUrl);
   url.pathname = `/${name}`;
+  const serviceUrl = new URL(inject('serviceUrl'));
+  serviceUrl.pathname = url.pathname;
   const pool = createPool({
     databaseUrl: url.href,
     applicationName: 'test',
@@ -42,9 +46,10 @@ export async function createTestDatabase(
     await pool.query('update installation set installation_id = $1', [`ins_${randomBytes(16).toString('hex')}`]);
   }
   return {
-    url: urlAs('operator', url.href),
-    webUrl: urlAs('web', url.href),
-    workerUrl: urlAs('worker', url.href),
+    url: urlAs('operator', serviceUrl.href),
+    webUrl: urlAs('web', serviceUrl.href),
+    workerUrl: urlAs('worker', serviceUrl.href),
+    directUrl: urlAs('operator', url.href),
     ownerUrl: url.href,
     pool,
     drop: async () => {

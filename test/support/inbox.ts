@@ -137,6 +137,7 @@ export async function startInbox(
   });
   const boss = createBoss({
     databaseUrl: database.workerUrl,
+    directUrl: database.directUrl,
     applicationName: 'test-boss',
     maxConnections: 6,
     works: true,

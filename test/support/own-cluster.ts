@@ -150,6 +150,7 @@ export class OwnCluster {
       url: urlAs('operator', url),
       webUrl: urlAs('web', url),
       workerUrl: urlAs('worker', url),
+      directUrl: urlAs('operator', url),
       ownerUrl: url,
       pool,
       drop: async () => {

@@ -8,13 +8,19 @@ import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { createUser } from '../../src/db/service-users.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { ROLES_OF, USERS } from './database-users.ts';
+import { startPooler } from './pooler.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** The cluster's superuser URL of the database `chokin`. */
     clusterUrl: string;
+    /** The same for the service's own users, who may have to pass a pooler. */
+    serviceUrl: string;
   }
 }
+
+/** Those of a test's database and user, of which a few tests run at once. Where sessions are shared, few are to be enough. */
+const SESSIONS = { transaction: 8, session: 60 } as const;
 
 /** Started once a run: a real Postgres, and in it the migrated database `chokin_template` that every test file clones. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -39,7 +45,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await createUser(templateUrl.href, { name: USERS.worker, roles: ROLES_OF.worker, password });
   await createUser(templateUrl.href, { name: USERS.operator, roles: ROLES_OF.operator, password });
   project.provide('clusterUrl', postgres.databaseUrl);
+  // npm run test:pooler
+  const mode = process.env.TEST_POOLER;
+  const isPooled = mode === 'transaction' || mode === 'session';
+  const pooler = isPooled ? await startPooler(postgres.databaseUrl, { mode, size: SESSIONS[mode] }) : null;
+  project.provide('serviceUrl', pooler?.through(postgres.databaseUrl) ?? postgres.databaseUrl);
   return async () => {
+    await pooler?.stop();
     await postgres.stop('immediate');
     await rm(folder, { recursive: true, force: true });
   };

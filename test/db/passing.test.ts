@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, expect, inject, it, onTestFinished } from 'vitest';
+import { migrate } from '../../src/commands/migrate.ts';
+import { createBoss } from '../../src/db/boss.ts';
+import { createPool, type Pool, settingsOf } from '../../src/db/pool.ts';
+import { probeWay } from '../../src/db/pooler-probe.ts';
+import { beginWith } from '../../src/db/session-settings.ts';
+import { autocommit, timedAutocommit, transaction } from '../../src/db/transaction.ts';
+import { requireUsableWay } from '../../src/db/way.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type RenumberingProxy, startRenumberingProxy } from '../support/renumbering-proxy.ts';
+
+/** Connections that look as if they passed a pooler, for machines without one: a proxy makes up the number of their session. See pooler.test.ts. */
+
+const logger = createLogger('silent', 'test');
+let database: TestDatabase;
+let proxy: RenumberingProxy;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  proxy = await startRenumberingProxy(inject('clusterUrl'));
+});
+afterAll(async () => {
+  await proxy.stop();
+  await database.drop();
+});
+
+function open(databaseUrl: string): Pool {
+  const pool = createPool({ databaseUrl, applicationName: 'passing', maxConnections: 1, logger });
+  onTestFinished(() => pool.end());
+  return pool;
+}
+
+const BOUNDS = "select current_setting('statement_timeout') as longest, current_setting('lock_timeout') as wait";
+
+it('bring their settings along with each transaction, by its first statement, and leave none in the session', async () => {
+  const pool = open(proxy.through(database.url));
+  const outside = async () => (await pool.query(BOUNDS)).rows;
+  expect(await outside()).toEqual([{ longest: '2min', wait: '10s' }]);
+  expect((await autocommit(pool).query(BOUNDS)).rows).toEqual([{ longest: '15s', wait: '3s' }]);
+  expect((await autocommit(pool).queryArrays(BOUNDS, [])).rows).toEqual([['15s', '3s']]);
+  expect((await timedAutocommit(pool, () => 700).query(BOUNDS)).rows).toEqual([{ longest: '700ms', wait: '3s' }]);
+  expect((await transaction(pool, (tx) => tx.query(BOUNDS))).rows).toEqual([{ longest: '15s', wait: '3s' }]);
+  expect(await outside()).toEqual([{ longest: '2min', wait: '10s' }]);
+});
+
+it('keep a single statement that writes, and undo one that fails', async () => {
+  const pool = open(proxy.through(database.ownerUrl));
+  await autocommit(pool).query('create table note (id integer primary key)');
+  await autocommit(pool).query('insert into note values ($1)', [1]);
+  await expect(autocommit(pool).query('insert into note values ($1)', [1])).rejects.toMatchObject({ code: '23505' });
+  expect((await autocommit(pool).query('select id from note')).rows).toEqual([{ id: 1 }]);
+});
+
+it('send nothing more than before where they pass none', async () => {
+  const pool = open(database.url);
+  const sent: unknown[] = [];
+  const client = await pool.connect();
+  const query = client.query.bind(client);
+  Object.assign(client, {
+    query: (...given: Parameters<typeof query>) => {
+      sent.push(given[0]);
+      return query(...given);
+    },
+  });
+  client.release();
+  await autocommit(pool).query('select 1');
+  await transaction(pool, (tx) => tx.query('select 2'));
+  expect(sent).toEqual([
+    expect.objectContaining({ text: 'select 1' }),
+    'begin',
+    expect.objectContaining({ text: 'select 2' }),
+    'commit',
+  ]);
+});
+
+it('are found out', async () => {
+  expect(await probeWay(database.url, 'test')).toMatchObject({ isPooled: false });
+  expect(await probeWay(proxy.through(database.url), 'test')).toEqual({
+    isPooled: true,
+    keepsSessions: true,
+    keepsStatements: true,
+  });
+});
+
+it('let a migration through that keeps its session, and a worker listen', async () => {
+  expect(await migrate(proxy.through(database.ownerUrl), logger)).toEqual([]);
+  const databaseUrl = proxy.through(database.url);
+  const warned: string[] = [];
+  const boss = createBoss({
+    ...{ databaseUrl, applicationName: 'passing', maxConnections: 2, works: true },
+    logger: createLogger('warn', 'test', { write: (line) => warned.push(line) }),
+  });
+  await boss.start();
+  onTestFinished(() => boss.stop({ graceful: false }));
+  const { rows } = await database.pool.query(
+    "select from pg_stat_activity where datname = current_database() and query ilike 'listen%'",
+  );
+  expect([rows.length, warned]).toEqual([1, []]);
+});
+
+it('are refused at start where a setting does not get through', async () => {
+  const pool = open(database.url);
+  const options = { pool, databaseUrl: database.url, directUrl: undefined, applicationName: 'test', logger };
+  await requireUsableWay(options);
+  // As under a pooler that gives the right number and another session.
+  await pool.query('set lock_timeout = 0');
+  await expect(requireUsableWay(options)).rejects.toThrow('lock_timeout is 0 and not 3000 in a transaction');
+});
+
+it('begin so that no value ends its quotes', () => {
+  expect(beginWith({ application_name: "a'; drop table entry; --" })).toContain(
+    "; set local application_name = 'a''; drop table entry; --'",
+  );
+  expect(settingsOf(database.pool)).toMatchObject({ statement_timeout: '15000', datestyle: 'ISO, YMD' });
+});
