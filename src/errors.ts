@@ -58,6 +58,8 @@ interface RefusalFacts {
   NO_SUCH_LINK: NoFacts;
   NO_SUCH_PAYMENT_TOKEN: NoFacts;
   PAYMENT_TOKEN_LIMIT: { readonly most: number };
+  NO_SUCH_BONUS_RULE: NoFacts;
+  BONUS_RULE_LIMIT: { readonly most: number };
   /** The payment has no customer yet, so it cannot be given to another one. */
   PAYMENT_OF_NOBODY: NoFacts;
   /** The payment is not that customer's any more from whom it was to be taken. */

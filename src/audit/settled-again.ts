@@ -221,7 +221,7 @@ function grantsWithoutEvent(payment: Payment, successes: readonly PaymentFact[],
 
 /** What a payment by a token grants, against the terms of the token that its events carry; null if they agree. */
 function grantedOtherwise(
-  { merchantId, tokenHash, customerId, creditAmount, agreedAmount, paymentId, moves }: Payment,
+  { merchantId, tokenHash, customerId, creditAmount, bonusAmount, agreedAmount, paymentId, moves }: Payment,
   successes: readonly PaymentFact[],
   { tokens, ofGroup }: KnownTokens,
 ): string | null {
@@ -233,7 +233,8 @@ function grantedOtherwise(
   // A payment that granted nothing has not used its token.
   if (token.usedPaymentId !== paymentId) return token.usedPaymentId === null ? null : 'another payment used its token';
   const isOwners = moves > 0 || token.customerId === customerId;
-  const isSo = isOwners && token.creditAmount === creditAmount && token.amount === agreedAmount;
+  const isBonus = token.bonusAmount === null || token.bonusAmount === bonusAmount;
+  const isSo = isOwners && isBonus && token.creditAmount === creditAmount && token.amount === agreedAmount;
   return isSo ? null : `it grants ${creditAmount} to ${customerId}, and its token says otherwise`;
 }
 

@@ -67,6 +67,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./tokens.ts')).addTokenCommands,
   },
   {
+    name: 'bonus-rules',
+    summary: 'What you give on top of top-ups: list, show, put, delete',
+    group: async () => (await import('./bonus-rules.ts')).addBonusRuleCommands,
+  },
+  {
     name: 'customers',
     summary: 'Customers: list and search, show, anonymise',
     group: async () => (await import('./customers.ts')).addCustomerCommands,

@@ -6,10 +6,11 @@ import { currency, text } from '../views/fields.ts';
 import { paymentMetadataResponse } from '../views/payment-metadata.ts';
 import { addMerchantCommand, takes, UsageError } from './command.ts';
 import { properties, time } from './output.ts';
-import { duration, oneOf, parseAmount } from './values.ts';
+import { count, duration, oneOf, parseAmount } from './values.ts';
 
 const customerId = takes('<customer-id>', 'cus_…', text(300, 1));
 const money = text(20, 1).optional();
+const dayCount = count(1, 3660).optional();
 
 /** What payments are for, agreed on beforehand. */
 export function addTokenCommands(group: Command): void {
@@ -27,6 +28,9 @@ export function addTokenCommands(group: Command): void {
       ),
       amount: takes('--amount <amount>', 'what must at least be paid, such as 50.00 (default: anything)', money),
       credit: takes('--credit <amount>', 'what a top-up grants, such as 60.00 (default: what was paid)', money),
+      bonus: takes('--bonus <amount>', 'instead of --credit: what it grants on top of what was paid', money),
+      bonusDays: takes('--bonus-days <number>', 'for how long the bonus can be spent (default: for ever)', dayCount),
+      paidDays: takes('--paid-days <number>', 'for how long what was paid can be spent (default: for ever)', dayCount),
       expires: takes('--expires <span>', 'by when the payment must be tried (default: 24h)', duration.prefault('24h')),
     },
     async run(input, { pool, clock, config }, { merchantId }) {
@@ -37,6 +41,7 @@ export function addTokenCommands(group: Command): void {
       const rules = {
         currencies: new Set(config.WALLET_CURRENCIES),
         maxBonusRatio: config.MAX_BONUS_RATIO,
+        paidExpiryMinDays: config.PAID_EXPIRY_MIN_DAYS ?? null,
         now: clock.now(),
       };
       const terms = {
@@ -45,6 +50,9 @@ export function addTokenCommands(group: Command): void {
         currency: input.currency,
         amount: minor(input.amount),
         creditAmount: minor(input.credit),
+        bonusAmount: minor(input.bonus),
+        bonusDays: input.bonusDays ?? null,
+        paidDays: input.paidDays ?? null,
         expiresInSeconds: input.expires,
       };
       const made = await transaction(pool, (tx) => createPaymentToken(tx, { merchantId, ...terms }, rules));

@@ -4,7 +4,8 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
-import { exceeds, formatRate, type Rate } from '../money.ts';
+import { exceeds, formatRate, MAX_AMOUNT_MINOR, type Rate } from '../money.ts';
+import { endProblem } from '../payments/intent.ts';
 import { hashToken, TOKEN_PREFIX, type TokenTerms } from '../payments/token.ts';
 import { countLivingTokens, deleteEndedTokens, endToken, insertToken } from '../payments/token-store.ts';
 import { lockCustomer, requireCustomer } from './store.ts';
@@ -24,6 +25,8 @@ export const MAX_LIVING_TOKENS = 1_000;
 interface TokenRules {
   readonly currencies: ReadonlySet<string>;
   readonly maxBonusRatio: Rate;
+  /** What was paid may end after so many days at the soonest; null: never. */
+  readonly paidExpiryMinDays?: number | null;
   readonly now: Date;
 }
 
@@ -35,17 +38,11 @@ interface TokenRules {
 export async function createPaymentToken(
   tx: Tx,
   { merchantId, expiresInSeconds, ...terms }: TokenRequest,
-  { currencies, maxBonusRatio, now }: TokenRules,
+  { currencies, maxBonusRatio, paidExpiryMinDays = null, now }: TokenRules,
 ): Promise<{ readonly token: string; readonly expiresAt: Date }> {
-  const { customerId, currency, amount, creditAmount, purpose } = terms;
-  const refuseCredit = (wants: string) => refuse({ code: 'INVALID_FIELD', field: 'credit_amount', wants });
+  const { customerId, currency } = terms;
   if (!currencies.has(currency)) refuse({ code: 'UNSUPPORTED_CURRENCY', currency, supported: [...currencies] });
-  if (creditAmount !== null) {
-    if (purpose !== 'topup') refuseCredit('is for a topup.');
-    if (amount === null) refuseCredit('wants amount beside it.');
-    else if (exceeds(creditAmount, amount, maxBonusRatio))
-      refuseCredit(`wants no more than ${formatRate(maxBonusRatio)} times amount (MAX_BONUS_RATIO).`);
-  }
+  refuseGrant(terms, { maxBonusRatio, paidExpiryMinDays });
   // Two that ask at once take turns, so that no more are made than may be.
   await lockCustomer(tx, merchantId, customerId);
   const most = MAX_LIVING_TOKENS;
@@ -55,6 +52,32 @@ export async function createPaymentToken(
   const expiresAt = new Date(now.getTime() + expiresInSeconds * 1000);
   await insertToken(tx, { merchantId, ...terms, tokenHash: hashToken(token), expiresAt }, now);
   return { token, expiresAt };
+}
+
+/** What a payment under these terms would be parked for. */
+function refuseGrant(
+  terms: Omit<TokenTerms, 'expiresAt'>,
+  { maxBonusRatio, paidExpiryMinDays }: { readonly maxBonusRatio: Rate; readonly paidExpiryMinDays: number | null },
+): void {
+  const { purpose, amount, creditAmount, bonusAmount = null, bonusDays = null, paidDays = null } = terms;
+  const fields = {
+    ...{ credit_amount: creditAmount, bonus_amount: bonusAmount },
+    ...{ bonus_expires_in_days: bonusDays, expires_in_days: paidDays },
+  };
+  const invalid = (field: keyof typeof fields, wants: string) => refuse({ code: 'INVALID_FIELD', field, wants });
+  for (const field of ['credit_amount', 'bonus_amount', 'bonus_expires_in_days', 'expires_in_days'] as const) {
+    if (fields[field] !== null && purpose !== 'topup') invalid(field, 'is for a topup.');
+  }
+  const ends = endProblem({ purpose, creditAmount, paidDays }, paidExpiryMinDays);
+  if (ends !== null) refuse({ code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays: paidExpiryMinDays });
+  const field = creditAmount === null ? 'bonus_amount' : 'credit_amount';
+  if (creditAmount !== null && bonusAmount !== null) invalid('bonus_amount', 'wants no credit_amount beside it.');
+  if (creditAmount === null && bonusAmount === null) return;
+  if (amount === null) invalid(field, 'wants amount beside it.');
+  else if (exceeds(creditAmount ?? Math.min(amount + (bonusAmount ?? 0), MAX_AMOUNT_MINOR), amount, maxBonusRatio)) {
+    const what = creditAmount === null ? 'with amount ' : '';
+    invalid(field, `wants no more ${what}than ${formatRate(maxBonusRatio)} times amount (MAX_BONUS_RATIO).`);
+  }
 }
 
 /** Ends a token at once, also for payments under way. @throws {RefusalError} CUSTOMER_NOT_FOUND, NO_SUCH_PAYMENT_TOKEN */

@@ -4,6 +4,7 @@ import { adminMerchantRoutes } from './admin/merchants.ts';
 import { adminSourceRoutes } from './admin/sources.ts';
 import type { Route } from './kit/route.ts';
 import { batchRoutes } from './routes/batch.ts';
+import { bonusRuleRoutes } from './routes/bonus-rules.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantScheduleRoutes } from './routes/grant-schedules.ts';
@@ -39,6 +40,7 @@ export const ROUTES: readonly Route[] = [
   ...linkRoutes,
   ...paymentMetadataRoutes,
   ...paymentRoutes,
+  ...bonusRuleRoutes,
   ...eventRoutes,
   ...reconciliationRoutes,
   ...webhookEndpointRoutes,

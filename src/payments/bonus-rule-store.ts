@@ -1,7 +1,7 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, boolean, integer, json, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
-import { columns, table } from '../db/table.ts';
+import { assignments, columns, omit, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type BonusRule, byPriority } from './bonus-rule.ts';
 import { OWN_PAYMENT_KEY } from './tables.ts';
@@ -26,6 +26,8 @@ const RULE = table('bonus_rule', {
   createdAt: timestamptz,
   updatedAt: timestamptz,
 });
+const OWN_RULE = omit(RULE.shape, 'merchantId');
+const CHANGING = omit(OWN_RULE, 'ruleId', 'createdAt');
 
 /** The merchant's rules, in the order in which they are looked at. */
 export async function listBonusRules(db: Queryable, merchantId: string): Promise<readonly BonusRule[]> {
@@ -38,6 +40,57 @@ const LIST = statement({
   row: RULE.shape,
   text: ({ merchantId }) => `
     select ${columns(RULE.shape, 'r')} from bonus_rule r where r.merchant_id = ${merchantId}`,
+});
+
+export interface RuleKey {
+  readonly merchantId: string;
+  readonly ruleId: string;
+}
+
+export async function findBonusRule(db: Queryable, key: RuleKey): Promise<BonusRule | null> {
+  return FIND.first(db, key);
+}
+
+const FIND = statement({
+  params: { merchantId: text, ruleId: text },
+  row: RULE.shape,
+  text: ({ merchantId, ruleId }) => `
+    select ${columns(RULE.shape, 'r')} from bonus_rule r where r.merchant_id = ${merchantId} and r.rule_id = ${ruleId}`,
+});
+
+/** The ids of the merchant's rules, which nobody else changes meanwhile. */
+export async function lockBonusRules(tx: Tx, merchantId: string): Promise<readonly string[]> {
+  return (await LOCK.all(tx, { merchantId })).map(({ ruleId }) => ruleId);
+}
+
+const LOCK = statement({
+  params: { merchantId: text },
+  row: { ruleId: text },
+  text: ({ merchantId }) => `
+    select rule_id from bonus_rule where merchant_id = ${merchantId} order by rule_id for update`,
+});
+
+/** Stores a rule, in place of one of the same id, which keeps the time at which it was made. */
+export async function saveBonusRule(tx: Tx, { merchantId, ...rule }: BonusRule): Promise<void> {
+  await SAVE.run(tx, { merchantId, rules: [rule] });
+}
+
+const SAVE = statement({
+  params: { merchantId: text, rules: rowsOf(OWN_RULE) },
+  text: ({ merchantId, rules }) => `
+    insert into bonus_rule (merchant_id, ${columns(OWN_RULE)})
+    select ${merchantId}, ${columns(OWN_RULE, 'n')} from ${rules('n')}
+    on conflict (merchant_id, rule_id) do update set ${assignments(CHANGING, 'excluded')}`,
+});
+
+/** @returns false if there is no such rule */
+export async function deleteBonusRule(db: Queryable, key: RuleKey): Promise<boolean> {
+  return (await DELETE.run(db, key)) > 0;
+}
+
+const DELETE = statement({
+  params: { merchantId: text, ruleId: text },
+  text: ({ merchantId, ruleId }) => `delete from bonus_rule where merchant_id = ${merchantId} and rule_id = ${ruleId}`,
 });
 
 /** Whose top-ups are asked about. */

@@ -55,12 +55,16 @@ export function byPriority(one: BonusRule, other: BonusRule): number {
 }
 
 /** The bonus that a rule gives for what was paid. */
-function bonusBy({ basisPoints, fixed, maxBonus }: BonusRule, paid: number): number {
+export function bonusBy(
+  { basisPoints, fixed, maxBonus }: Pick<BonusRule, 'basisPoints' | 'fixed' | 'maxBonus'>,
+  paid: number,
+): number {
   const bonus = basisPoints === null ? (fixed ?? 0) : shareOf(paid, basisPoints);
   return Math.min(bonus, maxBonus ?? MAX_AMOUNT_MINOR);
 }
 
-const WHOLE = 10_000;
+/** All of it, in hundredths of a per cent. */
+export const WHOLE = 10_000;
 
 /** May be more than the whole; down to a whole minor unit, exactly. */
 function shareOf(paid: number, basisPoints: number): number {

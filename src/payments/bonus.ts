@@ -14,7 +14,7 @@ export function afterLosses(payment: Payment, target: Target): Target {
   const shares = target.parts.map(({ bonusTake }) => bonusTake);
   const formula = Math.max(0, sumOf(shares) - bonusLost);
   const wanted = isLessUndone(payment, target) ? formula : Math.max(formula, Math.min(sumOf(posted), sumOf(shares)));
-  const takes = portionsOf(wanted, shares, posted);
+  const takes = spread(wanted, shares, posted);
   return {
     ...target,
     // What was lost of it cannot be taken back from the payment itself either.
@@ -28,7 +28,7 @@ function isLessUndone({ bonusUndone, bonusPaid }: Payment, { undone, paid }: Tar
 }
 
 /** Deals a sum out to parts, each at most its share: each keeps what it has, and the newest take more or give back first. */
-function portionsOf(wanted: number, shares: readonly number[], posted: readonly number[]): readonly number[] {
+function spread(wanted: number, shares: readonly number[], posted: readonly number[]): readonly number[] {
   const takes = shares.map((share, index) => Math.min(share, posted[index] ?? 0));
   let rest = wanted - sumOf(takes);
   for (let index = takes.length - 1; index >= 0; index -= 1) {

@@ -1,5 +1,5 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, boolean, hex, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { bigint, boolean, hex, integer, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -13,6 +13,9 @@ const TOKEN = table('payment_token', {
   currency: text,
   amount: nullable(bigint),
   creditAmount: nullable(bigint),
+  bonusAmount: nullable(bigint),
+  bonusDays: nullable(integer),
+  paidDays: nullable(integer),
   expiresAt: timestamptz,
   revokedAt: nullable(timestamptz),
   usedSourceId: nullable(text),
@@ -31,7 +34,8 @@ export async function insertToken(
   { merchantId, ...token }: TokenTerms & TokenKey,
   now: Date,
 ): Promise<void> {
-  await INSERT_TOKEN.run(db, { merchantId, tokens: [token], now });
+  const { bonusAmount = null, bonusDays = null, paidDays = null } = token;
+  await INSERT_TOKEN.run(db, { merchantId, tokens: [{ ...token, bonusAmount, bonusDays, paidDays }], now });
 }
 
 const INSERT_TOKEN = statement({

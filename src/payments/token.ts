@@ -18,6 +18,11 @@ export interface TokenTerms {
   readonly amount: number | null;
   /** What a top-up grants; null for what was paid. */
   readonly creditAmount: number | null;
+  /** What it grants on top of what was paid, instead; null for what rules give. */
+  readonly bonusAmount?: number | null;
+  /** For how many days the bonus can be spent, and what was paid; null: it does not end. */
+  readonly bonusDays?: number | null;
+  readonly paidDays?: number | null;
   readonly expiresAt: Date;
 }
 
@@ -136,11 +141,11 @@ function comesLate({ tokenHash, namedBy, moves }: Payment, fact: PaymentFact): b
 /** What a token that comes late still decides; null if what was decided before is the same. */
 function againstBefore(payment: Payment, reading: TokenReading): TokenReading | null {
   if (reading.kind === 'refused') return reading;
-  const { purpose, creditAmount, tokenHash = null } = reading.intent;
+  const { purpose, creditAmount, bonusAmount = null, tokenHash = null } = reading.intent;
   const isSamePurpose = payment.purpose === purpose;
   if (isSamePurpose && payment.creditAmount === creditAmount && payment.tokenHash === tokenHash) return null;
-  const granted = (amount: number | null) => amount ?? payment.amountPaid ?? 0;
-  const isMore = granted(creditAmount) >= granted(payment.creditAmount);
+  const granted = (amount: number | null, bonus: number | null) => amount ?? (payment.amountPaid ?? 0) + (bonus ?? 0);
+  const isMore = granted(creditAmount, bonusAmount) >= granted(payment.creditAmount, payment.bonusAmount);
   const onlyAdds = isSamePurpose && purpose === 'topup' && isMore && payment.customerId === reading.customerId;
   if (payment.tokenHash === null && (onlyAdds || !hasTouchedWallet(payment))) return reading;
   const detail = `its token is for ${purpose} of ${reading.customerId}, and it was decided without it before`;
@@ -163,8 +168,14 @@ function judge(payment: Payment, fact: PaymentFact, { token, receivedAt }: Carri
   }
   if ((fact.triedAt ?? fact.occurredAt ?? receivedAt) > token.expiresAt) return bad('it had ended before the payment');
   if (amount !== null && (fact.amountMinor ?? 0) < amount) return bad('less was paid than it is for');
-  const intent = { purpose, creditAmount, tokenHash: token.tokenHash, agreedAmount: amount };
+  const intent = { purpose, creditAmount, ...bonusIn(token), tokenHash: token.tokenHash, agreedAmount: amount };
   return { kind: 'obeyed', customerId, intent };
+}
+
+/** What the terms say of a bonus, or of an end; nothing where they say nothing. */
+function bonusIn({ bonusAmount = null, bonusDays = null, paidDays = null }: TokenTerms) {
+  const terms = { bonusAmount, bonusDays, paidDays };
+  return Object.values(terms).every((one) => one === null) ? {} : terms;
 }
 
 /**

@@ -161,6 +161,8 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   NO_SUCH_LINK: say('NOT_FOUND', 'The customer is not linked so.'),
 
   NO_SUCH_PAYMENT_TOKEN: say('NOT_FOUND', 'The customer has no such token.'),
+  NO_SUCH_BONUS_RULE: say('NOT_FOUND', 'There is no such bonus rule.'),
+  BONUS_RULE_LIMIT: ({ most }) => ({ code: 'CONFLICT', message: `There are ${most} bonus rules; delete one first.` }),
   PAYMENT_TOKEN_LIMIT: ({ most }) => ({
     code: 'CONFLICT',
     message: `The customer has ${most} tokens that could still be paid with, which is the most. Revoke those that are not needed, or make them for a shorter time (expires_in_seconds).`,

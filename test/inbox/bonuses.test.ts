@@ -1,11 +1,20 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createPaymentToken } from '../../src/customers/payment-tokens.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { listClosedLots, listOpenLots } from '../../src/ledger/lots/read.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
-import { expectBooksToAgree, LOT_RULE, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import {
+  BONUS_RATIO,
+  expectBooksToAgree,
+  LOT_RULE,
+  MERCHANT,
+  makeCustomers,
+  posting,
+  SETTINGS,
+} from '../support/ledger.ts';
 import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 
 /** Bonuses from a provider's events to the wallet. The examples are those of the design. */
@@ -276,6 +285,29 @@ describe('a bonus', () => {
     const payer = await newPayer();
     await pay(payer, 9000, PACK, payers);
     expect(await stateOf(payer)).toMatchObject({ state: 'parked', reason: 'invalid_metadata' });
+  });
+
+  it('is obeyed under a token, whoever carries it', async () => {
+    const payer = await newPayer();
+    const { customerId, paymentId } = payer;
+    const terms = {
+      purpose: 'topup',
+      currency: 'USD',
+      amount: 9000,
+      creditAmount: null,
+      bonusAmount: 1000,
+      bonusDays: 90,
+    } as const;
+    const rules = { currencies: SETTINGS.currencies, maxBonusRatio: BONUS_RATIO, now: clock.now() };
+    const { token } = await transaction(database.pool, (tx) =>
+      createPaymentToken(tx, { merchantId: MERCHANT, customerId, expiresInSeconds: 86_400, ...terms }, rules),
+    );
+    const carrying = { wallet_token: token, wallet_bonus_amount: '9000' };
+    await inbox.play(
+      [stripePaymentSucceeded({ paymentId, amount: 9000, currency: 'usd', metadata: carrying })],
+      payers,
+    );
+    expect([await entriesOf(payer), await lotsOf(payer)]).toEqual(['+9000 payment, +1000 bonus', ['promo 1000']]);
   });
 
   it('of a payment that was decided before goes on in one entry', async () => {

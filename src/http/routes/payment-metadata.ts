@@ -13,6 +13,13 @@ import { paymentMetadataResponse, paymentMetadataShape } from '../../views/payme
 import { merchantRoute, type Route } from '../kit/route.ts';
 
 const tag = 'Payments';
+const DAYS_ERROR = 'wants a whole number of days from 1 to 3660';
+const days = z
+  .int({ error: DAYS_ERROR })
+  .min(1, { error: DAYS_ERROR })
+  .max(3660, { error: DAYS_ERROR })
+  .nullable()
+  .optional();
 const SPAN_ERROR = `wants a whole number of seconds from ${TOKEN_LIFE.least} to ${TOKEN_LIFE.most}`;
 
 const create = merchantRoute({
@@ -39,6 +46,16 @@ const create = merchantRoute({
         description:
           'What a top-up grants, in minor units, if that is not what was paid. It wants `amount`, and is at most `MAX_BONUS_RATIO` times that.',
       }),
+      bonus_amount: amount.nullable().optional().meta({
+        description: 'Instead of `credit_amount`: what a top-up grants on top of what was paid. It wants `amount` too.',
+      }),
+      bonus_expires_in_days: days.meta({
+        description:
+          'For how many days of 24 hours what is granted beyond what was paid can be spent; none: it does not end.',
+      }),
+      expires_in_days: days.meta({
+        description: 'The same of what was paid, if `PAID_EXPIRY_MIN_DAYS` of the service allows that.',
+      }),
       expires_in_seconds: z
         .int({ error: SPAN_ERROR })
         .min(TOKEN_LIFE.least, { error: SPAN_ERROR })
@@ -48,15 +65,20 @@ const create = merchantRoute({
     })
     .meta({ examples: [{ purpose: 'topup', currency: EXAMPLE.currency, amount: 5000, credit_amount: 6000 }] }),
   response: { description: 'What to put on the payment. It is shown this once.', schema: paymentMetadataShape },
-  errors: ['CUSTOMER_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'CONFLICT'],
+  errors: ['CUSTOMER_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'PAID_CREDIT_CANNOT_EXPIRE', 'CONFLICT'],
   async handle({ services: { pool, settings, config, clock }, merchantId, params, body }) {
-    const rules = { currencies: settings.currencies, maxBonusRatio: config.MAX_BONUS_RATIO, now: clock.now() };
+    const { currencies, lotRule } = settings;
+    const { paidExpiryMinDays } = lotRule;
+    const rules = { currencies, maxBonusRatio: config.MAX_BONUS_RATIO, paidExpiryMinDays, now: clock.now() };
     const terms = {
       customerId: params.customer_id,
       purpose: body.purpose,
       currency: body.currency,
       amount: body.amount ?? null,
       creditAmount: body.credit_amount ?? null,
+      bonusAmount: body.bonus_amount ?? null,
+      bonusDays: body.bonus_expires_in_days ?? null,
+      paidDays: body.expires_in_days ?? null,
       expiresInSeconds: body.expires_in_seconds,
     };
     return paymentMetadataResponse(
