@@ -36,6 +36,7 @@ interface RefusalFacts {
   PAID_CREDIT_CANNOT_EXPIRE: { readonly minDays: number | null };
   /** A process of a release that knows no lots may still run. */
   LOTS_NOT_YET: NoFacts;
+  EFFECTIVE_AT_OUT_OF_RANGE: { readonly mostDays: number };
   SCHEDULED_ENTRY_NOT_FOUND: NoFacts;
   SCHEDULED_ENTRY_NOT_OPEN: { readonly state: string };
   SCHEDULE_NOT_FOUND: NoFacts;

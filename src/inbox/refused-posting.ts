@@ -32,11 +32,12 @@ export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason,
     case 'WALLET_FROZEN':
     case 'WALLET_CLOSED':
       return ['apply_failed', `The status of the wallet forbids it: ${refused.code}.`];
-    // Payments give no credit with terms.
+    // Payments give no credit with terms, and no date of account.
     case 'LOT_LIMIT_EXCEEDED':
     case 'EXPIRY_IN_THE_PAST':
     case 'PAID_CREDIT_CANNOT_EXPIRE':
     case 'LOTS_NOT_YET':
+    case 'EFFECTIVE_AT_OUT_OF_RANGE':
       return ['apply_failed', `The terms of the credit were refused: ${refused.code}.`];
   }
 }

@@ -13,6 +13,8 @@ export interface EntryView {
   readonly reference_object_id: string | null;
   readonly metadata: Metadata | null;
   readonly created_at: string;
+  /** There only where it is another. */
+  readonly effective_at?: string;
 }
 
 export function entryView(entry: Entry): EntryView {
@@ -28,5 +30,6 @@ export function entryView(entry: Entry): EntryView {
     reference_object_id: entry.referenceObjectId,
     metadata: entry.metadata,
     created_at: entry.createdAt.toISOString(),
+    ...(entry.effectiveAt === null ? {} : { effective_at: entry.effectiveAt.toISOString() }),
   };
 }

@@ -121,6 +121,8 @@ export interface Entry extends WalletKey {
   /** SHA-256 of the request made under the key, hexadecimal; null exactly when the key is. */
   readonly fingerprint: string | null;
   readonly createdAt: Date;
+  /** Its date of account, where that is another: no balance goes by it (see effective-at.ts). */
+  readonly effectiveAt: Date | null;
   /** Binds the entry to all before it (see hash-chain.ts), hexadecimal; null in entries of releases that knew of none. */
   readonly hash: string | null;
 }
@@ -146,6 +148,7 @@ export interface Posting extends WalletKey {
   readonly referenceObjectId: string | null;
   readonly metadata: Metadata | null;
   readonly idempotencyKey: string | null;
+  readonly effectiveAt?: Date | null;
   /** Of a credit that joins no base. */
   readonly terms?: LotTerms;
   /**

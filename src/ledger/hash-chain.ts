@@ -41,10 +41,15 @@ export function startOfChain(wallet: WalletKey & { readonly version: number; rea
 
 /** The hash of an entry after `previous`, the hash of the one before it or the start of the chain. */
 export function nextHash(previous: string, entry: HashedEntry, texts: TextHashes = textHashes(entry)): string {
-  const { seq, amountMinor, isCredit, eventType, beforeBalance, afterBalance, createdAt } = entry;
+  const { seq, amountMinor, isCredit, eventType, beforeBalance, afterBalance, createdAt, effectiveAt } = entry;
   const { idempotencyKey, reason, referenceObjectId, metadata } = texts;
+  // Appended only where there is one: entries without are hashed as they were before it was known.
+  const dated = effectiveAt === null ? [] : [effectiveAt.getTime()];
   const numbers = [seq, amountMinor, isCredit, eventType, beforeBalance, afterBalance, createdAt.getTime()];
-  return hashAfter(previous, JSON.stringify([...numbers, idempotencyKey, reason, referenceObjectId, metadata]));
+  return hashAfter(
+    previous,
+    JSON.stringify([...numbers, idempotencyKey, reason, referenceObjectId, metadata, ...dated]),
+  );
 }
 
 /** @param struckOut where texts were erased, their hashes as they were kept */

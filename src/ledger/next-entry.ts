@@ -7,7 +7,8 @@ import { decideLowBalance, type LowBalanceRule, raise } from './low-balance/rule
 
 export function makeEntry(posting: Posting & Pick<Entry, 'fingerprint'>, wallet: Wallet, createdAt: Date): Entry {
   const afterBalance = posting.isCredit ? wallet.balance + posting.amountMinor : wallet.balance - posting.amountMinor;
-  const entry = { ...posting, seq: wallet.version + 1, beforeBalance: wallet.balance, afterBalance, createdAt };
+  const place = { seq: wallet.version + 1, beforeBalance: wallet.balance, afterBalance, createdAt };
+  const entry = { ...posting, ...place, effectiveAt: posting.effectiveAt ?? null };
   return { ...entry, hash: nextHash(headOf(wallet) ?? startOfChain(wallet), entry) };
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import type { BookChanges, PostInput } from './book-changes.ts';
+import { refuseEffectiveAt } from './effective-at.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
 import type { HoldCommand, HoldDisputes } from './holds/hold.ts';
 import type { DisputesResult, HoldResult } from './holds/results.ts';
@@ -35,6 +36,7 @@ export type PostingRefusal = Refusal<
   | 'EXPIRY_IN_THE_PAST'
   | 'PAID_CREDIT_CANNOT_EXPIRE'
   | 'LOTS_NOT_YET'
+  | 'EFFECTIVE_AT_OUT_OF_RANGE'
 >;
 
 /** What one command of a batch asks of the ledger. */
@@ -57,7 +59,8 @@ export interface PostedBatch<Result extends CommandResult = PostingResult> exten
  * matter most. Before a command on a wallet decides, the wallet's holds and lots that are over have ended.
  *
  * Precedence of a posting's outcomes, first match wins: key known (repeated, or reused with other input) · unsupported currency ·
- * unknown customer · status of the wallet · terms of a lot, number of lots · insufficient balance · balance limit · created.
+ * unknown customer · status of the wallet · date of account · terms of a lot, number of lots · insufficient balance · balance limit ·
+ * created.
  * After it, a lot that is over and was kept by a hold has ended as far as the command set it free.
  * @throws {InvariantError} for an amount that is no whole number of minor units above 0
  */
@@ -97,11 +100,16 @@ function decidePosting(books: WorkingBooks, posting: Posting): PostingResult {
 
 /** SHA-256, in hexadecimal, of everything a posting asks for; metadata counts in any order of its keys. */
 export function fingerprint(posting: Posting): string {
-  const { currency, amountMinor, isCredit, eventType, reason, referenceObjectId, metadata, terms } = posting;
+  const { currency, amountMinor, isCredit, eventType, reason, referenceObjectId, metadata, terms, effectiveAt } =
+    posting;
   const pairs = metadata === null ? null : Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
   const plain = [currency, amountMinor, isCredit, eventType, reason, referenceObjectId, pairs];
-  // Appended only where there are any: keys that were used before lots were known go on to fit their requests.
-  const text = JSON.stringify(terms === undefined ? plain : [...plain, termsText(terms)]);
+  // Appended only where there are any: keys that were used before these were known go on to fit their requests.
+  const later = [
+    ...(terms === undefined ? [] : [termsText(terms)]),
+    ...(effectiveAt == null ? [] : [effectiveAt.getTime()]),
+  ];
+  const text = JSON.stringify([...plain, ...later]);
   return createHash('sha256').update(text).digest('hex');
 }
 
@@ -124,6 +132,8 @@ function decideRefusal(posting: Posting, wallet: Wallet | null, books: WorkingBo
   // What payments do is posted all the same: money has come, or is gone.
   const forbidden = eventType === 'merchant_adjustment' ? refuseByStatus(wallet, isCredit ? 'give' : 'take') : null;
   if (forbidden !== null) return forbidden;
+  const misdated = refuseEffectiveAt(posting, books.momentIn(wallet));
+  if (misdated !== null) return misdated;
   const refused = posting.terms === undefined ? null : refuseTerms(posting, posting.terms, { wallet, books });
   if (refused !== null) return refused;
   const after = isCredit ? wallet.balance + amountMinor : wallet.balance - amountMinor;

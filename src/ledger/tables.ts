@@ -68,6 +68,7 @@ export const ENTRY = table('entry', {
   idempotencyKey: nullable(text),
   fingerprint: nullable(hex),
   createdAt: timestamptz,
+  effectiveAt: nullable(timestamptz),
   hash: nullable(hex),
 });
 

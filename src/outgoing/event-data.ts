@@ -38,6 +38,9 @@ const entry = z
         'There if the entry has metadata that is too large for a message, and `metadata` is null: ask the API.',
     }),
     created_at: eventTime,
+    effective_at: eventTime.optional().meta({
+      description: 'Its date of account, where it has one. Balances go by `created_at`.',
+    }),
   })
   .meta({ description: 'A ledger entry, as the API returns it.' });
 

@@ -35,6 +35,9 @@ export const entryShape = z
       .nullable()
       .meta({ description: 'The key of the API call that made the entry, if one did.' }),
     created_at: timestamp,
+    effective_at: timestamp.optional().meta({
+      description: 'Its date of account, where the request named one. Balances go by `created_at`.',
+    }),
     hold_id: z.string().optional().meta({
       description: 'The hold that it captured: of `hold_captured`, where the entry is retrieved by its id.',
     }),

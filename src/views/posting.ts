@@ -11,6 +11,8 @@ export interface PostingRequest extends TermsRequest {
   readonly idempotency_key?: string | null | undefined;
   readonly metadata?: Metadata | null | undefined;
   readonly reference_object_id?: string | null | undefined;
+  /** A date of account. */
+  readonly effective_at?: Date | undefined;
 }
 
 /**
@@ -21,6 +23,7 @@ export function toPosting(merchantId: string, customerId: string, body: PostingR
   const terms = toTerms(body);
   return {
     ...(terms === undefined ? {} : { terms }),
+    ...(body.effective_at === undefined ? {} : { effectiveAt: body.effective_at }),
     merchantId,
     customerId,
     currency: body.currency,

@@ -1,7 +1,11 @@
 import type { Refusal } from '../errors.ts';
 
-/** The words of refusals about what is to be written at times to come. */
+/** The words of refusals about what is written at another time, or dated so. */
 export const SCHEDULE_WORDS = {
+  EFFECTIVE_AT_OUT_OF_RANGE: ({ code, mostDays }: Refusal<'EFFECTIVE_AT_OUT_OF_RANGE'>) => ({
+    code,
+    message: `effective_at: wants a time that is not to come, ${mostDays} days back at most.`,
+  }),
   SCHEDULED_ENTRY_NOT_FOUND: ({ code }: Refusal<'SCHEDULED_ENTRY_NOT_FOUND'>) => ({
     code,
     message: 'The customer has no such scheduled entry.',

@@ -105,6 +105,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     );
     return app.call('POST', `${path}/${body.scheduled_entry_id}/cancel`);
   },
+  EFFECTIVE_AT_OUT_OF_RANGE: () => post({ amount: 1, currency: 'USD', effective_at: '2020-01-01T00:00:00Z' }),
   EXPIRY_IN_THE_PAST: () => post({ amount: 1, currency: 'USD', expires_at: EXAMPLE.since }),
   PAID_CREDIT_CANNOT_EXPIRE: () => post({ amount: 1, currency: 'USD', kind: 'paid', expires_in_days: 365 }),
   WALLET_FROZEN: async () => {

@@ -26,6 +26,7 @@ const REFUSALS: { readonly [Code in PostingRefusal['code']]: Extract<PostingRefu
   LOTS_NOT_YET: { code: 'LOTS_NOT_YET' },
   WALLET_FROZEN: { code: 'WALLET_FROZEN', currency: 'USD' },
   WALLET_CLOSED: { code: 'WALLET_CLOSED', currency: 'USD' },
+  EFFECTIVE_AT_OUT_OF_RANGE: { code: 'EFFECTIVE_AT_OUT_OF_RANGE', mostDays: 90 },
 };
 
 describe('an event whose posting the ledger refuses', () => {
@@ -41,6 +42,7 @@ describe('an event whose posting the ledger refuses', () => {
     ['LOTS_NOT_YET', 'apply_failed', 'The terms of the credit were refused: LOTS_NOT_YET.'],
     ['WALLET_FROZEN', 'apply_failed', 'The status of the wallet forbids it: WALLET_FROZEN.'],
     ['WALLET_CLOSED', 'apply_failed', 'The status of the wallet forbids it: WALLET_CLOSED.'],
+    ['EFFECTIVE_AT_OUT_OF_RANGE', 'apply_failed', 'The terms of the credit were refused: EFFECTIVE_AT_OUT_OF_RANGE.'],
   ] as const)('for %s is parked as %s, and its detail says with what', (code, reason, detail) => {
     expect(reasonOf(REFUSALS[code])).toEqual([reason, detail]);
   });

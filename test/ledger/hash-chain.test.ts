@@ -37,6 +37,15 @@ describe('the chain of hashes', () => {
     expect(headOf(changed)).toBe(second);
   });
 
+  it('goes over the date of account of an entry that has one', () => {
+    const effectiveAt = new Date('2026-02-28T23:59:59Z');
+    const { entries } = posted(wallet(), [posting({ amountMinor: 5, effectiveAt }), posting({ amountMinor: 6 })]);
+    const text = `[1,5,true,"merchant_adjustment",0,5,${NOW.getTime()},null,null,null,null,${effectiveAt.getTime()}]`;
+    const first = following(H0, text);
+    const next = `[2,6,true,"merchant_adjustment",5,11,${NOW.getTime()},null,null,null,null]`;
+    expect(entries.map(({ hash }) => hash)).toEqual([first, following(first, next)]);
+  });
+
   it('begins with an anchor after entries of an older release, which wrote none', () => {
     const { entries } = posted(wallet({ version: 7, balance: 30 }), [posting({ amountMinor: 5 })]);
     const anchor = following(H0, '[7,30]');
@@ -59,6 +68,7 @@ describe('the chain of hashes', () => {
     ['its type', { eventType: 'payment' }],
     ['the balance before it', { beforeBalance: 1 }],
     ['the balance after it', { afterBalance: 1 }],
+    ['its date of account', { effectiveAt: NOW }],
     ['its time', { createdAt: new Date(NOW.getTime() + 1) }],
     ['its key', { idempotencyKey: 'other' }],
     ['its reason', { reason: 'other' }],

@@ -31,6 +31,7 @@ function entry(seq: number, overrides: Partial<Entry> = {}): Entry {
     fingerprint: null,
     hash: null,
     createdAt: new Date(NOW.getTime() + seq),
+    effectiveAt: null,
     ...overrides,
   };
 }

@@ -29,6 +29,7 @@ function entry(seq: number, metadataBytes: number): ClaimedEntry {
     fingerprint: null,
     hash: null,
     createdAt: new Date(NOW.getTime() + seq),
+    effectiveAt: null,
   };
 }
 

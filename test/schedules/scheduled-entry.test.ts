@@ -49,7 +49,7 @@ describe('a scheduled entry that was tried', () => {
   it('is posted, also where its entry was there before', () => {
     const entry: Entry = {
       ...{ ...posting({ amountMinor: 100 }), seq: 7, beforeBalance: 0, afterBalance: 100 },
-      ...{ fingerprint: null, createdAt: now, hash: null },
+      ...{ fingerprint: null, createdAt: now, effectiveAt: null, hash: null },
     };
     const ended = { state: 'posted', entrySeq: 7, dueAt: null, endedAt: now };
     expect(afterTry(scheduled(), { kind: 'created', entry, wallet: wallet() }, now)).toMatchObject(ended);

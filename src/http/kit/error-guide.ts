@@ -220,6 +220,11 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: 'name a time to come, or void it',
     sample: { message: 'expires_at: wants a time to come.' },
   },
+  EFFECTIVE_AT_OUT_OF_RANGE: {
+    cause: 'an entry is to be dated to a time to come, or back by more than 90 days',
+    cure: 'leave `effective_at` out, and say in `metadata` what it belongs to',
+    sample: { message: 'effective_at: wants a time that is not to come, 90 days back at most.' },
+  },
   PAID_CREDIT_CANNOT_EXPIRE: {
     cause: 'credit of the kind `paid` or `refund` is to end, or to end sooner',
     cure: 'leave its end out; the operator may allow a late one by `PAID_EXPIRY_MIN_DAYS`',

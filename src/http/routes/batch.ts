@@ -16,6 +16,7 @@ import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { isErrorCode, validate } from '../kit/validate.ts';
 import {
+  datedFields,
   EXAMPLE_POSTING,
   headerKey,
   idempotencyHeader,
@@ -32,7 +33,7 @@ export const BATCH_LIMIT_BYTES = 2 * 1024 * 1024;
 
 const EXAMPLE_BATCH_ENTRY = { customer_id: EXAMPLE.customerId, ...EXAMPLE_POSTING };
 const batchEntry = z
-  .strictObject({ customer_id: text(300, 1), ...postingFields, ...termsFields })
+  .strictObject({ customer_id: text(300, 1), ...postingFields, ...termsFields, ...datedFields })
   .meta({ id: 'BatchEntry', examples: [EXAMPLE_BATCH_ENTRY] });
 
 export const CODES = Object.keys(ERROR_STATUS).filter(isErrorCode);

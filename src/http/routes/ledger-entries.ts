@@ -25,6 +25,7 @@ import { KeylessError } from '../kit/failure.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import {
+  datedFields,
   EXAMPLE_POSTING,
   EXAMPLE_PROMOTION,
   IDEMPOTENCY_HEADER,
@@ -53,7 +54,9 @@ const create = merchantRoute({
     'Writes one entry and answers with the wallet after it. A credit with terms (`kind` promo, an end, a priority) is a lot of its own; other credit is all one. A debit of more than is available is refused. With an idempotency key, made once for each thing that happened, the request is safe to repeat.',
   params: customerParams,
   headers: IDEMPOTENCY_HEADER,
-  body: z.strictObject({ ...postingFields, ...termsFields }).meta({ examples: [EXAMPLE_POSTING, EXAMPLE_PROMOTION] }),
+  body: z
+    .strictObject({ ...postingFields, ...termsFields, ...datedFields })
+    .meta({ examples: [EXAMPLE_POSTING, EXAMPLE_PROMOTION] }),
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
     'CONFLICT',
@@ -64,6 +67,7 @@ const create = merchantRoute({
     'LOT_LIMIT_EXCEEDED',
     'LOTS_NOT_YET',
     'EXPIRY_IN_THE_PAST',
+    'EFFECTIVE_AT_OUT_OF_RANGE',
     'PAID_CREDIT_CANNOT_EXPIRE',
     'CUSTOMER_NOT_FOUND',
     'IDEMPOTENCY_KEY_EXISTS',

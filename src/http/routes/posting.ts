@@ -46,6 +46,14 @@ export const termsFields = {
   name: text(100, 1).optional().meta({ description: 'What you call it, such as `Welcome`.' }),
 };
 
+/** A date of account. */
+export const datedFields = {
+  effective_at: moment.optional().meta({
+    description:
+      'The day that it belongs to, where that is past: 90 days back at most. It is shown, and changes nothing: balances, past ones too, go by when the entry is written.',
+  }),
+};
+
 /** The request that wrote the entry of the examples. */
 export const EXAMPLE_POSTING = {
   amount: EXAMPLE_ENTRY.amount,
