@@ -7,6 +7,9 @@ import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
+import { settleAllDue } from '../../src/schedules/due.ts';
+import { DUE_ENTRIES } from '../../src/schedules/post-entries.ts';
+import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { customerWithOverdueLot, expectLotExpiredOnce, LOT_OPERATIONS } from '../support/fault-lots.ts';
 import {
@@ -18,6 +21,13 @@ import {
   WEB_OPERATIONS,
 } from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
+import {
+  customerWithDueEntries,
+  customerWithDueGrant,
+  expectGrantedOnce,
+  expectPostedOnce,
+  SCHEDULE_OPERATIONS,
+} from '../support/fault-schedules.ts';
 import { disputeEvents, earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
 import { testSource, testSources } from '../support/inbox.ts';
 import { BONUS_RATIO, SETTINGS } from '../support/ledger.ts';
@@ -85,9 +95,12 @@ async function tryEverywhere(
 const isOfWorker = ({ applicationName }: ProxiedStatement) => applicationName === 'chokin-worker';
 
 describe('a connection that is cut at every statement: trying again completes, once,', () => {
-  it.each([...WEB_OPERATIONS, ...LOT_OPERATIONS])('$name', async ({ name, statements, prepare }) => {
-    await tryEverywhere(name, statements, isOfWeb, await prepare(rig, 503));
-  });
+  it.each([...WEB_OPERATIONS, ...LOT_OPERATIONS, ...SCHEDULE_OPERATIONS])(
+    '$name',
+    async ({ name, statements, prepare }) => {
+      await tryEverywhere(name, statements, isOfWeb, await prepare(rig, 503));
+    },
+  );
 
   it('apply a payment', async () => {
     const customerId = await rig.traffic.newCustomer();
@@ -148,6 +161,26 @@ describe('a connection that is cut at every statement: trying again completes, o
       await under(() => sweep().catch(() => {}));
       await sweep();
       await expectLotExpiredOnce(rig, customerId);
+    });
+  });
+
+  it('post scheduled entries that are due', async () => {
+    const post = () => settleAllDue({ ...services, signal: new AbortController().signal }, DUE_ENTRIES);
+    await tryEverywhere('post scheduled entries', 9, isOfWorker, async (under) => {
+      const customerId = await customerWithDueEntries(rig);
+      await under(() => post().catch(() => {}));
+      await post();
+      await expectPostedOnce(rig, customerId);
+    });
+  });
+
+  it('grant a period that is due', async () => {
+    const grant = () => settleAllDue({ ...services, signal: new AbortController().signal }, DUE_GRANTS);
+    await tryEverywhere('grant a period', 9, isOfWorker, async (under) => {
+      const customerId = await customerWithDueGrant(rig);
+      await under(() => grant().catch(() => {}));
+      await grant();
+      await expectGrantedOnce(rig, customerId);
     });
   });
 

@@ -11,6 +11,12 @@ import {
   WEB_OPERATIONS,
 } from '../../support/fault-operations.ts';
 import { FaultRig } from '../../support/fault-rig.ts';
+import {
+  customerWithDueEntries,
+  customerWithDueGrant,
+  expectGrantedOnce,
+  expectPostedOnce,
+} from '../../support/fault-schedules.ts';
 import { newDebit, paymentEvent, type TrafficEvent } from '../../support/fault-traffic.ts';
 import type { ServiceProcess } from '../../support/process.ts';
 import { drawnPoints } from '../../support/rounds.ts';
@@ -137,6 +143,40 @@ describe('kill -9 of the worker at every statement: the next one does the work, 
         async () => (await read('select 1 as one from wallet_due', [])).length === 0,
       );
       for (const customerId of customers) await expectEnded(rig, customerId);
+      await boss.stop({ graceful: false });
+    },
+    240_000,
+  );
+});
+
+describe('kill -9 of the worker while it posts what is scheduled: the next one does it, once, in 30 s,', () => {
+  it.each([
+    { what: 'scheduled entries', customerWithOne: customerWithDueEntries, expectDone: expectPostedOnce },
+    { what: 'a grant', customerWithOne: customerWithDueGrant, expectDone: expectGrantedOnce },
+  ])(
+    'post $what',
+    async ({ what, customerWithOne, expectDone }) => {
+      await rig.startWebHere();
+      const { url: databaseUrl } = rig.database;
+      const logger = createLogger('silent', 'test');
+      const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 1, works: false, logger });
+      await boss.start();
+      const customers: string[] = [];
+      const isSettled = async (customerId: string) => {
+        const due = `select 1 as one from scheduled_entry where customer_id = $1 and due_at <= now()
+          union all select 1 from grant_schedule where customer_id = $1 and next_at <= now()`;
+        return (await read(due, [customerId])).length === 0;
+      };
+      await killWorkersEverywhere(`post ${what}`, 7, async () => {
+        const customerId = await customerWithOne(rig);
+        customers.push(customerId);
+        await boss.send('post-scheduled', {});
+        return { marker: customerId, isDone: () => isSettled(customerId) };
+      });
+      for (const customerId of customers) {
+        await eventually('everything to be posted', () => isSettled(customerId), 30_000);
+        await expectDone(rig, customerId);
+      }
       await boss.stop({ graceful: false });
     },
     240_000,
