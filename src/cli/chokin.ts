@@ -97,6 +97,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./lots.ts')).addLotCommands,
   },
   {
+    name: 'schedules',
+    summary: 'What is written at times to come: list, put, delete, add, cancel',
+    group: async () => (await import('./schedules.ts')).addScheduleCommands,
+  },
+  {
     name: 'simulate',
     summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
     group: async () => (await import('./simulate.ts')).addSimulateCommands,

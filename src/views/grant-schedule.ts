@@ -35,7 +35,7 @@ export const scheduleShape = z
     incarnation: z.int().min(1).meta({ description: 'How often a schedule of this id was made.' }),
     next_period: z.int().min(0).meta({ description: 'All before it were granted or skipped.' }),
     next_at: timestamp.nullable().meta({ description: 'When that is due; null where nothing is to come.' }),
-    actor: z.string().meta({ description: 'Who made it as it is: `key:` with the id of an API key, or `operator`.' }),
+    actor: z.string().meta({ description: 'Who made it as it is: `key:` with the id of an API key, or `cli`.' }),
     created_at: timestamp,
     updated_at: timestamp,
     ended_at: timestamp.nullable(),

@@ -43,7 +43,7 @@ export const scheduledEntryShape = z
       .nullable()
       .meta({ description: 'Of a credit that is to be a lot.' }),
     idempotency_key: z.string(),
-    actor: z.string().meta({ description: 'Who scheduled it: `key:` with the id of an API key, or `operator`.' }),
+    actor: z.string().meta({ description: 'Who scheduled it: `key:` with the id of an API key, or `cli`.' }),
     created_at: timestamp,
     ended_at: timestamp.nullable(),
   })
