@@ -135,7 +135,10 @@ export function afterPeriods(
   const isPutOff = results.some((one) => one.kind === 'refused' && OF_THE_SERVICE.has(one.refusal.code));
   if (isPutOff) return { schedule: { ...schedule, nextAt: new Date(now.getTime() + PUT_OFF_MS) }, skipped: [] };
   const done = Math.max(schedule.done, ...due.map(({ period }) => period + 1));
-  return { schedule: withNextAt({ ...schedule, done }), skipped: inRanges(schedule, skips) };
+  // A wallet that is closed is opened again by what payments do alone, and a schedule is not to go on then by itself.
+  const isClosed = skips.some(({ reason }) => reason === 'WALLET_CLOSED');
+  const endedAt = isClosed ? now : schedule.endedAt;
+  return { schedule: withNextAt({ ...schedule, done, endedAt }), skipped: inRanges(schedule, skips) };
 }
 
 interface Skip {

@@ -73,7 +73,10 @@ async function changed(tx: Tx, before: GrantSchedule, { wish, moment }: Change):
   if (wish.every !== every) refuseField('every', fixed);
   if (wish.timeZone !== timeZone) refuseField('time_zone', fixed);
   if (wish.anchorAt !== null && wish.anchorAt.getTime() !== anchorAt.getTime()) refuseField('anchor_at', fixed);
-  const { done } = await settled(tx, before, moment);
+  const current = await settled(tx, before, moment);
+  // Its wallet is closed.
+  if (current.endedAt !== null) return current;
+  const { done } = current;
   const { amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor } = wish;
   return withNextAt({
     ...before,

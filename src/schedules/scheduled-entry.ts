@@ -90,13 +90,16 @@ const OF_THE_SERVICE: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'LOTS_NOT_YET',
 ]);
 
+/** What may be otherwise tomorrow: the money is there, or the wallet is not frozen any more. */
+const OF_WANT: ReadonlySet<RefusalCode> = new Set<RefusalCode>(['INSUFFICIENT_WALLET_FUNDS', 'WALLET_FROZEN']);
+
 /** The entry after it was tried. */
 export function afterTry(entry: ScheduledEntry, result: PostingResult, now: Date): ScheduledEntry {
   const ended = { ...entry, dueAt: null, endedAt: now };
   if (result.kind !== 'refused') return { ...ended, state: 'posted', entrySeq: result.entry.seq };
   const { code } = result.refusal;
   if (OF_THE_SERVICE.has(code)) return { ...entry, dueAt: new Date(now.getTime() + PUT_OFF_MS) };
-  const isShort = code === 'INSUFFICIENT_WALLET_FUNDS' && entry.onShortfall === 'retry';
+  const isShort = OF_WANT.has(code) && entry.onShortfall === 'retry';
   if (isShort && entry.tries < MOST_RETRIES) return { ...entry, tries: entry.tries + 1, dueAt: dayAfter(entry, now) };
   return { ...ended, state: 'skipped', skippedFor: code };
 }

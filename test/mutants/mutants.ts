@@ -393,8 +393,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'grant what is due with the amount of a change',
     file: 'src/schedules/put-schedule.ts',
-    find: 'const { done } = await settled(tx, before, moment);',
-    replace: 'const { done } = before;',
+    find: 'const current = await settled(tx, before, moment);',
+    replace: 'const current = before;',
+    tests: ['test/schedules/grant-schedules.test.ts'],
+  },
+  {
+    name: 'let a schedule go on in a wallet that is closed',
+    file: 'src/schedules/grant-schedule.ts',
+    find: 'const endedAt = isClosed ? now : schedule.endedAt;',
+    replace: 'const { endedAt } = schedule;',
     tests: ['test/schedules/grant-schedules.test.ts'],
   },
   {
@@ -414,7 +421,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'skip a debit that is to be tried again',
     file: 'src/schedules/scheduled-entry.ts',
-    find: "entry.onShortfall === 'retry'",
+    find: "OF_WANT.has(code) && entry.onShortfall === 'retry'",
     replace: 'entry.tries > 9',
     tests: ['test/schedules/scheduled-entry.test.ts'],
   },

@@ -218,6 +218,26 @@ describe('grant schedules', () => {
     ]);
   });
 
+  it('go on in a frozen wallet, and end in a closed one', async () => {
+    const { put, call, balance, get, alerts } = await newCustomer();
+    const setStatus = (status: string) => call('PUT', '/USD/status', { status, reason: 'why' });
+    await put({ every: 'day' });
+    await setStatus('frozen');
+    await work();
+    expect(await balance()).toBe(500);
+    await setStatus('active');
+    await call('POST', '/ledger-entries', { amount: 500, currency: 'USD', entry_type: 'debit' });
+    expect((await setStatus('closed')).status).toBe(200);
+    pass(DAY);
+    await work();
+    expect(await get()).toMatchObject({ status: 'ended', next_at: null });
+    expect(await alerts()).toMatchObject([{ fromPeriod: 1, toPeriod: 1, reason: 'WALLET_CLOSED' }]);
+    await setStatus('active');
+    pass(5 * DAY);
+    await work();
+    expect(await balance()).toBe(0);
+  });
+
   it('wait for a currency that is configured again', async () => {
     const { put, balance, get } = await newCustomer();
     await put({ every: 'month' });

@@ -132,6 +132,21 @@ describe('scheduled entries', () => {
     expect(await balance()).toBe(0);
   });
 
+  it('of a frozen wallet are debited once it is not frozen any more, where that is wanted', async () => {
+    const { schedule, call, balance, one } = await newCustomer(500);
+    await call('PUT', '/USD/status', { status: 'frozen', reason: 'why' });
+    const skipped = (await schedule()).body.scheduled_entry_id;
+    const retried = (await schedule({ on_shortfall: 'retry' })).body.scheduled_entry_id;
+    pass(60);
+    await work();
+    expect(await one(skipped)).toMatchObject({ status: 'skipped', skipped_for: 'WALLET_FROZEN' });
+    await call('PUT', '/USD/status', { status: 'active', reason: 'why' });
+    pass(DAY);
+    await work();
+    expect(await one(retried)).toMatchObject({ status: 'posted' });
+    expect(await balance()).toBe(400);
+  });
+
   it('become lots, which end as long after they were due as they say', async () => {
     const { schedule, call } = await newCustomer();
     const due = later(60);
