@@ -60,6 +60,7 @@ const CASES: readonly AlertCase[] = [
     labels: { provider: 'stripe' },
   },
   figure('ChokinDeliveriesTurnedAway', 'chokin_provider_deliveries_total', ['0+1x', '7'], 'outcome="unavailable"'),
+  figure('ChokinSchedulesLate', 'chokin_schedule_due_oldest_seconds', ['601', '600']),
   figure('ChokinBooksDisagree', 'chokin_audit_disagreements', ['1', '0']),
   figure('ChokinAuditOld', 'chokin_audit_age_seconds', ['129601', '129600']),
   figure('ChokinReconciliationUnresolved', 'chokin_reconciliation_unresolved', ['1', '0']),

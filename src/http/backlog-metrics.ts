@@ -6,12 +6,13 @@ import { eventBacklog } from '../inbox/backlog.ts';
 import { outboxBacklog } from '../ledger/outbox.ts';
 import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
 import { type ReconciliationBacklog, reconciliationBacklog } from '../reconciliation/backlog.ts';
+import { type ScheduleBacklog, scheduleBacklog } from '../schedules/backlog.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
 /** Anybody may ask for the metrics, so figures are read from the database at most this often. */
 const CACHE_MS = 5_000;
 
-interface Backlog extends ReconciliationBacklog, DeliveryBacklog {
+interface Backlog extends ReconciliationBacklog, DeliveryBacklog, ScheduleBacklog {
   readonly parkedEvents: number;
   readonly waitingEvents: number;
   readonly oldestPendingEventSeconds: number;
@@ -64,6 +65,12 @@ const FIGURES: readonly Figure[] = [
     'chokin_delivery_overdue_oldest_seconds',
     'How late the most overdue try of the embedded sender is; 0 if none is.',
     (now) => now.overdueSeconds,
+  ],
+  ['chokin_schedules_due', 'Scheduled entries and grants that are due and not posted.', (now) => now.schedulesDue],
+  [
+    'chokin_schedule_due_oldest_seconds',
+    'How late the most overdue of them is; 0 if none is.',
+    (now) => now.scheduleLateSeconds,
   ],
   [
     'chokin_audit_disagreements',
@@ -127,6 +134,7 @@ async function readBacklog(db: Queryable): Promise<Backlog> {
     ...(await outboxBacklog(db)),
     ...(await deliveryBacklog(db)),
     ...(await reconciliationBacklog(db)),
+    ...(await scheduleBacklog(db)),
     queues: await queueBacklogs(db),
     auditDisagreements: audit?.disagreements ?? null,
     auditAgeSeconds: audit?.ageSeconds ?? null,

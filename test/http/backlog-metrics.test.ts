@@ -215,7 +215,7 @@ describe('what is stuck', () => {
     for (const name of ['deliveries_pending', 'deliveries_failed', 'delivery_overdue_oldest_seconds']) {
       expect(figure(text, `chokin_${name}`), name).toBe(0);
     }
-    for (const name of ['messages_unsent', 'message_unsent_oldest_seconds', 'events_parked']) {
+    for (const name of ['messages_unsent', 'message_unsent_oldest_seconds', 'events_parked', 'schedules_due']) {
       expect(figure(text, `chokin_${name}`), name).toBe(0);
     }
     expect(figure(text, 'chokin_jobs_due{queue="apply-provider-event"}')).toBe(0);
@@ -254,6 +254,24 @@ describe('what is stuck', () => {
     expect(figure(text, 'chokin_delivery_overdue_oldest_seconds')).toBeCloseTo(600, -1);
     expect(figure(text, 'chokin_messages_unsent')).toBe(1);
     expect(figure(text, 'chokin_message_unsent_oldest_seconds')).toBeCloseTo(1200, -1);
+  });
+
+  it('shows in what was scheduled and is late', async () => {
+    const text = await stuck(
+      `with customer as (
+         insert into customer (merchant_id, customer_id, email, name, created_at) values ('${MERCHANT}', 'cus_late', '', '', now())),
+       entries as (
+         insert into scheduled_entry (merchant_id, customer_id, scheduled_entry_id, currency, amount, is_credit, post_at, on_shortfall,
+           idempotency_key, fingerprint, actor, state, due_at, tries, created_at)
+         select '${MERCHANT}', 'cus_late', 'sen_' || n, 'USD', 1, true, now(), 'skip', 'k' || n, sha256('x'), 'cli', 'scheduled',
+           now() + n * interval '10 minutes', 0, now()
+         from generate_series(-1, 1) n)
+       insert into grant_schedule (merchant_id, customer_id, currency, schedule_id, incarnation, amount, every, anchor_at, time_zone,
+         lot_priority, first_period, done, next_at, paused, actor, created_at, updated_at)
+       values ('${MERCHANT}', 'cus_late', 'USD', 's', 1, 1, 'day', now(), 'UTC', 50, 0, 0, now() - interval '20 minutes', false, 'cli', now(), now())`,
+    );
+    expect(figure(text, 'chokin_schedules_due')).toBe(3);
+    expect(figure(text, 'chokin_schedule_due_oldest_seconds')).toBeCloseTo(1200, -1);
   });
 
   it('is not known without the database, and is shown as that', async () => {
