@@ -16,9 +16,7 @@ import { takesSessions } from '../db/way.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
-
-/** The number of the lock by which migrations of one database take turns. It may be any, but must be the same in every release. */
-const MIGRATE_LOCK = 6_301_873_202;
+import { awaitTurn, endTurn, TURN_MS } from './migrate-turn.ts';
 
 /**
  * A migration locks a table for a moment. While it waits for this lock, all later statements wait behind it: if it waited for a
@@ -39,6 +37,8 @@ export interface MigrateOptions {
   readonly dir?: string;
   /** Notes that no process of an older release runs any more. `again`: also if it was noted before; `once`: only if it was not. */
   readonly closeRelease?: 'again' | 'once';
+  /** How long another migration is waited for. */
+  readonly turnMs?: number;
 }
 
 /**
@@ -50,7 +50,7 @@ export interface MigrateOptions {
 export async function migrate(
   databaseUrl: string,
   logger: Logger,
-  { dir = MIGRATIONS_DIR, closeRelease: when }: MigrateOptions = {},
+  { dir = MIGRATIONS_DIR, closeRelease: when, turnMs = TURN_MS }: MigrateOptions = {},
 ): Promise<string[]> {
   const client = new pg.Client({
     connectionString: connectionString(databaseUrl),
@@ -64,7 +64,7 @@ export async function migrate(
     await requireSession(client, databaseUrl);
     await prepareKeptSession(client, SESSION);
     await requireEncoding(new Tx(client));
-    await awaitTurn(client);
+    await awaitTurn(client, logger, turnMs);
     const applied = await install(client, { databaseUrl, dir, logger });
     const { rights, settings } = await installRoles(client);
     if (rights.length > 0) logger.warn({ sql: rights }, RIGHTS_LEFT_OUT);
@@ -73,6 +73,8 @@ export async function migrate(
     await buildIndexes(client, logger);
     return applied;
   } finally {
+    // A pooler that keeps sessions may give this one to the next.
+    await endTurn(client).catch(() => {});
     await client.end();
   }
 }
@@ -105,20 +107,6 @@ async function install(client: pg.Client, { databaseUrl, dir, logger }: Install)
     throw missing === null ? error : new Error(missing, { cause: error });
   }
 }
-
-/**
- * Waits until no other migration runs. By asking again and again: a statement that waits would be waited for by another
- * migration that builds an index, and both would wait for ever.
- */
-async function awaitTurn(client: pg.Client): Promise<void> {
-  for (;;) {
-    const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [MIGRATE_LOCK]);
-    if (rows[0]?.taken === true) return;
-    await delay(TURN_MS);
-  }
-}
-
-const TURN_MS = 100;
 
 const RIGHTS_LEFT_OUT =
   'this user may not complete the roles of the database: an administrator has to run this SQL in it. Until then the processes cannot run under them';

@@ -1,5 +1,7 @@
+import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { migrate } from '../../src/commands/migrate.ts';
+import { awaitTurn, endTurn } from '../../src/commands/migrate-turn.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
@@ -12,6 +14,61 @@ describe('migrate', () => {
     const database = await createTestDatabase();
     const applied = await Promise.all(Array.from({ length: 4 }, () => migrate(database.ownerUrl, logger)));
     expect(applied).toEqual([[], [], [], []]);
+    await database.drop();
+  });
+});
+
+describe('another migration', () => {
+  /** A session that holds the lock of migrations, as a pooler kept it for somebody who is gone. */
+  async function holding(database: TestDatabase, applicationName: string): Promise<pg.Client> {
+    const holder = new pg.Client({ connectionString: database.ownerUrl, application_name: applicationName });
+    holder.on('error', () => {});
+    await holder.connect();
+    await holder.query('select pg_advisory_lock(6301873202)');
+    return holder;
+  }
+
+  it('is waited for, and named to who waits', async () => {
+    const database = await createTestDatabase();
+    const holder = await holding(database, 'left-behind');
+    const lines: { holder?: { applicationName: string } }[] = [];
+    const telling = createLogger('info', 'test', { write: (line) => void lines.push(JSON.parse(line)) });
+    const waiting = migrate(database.ownerUrl, telling);
+    await eventually('it says who is waited for', () => lines.length > 0);
+    expect(lines[0]?.holder).toMatchObject({ applicationName: 'left-behind', user: 'postgres' });
+    await holder.end();
+    expect(await waiting).toEqual([]);
+    await database.drop();
+  });
+
+  it('that does not end is waited for no longer than a while, and its session is named with the cure', async () => {
+    const database = await createTestDatabase();
+    const holder = await holding(database, 'left-behind');
+    const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const pid = rows[0]?.pid;
+    const refusal = migrate(database.ownerUrl, logger, { turnMs: 200 });
+    await expect(refusal).rejects.toThrow(
+      new RegExp(
+        `did not end within 0 minutes\\. Its lock is held by the session ${pid}: left-behind of postgres at 127\\.0\\.0\\.1, connected since \\S+, doing nothing since \\S+, .*pg_terminate_backend\\(${pid}\\)`,
+      ),
+    );
+    await database.pool.query('select pg_terminate_backend($1)', [pid]);
+    expect(await migrate(database.ownerUrl, logger)).toEqual([]);
+    await database.drop();
+  });
+
+  it('leaves neither its lock nor a setting in a session that is used again', async () => {
+    const database = await createTestDatabase();
+    const client = new pg.Client({ connectionString: database.ownerUrl });
+    await client.connect();
+    await awaitTurn(client, logger, 1_000);
+    await client.query("set lock_timeout = '2s'");
+    await endTurn(client);
+    const { rows } = await client.query<{ wait: string; locks: number }>(
+      "select current_setting('lock_timeout') as wait, (select count(*)::integer from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks",
+    );
+    expect(rows).toEqual([{ wait: '0', locks: 0 }]);
+    await client.end();
     await database.drop();
   });
 });

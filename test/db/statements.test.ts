@@ -24,6 +24,7 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'src/db/statement.ts',
   'src/db/transaction.ts',
   'src/commands/migrate.ts',
+  'src/commands/migrate-turn.ts',
   'src/commands/build-indexes.ts',
 ]);
 
