@@ -19,14 +19,14 @@ const SAY_EVERY_MS = 60_000;
  */
 export async function awaitTurn(client: pg.Client, logger: Logger, patienceMs: number): Promise<void> {
   const beganMs = performance.now();
-  let saidMs = beganMs + SAY_AFTER_MS - SAY_EVERY_MS;
+  let loggedMs = beganMs + SAY_AFTER_MS - SAY_EVERY_MS;
   for (;;) {
     const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [MIGRATE_LOCK]);
     if (rows[0]?.taken === true) return;
     const nowMs = performance.now();
     if (nowMs - beganMs > patienceMs) throw new Error(tooLong(patienceMs, await holderOf(client)));
-    if (nowMs - saidMs > SAY_EVERY_MS) {
-      saidMs = nowMs;
+    if (nowMs - loggedMs > SAY_EVERY_MS) {
+      loggedMs = nowMs;
       const holder = await holderOf(client);
       if (holder !== null) logger.info({ holder }, 'another migration of this database runs; waiting for it to end');
     }
