@@ -27,15 +27,25 @@ function isLessUndone({ bonusUndone, bonusPaid }: Payment, { undone, paid }: Tar
   return undone < bonusUndone || paid !== bonusPaid;
 }
 
-/** Deals a sum out to parts, each at most its share: each keeps what it has, and the newest take more or give back first. */
+/**
+ * Shares a sum out to parts. Each keeps what was posted, as far as the sum allows, also where another part tells the same money by now: so
+ * nothing is given back and taken at one moment. More is taken by the newest that have not their share; less by those with more than that.
+ */
 function spread(wanted: number, shares: readonly number[], posted: readonly number[]): readonly number[] {
-  const takes = shares.map((share, index) => Math.min(share, posted[index] ?? 0));
+  const takes = shares.map((_, index) => posted[index] ?? 0);
   let rest = wanted - sumOf(takes);
-  for (let index = takes.length - 1; index >= 0; index -= 1) {
+  const newestFirst = [...shares.entries()].toReversed();
+  for (const [index, share] of newestFirst) {
     const take = takes[index] ?? 0;
-    const change = Math.max(-take, Math.min(rest, (shares[index] ?? 0) - take));
+    const change = rest > 0 ? Math.max(0, Math.min(rest, share - take)) : -Math.max(0, Math.min(-rest, take - share));
     takes[index] = take + change;
     rest -= change;
+  }
+  // What expired or was voided is not taken, though it is within the shares.
+  for (const [index] of newestFirst) {
+    const less = Math.max(0, Math.min(-rest, takes[index] ?? 0));
+    takes[index] = (takes[index] ?? 0) - less;
+    rest += less;
   }
   return takes;
 }

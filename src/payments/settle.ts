@@ -4,7 +4,7 @@ import { countedAmounts, isForeign } from './counted.ts';
 import { disputedAmounts } from './dispute-holds.ts';
 import { grantOf } from './grant.ts';
 import { type Net, netOfHandled } from './handled.ts';
-import type { HeldTarget, PartTarget, Payment, PaymentPart, Target } from './payment.ts';
+import type { HeldTarget, Payment, PaymentPart, Target } from './payment.ts';
 import type { Purpose, RefundPolicy } from './purpose.ts';
 
 /**
@@ -30,7 +30,7 @@ function netOf(payment: Payment, policy: RefundPolicy): Net {
     payment.handled.length === 0
       ? { target: targetOf(payment, policy), isUnclear: false }
       : netOfHandled(payment, (life, granted) => targetOf(life, policy, granted));
-  return { target: handedOver(payment, afterLosses(payment, target), ['bonusTake']), isUnclear };
+  return { target: afterLosses(payment, target), isUnclear };
 }
 
 /** Whether it is unclear what to post beside what was handled by hand, so that a person must decide. */
@@ -63,7 +63,7 @@ function targetOf(payment: Payment, policy: RefundPolicy, given?: number): Targe
     return { credit: 0, take: shareOf(granted), bonusTake: shareOf(bonus) };
   });
   const undone = bound - left.take;
-  return handedOver(payment, { credit: granted, bonus, parts, undone, paid }, ['credit', 'take']);
+  return handedOver(payment, { credit: granted, bonus, parts, undone, paid });
 }
 
 /** How much of `granted` is to be taken back once `undone` of `paid` is undone: in proportion, rounded for the customer. */
@@ -71,17 +71,14 @@ function takenBack(granted: number, undone: number, paid: number): number {
   return paid === 0 ? 0 : proportionMinor(granted, undone, paid);
 }
 
-/** Where a part keeps what was posted of each side. */
-const POSTED = { credit: 'postedCredit', take: 'postedTake', bonusTake: 'postedBonusTake' } as const;
-
 /**
  * If two families of events tell the same money, what the first one posted stays posted: the entries of a part that informs
  * pass to the part that takes its place. So no customer gets money back and loses it again at the same moment.
  */
-function handedOver(payment: Payment, target: Target, sides: readonly (keyof PartTarget)[]): Target {
+function handedOver(payment: Payment, target: Target): Target {
   const parts = target.parts.map((part) => ({ ...part }));
-  for (const side of sides) {
-    const posted = payment.parts.map((part) => part[POSTED[side]]);
+  for (const side of ['credit', 'take'] as const) {
+    const posted = payment.parts.map((part) => (side === 'credit' ? part.postedCredit : part.postedTake));
     const excess = (index: number) => (posted[index] ?? 0) - (parts[index]?.[side] ?? 0);
     for (const [from, informing] of parts.entries()) {
       if (payment.parts[from]?.role !== 'informs') continue;

@@ -134,6 +134,9 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     const path = `/customers/${shop.customerId}/wallets/scheduled-entries`;
     scheduled.push((await call('POST', path, entry)).scheduled_entry_id);
   }
+  const rules = ['summer', 'winter', 'first'];
+  for (const rule of rules)
+    await call('PUT', `/bonus-rules/${rule}`, { currency: 'USD', percent: 10, min_paid: 1_000_000 });
   const events = await call('GET', '/events?page_size=100');
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -147,6 +150,7 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     effective_at: [recent],
     expires_at: ['2095-01-01T00:00:00Z'],
     schedule_id: ['monthly', 'weekly'],
+    rule_id: rules,
     payment_id: ['pi_paid', 'pi_parked_0'],
     event_id: events.items.map((event: { event_id: string }) => event.event_id),
     endpoint_id: endpoints,
