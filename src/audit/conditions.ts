@@ -1,3 +1,15 @@
+/**
+ * A condition as Postgres writes it, in the one form that all ways to write the same have: chains without brackets that only group, lists of
+ * texts in one order. A list of what may stand in a column gets longer in the order in which migrations were applied.
+ */
+export function normalForm(text: string): string {
+  return flattenChains(
+    text.replaceAll(LIST_OF_TEXTS, (_, items: string) => `ARRAY[${items.split(', ').sort().join(', ')}]`),
+  );
+}
+
+const LIST_OF_TEXTS = /ARRAY\[('\w*'::text(?:, '\w*'::text)*)\]/g;
+
 type Part = string | Group;
 
 /** What stands between a pair of brackets. */
@@ -6,10 +18,10 @@ interface Group {
 }
 
 /**
- * A condition as Postgres writes it, without brackets that only group `a AND b` within a longer chain of AND (or of OR). Reading a dump it
+ * Without brackets that only group `a AND b` within a longer chain of AND (or of OR). Reading a dump it
  * flattens some such chains, so a restored database writes the same condition with fewer brackets than the one that was dumped.
  */
-export function flattenChains(text: string): string {
+function flattenChains(text: string): string {
   const tokens = text.match(/'(?:[^']|'')*'|"(?:[^"]|"")*"|[()]|[^()'"]+/g) ?? [];
   const { parts } = groupFrom(tokens[Symbol.iterator]());
   return parts.map(render).join('');

@@ -6,7 +6,7 @@ import { releaseMigrations } from '../db/schema.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
-import { flattenChains } from './conditions.ts';
+import { normalForm } from './conditions.ts';
 
 /**
  * The guards by which the database itself protects the books: keys, checks, triggers and their functions, and who may write
@@ -40,8 +40,8 @@ export async function checkGuards(db: Queryable): Promise<readonly Disagreement[
   // While a newer release takes over, only the guards that every release has can be compared.
   const isNewer = await hasNewerMigrations(db);
   const isJudged = (line: string) => !isNewer || ALWAYS.test(line);
-  const wanted = new Set(lines.filter(isJudged).map(flattenChains));
-  const found = new Set((await readGuards(db)).filter(isJudged).map(flattenChains));
+  const wanted = new Set(lines.filter(isJudged).map(normalForm));
+  const found = new Set((await readGuards(db)).filter(isJudged).map(normalForm));
   const grants = isNewer ? [] : await compareGrants(db);
   const named = [
     ...[...wanted.difference(found)].map((guard) => ({ subject: guard, detail: 'it is gone or was changed' })),

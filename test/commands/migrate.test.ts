@@ -1,7 +1,14 @@
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runner } from 'node-pg-migrate';
 import pg from 'pg';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { checkGuards } from '../../src/audit/guards.ts';
 import { migrate } from '../../src/commands/migrate.ts';
 import { awaitTurn, endTurn } from '../../src/commands/migrate-turn.ts';
+import { MIGRATIONS_DIR } from '../../src/db/schema.ts';
+import { autocommit } from '../../src/db/transaction.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
@@ -119,4 +126,48 @@ describe('an index of a large table', () => {
     expect(await isValid(database)).toBe(true);
     await database.drop();
   }, 60_000);
+});
+
+async function withClient(connectionString: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** As work landed that was done side by side: a database of each commit has some of these, in this order, and not what stands before. */
+const LANDED = ['0054', '0065', '0043', '0044', '0047', '0048'];
+
+it.each([1, 2, 4])('brings a database up that has only the first %i of what landed in another order', async (count) => {
+  const database = await createTestDatabase(2, 'template1');
+  const dir = await mkdtemp(join(tmpdir(), 'chokin-landed-'));
+  onTestFinished(async () => {
+    await database.drop();
+    await rm(dir, { recursive: true });
+  });
+  const files = (await readdir(MIGRATIONS_DIR)).filter((file) => file.endsWith('.sql')).toSorted();
+  const landed = LANDED.slice(0, count).flatMap((number) => files.filter((file) => file.startsWith(number)));
+  const before = files.filter((file) => file < '0043');
+  for (const some of [before, ...landed.map((file) => [file])]) {
+    for (const file of some) await cp(join(MIGRATIONS_DIR, file), join(dir, file));
+    await withClient(database.ownerUrl, (dbClient) =>
+      runner({
+        dbClient,
+        dir,
+        direction: 'up',
+        migrationsTable: 'schema_migration',
+        noLock: true,
+        checkOrder: false,
+        log: () => {},
+      }),
+    );
+  }
+  const missing = files
+    .filter((file) => ![...before, ...landed].includes(file))
+    .map((file) => file.replace('.sql', ''));
+  expect(await migrate(database.ownerUrl, logger)).toEqual(missing);
+  expect(await checkGuards(autocommit(database.pool))).toEqual([]);
 });
