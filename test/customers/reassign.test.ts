@@ -44,6 +44,65 @@ const balances = async (...customerIds: readonly string[]) =>
 const newCustomers = async () => [await app.newCustomer(), await app.newCustomer()] as const;
 
 describe('a payment that is reassigned', () => {
+  it('takes along what its bonus has left, spent or not, with its end, and its disputes hold both there', async () => {
+    const [a, b] = await newCustomers();
+    const id = newId();
+    const metadata = { wallet_customer_id: a, wallet_bonus_amount: '200', wallet_bonus_expires_in_days: '30' };
+    await inbox.play([
+      stripePaymentSucceeded({ paymentId: id, amount: 1000, currency: 'usd', metadata }),
+      refunded(id, `re_${id}_1`, 500),
+      stripeDispute({
+        type: 'created',
+        paymentId: id,
+        disputeId: `du_${id}`,
+        amount: 500,
+        currency: 'usd',
+        status: 'needs_response',
+      }),
+    ]);
+    const lotsOf = async (customerId: string) =>
+      (await app.call('GET', `/customers/${customerId}/wallets/lots?status=open`)).body.items;
+    const [before] = await lotsOf(a);
+    expect((await reassign(id, b)).status).toBe(200);
+    expect([await balances(a, b), await lotsOf(a)]).toEqual([[0, 600], []]);
+    expect(await lotsOf(b)).toMatchObject([
+      { kind: 'promo', remaining: 100, expires_at: before.expires_at, origin: { payment_id: id } },
+    ]);
+    const [life] = (await app.call('GET', `/payments/${id}`)).body.items;
+    expect(life.moves).toMatchObject([{ amount: 500, bonus: 100 }]);
+    expect(life.disputes).toMatchObject([{ hold_wanted: 600, hold_id: `hold_${b}_USD_1` }]);
+    await inbox.play([
+      stripeDispute({
+        type: 'closed',
+        paymentId: id,
+        disputeId: `du_${id}`,
+        amount: 500,
+        currency: 'usd',
+        status: 'lost',
+      }),
+    ]);
+    expect([await balances(a, b), await lotsOf(b)]).toEqual([[0, 0], []]);
+    await inbox.play([
+      stripeDispute({
+        type: 'closed',
+        paymentId: id,
+        disputeId: `du_${id}`,
+        amount: 500,
+        currency: 'usd',
+        status: 'won',
+      }),
+    ]);
+    expect([await balances(a, b), (await lotsOf(b)).map((one: { remaining: number }) => one.remaining)]).toEqual([
+      [0, 600],
+      [100],
+    ]);
+    // And back.
+    expect((await reassign(id, a)).status).toBe(200);
+    expect(await balances(a, b)).toEqual([600, 0]);
+    await inbox.play([refunded(id, `re_${id}_2`, 500)]);
+    expect([await balances(a, b), await lotsOf(a)]).toEqual([[0, 0], []]);
+  });
+
   it('takes along what it has left, and later facts are posted at the other customer', async () => {
     const [a, b] = await newCustomers();
     const id = newId();
