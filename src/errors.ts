@@ -41,6 +41,8 @@ interface RefusalFacts {
   SCHEDULED_ENTRY_NOT_OPEN: { readonly state: string };
   SCHEDULE_NOT_FOUND: NoFacts;
   SCHEDULE_LIMIT: { readonly what: string; readonly most: number };
+  /** The merchant wants keys that hold the time refused. */
+  UNSTABLE_KEY: NoFacts;
   /** The merchant has stopped what is to take money out of the wallet. */
   WALLET_FROZEN: { readonly currency: string };
   WALLET_CLOSED: { readonly currency: string };

@@ -15,6 +15,7 @@ const PREFIXES = {
   reconciliation: 'rec',
   recovery: 'rcv',
   scheduledEntry: 'sen',
+  keyWarning: 'kwn',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts';
 import { runService } from './commands/service.ts';
 import type { Config } from './config/env.ts';
 import { ENV_FILE, fromFile } from './config/env-file.ts';
+import type { Pool } from './db/pool.ts';
 import type { Readiness } from './db/readiness.ts';
 import { createApp } from './http/app.ts';
 import { watchOperations } from './http/backlog-metrics.ts';
@@ -13,6 +14,8 @@ import { type HttpServer, listen } from './http/kit/server.ts';
 import { createMetricsApp, type MetricsServices } from './http/metrics.ts';
 import { Receiver } from './inbox/receive.ts';
 import { type DefaultMerchant, ensureDefaultMerchant } from './merchants/default-merchant.ts';
+import { WarningKeeper } from './merchants/key-guard/keep-warnings.ts';
+import { KeyGuard } from './merchants/key-guard/key-guard.ts';
 import { warnOfPayerMetadata } from './merchants/payer-metadata.ts';
 import { noteConfiguredAccounts } from './merchants/source-accounts.ts';
 import { createOutgoing } from './outgoing/index.ts';
@@ -54,6 +57,18 @@ export interface Web {
 /** How long requests may take to finish at a stop. Platforms allow 30 s in all, and the rest of a stop needs little. */
 const REQUESTS_PATIENCE_MS = 20_000;
 const HEALTH_PATIENCE_MS = 1_000;
+
+/** The guard of idempotency keys, whose warnings are stored as long as the process runs. */
+function guardKeys(
+  { clock, metrics, ...storing }: Pick<MetricsServices, 'metrics'> & { clock: Clock; pool: Pool; logger: Logger },
+  runtime: Runtime,
+): KeyGuard {
+  const guard = new KeyGuard({ clock, count: (kind) => metrics.countKeyWarning(kind) });
+  const keeper = new WarningKeeper({ guard, ...storing });
+  keeper.start();
+  runtime.onClose(() => keeper.close());
+  return guard;
+}
 
 /** Starts the HTTP side: the API and the webhook receiver. The database must be migrated. */
 export async function startWeb({ config, databaseUrl, logger, clock, ...options }: WebOptions): Promise<Web> {
@@ -105,8 +120,9 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const apart = { pool, turns, readers, operatorReaders, readiness };
     const shared = { ...apart, config, clock, logger, boss, metrics, onPosted, box, connect };
     noteLimited = createNoteLimited(metrics, logger);
+    const keyGuard = guardKeys({ pool, clock, logger, metrics }, runtime);
     const app = createApp(
-      { ...shared, noteLimited, ledger, settings, sources, receiver, webhooks, senderStatus },
+      { ...shared, noteLimited, keyGuard, ledger, settings, sources, receiver, webhooks, senderStatus },
       { checkResponses },
     );
     // The key is made last, so that nothing can fail between making and showing it.

@@ -1,10 +1,13 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { apiKeysOf, createApiKey, endApiKey, type NewApiKey, rotateApiKey } from '../merchants/administration.ts';
+import { listWarnings } from '../merchants/key-guard/warning-store.ts';
 import { keyResponse, newKeyResponse } from '../views/api-key.ts';
 import { text } from '../views/fields.ts';
+import { keyWarningResponse } from '../views/key-warning.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import { properties, table, time } from './output.ts';
+import { limitOption } from './paging.ts';
 import { duration, expiry, id } from './values.ts';
 
 const keyId = takes('<key-id>', 'key_…', id);
@@ -17,6 +20,8 @@ const scopes = z
 
 /** The keys by which merchants call the API. */
 export function addKeyCommands(group: Command): void {
+  addWarningsCommand(group);
+
   addMerchantCommand(group, {
     name: 'list',
     summary: 'List API keys, newest first',
@@ -98,4 +103,23 @@ function shownOnce(made: NewApiKey): Result {
   const details = describe(json, json.created_at);
   const keep = 'Keep it: it is shown this once.';
   return { json, text: `${properties({ 'API key': json.key })}\n         ${keep}\n\n${details}` };
+}
+
+function addWarningsCommand(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'warnings',
+    summary: 'List warnings of idempotency keys, newest first',
+    details: 'Keys that hold the time, and entries that are the same but for their keys.',
+    takes: { limit: limitOption },
+    async run({ limit }, { db }, { merchantId }) {
+      const found = await listWarnings(db, merchantId, { before: null, pageSize: limit, pageNumber: 0 });
+      const items = found.map(keyWarningResponse);
+      const rows = items.map((one) => [
+        ...[time(one.created_at), one.kind, one.idempotency_key, one.other_key, one.customer_id, one.key_id],
+        one.is_refused ? 'refused' : null,
+      ]);
+      const header = ['warned', 'of', 'key', 'key before', 'customer', 'API key', ''];
+      return { json: { items }, text: table(header, rows, 'No warnings.') };
+    },
+  });
 }

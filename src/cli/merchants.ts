@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { createMerchant, suspendMerchant } from '../merchants/administration.ts';
+import { createMerchant, guardKeys, suspendMerchant } from '../merchants/administration.ts';
+import { KEY_GUARDS } from '../merchants/key-guard/key-guard.ts';
 import { listMerchants } from '../merchants/merchant-store.ts';
 import { text } from '../views/fields.ts';
 import { merchantResponse } from '../views/merchant.ts';
@@ -55,6 +56,16 @@ export function addMerchantCommands(group: Command): void {
     },
   });
 
+  addCommand(group, {
+    name: 'key-guard',
+    summary: 'Say what is done about idempotency keys that hold the time',
+    details: 'off: nothing; flag: a warning; refuse: such requests are refused. It takes effect within ten seconds.',
+    takes: { merchantId, mode: takes('<mode>', KEY_GUARDS.join(', '), oneOf(KEY_GUARDS)) },
+    async run(input, { admin }) {
+      return shown(merchantResponse(await guardKeys(admin, input.merchantId, input.mode)));
+    },
+  });
+
   for (const [name, summary, isSuspended] of [
     ['suspend', "Refuse a merchant's keys for now; its providers' events are still taken in", true],
     ['resume', 'End the suspension of a merchant', false],
@@ -80,6 +91,7 @@ function shown(one: ReturnType<typeof merchantResponse>) {
       mode: one.mode,
       created: time(one.created_at),
       suspended: time(one.suspended_at),
+      'key guard': one.key_guard,
     }),
   };
 }

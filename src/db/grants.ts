@@ -90,6 +90,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
 
   ['public.installation',        'select',                           'select'],
   ['public.installation_home',   '',                                 'select, insert'],
+  ['public.key_warning',         'select, insert, delete',           'select'],
   ['public.rate_limit',          'select, insert, update, delete',   ''],
   // The audit asks of which release the database is.
   ['public.schema_migration',    'select',                           'select'],

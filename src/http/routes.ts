@@ -10,6 +10,7 @@ import { eventRoutes } from './routes/events.ts';
 import { grantScheduleRoutes } from './routes/grant-schedules.ts';
 import { holdBatchRoutes } from './routes/hold-batch.ts';
 import { holdRoutes } from './routes/holds.ts';
+import { keyWarningRoutes } from './routes/key-warnings.ts';
 import { ledgerEntryRoutes } from './routes/ledger-entries.ts';
 import { linkRoutes } from './routes/links.ts';
 import { lotRoutes } from './routes/lots.ts';
@@ -34,6 +35,7 @@ export const ROUTES: readonly Route[] = [
   ...grantScheduleRoutes,
   ...walletRoutes,
   ...walletStatusRoutes,
+  ...keyWarningRoutes,
   ...batchRoutes,
   ...holdBatchRoutes,
   ...customerRoutes,

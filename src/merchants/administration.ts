@@ -21,7 +21,8 @@ import {
   storeApiKey,
 } from './api-key-store.ts';
 import { newApiKey } from './api-keys.ts';
-import { getMerchant, insertMerchant, type Merchant, setSuspended } from './merchant-store.ts';
+import type { KeyGuardMode } from './key-guard/key-guard.ts';
+import { getMerchant, insertMerchant, type Merchant, setKeyGuard, setSuspended } from './merchant-store.ts';
 import type { SourceKey } from './source.ts';
 import { setAccounts } from './source-accounts.ts';
 import { deleteApiAccess, deleteWebhookSecret } from './source-secret-store.ts';
@@ -73,6 +74,11 @@ export async function suspendMerchant(
   return (
     (await setSuspended(autocommit(pool), merchantId, isSuspended ? clock.now() : null)) ?? refuseUnknownMerchant()
   );
+}
+
+/** Takes effect within ten seconds in every process. @throws {RefusalError} NO_SUCH_MERCHANT */
+export async function guardKeys({ pool }: AdminServices, merchantId: string, mode: KeyGuardMode): Promise<Merchant> {
+  return (await setKeyGuard(autocommit(pool), merchantId, mode)) ?? refuseUnknownMerchant();
 }
 
 /** @throws {RefusalError} NO_SUCH_MERCHANT */

@@ -1,8 +1,9 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { array, bigint, boolean, bytea, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, boolean, bytea, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
+import type { KeyGuardMode } from './key-guard/key-guard.ts';
 
 export type Scope = 'read' | 'write';
 
@@ -13,6 +14,8 @@ export interface Caller {
   readonly scopes: ReadonlySet<string>;
   /** Its merchant may do nothing for now. */
   readonly isSuspended: boolean;
+  /** What its merchant wants done about keys that hold the time. */
+  readonly keyGuard: KeyGuardMode;
   /** When the key ends; null for never. */
   readonly expiresAt: Date | null;
 }
@@ -41,8 +44,8 @@ export function hashApiKey(key: string): Buffer {
 export async function findCaller(db: Queryable, keyHash: Buffer): Promise<Caller | null> {
   const found = await FIND_CALLER.first(db, { keyHash });
   if (found === null || !timingSafeEqual(found.keyHash, keyHash)) return null;
-  const { merchantId, keyId, isSuspended, expiresAt } = found;
-  return { merchantId, keyId, scopes: new Set(found.scopes), isSuspended, expiresAt };
+  const { merchantId, keyId, isSuspended, keyGuard, expiresAt } = found;
+  return { merchantId, keyId, scopes: new Set(found.scopes), isSuspended, keyGuard, expiresAt };
 }
 
 const FIND_CALLER = statement({
@@ -56,9 +59,10 @@ const FIND_CALLER = statement({
     scopes: array(text),
     expiresAt: nullable(timestamptz),
     isSuspended: boolean,
+    keyGuard: oneOf<KeyGuardMode>(),
   },
   text: ({ keyHash }) => `
-    select k.merchant_id, k.key_id, k.key_hash, k.scopes, k.expires_at, m.suspended_at is not null as is_suspended
+    select k.merchant_id, k.key_id, k.key_hash, k.scopes, k.expires_at, m.suspended_at is not null as is_suspended, m.key_guard
     from api_key k join merchant m using (merchant_id)
     where k.key_hash = ${keyHash} and k.revoked_at is null`,
 });

@@ -2,6 +2,7 @@ import { bigint, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
+import type { KeyGuardMode } from './key-guard/key-guard.ts';
 
 export interface Merchant {
   readonly merchantId: string;
@@ -10,6 +11,8 @@ export interface Merchant {
   readonly mode: 'test' | 'live';
   /** Null unless its keys are refused for now. */
   readonly suspendedAt: Date | null;
+  /** What is done about idempotency keys that hold the time. */
+  readonly keyGuard: KeyGuardMode;
   readonly createdAt: Date;
 }
 
@@ -18,6 +21,7 @@ const MERCHANT = table('merchant', {
   name: text,
   mode: oneOf<Merchant['mode']>(),
   suspendedAt: nullable(timestamptz),
+  keyGuard: oneOf<KeyGuardMode>(),
   createdAt: timestamptz,
 });
 
@@ -97,6 +101,18 @@ export async function renameMerchant(tx: Tx, merchantId: string, name: string): 
 const RENAME_MERCHANT = statement({
   params: { merchantId: text, name: text },
   text: ({ merchantId, name }) => `update merchant set name = ${name} where merchant_id = ${merchantId}`,
+});
+
+/** @returns null if there is no such merchant */
+export async function setKeyGuard(db: Queryable, merchantId: string, mode: KeyGuardMode): Promise<Merchant | null> {
+  return SET_KEY_GUARD.first(db, { merchantId, mode });
+}
+
+const SET_KEY_GUARD = statement({
+  params: { merchantId: text, mode: oneOf<KeyGuardMode>() },
+  row: MERCHANT.shape,
+  text: ({ merchantId, mode }) => `
+    update merchant set key_guard = ${mode} where merchant_id = ${merchantId} returning ${columns(MERCHANT.shape)}`,
 });
 
 /**

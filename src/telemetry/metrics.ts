@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type RareCounts, rareCounts } from './rare-counts.ts';
 
 /** What became of a provider's delivery. `unavailable`: it could not be stored now, and the provider was asked to send it again. */
 const RECEIPTS = ['stored', 'ignored', 'duplicate', 'refused', 'unavailable'] as const;
@@ -72,11 +73,6 @@ const LIMITED: readonly Limited[] = [
   { who: 'operator', limit: 'slow reads' },
 ];
 
-/** What retention deletes or empties. */
-const FORGOTTEN = [
-  ...(['event_bodies', 'ignored_events', 'messages', 'recoveries', 'alerts', 'reconciliations', 'audit_runs'] as const),
-];
-
 /** What is behind a request's status: our failure, a limit, the client's doing, or nothing. */
 export type RequestFault = 'none' | 'client' | 'limit' | 'server';
 
@@ -96,7 +92,7 @@ interface LabelledFigure {
 }
 
 /** The process's figures for Prometheus. They name routes, batchers and providers, never a merchant, a customer or an amount. */
-export interface Metrics {
+export interface Metrics extends RareCounts {
   /** Others may register figures of their own here. */
   readonly registry: Registry;
   /** One request was answered, after this many seconds. */
@@ -115,8 +111,6 @@ export interface Metrics {
   countAnnounced(outcome: (typeof ANNOUNCED_RESULTS)[number]): void;
   countAttempt(outcome: (typeof ATTEMPTS)[number]): void;
   countLimited(limited: Limited): void;
-  /** Retention deleted or emptied so many things of a kind. */
-  countForgotten(what: (typeof FORGOTTEN)[number], count: number): void;
   /** Reads a figure whenever Prometheus asks. */
   watch(name: string, help: string, read: () => number | Promise<number>): void;
   /** Reads a figure for each value of `label`; a value that is missing from the next reading disappears. */
@@ -131,7 +125,7 @@ export function createMetrics(providers: readonly string[] = []): Metrics {
     registry,
     ...latencies(registry),
     ...counts(registry, providers),
-    ...forgettings(registry),
+    ...rareCounts(registry),
     ...watches(registry),
   };
 }
@@ -255,17 +249,6 @@ function counts(registry: Registry, providers: readonly string[]): Counts {
     countAnnounced: (outcome) => announced.inc({ outcome }),
     countAttempt: (outcome) => attempts.inc({ outcome }),
   };
-}
-
-function forgettings(registry: Registry): Pick<Metrics, 'countForgotten'> {
-  const forgotten = new Counter({
-    name: 'chokin_retention_forgotten_total',
-    help: 'What was deleted or emptied since it was older than the RETENTION_… settings say, by its kind.',
-    labelNames: ['what'],
-    registers: [registry],
-  });
-  for (const what of FORGOTTEN) forgotten.inc({ what }, 0);
-  return { countForgotten: (what, count) => forgotten.inc({ what }, count) };
 }
 
 function watches(registry: Registry): Pick<Metrics, 'watch' | 'watchEach'> {

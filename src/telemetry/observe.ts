@@ -21,6 +21,7 @@ export const UNOBSERVED: Observe = {
     countPostings: ignore,
     countAnnounced: ignore,
     countAttempt: ignore,
+    countKeyWarning: () => {},
     countLimited: ignore,
     countForgotten: ignore,
   },

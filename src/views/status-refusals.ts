@@ -1,6 +1,6 @@
 import type { Refusal } from '../errors.ts';
 
-/** The words of refusals about wallets that are frozen or closed, and about what waits for the end of the release before. */
+/** The words of refusals about wallets that are frozen or closed, and about keys that are not stable, and about what waits for the end of the release before. */
 export const STATUS_WORDS = {
   WALLET_FROZEN: ({ code, currency }: Refusal<'WALLET_FROZEN'>) => ({
     code,
@@ -24,6 +24,11 @@ export const STATUS_WORDS = {
     code,
     message:
       'No credit with terms is given while a process of the release before may still run, since that would spend it as any other.',
+  }),
+  UNSTABLE_KEY: ({ code }: Refusal<'UNSTABLE_KEY'>) => ({
+    code,
+    message:
+      'The idempotency key holds the time, so that a repeat of this request would have another one and be done twice. Make the key from what happened.',
   }),
   STATUSES_NOT_YET: ({ code }: Refusal<'STATUSES_NOT_YET'>) => ({
     code,

@@ -75,6 +75,7 @@ describe('merchants', () => {
       name: 'Acme',
       mode: 'live',
       suspended_at: null,
+      key_guard: 'flag',
       created_at: expect.any(String),
     });
     expect((await operator.call('GET', `/admin/merchants/${made.merchant_id}`)).body).toEqual(made);

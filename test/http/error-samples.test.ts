@@ -121,6 +121,7 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     await app.call('POST', `${wallets}/ledger-entries`, { amount: 1, currency: 'USD', entry_type: 'credit' });
     return app.call('PUT', `${wallets}/USD/status`, { status: 'closed', reason: 'Left us' });
   },
+  UNSTABLE_KEY: async () => replyTo(publicRefusal({ code: 'UNSTABLE_KEY' })),
   STATUSES_NOT_YET: async () => replyTo(publicRefusal({ code: 'STATUSES_NOT_YET' })),
   LOTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'LOTS_NOT_YET' })),
   HOLD_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/holds/hold_${customerId}_USD_1`),

@@ -80,9 +80,16 @@ describe('every list', () => {
     owners = [];
     const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => [name, ids[name]]);
     const scopes = new Set(['read', 'write'] as const);
-    const caller = { merchantId: MERCHANT, keyId: 'key_1', scopes, isSuspended: false, expiresAt: null };
+    const caller = {
+      merchantId: MERCHANT,
+      keyId: 'key_1',
+      scopes,
+      isSuspended: false,
+      keyGuard: 'flag' as const,
+      expiresAt: null,
+    };
     const asked = { services, caller, params: Object.fromEntries(names), query: {}, body: undefined, headers: {} };
-    const rest = { from: '', countWork: async () => {}, readRawBody: async () => Buffer.from('') };
+    const rest = { from: '', countWork: async () => {}, setHeader: () => {}, readRawBody: async () => Buffer.from('') };
     // What is not there was looked for all the same.
     await route.answer({ ...asked, ...rest }).catch((error: unknown) => {
       if (!(error instanceof RefusalError || error instanceof TurnedAwayError)) throw error;

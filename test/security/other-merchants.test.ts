@@ -32,6 +32,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'put /bonus-rules/{rule_id}': { currency: 'USD', percent: 10 },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
+  'put /customers/{customer_id}/wallets/{currency}/status': { status: 'frozen', reason: 'why' },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
   'post /webhook-endpoints/{endpoint_id}/recover': { since: yesterday() },
   'post /events/{event_id}/resolve': { amount: 0, note: 'nothing was owed' },

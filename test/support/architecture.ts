@@ -81,7 +81,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   ],
   schedules: ['scheduled_entry', 'grant_schedule'],
   customers: ['customer', 'customer_link', 'erased_link', 'customer_erasure'],
-  merchants: ['merchant', 'api_key', 'source', 'source_secret', 'source_account', 'source_adoption'],
+  merchants: ['merchant', 'api_key', 'source', 'source_secret', 'source_account', 'source_adoption', 'key_warning'],
   outgoing: [
     'webhook_endpoint',
     'webhook_endpoint_headers',

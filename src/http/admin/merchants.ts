@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { createMerchant, findMerchant, suspendMerchant } from '../../merchants/administration.ts';
+import { createMerchant, findMerchant, guardKeys, suspendMerchant } from '../../merchants/administration.ts';
 import { getMerchant, listMerchants } from '../../merchants/merchant-store.ts';
 import { EXAMPLE } from '../../views/examples.ts';
 import { pageOf, paging, text } from '../../views/fields.ts';
-import { merchantResponse, merchantShape } from '../../views/merchant.ts';
+import { keyGuard, merchantResponse, merchantShape } from '../../views/merchant.ts';
 import { BEYOND_REACH, cursor, isInReach, pageOfItems, pageResponse } from '../../views/pages.ts';
 import { refuseCursor } from '../kit/cursors.ts';
 import { adminRoute, type Route } from '../kit/route.ts';
@@ -78,6 +78,23 @@ const retrieve = adminRoute({
   },
 });
 
+const change = adminRoute({
+  method: 'patch',
+  path: `${path}/{merchant_id}`,
+  tag,
+  summary: 'Change what is done about keys that hold the time',
+  description: 'It takes effect within ten seconds in every process.',
+  params: merchantParams,
+  body: z.strictObject({ key_guard: keyGuard }).meta({ examples: [{ key_guard: 'refuse' }] }),
+  response,
+  async handle({ services, params, body }) {
+    const changed = await guardKeys(services, params.merchant_id, body.key_guard);
+    const log = { who: 'admin', merchantId: changed.merchantId, keyGuard: changed.keyGuard };
+    services.logger.info(log, 'what is done about unstable keys was changed');
+    return merchantResponse(changed);
+  },
+});
+
 function suspension(action: 'suspend' | 'resume', summary: string, description: string): Route {
   return adminRoute({
     method: 'post',
@@ -100,6 +117,7 @@ export const adminMerchantRoutes: readonly Route[] = [
   create,
   list,
   retrieve,
+  change,
   suspension(
     'suspend',
     'Suspend a merchant',

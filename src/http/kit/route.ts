@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { invariant } from '../../errors.ts';
 import type { Caller, Scope } from '../../merchants/api-keys.ts';
 import type { ErrorCode } from '../../views/refusals.ts';
+import { RequestGuard } from './request-guard.ts';
 import type { Services } from './services.ts';
 import type { Tag } from './tags.ts';
 import { TurnedAwayError } from './turn-away.ts';
@@ -76,6 +77,8 @@ interface RouteRequest {
    * @throws {TurnedAwayError} TOO_MANY_REQUESTS when the caller's key had used up its minute before
    */
   readonly countWork: (units: number) => Promise<void>;
+  /** Sets a header of the answer, whatever that will be. */
+  readonly setHeader: (name: string, value: string) => void;
 }
 
 export interface Reply {
@@ -123,6 +126,8 @@ export interface MerchantSpec<P extends z.ZodType, Q extends z.ZodType, B extend
     readonly query: z.output<Q>;
     readonly body: z.output<B>;
     readonly headers: IncomingHttpHeaders;
+    /** To be asked about every idempotency key, and shown what was written. */
+    readonly guard: RequestGuard;
   }): Promise<z.output<R>>;
 }
 
@@ -141,7 +146,7 @@ export function merchantRoute<
     ...common(spec),
     scope: spec.scope,
     body: spec.body === undefined ? null : { kind: 'json', schema: spec.body, limitBytes, optional },
-    async answer({ services, caller, params, query, body, headers, countWork }) {
+    async answer({ services, caller, params, query, body, headers, countWork, setHeader }) {
       invariant(caller !== null, 'a merchant route was called without a caller');
       const given = {
         params: checked(spec.params, params, 'NOT_FOUND'),
@@ -150,8 +155,9 @@ export function merchantRoute<
       };
       const units = spec.work?.(given) ?? workOfPage(given.query);
       if (units > 1) await countWork(units - 1);
-      const { merchantId, keyId } = caller;
-      const handle = () => spec.handle({ services, merchantId, keyId, headers, ...given });
+      const { merchantId, keyId, keyGuard: mode } = caller;
+      const guard = new RequestGuard(services.keyGuard, { merchantId, keyId, mode }, setHeader);
+      const handle = () => spec.handle({ services, merchantId, keyId, headers, guard, ...given });
       const { takesTurns = true } = spec;
       const isInTurn = typeof takesTurns === 'function' ? takesTurns(services) : takesTurns;
       const reply = isInTurn ? await services.turns.take(merchantId, handle) : await handle();

@@ -109,6 +109,7 @@ async function respond(serving: Serving, request: Request, response: Response): 
       from: address,
       headers,
       countWork,
+      setHeader: (name: string, value: string) => void response.setHeader(name, value),
     };
     const reply = await route.answer(asked);
     if (checkResponses) assertDocumented(route, reply);

@@ -9,6 +9,7 @@ import type { Turns } from '../../db/turns.ts';
 import type { Receiver } from '../../inbox/receive.ts';
 import type { LedgerBatches } from '../../ledger/batches.ts';
 import type { LedgerSettings } from '../../ledger/store.ts';
+import type { KeyGuard } from '../../merchants/key-guard/key-guard.ts';
 import type { Source } from '../../merchants/source.ts';
 import type { SourceDirectory } from '../../merchants/sources.ts';
 import type { OutgoingWebhooks } from '../../outgoing/outgoing.ts';
@@ -34,6 +35,8 @@ export interface Services {
   readonly logger: Logger;
   readonly ledger: LedgerBatches;
   readonly settings: LedgerSettings;
+  /** Watches idempotency keys. */
+  readonly keyGuard: KeyGuard;
   readonly sources: SourceDirectory;
   readonly receiver: Receiver;
   readonly webhooks: OutgoingWebhooks;

@@ -28,6 +28,14 @@ export const WALLET_ERRORS = {
       ...{ left: 1, held: 0, open_holds: 0 },
     },
   },
+  UNSTABLE_KEY: {
+    cause: 'the key holds the time, and the merchant wants such keys refused; nothing was written',
+    cure: 'make the key from what happened: an order, a job, a request of your own',
+    sample: {
+      message:
+        'The idempotency key holds the time, so that a repeat of this request would have another one and be done twice. Make the key from what happened.',
+    },
+  },
   STATUSES_NOT_YET: {
     cause:
       'the service was upgraded from a release without statuses, and it was not said yet that the last process of that one has ended',

@@ -12,6 +12,7 @@ import { toPosting } from '../../views/posting.ts';
 import { ERROR_STATUS, type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
 import { ERROR_GUIDE } from '../kit/error-guide.ts';
+import type { RequestGuard } from '../kit/request-guard.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { isErrorCode, validate } from '../kit/validate.ts';
@@ -107,11 +108,16 @@ const create = merchantRoute({
   },
   errors: ['INVALID_IDEMPOTENCY_KEY'],
   work: ({ body }) => body.entries.length,
-  async handle({ services, merchantId, body, headers }) {
+  async handle({ services, merchantId, body, headers, guard }) {
     if (!services.ledger.hasRoom(merchantId)) throw new BatcherFullError('merchant', merchantId);
     const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
     const post = (entry: unknown, place: number) =>
-      postOne(services, entry, { merchantId, headers, spareKey: key === null ? null : batchEntryKey(key, place) });
+      postOne(services, entry, {
+        merchantId,
+        headers,
+        guard,
+        spareKey: key === null ? null : batchEntryKey(key, place),
+      });
     const items = await Promise.all(body.entries.map(post));
     return { items };
   },
@@ -120,21 +126,19 @@ const create = merchantRoute({
 interface BatchRequest {
   readonly merchantId: string;
   readonly headers: IncomingHttpHeaders;
+  readonly guard: RequestGuard;
   /** The key of an entry that has none of its own, made from that of the whole batch; null if the batch has none. */
   readonly spareKey: string | null;
 }
 
-async function postOne(
-  services: Services,
-  entry: unknown,
-  { merchantId, headers, spareKey }: BatchRequest,
-): Promise<Item> {
+async function postOne(services: Services, entry: unknown, { spareKey, ...request }: BatchRequest): Promise<Item> {
   const parsed = validate(batchEntry, entry, 'INVALID_REQUEST_BODY');
   if (!parsed.ok) return refused(parsed.refusal);
   const { customer_id: customerId, ...body } = parsed.value;
   const wanted = { ...body, idempotency_key: body.idempotency_key ?? spareKey };
   try {
-    return await postParsed(services, toPosting(merchantId, customerId, wanted), { merchantId, headers });
+    request.guard.checkKey(wanted.idempotency_key, customerId);
+    return await postParsed(services, toPosting(request.merchantId, customerId, wanted), request);
   } catch (error) {
     if (error instanceof RefusalError) return refused(publicRefusal(error.refusal));
     throw error;
@@ -144,7 +148,7 @@ async function postOne(
 async function postParsed(
   services: Services,
   posting: Posting,
-  { merchantId, headers }: Omit<BatchRequest, 'spareKey'>,
+  { merchantId, headers, guard }: Omit<BatchRequest, 'spareKey'>,
 ): Promise<Item> {
   if (isBlindRepeat(posting, headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
   try {
@@ -152,7 +156,10 @@ async function postParsed(
     if (outcome.kind === 'refused') return refused(publicRefusal(outcome.refusal));
     const wallet = outcome.wallet === null ? {} : { wallet: walletResponse(outcome.wallet) };
     const written = { entry: entryResponse(outcome.entry), ...wallet };
-    if (outcome.kind === 'created') return { status: 'created', ...written };
+    if (outcome.kind === 'created') {
+      guard.notePosting(posting);
+      return { status: 'created', ...written };
+    }
     return { status: 'repeated', code: 'IDEMPOTENCY_KEY_EXISTS', message: KEY_EXISTS, ...written };
   } catch (error) {
     return refused(refusalInBatch(error, services, merchantId));

@@ -15,6 +15,7 @@ import { toCapture, toChange, toPlace, toRelease } from '../../views/hold-reques
 import { toPosting } from '../../views/posting.ts';
 import { type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
+import type { RequestGuard } from '../kit/request-guard.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import type { Services } from '../kit/services.ts';
 import { validate } from '../kit/validate.ts';
@@ -109,11 +110,11 @@ const create = merchantRoute({
   response: { description: 'One outcome for each operation, in the order of the request.', schema: itemsOf(item) },
   errors: ['INVALID_IDEMPOTENCY_KEY'],
   work: ({ body }) => body.operations.length,
-  async handle({ services, merchantId, body, headers }) {
+  async handle({ services, merchantId, body, headers, guard }) {
     if (!services.ledger.hasRoom(merchantId)) throw new BatcherFullError('merchant', merchantId);
     const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
     const run = (one: unknown, place: number) =>
-      runOne(services, one, { merchantId, headers, spareKey: key === null ? null : batchEntryKey(key, place) });
+      runOne(services, one, { merchantId, headers, guard, spareKey: key === null ? null : batchEntryKey(key, place) });
     await services.ledger.mayPlace();
     return { items: await Promise.all(body.operations.map(run)) };
   },
@@ -122,6 +123,7 @@ const create = merchantRoute({
 interface BatchRequest {
   readonly merchantId: string;
   readonly headers: IncomingHttpHeaders;
+  readonly guard: RequestGuard;
   /** The key of an operation that has none of its own; null if the batch has none. */
   readonly spareKey: string | null;
 }
@@ -132,9 +134,12 @@ async function runOne(services: Services, given: unknown, request: BatchRequest)
   if (!parsed.ok) return refused(parsed.refusal);
   try {
     const command = toCommand(parsed.value, request);
+    if ('idempotencyKey' in command) request.guard.checkKey(command.idempotencyKey, command.customerId);
     if ('op' in command) return itemOf(await submit(ledger, command));
     if (isBlindRepeat(command, request.headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
-    return itemOf(await ledger.post(command, request.headers.traceparent));
+    const posted = await ledger.post(command, request.headers.traceparent);
+    if (posted.kind === 'created') request.guard.notePosting(command);
+    return itemOf(posted);
   } catch (error) {
     return refused(
       error instanceof RefusalError

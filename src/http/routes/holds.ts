@@ -78,11 +78,13 @@ const place = merchantRoute({
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
+    'UNSTABLE_KEY',
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
   ],
-  async handle({ services, merchantId, params, body, headers }) {
+  async handle({ services, merchantId, params, body, headers, guard }) {
     const key = keyOfRequest(body.idempotency_key, headers);
+    guard.checkKey(key, params.customer_id);
     const result = await services.ledger.hold(toPlace({ merchantId, customerId: params.customer_id }, body, key));
     if (result.kind === 'refused') return refuseHold(result);
     if (result.kind === 'placed') return holdResponse(result.hold);
@@ -188,11 +190,13 @@ const capture = merchantRoute({
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
+    'UNSTABLE_KEY',
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
   ],
-  async handle({ services, merchantId, params, body, headers }) {
+  async handle({ services, merchantId, params, body, headers, guard }) {
     const key = keyOfRequest(body.idempotency_key, headers);
+    guard.checkKey(key, params.customer_id);
     const result = await services.ledger.hold(toCapture(referenceOf(merchantId, params), body, key));
     if (result.kind === 'refused') return refuseHold(result);
     if (result.kind === 'repeated') {

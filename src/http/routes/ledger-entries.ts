@@ -60,6 +60,7 @@ const create = merchantRoute({
   response: { description: 'The wallet after the entry.', schema: walletShape },
   errors: [
     'CONFLICT',
+    'UNSTABLE_KEY',
     'WALLET_FROZEN',
     'WALLET_CLOSED',
     'INSUFFICIENT_WALLET_FUNDS',
@@ -76,8 +77,9 @@ const create = merchantRoute({
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
   ],
-  async handle({ services, merchantId, params, body, headers }) {
+  async handle({ services, merchantId, params, body, headers, guard }) {
     const idempotency_key = keyOfRequest(body.idempotency_key, headers);
+    guard.checkKey(idempotency_key, params.customer_id);
     const posting = toPosting(merchantId, params.customer_id, { ...body, idempotency_key });
     if (isBlindRepeat(posting, headers)) turnAway('CONFLICT', REPEATED_BLINDLY);
     const outcome = await services.ledger.post(posting, headers.traceparent).catch((error: unknown) => {
@@ -87,6 +89,7 @@ const create = merchantRoute({
     if (outcome.kind === 'repeated') {
       return turnAway('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { entry: entryResponse(outcome.entry) });
     }
+    guard.notePosting(posting);
     return walletResponse(outcome.wallet);
   },
 });

@@ -159,10 +159,12 @@ const voidOne = merchantRoute({
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
+    'UNSTABLE_KEY',
     'UNSUPPORTED_CURRENCY',
   ],
-  async handle({ services, merchantId, params, body, headers }) {
+  async handle({ services, merchantId, params, body, headers, guard }) {
     const key = keyOfRequest(body.idempotency_key, headers);
+    guard.checkKey(key, params.customer_id);
     const result = await services.ledger.lot(toVoid(referenceOf(merchantId, params), body, key));
     if (result.kind === 'refused') return refuseLot(result);
     if (result.kind === 'repeated') {

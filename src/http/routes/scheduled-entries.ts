@@ -67,14 +67,17 @@ const create = merchantRoute({
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
+    'UNSTABLE_KEY',
     'UNSUPPORTED_CURRENCY',
     'MAXIMUM_KEYS_REACHED',
     'EXPIRY_IN_THE_PAST',
     'PAID_CREDIT_CANNOT_EXPIRE',
   ],
-  async handle({ services: { pool, settings, clock }, merchantId, keyId, params, body, headers }) {
+  async handle({ services: { pool, settings, clock }, merchantId, keyId, params, body, headers, guard }) {
     const owner = { merchantId, customerId: params.customer_id, actor: `key:${keyId}` };
-    const request = toScheduled(owner, body, keyOfRequest(body.idempotency_key, headers));
+    const key = keyOfRequest(body.idempotency_key, headers);
+    guard.checkKey(key, params.customer_id);
+    const request = toScheduled(owner, body, key);
     const { kind, entry } = await scheduleEntry(autocommit(pool), request, { ...settings, now: clock.now() });
     if (kind === 'scheduled') return scheduledEntryResponse(entry);
     return turnAway('IDEMPOTENCY_KEY_EXISTS', KEY_EXISTS, { scheduled_entry: scheduledEntryResponse(entry) });
