@@ -1612,4 +1612,32 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "'lotSeq');",
     tests: ['test/ledger/status/on-postgres.test.ts'],
   },
+  {
+    name: 'take any time of the last days for the clock',
+    file: 'src/merchants/key-guard/unstable-key.ts',
+    find: '<= DAY_MS',
+    replace: '<= 3 * DAY_MS',
+    tests: ['test/merchants/key-guard/unstable-key.test.ts'],
+  },
+  {
+    name: 'take the digits of a UUID for the time',
+    file: 'src/merchants/key-guard/unstable-key.ts',
+    find: ' && !isInUuid(key, from)',
+    replace: '',
+    tests: ['test/merchants/key-guard/unstable-key.test.ts'],
+  },
+  {
+    name: 'let one merchant push the postings of others out of memory',
+    file: 'src/merchants/key-guard/recent-postings.ts',
+    find: 'if (largest === undefined || own.size > largest.size) this.#largest = merchantId;',
+    replace: 'this.#largest = this.#byMerchant.keys().next().value ?? null;',
+    tests: ['test/merchants/key-guard/key-guard.test.ts'],
+  },
+  {
+    name: 'refuse an entry that is equal to one before',
+    file: 'src/merchants/key-guard/key-guard.ts',
+    find: '    if (before === null) return false;\n',
+    replace: "    if (before === null) return false;\n    if (mode === 'refuse') refuse({ code: 'UNSTABLE_KEY' });\n",
+    tests: ['test/merchants/key-guard/key-guard.test.ts'],
+  },
 ];

@@ -69,14 +69,17 @@ export class RecentPostings {
   }
 }
 
-/** Of all that a posting is but for its key and its metadata. */
-function numberOf({ customerId, currency, isCredit, amountMinor, reason, referenceObjectId }: Posting): number {
+/** Of all that a posting is but for its key, its metadata and the terms of a credit. */
+function numberOf(posting: Posting): number {
+  const { customerId, currency, isCredit, amountMinor, reason, referenceObjectId, effectiveAt } = posting;
   const mixed = new Mix();
   mixed.text(customerId);
   mixed.text(currency);
   mixed.text(referenceObjectId ?? '');
   mixed.text(reason ?? '');
   mixed.number(isCredit ? 1 : 2);
+  // Entries of the past are often written many at a time.
+  mixed.number((effectiveAt?.getTime() ?? 0) / 1000);
   mixed.number(amountMinor % 0x1_0000_0000);
   mixed.number(Math.floor(amountMinor / 0x1_0000_0000));
   return mixed.value;

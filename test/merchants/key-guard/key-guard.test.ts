@@ -61,6 +61,7 @@ describe('the guard of keys', () => {
     ['amount', { amountMinor: 6 }],
     ['reason', { reason: 'other' }],
     ['reference', { referenceObjectId: 'other' }],
+    ['date of account', { effectiveAt: new Date('2026-11-01T00:00:00Z') }],
     ['merchant', { merchantId: 'bus_other' }],
   ])('takes what has another %s for something else', (_, more) => {
     const { guard, as } = newGuard();
