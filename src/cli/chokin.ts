@@ -88,7 +88,7 @@ const ENTRANCES: readonly Entrance[] = [
   },
   {
     name: 'holds',
-    summary: 'Money that is set aside: place, capture, release, list, show',
+    summary: 'Money that is set aside: place, capture, release, list, show, lift',
     group: async () => (await import('./holds.ts')).addHoldCommands,
   },
   {

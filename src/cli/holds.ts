@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { requireCustomer } from '../customers/store.ts';
 import { refuse } from '../errors.ts';
+import { liftHold } from '../inbox/lift-hold.ts';
 import { capturesOf, getHold, listHolds } from '../ledger/holds/read.ts';
 import type { RefusedHold } from '../ledger/holds/results.ts';
 import { formatMinor, MAX_AMOUNT_MINOR } from '../money.ts';
@@ -27,6 +28,7 @@ export function addHoldCommands(group: Command): void {
   addPlaceCommand(group);
   addCaptureCommand(group);
   addReleaseCommand(group);
+  addLiftCommand(group);
   addReadingCommands(group);
 }
 
@@ -123,6 +125,20 @@ function addReleaseCommand(group: Command): void {
       return result.kind === 'refused'
         ? refused(result, holdKeyOf(reference).currency)
         : shown(holdResponse(result.hold));
+    },
+  });
+}
+
+function addLiftCommand(group: Command): void {
+  addMerchantCommand(group, {
+    name: 'lift',
+    summary: 'End the hold of an open dispute whose end no news told',
+    details:
+      'Look at the provider first. This round of the dispute holds nothing any more, whatever is told of it; if it is lost, it takes the money as ever. A later round holds again.',
+    takes: { holdId, reason: takes('--reason <text>', 'why; it stands on the hold', text(1000, 1)) },
+    async run({ holdId: wanted, reason }, context, { merchantId }) {
+      const hold = holdKeyOf(referenceTo(merchantId, wanted));
+      return shown(holdResponse(await liftHold(context, { hold, reason, actor: 'cli' })));
     },
   });
 }

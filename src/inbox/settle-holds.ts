@@ -1,8 +1,9 @@
 import type { Tx } from '../db/transaction.ts';
 import type { HoldDisputes } from '../ledger/holds/hold.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
-import { type HoldsDue, holdsDue, withHoldNos } from '../payments/dispute-holds.ts';
+import { holdsDue, withHoldNos } from '../payments/dispute-holds.ts';
 import { lockPayment, saveHoldsOf } from '../payments/move-store.ts';
+import type { Payment } from '../payments/payment.ts';
 import { settle } from '../payments/settle.ts';
 import { readPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
@@ -18,9 +19,10 @@ export async function settleHolds(tx: Tx, keys: readonly PaymentKey[], moment: L
   for (const [, key] of [...unique].sort(([a], [b]) => (a < b ? -1 : 1))) await lockPayment(tx, key);
   const payments = await readPayments(tx, [...unique.values()]);
   const due = [...payments.values()].flatMap((payment) => {
-    const held = holdsDue(payment, settle(payment, payment.refunds).holds);
-    const command = commandFor(held);
-    return command === null ? [] : [{ command, after: held.after }];
+    const { command, after } = settledHolds(payment, {
+      reason: `payment ${payment.paymentId}, of which something was handled by hand`,
+    });
+    return command === null ? [] : [{ command, after }];
   });
   const results = await postBatch(
     tx,
@@ -36,9 +38,14 @@ export async function settleHolds(tx: Tx, keys: readonly PaymentKey[], moment: L
   return results.some(({ kind }) => kind === 'disputes_held');
 }
 
-function commandFor({ holds: disputes, after }: HoldsDue): HoldDisputes | null {
+/** What is to be held for a payment as it stands, and the payment then; no command where that is so already. */
+export function settledHolds(
+  payment: Payment,
+  texts: Pick<HoldDisputes, 'reason' | 'releaseReason'>,
+): { readonly command: HoldDisputes | null; readonly after: Payment } {
+  const { holds: disputes, after } = holdsDue(payment, settle(payment, payment.refunds).holds);
   const { merchantId, customerId, currency, paymentId } = after;
-  if (disputes.length === 0 || customerId === null || currency === null) return null;
-  const reason = `payment ${paymentId}, of which something was handled by hand`;
-  return { op: 'hold_disputes', merchantId, customerId, currency, paymentId, reason, returned: 0, disputes };
+  if (disputes.length === 0 || customerId === null || currency === null) return { command: null, after };
+  const op = 'hold_disputes';
+  return { command: { op, merchantId, customerId, currency, paymentId, ...texts, returned: 0, disputes }, after };
 }

@@ -1,8 +1,8 @@
 import type { DisputedAmount } from '../ledger/holds/hold.ts';
 import { disputeHoldKey } from '../ledger/keys.ts';
 import { isOfPart } from './handled.ts';
-import type { Payment, PaymentPart } from './payment.ts';
-import { openRound } from './report.ts';
+import type { LiftedRound, Payment, PaymentPart } from './payment.ts';
+import { isLaterRound, newestRound, openRound } from './report.ts';
 
 /**
  * Far more than a payment ever has open at once. Each costs one more look at the whole payment, and whoever has a webhook secret can sign any
@@ -49,8 +49,24 @@ function isHandled({ handled }: Payment, part: PaymentPart): boolean {
 
 /** The dispute as if its newest round, which is open, were lost; null if that is not open. */
 function asLost(part: PaymentPart): PaymentPart | null {
-  const round = part.kind === 'dispute' && openRound(part.reports);
+  const round = part.kind === 'dispute' && !isLifted(part) && openRound(part.reports);
   return round === false ? null : { ...part, state: 'lost', amountMinor: round.amountMinor };
+}
+
+/** Whether an operator lifted the hold of its newest round. */
+function isLifted({ lifted, reports }: PaymentPart): boolean {
+  return lifted !== null && !isLaterRound(reports, lifted);
+}
+
+/** The payment whose dispute holds nothing any more in the round in which it is. */
+export function withLifted(
+  payment: Payment,
+  part: PaymentPart,
+  { actor, now }: { readonly actor: LiftedRound['actor']; readonly now: Date },
+): Payment {
+  const { stage, at } = newestRound(part.reports);
+  const lifted = { stage, at: at ?? now.getTime(), actor, liftedAt: now.getTime() };
+  return { ...payment, parts: payment.parts.map((one) => (one === part ? { ...one, lifted } : one)) };
 }
 
 /** The one that was opened first; those without a time come last, in a fixed order. */

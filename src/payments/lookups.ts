@@ -4,6 +4,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
+import type { HoldKey } from '../ledger/holds/hold.ts';
 import type { Payment, PaymentPart } from './payment.ts';
 import { withHistory } from './store.ts';
 import { OWN_PAYMENT_KEY, PART, PAYMENT, PAYMENT_KEY, type PaymentKey, paymentKeyText } from './tables.ts';
@@ -164,4 +165,22 @@ const PAYMENTS_OF_PARTS = statement({
       select t.payment_id, t.part_id from payment_part t
       where t.merchant_id = ${merchantId} and t.source_id = ${sourceId} and t.kind = ${kind} and t.part_id = asked.id
       offset 0) t`,
+});
+
+/** The payment whose dispute has this hold; null if none has it. */
+export async function paymentHolding(db: Queryable, key: HoldKey): Promise<PaymentKey | null> {
+  return HOLDING.first(db, { ...key });
+}
+
+const HOLDING = statement({
+  params: { merchantId: text, customerId: text, currency: text, holdNo: bigint },
+  row: PAYMENT_KEY,
+  text: (p) => `
+    select ${columns(PAYMENT_KEY, 't')}
+    from payment_part t
+    cross join lateral (
+      select from payment p
+      where p.merchant_id = t.merchant_id and p.source_id = t.source_id and p.payment_id = t.payment_id
+        and p.customer_id = ${p.customerId} and p.currency = ${p.currency} offset 0) p
+    where t.merchant_id = ${p.merchantId} and t.hold_no = ${p.holdNo}`,
 });

@@ -109,6 +109,22 @@ const SAVE_LOSSES = statement({
     where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = ${paymentId}`,
 });
 
+/** Stores which rounds of the payment's disputes hold nothing any more. The payment must be locked. */
+export async function saveLifted(tx: Tx, { merchantId, sourceId, paymentId, parts }: Payment): Promise<void> {
+  const lifted = parts.filter((part) => part.lifted !== null).map((part) => ({ ...part, sourceId, paymentId }));
+  await SAVE_LIFTED.run(tx, { merchantId, parts: lifted });
+}
+
+const LIFTED = pick(PART.shape, 'lifted');
+
+const SAVE_LIFTED = statement({
+  params: { merchantId: text, parts: rowsOf({ ...PART_KEY, ...LIFTED }) },
+  text: ({ merchantId, parts }) => `
+    update payment_part t set ${assignments(LIFTED, 'n')}
+    from ${parts('n', { merchantId })}
+    where ${matches({ ...PAYMENT_KEY, ...PART_KEY }, 't', 'n')}`,
+});
+
 /** Locks a payment that was heard of, before any wallet. */
 export async function lockPayment(tx: Tx, key: PaymentKey): Promise<void> {
   await LOCK_PAYMENT.run(tx, key);

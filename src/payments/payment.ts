@@ -82,6 +82,16 @@ export interface Payment {
 
 type NamedBy = TrustedName['by'] | 'operator';
 
+/** Up to where a dispute holds nothing, and who said so. */
+export interface LiftedRound {
+  readonly stage: number;
+  /** When the newest news of that round was, by the provider's clock, in milliseconds. */
+  readonly at: number;
+  readonly actor: 'cli';
+  /** By the service's clock, likewise. */
+  readonly liftedAt: number;
+}
+
 export interface PaymentPart {
   readonly kind: 'refund' | 'dispute';
   readonly partId: string;
@@ -105,6 +115,8 @@ export interface PaymentPart {
   readonly holdNo: number | null;
   /** How often a hold was wanted anew, which numbers their keys. */
   readonly holds: number;
+  /** The round of a dispute whose hold an operator lifted, so that it holds nothing any more; null if none was. */
+  readonly lifted: LiftedRound | null;
   /** All reports of it; `state` and `amountMinor` follow from them. */
   readonly reports: readonly Report[];
   /** When a dispute of the role `informs` was opened, in milliseconds. */

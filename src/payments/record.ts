@@ -177,7 +177,7 @@ export function movementOf({ movements }: Payment, fact: MovementFact): Movement
 
 const NEW_PART = {
   ...{ postedCredit: 0, postedTake: 0, postings: 0, postedBonusTake: 0, bonusPostings: 0 },
-  ...{ holdWanted: 0, holdNo: null, holds: 0 },
+  ...{ holdWanted: 0, holdNo: null, holds: 0, lifted: null },
 } as const;
 
 function recordPart(parts: readonly PaymentPart[], fact: RefundFact | DisputeFact): PaymentPart[] {

@@ -137,6 +137,27 @@ export function openRound(all: readonly Report[]): { readonly amountMinor: numbe
   return { amountMinor: capped(all, amountOf(round, 'open') ?? amountOf(all, 'open')) };
 }
 
+/** A round of a dispute: its stage, and when the newest news of it was. */
+interface Round {
+  readonly stage: number;
+  readonly at: number | null;
+}
+
+/** The newest round that was told of. */
+export function newestRound(all: readonly Report[]): Round {
+  const { stage, at } = all.map((one) => inItsRound(all, one)).reduce((a, b) => (compareRounds(a, b) >= 0 ? a : b));
+  return { stage, at };
+}
+
+/** Whether the newest round is another than the given one: it has come further, or was opened after a decision that came later. */
+export function isLaterRound(all: readonly Report[], than: { readonly stage: number; readonly at: number }): boolean {
+  const { stage } = newestRound(all);
+  if (stage !== than.stage) return stage > than.stage;
+  return all
+    .map((one) => inItsRound(all, one))
+    .some((one) => one.state !== 'open' && one.stage === stage && timeOf(one) > than.at);
+}
+
 /** An end without a stage is that of the last round told before it: some providers tell the stage of what is open alone. */
 function inItsRound(all: readonly Report[], one: Report): Report {
   if (one.state === 'open' || one.stage !== STAGES.none) return one;

@@ -42,6 +42,7 @@ export function reread(payment: Payment, facts: readonly Fact[]): Payment {
 }
 
 function postedOf(part: PaymentPart) {
-  const { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds } = part;
-  return { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds };
+  const { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds, lifted } =
+    part;
+  return { postedCredit, postedTake, postings, postedBonusTake, bonusPostings, holdWanted, holdNo, holds, lifted };
 }

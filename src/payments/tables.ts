@@ -15,7 +15,7 @@ import {
 import { omit, pick, type Row, table } from '../db/table.ts';
 import { invariant } from '../errors.ts';
 import type { KeyVersion } from '../ledger/keys.ts';
-import type { Handled, Movement, PartRole, Payment, PaymentPart } from './payment.ts';
+import type { Handled, LiftedRound, Movement, PartRole, Payment, PaymentPart } from './payment.ts';
 import type { CaptureRule, DisputeRule, Purpose, RefundPolicy } from './purpose.ts';
 import { resolvePart } from './record.ts';
 import type { PartState, Report } from './report.ts';
@@ -96,6 +96,7 @@ export const PART = table('payment_part', {
   holdWanted: bigint,
   holdNo: nullable(bigint),
   holds: integer,
+  lifted: nullable(json<LiftedRound>()),
   reports: named('told', nullable(json<readonly Report[]>())),
   openedAt: nullable(milliseconds),
   updatedAt: milliseconds,

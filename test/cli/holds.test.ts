@@ -54,6 +54,8 @@ describe('chokin holds', { timeout: 60_000 }, () => {
     const list = await chokin('holds list cus_ada');
     expect(list.out).toMatch(/^hold_cus_ada_USD_2 +released .+\nhold_cus_ada_USD_1 +captured /m);
     expect((await json('holds list cus_ada --status captured --currency USD --before 2')).items).toHaveLength(1);
+    const lifted = await chokin('holds lift hold_cus_ada_USD_2 --reason over');
+    expect(lifted).toMatchObject(failure(/wants a hold of a dispute; others are released/));
     const [nobody, unknown, wrong, short] = await Promise.all([
       chokin('holds list cus_nobody'),
       chokin('holds show hold_cus_ada_USD_9'),

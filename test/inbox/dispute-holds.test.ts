@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { autocommit } from '../../src/db/transaction.ts';
+import { liftHold } from '../../src/inbox/lift-hold.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
-import { expectBooksToAgree } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT } from '../support/ledger.ts';
 import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 
 /** What open disputes hold, from a provider's events to the wallet that the API shows. */
@@ -149,6 +150,47 @@ describe('an open dispute', () => {
     expect((await app.call('POST', `/events/${parked.event_id}/dismiss`, done)).status).toBe(200);
     expect(await walletOf(customer)).toEqual([1000, 0, 1000]);
     expect(await disputeOf(id)).toMatchObject({ hold_id: null, hold_wanted: 0 });
+  });
+});
+
+describe('a hold that an operator lifts', () => {
+  const lift = (customerId: string, holdNo: number) => {
+    const { pool, settings, clock } = inbox.services;
+    const hold = { merchantId: MERCHANT, customerId, currency: 'USD', holdNo };
+    return liftHold({ pool, settings, clock }, { hold, reason: 'won, says the dashboard', actor: 'cli' });
+  };
+
+  it('is free again, says why, stays so whatever else is told of the round, and is no disagreement', async () => {
+    const customer = await app.newCustomer();
+    const id = newId();
+    await inbox.play([paid(id, customer, 1000), dispute(id, 700, 'needs_response')]);
+    expect(await walletOf(customer)).toEqual([1000, 700, 300]);
+    expect(await lift(customer, 1)).toMatchObject({ state: 'released', releaseReason: 'won, says the dashboard' });
+    expect(await walletOf(customer)).toEqual([1000, 0, 1000]);
+    expect(await disputeOf(id)).toMatchObject({ status: 'open', hold_id: null, hold_wanted: 0 });
+    const { rows } = await app.database.pool.query('select lifted from payment_part where payment_id = $1', [id]);
+    expect(rows).toMatchObject([{ lifted: { actor: 'cli', liftedAt: expect.any(Number) } }]);
+    await expectBooksToAgree(app.database.pool);
+    await inbox.play([dispute(id, 700, 'needs_response').replace('needs_response', 'under_review')]);
+    expect(await walletOf(customer)).toEqual([1000, 0, 1000]);
+    await inbox.play([dispute(id, 700, 'lost')]);
+    expect(await walletOf(customer)).toEqual([300, 0, 300]);
+    expect(await alertsOf(customer)).toEqual([
+      ['hold_placed', 700],
+      ['hold_lifted', 0],
+    ]);
+  });
+
+  it('is one of a dispute, and open', async () => {
+    const customer = await app.newCustomer();
+    const id = newId();
+    await inbox.play([paid(id, customer, 1000), dispute(id, 700, 'needs_response')]);
+    const own = { amount: 10, currency: 'USD', idempotency_key: 'own' };
+    await app.call('POST', `/customers/${customer}/wallets/holds`, own);
+    await expect(lift(customer, 2)).rejects.toMatchObject({ refusal: { code: 'INVALID_FIELD' } });
+    await expect(lift(customer, 3)).rejects.toMatchObject({ refusal: { code: 'HOLD_NOT_FOUND' } });
+    await lift(customer, 1);
+    await expect(lift(customer, 1)).rejects.toMatchObject({ refusal: { code: 'HOLD_NOT_OPEN', state: 'released' } });
   });
 });
 

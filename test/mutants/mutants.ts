@@ -292,6 +292,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/adopt.test.ts'],
   },
   {
+    name: 'hold again what an operator lifted when the same round is told of once more',
+    file: 'src/payments/report.ts',
+    find: 'if (stage !== than.stage) return stage > than.stage;',
+    replace: 'if (stage !== than.stage) return stage > than.stage; if (newestRound(all).at !== than.at) return true;',
+    tests: ['test/payments/dispute-holds.test.ts'],
+  },
+  {
+    name: 'never hold again for a dispute whose hold was lifted',
+    file: 'src/payments/dispute-holds.ts',
+    find: 'return lifted !== null && !isLaterRound(reports, lifted);',
+    replace: 'return lifted !== null && (!isLaterRound(reports, lifted) || lifted.stage >= 0);',
+    tests: ['test/payments/dispute-holds.test.ts'],
+  },
+  {
     name: 'believe whatever a debit is said to have taken from lots',
     file: 'src/audit/lot-replay.ts',
     find: 'return has === wants ? null :',

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { orderedBy } from '../../src/inbox/post-due.ts';
+import { settledHolds } from '../../src/inbox/settle-holds.ts';
 import { type Posting, type Wallet, type WalletAlert, walletKeyText } from '../../src/ledger/entry.ts';
 import type { Hold } from '../../src/ledger/holds/hold.ts';
 import { type LedgerCommand, post } from '../../src/ledger/post.ts';
-import { withHoldNos } from '../../src/payments/dispute-holds.ts';
+import { withHoldNos, withLifted } from '../../src/payments/dispute-holds.ts';
 import { type DisputeFact, type Fact, STAGES } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';
 import { settle } from '../../src/payments/settle.ts';
@@ -61,6 +62,19 @@ class DisputedWallet {
       this.holds.set(hold.holdNo, hold);
     this.alerts.push(...result.alerts.filter(({ kind }) => kind === 'hold_placed' || kind === 'hold_lifted'));
     return result.outcomes;
+  }
+
+  /** An operator lifts what a dispute holds. */
+  lift(disputeId: string, now = NOW): this {
+    const part = this.payment.parts.find(({ partId }) => partId === disputeId);
+    if (part === undefined) throw new Error(`no dispute ${disputeId}`);
+    const lifted = withLifted(this.payment, part, { actor: 'cli', now });
+    const { command, after } = settledHolds(lifted, { reason: 'lifted', releaseReason: 'it was won' });
+    if (command === null) throw new Error('nothing was held');
+    const [held] = this.post(command);
+    this.payment = held?.kind === 'disputes_held' ? withHoldNos(after, command.disputes, held.holdNos) : after;
+    this.#agree();
+    return this;
   }
 
   /** What rules 5c and 8e of the audit say. */
@@ -317,6 +331,54 @@ describe('what an open dispute holds', () => {
     world.tell(reversal, refundFact({ amountMinor: 200, occurredAt: day(3) }));
     expect([world.wallet.balance, world.heldFor('d')]).toEqual([500, 500]);
     expect(world.tell(dispute('lost', 1000, informs)).wallet).toMatchObject({ balance: 0, held: 0 });
+  });
+});
+
+describe('a hold that an operator lifted', () => {
+  const lifted = () => new DisputedWallet().tell(paid(1000), dispute('open', 600)).lift('d');
+  const later = (state: DisputeFact['state'], date: number, more: Partial<DisputeFact> = {}) =>
+    dispute(state, 600, { occurredAt: day(date), ...more });
+
+  it('ends with the reason on it, and is told of', () => {
+    const own = lifted();
+    expect(own.state).toEqual([1000, 0, [0]]);
+    expect(own.holds.get(1)).toMatchObject({ state: 'released', released: 600, releaseReason: 'it was won' });
+    expect(own.alerts.map(({ kind }) => kind)).toEqual(['hold_placed', 'hold_lifted']);
+    expect(own.payment.parts[0]?.lifted).toEqual({
+      ...{ stage: STAGES.chargeback, at: day(1).getTime(), actor: 'cli', liftedAt: NOW.getTime() },
+    });
+  });
+
+  it('is not placed again by more news of the same round, whenever it comes', () => {
+    expect(lifted().tell(later('open', 5), later('open', 1, { amountMinor: 700 })).state).toEqual([1000, 0, [0]]);
+  });
+
+  it.each([
+    ['of a later stage', [later('open', 3, { stage: STAGES.arbitration })]],
+    ['that is opened after the one before was decided', [later('won', 9), later('open', 12)]],
+  ])('is placed anew for a round %s', (_, news) => {
+    expect(lifted().tell(...news).state).toEqual([1000, 600, [600]]);
+  });
+
+  it('may be lifted again in that round, though an earlier one was decided', () => {
+    const own = lifted().tell(later('won', 9), later('open', 12));
+    expect(own.lift('d').tell(later('open', 13)).state).toEqual([1000, 0, [0]]);
+  });
+
+  it('is no reason not to take what the dispute costs once it is lost', () => {
+    expect(lifted().tell(later('lost', 9)).state).toEqual([400, 0, [0]]);
+  });
+
+  it('leaves the holds of other disputes', () => {
+    const other = dispute('open', 300, { disputeId: 'e', occurredAt: day(2) });
+    const own = new DisputedWallet().tell(paid(1000), dispute('open', 600), other);
+    expect(own.lift('d').state).toEqual([1000, 300, [0, 300]]);
+  });
+
+  it('of a round without a time counts as of the time at which it was lifted', () => {
+    const own = new DisputedWallet().tell(paid(1000), later('open', 1, { occurredAt: null }));
+    expect(own.lift('d', day(4)).tell(later('open', 6)).state).toEqual([1000, 0, [0]]);
+    expect(own.tell(later('won', 9), later('open', 12)).state).toEqual([1000, 600, [600]]);
   });
 });
 

@@ -9,7 +9,7 @@ function part(over: Partial<PaymentPart>): PaymentPart {
   return {
     ...{ kind: 'refund', partId: 'a', ordinal: 0, role: 'object', state: 'succeeded', amountMinor: null },
     ...{ currency: 'USD', postedCredit: 0, postedTake: 0, postings: 1, reports: [], openedAt: null },
-    ...{ postedBonusTake: 0, bonusPostings: 0, holdWanted: 0, holdNo: null, holds: 0 },
+    ...{ postedBonusTake: 0, bonusPostings: 0, holdWanted: 0, holdNo: null, holds: 0, lifted: null },
     ...over,
   };
 }

@@ -28,6 +28,7 @@ function stored(part: Pick<PaymentPart, 'partId' | 'state'> & Partial<PaymentPar
     holdWanted: 0,
     holdNo: null,
     holds: 0,
+    lifted: null,
     reports: told,
     ...part,
   };

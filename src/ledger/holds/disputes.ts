@@ -101,8 +101,11 @@ class DisputeHolds {
   #change(one: DisputedAmount, hold: Hold, amountMinor: number): void {
     if (amountMinor === hold.amountMinor) return;
     const { wallet } = this;
+    const releaseReason = this.#command.releaseReason ?? hold.releaseReason;
     const next =
-      amountMinor === 0 ? closeHold(hold, 'released', this.#books.momentIn(wallet)) : { ...hold, amountMinor };
+      amountMinor === 0
+        ? closeHold({ ...hold, releaseReason }, 'released', this.#books.momentIn(wallet))
+        : { ...hold, amountMinor };
     this.#books.put(next);
     this.#tell(afterHold(wallet, hold, next), one, next);
   }

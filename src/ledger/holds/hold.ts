@@ -116,6 +116,8 @@ export interface HoldDisputes extends WalletKey {
   readonly op: 'hold_disputes';
   readonly paymentId: string;
   readonly reason: string;
+  /** Why those that end are released, where that is no news of the dispute. */
+  readonly releaseReason?: string;
   /** What the same news gave back of the payment's own money, by which a hold may grow too. */
   readonly returned: number;
   /** All disputes of the payment that have a hold or want one. */
