@@ -22,8 +22,8 @@ const DAY_MS = 86_400_000;
 /**
  * Follows the lots of one wallet through its entries, oldest first, and says of each what it must have moved there by the order in
  * which credit is spent. What was moved is believed for the next, so that each is judged by itself. Not judged are debits near a
- * change of terms, and what takes back credit in a wallet where payments have lots or were given some back: the keys that steer it
- * stand on no entry. Pure.
+ * change of terms, captures while a lot is over, and what takes back credit in a wallet where payments have lots or were given some
+ * back: the keys that steer it stand on no entry. Pure.
  */
 export class LotReplay {
   readonly #open = new Map<number, { readonly lot: StoredLot; readonly remaining: number }>();
@@ -61,7 +61,7 @@ export class LotReplay {
     const base = beforeBalance - lots.reduce((sum, { remaining }) => sum + remaining, 0);
     // Without lots there is nothing to say of a base that is a debt.
     if (lots.length === 0) return [];
-    return takenFrom(lots, entry, base).map(([lotNo, amount]) => [lotNo, -amount]);
+    return mayTakeOthersFirst(entry, lots) ? null : takenFrom(lots, entry, base);
   }
 
   #apply({ seq, eventType }: Entry, { lot, amount }: StoredMovement): void {
@@ -73,19 +73,16 @@ export class LotReplay {
   }
 }
 
-/** A capture takes first what is over and was kept for it. */
-function takenFrom(lots: readonly Drainable[], { eventType, amountMinor, createdAt }: Entry, base: number) {
-  const taken = new Map<number, number>();
-  let left = amountMinor;
-  for (const lot of eventType === 'hold_captured' ? lots.filter((one) => isOver(one, createdAt)) : []) {
-    const amount = Math.min(left, lot.remaining);
-    taken.set(lot.lotNo, amount);
-    left -= amount;
-  }
-  const rest = lots.map((lot) => ({ ...lot, remaining: lot.remaining - (taken.get(lot.lotNo) ?? 0) }));
-  const parts = drain(rest, { base, amount: left, isBaseFirst: MAY_OVERDRAW.has(eventType) });
-  for (const { lot, amount } of parts) taken.set(lot.lotNo, (taken.get(lot.lotNo) ?? 0) + amount);
-  return [...taken].filter(([, amount]) => amount > 0);
+type Taken = readonly (readonly [lotNo: number, amount: number])[];
+
+function takenFrom(lots: readonly Drainable[], { eventType, amountMinor }: Entry, base: number): Taken {
+  const parts = drain(lots, { base, amount: amountMinor, isBaseFirst: MAY_OVERDRAW.has(eventType) });
+  return parts.map(({ lot, amount }) => [lot.lotNo, -amount]);
+}
+
+/** A capture takes first what is over and was kept for it; while the wallet was frozen, time may have stood still for its lots. */
+function mayTakeOthersFirst({ eventType, createdAt }: Entry, lots: readonly Drainable[]): boolean {
+  return eventType === 'hold_captured' && lots.some((lot) => isOver(lot, createdAt));
 }
 
 /** The terms that the lot had then: those that the first change after it replaced. */

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
+import { LotReplay, type StoredLot } from '../../src/audit/lot-replay.ts';
 import { Tx, transaction } from '../../src/db/transaction.ts';
-import type { LotTerms } from '../../src/ledger/entry.ts';
+import type { Entry, LotTerms } from '../../src/ledger/entry.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../src/ledger/lots/erase.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch } from '../../src/ledger/store.ts';
@@ -135,5 +136,31 @@ describe('the audit plays lots again', () => {
       "update wallet set in_lots = in_lots + 1 where customer_id = 'cus_bob' and currency = 'USD'",
     );
     expect(named).toContain('9h lots entry 650');
+  });
+});
+
+describe('a capture while a lot is over', () => {
+  it('may take first what is over, or not where time stood still for it in a frozen wallet', () => {
+    const entry = (seq: number, change: Partial<Entry>): Entry => ({
+      ...posting({ customerId: 'cus_ada', amountMinor: 100 }),
+      ...{ seq, beforeBalance: 0, afterBalance: 0, fingerprint: null, effectiveAt: null, hash: null, createdAt: START },
+      ...change,
+    });
+    const stored = (lotNo: number, terms: Pick<StoredLot, 'priority' | 'expiresAt'>): StoredLot => ({
+      ...{ lotNo, kind: 'promo', name: null, originSeq: lotNo, originKey: null, changes: [], ...terms },
+    });
+    const [first, over] = [
+      stored(1, { priority: 10, expiresAt: null }),
+      stored(2, { priority: 50, expiresAt: later(1) }),
+    ];
+    for (const lot of [first, over]) {
+      const replay = new LotReplay();
+      expect(replay.take(entry(1, { afterBalance: 100 }), [{ lot: first, amount: 100 }])).toBeNull();
+      const second = entry(2, { beforeBalance: 100, afterBalance: 200 });
+      expect(replay.take(second, [{ lot: over, amount: 100 }])).toBeNull();
+      const spent = { isCredit: false, beforeBalance: 200, afterBalance: 150, amountMinor: 50, createdAt: later(2) };
+      const captured = entry(3, { ...spent, eventType: 'hold_captured' });
+      expect(replay.take(captured, [{ lot, amount: -50 }])).toBeNull();
+    }
   });
 });

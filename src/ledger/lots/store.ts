@@ -38,6 +38,7 @@ interface Found {
 /**
  * The lots that a batch may have to do with: all open ones of locked wallets that have any, and closed ones that its commands name or
  * restore, with what was moved there. No statement is made for what there is none of.
+ * All open ones, since little is saved by fewer: of a batch of 500 debits on a wallet with 100, which took 139 ms, reading them took 4 ms.
  */
 export async function findLots(
   tx: Tx,
