@@ -9,8 +9,8 @@ const MIGRATE_LOCK = 6_301_873_202;
 export const TURN_MS = 20 * 60_000;
 const LOOK_EVERY_MS = 100;
 /** Two that begin together are soon one after the other, of which nobody wants to read. */
-const SAY_AFTER_MS = 2_000;
-const SAY_EVERY_MS = 60_000;
+const LOG_AFTER_MS = 2_000;
+const LOG_EVERY_MS = 60_000;
 
 /**
  * Waits until no other migration runs. By asking again and again: a statement that waits would be waited for by another
@@ -19,13 +19,13 @@ const SAY_EVERY_MS = 60_000;
  */
 export async function awaitTurn(client: pg.Client, logger: Logger, patienceMs: number): Promise<void> {
   const beganMs = performance.now();
-  let loggedMs = beganMs + SAY_AFTER_MS - SAY_EVERY_MS;
+  let loggedMs = beganMs + LOG_AFTER_MS - LOG_EVERY_MS;
   for (;;) {
     const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [MIGRATE_LOCK]);
     if (rows[0]?.taken === true) return;
     const nowMs = performance.now();
     if (nowMs - beganMs > patienceMs) throw new Error(tooLong(patienceMs, await holderOf(client)));
-    if (nowMs - loggedMs > SAY_EVERY_MS) {
+    if (nowMs - loggedMs > LOG_EVERY_MS) {
       loggedMs = nowMs;
       const holder = await holderOf(client);
       if (holder !== null) logger.info({ holder }, 'another migration of this database runs; waiting for it to end');

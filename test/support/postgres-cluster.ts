@@ -31,6 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // The cluster is thrown away: it must survive a killed process, not a lost machine.
   const postgres = await startEmbeddedPostgres({
     dataDir,
+    binaries: process.env.TEST_POSTGRES,
     settings: ['fsync=off', 'full_page_writes=off', 'max_connections=300'],
   });
   const admin = new pg.Client({ connectionString: postgres.databaseUrl });
