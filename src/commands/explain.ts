@@ -1,6 +1,7 @@
 import { ConfigError, VARIABLES } from '../config/env.ts';
 import { ENV_FILE, fromFile, settingOf } from '../config/env-file.ts';
 import { connectionHint } from '../db/connection-hint.ts';
+import { LOSES_STATEMENTS } from '../db/way.ts';
 import { RefusalError } from '../errors.ts';
 import { publicRefusal } from '../views/refusals.ts';
 
@@ -12,6 +13,8 @@ const HINTS: Readonly<Record<string, string>> = {
     'This machine does not have that address. Set HOST to one of its own, such as 127.0.0.1, or to 0.0.0.0 for all.',
   EADDRINUSE: 'Another process has this port. Set PORT to a free one, or to 0 for any.',
   EACCES: 'Set HOST and PORT to an address this account may listen on, and DATA_DIR to a folder it may write to.',
+  '42P05': LOSES_STATEMENTS,
+  '26000': LOSES_STATEMENTS,
   '28P01': 'The password in DATABASE_URL is not the one the server knows.',
   '3D000': 'Create the database that DATABASE_URL names first.',
   '42P01': 'The tables are missing or old. Run npm run migrate first.',

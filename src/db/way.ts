@@ -41,7 +41,8 @@ export async function requireUsableWay({
     throw new Error(takesSessions('DATABASE_DIRECT_URL'));
 }
 
-const LOSES_STATEMENTS =
+/** What is wrong with a pooler that is too old, and the cure. */
+export const LOSES_STATEMENTS =
   'DATABASE_URL goes through a pooler that loses prepared statements. PgBouncer keeps them from version 1.21 on, with max_prepared_statements = 200 in pgbouncer.ini; or set pool_mode = session there, or let DATABASE_URL name the server itself.';
 
 /** What is wrong with a URL that has to lead to sessions, and the cure. */

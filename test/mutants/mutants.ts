@@ -21,6 +21,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/faults/f31-same-key.test.ts'],
   },
   {
+    name: 'leave the bounds of a transaction to whatever session a pooler gives it',
+    file: 'src/db/pooler.ts',
+    find: "beginnings.get(client) ?? 'begin'",
+    replace: "beginnings.has(client) ? 'begin' : 'begin'",
+    tests: ['test/db/passing.test.ts'],
+  },
+  {
+    name: 'set the bounds of a session that a pooler gives to the next',
+    file: 'src/db/session.ts',
+    find: "from ${settings('s')} where pg_backend_pid() = ${processId}`",
+    replace: "from ${settings('s')} where ${processId} is not null`",
+    tests: ['test/db/passing.test.ts'],
+  },
+  {
     name: 'skip the row lock of the wallets',
     file: 'src/ledger/store.ts',
     find: 'for update of w`',
