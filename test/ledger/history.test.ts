@@ -46,6 +46,7 @@ it.each<[string, Partial<HistoryQuery>, number[]]>([
     return rows.map((row) => row['QUERY PLAN'].trim());
   });
   const scan = plan.findIndex((line) => line.includes('Index Scan Backward using entry_pkey'));
-  expect(plan[scan]).toContain(`rows=${expected.length}.00`);
+  // Postgres writes decimals from 18 on.
+  expect(plan[scan]).toMatch(new RegExp(`actual rows=${expected.length}(?:\\.00)? `));
   expect(plan[scan + 1]).toMatch(/^Index Cond: .*seq > COALESCE\(.*seq < COALESCE\(/);
 });
