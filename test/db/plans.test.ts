@@ -90,6 +90,18 @@ const FILLED: readonly (readonly [table: string, columns: string])[] = [
     'webhook_attempt',
     `'${MERCHANT}' merchant_id, 'att_' || n attempt_id, 'msg_' || n message_id, 'ep_1' endpoint_id, 5 duration_ms, now() created_at`,
   ],
+  [
+    'scheduled_entry',
+    `'${MERCHANT}' merchant_id, 'cus_' || n customer_id, 'sen_' || n scheduled_entry_id, 'USD' currency, 5 amount, true is_credit,
+     now() post_at, 'skip' on_shortfall, 'api:' || n idempotency_key, decode(repeat('ab', 32), 'hex') fingerprint, 'cli' actor,
+     'scheduled' state, now() due_at, 0 tries, now() created_at`,
+  ],
+  [
+    'grant_schedule',
+    `'${MERCHANT}' merchant_id, 'cus_' || n customer_id, 'USD' currency, 's' schedule_id, 1 incarnation, 5 amount, 'month' every,
+     now() anchor_at, 'UTC' time_zone, 50 lot_priority, 0 first_period, 0 done, now() next_at, false paused, 'cli' actor, now() created_at,
+     now() updated_at`,
+  ],
   ['unannounced_wallet', `'${MERCHANT}' merchant_id, 'cus_' || n customer_id, 'USD' currency, now() since`],
   [
     'svix_message',
