@@ -1,7 +1,10 @@
 import { bigint, text, timestamptz } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
+import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { grantKeyPartsSql, isScheduledKeySql, scheduledKeySql } from '../ledger/keys.ts';
+import { nextDueAt } from '../schedules/grant-schedule.ts';
+import { GRANT_SCHEDULE } from '../schedules/tables.ts';
 import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE } from './check.ts';
 
 /** SQL for the name of a scheduled entry `s` in a report. */
@@ -47,9 +50,39 @@ export const SCHEDULE_CHECKS: readonly Check[] = [
  */
 export async function checkOverdueSchedules(db: Queryable, now: Date | null): Promise<readonly Disagreement[]> {
   if (now === null) return [];
-  const found = await OVERDUE.all(db, { before: new Date(now.getTime() - LONG_OVER_MS), limit: MAX_PER_RULE });
-  return found.map((one) => ({ rule: '14b scheduled: none waits long after its time', ...one }));
+  const before = new Date(now.getTime() - LONG_OVER_MS);
+  const found = await OVERDUE.all(db, { before, limit: MAX_PER_RULE });
+  const putOff = await PUT_OFF.all(db, {
+    before,
+    until: new Date(now.getTime() + LONG_OVER_MS),
+    limit: MOST_LOOKED_AT,
+  });
+  const late = putOff.flatMap((schedule) => {
+    const { merchantId, customerId, currency, scheduleId } = schedule;
+    const dueAt = nextDueAt(schedule);
+    const subject = `${merchantId}/${customerId}/${currency} schedule ${scheduleId}`;
+    return dueAt !== null && dueAt < before
+      ? [{ subject, detail: `was due at ${dueAt.toISOString()}, and is put off` }]
+      : [];
+  });
+  const all = [...found, ...late].slice(0, MAX_PER_RULE);
+  return all.map((one) => ({ rule: '14b scheduled: none waits long after its time', ...one }));
 }
+
+/** Grant schedules that may have been put off. */
+const MOST_LOOKED_AT = 10_000;
+
+/** What could not be granted is put off by an hour at most, so that it is looked at soon. */
+const PUT_OFF = statement({
+  acrossMerchants: 'the books are audited as a whole',
+  params: { before: timestamptz, until: timestamptz, limit: bigint },
+  row: GRANT_SCHEDULE.shape,
+  text: (p) => `
+    select ${columns(GRANT_SCHEDULE.shape)} from grant_schedule
+    where next_at >= ${p.before} and next_at <= ${p.until}
+    order by next_at
+    limit ${p.limit}`,
+});
 
 const OVERDUE = statement({
   acrossMerchants: 'the books are audited as a whole',

@@ -244,6 +244,11 @@ describe('grant schedules', () => {
     await work({ ...SETTINGS, currencies: new Set(['INR']) });
     expect([await balance(), (await get()).next_period]).toEqual([0, 0]);
     pass(3600);
+    await work({ ...SETTINGS, currencies: new Set(['INR']) });
+    pass(60);
+    const { disagreements } = await audit(autocommit(app.database.pool), { rule: null, now });
+    expect(disagreements).toMatchObject([{ rule: '14b scheduled: none waits long after its time' }]);
+    pass(3600);
     await work();
     expect(await balance()).toBe(500);
   });
