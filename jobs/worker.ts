@@ -95,7 +95,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workApplyProviderEvent(boss, { ...shared, sources, settings, maxBonusRatio, ...waits, onPosted, observe });
   const { publisher } = outgoing;
   let announcer: Announcer | null = null;
-  const sending = new Sending({ setting: config.SENDING, databaseUrl: runtime.databaseUrl, pool, logger });
+  const sending = new Sending({ config, pool, logger });
   sending.watch(observe.metrics);
   await sending.begin(async () => {
     announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger, observe });

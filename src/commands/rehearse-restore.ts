@@ -15,6 +15,7 @@ import { createLogger } from '../telemetry/log.ts';
 import { sayMissingKeys } from '../views/readiness.ts';
 import { runCommand } from './command.ts';
 import { migrate } from './migrate.ts';
+import { onStopSignal } from './shutdown.ts';
 
 const execute = promisify(execFile);
 
@@ -30,6 +31,8 @@ export interface RehearsalOptions {
   readonly config: Config;
   /** Told of each step as it begins. */
   readonly onStep: (step: string) => void;
+  /** Ends it early: the Postgres and its data are removed all the same. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -37,7 +40,8 @@ export interface RehearsalOptions {
  * touched, and nothing is sent, since no process runs on it.
  * @throws {Error} that says what to do, if the dump cannot be restored
  */
-export async function rehearseRestore({ dump, config, onStep }: RehearsalOptions): Promise<Rehearsal> {
+export async function rehearseRestore(options: RehearsalOptions): Promise<Rehearsal> {
+  const { dump, onStep, signal } = options;
   await access(dump, constants.R_OK).catch((error: unknown) => {
     throw new Error(`${dump} cannot be read. Give the file or folder that pg_dump made.`, { cause: error });
   });
@@ -48,13 +52,21 @@ export async function rehearseRestore({ dump, config, onStep }: RehearsalOptions
   try {
     const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'cluster'), settings: ['fsync=off'] });
     try {
-      return await rehearseIn(postgres.databaseUrl, { dump, config, onStep });
+      return await Promise.race([rehearseIn(postgres.databaseUrl, options), stopped(signal)]);
     } finally {
-      await postgres.stop();
+      await postgres.stop('immediate');
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function stopped(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(new Error('Stopped. The Postgres and its data are removed.'));
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener('abort', stop);
+  });
 }
 
 async function rehearseIn(databaseUrl: string, { dump, config, onStep }: RehearsalOptions): Promise<Rehearsal> {
@@ -68,7 +80,8 @@ async function rehearseIn(databaseUrl: string, { dump, config, onStep }: Rehears
   const runtime = new Runtime({ config, databaseUrl, logger, clock: systemClock, ...process });
   try {
     const db = autocommit(runtime.scanPool());
-    const books = await audit(db, { ...runtime.settings, now: runtime.clock.now() });
+    // Without the time of now: what the backup was to end since then is late in it, and right.
+    const books = await audit(db, runtime.settings);
     const missingKeys = await runtime.missingKeys();
     const isGood = books.disagreements.length === 0 && missingKeys.length === 0;
     const newest = sayNewest(await newestEntryAt(db), runtime.clock.now());
@@ -94,9 +107,12 @@ async function requirePgRestore(): Promise<void> {
 }
 
 async function restore(dump: string, databaseUrl: string): Promise<void> {
-  const args = ['--no-owner', '--no-privileges', '--exit-on-error', `--dbname=${databaseUrl}`, dump];
-  await execute('pg_restore', args, { maxBuffer: 64 * 1024 * 1024 }).catch((error: unknown) => {
-    // Without its cause, whose message repeats the command, and with it the password of the Postgres.
+  const url = new URL(databaseUrl);
+  // In the environment, since everybody on the machine may read arguments.
+  const env = { ...process.env, PGPASSWORD: url.password };
+  url.password = '';
+  const args = ['--no-owner', '--no-privileges', '--exit-on-error', `--dbname=${url.href}`, dump];
+  await execute('pg_restore', args, { env, maxBuffer: 64 * 1024 * 1024 }).catch((error: unknown) => {
     const complaint = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
     throw new Error(
       `pg_restore could not restore ${dump}: ${complaint}\nMake dumps by pg_dump --format=custom, and restore them by the same version of its tools or a later one.`,
@@ -115,7 +131,7 @@ const NEXT = `The backup is good. To let it take over:
   1. Make the roles first, then the database: create role chokin_web; create role chokin_worker; create database chokin;
   2. pg_restore --no-owner --exit-on-error --dbname=<its URL> <dump>
   3. DATABASE_URL=<its URL, as the owner> npm run migrate
-  4. Start the worker once with SENDING=on: until then a restored database sends no webhooks.
+  4. Start one worker with SENDING=on: a database that was restored elsewhere sends no webhooks until then. On a copy that must not send, set SENDING=off.
   5. docs/operating.md, "Backups": who has to send what again.`;
 const NOT_GOOD =
   'The backup is NOT good: see what disagrees above. Nothing was changed; try an older one, or mend the cause.';
@@ -127,11 +143,10 @@ release, audits its books, tries whether ENCRYPTION_KEY opens its secrets, and s
 Wants pg_restore in PATH, and room for the database in TMPDIR.`;
 
 async function main(_switches: ReadonlySet<string>, dump: string): Promise<void> {
-  const { isGood, report } = await rehearseRestore({
-    dump,
-    config: loadConfig(),
-    onStep: (step) => console.error(`${step} …`),
-  });
+  const stopping = new AbortController();
+  onStopSignal(() => stopping.abort());
+  const onStep = (step: string) => console.error(`${step} …`);
+  const { isGood, report } = await rehearseRestore({ dump, config: loadConfig(), onStep, signal: stopping.signal });
   console.log(report);
   if (!isGood) process.exitCode = 1;
 }

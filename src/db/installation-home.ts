@@ -7,17 +7,22 @@ import type { Queryable } from './transaction.ts';
 export interface Home {
   /** The server and the database on it: a dump that is restored has another one, a promoted standby the same. */
   readonly databaseIdentity: string;
-  /** Host and name of the database: a copy of the whole server has the same identity, so this tells them apart. */
+  /** Where it is found: a copy of the whole server has the same identity, so this tells them apart. */
   readonly address: string;
 }
 
-/** Where the database runs that `databaseUrl` leads to. */
-export async function readHome(db: Queryable, databaseUrl: string): Promise<Home> {
+/** Host, port and name of the database that a URL leads to. */
+export function addressOf(databaseUrl: string): string {
+  const { host, port, database } = new pg.Client({ connectionString: databaseUrl });
+  return `${host}:${port}/${database}`;
+}
+
+/** Where the database runs that is found at `address`. */
+export async function readHome(db: Queryable, address: string): Promise<Home> {
   const { mayIdentify } = await MAY_IDENTIFY.one(db);
   const server = mayIdentify ? (await SERVER.one(db)).identifier : '';
-  const { oid, name } = await DATABASE.one(db);
-  const { host } = new pg.Client({ connectionString: databaseUrl });
-  return { databaseIdentity: `${server}:${oid}`, address: `${host}/${name}` };
+  const { oid } = await DATABASE.one(db);
+  return { databaseIdentity: `${server}:${oid}`, address };
 }
 
 /** Where workers have sent from; empty before the first. */
@@ -44,8 +49,8 @@ const SERVER = statement({
 
 const DATABASE = statement({
   params: {},
-  row: { oid: text, name: text },
-  text: () => 'select oid::text as oid, datname::text as name from pg_database where datname = current_database()',
+  row: { oid: text },
+  text: () => 'select oid::text as oid from pg_database where datname = current_database()',
 });
 
 /** One row for each time that somebody said that the database moved. */

@@ -187,7 +187,7 @@ const FIND_KEY = statement({
   text: ({ keyHash }) => `select ${columns(API_KEY.shape)} from api_key where key_hash = ${keyHash}`,
 });
 
-/** Makes a key the merchant's default that all may be done with, once no other is. */
+/** Makes a key the merchant's default, once no other is. */
 export async function makeDefaultKey(tx: Tx, { merchantId, keyId }: ApiKeyRef): Promise<void> {
   await MAKE_DEFAULT.run(tx, { merchantId, keyId });
 }
@@ -195,7 +195,7 @@ export async function makeDefaultKey(tx: Tx, { merchantId, keyId }: ApiKeyRef): 
 const MAKE_DEFAULT = statement({
   params: { merchantId: text, keyId: text },
   text: ({ merchantId, keyId }) => `
-    update api_key set revoked_at = null, is_default = true, scopes = array['read', 'write']
+    update api_key set revoked_at = null, is_default = true
     where merchant_id = ${merchantId} and key_id = ${keyId}`,
 });
 

@@ -30,7 +30,7 @@ export interface DefaultMerchant {
  * `API_KEY`, else a new one if the merchant has none at all. Another default goes on as a key like others, since a process may be
  * running whose `API_KEY` it is. Safe to run from several processes at once; they take turns.
  * @throws {Error} that says what to set: if the merchant exists in the other mode, since its wallets hold play money or real money
- *   and cannot change sides; if `API_KEY` is a key of another merchant
+ *   and cannot change sides; if `API_KEY` is a key of another merchant, or one that may not do everything
  */
 export function ensureDefaultMerchant(pool: Pool, config: Config, clock: Clock): Promise<DefaultMerchant> {
   const { MERCHANT_ID: merchantId, MERCHANT_NAME: name, MODE: mode } = config;
@@ -76,6 +76,12 @@ async function useAsDefault(
   const known = await findKey(tx, hashApiKey(key));
   if (known !== null && known.merchantId !== merchantId) {
     throw new Error('API_KEY: this key belongs to another merchant of the database. Choose another key.');
+  }
+  const lacks = known === null ? [] : FULL.scopes.filter((scope) => !known.scopes.includes(scope));
+  if (lacks.length > 0) {
+    throw new Error(
+      `API_KEY: this key was made without the scope ${lacks.join(' and ')}. Choose another key, which gets both, or unset API_KEY.`,
+    );
   }
   if (known?.isDefault && known.revokedAt === null) return { isApiKeyEnded: false, earlierKey: null };
   const isEnded = known !== null && (known.revokedAt !== null || known.expiresAt !== null);

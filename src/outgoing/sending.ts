@@ -1,6 +1,7 @@
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config/env.ts';
-import { type Home, listHomes, noteHome, readHome } from '../db/installation-home.ts';
+import { addressOf, type Home, listHomes, noteHome, readHome } from '../db/installation-home.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -23,8 +24,7 @@ export function decideSending(setting: Config['SENDING'], here: Home, homes: rea
 }
 
 export interface SendingOptions {
-  readonly setting: Config['SENDING'];
-  readonly databaseUrl: string;
+  readonly config: Pick<Config, 'SENDING' | 'DATABASE_URL' | 'DATABASE_DIRECT_URL' | 'DATA_DIR'>;
   readonly pool: Pool;
   readonly logger: Logger;
   readonly lookAgainMs?: number;
@@ -78,18 +78,24 @@ export class Sending {
   }
 
   async #look(): Promise<SendingDecision> {
-    const { setting, databaseUrl, pool, logger } = this.#options;
+    const { config, pool, logger } = this.#options;
     const db = autocommit(pool);
-    const here = await readHome(db, databaseUrl);
+    const here = await readHome(db, placeOf(config));
     const homes = await listHomes(db);
     const before = this.#decision;
-    this.#decision = decideSending(setting, here, homes);
+    this.#decision = decideSending(config.SENDING, here, homes);
     if (this.#decision === 'send') await noteHome(db, here);
     if (this.#decision === 'send' && before === 'moved') logger.info('this worker sends from now on');
     if (this.#decision === 'moved' && before !== 'moved') logger.error({ here, homes }, MOVED);
     if (this.#decision === 'off') logger.warn('SENDING=off: no webhook is announced or delivered by this worker');
     return this.#decision;
   }
+}
+
+/** The embedded database has another port at each start, and a pooler in the way may come and go. */
+function placeOf({ DATABASE_URL, DATABASE_DIRECT_URL, DATA_DIR }: SendingOptions['config']): string {
+  const url = DATABASE_DIRECT_URL ?? DATABASE_URL;
+  return url === undefined ? `DATA_DIR ${resolve(DATA_DIR)}` : addressOf(url.reveal());
 }
 
 const MOVED =

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -27,6 +27,7 @@ describe.skipIf(server === null)('a backup', { timeout: 120_000 }, () => {
   let pool: Pool;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'chokin-dumps-'));
+    await chmod(folder, 0o755);
     await migrate(url, logger);
     pool = createPool({ databaseUrl: url, applicationName: 'test', maxConnections: 2, logger });
     await makeCustomers(pool, ['ada', 'bob']);
@@ -44,8 +45,33 @@ describe.skipIf(server === null)('a backup', { timeout: 120_000 }, () => {
     expect(report).toContain('The books agree.');
     expect(report).toContain('It has no entry.');
     expect(report).toContain('It has the schema of this release.');
-    expect(report).toContain('Start the worker once with SENDING=on');
+    expect(report).toContain('Start one worker with SENDING=on');
     expect(isGood).toBe(true);
+  });
+
+  it('is good if something came to its end since it was made', async () => {
+    const overdue = `insert into scheduled_entry (merchant_id, customer_id, scheduled_entry_id, currency, amount, is_credit, post_at, on_shortfall,
+        idempotency_key, fingerprint, actor, state, due_at, tries, created_at)
+      values ('bus_default', 'cus_ada', 'sen_1', 'USD', 5, true, now() - interval '3 hours', 'skip',
+        'k', sha256(''), 'operator', 'scheduled', now() - interval '3 hours', 0, now() - interval '1 day')`;
+    await pool.query(overdue);
+    const file = join(folder, 'last-night.dump');
+    await dump(file);
+    expect(await rehearse(file)).toMatchObject({ isGood: true });
+  });
+
+  it('leaves nothing behind where it is stopped', async () => {
+    const file = join(folder, 'stopped.dump');
+    await dump(file);
+    vi.stubEnv('TMPDIR', folder);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const stopping = new AbortController();
+    const onStep = (step: string) => {
+      if (step.startsWith('Restoring')) stopping.abort();
+    };
+    const stopped = rehearseRestore({ dump: file, config: loadConfig({}), onStep, signal: stopping.signal });
+    await expect(stopped).rejects.toThrow('Stopped.');
+    expect((await readdir(folder)).filter((name) => name.startsWith('chokin-rehearsal-'))).toEqual([]);
   });
 
   it('is not good if its books disagree', async () => {

@@ -283,6 +283,8 @@ describe('the default merchant', () => {
     await expect(ensure({ MODE: 'live' })).rejects.toThrow('MODE: the merchant bus_keys exists in test mode');
     await ensure({ API_KEY: KEY_B });
     await expect(ensure({ API_KEY: KEY_B, MERCHANT_ID: 'bus_second' })).rejects.toThrow('belongs to another merchant');
+    await database.pool.query("update api_key set scopes = '{read}' where key_hash = $1", [hashApiKey(KEY_C)]);
+    await expect(ensure({ API_KEY: KEY_C })).rejects.toThrow('made without the scope write');
     const live = await ensure({ MERCHANT_ID: 'bus_live', MODE: 'live' });
     expect(live.newApiKey).toMatch(/^ck_live_/);
   });

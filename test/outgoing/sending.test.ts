@@ -103,6 +103,23 @@ describe('a copy that was restored elsewhere', { timeout: 60_000 }, () => {
     await speaking.close();
   });
 
+  it('is known by its port, by the folder of an embedded one, and by the direct way where a pooler is in the other', async () => {
+    const database = await createTestDatabase();
+    onTestFinished(() => database.drop());
+    const homesOf = async (environment: Record<string, string>) => {
+      await database.pool.query('delete from installation_home');
+      const sending = new Sending({ config: loadConfig(environment), pool: database.pool, logger });
+      await sending.begin(async () => {});
+      await sending.close();
+      return (await database.pool.query('select address from installation_home')).rows.map(({ address }) => address);
+    };
+    const DATABASE_URL = 'postgres://u:p@db.example:6432/pooled';
+    const DATABASE_DIRECT_URL = 'postgres://u:p@db.example/chokin';
+    expect(await homesOf({ DATABASE_URL })).toEqual(['db.example:6432/pooled']);
+    expect(await homesOf({ DATABASE_URL, DATABASE_DIRECT_URL })).toEqual(['db.example:5432/chokin']);
+    expect(await homesOf({ DATA_DIR: '/srv/chokin' })).toEqual(['DATA_DIR /srv/chokin']);
+  });
+
   it('is looked at again by a quiet worker, which sends once another was started with SENDING=on', async () => {
     const database = await createTestDatabase();
     onTestFinished(() => database.drop());
@@ -110,8 +127,9 @@ describe('a copy that was restored elsewhere', { timeout: 60_000 }, () => {
       "insert into installation_home (database_identity, address) values ('7:5', 'old/chokin')",
     );
     const sendingBy = (setting: 'auto' | 'on') => {
-      const { pool, workerUrl: databaseUrl } = database;
-      const sending = new Sending({ setting, databaseUrl, pool, logger, lookAgainMs: 20 });
+      const { pool, workerUrl } = database;
+      const config = loadConfig({ DATABASE_URL: workerUrl, SENDING: setting });
+      const sending = new Sending({ config, pool, logger, lookAgainMs: 20 });
       onTestFinished(() => sending.close());
       return sending;
     };
