@@ -409,8 +409,11 @@ describe('what was found so stays mended', () => {
   });
 });
 
-/** It wants a key and terms that fit each other, which chance draws now and then. */
-const SELDOM: ReadonlySet<string> = new Set(['post /customers/{customer_id}/wallets/scheduled-entries']);
+/** They want terms that fit each other, the second a key too, which chance draws now and then; batches of entries are answered well always. */
+const SELDOM: ReadonlySet<string> = new Set([
+  'post /customers/{customer_id}/wallets/ledger-entries',
+  'post /customers/{customer_id}/wallets/scheduled-entries',
+]);
 
 describe('in the end', () => {
   it('every operation was tried, and answered well where it can', () => {
