@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, constants, mkdtemp, rm } from 'node:fs/promises';
+import { access, chmod, constants, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -52,7 +52,7 @@ export async function rehearseRestore(options: RehearsalOptions): Promise<Rehear
   try {
     const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'cluster'), settings: ['fsync=off'] });
     try {
-      return await Promise.race([rehearseIn(postgres.databaseUrl, options), stopped(signal)]);
+      return await Promise.race([rehearseIn(postgres.databaseUrl, folder, options), stopped(signal)]);
     } finally {
       await postgres.stop('immediate');
     }
@@ -69,10 +69,14 @@ function stopped(signal: AbortSignal | undefined): Promise<never> {
   });
 }
 
-async function rehearseIn(databaseUrl: string, { dump, config, onStep }: RehearsalOptions): Promise<Rehearsal> {
+async function rehearseIn(
+  databaseUrl: string,
+  folder: string,
+  { dump, config, onStep }: RehearsalOptions,
+): Promise<Rehearsal> {
   const logger = createLogger('warn', 'rehearsal');
   onStep(`Restoring ${dump}`);
-  await restore(dump, databaseUrl);
+  await restore(dump, databaseUrl, folder);
   onStep('Bringing it to the schema of this release');
   const migrated = await migrate(databaseUrl, logger);
   onStep('Auditing it');
@@ -106,13 +110,15 @@ async function requirePgRestore(): Promise<void> {
   });
 }
 
-async function restore(dump: string, databaseUrl: string): Promise<void> {
+async function restore(dump: string, databaseUrl: string, folder: string): Promise<void> {
   const url = new URL(databaseUrl);
-  // In the environment, since everybody on the machine may read arguments.
-  const env = { ...process.env, PGPASSWORD: url.password };
+  // In a file, since everybody on the machine may read arguments.
+  const passwordFile = join(folder, 'restore-password');
+  await writeFile(passwordFile, `*:*:*:*:${url.password}\n`, { mode: 0o600 });
   url.password = '';
+  url.searchParams.set('passfile', passwordFile);
   const args = ['--no-owner', '--no-privileges', '--exit-on-error', `--dbname=${url.href}`, dump];
-  await execute('pg_restore', args, { env, maxBuffer: 64 * 1024 * 1024 }).catch((error: unknown) => {
+  await execute('pg_restore', args, { maxBuffer: 64 * 1024 * 1024 }).catch((error: unknown) => {
     const complaint = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
     throw new Error(
       `pg_restore could not restore ${dump}: ${complaint}\nMake dumps by pg_dump --format=custom, and restore them by the same version of its tools or a later one.`,
