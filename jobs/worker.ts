@@ -26,6 +26,7 @@ import { workAdoptSource } from './adopt-source.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
 import { workApplyProviderEvent } from './apply-provider-event.ts';
 import { workAuditBooks } from './audit-books.ts';
+import { workChargeTopUps } from './charge-top-ups.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
 import { workDeleteOldTokens } from './delete-old-tokens.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
@@ -117,6 +118,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   });
   const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
+  await workChargeTopUps(boss, { config, ...reconciling, signal });
   await schedule(config, boss);
   const warned = warnOfSecrets({ db: autocommit(pool), box, sources }, { logger, signal });
   const retried = retryRefusedAtStart({ pool, logger, onDue: onPosted, signal });
@@ -161,6 +163,7 @@ async function schedule(config: Config, boss: PgBoss): Promise<void> {
     'audit-books': config.AUDIT_CRON,
     'settle-due-wallets': '* * * * *',
     'post-scheduled': '* * * * *',
+    'charge-top-ups': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
     'recover-endpoints': '* * * * *',
     'watch-endpoints': '*/5 * * * *',

@@ -51,6 +51,14 @@ interface RefusalFacts {
   /** A process of a release that knows of no status may still run. */
   STATUSES_NOT_YET: NoFacts;
 
+  // Top-ups
+  TOP_UP_RULE_NOT_FOUND: NoFacts;
+  TOP_UP_NOT_FOUND: NoFacts;
+  CONSENT_REQUIRED: NoFacts;
+  CHARGING_NOT_CONFIGURED: NoFacts;
+  TOP_UP_IN_FLIGHT: NoFacts;
+  TOP_UP_NOT_OPEN: { readonly state: string };
+
   // What is not there
   NO_SUCH_MERCHANT: NoFacts;
   NO_SUCH_API_KEY: NoFacts;

@@ -16,6 +16,7 @@ const PREFIXES = {
   recovery: 'rcv',
   scheduledEntry: 'sen',
   keyWarning: 'kwn',
+  topUp: 'top',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

@@ -7,6 +7,7 @@ import { SecretBox } from './crypto/secret-box.ts';
 import { BatcherFullError } from './db/batcher.ts';
 import { createBoss } from './db/boss.ts';
 import { createPool, type Pool, type PoolOptions } from './db/pool.ts';
+import type { QueueName } from './db/queues.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
 import { type Findings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
@@ -109,6 +110,7 @@ export class Runtime {
   #operatorReaders: Readers | null = null;
   #boss: Promise<PgBoss> | null = null;
   #waker: Promise<Waker> | null = null;
+  #topUpWaker: Promise<Waker> | null = null;
   #ledger: Promise<LedgerBatches> | null = null;
 
   constructor(options: RuntimeOptions) {
@@ -205,6 +207,12 @@ export class Runtime {
     return this.#waker;
   }
 
+  /** Tells the worker that a wallet is to be filled up. */
+  topUpWaker(): Promise<Waker> {
+    this.#topUpWaker ??= this.#openWaker('charge-top-ups');
+    return this.#topUpWaker;
+  }
+
   /** The ledger for all postings of the process. After a posting it wakes the worker, which announces it. */
   ledger(): Promise<LedgerBatches> {
     this.#ledger ??= this.#openLedger();
@@ -279,8 +287,8 @@ export class Runtime {
     return boss;
   }
 
-  async #openWaker(): Promise<Waker> {
-    const waker = createWaker(await this.boss(), this.logger);
+  async #openWaker(queue?: QueueName): Promise<Waker> {
+    const waker = createWaker(await this.boss(), this.logger, queue);
     this.onClose(() => waker.close());
     return waker;
   }
@@ -288,7 +296,9 @@ export class Runtime {
   async #openLedger(): Promise<LedgerBatches> {
     const { pool, settings, clock, observe } = this;
     const waker = await this.waker();
-    const ledger = new LedgerBatches({ pool, settings, clock, onPosted: () => waker.wake(), observe });
+    const topUpWaker = await this.topUpWaker();
+    const wake = { onPosted: () => waker.wake(), onTopUpDue: () => topUpWaker.wake() };
+    const ledger = new LedgerBatches({ pool, settings, clock, ...wake, observe });
     this.onClose(() => ledger.drain());
     return ledger;
   }

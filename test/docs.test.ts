@@ -3,7 +3,7 @@ import { glob, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ERROR_STATUS } from '../src/views/refusals.ts';
+import { ERROR_STATUS } from '../src/views/error-status.ts';
 import { ended, ROOT } from './support/cli.ts';
 
 /** What can be checked of the documentation by a machine: links lead somewhere, and commands are there. */

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { parseAst } from 'vitest/node';
-import { ERROR_STATUS } from '../src/views/refusals.ts';
+import { ERROR_STATUS } from '../src/views/error-status.ts';
 import { ROOT } from './support/cli.ts';
 
 /** One word for each idea, and one form for what a function throws: docs/architecture.md, "Words". */

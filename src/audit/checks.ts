@@ -15,6 +15,7 @@ import { PAYMENT_CHECKS } from './payment-checks.ts';
 import { checkOverdueSchedules, SCHEDULE_CHECKS } from './schedule-checks.ts';
 import { checkSettledAgain } from './settled-again.ts';
 import { STATUS_CHECKS } from './status-checks.ts';
+import { TOP_UP_CHECKS } from './top-up-checks.ts';
 
 export interface AuditReport {
   readonly balances: readonly {
@@ -65,6 +66,7 @@ export async function audit(
     LOT_CHECKS,
     STATUS_CHECKS,
     SCHEDULE_CHECKS,
+    TOP_UP_CHECKS,
   ];
   for (const check of checks.flat()) disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);

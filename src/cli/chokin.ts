@@ -102,6 +102,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./schedules.ts')).addScheduleCommands,
   },
   {
+    name: 'top-ups',
+    summary: 'Wallets that are filled up by themselves: list, rule, resume',
+    group: async () => (await import('./top-ups.ts')).addTopUpCommands,
+  },
+  {
     name: 'simulate',
     summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
     group: async () => (await import('./simulate.ts')).addSimulateCommands,

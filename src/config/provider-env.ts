@@ -16,6 +16,8 @@ import { LISTABLE_PROVIDERS, PROVIDER_NAMES, type ProviderName } from '../provid
 /** The environment's part for each provider: `STRIPE_WEBHOOK_SECRET`, `STRIPE_REFUNDS` and so on. */
 
 const LISTABLE: ReadonlySet<ProviderName> = new Set(LISTABLE_PROVIDERS);
+/** Where Chokin can charge saved payment methods. */
+const CHARGING_PROVIDERS: ReadonlySet<ProviderName> = new Set(['stripe']);
 
 const secretList = z.string().transform((text) =>
   text
@@ -37,6 +39,13 @@ const ACCOUNT_VARIABLE: Partial<Record<ProviderName, 'ACCOUNT' | 'ACCOUNTS'>> = 
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, `wants ${values.slice(0, -1).join(', ')} or ${values.at(-1)}`);
 
+const providerKey = z.string().transform((text, context) => {
+  const problem = apiKeyProblem(text);
+  if (problem === null) return new Secret(text);
+  context.addIssue({ code: 'custom', message: problem });
+  return z.NEVER;
+});
+
 const SCHEMA = {
   WEBHOOK_SECRET: secretList.optional(),
   DEFAULT_PURPOSE: oneOf(PURPOSES).default('topup'),
@@ -45,15 +54,8 @@ const SCHEMA = {
   DISPUTES: z.enum(DISPUTE_RULES, 'wants hold or record').default('hold'),
   CUSTOMERS: oneOf(CUSTOMER_LINK_RULES).default('create'),
   CAPTURE: z.enum(CAPTURE_RULES, 'wants automatic or manual').default('automatic'),
-  API_KEY: z
-    .string()
-    .transform((text, context) => {
-      const problem = apiKeyProblem(text);
-      if (problem === null) return new Secret(text);
-      context.addIssue({ code: 'custom', message: problem });
-      return z.NEVER;
-    })
-    .optional(),
+  API_KEY: providerKey.optional(),
+  CHARGING_KEY: providerKey.optional(),
   ACCOUNT: accountList.optional(),
   ACCOUNTS: accountList.optional(),
   API_URL: z.url({ protocol: /^https?$/, error: 'wants an http or https URL' }).optional(),
@@ -65,6 +67,7 @@ const schema = z.object(SCHEMA);
 export const SOURCE_VARIABLES: readonly string[] = PROVIDER_NAMES.flatMap((provider) =>
   Object.keys(SCHEMA)
     .filter((name) => !/^ACCOUNTS?$/.test(name) || ACCOUNT_VARIABLE[provider] === name)
+    .filter((name) => name !== 'CHARGING_KEY' || CHARGING_PROVIDERS.has(provider))
     .map((name) => `${provider.toUpperCase()}_${name}`),
 );
 
@@ -74,6 +77,8 @@ export interface SourceSettings extends SourceRules {
   readonly secrets: readonly Secret[];
   /** For reconciliation; null if the provider's API is not to be asked. */
   readonly apiKey: Secret | null;
+  /** For charging saved payment methods; null if nobody may be charged by it. */
+  readonly chargeKey: Secret | null;
 }
 
 export interface SourcesConfig {
@@ -125,6 +130,7 @@ export function readSources(set: Readonly<Record<string, string | undefined>>, p
       customerLinkRule: variables.CUSTOMERS,
       capture: variables.CAPTURE,
       apiKey: variables.API_KEY ?? null,
+      chargeKey: variables.CHARGING_KEY ?? null,
     });
   }
   return { sources, apiUrls, accounts };

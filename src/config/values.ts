@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
 import { decodeEncryptionKey } from '../crypto/secret-box.ts';
 import { parseRate } from '../money.ts';
+import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 
 /** How the values of variables are written, each with the words for one that is not. */
 
@@ -49,6 +50,24 @@ export function perCurrency<T>(parseValue: (text: string) => T | null, example: 
 
 export const parseMinor = (text: string): number | null =>
   /^\d{1,15}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null;
+
+/** `stripe/USD:50` as a map by `stripe/USD`, in minor units. */
+export const gatewayMinimums = z.string().transform((text, context) => {
+  const minimums = new Map<string, number>();
+  for (const pair of text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')) {
+    const [, key = '', amount = ''] = /^([a-z]+\/[A-Z]{3}):(\d{1,12})$/.exec(pair) ?? [];
+    const isKnown = PROVIDER_NAMES.some((name) => key.startsWith(`${name}/`));
+    if (!isKnown || minimums.has(key)) {
+      context.addIssue({ code: 'custom', message: 'wants pairs such as stripe/USD:50, each once' });
+      return z.NEVER;
+    }
+    minimums.set(key, Number(amount));
+  }
+  return minimums;
+});
 
 /** At least 1: a payment may always grant what was paid. */
 export const ratio = z.string().transform((text, context) => {

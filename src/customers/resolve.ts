@@ -2,7 +2,7 @@ import { array, text } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Tx } from '../db/transaction.ts';
 import { newId } from '../ids.ts';
-import type { WalletOpening } from '../ledger/store.ts';
+import type { WalletOpening } from '../ledger/open-wallets.ts';
 import type { CustomerResolution } from '../payments/decision.ts';
 import type { ProviderCustomer } from '../payments/fact.ts';
 import type { CustomerLinkRule } from '../payments/purpose.ts';

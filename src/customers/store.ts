@@ -5,7 +5,7 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { CustomerKey, Metadata } from '../ledger/entry.ts';
-import { openWallets, type WalletOpening } from '../ledger/store.ts';
+import { openWallets, type WalletOpening } from '../ledger/open-wallets.ts';
 
 export interface Customer extends CustomerKey {
   /** Empty, like the name, where a provider's event made the customer and did not say. */

@@ -50,6 +50,9 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.lot_change',          'select, insert',                   'select, insert'],
   ['public.wallet_status_change', 'select, insert',                  'select, insert'],
   ['public.wallet_due',          'select, insert, update, delete',   'select, insert, update, delete'],
+  ['public.topup_rule',          'select, insert, update',           'select, insert, update'],
+  ['public.topup',               'select, insert, update',           'select, insert, update'],
+  ['public.topup_due',           'select, insert, update, delete',   'select, insert, update, delete'],
   ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
   ['public.scheduled_entry',     'select, insert, update',           'select, update'],
   ['public.grant_schedule',      'select, insert, update',           'select, update'],
@@ -78,7 +81,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.svix_message',        `select, insert, ${ENTRIES}`,       `select, insert, delete, ${ENTRIES}`],
   ['public.svix_merchant',       'insert',                           'select, insert, update'],
   ['public.svix_endpoint',       'select, insert, update, delete',   'select, insert, update'],
-  ['public.unsent_message',      'select',                           'select, insert, update, delete'],
+  ['public.unsent_message',      'select, insert',                   'select, insert, update, delete'],
 
   // The web process makes jobs; the worker runs them, keeps the schedule, and makes the queue by which pg-boss does.
   ['pgboss.version',             'select',                           'select, update'],

@@ -19,6 +19,7 @@ import { paymentRoutes } from './routes/payments.ts';
 import { reconciliationRoutes } from './routes/reconciliation.ts';
 import { scheduledEntryRoutes } from './routes/scheduled-entries.ts';
 import { systemRoutes } from './routes/system.ts';
+import { topUpRoutes } from './routes/top-ups.ts';
 import { walletStatusRoutes } from './routes/wallet-status.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import { webhookEndpointRoutes } from './routes/webhook-endpoints.ts';
@@ -33,6 +34,7 @@ export const ROUTES: readonly Route[] = [
   ...lotRoutes,
   ...scheduledEntryRoutes,
   ...grantScheduleRoutes,
+  ...topUpRoutes,
   ...walletRoutes,
   ...walletStatusRoutes,
   ...keyWarningRoutes,

@@ -27,7 +27,9 @@ import { type Due, orderedBy, postDue } from './post-due.ts';
 import { PostingRefused, reasonOf } from './refused-posting.ts';
 import { withFormerRead } from './reread.ts';
 import { carriedToken, Tokens } from './tokens.ts';
+import { TopUps } from './top-ups.ts';
 import { toOpen, type UnreadNews, unreadPayments, untaught, withUnread } from './unread.ts';
+import { hasWaited } from './waited.ts';
 import { wantedBy, wantedByNaming } from './wanted.ts';
 
 export interface ApplyServices {
@@ -93,6 +95,7 @@ interface Asking {
   readonly named: ReadonlyMap<EventWork, Wanted | null>;
   readonly whose: Whose;
   readonly tokens: Tokens;
+  readonly topUps: TopUps;
   readonly groups: GroupTokens;
   readonly contested: Contested;
   readonly bonuses: Bonuses;
@@ -152,10 +155,11 @@ export async function settleFacts(
     carrying.map(({ fact, key }) => ({ fact, payment: paymentAt(before, key) })),
     works,
   );
+  const topUps = await TopUps.lock(tx, carrying, before);
   const ask = ({ work, source, key }: Step, carrying: Fact): Asked => {
     const payment = paymentAt(before, key);
     const fact = tokens.named(carrying, payment);
-    const carried = carriedToken(tokens, work, { fact, payment });
+    const carried = carriedToken(tokens, work, { fact, payment, topUp: topUps.named(source, fact) });
     const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
     return { wanted: wantedBy(work.event, { source, fact, payment, carried, waitIsOver }), token: tokenIn(carrying) };
   };
@@ -168,7 +172,7 @@ export async function settleFacts(
   const contested = await contestedPayments(tx, carrying, before);
   const asking = carrying.map((step, index) => ({ ...step, wanted: wanted[index]?.wanted ?? null }));
   const bonuses = await Bonuses.read(batch, asking, { before, whose });
-  const asked = { steps, before, wanted, ask, named: announced, whose, tokens, groups, contested, bonuses };
+  const asked = { steps, before, wanted, ask, named: announced, whose, tokens, topUps, groups, contested, bonuses };
   const { payments: decided, due } = decideAll(batch, works, asked);
   const { settings, observe: { tracing } = UNOBSERVED } = batch.services;
   try {
@@ -179,6 +183,7 @@ export async function settleFacts(
     };
     const { payments: after, postingCounts } = await (mode === 'alone' ? tx.savepoint(post) : post());
     await tokens.save(tx, now);
+    await topUps.save(tx, now);
     return { before, after, opened, postingCounts };
   } catch (error) {
     const [work] = works;
@@ -197,7 +202,7 @@ function decideAll(
   works: readonly EventWork[],
   { steps, before, ...asking }: Pick<Settled, 'before'> & Asking & { readonly steps: readonly Step[] },
 ): { payments: Map<string, Payment>; due: Due[] } {
-  const { tokens, groups, whose, named } = asking;
+  const { tokens, topUps, groups, whose, named } = asking;
   const stepsOf = Map.groupBy([...steps.entries()], ([, { work }]) => work);
   let payments = new Map(before);
   const due: Due[] = [];
@@ -219,6 +224,7 @@ function decideAll(
       for (const [, step] of own) {
         const payment = paymentAt(life, step.key);
         tokens.note(groups.carriedBy(step, payment), payment);
+        topUps.note(step, paymentAt(payments, step.key), payment);
       }
       payments = life;
     } else {
@@ -241,7 +247,7 @@ interface Own {
 
 /** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
 function decideWork({ services, now }: ApplyTransaction, { work, own, payments }: Own, asking: Omit<Asking, 'named'>) {
-  const { wanted, ask, whose, tokens, groups, contested, bonuses } = asking;
+  const { wanted, ask, whose, tokens, topUps, groups, contested, bonuses } = asking;
   const life = new Map(payments);
   const ownDue: Due[] = [];
   const found: (() => void)[] = [];
@@ -262,7 +268,7 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       source,
       customer,
       isAssigned: work.event.assignedCustomerId !== null,
-      carried: carriedToken(tokens, work, { fact, payment }),
+      carried: carriedToken(tokens, work, { fact, payment, topUp: topUps.named(source, fact) }),
       currencies: services.settings.currencies,
       maxBonusRatio: services.maxBonusRatio,
       paidExpiryMinDays: services.settings.lotRule.paidExpiryMinDays,
@@ -272,11 +278,8 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
     });
     life.set(paymentKeyText(key), decision.payment);
-    const { traceParent } = work;
-    const { provider } = work.event;
-    ownDue.push(
-      ...orderedBy(decision).map((one): Due => ({ payment: decision.payment, ordered: one, provider, traceParent })),
-    );
+    const from = { provider: work.event.provider, traceParent: work.traceParent };
+    ownDue.push(...orderedBy(decision).map((one): Due => ({ payment: decision.payment, ordered: one, ...from })));
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
       // A token is of one payment, which may teach a link; a name is told of all of them.
@@ -292,9 +295,4 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
     work.verdict = { ...verdict, effect: bothEffects(effect ?? 'none', did) };
   }
   return { life, ownDue, found, late };
-}
-
-/** The wait begins when the event is first looked at: after a backlog, what it waits for may stand right behind it. */
-function hasWaited(seconds: number, { event }: EventWork, now: Date): boolean {
-  return event.waitingSince !== null && now.getTime() - event.waitingSince.getTime() >= seconds * 1000;
 }

@@ -10,6 +10,7 @@ import {
   usesToken,
 } from '../payments/token.ts';
 import { lockTokens, saveTokenUses, type TokenKey } from '../payments/token-store.ts';
+import type { NamedTopUp } from '../payments/top-up.ts';
 import type { LockedEvent, ProviderEvent } from './events.ts';
 import { tokenOf } from './groups.ts';
 
@@ -132,8 +133,8 @@ interface Work {
 export function carriedToken(
   tokens: Tokens,
   { event }: Work,
-  { fact, payment }: { readonly fact: Fact; readonly payment: Payment },
+  { fact, payment, topUp }: { readonly fact: Fact; readonly payment: Payment; readonly topUp: NamedTopUp | null },
 ): CarriedToken {
   const { receivedAt, assignedCustomerId } = event;
-  return { token: tokens.of(fact, payment), receivedAt, assignedCustomerId };
+  return { token: tokens.of(fact, payment), topUp, receivedAt, assignedCustomerId };
 }

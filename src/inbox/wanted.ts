@@ -5,6 +5,7 @@ import type { Fact, Naming, PaymentFact, RefundFact } from '../payments/fact.ts'
 import { intentOf } from '../payments/intent.ts';
 import { hasTouchedWallet, type Payment } from '../payments/payment.ts';
 import { type CarriedToken, customerOfToken, type PaymentToken, readToken } from '../payments/token.ts';
+import { customerOfTopUp, readTopUp } from '../payments/top-up.ts';
 import type { LockedEvent } from './events.ts';
 
 interface Asking<Of extends Fact = Fact> {
@@ -35,7 +36,8 @@ export function wantedBy(event: LockedEvent, asking: Asking): Wanted | null {
     sourceId: event.sourceId,
     paymentId: fact.paymentId,
     rule: source.customerLinkRule,
-    namedCustomerId: assigned ?? trusted?.customerId ?? customerOfToken(asking) ?? namedCustomer(fact),
+    namedCustomerId:
+      assigned ?? trusted?.customerId ?? customerOfToken(asking) ?? customerOfTopUp(asking) ?? namedCustomer(fact),
     teaches: assigned === null ? (trusted?.by ?? teachesByPayment) : assignedLink ? 'replay' : null,
     at: fact.occurredAt,
     provider: fact.customer,
@@ -71,7 +73,7 @@ function needsCustomer(asking: Asking<PaymentFact | RefundFact>): boolean {
   // A token that must not be used names nobody, and no other field of the payment may name somebody in its place.
   if (fact.kind === 'refund')
     return waitIsOver && (fact.metadata.wallet_token === undefined || customerOfToken(asking) !== null);
-  const token = readToken(asking);
+  const token = readToken(asking) ?? readTopUp(asking);
   if (token !== null) return token.kind === 'obeyed' && fact.amountMinor !== 0;
   const intent = intentOf(payment, fact, source);
   return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;

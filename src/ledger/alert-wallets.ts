@@ -1,6 +1,7 @@
 import type { Tx } from '../db/transaction.ts';
 import { type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
-import { lockWallets, type WalletOpening, write } from './store.ts';
+import type { WalletOpening } from './open-wallets.ts';
+import { lockWallets, write } from './store.ts';
 
 /** What is to be said of a wallet. */
 export type NewAlert = WalletKey & Pick<WalletAlert, 'kind' | 'details'>;

@@ -24,6 +24,8 @@ export interface LedgerBatchesOptions {
   readonly clock: Clock;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
+  /** Called after a commit that left a wallet below what its top-up rule wants. */
+  readonly onTopUpDue?: () => void;
   readonly observe?: Observe;
 }
 
@@ -56,7 +58,7 @@ export class LedgerBatches {
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
 
-  constructor({ pool, settings, clock, onPosted, observe = UNOBSERVED }: LedgerBatchesOptions) {
+  constructor({ pool, settings, clock, onPosted, onTopUpDue, observe = UNOBSERVED }: LedgerBatchesOptions) {
     const { metrics } = observe;
     const traces = new PostingTraces(observe.tracing);
     this.#traces = traces;
@@ -71,8 +73,9 @@ export class LedgerBatches {
         await traces.note(tx, commands, posted.outcomes);
         return posted;
       };
-      const { outcomes, isNews } = await transaction(pool, post, onCommit);
+      const { outcomes, isNews, isTopUpDue } = await transaction(pool, post, onCommit);
       if (isNews) onPosted();
+      if (isTopUpDue) onTopUpDue?.();
       metrics.countPostings('api', countPostings(commands, outcomes));
       return outcomes;
     };

@@ -36,6 +36,8 @@ export interface HoldChanges {
   readonly captures: readonly HoldCapture[];
   /** Wallets in which something ends sooner than it did. */
   readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
+  /** Wallets that a debit left below what their top-up rule wants, with when that is to be looked at. */
+  readonly fallen: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[];
   /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
   readonly quiet: ReadonlySet<string>;
 }
@@ -61,12 +63,14 @@ interface HoldsMoved {
   readonly holds: readonly Hold[];
   readonly captures: readonly HoldCapture[];
   readonly isOfLots: boolean;
+  readonly now: Date;
 }
 
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
-export function holdChanges({ before, wallets, holds, captures, isOfLots }: HoldsMoved): HoldChanges | null {
+export function holdChanges({ before, wallets, holds, captures, isOfLots, now }: HoldsMoved): HoldChanges | null {
   const isMoved = isOfLots || wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
-  if (!isMoved && holds.length === 0 && captures.length === 0) return null;
+  const fallen = wallets.flatMap((wallet) => fallenBelow(wallet, before.get(walletKeyText(wallet)), now));
+  if (!isMoved && holds.length === 0 && captures.length === 0 && fallen.length === 0) return null;
   const quiet = wallets.filter((wallet) => {
     const was = before.get(walletKeyText(wallet));
     return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
@@ -83,8 +87,16 @@ export function holdChanges({ before, wallets, holds, captures, isOfLots }: Hold
       const { merchantId, customerId, currency, dueAt } = wallet;
       return dueAt === null || (was !== null && was <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
     }),
+    fallen,
     quiet: new Set(quiet.map(walletKeyText)),
   };
+}
+
+/** A wallet that was debited and has less than its top-up rule wants. */
+function fallenBelow(wallet: Wallet, before: Wallet | undefined, now: Date): HoldChanges['fallen'] {
+  const { merchantId, customerId, currency, balance, topUpBelow } = wallet;
+  const isFallen = topUpBelow !== null && balance < topUpBelow && before !== undefined && balance < before.balance;
+  return isFallen ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }
 
 /** Whether nothing changed that only {@link HoldChanges} write. */

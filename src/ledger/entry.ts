@@ -101,6 +101,8 @@ export interface Wallet extends WalletKey, AlertState, ChainState, HoldState, Lo
   readonly status: WalletStatus;
   readonly balance: number;
   readonly version: number;
+  /** A debit that leaves less is to be looked at by the wallet's top-up rule. Null: it has none, or not now. */
+  readonly topUpBelow: number | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }

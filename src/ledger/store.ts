@@ -1,5 +1,5 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, integer, text, timestamptz } from '../db/codec.ts';
+import { bigint, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -21,6 +21,7 @@ import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import type { LotRule } from './lots/notices.ts';
 import { findLots, restoredKeys, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
+import { makeMissing, type WalletOpening } from './open-wallets.ts';
 import {
   type CommandResult,
   type LedgerCommand,
@@ -40,9 +41,6 @@ export interface LedgerSettings {
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
 }
-
-/** In which currencies wallets are opened, and when. */
-export type WalletOpening = Pick<LedgerMoment, 'currencies' | 'now'>;
 
 /** What the ledger must know to write: its settings, and the time that its rows will bear. */
 export interface LedgerMoment extends LedgerSettings {
@@ -87,11 +85,13 @@ export interface Posted {
   readonly outcomes: readonly CommandResult[];
   /** Whether there is something to announce: holds that are placed, changed or released are no news to whoever did that. */
   readonly isNews: boolean;
+  /** Whether a wallet fell below what its top-up rule wants, and was not known to be there. */
+  readonly isTopUpDue: boolean;
 }
 
 /** As {@link postBatch}; it says also whether the announcer is to be woken. */
 export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], moment: LedgerMoment): Promise<Posted> {
-  if (commands.length === 0) return { outcomes: [], isNews: false };
+  if (commands.length === 0) return { outcomes: [], isNews: false, isTopUpDue: false };
   const { wallets, isNews } = await endInParts(tx, await lockWallets(tx, commands, moment), moment);
   const keyed = commands.flatMap((one) =>
     !('op' in one) || one.op === 'capture' || one.op === 'void_lot' ? [one] : [],
@@ -102,9 +102,13 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   const lots = await findLots(tx, commands, { wallets, known });
   const statuses = await findStatuses(tx, commands, wallets);
   const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses });
-  await write(tx, result);
+  const isTopUpDue = await write(tx, result);
   await settleDue(tx, result.outcomes);
-  return { outcomes: result.outcomes, isNews: isNews || result.entries.length > 0 || result.alerts.length > 0 };
+  return {
+    isTopUpDue,
+    outcomes: result.outcomes,
+    isNews: isNews || result.entries.length > 0 || result.alerts.length > 0,
+  };
 }
 
 function isAboutHolds(command: LedgerCommand): command is HoldCommand {
@@ -162,41 +166,6 @@ const LOCK_WALLETS = statement({
     for update of w`,
 });
 
-/** A wallet exists for each currency a customer was created under; one configured later is opened at its first use. */
-async function makeMissing(tx: Tx, keys: readonly WalletKey[], now: Date): Promise<boolean> {
-  const found = await ofEachMerchant(keys, (merchantId, own) => MAKE_MISSING.all(tx, { merchantId, keys: own, now }));
-  return found.length > 0;
-}
-
-const MAKE_MISSING = statement({
-  params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz },
-  row: { found: integer },
-  text: ({ merchantId, keys, now }) => `
-    with made as (
-      insert into wallet (merchant_id, customer_id, currency, created_at, updated_at)
-      select merchant_id, customer_id, k.currency, ${now}, ${now}
-      from customer c join ${keys('k', { merchantId })} using (merchant_id, customer_id)
-      order by 1, 2, 3
-      on conflict do nothing
-      returning merchant_id, customer_id, currency),
-    noted as (
-      insert into unannounced_wallet (merchant_id, customer_id, currency) select * from made on conflict do nothing)
-    select 1 as found from customer c join ${keys('k', { merchantId })} using (merchant_id, customer_id) limit 1`,
-});
-
-/**
- * Opens the wallets of new customers, one for each currency, balance 0, in the transaction that makes the customers.
- * Opening a wallet that is open changes nothing.
- */
-export async function openWallets(
-  tx: Tx,
-  customers: readonly CustomerKey[],
-  { currencies, now }: WalletOpening,
-): Promise<void> {
-  const keys = customers.flatMap((customer) => [...currencies].map((currency) => ({ ...customer, currency })));
-  await makeMissing(tx, keys, now);
-}
-
 async function findByKeys(
   tx: Tx,
   commands: readonly (CustomerKey & Pick<Posting, 'idempotencyKey'>)[],
@@ -232,20 +201,28 @@ const FIND_BY_KEYS = statement({
 /**
  * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement a
  * merchant, and lots and alerts, where there are any, in others.
+ * @returns whether a wallet came onto the list of those to be filled up
  * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
  */
-export async function write(tx: Tx, { wallets, entries, alerts, holds, lots, statuses }: BookChanges): Promise<void> {
+export async function write(
+  tx: Tx,
+  { wallets, entries, alerts, holds, lots, statuses }: BookChanges,
+): Promise<boolean> {
+  let isTopUpDue = false;
   const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
     const rows = { merchantId, written, moved };
-    const counts = await (holds === null ? WRITE.one(tx, rows) : writeWithHolds(tx, rows, holds));
+    const counts =
+      holds === null ? { ...(await WRITE.one(tx, rows)), fallen: 0 } : await writeWithHolds(tx, rows, holds);
+    if (counts.fallen > 0) isTopUpDue = true;
     invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
     invariant(counts.entries === written.length, 'an entry was not written');
   });
   if (lots !== null) await writeLots(tx, lots);
   await writeStatuses(tx, statuses);
   await insertAlerts(tx, alerts);
+  return isTopUpDue;
 }
 
 /** Another statement writes these too, where holds change (holds/store.ts). */

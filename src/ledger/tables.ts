@@ -29,6 +29,7 @@ export const WALLET = table('wallet', {
   openLots: integer,
   lotSeq: bigint,
   status: oneOf<WalletStatus>(),
+  topUpBelow: named('topup_below', nullable(bigint)),
   createdAt: timestamptz,
   updatedAt: timestamptz,
 });
@@ -192,3 +193,6 @@ export const WALLET_STATUS_CHANGE = table('wallet_status_change', {
 
 /** The work list of wallets in which something ends. Its time is never later than the wallet's own. */
 export const WALLET_DUE = table('wallet_due', { ...key, dueAt: timestamptz });
+
+/** The work list of wallets that are to be filled up, or looked at for that (src/top-ups). */
+export const TOPUP_DUE = table('topup_due', { ...key, since: timestamptz, retryAt: timestamptz });

@@ -185,6 +185,7 @@ export class WorkingBooks {
     const holds = holdChanges({
       ...{ before: this.#before.wallets, wallets, captures: this.#captures, isOfLots: lots !== null },
       holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
+      now: this.#before.now,
     });
     return { wallets, entries: this.#entries, alerts: this.#alerts, holds, lots, statuses: this.#statusChanges };
   }

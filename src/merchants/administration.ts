@@ -26,7 +26,14 @@ import { getMerchant, insertMerchant, type Merchant, setKeyGuard, setSuspended }
 import type { SourceKey } from './source.ts';
 import { setAccounts } from './source-accounts.ts';
 import { deleteApiAccess, deleteWebhookSecret } from './source-secret-store.ts';
-import { checkApiKey, checkWebhookSecret, requireKey, storeApiAccess, storeWebhookSecret } from './source-secrets.ts';
+import {
+  checkApiKey,
+  checkWebhookSecret,
+  requireKey,
+  storeApiAccess,
+  storeChargeAccess,
+  storeWebhookSecret,
+} from './source-secrets.ts';
 import {
   insertSource,
   type SourceInput,
@@ -197,6 +204,12 @@ export async function createSource(
   return record;
 }
 
+/** What is left out stays; null: the key is forgotten. */
+interface SourceKeys {
+  readonly apiKey?: Secret | null;
+  readonly chargeKey?: Secret | null;
+}
+
 /**
  * A change of `refunds`, `disputes` or `capture` does not reach payments that were heard of before, one of `defaultPurpose` or `metadata` not those
  * whose success was recorded; everything else counts from now on.
@@ -206,13 +219,14 @@ export async function createSource(
 export async function changeSource(
   services: AdminServices,
   key: SourceKey,
-  change: Partial<SourceInput> & { readonly apiKey?: Secret | null; readonly accounts?: readonly string[] },
+  change: Partial<SourceInput> & SourceKeys & { readonly accounts?: readonly string[] },
 ): Promise<SourceRecord> {
   const asked = await accountOfNewKey(services, key, change.apiKey ?? null);
   return changing(services, key, async (tx, source, now) => {
-    const { apiKey, accounts, ...settings } = change;
+    const { apiKey, chargeKey, accounts, ...settings } = change;
     await updateSource(tx, { ...source, ...settings }, now);
     if (accounts !== undefined) await setAccounts(tx, { source, accounts }, now);
+    if (chargeKey !== undefined) await storeChargeAccess({ ...services, tx, now }, source, chargeKey);
     if (apiKey === undefined) return;
     if (apiKey === null) await deleteApiAccess(tx, key);
     else await storeApiAccess({ ...services, tx, now }, source, apiKey);

@@ -58,7 +58,7 @@ export async function replaceApiAccess(
   return (await STORE_SECRET.run(tx, row)) === 1 ? null : apiKeyOwner(tx, fingerprint);
 }
 
-function secretRow(
+export function secretRow(
   { box, now }: Pick<SecretServices, 'box' | 'now'>,
   { merchantId, sourceId }: SourceKey,
   { purpose, plain }: { readonly purpose: SecretPurpose; readonly plain: string },
@@ -85,7 +85,7 @@ const STORE_SECRET = statement({
   text: (p) => `
     insert into source_secret (${columns(SOURCE_SECRET.shape)}, fingerprint, keyed_hash)
     select ${values(SOURCE_SECRET.shape, p)}, ${p.fingerprint}, ${p.keyedHash}
-    where ${p.purpose} = 'api' or (
+    where ${p.purpose} <> 'webhook' or (
       select count(*) from source_secret
       where merchant_id = ${p.merchantId} and source_id = ${p.sourceId} and purpose = 'webhook') < ${p.maxSecrets}
     on conflict (fingerprint) where fingerprint is not null do nothing`,

@@ -4,6 +4,7 @@ import { refuse } from '../errors.ts';
 import { apiKeyProblem, webhookSecretProblem } from '../providers/secret-form.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
 import type { ProviderName } from '../providers/shared/names.ts';
+import { replaceChargeKey } from './charge-key-store.ts';
 import type { SourceAccountKind, SourceKey } from './source.ts';
 import {
   insertWebhookSecret,
@@ -41,6 +42,27 @@ export async function storeApiAccess(
   requireKey(services.box);
   const owner = services.sources.configuredWithApiKey(apiKey) ?? (await replaceApiAccess(services, source, apiKey));
   if (owner !== null) refuseAccountOf(owner, source);
+}
+
+/**
+ * Sets the key by which the source charges, in the place of the one it has; null for none.
+ * @throws {RefusalError} INVALID_FIELD for a provider that Chokin cannot charge by, or a key of another form; ENCRYPTION_KEY_MISSING
+ */
+export async function storeChargeAccess(
+  services: SecretServices,
+  source: SourceAccountKind,
+  chargeKey: Secret | null,
+): Promise<void> {
+  if (chargeKey !== null) {
+    const wants = (what: string) => refuse({ code: 'INVALID_FIELD', field: 'charge_key', wants: what });
+    if (source.provider !== 'stripe')
+      wants('is for sources of Stripe; others are charged by whoever hears of topup.requested');
+    const problem = apiKeyProblem(chargeKey.reveal());
+    if (problem !== null) wants(problem);
+    if (!chargeKey.reveal().includes(`_${source.mode}_`)) wants(`wants a key of ${source.mode} mode`);
+    requireKey(services.box);
+  }
+  await replaceChargeKey(services, source, chargeKey);
 }
 
 /**

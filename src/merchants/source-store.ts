@@ -20,7 +20,7 @@ export interface SourceInput
   readonly enabled: boolean;
 }
 
-export type SecretPurpose = 'webhook' | 'api';
+export type SecretPurpose = 'webhook' | 'api' | 'charge';
 
 /** What may be shown of a secret. */
 interface SecretRecord {
@@ -289,6 +289,9 @@ function toSource(found: Row<typeof SOURCE_WITH_SECRETS>, box: SecretBox): Sourc
     },
     get apiKey() {
       return secretsAmong(open('api'))[0] ?? null;
+    },
+    get chargeKey() {
+      return secretsAmong(open('charge'))[0] ?? null;
     },
   };
 }

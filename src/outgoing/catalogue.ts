@@ -15,6 +15,16 @@ import {
   statusData,
 } from './event-data.ts';
 import type { EntryRange, OutgoingMessage } from './outgoing.ts';
+import {
+  blockedData,
+  failedData,
+  paidTwiceData,
+  requestedData,
+  resumedData,
+  succeededData,
+  suspendedData,
+} from './top-up-data.ts';
+import { TOP_UP_DESCRIPTIONS, TOP_UP_EXAMPLES } from './top-up-examples.ts';
 
 /**
  * Every event that a merchant can be told of, with its schema. The schema goes to Svix with the event type and into the OpenAPI
@@ -48,6 +58,13 @@ const SCHEMAS = {
   'grant.skipped': envelope('grant.skipped', skippedGrantsData),
   'wallet.status.changed': envelope('wallet.status.changed', statusData),
   'payment.reconciled': envelope('payment.reconciled', reconciledData),
+  'topup.requested': envelope('topup.requested', requestedData),
+  'topup.succeeded': envelope('topup.succeeded', succeededData),
+  'topup.failed': envelope('topup.failed', failedData),
+  'topup.paid_twice': envelope('topup.paid_twice', paidTwiceData),
+  'topup.suspended': envelope('topup.suspended', suspendedData),
+  'topup.resumed': envelope('topup.resumed', resumedData),
+  'topup.blocked': envelope('topup.blocked', blockedData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
 
@@ -80,6 +97,7 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
     'A wallet was frozen, closed or made active again; or a payment came to a closed one, which is frozen now.',
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
+  ...TOP_UP_DESCRIPTIONS,
   'endpoint.disabled':
     'Another endpoint of yours did nothing but fail for days and gets nothing any more. Mend it, enable it, and recover what it missed.',
 };
@@ -179,6 +197,7 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
     healed: [{ kind: 'payment', id: 'pi_3Qexample' }],
     reconciliation_id: 'rec_01h2xcejqtf2nbrexx3vqjhp41',
   },
+  ...TOP_UP_EXAMPLES,
   'endpoint.disabled': {
     endpoint_id: 'ep_01h2xcejqtf2nbrexx3vqjhp41',
     description: 'Accounting',

@@ -13,6 +13,7 @@ import type { Purpose, RefundPolicy } from './purpose.ts';
 import { hasAuthorisation, isOneTooMany, MOST_PARTS, movementOf, partOf, record } from './record.ts';
 import { isUnsettleable, settle } from './settle.ts';
 import { isUsedByAnother, type ObeyedToken, readToken, usesToken } from './token.ts';
+import { readTopUp } from './top-up.ts';
 
 const NOTHING_DUE = { due: [], holds: [] } as const;
 
@@ -27,7 +28,7 @@ export function decide(input: DecideInput): Decision {
   if (handled === 'other') return parked(input, 'handled_by_hand', 'it was told otherwise when it was handled by hand');
   const problem = contradiction(payment, fact);
   if (problem !== null) return parked(input, ...problem);
-  const token = readToken(input);
+  const token = readToken(input) ?? readTopUp(input);
   if (token?.kind === 'refused') return parked(input, token.reason, token.detail);
   const intent =
     fact.kind === 'payment' && fact.state === 'succeeded' ? (token?.intent ?? intentOf(payment, fact, source)) : null;
@@ -120,7 +121,7 @@ function isOvercaptured(payment: Payment, fact: Fact): boolean {
  * What is wrong where the fact names another customer than the payment has. A name that a payer may have written yields to
  * one that he cannot have; that one takes the payment over, but not from an operator, nor once entries stand.
  */
-function mismatchOf(payment: Payment, fact: Fact, token: ObeyedToken | null): Problem | null {
+function mismatchOf(payment: Payment, fact: Fact, token: Pick<ObeyedToken, 'customerId'> | null): Problem | null {
   const { customerId, namedBy, moves } = payment;
   if (moves > 0 || customerId === null || fact.kind !== 'payment') return null;
   const isPaid = fact.state === 'succeeded';

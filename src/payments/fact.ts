@@ -198,6 +198,12 @@ export const PARK_REASONS = {
     'Its wallet_token is not usable; see the detail. Decide by hand, or replay it with the customer whose payment it is: what was paid counts then.',
   token_used:
     'Another payment has used its wallet_token. Decide by hand, or replay it with the customer whose payment it is: what was paid counts then.',
+  unknown_topup:
+    'Its wallet_topup_id names no top-up of yours. Replay it with the customer whose payment it is: what was paid counts then.',
+  topup_mismatch:
+    'Its wallet_topup_id names a top-up of another customer or currency, or of a larger amount; see the detail. It is paid: decide by hand, or replay it with the customer whose payment it is.',
+  topup_paid_twice:
+    'Another payment has paid the top-up that it names. Refund one of them, or replay it with the customer whose payment it is: what was paid counts then.',
   bonus_too_large:
     'It would grant more than MAX_BONUS_RATIO times what was paid. Decide by hand; or raise the ratio, then replay.',
   currency_mismatch: 'The refund or dispute is in another currency than its payment.',

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { Fact, Naming, PaymentFact, WalletMetadata } from './fact.ts';
 import type { IntentRules } from './intent.ts';
 import { hasTouchedWallet, type Payment, type PaymentIntent } from './payment.ts';
+import type { NamedTopUp } from './top-up.ts';
 
 /** The prefix of tokens; a text that begins with it is taken for nothing else. */
 export const TOKEN_PREFIX = 'wt_';
@@ -56,10 +57,12 @@ export function carriedHash(fact: Fact): string | null {
   return ofGroup?.hash ?? tokenHashOf(fact.metadata);
 }
 
-/** The token that a payment carries. */
+/** The token or the top-up that a payment names. */
 export interface CarriedToken {
   /** Null if the merchant has no such token. */
   readonly token: PaymentToken | null;
+  /** The top-up that it names, if the merchant has it. */
+  readonly topUp?: NamedTopUp | null;
   /** When its event was received; used for providers that tell no time. */
   readonly receivedAt: Date;
   /** The customer that a person chose; null if nobody chose one. */

@@ -18,6 +18,7 @@ import {
   postedAtBoth,
   type SourcePair,
 } from '../payments/adopt.ts';
+import { moveTopUps } from '../top-ups/adopt.ts';
 import { moveSourceState } from './source-state.ts';
 
 /** One source takes over from another: its payments, links, events and accounts. */
@@ -73,6 +74,7 @@ export async function adoptSource(
     await moveAccounts(tx, pair);
     const events = await moveEvents(boss, tx, { ...pair, reread: dropped, now });
     const disputed = await moveHandled(tx, pair);
+    await moveTopUps(tx, pair);
     await moveSourceState(tx, pair, now);
     await noteAdoption(tx, pair, now);
     // Last, since it locks wallets. What is handled now may have been told to the one and held for the other.

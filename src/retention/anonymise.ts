@@ -16,6 +16,7 @@ import { countMessagesOf, forgetMessagesOf } from '../outgoing/embedded/old-mess
 import { paymentsOfCustomer } from '../payments/lookups.ts';
 import { eraseEntryTexts } from '../schedules/entry-store.ts';
 import { eraseScheduleNames } from '../schedules/grant-store.ts';
+import { endTopUpRulesOf } from '../top-ups/end.ts';
 
 /**
  * Erasing what is known of a customer, while the books stay whole: docs/decisions/0018-erasure.md. What the customers' tables hold goes
@@ -42,6 +43,8 @@ export async function anonymiseCustomer(
   { pool, clock }: AnonymiseServices,
   request: CustomerKey & { readonly withTexts: boolean },
 ): Promise<CustomerErasure> {
+  // Nobody is charged any more who is not known any more.
+  await transaction(pool, (tx) => endTopUpRulesOf(tx, request, clock.now()));
   const begun = await transaction(pool, (tx) => eraseCustomer(tx, request, clock.now()));
   return work(autocommit(pool), begun, { clock, mayGoOn: (pieces) => pieces < PIECES_AT_ONCE });
 }

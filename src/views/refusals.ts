@@ -1,64 +1,8 @@
 import type { Refusal, RefusalCode } from '../errors.ts';
+import type { ErrorCode } from './error-status.ts';
 import { SCHEDULE_WORDS } from './schedule-refusals.ts';
 import { STATUS_WORDS } from './status-refusals.ts';
 import { SVIX_WORDS } from './svix-refusals.ts';
-
-/**
- * The error codes of the API, with the HTTP status of each. No other file names a status for a failure. The codes about wallets
- * and the body `{code, message}` are those of Dodo Payments, so that a client made for Dodo understands our errors.
- */
-export const ERROR_STATUS = {
-  INVALID_QUERY_PARAMS: 400,
-  INSUFFICIENT_WALLET_FUNDS: 400,
-  BALANCE_LIMIT_EXCEEDED: 400,
-  HOLD_AMOUNT_EXCEEDED: 400,
-  HOLD_LIMIT_EXCEEDED: 400,
-  LOT_AMOUNT_EXCEEDED: 400,
-  LOT_LIMIT_EXCEEDED: 400,
-  INVALID_IDEMPOTENCY_KEY: 400,
-  UNAUTHORIZED: 401,
-  INVALID_SIGNATURE: 401,
-  FORBIDDEN: 403,
-  NOT_FOUND: 404,
-  CUSTOMER_NOT_FOUND: 404,
-  HOLD_NOT_FOUND: 404,
-  LOT_NOT_FOUND: 404,
-  SCHEDULED_ENTRY_NOT_FOUND: 404,
-  SCHEDULE_NOT_FOUND: 404,
-  NOT_SERVED_HERE: 404,
-  METHOD_NOT_ALLOWED: 405,
-  IDEMPOTENCY_KEY_EXISTS: 409,
-  HOLD_NOT_OPEN: 409,
-  HOLD_OWNED: 409,
-  LOT_NOT_OPEN: 409,
-  WALLET_FROZEN: 409,
-  WALLET_CLOSED: 409,
-  WALLET_NOT_EMPTY: 409,
-  SCHEDULED_ENTRY_NOT_OPEN: 409,
-  CONFLICT: 409,
-  ACCOUNT_OF_ANOTHER_SOURCE: 409,
-  EVENT_BODY_REMOVED: 409,
-  BODY_TOO_LARGE: 413,
-  UNSUPPORTED_MEDIA_TYPE: 415,
-  INVALID_REQUEST_BODY: 422,
-  UNSUPPORTED_CURRENCY: 422,
-  MAXIMUM_KEYS_REACHED: 422,
-  IDEMPOTENCY_KEY_REUSED: 422,
-  UNSTABLE_KEY: 422,
-  EXPIRY_IN_THE_PAST: 422,
-  EFFECTIVE_AT_OUT_OF_RANGE: 422,
-  PAID_CREDIT_CANNOT_EXPIRE: 422,
-  TOO_MANY_REQUESTS: 429,
-  INTERNAL_SERVER_ERROR: 500,
-  NOT_IMPLEMENTED: 501,
-  HOLDS_NOT_YET: 503,
-  LOTS_NOT_YET: 503,
-  STATUSES_NOT_YET: 503,
-  QUERY_TOO_SLOW: 503,
-  SERVICE_UNAVAILABLE: 503,
-} as const satisfies Record<string, number>;
-
-export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /** A refusal as the API shows it. `details` become further fields of the error's body. */
 export interface PublicRefusal {
@@ -113,6 +57,21 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     details: { kind },
   }),
   LOT_NOT_FOUND: say('LOT_NOT_FOUND', 'The customer has no such lot.'),
+  TOP_UP_RULE_NOT_FOUND: say('TOP_UP_RULE_NOT_FOUND', 'The wallet has no top-up rule.'),
+  TOP_UP_NOT_FOUND: say('TOP_UP_NOT_FOUND', 'The wallet has no such top-up.'),
+  CONSENT_REQUIRED: say(
+    'CONSENT_REQUIRED',
+    'consent: is wanted to enable the rule, since the customer is charged without being there.',
+  ),
+  CHARGING_NOT_CONFIGURED: say(
+    'CHARGING_NOT_CONFIGURED',
+    'payment: the source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key, which sells top-ups or obeys all metadata.',
+  ),
+  TOP_UP_IN_FLIGHT: say('TOP_UP_IN_FLIGHT', 'A top-up of this wallet is under way. Wait for what comes of it.'),
+  TOP_UP_NOT_OPEN: ({ code, state }) => ({
+    code,
+    message: `Only a top-up that you were asked for can be said to have failed; this one is ${state}.`,
+  }),
   LOT_NOT_OPEN: ({ code, state }) => ({ code, message: `Nothing is left of the lot: it is ${state}.` }),
   LOT_AMOUNT_EXCEEDED: ({ code, remaining, required }) => ({
     code,

@@ -27,8 +27,9 @@ const EXAMPLE_SECRET = {
 const secretShape = z
   .strictObject({
     secret_id: z.string().nullable().meta({ description: 'Null for those of the environment.' }),
-    purpose: z.enum(['webhook', 'api']).meta({
-      description: "webhook: verifies the provider's events; several at once while one is rotated. api: reads its API.",
+    purpose: z.enum(['webhook', 'api', 'charge']).meta({
+      description:
+        "webhook: verifies the provider's events; several at once while one is rotated. api: reads its API. charge: charges saved payment methods.",
     }),
     hint: z.string().meta({ description: 'How it ends.' }),
     created_at: timestamp.nullable(),
@@ -125,7 +126,7 @@ export function recordResponse(one: SourceRecord): SourceResponse {
 
 /** A source of the environment, which has no dates and no ids of secrets. */
 export function configuredResponse(one: Source, accounts: readonly string[]): SourceResponse {
-  const shown = (purpose: 'webhook' | 'api', secret: Source['secrets'][number]) => ({
+  const shown = (purpose: 'webhook' | 'api' | 'charge', secret: Source['secrets'][number]) => ({
     secret_id: null,
     purpose,
     hint: hintOf(secret.reveal()),
@@ -139,6 +140,7 @@ export function configuredResponse(one: Source, accounts: readonly string[]): So
     secrets: [
       ...one.secrets.map((secret) => shown('webhook', secret)),
       ...(one.apiKey === null ? [] : [shown('api', one.apiKey)]),
+      ...(one.chargeKey === null ? [] : [shown('charge', one.chargeKey)]),
     ],
     created_at: null,
     updated_at: null,

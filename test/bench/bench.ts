@@ -11,7 +11,7 @@ import { migrate } from '../../src/commands/migrate.ts';
 import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { openWallets } from '../../src/ledger/store.ts';
+import { openWallets } from '../../src/ledger/open-wallets.ts';
 import { createLogger, type Logger } from '../../src/telemetry/log.ts';
 import { formatTable } from '../../src/views/table.ts';
 import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';

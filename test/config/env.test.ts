@@ -219,6 +219,7 @@ describe('loadConfig', () => {
         capture: 'automatic',
         secrets: ['whsec_dodo'],
         apiKey: null,
+        chargeKey: null,
       },
       {
         provider: 'stripe',
@@ -230,6 +231,7 @@ describe('loadConfig', () => {
         capture: 'automatic',
         secrets: ['whsec_new', 'whsec_old'],
         apiKey: 'sk_test_0123456789',
+        chargeKey: null,
       },
     ]);
     expect([...apiUrls]).toEqual([

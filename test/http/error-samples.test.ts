@@ -4,8 +4,9 @@ import { UnreadableSecretError } from '../../src/crypto/secret-box.ts';
 import { ReadTooSlowError } from '../../src/db/readers.ts';
 import { ERROR_GUIDE } from '../../src/http/kit/error-guide.ts';
 import { failureOf, replyTo } from '../../src/http/kit/failure.ts';
+import type { ErrorCode } from '../../src/views/error-status.ts';
 import { EXAMPLE } from '../../src/views/examples.ts';
-import { type ErrorCode, publicRefusal } from '../../src/views/refusals.ts';
+import { publicRefusal } from '../../src/views/refusals.ts';
 import { bearer, newSecretOf, operatorOf, sourcesPath } from '../support/admin.ts';
 import { ADMIN_KEY, type Answer, startTestApp, type TestApp } from '../support/app.ts';
 
@@ -60,6 +61,10 @@ async function newWallet(status: string): Promise<string> {
   return wallets;
 }
 
+const TOP_UP_RULE = {
+  ...{ enabled: false, threshold: 1000, mode: 'amount', amount: 2000, monthly_cap: 20_000, payment: null },
+};
+
 const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>> = {
   INVALID_QUERY_PARAMS: () => app.call('GET', '/customers?page_size=0'),
   INSUFFICIENT_WALLET_FUNDS: () =>
@@ -85,6 +90,17 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
     await Promise.all(Array.from({ length: 100 }, () => app.call('POST', entries, entry)));
     return app.call('POST', entries, entry);
   },
+  TOP_UP_RULE_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/USD/top-up-rule`),
+  TOP_UP_NOT_FOUND: () => app.call('POST', `/customers/${customerId}/wallets/USD/top-ups/top_none/fail`, {}),
+  CONSENT_REQUIRED: () =>
+    app.call('PUT', `/customers/${customerId}/wallets/USD/top-up-rule`, { ...TOP_UP_RULE, enabled: true }),
+  CHARGING_NOT_CONFIGURED: () =>
+    app.call('PUT', `/customers/${customerId}/wallets/USD/top-up-rule`, {
+      ...TOP_UP_RULE,
+      payment: { source_id: EXAMPLE.sourceId, provider_customer_id: EXAMPLE.providerCustomerId },
+    }),
+  TOP_UP_IN_FLIGHT: async () => replyTo(publicRefusal({ code: 'TOP_UP_IN_FLIGHT' })),
+  TOP_UP_NOT_OPEN: async () => replyTo(publicRefusal({ code: 'TOP_UP_NOT_OPEN', state: 'expired' })),
   LOT_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/lots/lot_${customerId}_USD_1`),
   LOT_NOT_OPEN: async () => {
     const lot = await newLot();

@@ -7,7 +7,7 @@ import { openApiDocument } from '../../src/http/kit/openapi.ts';
 import { TAGS } from '../../src/http/kit/tags.ts';
 import { ROUTES } from '../../src/http/routes.ts';
 import { OUTGOING_EVENTS } from '../../src/outgoing/catalogue.ts';
-import { ERROR_STATUS } from '../../src/views/refusals.ts';
+import { ERROR_STATUS } from '../../src/views/error-status.ts';
 import { ROOT } from '../support/cli.ts';
 
 /** What a person reads in the API document: examples, samples of errors, descriptions. */

@@ -108,6 +108,7 @@ describe('the OpenAPI document', () => {
       'post /customers/{customer_id}/wallets/holds/{hold_id}/capture',
       'post /customers/{customer_id}/wallets/lots/{lot_id}/void',
       'post /customers/{customer_id}/wallets/scheduled-entries',
+      'post /customers/{customer_id}/wallets/{currency}/top-ups',
       'post /ledger-entries/batch',
       'post /holds/batch',
     ]);

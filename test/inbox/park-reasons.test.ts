@@ -7,6 +7,7 @@ import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { PARK_REASONS, type ParkReason } from '../../src/payments/fact.ts';
+import { requestTopUp } from '../../src/top-ups/manage.ts';
 import { eventResponse } from '../../src/views/event.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
@@ -21,6 +22,7 @@ import { eventually } from '../support/wait.ts';
 const sources = {
   topups: testSource('stripe'),
   orders: testSource('stripe', { sourceId: 'src_orders', defaultPurpose: 'order' }),
+  payers: testSource('stripe', { sourceId: 'src_payers', metadata: 'customer' }),
   named: testSource('stripe', { sourceId: 'src_named', defaultPurpose: 'order', customerLinkRule: 'named' }),
   lemonsqueezy: testSource('lemonsqueezy'),
   paypal: testSource('paypal'),
@@ -91,6 +93,12 @@ async function tokenOf({ customerId }: Case): Promise<string> {
   return (await transaction(database.pool, (tx) => createPaymentToken(tx, request, rules))).token;
 }
 
+async function topUpOf({ customerId }: Case): Promise<string> {
+  const request = { merchantId: MERCHANT, customerId, currency: 'USD', amount: 1000, idempotencyKey: 'k' };
+  const moment = { currencies: SETTINGS.currencies, now: new Date() };
+  return (await transaction(database.pool, (tx) => requestTopUp(tx, request, moment))).topUp.topUpId;
+}
+
 let account = 0;
 const razorpay = (one: Case, account_id: string | undefined) =>
   changed(
@@ -145,6 +153,25 @@ const ROWS: { readonly [Reason in ParkReason]: Row } = {
       const metadata = { wallet_token: await tokenOf(one) };
       await tell(sources.orders, paid({ ...one, paymentId: `${one.paymentId}_first` }, { metadata }));
       expect(await inbox.balance(one.customerId)).toBe(1500);
+      return paid(one, { metadata });
+    },
+    isHeardOf: true,
+  },
+  unknown_topup: {
+    source: sources.topups,
+    body: (one) => paid(one, { metadata: { ...names(one), wallet_topup_id: `top_${'0'.repeat(26)}` } }),
+    isHeardOf: true,
+  },
+  topup_mismatch: {
+    source: sources.topups,
+    body: async (one) => paid(one, { amount: 999, metadata: { ...names(one), wallet_topup_id: await topUpOf(one) } }),
+    isHeardOf: true,
+  },
+  topup_paid_twice: {
+    source: sources.payers,
+    body: async (one) => {
+      const metadata = { wallet_customer_id: one.customerId, wallet_topup_id: await topUpOf(one) };
+      await tell(sources.payers, paid({ ...one, paymentId: `${one.paymentId}_first` }, { metadata }));
       return paid(one, { metadata });
     },
     isHeardOf: true,

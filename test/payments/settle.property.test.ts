@@ -345,6 +345,7 @@ describe('the events of a payment', () => {
     unreadableSecrets: 0,
     capture: 'automatic',
     apiKey: null,
+    chargeKey: null,
     enabled: true,
   };
 

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startWorker, type Worker } from '../../jobs/worker.ts';
+import { stripeCharger } from '../../src/charging/stripe.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { Secret } from '../../src/crypto/secret.ts';
@@ -152,3 +153,15 @@ async function close(worker: Worker, app: TestApp): Promise<void> {
   await worker.close();
   await app.close();
 }
+
+it('charges a saved payment method, and lists what was charged', async () => {
+  const charger = stripeCharger({ apiKey: new Secret(API_KEYS.stripe), mode: 'test', baseUrl: proxy.url });
+  const metadata = { wallet_customer_id: 'cus_a', wallet_purpose: 'topup', wallet_topup_id: 'top_a' };
+  const request = { amount: 2000, currency: 'USD', customerId: 'cus_s', methodId: 'pm_card', metadata };
+  // Its PaymentIntents are of no status that a confirmed one ends in, which counts as declined.
+  expect(await charger.chargeSaved(request, 'top_a')).toMatchObject({ paymentId: expect.stringMatching(/^pi_/) });
+  await charger.findMethod('cus_s', null);
+  await charger.findMethod('cus_s', 'pm_card');
+  expect(await charger.findCharge({ customerId: 'cus_s', topUpId: 'top_a', since: new Date() })).toBeNull();
+  expectAccepted();
+});

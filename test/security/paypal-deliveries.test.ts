@@ -33,6 +33,7 @@ const source: Source = {
   customerLinkRule: 'create',
   capture: 'automatic',
   apiKey: null,
+  chargeKey: null,
   enabled: true,
 };
 

@@ -18,6 +18,8 @@ export const LAYERS: readonly (readonly string[])[] = [
   ['providers'],
   ['config'],
   ['merchants', 'outgoing'],
+  ['charging'],
+  ['top-ups'],
   ['inbox'],
   ['reconciliation'],
   ['audit', 'views'],
@@ -68,6 +70,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'lot_movement',
     'lot_change',
     'wallet_status_change',
+    'topup_due',
   ],
   payments: [
     'payment',
@@ -95,6 +98,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'svix_merchant',
     'svix_endpoint',
   ],
+  'top-ups': ['topup_rule', 'topup'],
   inbox: ['provider_event'],
   reconciliation: ['reconciliation', 'reconciliation_item', 'reconciliation_source'],
   audit: ['audit_run'],
@@ -105,7 +109,7 @@ const ROOM_OF_TABLE: ReadonlyMap<string, string> = new Map(
 );
 /** Statements that need two rooms' tables in one snapshot: to split them would read twice, or between two commits. */
 const JOINS: ReadonlySet<string> = new Set([
-  'src/ledger/store.ts customer',
+  'src/ledger/open-wallets.ts customer',
   'src/reconciliation/item-store.ts provider_event',
   'src/reconciliation/old-runs.ts provider_event',
   'src/reconciliation/open-items.ts payment',

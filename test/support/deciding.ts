@@ -22,6 +22,7 @@ const SOURCE: Source = {
   customerLinkRule: 'create',
   capture: 'automatic',
   apiKey: null,
+  chargeKey: null,
   enabled: true,
 };
 

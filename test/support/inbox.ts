@@ -75,6 +75,7 @@ export function testSource(provider: ProviderName, overrides: Partial<Source> = 
     customerLinkRule: 'create',
     capture: 'automatic',
     apiKey: null,
+    chargeKey: null,
     enabled: true,
     ...overrides,
   };

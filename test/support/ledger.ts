@@ -5,7 +5,8 @@ import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import type { LotRule } from '../../src/ledger/lots/notices.ts';
 import type { LowBalanceRule } from '../../src/ledger/low-balance/rule.ts';
-import { type LedgerSettings, openWallets } from '../../src/ledger/store.ts';
+import { openWallets } from '../../src/ledger/open-wallets.ts';
+import type { LedgerSettings } from '../../src/ledger/store.ts';
 
 export const MERCHANT = 'bus_default';
 

@@ -29,6 +29,7 @@ export function wallet(overrides: Partial<Wallet> = {}): Wallet {
     openLots: 0,
     lotSeq: 0,
     status: 'active',
+    topUpBelow: null,
     createdAt: new Date('2026-01-01T00:00:00Z'),
     updatedAt: new Date('2026-01-01T00:00:00Z'),
     ...overrides,

@@ -63,6 +63,11 @@ export const apiKey = z
   .regex(API_KEY_PATTERN, { error: API_KEY_WANTED })
   .meta({ description: "A key of the provider's API that may read payments, for reconciliation." });
 
+export const chargeKey = z.string({ error: API_KEY_WANTED }).regex(API_KEY_PATTERN, { error: API_KEY_WANTED }).meta({
+  description:
+    "A key of Stripe's API that may charge saved payment methods (write access to PaymentIntents, read access to Customers and PaymentMethods), for top-ups. Null: nobody is charged by this source any more.",
+});
+
 export const accounts = z.array(text(200, 1)).max(100).meta({
   description:
     "The provider's own names of the accounts it answers for. Left out of a new source, it learns its account from the first event that names one; an empty list makes it learn anew.",

@@ -24,6 +24,7 @@ import { merchantParams, OPERATOR } from './merchants.ts';
 import {
   accounts,
   apiKey,
+  chargeKey,
   EXAMPLE_WEBHOOK_SECRET,
   sourceFields as fields,
   oneOf,
@@ -151,14 +152,15 @@ const update = adminRoute({
   description: 'What is left out stays. A source of the environment is changed there.',
   params: sourceParams,
   body: z
-    .strictObject({ ...fields, api_key: apiKey.nullable(), accounts })
+    .strictObject({ ...fields, api_key: apiKey.nullable(), charge_key: chargeKey.nullable(), accounts })
     .partial()
     .meta({ examples: [{ name: 'Stripe, EU shop', refunds: 'auto' }] }),
   response,
   errors: ['CONFLICT', 'ACCOUNT_OF_ANOTHER_SOURCE', 'NOT_IMPLEMENTED'],
   async handle({ services, params, body }) {
     const { name, metadata, refunds, disputes, capture, enabled } = body;
-    const { default_purpose: defaultPurpose, customer_link_rule: customerLinkRule, api_key: newApiKey } = body;
+    const { default_purpose: defaultPurpose, customer_link_rule: customerLinkRule } = body;
+    const { api_key: newApiKey, charge_key: newChargeKey } = body;
     const key = services.sources.requireStored(keyOf(params));
     const settings = {
       ...(defaultPurpose === undefined ? {} : { defaultPurpose }),
@@ -170,11 +172,17 @@ const update = adminRoute({
       ...(enabled === undefined ? {} : { enabled }),
       ...(body.accounts === undefined ? {} : { accounts: body.accounts }),
     };
-    const secret = newApiKey === undefined ? {} : { apiKey: newApiKey === null ? null : new Secret(newApiKey) };
+    const toSecret = (text: string | null) => (text === null ? null : new Secret(text));
+    const secret = {
+      ...(newApiKey === undefined ? {} : { apiKey: toSecret(newApiKey) }),
+      ...(newChargeKey === undefined ? {} : { chargeKey: toSecret(newChargeKey) }),
+    };
     const naming = name === undefined ? {} : { name };
     const changed = await changeSource(services, key, { ...naming, ...settings, ...secret });
-    const apiKeyIs = newApiKey === undefined ? {} : { apiKey: newApiKey === null ? 'removed' : 'replaced' };
-    note(services, key, { message: 'a source was changed', ...settings, ...apiKeyIs });
+    const are = Object.fromEntries(
+      Object.entries(secret).map(([what, one]) => [what, one === null ? 'removed' : 'replaced']),
+    );
+    note(services, key, { message: 'a source was changed', ...settings, ...are });
     return recordResponse(changed);
   },
 });

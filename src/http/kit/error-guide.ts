@@ -1,6 +1,7 @@
+import type { ErrorCode } from '../../views/error-status.ts';
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT, EXAMPLE_SCHEDULED_ENTRY } from '../../views/examples.ts';
-import type { ErrorCode } from '../../views/refusals.ts';
 import type { Route } from './route.ts';
+import { TOP_UP_ERRORS } from './top-up-errors.ts';
 import { type ErrorGuide, WALLET_ERRORS } from './wallet-error-guide.ts';
 
 /** For every error code its cause, its cure and a sample. A test compares it with `docs/api.md`. */
@@ -104,6 +105,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     cure: 'compare the id and the customer',
     sample: { message: 'The customer has no such lot.' },
   },
+  ...TOP_UP_ERRORS,
   NOT_SERVED_HERE: {
     cause: 'a route of Dodo Payments that Chokin does not have, or uses for something else',
     cure: 'ask Dodo, or see what is served at `/docs`',

@@ -3,7 +3,8 @@ import { BatcherFullError } from '../../db/batcher.ts';
 import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
 import { isUnavailable } from '../../db/sqlstate.ts';
 import { RefusalError } from '../../errors.ts';
-import { ERROR_STATUS, type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
+import { ERROR_STATUS } from '../../views/error-status.ts';
+import { type PublicRefusal, publicRefusal } from '../../views/refusals.ts';
 import type { Reply } from './route.ts';
 import { TurnedAwayError } from './turn-away.ts';
 

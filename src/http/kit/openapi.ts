@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { OUTGOING_EVENTS, payloadJsonSchema } from '../../outgoing/catalogue.ts';
+import { ERROR_STATUS, type ErrorCode } from '../../views/error-status.ts';
 import { EXAMPLE } from '../../views/examples.ts';
-import { ERROR_STATUS, type ErrorCode } from '../../views/refusals.ts';
 import { BATCH_ENTRY } from '../routes/batch.ts';
 import { HOLD_OPERATION } from '../routes/hold-batch.ts';
 import { ERROR_GUIDE, errorCodesOf } from './error-guide.ts';

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { invariant } from '../../errors.ts';
 import type { Caller, Scope } from '../../merchants/api-keys.ts';
-import type { ErrorCode } from '../../views/refusals.ts';
+import type { ErrorCode } from '../../views/error-status.ts';
 import { RequestGuard } from './request-guard.ts';
 import type { Services } from './services.ts';
 import type { Tag } from './tags.ts';

@@ -8,6 +8,8 @@ export const TAGS = {
     'Money that is set aside before work is done, and captured for what it came to. A hold lowers what is available, never the balance.',
   Lots: 'Credit with terms of its own: a kind, an end, a place in the order in which credit is spent.',
   Schedules: 'What is to be written to wallets at times to come.',
+  'Top-ups':
+    'Wallets that are filled up by themselves: when a balance falls below a threshold, a saved payment method is charged, or you are told to charge it.',
   Payments: 'What became of a payment at a provider: its refunds and disputes, and the entries that they caused.',
   'Provider events':
     'What payment providers tell Chokin, each event once. One that cannot be applied is parked with its reason, and applied again when you say so.',

@@ -1,4 +1,5 @@
-import type { ErrorCode, PublicRefusal } from '../../views/refusals.ts';
+import type { ErrorCode } from '../../views/error-status.ts';
+import type { PublicRefusal } from '../../views/refusals.ts';
 
 /** A request that the HTTP side itself refuses, before any service is asked. */
 export class TurnedAwayError extends Error {

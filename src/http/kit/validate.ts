@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { ERROR_STATUS, type ErrorCode, type PublicRefusal } from '../../views/refusals.ts';
+import { ERROR_STATUS, type ErrorCode } from '../../views/error-status.ts';
+import type { PublicRefusal } from '../../views/refusals.ts';
 
 export type Validated<T> =
   | { readonly ok: true; readonly value: T }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../views/refusals.ts';
+import type { ErrorCode } from '../../views/error-status.ts';
 
 export interface ErrorGuide {
   readonly cause: string;

@@ -5,7 +5,7 @@ import type { Wallet, WalletKey } from '../../ledger/entry.ts';
 import { balanceAt } from '../../ledger/history.ts';
 import { nextExpiry } from '../../ledger/lots/read.ts';
 import { setThreshold, type Threshold, thresholdOf } from '../../ledger/low-balance/thresholds.ts';
-import { openWallets } from '../../ledger/store.ts';
+import { openWallets } from '../../ledger/open-wallets.ts';
 import { MAX_AMOUNT_MINOR } from '../../money.ts';
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_LOT, EXAMPLE_WALLET } from '../../views/examples.ts';
 import { customerParams, minorUnits, moment, timestamp, walletParams } from '../../views/fields.ts';

@@ -12,6 +12,7 @@ import {
   MOVED,
   OWN_ENTRY,
   OWN_KEY,
+  TOPUP_DUE,
   WALLET,
   WALLET_DUE,
   WALLET_KEY,
@@ -145,6 +146,7 @@ const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
 const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');
 const OWN_CAPTURE = omit(HOLD_CAPTURE.shape, 'merchantId');
 const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
+const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 
 interface Written {
@@ -158,7 +160,7 @@ export async function writeWithHolds(
   tx: Tx,
   { merchantId, written, moved }: Written,
   { quiet, placed, ...changes }: HoldChanges,
-): Promise<{ readonly wallets: number; readonly entries: number }> {
+): Promise<{ readonly wallets: number; readonly entries: number; readonly fallen: number }> {
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
@@ -170,6 +172,7 @@ export async function writeWithHolds(
     closed: own(changes.closed).map(withTexts),
     captures: own(changes.captures),
     due: own(changes.due),
+    fallen: own(changes.fallen),
   });
 }
 
@@ -184,9 +187,10 @@ const WRITE_WITH_HOLDS = statement({
     closed: rowsOf(OWN_CLOSED),
     captures: rowsOf(OWN_CAPTURE),
     due: rowsOf(OWN_DUE),
+    fallen: rowsOf(OWN_TOPUP),
   },
-  row: { wallets: bigint, entries: bigint },
-  text: ({ merchantId, written, moved, opened, closed, captures, due }) => `
+  row: { wallets: bigint, entries: bigint, fallen: bigint },
+  text: ({ merchantId, written, moved, opened, closed, captures, due, fallen }) => `
     with written as (
       insert into entry (merchant_id, ${columns(OWN_ENTRY)})
       select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
@@ -220,8 +224,14 @@ const WRITE_WITH_HOLDS = statement({
       insert into wallet_due (merchant_id, ${columns(OWN_DUE)})
       select n.merchant_id, ${columns(OWN_DUE, 'n')} from ${due('n', { merchantId })}
       where not exists (select 1 from wallet_due d where ${matches(WALLET_KEY, 'd', 'n')} and d.due_at <= n.due_at)
-      on conflict (merchant_id, customer_id, currency) do update set due_at = least(wallet_due.due_at, excluded.due_at))
-    select (select count(*) from moved) as wallets, (select count(*) from written) as entries`,
+      on conflict (merchant_id, customer_id, currency) do update set due_at = least(wallet_due.due_at, excluded.due_at)),
+    fallen as (
+      insert into topup_due (merchant_id, ${columns(OWN_TOPUP)})
+      select ${merchantId}, ${columns(OWN_TOPUP, 'n')} from ${fallen('n')}
+      on conflict do nothing
+      returning 1)
+    select (select count(*) from moved) as wallets, (select count(*) from written) as entries,
+      (select count(*) from fallen) as fallen`,
 });
 
 /**

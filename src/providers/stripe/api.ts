@@ -42,7 +42,7 @@ const API_VERSION = '2026-10-28.endive';
 /** The most that Stripe lists at once. */
 const PAGE_SIZE = 100;
 /** Secret and restricted keys; both name their mode. */
-const KEY_FORMS = { test: /^(?:sk|rk)_test_\w+$/, live: /^(?:sk|rk)_live_\w+$/ } as const;
+export const KEY_FORMS = { test: /^(?:sk|rk)_test_\w+$/, live: /^(?:sk|rk)_live_\w+$/ } as const;
 
 const OBJECT = z.looseObject({
   id: z.string().min(1).max(200),
@@ -153,7 +153,8 @@ async function namingEvents(client: Stripe, window: Window, cursor: string | nul
   return { listed: page.data.filter(({ type }) => NAMING.includes(type)).map(listedEvent), next: page.next };
 }
 
-function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAccount): Stripe {
+/** A client of Stripe's package that repeats nothing by itself. */
+export function openClient({ apiKey, baseUrl, timeoutMs = API_TIMEOUT_MS }: ProviderAccount): Stripe {
   const { hostname, port, protocol, href, origin } = new URL(baseUrl ?? 'https://api.stripe.com');
   // The SDK ignores a path, so the key would go to another service at the root of a proxy.
   if (href !== `${origin}/`) throw new ProviderApiError('refused', `${NAME}: the API's address must have no path`);

@@ -1,0 +1,41 @@
+/** What refusals about top-ups mean. */
+export const TOP_UP_ERRORS = {
+  TOP_UP_RULE_NOT_FOUND: {
+    cause: 'the wallet has no top-up rule, or no such wallet is there',
+    cure: 'set one',
+    sample: { message: 'The wallet has no top-up rule.' },
+  },
+  TOP_UP_NOT_FOUND: {
+    cause: 'the wallet has no top-up of this id',
+    cure: 'compare the id, the customer and the currency',
+    sample: { message: 'The wallet has no such top-up.' },
+  },
+  TOP_UP_IN_FLIGHT: {
+    cause: 'a top-up of this wallet is under way, and may still be paid',
+    cure: 'wait for `topup.succeeded` or `topup.failed`',
+    sample: { message: 'A top-up of this wallet is under way. Wait for what comes of it.' },
+  },
+  TOP_UP_NOT_OPEN: {
+    cause: 'the top-up is not one that you were asked for, or has ended',
+    cure: 'nothing: what became of it is known',
+    sample: {
+      message: 'Only a top-up that you were asked for can be said to have failed; this one is expired.',
+    },
+  },
+  CONSENT_REQUIRED: {
+    cause: 'a top-up rule is to be enabled, and nothing says that the customer agreed',
+    cure: 'ask the customer, and send `consent`',
+    sample: {
+      message: 'consent: is wanted to enable the rule, since the customer is charged without being there.',
+    },
+  },
+  CHARGING_NOT_CONFIGURED: {
+    cause:
+      'the source of a top-up rule has no charge key, is disabled, is not of Stripe, or would not credit the top-up',
+    cure: 'give the source a charge key, or charge yourself (`payment: null`)',
+    sample: {
+      message:
+        'payment: the source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key, which sells top-ups or obeys all metadata.',
+    },
+  },
+};

@@ -1,0 +1,95 @@
+import { eachMerchant } from '../db/by-merchant.ts';
+import { bigint, nullable, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
+import { columns, matches, omit } from '../db/table.ts';
+import type { Queryable, Tx } from '../db/transaction.ts';
+import type { Wallet, WalletKey } from './entry.ts';
+import { OWN_KEY, TOPUP_DUE, WALLET_KEY } from './tables.ts';
+
+/**
+ * The work list of wallets that are below their threshold, or were. A debit puts a wallet there (holds/store.ts); when to look at it
+ * again is for its top-up rule to say.
+ */
+
+const OWN_DUE = omit(TOPUP_DUE.shape, 'merchantId');
+
+/** Takes wallets that are to be looked at, for a time in which no other worker does. */
+export async function claimTopUpDue(
+  db: Queryable,
+  claim: { readonly now: Date; readonly until: Date; readonly limit: number },
+): Promise<readonly WalletKey[]> {
+  return CLAIM.all(db, claim);
+}
+
+const CLAIM = statement({
+  acrossMerchants: 'whatever has waited longest is next',
+  params: { now: timestamptz, until: timestamptz, limit: bigint },
+  row: WALLET_KEY,
+  text: ({ now, until, limit }) => `
+    with due as materialized (
+      select ${columns(WALLET_KEY)} from topup_due where retry_at <= ${now}
+      order by retry_at limit ${limit} for update skip locked)
+    update topup_due d set retry_at = ${until}
+    from due n where ${matches(WALLET_KEY, 'd', 'n')}
+    returning ${columns(WALLET_KEY, 'd')}`,
+});
+
+/** Says when each of these wallets is to be looked at, whether it stood on the list or not. */
+export async function setTopUpDue(
+  tx: Tx,
+  due: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[],
+): Promise<void> {
+  await eachMerchant(due, (merchantId, own) => SET_DUE.run(tx, { merchantId, due: own }));
+}
+
+const SET_DUE = statement({
+  params: { merchantId: text, due: rowsOf(OWN_DUE) },
+  text: ({ merchantId, due }) => `
+    insert into topup_due (merchant_id, ${columns(OWN_DUE)})
+    select ${merchantId}, ${columns(OWN_DUE, 'n')} from ${due('n')}
+    on conflict (merchant_id, customer_id, currency) do update set retry_at = excluded.retry_at`,
+});
+
+/** Puts wallets on the list that do not stand there. @returns how many */
+export async function addTopUpDue(
+  db: Queryable,
+  merchantId: string,
+  { keys, now }: { readonly keys: readonly WalletKey[]; readonly now: Date },
+): Promise<number> {
+  return ADD_DUE.run(db, { merchantId, keys, now });
+}
+
+const ADD_DUE = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz },
+  text: ({ merchantId, keys, now }) => `
+    insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
+    select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from ${keys('k')}
+    on conflict do nothing`,
+});
+
+/** Takes a wallet off the list. Its row must be locked: else a debit under way would find it there, and then nobody would look. */
+export async function removeTopUpDue(tx: Tx, { merchantId, customerId, currency }: WalletKey): Promise<void> {
+  await REMOVE_DUE.run(tx, { merchantId, customerId, currency });
+}
+
+const REMOVE_DUE = statement({
+  params: WALLET_KEY,
+  text: ({ merchantId, customerId, currency }) => `
+    delete from topup_due
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency}`,
+});
+
+/** Sets below which balance a debit puts the wallet on the list; null for never. The wallet must be locked. */
+export async function setTopUpBelow(
+  tx: Tx,
+  { merchantId, customerId, currency, topUpBelow }: WalletKey & Pick<Wallet, 'topUpBelow'>,
+): Promise<void> {
+  await SET_BELOW.run(tx, { merchantId, customerId, currency, topUpBelow });
+}
+
+const SET_BELOW = statement({
+  params: { ...WALLET_KEY, topUpBelow: nullable(bigint) },
+  text: ({ merchantId, customerId, currency, topUpBelow }) => `
+    update wallet set topup_below = ${topUpBelow}
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency}`,
+});

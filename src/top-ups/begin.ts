@@ -1,0 +1,223 @@
+import { type MethodReading, NO_PAYMENT_METHOD } from '../charging/charger.ts';
+import type { Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import { newId } from '../ids.ts';
+import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
+import { lockWallets } from '../ledger/store.ts';
+import { removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
+import { LEASE_MS, nextLook } from './attempt.ts';
+import { insertTopUp, readHistory } from './attempt-store.ts';
+import { dayOf, monthOf, type Period } from './calendar.ts';
+import { decideTopUp, type TopUpDecision } from './decide.ts';
+import { MOST_DECLINES, methodHash } from './declines.ts';
+import { endTopUpRule } from './end.ts';
+import { requestHash, resume, suspend } from './outcome.ts';
+import { declinesOf, recordNews } from './record.ts';
+import type { TopUpRule } from './rule.ts';
+import { lockRule, saveRule } from './store.ts';
+import type { TopUp } from './tables.ts';
+import { metadataOf, tellOfTopUps } from './tell.ts';
+
+/** Deciding about one wallet under the locks of its rule and of itself, and writing an attempt before anybody is asked to pay. */
+
+const MINUTE = 60_000;
+const LOOK = {
+  inFlight: 5 * MINUTE,
+  notActive: 5 * MINUTE,
+  belowMinimum: 60 * MINUTE,
+  suspended: 24 * 60 * MINUTE,
+} as const;
+
+export interface Beginning {
+  readonly key: WalletKey;
+  /** The method to charge, as the provider has just said; null where nobody asked, since the merchant charges or nothing seemed due. */
+  readonly method: MethodReading | null;
+  /** What the provider charges at least. */
+  readonly gatewayMinimum: number;
+  readonly now: Date;
+}
+
+/** Whether anybody may be charged for the wallet at all. */
+function mayBeFilledUp({ status }: Wallet): boolean {
+  return status === 'active';
+}
+
+/** Decides without locks, to know whether the provider has to be asked for the payment method. */
+export function wouldCharge(
+  rule: TopUpRule,
+  wallet: Wallet,
+  {
+    history,
+    gatewayMinimum,
+    now,
+  }: Pick<Beginning, 'gatewayMinimum' | 'now'> & {
+    readonly history: Awaited<ReturnType<typeof readHistory>>;
+  },
+): TopUpDecision {
+  return decided(rule, wallet, { history, gatewayMinimum, now, ...periodsOf(rule, now) });
+}
+
+export function periodsOf({ timeZone }: TopUpRule, now: Date): { readonly day: Period; readonly month: Period } {
+  return { day: dayOf(now, timeZone), month: monthOf(now, timeZone) };
+}
+
+function decided(
+  rule: TopUpRule,
+  wallet: Wallet,
+  rest: Pick<Parameters<typeof decideTopUp>[0], 'history' | 'gatewayMinimum' | 'day' | 'month' | 'now'>,
+): TopUpDecision {
+  return decideTopUp({ rule, wallet: { balance: wallet.balance, isActive: mayBeFilledUp(wallet) }, ...rest });
+}
+
+/**
+ * Looks at a wallet that is on the work list. What is to be charged is written as an attempt; the caller asks the provider once that is
+ * committed.
+ * @returns the attempt to charge, if there is one
+ */
+export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null> {
+  const { key, gatewayMinimum, now } = beginning;
+  const rule = await lockRule(tx, key);
+  const wallets = await lockWallets(tx, [key], { currencies: new Set([key.currency]), now });
+  const wallet = wallets.get(walletKeyText(key));
+  if (rule === null || rule.endedAt !== null || wallet === undefined) {
+    await removeTopUpDue(tx, key);
+    return null;
+  }
+  if (wallet.status === 'closed') {
+    await endTopUpRule(tx, key, now);
+    return null;
+  }
+  const ready = await lifted(tx, rule, beginning);
+  const periods = periodsOf(ready, now);
+  const history = await readHistory(tx, key, periods);
+  const decision = decided(ready, wallet, { history, gatewayMinimum, now, ...periods });
+  switch (decision.kind) {
+    case 'wait':
+      await putOff(tx, { key, decision, now });
+      return null;
+    case 'blocked':
+      await block(tx, { rule: ready, decision, now });
+      return null;
+    case 'charge':
+      return attempt(tx, ready, { ...beginning, amount: decision.amount, month: periods.month });
+  }
+}
+
+/** The rule, not suspended any more if another payment method is there than the one that was declined. */
+async function lifted(tx: Tx, rule: TopUpRule, { method, now }: Beginning): Promise<TopUpRule> {
+  const { suspendedReason, suspendedMethod } = rule;
+  if (method?.kind !== 'found' || suspendedReason === null || suspendedReason === 'disputed') return rule;
+  if (methodHash({ id: method.methodId, fingerprint: method.fingerprint }) === suspendedMethod) return rule;
+  const resumed = resume(rule, now);
+  await saveRule(tx, resumed);
+  await tellOfTopUps(tx, [{ kind: 'resumed', rule: resumed, cause: 'payment_method' }], now);
+  return resumed;
+}
+
+interface Waiting {
+  readonly key: WalletKey;
+  readonly decision: Extract<TopUpDecision, { kind: 'wait' }>;
+  readonly now: Date;
+}
+
+async function putOff(tx: Tx, { key, decision: { why, until }, now }: Waiting): Promise<void> {
+  const { merchantId, customerId, currency } = key;
+  const at = (retryAt: Date) => setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt }]);
+  const after = (milliseconds: number) => at(new Date(now.getTime() + milliseconds));
+  switch (why) {
+    case 'disabled':
+    case 'above':
+      return removeTopUpDue(tx, key);
+    case 'not_active':
+      return after(LOOK.notActive);
+    case 'suspended':
+      return after(LOOK.suspended);
+    case 'in_flight':
+      return after(LOOK.inFlight);
+    case 'back_off':
+    case 'interval':
+      invariant(until !== null, 'a wait for a time without the time');
+      return at(until);
+  }
+}
+
+interface Blocked {
+  readonly rule: TopUpRule;
+  readonly decision: Extract<TopUpDecision, { kind: 'blocked' }>;
+  readonly now: Date;
+}
+
+/** Tells why nothing is charged, once in the period. */
+async function block(tx: Tx, { rule, decision: { block: reason, until }, now }: Blocked): Promise<void> {
+  const { merchantId, customerId, currency, blocks } = rule;
+  const blockedUntil = blocks[reason];
+  if (blockedUntil === undefined || new Date(blockedUntil) <= now) {
+    await saveRule(tx, { ...rule, blocks: { ...blocks, [reason]: until.toISOString() } });
+    await tellOfTopUps(tx, [{ kind: 'blocked', rule, block: reason, until }], now);
+  }
+  // A smaller balance wants more, which may be enough.
+  const soon = new Date(now.getTime() + LOOK.belowMinimum);
+  const retryAt = reason === 'below_minimum' && soon < until ? soon : until;
+  await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt }]);
+}
+
+interface Attempting extends Beginning {
+  readonly amount: number;
+  readonly month: Period;
+}
+
+async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise<TopUp | null> {
+  const { key, now, method } = attempting;
+  const { merchantId, customerId, currency } = key;
+  const next = new Date(now.getTime() + rule.minIntervalSeconds * 1000);
+  const isPaidHere = rule.payment !== null;
+  // The balance fell only after the provider would have been asked: the next look asks first.
+  if (isPaidHere && method === null) {
+    await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
+    return null;
+  }
+  await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: next }]);
+  const topUp = newTopUp(rule, attempting);
+  if (topUp.method !== null && (await declinesOf(tx, { merchantId, method: topUp.method, now })) >= MOST_DECLINES) {
+    const suspended = suspend(rule, { reason: 'too_many_declines', method: topUp.method, now });
+    await saveRule(tx, suspended);
+    await tellOfTopUps(tx, [{ kind: 'suspended', rule: suspended }], now);
+    return null;
+  }
+  await insertTopUp(tx, topUp);
+  if (!isPaidHere) {
+    const expiresAt = nextLook('requested', now, now);
+    invariant(expiresAt !== null, 'a request without an end');
+    await tellOfTopUps(tx, [{ kind: 'requested', topUp, expiresAt }], now);
+    return null;
+  }
+  if (topUp.request !== null) return topUp;
+  const answer = { kind: 'declined', paymentId: null, declineCode: NO_PAYMENT_METHOD } as const;
+  await recordNews(tx, { rule, topUp }, { news: { kind: 'answer', answer }, now });
+  return null;
+}
+
+function newTopUp(rule: TopUpRule, { key, method, amount, month, now }: Attempting): TopUp {
+  const { merchantId, customerId, currency } = key;
+  const topUpId = newId('topUp');
+  const state = rule.payment === null ? 'requested' : 'charging';
+  const isFound = rule.payment !== null && method?.kind === 'found';
+  const request = isFound
+    ? {
+        ...{ amount, currency, customerId: rule.payment.providerCustomerId, methodId: method.methodId },
+        metadata: metadataOf({ customerId, topUpId }),
+      }
+    : null;
+  return {
+    ...{ merchantId, customerId, currency, topUpId, origin: 'threshold', state, amount, request },
+    sourceId: rule.payment?.sourceId ?? null,
+    requestHash: request === null ? null : requestHash(request),
+    method: isFound ? methodHash({ id: method.methodId, fingerprint: method.fingerprint }) : null,
+    ...{ cap: rule.monthlyCap, monthSince: month.since, isLate: false, idempotencyKey: null },
+    ...{ paymentId: null, seriesId: null, reason: null, declineCode: null },
+    askedAt: request === null ? null : now,
+    leasedUntil: request === null ? null : new Date(now.getTime() + LEASE_MS),
+    lookAt: nextLook(state, now, now),
+    ...{ createdAt: now, settledAt: null },
+  };
+}

@@ -1,0 +1,270 @@
+import type { Charger, MethodReading } from '../charging/charger.ts';
+import { type ConnectCharger, mayCharge } from '../charging/connect.ts';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
+import type { WalletKey } from '../ledger/entry.ts';
+import { readWallets } from '../ledger/store.ts';
+import { addTopUpDue, claimTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
+import type { Source } from '../merchants/source.ts';
+import type { Sources } from '../merchants/sources.ts';
+import { paymentsThatPosted } from '../payments/lookups.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
+import { claimTopUps, lookLater, noteAsked, readHistory } from './attempt-store.ts';
+import { begin, periodsOf, wouldCharge } from './begin.ts';
+import type { GatewayMinimums } from './minimums.ts';
+import type { Pace } from './pace.ts';
+import { lockTopUp, recordNews } from './record.ts';
+import type { TopUpRule } from './rule.ts';
+import { enabledRules, readRule } from './store.ts';
+import type { TopUp } from './tables.ts';
+
+export interface ChargeServices {
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sources: Sources;
+  readonly connect: ConnectCharger;
+  readonly minimums: GatewayMinimums;
+  readonly pace: Pace;
+  /** Has a payment looked for at its provider that the provider's API called a success, and no event confirmed. */
+  readonly heal: (topUp: TopUp) => Promise<void>;
+  /** Called when something was left to announce. */
+  readonly onPosted: () => void;
+  readonly signal: AbortSignal;
+}
+
+/** So many wallets or attempts are under way at once in a process. */
+const AT_ONCE = 8;
+const PAGE_SIZE = 100;
+/** A call that has not begun by then is left to whoever asks next, since the lease may be over before it ends. */
+const BEGIN_WITHIN_MS = LEASE_MS / 2;
+/** A wallet whose provider cannot be asked now. */
+const AGAIN_AFTER_MS = 60_000;
+
+/**
+ * Goes on with attempts about which something is to be done, and looks at wallets that are due. No provider is asked within a
+ * transaction; what is asked was committed before, with the key under which it may be asked again.
+ * @returns how many attempts and wallets were looked at
+ */
+export async function chargeTopUps(services: ChargeServices): Promise<{ topUps: number; wallets: number }> {
+  const { pool, clock } = services;
+  const claim = () => {
+    const now = clock.now();
+    return { now, until: new Date(now.getTime() + LEASE_MS), limit: PAGE_SIZE };
+  };
+  const topUps = await throughAll(services, () => claimTopUps(autocommit(pool), claim()), goOn);
+  const wallets = await throughAll(services, () => claimTopUpDue(autocommit(pool), claim()), fillUp);
+  if (topUps + wallets > 0) services.onPosted();
+  return { topUps, wallets };
+}
+
+/** Claims and works until nothing is left; what fails is left to its lease. */
+async function throughAll<Item extends WalletKey>(
+  services: ChargeServices,
+  claim: () => Promise<readonly Item[]>,
+  work: (services: ChargeServices, item: Item) => Promise<void>,
+): Promise<number> {
+  let done = 0;
+  for (;;) {
+    if (services.signal.aborted) return done;
+    const page = await claim();
+    const left = [...page];
+    const one = async () => {
+      for (let item = left.shift(); item !== undefined && !services.signal.aborted; item = left.shift()) {
+        await work(services, item).catch((error: unknown) => {
+          const { merchantId, customerId, currency } = item ?? {};
+          services.logger.error({ err: error, merchantId, customerId, currency }, 'a top-up could not be worked on');
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    done += page.length;
+    if (page.length < PAGE_SIZE) return done;
+  }
+}
+
+/** Looks at one wallet, and charges for it if its rule says so. */
+async function fillUp(services: ChargeServices, key: WalletKey): Promise<void> {
+  const { pool, clock, minimums } = services;
+  const rule = await readRule(autocommit(pool), key);
+  const source = rule === null ? null : await sourceOf(services, rule);
+  const gatewayMinimum = minimums.of(source?.provider ?? null, key.currency);
+  const found = rule === null ? null : await methodFor(services, { rule, source, gatewayMinimum });
+  if (found === 'unavailable') {
+    const retryAt = new Date(clock.now().getTime() + AGAIN_AFTER_MS);
+    const { merchantId, customerId, currency } = key;
+    await transaction(pool, (tx) => setTopUpDue(tx, [{ merchantId, customerId, currency, since: retryAt, retryAt }]));
+    return;
+  }
+  const method = found?.method ?? null;
+  const topUp = await transaction(pool, (tx) => begin(tx, { key, method, gatewayMinimum, now: clock.now() }));
+  if (topUp === null) return;
+  invariant(found !== null && found.charger !== null, 'an attempt to charge without anybody to ask');
+  await ask(services, topUp, found.charger);
+}
+
+async function sourceOf({ pool, sources }: ChargeServices, { merchantId, payment }: TopUpRule): Promise<Source | null> {
+  return payment === null ? null : sources.find(autocommit(pool), merchantId, payment.sourceId);
+}
+
+interface Wanted {
+  readonly rule: TopUpRule;
+  readonly source: Source | null;
+  readonly gatewayMinimum: number;
+}
+
+interface Found {
+  readonly method: MethodReading | null;
+  readonly charger: Charger | null;
+}
+
+/** Asks for the payment method where a charge or the end of a suspension hangs on it. */
+async function methodFor(
+  services: ChargeServices,
+  { rule, source, gatewayMinimum }: Wanted,
+): Promise<Found | 'unavailable'> {
+  const { pool, clock, connect, logger } = services;
+  const { merchantId, customerId, currency, payment } = rule;
+  const nobody: Found = { method: null, charger: null };
+  if (payment === null || !rule.enabled) return nobody;
+  if (rule.suspendedReason === null) {
+    const now = clock.now();
+    const db = autocommit(pool);
+    const wallet = (await readWallets(db, merchantId, [customerId])).find((one) => one.currency === currency);
+    if (wallet === undefined) return nobody;
+    const history = await readHistory(db, rule, periodsOf(rule, now));
+    const decision = wouldCharge(rule, wallet, { history, gatewayMinimum, now });
+    if (decision.kind !== 'charge') return nobody;
+  }
+  try {
+    const charger = source === null || !mayCharge(source) ? null : await connect(source);
+    if (charger === null) {
+      logger.warn({ merchantId, sourceId: payment.sourceId }, 'wallets cannot be filled up: the source may not charge');
+      return 'unavailable';
+    }
+    const method = await charger.findMethod(payment.providerCustomerId, payment.paymentMethodId);
+    return { method, charger };
+  } catch (error) {
+    logger.warn({ err: error, merchantId, sourceId: payment.sourceId }, 'a payment method could not be looked up');
+    return 'unavailable';
+  }
+}
+
+/** Asks the provider to charge, and records what it answers. The attempt is committed, and nobody else asks before its lease is over. */
+async function ask(services: ChargeServices, topUp: TopUp, charger: Charger): Promise<void> {
+  const { clock, pace, signal, logger } = services;
+  const { request, sourceId, topUpId } = topUp;
+  invariant(request !== null && sourceId !== null, 'an attempt without its request');
+  const leasedAt = (topUp.leasedUntil?.getTime() ?? 0) - LEASE_MS;
+  await pace.take(sourceId, signal);
+  if (clock.now().getTime() - leasedAt > BEGIN_WITHIN_MS) return;
+  const answer = await charger.chargeSaved(request, topUpId).catch((error: unknown) => {
+    logger.error({ err: error, topUpId }, 'a provider was asked to charge, and what it answered is not known');
+    return { kind: 'unknown' as const };
+  });
+  await hear(services, topUp, { kind: 'answer', answer });
+}
+
+async function hear({ pool, clock }: ChargeServices, topUp: TopUp, news: TopUpNews): Promise<void> {
+  await transaction(pool, async (tx) => {
+    const locked = await lockTopUp(tx, topUp);
+    if (locked !== null) await recordNews(tx, locked, { news, now: clock.now() });
+  });
+}
+
+/** Does what an attempt in flight wants next. */
+async function goOn(services: ChargeServices, topUp: TopUp): Promise<void> {
+  switch (topUp.state) {
+    case 'requested':
+      return hear(services, topUp, { kind: 'time_over' });
+    case 'processing':
+      return (await isPosted(services, topUp)) ? paid(services, topUp) : hear(services, topUp, { kind: 'time_over' });
+    case 'charged':
+      return (await isPosted(services, topUp)) ? paid(services, topUp) : heal(services, topUp);
+    case 'charging':
+      await hear(services, topUp, { kind: 'lease_lapsed' });
+      return resolve(services, topUp);
+    case 'unknown':
+      return resolve(services, topUp);
+    default:
+      return;
+  }
+}
+
+/** Whether its payment was credited by a process of a release that knew no top-ups, or piece by piece. */
+async function isPosted({ pool }: ChargeServices, { merchantId, sourceId, paymentId }: TopUp): Promise<boolean> {
+  if (sourceId === null || paymentId === null) return false;
+  return (await paymentsThatPosted(autocommit(pool), [{ merchantId, sourceId, paymentId }])).size > 0;
+}
+
+async function paid(services: ChargeServices, topUp: TopUp): Promise<void> {
+  invariant(topUp.paymentId !== null, 'a payment without its id');
+  return hear(services, topUp, { kind: 'paid', paymentId: topUp.paymentId });
+}
+
+async function heal({ pool, clock, heal: lookFor }: ChargeServices, topUp: TopUp): Promise<void> {
+  const lookAt = nextLook('charged', topUp.createdAt, clock.now());
+  if (lookAt !== null) await lookLater(autocommit(pool), topUp, lookAt);
+  return lookFor(topUp);
+}
+
+/** Finds out what became of a charge whose answer is not known. */
+async function resolve(services: ChargeServices, topUp: TopUp): Promise<void> {
+  const { pool, clock, sources, connect, logger } = services;
+  const { merchantId, sourceId, request, createdAt, askedAt, topUpId } = topUp;
+  invariant(sourceId !== null && request !== null, 'an attempt without its request');
+  const source = await sources.find(autocommit(pool), merchantId, sourceId);
+  // What may have been charged is asked for also where nothing new may be.
+  const charger = source === null ? null : await connect(source);
+  if (charger === null) {
+    logger.warn(
+      { merchantId, sourceId, topUpId },
+      'what became of a charge cannot be asked: the source has no key for it',
+    );
+    return hear(services, topUp, { kind: 'answer', answer: { kind: 'unknown' } });
+  }
+  const now = clock.now();
+  switch (howToResolve({ createdAt, askedAt: askedAt ?? createdAt }, now)) {
+    case 'ask_again':
+      await noteAsked(autocommit(pool), topUp, now);
+      return ask(services, topUp, charger);
+    case 'look': {
+      const place = { customerId: request.customerId, topUpId, since: createdAt };
+      const answer = await charger.findCharge(place).catch((error: unknown) => {
+        logger.warn({ err: error, merchantId, sourceId, topUpId }, 'a customer’s payments could not be listed');
+        return { kind: 'unknown' as const };
+      });
+      return hear(services, topUp, answer === null ? { kind: 'not_found' } : { kind: 'answer', answer });
+    }
+    case 'wait':
+      return hear(services, topUp, { kind: 'answer', answer: { kind: 'unknown' } });
+  }
+}
+
+const SCAN_PAGE = 500;
+
+/** The safety net under the list: wallets that are below their threshold, and that no debit has put there. @returns how many were found */
+export async function scanForTopUps({
+  pool,
+  clock,
+  signal,
+}: Pick<ChargeServices, 'pool' | 'clock' | 'signal'>): Promise<number> {
+  const db = autocommit(pool);
+  let after: WalletKey | null = null;
+  let found = 0;
+  while (!signal.aborted) {
+    const page: WalletKey[] = await enabledRules(db, after, SCAN_PAGE);
+    for (const [merchantId, own] of Map.groupBy(page, (one) => one.merchantId)) {
+      const wallets = await readWallets(db, merchantId, [...new Set(own.map(({ customerId }) => customerId))]);
+      const low = wallets.filter(({ balance, topUpBelow }) => topUpBelow !== null && balance < topUpBelow);
+      const keys = low.map(({ customerId, currency }) => ({ merchantId, customerId, currency }));
+      if (keys.length > 0) found += await addTopUpDue(db, merchantId, { keys, now: clock.now() });
+    }
+    after = page.at(-1) ?? null;
+    if (page.length < SCAN_PAGE) break;
+  }
+  return found;
+}

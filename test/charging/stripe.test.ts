@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { ChargeRequest, Charger } from '../../src/charging/charger.ts';
+import { stripeCharger } from '../../src/charging/stripe.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { StripeCharging } from '../support/stripe-charging.ts';
+
+const KEY = 'sk_test_ChokinCharges';
+let stripe: StripeCharging;
+let baseUrl: string;
+let charger: Charger;
+let next = 0;
+
+beforeAll(async () => {
+  stripe = new StripeCharging(KEY);
+  baseUrl = await stripe.start();
+  charger = stripeCharger({ apiKey: new Secret(KEY), mode: 'test', baseUrl, timeoutMs: 1500 });
+});
+
+beforeEach(() => {
+  next += 1;
+  stripe.addMethod({ id: 'pm_card', customerId: 'cus_s', fingerprint: 'print' });
+});
+
+afterAll(() => stripe.stop());
+
+const request = (): ChargeRequest => ({
+  ...{ amount: 2000, currency: 'USD', customerId: 'cus_s', methodId: 'pm_card' },
+  metadata: { wallet_customer_id: 'cus_a', wallet_purpose: 'topup', wallet_topup_id: `top_${next}` },
+});
+const charge = (key = `key_${next}`) => charger.chargeSaved(request(), key);
+const newest = () => stripe.intents.at(-1)?.id;
+
+describe('a charge by Stripe', () => {
+  it('is charged, and the same under the same key', async () => {
+    expect(await charge()).toEqual({ kind: 'charged', paymentId: newest() });
+    const made = stripe.intents.length;
+    expect(await charge()).toEqual({ kind: 'charged', paymentId: newest() });
+    expect(stripe.intents).toHaveLength(made);
+  });
+
+  it.each([
+    ['insufficient_funds', 'insufficient_funds'],
+    ['lost_card', 'lost_card'],
+    ['expired_card', 'expired_card'],
+    ['authentication_required', 'authentication_required'],
+  ])('declined as %s is %s', async (says, declineCode) => {
+    stripe.addMethod({ id: 'pm_card', customerId: 'cus_s', fingerprint: 'print', says });
+    expect(await charge()).toEqual({ kind: 'declined', paymentId: newest(), declineCode });
+  });
+
+  it('of a bank debit is under way', async () => {
+    stripe.addMethod({ id: 'pm_card', customerId: 'cus_s', fingerprint: 'print', says: 'processing' });
+    expect(await charge()).toEqual({ kind: 'processing', paymentId: newest() });
+  });
+
+  it.each(['lost', 'hang'] as const)(
+    'whose answer is %s is unknown, and known once it is asked for again',
+    async (play) => {
+      stripe.plays.push(play);
+      const made = stripe.intents.length;
+      expect(await charge()).toEqual({ kind: 'unknown' });
+      expect(await charge()).toEqual({ kind: 'charged', paymentId: newest() });
+      expect(stripe.intents).toHaveLength(made + 1);
+    },
+  );
+
+  it('that ended in an error 500 stays unknown under its key, and is found in the list', async () => {
+    stripe.plays.push('error');
+    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    expect(await charge()).toEqual({ kind: 'unknown' });
+    expect(await charge()).toEqual({ kind: 'unknown' });
+    expect(await charger.findCharge(place)).toEqual({ kind: 'charged', paymentId: newest() });
+    expect(await charger.findCharge({ ...place, topUpId: 'top_other' })).toBeNull();
+  });
+
+  it.each(['limited', 'busy'] as const)('that is %s is unknown, and nothing was done', async (play) => {
+    stripe.plays.push(play);
+    const made = stripe.intents.length;
+    expect(await charge()).toEqual({ kind: 'unknown' });
+    expect(stripe.intents).toHaveLength(made);
+    expect(await charge()).toMatchObject({ kind: 'charged' });
+  });
+
+  it('with other parameters under the same key is unknown, so that nothing new is tried', async () => {
+    await charge('one_key');
+    const other = { ...request(), amount: 2001 };
+    expect(await charger.chargeSaved(other, 'one_key')).toEqual({ kind: 'unknown' });
+  });
+
+  it('of a method that is gone is declined for want of one; by a wrong key it is refused', async () => {
+    const gone = { ...request(), methodId: 'pm_gone' };
+    expect(await charger.chargeSaved(gone, `gone_${next}`)).toMatchObject({
+      ...{ kind: 'declined', declineCode: 'no_payment_method' },
+    });
+    const wrong = stripeCharger({ apiKey: new Secret('sk_test_wrong'), mode: 'test', baseUrl });
+    expect(await wrong.chargeSaved(request(), `wrong_${next}`)).toEqual({ kind: 'refused' });
+  });
+
+  it('to a server that is down is unknown', async () => {
+    await stripe.stop();
+    expect(await charge()).toEqual({ kind: 'unknown' });
+    await expect(charger.findMethod('cus_s', null)).rejects.toMatchObject({ kind: 'unavailable' });
+    await stripe.start();
+  });
+
+  it('finds what a payment made long before it stands behind, page after page', async () => {
+    await charge();
+    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    const first = newest();
+    for (let more = 0; more < 120; more += 1) await charge(`more_${more}`).then(() => (next += 0));
+    stripe.intents.forEach((one, index) => {
+      if (one.id !== first) stripe.intents[index] = { ...one, metadata: {} };
+    });
+    expect(await charger.findCharge(place)).toEqual({ kind: 'charged', paymentId: first });
+  });
+});
+
+describe('the payment method', () => {
+  it('is the one that is named, else the default of the customer', async () => {
+    stripe.addMethod({ id: 'pm_other', customerId: 'cus_s', fingerprint: 'other' });
+    const other = { kind: 'found', methodId: 'pm_other', fingerprint: 'other' };
+    expect(await charger.findMethod('cus_s', null)).toEqual(other);
+    expect(await charger.findMethod('cus_s', 'pm_card')).toEqual({
+      kind: 'found',
+      methodId: 'pm_card',
+      fingerprint: 'print',
+    });
+  });
+
+  it('is none where there is no default, where it is detached, and where it is somebody else’s', async () => {
+    expect(await charger.findMethod('cus_nobody', null)).toEqual({ kind: 'none' });
+    expect(await charger.findMethod('cus_s', 'pm_gone')).toEqual({ kind: 'none' });
+    stripe.addMethod({ id: 'pm_theirs', customerId: 'cus_them', fingerprint: null });
+    expect(await charger.findMethod('cus_s', 'pm_theirs')).toEqual({ kind: 'none' });
+  });
+});
