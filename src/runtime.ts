@@ -109,8 +109,7 @@ export class Runtime {
   #readiness: Readiness | null = null;
   #operatorReaders: Readers | null = null;
   #boss: Promise<PgBoss> | null = null;
-  #waker: Promise<Waker> | null = null;
-  #topUpWaker: Promise<Waker> | null = null;
+  readonly #wakers = new Map<QueueName, Promise<Waker>>();
   #ledger: Promise<LedgerBatches> | null = null;
 
   constructor(options: RuntimeOptions) {
@@ -201,16 +200,11 @@ export class Runtime {
     return this.#boss;
   }
 
-  /** Tells the worker that there is something to announce. */
-  waker(): Promise<Waker> {
-    this.#waker ??= this.#openWaker();
-    return this.#waker;
-  }
-
-  /** Tells the worker that a wallet is to be filled up. */
-  topUpWaker(): Promise<Waker> {
-    this.#topUpWaker ??= this.#openWaker('charge-top-ups');
-    return this.#topUpWaker;
+  /** Tells the worker that there is something to announce, or to do in another queue. */
+  waker(queue: QueueName = 'announce-balance-changes'): Promise<Waker> {
+    const waker = this.#wakers.get(queue) ?? this.#openWaker(queue);
+    this.#wakers.set(queue, waker);
+    return waker;
   }
 
   /** The ledger for all postings of the process. After a posting it wakes the worker, which announces it. */
@@ -287,7 +281,7 @@ export class Runtime {
     return boss;
   }
 
-  async #openWaker(queue?: QueueName): Promise<Waker> {
+  async #openWaker(queue: QueueName): Promise<Waker> {
     const waker = createWaker(await this.boss(), this.logger, queue);
     this.onClose(() => waker.close());
     return waker;
@@ -296,7 +290,7 @@ export class Runtime {
   async #openLedger(): Promise<LedgerBatches> {
     const { pool, settings, clock, observe } = this;
     const waker = await this.waker();
-    const topUpWaker = await this.topUpWaker();
+    const topUpWaker = await this.waker('charge-top-ups');
     const wake = { onPosted: () => waker.wake(), onTopUpDue: () => topUpWaker.wake() };
     const ledger = new LedgerBatches({ pool, settings, clock, ...wake, observe });
     this.onClose(() => ledger.drain());

@@ -57,7 +57,7 @@ export function addTopUpCommands(group: Command): void {
         return standingOf(tx, key, now);
       });
       (await context.waker()).wake();
-      (await context.topUpWaker()).wake();
+      (await context.waker('charge-top-ups')).wake();
       const json = ruleResponse(standing);
       return { json, text: ruleText(json) };
     },

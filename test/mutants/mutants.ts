@@ -196,8 +196,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'sleep over a hold that ended because another was placed',
     file: 'src/ledger/store.ts',
-    find: ' || result.alerts.length > 0 }',
-    replace: ' }',
+    find: ' || result.alerts.length > 0,',
+    replace: ',',
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
