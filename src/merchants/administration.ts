@@ -30,6 +30,7 @@ import {
   checkApiKey,
   checkWebhookSecret,
   requireKey,
+  type SourceKeys,
   storeApiAccess,
   storeChargeAccess,
   storeWebhookSecret,
@@ -202,12 +203,6 @@ export async function createSource(
   });
   services.sources.forget(record.sourceId);
   return record;
-}
-
-/** What is left out stays; null: the key is forgotten. */
-interface SourceKeys {
-  readonly apiKey?: Secret | null;
-  readonly chargeKey?: Secret | null;
 }
 
 /**

@@ -109,3 +109,9 @@ export function checkApiKey(apiKey: Secret): void {
 export function requireKey(box: SecretBox): void {
   if (!box.canSeal) refuse({ code: 'ENCRYPTION_KEY_MISSING' });
 }
+
+/** What is left out stays; null: the key is forgotten. */
+export interface SourceKeys {
+  readonly apiKey?: Secret | null;
+  readonly chargeKey?: Secret | null;
+}
