@@ -17,12 +17,11 @@ export function addressOf(databaseUrl: string): string {
   return `${host}:${port}/${database}`;
 }
 
-/** Where the database runs that is found at `address`. */
-export async function readHome(db: Queryable, address: string): Promise<Home> {
+/** Which server and database this is; without the server's part where nobody may ask for it. */
+export async function readDatabaseIdentity(db: Queryable): Promise<string> {
   const { mayIdentify } = await MAY_IDENTIFY.one(db);
   const server = mayIdentify ? (await SERVER.one(db)).identifier : '';
-  const { oid } = await DATABASE.one(db);
-  return { databaseIdentity: `${server}:${oid}`, address };
+  return `${server}:${(await DATABASE.one(db)).oid}`;
 }
 
 /** Where workers have sent from; empty before the first. */

@@ -1,10 +1,12 @@
 import type { Logger } from '../telemetry/log.ts';
 import { text } from './codec.ts';
-import { type Pool, settingsOf } from './pool.ts';
+import { readInstallationId } from './installation.ts';
+import { readDatabaseIdentity } from './installation-home.ts';
+import { createPool, type Pool, settingsOf } from './pool.ts';
 import { passesPooler } from './pooler.ts';
 import { probeWay } from './pooler-probe.ts';
 import { rowsOf, statement } from './statement.ts';
-import { type Queryable, Tx, transaction } from './transaction.ts';
+import { autocommit, type Queryable, Tx, transaction } from './transaction.ts';
 
 export interface WayToCheck {
   /** The pool that requests and jobs work with. */
@@ -37,9 +39,30 @@ export async function requireUsableWay({
     if (!keepsStatements) throw new Error(LOSES_STATEMENTS);
     await warnOfUser(pool, logger);
   }
-  if (directUrl !== undefined && !(await probeWay(directUrl, applicationName)).keepsSessions)
+  if (directUrl === undefined) return;
+  if (!(await probeWay(directUrl, applicationName)).keepsSessions)
     throw new Error(takesSessions('DATABASE_DIRECT_URL'));
+  if (!(await isSameDatabase(pool, directUrl, { applicationName, logger }))) throw new Error(ELSEWHERE);
 }
+
+/** Another database behind the direct URL would be migrated, audited and listened to, while this one is worked on. */
+async function isSameDatabase(
+  pool: Pool,
+  directUrl: string,
+  names: Pick<WayToCheck, 'applicationName' | 'logger'>,
+): Promise<boolean> {
+  const direct = createPool({ databaseUrl: directUrl, maxConnections: 1, ...names });
+  // A copy is the same installation, and servers that do not say who they are have databases of the same number.
+  const identify = async (db: Queryable) => `${await readInstallationId(db)} ${await readDatabaseIdentity(db)}`;
+  try {
+    return (await identify(autocommit(direct))) === (await identify(autocommit(pool)));
+  } finally {
+    await direct.end();
+  }
+}
+
+const ELSEWHERE =
+  'DATABASE_DIRECT_URL leads to another database than DATABASE_URL. Let it name the same database of the same server, without the pooler.';
 
 /** What is wrong with a pooler that is too old, and the cure. */
 export const LOSES_STATEMENTS =

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config/env.ts';
-import { addressOf, type Home, listHomes, noteHome, readHome } from '../db/installation-home.ts';
+import { addressOf, type Home, listHomes, noteHome, readDatabaseIdentity } from '../db/installation-home.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -80,7 +80,7 @@ export class Sending {
   async #look(): Promise<SendingDecision> {
     const { config, pool, logger } = this.#options;
     const db = autocommit(pool);
-    const here = await readHome(db, placeOf(config));
+    const here = { databaseIdentity: await readDatabaseIdentity(db), address: placeOf(config) };
     const homes = await listHomes(db);
     const before = this.#decision;
     this.#decision = decideSending(config.SENDING, here, homes);

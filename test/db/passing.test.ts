@@ -107,6 +107,15 @@ it('are refused at start where a setting does not get through', async () => {
   await expect(requireUsableWay(options)).rejects.toThrow('lock_timeout is 0 and not 3000 in a transaction');
 });
 
+it('are refused at start where the direct way leads to another database', async () => {
+  const other = await createTestDatabase();
+  onTestFinished(() => other.drop());
+  const pool = open(database.url);
+  const options = { pool, databaseUrl: database.url, applicationName: 'test', logger };
+  await requireUsableWay({ ...options, directUrl: database.url });
+  await expect(requireUsableWay({ ...options, directUrl: other.url })).rejects.toThrow('leads to another database');
+});
+
 it('begin so that no value ends its quotes', () => {
   expect(beginWith({ application_name: "a'; drop table entry; --" })).toContain(
     "; set local application_name = 'a''; drop table entry; --'",
