@@ -2,7 +2,7 @@ import type { Wanted, Whose } from '../customers/resolve.ts';
 import type { Tx } from '../db/transaction.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import { type LedgerSettings, lockWallets } from '../ledger/store.ts';
-import { readLosses } from '../payments/bonus-losses.ts';
+import { type BonusLoss, readLosses } from '../payments/bonus-losses.ts';
 import { type BonusRule, isPaidTopUp, type Offers, type TopUpHistory } from '../payments/bonus-rule.ts';
 import { listBonusRules, readTopUps, type StoredTopUps, type TopUpsKey } from '../payments/bonus-rule-store.ts';
 import type { Fact } from '../payments/fact.ts';
@@ -26,9 +26,14 @@ interface Batch {
   readonly now: Date;
 }
 
+/** Thrown before an event whose bonus may be lost by what the events before it in its batch do. It wants a transaction of its own. */
+class LossesMayChange extends Error {
+  override readonly name = 'LossesMayChange';
+}
+
 interface Known {
-  /** What is lost of each payment's bonus, by the payment's key. */
-  readonly losses: ReadonlyMap<string, number>;
+  /** What became of each payment's bonus, by the payment's key. */
+  readonly losses: ReadonlyMap<string, BonusLoss>;
   /** By the merchant's id. */
   readonly rules: ReadonlyMap<string, readonly BonusRule[]>;
   readonly topUps: readonly StoredTopUps[];
@@ -40,7 +45,7 @@ interface Known {
  * one is the first. Nothing is locked or read where no bonus is at stake, as with most events.
  */
 export class Bonuses {
-  readonly #losses: ReadonlyMap<string, number>;
+  readonly #losses: ReadonlyMap<string, BonusLoss>;
   readonly #rules: ReadonlyMap<string, readonly BonusRule[]>;
   readonly #topUps: ReadonlyMap<string, StoredTopUps>;
   readonly #now: Date;
@@ -75,8 +80,22 @@ export class Bonuses {
 
   /** The payment with what of its bonus expired or was voided by now. */
   withLosses(payment: Payment): Payment {
-    const bonusLost = this.#losses.get(paymentKeyText(payment));
-    return bonusLost === undefined ? payment : { ...payment, bonusLost };
+    const loss = this.#losses.get(paymentKeyText(payment));
+    return loss === undefined ? payment : { ...payment, bonusLost: loss.lost };
+  }
+
+  /**
+   * What is lost was read before anything of the batch is posted. A hold that this lets go of ends what it kept of a bonus that is over.
+   * @param due what is to be posted before
+   * @throws {LossesMayChange} so that each event of the batch is applied by itself
+   */
+  refuseStale(payments: readonly Payment[], due: readonly { readonly payment: Payment }[]): void {
+    if (due.length === 0 || this.#losses.size === 0) return;
+    const wallets = new Set(due.map(({ payment }) => ownerText(payment)));
+    for (const payment of payments) {
+      const isKept = this.#losses.get(paymentKeyText(payment))?.isKept === true;
+      if (isKept && wallets.has(ownerText(payment))) throw new LossesMayChange();
+    }
   }
 
   /** What is offered on a payment of the batch. @param life the payments of the batch as they are by now */
@@ -109,6 +128,11 @@ export class Bonuses {
     }
     return { hasOther: stored?.hasOther === true || beside.some(isPaidTopUp), uses };
   }
+}
+
+/** A currency need not be told of all that is posted, so whose it is says enough. */
+function ownerText({ merchantId, customerId }: Payment): string {
+  return `${merchantId}\0${customerId ?? ''}`;
 }
 
 function hasBonus({ bonusPostings, customerId, currency }: Payment): boolean {

@@ -160,7 +160,7 @@ export async function settleFacts(
     const payment = paymentAt(before, key);
     const fact = tokens.named(carrying, payment);
     const carried = carriedToken(tokens, work, { fact, payment, topUp: topUps.named(source, fact) });
-    const waitIsOver = hasWaited(batch.services.waitSeconds, work, now);
+    const waitIsOver = hasWaited(batch.services.waitSeconds, work.event, now);
     return { wanted: wantedBy(work.event, { source, fact, payment, carried, waitIsOver }), token: tokenIn(carrying) };
   };
   const wanted = carrying.map((step) => ask(step, step.fact));
@@ -214,6 +214,8 @@ function decideAll(
     else if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
     const own = stepsOf.get(work) ?? [];
     if (own.length === 0 && asked === null && refused === null) continue;
+    const touched = own.map(([, { key }]) => paymentAt(payments, key));
+    asking.bonuses.refuseStale(touched, due);
     const { life, ownDue, found, late } = decideWork(batch, { work, own, payments }, asking);
     if (work.verdict.state === 'applied') {
       // The name first: the link that its payments teach says which payment it comes from.
@@ -273,9 +275,9 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       maxBonusRatio: services.maxBonusRatio,
       paidExpiryMinDays: services.settings.lotRule.paidExpiryMinDays,
       offers: bonuses.offersBeside(life),
-      waitIsOver: hasWaited(services.waitSeconds, work, now),
+      waitIsOver: hasWaited(services.waitSeconds, work.event, now),
       isContested: contested.has(work, { fact, key }, payment),
-      namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work, now),
+      namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work.event, now),
     });
     life.set(paymentKeyText(key), decision.payment);
     const from = { provider: work.event.provider, traceParent: work.traceParent };

@@ -6,14 +6,20 @@ import { originsOfBonus } from './due.ts';
 import type { Payment } from './payment.ts';
 import { paymentKeyText } from './tables.ts';
 
-/**
- * What of the bonuses of these payments is lost to their customers, by the payment's key. What is over ends first. Their wallets are locked.
- */
+/** What became of a payment's bonus in its wallet. */
+export interface BonusLoss {
+  /** What of it is lost to the customer. */
+  readonly lost: number;
+  /** Whether a hold keeps what of it is over, and which is lost as soon as the hold lets go of it. */
+  readonly isKept: boolean;
+}
+
+/** What became of the bonuses of these payments, by the payment's key. What is over ends first. Their wallets are locked. */
 export async function readLosses(
   tx: Tx,
   payments: readonly Payment[],
   moment: LedgerMoment,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, BonusLoss>> {
   const asked = payments.flatMap((payment) => {
     const { merchantId, customerId, currency } = payment;
     if (customerId === null || currency === null) return [];
@@ -32,8 +38,9 @@ export async function readLosses(
   );
   return new Map(
     asked.map(({ payment, keys }) => {
-      const lost = lostOf(keys.flatMap((key) => byOrigin.get(originText(key)) ?? []));
-      return [paymentKeyText(payment), Math.max(0, payment.bonusLostBefore + lost)];
+      const lots = keys.flatMap((key) => byOrigin.get(originText(key)) ?? []);
+      const isKept = lots.some(({ openEndsAt }) => openEndsAt !== null && openEndsAt <= moment.now);
+      return [paymentKeyText(payment), { lost: Math.max(0, payment.bonusLostBefore + lostOf(lots)), isKept }];
     }),
   );
 }
@@ -60,7 +67,7 @@ export async function movedBonus(
   payment: Payment,
   { to: customerId, moment }: { readonly to: string; readonly moment: LedgerMoment },
 ): Promise<MovedBonus | null> {
-  const lost = (await readLosses(tx, [payment], moment)).get(paymentKeyText(payment));
+  const lost = (await readLosses(tx, [payment], moment)).get(paymentKeyText(payment))?.lost;
   const { merchantId, customerId: from, currency, postedBonus, parts, bonusDays } = payment;
   if (payment.bonusPostings === 0 || lost === undefined || from === null || currency === null) return null;
   const keysAt = (owner: string) =>

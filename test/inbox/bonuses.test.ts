@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { createPaymentToken } from '../../src/customers/payment-tokens.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { listClosedLots, listOpenLots } from '../../src/ledger/lots/read.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
@@ -91,6 +93,25 @@ const dispute = ({ paymentId }: Payer, amount: number, status: 'needs_response' 
       ...{ amount, currency: 'usd', status },
     }),
   ]);
+
+/** Applies events in one transaction, as far as they may be. */
+async function applyTogether(bodies: readonly string[]): Promise<void> {
+  const queue = 'apply-provider-event';
+  await inbox.boss.offWork(queue);
+  const order: string[] = [];
+  for (const body of bodies) {
+    const receipt = await inbox.deliver(body);
+    if (receipt.kind === 'stored') order.push(receipt.eventId);
+  }
+  const fetched = await inbox.boss.fetch<{ eventId: string }>(queue, { batchSize: 10, includeMetadata: true });
+  const jobs = fetched.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
+  expect(jobs.length).toBe(bodies.length);
+  await applyEvents(
+    inbox.services,
+    jobs.toSorted((one, other) => order.indexOf(one.eventId) - order.indexOf(other.eventId)),
+  );
+  await workApplyProviderEvent(inbox.boss, inbox.services);
+}
 
 /** Writes entries as the API does, by the service's clock. */
 const post = (postings: readonly Posting[]) =>
@@ -317,6 +338,40 @@ describe('a bonus', () => {
     await pay(payer, 9000, PACK);
     await refund(payer, 9000);
     expect(await entriesOf(payer)).toBe('+9000 payment, -9000 payment_reversal');
+  });
+
+  describe.each([['one by one'], ['in one batch']])('that a hold kept, told %s', (how) => {
+    const tell = (bodies: readonly string[]) => (how === 'one by one' ? inbox.play(bodies) : applyTogether(bodies));
+    const won = ({ paymentId }: Payer, amount: number) =>
+      stripeDispute({
+        ...{ type: 'closed', paymentId, disputeId: `du_${paymentId}`, amount, currency: 'usd', status: 'won' },
+      });
+    const refunded = ({ paymentId }: Payer, amount: number) =>
+      stripeRefund({ paymentId, refundId: `re_${paymentId}`, amount, currency: 'usd', status: 'succeeded' });
+    const ONCE = '-1000 credit_expired, -9000 payment_reversal';
+
+    it('is not taken back as well once the hold lets go of it', async () => {
+      const payer = await newPayer();
+      await pay(payer, 9000, PACK);
+      await dispute(payer, 9000, 'needs_response');
+      ahead = 100 * DAY;
+      await tell([won(payer, 9000), refunded(payer, 9000)]);
+      expect(await entriesOf(payer)).toBe(`+9000 payment, +1000 bonus, ${ONCE}`);
+      expect(await walletOf(payer)).toEqual({ balance: 0, base: 0, held: 0 });
+    });
+
+    it('is not taken back as well once the hold of another payment lets go of it', async () => {
+      const payer = await newPayer();
+      const other = { customerId: payer.customerId, paymentId: `${payer.paymentId}_other` };
+      await pay(payer, 9000, PACK);
+      await pay(other, 2000);
+      await dispute(payer, 9000, 'needs_response');
+      await dispute(other, 2000, 'needs_response');
+      ahead = 100 * DAY;
+      await tell([won(other, 2000), refunded(payer, 9000)]);
+      expect(await entriesOf(payer)).toBe(`+9000 payment, +1000 bonus, +2000 payment, ${ONCE}`);
+      expect((await walletOf(payer)).balance).toBe(2000);
+    });
   });
 
   it('leaves the closed lots of a payment that went back in full', async () => {

@@ -685,6 +685,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/security/payer-metadata.test.ts'],
   },
   {
+    name: 'decide a bonus by what was lost of it before the batch let go of its hold',
+    file: 'src/inbox/bonuses.ts',
+    find: 'if (isKept && wallets.has(ownerText(payment))) throw new LossesMayChange();',
+    replace: 'if (isKept && wallets.size < 0) throw new LossesMayChange();',
+    tests: ['test/inbox/bonuses.test.ts'],
+  },
+  {
     name: 'grant a bonus of any size',
     file: 'src/payments/grant.ts',
     find: 'exceeds(granted, price, most)',

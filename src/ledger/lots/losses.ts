@@ -19,6 +19,8 @@ export interface LotsOfOrigin extends OriginKey {
   readonly endsAt: Date | null;
   /** Whether none of them ends. */
   readonly isEndless: boolean;
+  /** When the first of those ends that are open; one that is past is kept by a hold. Null where none of them ends. */
+  readonly openEndsAt: Date | null;
 }
 
 /** The lots, open and closed, that these entries gave, with those that follow them; entries that gave none are left out. */
@@ -40,15 +42,18 @@ const LOTS_OF_ORIGINS = statement({
     lost: bigint,
     endsAt: nullable(timestamptz),
     isEndless: boolean,
+    openEndsAt: nullable(timestamptz),
   },
   text: ({ merchantId, keys }) => `
-    select ${merchantId}::text as merchant_id, k.customer_id, k.currency, k.origin_key, h.lost, h.ends_at, h.is_endless
+    select ${merchantId}::text as merchant_id, k.customer_id, k.currency, k.origin_key, h.lost, h.ends_at, h.is_endless,
+      h.open_ends_at
     from ${keys('k')}
     cross join lateral (
-      select sum(l.expired + l.voided)::bigint as lost, max(l.expires_at) as ends_at, bool_or(l.expires_at is null) as is_endless
+      select sum(l.expired + l.voided)::bigint as lost, max(l.expires_at) as ends_at, bool_or(l.expires_at is null) as is_endless,
+        min(l.open_ends_at) as open_ends_at
       from (
-        select x.expired, x.voided, x.expires_at from lot x where ${OF_KEY(merchantId)}
+        select x.expired, x.voided, x.expires_at, x.expires_at as open_ends_at from lot x where ${OF_KEY(merchantId)}
         union all
-        select x.expired, x.voided, x.expires_at from closed_lot x where ${OF_KEY(merchantId)}) l
+        select x.expired, x.voided, x.expires_at, null from closed_lot x where ${OF_KEY(merchantId)}) l
       having count(*) > 0) h`,
 });
