@@ -47,7 +47,8 @@ const PUT_OFF_MS = 600_000;
 
 /**
  * Settles all that is due, a page of each merchant after another, so that none waits behind another's. Several workers share the work: what
- * one has locked, the others leave to it. A row that fails is put off, and no other waits for it.
+ * one has locked, the others leave to it. A row that fails is put off, and no other waits for it. Whatever a row does, it comes to an end: a
+ * merchant of whom only rows are found that were found before has had its turn, and the next run looks at them again.
  * @returns how many postings were asked for
  */
 export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key>): Promise<number> {
@@ -56,12 +57,16 @@ export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key
   const db = autocommit(pool);
   let postings = 0;
   let merchants = await kind.merchants(db, now);
+  const seen = new Set<string>();
   while (merchants.length > 0) {
     const again: string[] = [];
     for (const merchantId of merchants) {
       if (signal.aborted) return postings;
       const keys = await kind.page(db, merchantId, { now, limit: kind.pageSize });
-      const settled = keys.length === 0 ? null : await settlePage(services, kind, { merchantId, keys, now });
+      const isOther = keys.filter((key) => isFirst(seen, JSON.stringify([merchantId, key]))).length > 0;
+      if (!isOther && keys.length > 0)
+        services.logger.warn({ what: kind.name, merchantId, rows: keys.length }, 'rows are due that were looked at');
+      const settled = isOther ? await settlePage(services, kind, { merchantId, keys, now }) : null;
       if (settled === null) continue;
       postings += settled;
       again.push(merchantId);
@@ -69,6 +74,12 @@ export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key
     merchants = again;
   }
   return postings;
+}
+
+function isFirst(seen: Set<string>, name: string): boolean {
+  const isNew = !seen.has(name);
+  seen.add(name);
+  return isNew;
 }
 
 interface Page<Key> extends DueRows<Key> {

@@ -1,9 +1,9 @@
-import type { RefusalCode } from '../errors.ts';
+import { invariant, type RefusalCode } from '../errors.ts';
 import type { LotTerms, Posting, SkippedGrants, WalletKey } from '../ledger/entry.ts';
 import { grantKey } from '../ledger/keys.ts';
 import { daysAfter } from '../ledger/lots/notices.ts';
 import type { PostingResult } from '../ledger/post.ts';
-import { type Calendar, periodAt, periodsUntil } from './periods.ts';
+import { type Calendar, MOST_PERIODS, periodAt, periodsUntil } from './periods.ts';
 
 /** Credit that is given at every period of a calendar. Grants add to a balance, and never set one. Pure. */
 export interface GrantSchedule extends WalletKey, Calendar {
@@ -38,14 +38,14 @@ const MOST_MADE_UP = 12;
 /** What only the operator can mend is tried again after this time. */
 const PUT_OFF_MS = 3_600_000;
 
-/** The number of the first period that it does not grant any more; null: it goes on for ever. */
-function endOfPeriods(schedule: GrantSchedule): number | null {
+/** The number of the first period that it does not grant any more. */
+function endOfPeriods(schedule: GrantSchedule): number {
   const { firstPeriod, count, endsAt } = schedule;
-  const ends = [
-    count === null ? null : firstPeriod + count,
-    endsAt === null ? null : periodsUntil(schedule, justBefore(endsAt)),
-  ].filter((end) => end !== null);
-  return ends.length === 0 ? null : Math.min(...ends);
+  return Math.min(
+    MOST_PERIODS,
+    ...(count === null ? [] : [firstPeriod + count]),
+    ...(endsAt === null ? [] : [periodsUntil(schedule, justBefore(endsAt))]),
+  );
 }
 
 function justBefore(time: Date): Date {
@@ -59,8 +59,7 @@ export function firstPeriodFrom(calendar: Calendar, time: Date): number {
 
 /** When the next period is due that it will grant; null if none is to come. */
 export function nextDueAt(schedule: GrantSchedule): Date | null {
-  const end = endOfPeriods(schedule);
-  const isOver = schedule.endedAt !== null || (end !== null && schedule.done >= end);
+  const isOver = schedule.endedAt !== null || schedule.done >= endOfPeriods(schedule);
   return isOver ? null : periodAt(schedule, schedule.done);
 }
 
@@ -79,7 +78,7 @@ export type DuePeriod = { readonly period: number; readonly dueAt: Date } & (
 export function duePeriods(schedule: GrantSchedule, now: Date): readonly DuePeriod[] {
   const { done, paused, endedAt } = schedule;
   if (paused || endedAt !== null) return [];
-  const end = Math.min(periodsUntil(schedule, now), endOfPeriods(schedule) ?? Number.POSITIVE_INFINITY);
+  const end = Math.min(periodsUntil(schedule, now), endOfPeriods(schedule));
   const periods = Array.from({ length: Math.max(end - done, 0) }, (_, index) => done + index);
   return periods.map((period): DuePeriod => {
     const dueAt = periodAt(schedule, period);
@@ -138,7 +137,10 @@ export function afterPeriods(
   // A wallet that is closed is opened again by what payments do alone, and a schedule is not to go on then by itself.
   const isClosed = skips.some(({ reason }) => reason === 'WALLET_CLOSED');
   const endedAt = isClosed ? now : schedule.endedAt;
-  return { schedule: withNextAt({ ...schedule, done, endedAt }), skipped: inRanges(schedule, skips) };
+  const after = withNextAt({ ...schedule, done, endedAt });
+  // It would be taken up again at once, and for ever.
+  invariant(after.nextAt === null || after.nextAt > now, 'a schedule is due after what is due of it was settled');
+  return { schedule: after, skipped: inRanges(schedule, skips) };
 }
 
 interface Skip {

@@ -4,7 +4,7 @@ import { refuse } from '../errors.ts';
 import type { LedgerMoment } from '../ledger/store.ts';
 import { firstPeriodFrom, type GrantSchedule, withNextAt } from './grant-schedule.ts';
 import { countSchedules, lockSchedule, type ScheduleKey, saveSchedule } from './grant-store.ts';
-import { isTimeZone } from './periods.ts';
+import { isAnchor, isTimeZone, MOST_ANCHOR_YEARS } from './periods.ts';
 import { settleSchedules } from './post-grants.ts';
 
 /** What a schedule is to be. */
@@ -55,6 +55,8 @@ export async function putSchedule(tx: Tx, wish: ScheduleWish, moment: LedgerMome
 function newSchedule(wish: ScheduleWish, before: GrantSchedule | null, now: Date): GrantSchedule {
   const { every, timeZone } = wish;
   const anchorAt = wish.anchorAt ?? now;
+  const isNear = isAnchor(anchorAt, now);
+  if (!isNear) refuseField('anchor_at', `wants a time no more than ${MOST_ANCHOR_YEARS} years past or to come`);
   const firstPeriod = firstPeriodFrom({ anchorAt, every, timeZone }, now);
   const incarnation = (before?.incarnation ?? 0) + 1;
   const times = { createdAt: now, updatedAt: now, endedAt: null };

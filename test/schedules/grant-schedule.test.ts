@@ -102,6 +102,17 @@ describe('the periods of a schedule that are due', () => {
     expect(after).toMatchObject({ schedule: { done: 0, nextAt: new Date(now.getTime() + 3_600_000) }, skipped: [] });
   });
 
+  it('come to an end with the last that is counted, and none of a schedule is due for ever', () => {
+    const anchorAt = new Date('1900-01-01T00:00:00Z');
+    const now = at('2026-01-15');
+    const firstPeriod = firstPeriodFrom({ anchorAt, every: 'day', timeZone: 'UTC' }, now);
+    const own = schedule({ every: 'day', anchorAt, firstPeriod, done: firstPeriod });
+    expect(own.nextAt).toBeNull();
+    // As a database may have one that was made before this was refused.
+    const listed = { ...own, nextAt: at('1999-12-31') };
+    expect(afterPeriods(listed, duePeriods(listed, now), { results: [], now }).schedule.nextAt).toBeNull();
+  });
+
   it('are each settled once, whenever and however often a worker looks', () => {
     const calendar = fc.record({ every: fc.constantFrom(...EVERY), count: fc.option(fc.integer({ min: 1, max: 40 })) });
     const looks = fc.array(fc.integer({ min: 0, max: 40 * 86_400 }), { minLength: 1, maxLength: 20 });
