@@ -2,7 +2,7 @@ import { invariant, type RefusalCode } from '../errors.ts';
 import type { LotTerms, Posting, SkippedGrants, WalletKey } from '../ledger/entry.ts';
 import { grantKey } from '../ledger/keys.ts';
 import { daysAfter } from '../ledger/lots/notices.ts';
-import type { PostingResult } from '../ledger/post.ts';
+import type { PostingRefusal, PostingResult } from '../ledger/post.ts';
 import { type Calendar, MOST_PERIODS, periodAt, periodsUntil } from './periods.ts';
 
 /** Credit that is given at every period of a calendar. Grants add to a balance, and never set one. Pure. */
@@ -115,6 +115,8 @@ const OF_THE_SERVICE: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 
 export interface SettledSchedule {
   readonly schedule: GrantSchedule;
+  /** Why its periods stay due; null if they are settled. */
+  readonly putOffFor: PostingRefusal | null;
   readonly skipped: readonly SkippedGrants[];
 }
 
@@ -131,8 +133,10 @@ export function afterPeriods(
     const result = left.shift();
     return result?.kind === 'refused' ? [{ period, dueAt, reason: result.refusal.code }] : [];
   });
-  const isPutOff = results.some((one) => one.kind === 'refused' && OF_THE_SERVICE.has(one.refusal.code));
-  if (isPutOff) return { schedule: { ...schedule, nextAt: new Date(now.getTime() + PUT_OFF_MS) }, skipped: [] };
+  const refusals = results.flatMap((one) => (one.kind === 'refused' ? [one.refusal] : []));
+  const putOffFor = refusals.find(({ code }) => OF_THE_SERVICE.has(code)) ?? null;
+  const later = new Date(now.getTime() + PUT_OFF_MS);
+  if (putOffFor !== null) return { schedule: { ...schedule, nextAt: later }, skipped: [], putOffFor };
   const done = Math.max(schedule.done, ...due.map(({ period }) => period + 1));
   // A wallet that is closed is opened again by what payments do alone, and a schedule is not to go on then by itself.
   const isClosed = skips.some(({ reason }) => reason === 'WALLET_CLOSED');
@@ -140,7 +144,7 @@ export function afterPeriods(
   const after = withNextAt({ ...schedule, done, endedAt });
   // It would be taken up again at once, and for ever.
   invariant(after.nextAt === null || after.nextAt > now, 'a schedule is due after what is due of it was settled');
-  return { schedule: after, skipped: inRanges(schedule, skips) };
+  return { schedule: after, skipped: inRanges(schedule, skips), putOffFor };
 }
 
 interface Skip {

@@ -3,7 +3,7 @@ import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { alertWallets, type NewAlert } from '../ledger/alert-wallets.ts';
 import type { Posting } from '../ledger/entry.ts';
-import type { PostingResult } from '../ledger/post.ts';
+import type { PostingRefusal, PostingResult } from '../ledger/post.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
 import type { DueKind } from './due.ts';
 import { afterPeriods, duePeriods, type GrantSchedule } from './grant-schedule.ts';
@@ -31,6 +31,8 @@ export const DUE_GRANTS: DueKind<OwnScheduleKey> = {
 
 interface Settled {
   readonly schedules: readonly GrantSchedule[];
+  /** Why what is due of them stays so, of each that this holds for. */
+  readonly putOffFor: readonly PostingRefusal[];
   readonly results: readonly PostingResult[];
 }
 
@@ -56,7 +58,8 @@ export async function settleSchedules(
   const merchantId = settled[0]?.merchantId;
   const saved = merchantId === undefined ? 0 : await saveProgress(tx, merchantId, settled);
   invariant(saved === settled.length, 'a locked schedule was not there to be updated');
-  return { schedules: settled, results };
+  const putOffFor = after.flatMap((one) => one.putOffFor ?? []);
+  return { schedules: settled, results, putOffFor };
 }
 
 async function post(tx: Tx, postings: readonly Posting[], moment: LedgerMoment): Promise<readonly PostingResult[]> {

@@ -1,8 +1,8 @@
 import { lockCustomer } from '../customers/store.ts';
 import type { Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
-import type { LedgerMoment } from '../ledger/store.ts';
-import { firstPeriodFrom, type GrantSchedule, withNextAt } from './grant-schedule.ts';
+import { type LedgerMoment, readWallets } from '../ledger/store.ts';
+import { firstPeriodFrom, type GrantSchedule, nextDueAt, withNextAt } from './grant-schedule.ts';
 import { countSchedules, lockSchedule, type ScheduleKey, saveSchedule } from './grant-store.ts';
 import { isAnchor, isTimeZone, MOST_ANCHOR_YEARS } from './periods.ts';
 import { settleSchedules } from './post-grants.ts';
@@ -32,8 +32,8 @@ export const MOST_SCHEDULES = 50;
 
 /**
  * Makes a schedule, or changes one from its next period on: what is due is granted before, as it was. A new one grants no period that was due
- * before it was made, and one that goes on after a pause none of the pause.
- * @throws {RefusalError} UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, INVALID_FIELD, SCHEDULE_LIMIT
+ * before it was made, and one that goes on after a pause, or after it was finished, none of that time.
+ * @throws {RefusalError} UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, INVALID_FIELD, SCHEDULE_LIMIT, WALLET_CLOSED, LOTS_NOT_YET
  */
 export async function putSchedule(tx: Tx, wish: ScheduleWish, moment: LedgerMoment): Promise<GrantSchedule> {
   const { currency, timeZone, endsAt } = wish;
@@ -42,6 +42,9 @@ export async function putSchedule(tx: Tx, wish: ScheduleWish, moment: LedgerMome
   if (!isTimeZone(timeZone)) refuseField('time_zone', 'wants a name of the time zone database, such as Europe/Berlin');
   // Keeps a second one of the same id from being made beside this.
   await lockCustomer(tx, wish.merchantId, wish.customerId);
+  const wallets = await readWallets(tx, wish.merchantId, [wish.customerId]);
+  if (wallets.some((one) => one.currency === currency && one.status === 'closed'))
+    refuse({ code: 'WALLET_CLOSED', currency });
   const before = await lockSchedule(tx, wish);
   const isNew = before === null || before.endedAt !== null;
   if (before === null && (await countSchedules(tx, wish, MOST_SCHEDULES)) >= MOST_SCHEDULES)
@@ -76,26 +79,32 @@ async function changed(tx: Tx, before: GrantSchedule, { wish, moment }: Change):
   if (wish.timeZone !== timeZone) refuseField('time_zone', fixed);
   if (wish.anchorAt !== null && wish.anchorAt.getTime() !== anchorAt.getTime()) refuseField('anchor_at', fixed);
   const current = await settled(tx, before, moment);
-  // Its wallet is closed.
-  if (current.endedAt !== null) return current;
+  // Its wallet was closed meanwhile. That is undone with this, and what runs by the clock ends the schedule.
+  if (current.endedAt !== null) refuse({ code: 'WALLET_CLOSED', currency: wish.currency });
   const { done } = current;
+  const goesOn = (before.paused && !wish.paused) || nextDueAt(current) === null;
   const { amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor } = wish;
   return withNextAt({
     ...before,
     ...{ amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor, updatedAt: now },
-    done: before.paused && !paused ? Math.max(done, firstPeriodFrom(before, now)) : done,
+    done: goesOn ? Math.max(done, firstPeriodFrom(before, now)) : done,
   });
 }
 
-/** The schedule after what is due of it was granted as it was. */
+/**
+ * The schedule after what is due of it was granted as it was.
+ * @throws {RefusalError} UNSUPPORTED_CURRENCY, LOTS_NOT_YET where it cannot be now (docs/decisions/0033-grants-put-off.md)
+ */
 async function settled(tx: Tx, schedule: GrantSchedule, moment: LedgerMoment): Promise<GrantSchedule> {
-  const [after = schedule] = (await settleSchedules(tx, [schedule], moment)).schedules;
-  return after;
+  const { schedules, putOffFor } = await settleSchedules(tx, [schedule], moment);
+  const [refusal] = putOffFor;
+  if (refusal !== undefined) refuse(refusal);
+  return schedules[0] ?? schedule;
 }
 
 /**
  * Ends a schedule, after what is due of it was granted. One that has ended stays as it is.
- * @throws {RefusalError} SCHEDULE_NOT_FOUND
+ * @throws {RefusalError} SCHEDULE_NOT_FOUND, and UNSUPPORTED_CURRENCY, LOTS_NOT_YET while what is due cannot be granted
  */
 export async function endSchedule(tx: Tx, key: ScheduleKey, moment: LedgerMoment): Promise<GrantSchedule> {
   const before = (await lockSchedule(tx, key)) ?? refuse({ code: 'SCHEDULE_NOT_FOUND' });

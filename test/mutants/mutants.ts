@@ -491,8 +491,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'make up for the time of a pause',
     file: 'src/schedules/put-schedule.ts',
-    find: 'before.paused && !paused ?',
-    replace: 'before.paused && paused ?',
+    find: '(before.paused && !wish.paused)',
+    replace: '(before.paused && wish.paused)',
+    tests: ['test/schedules/grant-schedules.test.ts'],
+  },
+  {
+    name: 'make up for the time in which a schedule was finished',
+    file: 'src/schedules/put-schedule.ts',
+    find: ' || nextDueAt(current) === null',
+    replace: '',
+    tests: ['test/schedules/grant-schedules.test.ts'],
+  },
+  {
+    name: 'end a schedule without what is due of it and cannot be granted now',
+    file: 'src/schedules/put-schedule.ts',
+    find: 'if (refusal !== undefined) refuse(refusal);',
+    replace: '',
     tests: ['test/schedules/grant-schedules.test.ts'],
   },
   {

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { closeRelease } from '../../src/db/installation.ts';
-import { autocommit, Tx } from '../../src/db/transaction.ts';
+import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { settleAllDue } from '../../src/schedules/due.ts';
 import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
+import { endSchedule } from '../../src/schedules/put-schedule.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { expectBooksToAgree, SETTINGS } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, SETTINGS } from '../support/ledger.ts';
 
 const DAY = 86_400;
 const logger = createLogger('silent', 'test');
@@ -171,10 +172,95 @@ describe('grant schedules', () => {
     await work();
     expect(await balance()).toBe(1000);
     expect(await get()).toMatchObject({ status: 'finished' });
+    // Prolonged, it goes on with the period that is due now; the days in which it was finished are past.
     await put({ every: 'day', count: 8 });
-    expect(await get()).toMatchObject({ status: 'active' });
+    expect(await get()).toMatchObject({ status: 'active', next_period: 5 });
     await work();
-    expect(await balance()).toBe(8 * 500 - 2 * 500);
+    expect(await balance()).toBe(1500);
+    pass(9 * DAY);
+    await work();
+    expect(await balance()).toBe(5 * 500);
+    expect(await get()).toMatchObject({ status: 'finished', next_period: 8 });
+  });
+
+  it('that were finished and are prolonged grant nothing of the time in which they were finished', async () => {
+    const { put, balance, granted, get, alerts } = await newCustomer();
+    const start = now;
+    await put({ count: 2 });
+    pass(60 * DAY);
+    await work();
+    expect([await balance(), (await get()).status]).toEqual([1000, 'finished']);
+    now = new Date(start.getTime() + 366 * DAY * 1000);
+    await put({ count: 24 });
+    await work();
+    expect(await balance()).toBe(1000);
+    pass(31 * DAY);
+    await work();
+    expect((await granted()).slice(2)).toHaveLength(1);
+    expect(await get()).toMatchObject({ status: 'active', next_period: 14 });
+    expect(await alerts()).toEqual([]);
+  });
+
+  it('that come to their last period only when they are prolonged grant nothing beyond it that is past', async () => {
+    const { put, balance, get } = await newCustomer();
+    await put({ every: 'day', count: 2 });
+    pass(4.5 * DAY);
+    await put({ every: 'day', count: null });
+    expect(await balance()).toBe(1000);
+    await work();
+    expect(await balance()).toBe(1000);
+    expect(await get()).toMatchObject({ next_period: 5 });
+  });
+
+  it('are paused and prolonged without what is past, in either order', async () => {
+    const { put, balance } = await newCustomer();
+    await put({ every: 'day', count: 1 });
+    pass(3.5 * DAY);
+    await put({ every: 'day', count: 10, paused: true });
+    pass(2 * DAY);
+    await put({ every: 'day', count: 10 });
+    await work();
+    expect(await balance()).toBe(500);
+  });
+
+  it('are not changed nor made in a wallet that is closed, which is said', async () => {
+    const { put, call, get, balance } = await newCustomer();
+    await put({ every: 'day' });
+    await work();
+    await call('POST', '/ledger-entries', { amount: 500, currency: 'USD', entry_type: 'debit' });
+    expect((await call('PUT', '/USD/status', { status: 'closed', reason: 'why' })).status).toBe(200);
+    const before = await get();
+    for (const seconds of [0, DAY]) {
+      pass(seconds);
+      const { status, body } = await put({ every: 'day', amount: 7 });
+      expect([status, body.code]).toEqual([409, 'WALLET_CLOSED']);
+      expect(await get()).toEqual(before);
+    }
+    await work();
+    expect(await get()).toMatchObject({ status: 'ended', amount: 500 });
+    expect((await put({ every: 'day' })).body.code).toBe('WALLET_CLOSED');
+    expect(await balance()).toBe(0);
+  });
+
+  it('of which something is due that cannot be granted now are neither changed nor deleted meanwhile', async () => {
+    const { id, put, call, get, balance } = await newCustomer();
+    await put({ every: 'day' });
+    const key = { merchantId: MERCHANT, customerId: id, currency: 'USD', scheduleId: 'monthly' };
+    const without = { ...SETTINGS, now, currencies: new Set(['INR']) };
+    const end = () => transaction(app.database.pool, (tx) => endSchedule(tx, key, without));
+    await expect(end()).rejects.toMatchObject({ refusal: { code: 'UNSUPPORTED_CURRENCY' } });
+    await app.database.pool.query("update installation set lots_from = now() + interval '1 day'");
+    try {
+      const changed = await put({ every: 'day', amount: 7 });
+      expect([changed.status, changed.body.code]).toEqual([503, 'LOTS_NOT_YET']);
+      const ended = await call('DELETE', '/USD/grant-schedules/monthly');
+      expect([ended.status, ended.body.code]).toEqual([503, 'LOTS_NOT_YET']);
+    } finally {
+      await app.database.pool.query('update installation set lots_from = now()');
+    }
+    expect(await get()).toMatchObject({ status: 'active', amount: 500, next_period: 0 });
+    await work();
+    expect(await balance()).toBe(500);
   });
 
   it.each([

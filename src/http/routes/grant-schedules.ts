@@ -62,7 +62,7 @@ const put = merchantRoute({
       ],
     }),
   response: { description: 'The schedule.', schema: scheduleShape },
-  errors: ['CUSTOMER_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'CONFLICT'],
+  errors: ['CUSTOMER_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'CONFLICT', 'WALLET_CLOSED', 'LOTS_NOT_YET'],
   async handle({ services: { pool, settings, clock, onPosted }, merchantId, keyId, params, body }) {
     const wish = toWish(keyOf(merchantId, params), body, `key:${keyId}`);
     const moment = { ...settings, now: clock.now() };
@@ -123,7 +123,7 @@ const end = merchantRoute({
     schema: scheduleShape,
     example: { ...EXAMPLE_SCHEDULE, status: 'ended', next_at: null, ended_at: EXAMPLE_SCHEDULE.next_at },
   },
-  errors: ['SCHEDULE_NOT_FOUND'],
+  errors: ['SCHEDULE_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'LOTS_NOT_YET'],
   async handle({ services: { pool, settings, clock, onPosted }, merchantId, params }) {
     const moment = { ...settings, now: clock.now() };
     const schedule = await transaction(pool, (tx) => endSchedule(tx, keyOf(merchantId, params), moment));
