@@ -2,10 +2,14 @@ import { type Entry, type LotTerms, MAY_OVERDRAW } from '../ledger/entry.ts';
 import { type Drainable, drain, inDrainOrder } from '../ledger/lots/drain.ts';
 import { isOver, type Lot, type LotChange, parseLotId } from '../ledger/lots/lot.ts';
 import { daysAfter } from '../ledger/lots/notices.ts';
+import { type Pauses, timeOfLot } from '../ledger/lots/pauses.ts';
 import { fingerprint } from '../ledger/post.ts';
 
 /** A lot as the books have it, with every change of its terms. */
-export type StoredLot = Pick<Lot, 'lotNo' | 'kind' | 'name' | 'priority' | 'expiresAt' | 'originSeq' | 'originKey'> & {
+export type StoredLot = Pick<
+  Lot,
+  'lotNo' | 'kind' | 'name' | 'priority' | 'expiresAt' | 'originSeq' | 'originKey' | 'createdAt'
+> & {
   readonly changes: readonly Pick<LotChange, 'createdAt' | 'oldExpiresAt' | 'oldPriority'>[];
 };
 
@@ -22,16 +26,19 @@ const DAY_MS = 86_400_000;
 /**
  * Follows the lots of one wallet through its entries, oldest first, and says of each what it must have moved there by the order in
  * which credit is spent. What was moved is believed for the next, so that each is judged by itself. Not judged are debits near a
- * change of terms, captures while a lot is over, and what takes back credit in a wallet where payments have lots or were given some
- * back: the keys that steer it stand on no entry. Pure.
+ * change of terms, and what takes back credit in a wallet where payments have lots or were given some back: the keys that steer it
+ * stand on no entry. Pure.
  */
 export class LotReplay {
   readonly #open = new Map<number, { readonly lot: StoredLot; readonly remaining: number }>();
   #isSteered = false;
 
-  /** @returns what is wrong, in words; null if nothing is, or nothing can be said */
-  take(entry: Entry, moved: readonly StoredMovement[]): string | null {
-    const wanted = entry.isCredit ? this.#wantedOfCredit(entry, moved) : this.#wantedOfDebit(entry);
+  /**
+   * @param pauses in force when the entry was written; only captures look at them
+   * @returns what is wrong, in words; null if nothing is, or nothing can be said
+   */
+  take(entry: Entry, moved: readonly StoredMovement[], pauses: Pauses): string | null {
+    const wanted = entry.isCredit ? this.#wantedOfCredit(entry, moved) : this.#wantedOfDebit(entry, pauses);
     for (const movement of moved) this.#apply(entry, movement);
     if (wanted === null) return null;
     const [has, wants] = [textOf(moved.map(({ lot, amount }) => [lot.lotNo, amount])), textOf(wanted)];
@@ -47,7 +54,7 @@ export class LotReplay {
     return opened.slice(0, 1).map(({ lot }) => [lot.lotNo, given] as const);
   }
 
-  #wantedOfDebit(entry: Entry): readonly (readonly [number, number])[] | null {
+  #wantedOfDebit(entry: Entry, pauses: Pauses): readonly (readonly [number, number])[] | null {
     const { eventType, amountMinor, createdAt, referenceObjectId, customerId, beforeBalance } = entry;
     if (eventType === 'credit_expired' || eventType === 'credit_voided') {
       const named = referenceObjectId === null ? null : parseLotId(referenceObjectId, customerId);
@@ -61,7 +68,12 @@ export class LotReplay {
     const base = beforeBalance - lots.reduce((sum, { remaining }) => sum + remaining, 0);
     // Without lots there is nothing to say of a base that is a debt.
     if (lots.length === 0) return [];
-    return mayTakeOthersFirst(entry, lots) ? null : takenFrom(lots, entry, base);
+    const ended = lots.filter((lot) =>
+      isOver(lot, timeOfLot(pauses, { ...entry, createdAt: lot.createdAt }, createdAt)),
+    );
+    return takenFrom({ lots, ended: eventType === 'hold_captured' ? ended : [] }, entry, base).map(
+      ([lotNo, amount]) => [lotNo, -amount],
+    );
   }
 
   #apply({ seq, eventType }: Entry, { lot, amount }: StoredMovement): void {
@@ -73,16 +85,25 @@ export class LotReplay {
   }
 }
 
-type Taken = readonly (readonly [lotNo: number, amount: number])[];
-
-function takenFrom(lots: readonly Drainable[], { eventType, amountMinor }: Entry, base: number): Taken {
-  const parts = drain(lots, { base, amount: amountMinor, isBaseFirst: MAY_OVERDRAW.has(eventType) });
-  return parts.map(({ lot, amount }) => [lot.lotNo, -amount]);
+interface Drained {
+  readonly lots: readonly Drainable[];
+  /** Those that are over, by their own time, and were kept for what is captured. */
+  readonly ended: readonly Drainable[];
 }
 
-/** A capture takes first what is over and was kept for it; while the wallet was frozen, time may have stood still for its lots. */
-function mayTakeOthersFirst({ eventType, createdAt }: Entry, lots: readonly Drainable[]): boolean {
-  return eventType === 'hold_captured' && lots.some((lot) => isOver(lot, createdAt));
+/** A capture takes first what is over and was kept for it. */
+function takenFrom({ lots, ended }: Drained, { eventType, amountMinor }: Entry, base: number) {
+  const taken = new Map<number, number>();
+  let left = amountMinor;
+  for (const lot of ended) {
+    const amount = Math.min(left, lot.remaining);
+    taken.set(lot.lotNo, amount);
+    left -= amount;
+  }
+  const rest = lots.map((lot) => ({ ...lot, remaining: lot.remaining - (taken.get(lot.lotNo) ?? 0) }));
+  const parts = drain(rest, { base, amount: left, isBaseFirst: MAY_OVERDRAW.has(eventType) });
+  for (const { lot, amount } of parts) taken.set(lot.lotNo, (taken.get(lot.lotNo) ?? 0) + amount);
+  return [...taken].filter(([, amount]) => amount > 0);
 }
 
 /** The terms that the lot had then: those that the first change after it replaced. */

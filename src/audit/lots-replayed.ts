@@ -1,9 +1,10 @@
-import { bigint, boolean, text } from '../db/codec.ts';
+import { bigint, boolean, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, pick } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
-import { type WalletKey, walletKeyText } from '../ledger/entry.ts';
+import { type Entry, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import type { LotChange } from '../ledger/lots/lot.ts';
+import type { Pauses } from '../ledger/lots/pauses.ts';
 import { ENTRY, LOT, LOT_CHANGE, LOT_MOVEMENT, WALLET_KEY } from '../ledger/tables.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { hasTermsOfRequest, LotReplay, type StoredMovement } from './lot-replay.ts';
@@ -74,6 +75,7 @@ interface Checking {
 async function checkPart(db: Queryable, { part, replays, found }: Checking): Promise<void> {
   const entries = await ENTRIES.all(db, { stretches: part });
   const movements = await movementsOf(db, part);
+  const paused = await pausesOf(db, entries);
   for (const entry of entries) {
     const wallet = walletKeyText(entry);
     const replay = replays.get(wallet) ?? new LotReplay();
@@ -83,7 +85,7 @@ async function checkPart(db: Queryable, { part, replays, found }: Checking): Pro
       const subject = `${entry.merchantId}/${entry.customerId}/${entry.currency} entry ${entry.seq}`;
       found.push({ rule, subject, detail });
     };
-    const wrong = replay.take(entry, moved);
+    const wrong = replay.take(entry, moved, paused.get(`${wallet}\0${entry.seq}`) ?? NO_PAUSES);
     if (wrong !== null) name(IN_ORDER, wrong);
     for (const { lot } of moved) {
       // What follows a closed lot has the terms of that one.
@@ -95,6 +97,17 @@ async function checkPart(db: Queryable, { part, replays, found }: Checking): Pro
   }
   // All but the last have come to their ends.
   for (const stretch of part.slice(0, -1)) replays.delete(walletKeyText(stretch));
+}
+
+const NO_PAUSES: Pauses = new Map();
+
+/** Of each capture in a paused wallet, by wallet and number, since when it was. */
+async function pausesOf(db: Queryable, entries: readonly Entry[]): Promise<ReadonlyMap<string, Pauses>> {
+  const captures = entries.filter(({ eventType }) => eventType === 'hold_captured');
+  const rows = captures.length === 0 ? [] : await PAUSED.all(db, { captures });
+  return new Map(
+    rows.map((row) => [`${walletKeyText(row)}\0${row.seq}`, new Map([[walletKeyText(row), row.pausedSince]])]),
+  );
 }
 
 /** What entries moved, by wallet and number, with the lots as they are now and their changes. */
@@ -144,7 +157,32 @@ const ENTRIES = statement({
     order by h.merchant_id, h.customer_id, h.currency, h.seq`,
 });
 
-const STORED_LOT = pick(LOT.shape, 'kind', 'name', 'priority', 'expiresAt', 'originSeq', 'originKey', 'changes');
+/** Of a pause, the newest change says since when it is; each other change ends it. */
+const PAUSED = statement({
+  acrossMerchants: 'the audit reads every change of status',
+  params: { captures: rowsOf({ ...WALLET_KEY, seq: bigint, createdAt: timestamptz }) },
+  row: { ...WALLET_KEY, seq: bigint, pausedSince: timestamptz },
+  text: ({ captures }) => `
+    select ${columns(WALLET_KEY, 'e')}, e.seq, h.created_at as paused_since
+    from ${captures('e')}
+    cross join lateral (
+      select x.created_at, x.pause_expiry from wallet_status_change x
+      where ${matches(WALLET_KEY, 'x', 'e')} and x.created_at <= e.created_at
+      order by x.change_no desc limit 1) h
+    where h.pause_expiry`,
+});
+
+const STORED_LOT = pick(
+  LOT.shape,
+  'kind',
+  'name',
+  'priority',
+  'expiresAt',
+  'originSeq',
+  'originKey',
+  'changes',
+  'createdAt',
+);
 
 const MOVED = statement({
   acrossMerchants: 'the audit reads every movement of lots',

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
-import { LotReplay, type StoredLot } from '../../src/audit/lot-replay.ts';
 import { Tx, transaction } from '../../src/db/transaction.ts';
-import type { Entry, LotTerms } from '../../src/ledger/entry.ts';
+import type { LotTerms } from '../../src/ledger/entry.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../src/ledger/lots/erase.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch } from '../../src/ledger/store.ts';
@@ -65,6 +64,14 @@ async function namedAfter(...statements: string[]): Promise<readonly string[]> {
   }
 }
 
+const moved = async (customerId: string, seq: number) =>
+  (
+    await database.pool.query(
+      'select lot_no::int as lot, amount::int from lot_movement where customer_id = $1 and seq = $2',
+      [customerId, seq],
+    )
+  ).rows;
+
 const moveTo = (seq: number, from: number, to: number) =>
   `update lot_movement set lot_no = ${to} where customer_id = 'cus_ada' and seq = ${seq} and lot_no = ${from}`;
 
@@ -123,6 +130,34 @@ describe('the audit plays lots again', () => {
     expect(await namedAfter()).toEqual([]);
   });
 
+  it('says nothing of a capture in a paused wallet, which takes what is next and not what would be over, also after the pause', async () => {
+    await makeCustomers(database.pool, ['pia']);
+    const key = { ...KEY, customerId: 'cus_pia' };
+    const given = (amount: number, terms: Partial<LotTerms>) => ({ ...lot(amount, terms), customerId: 'cus_pia' });
+    const set = { ...key, op: 'change_status', reason: 'why', actor: 'key:key_1' } as const;
+    await run([given(300, { priority: 10, end: null }), given(200, { end: { days: 1 } })]);
+    const texts = { reason: null, referenceObjectId: null, metadata: null };
+    const hold = {
+      ...key,
+      ...texts,
+      op: 'place',
+      amountMinor: 100,
+      partial: false,
+      idempotencyKey: 'api:hold',
+    } as const;
+    await run([{ ...hold, expiresInSeconds: 86_400 * 5 }]);
+    const capture = { ...key, op: 'capture', holdNo: 1, amountMinor: null, isFinal: true, beyond: 'refuse' } as const;
+    await run([{ ...set, status: 'frozen', pauseExpiry: true }], later(12));
+    await run([{ ...capture, ...texts, late: 'refuse', idempotencyKey: 'api:capture' }], later(48));
+    expect(await moved('cus_pia', 3)).toEqual([{ lot: 1, amount: -100 }]);
+    expect(await namedAfter()).toEqual([]);
+    // What would be right without the pause is named.
+    const other = "update lot_movement set lot_no = 2 where customer_id = 'cus_pia' and seq = 3";
+    expect(await namedAfter(other)).toContain('9h lots entry 3');
+    await run([{ ...set, status: 'active', pauseExpiry: null }], later(60));
+    expect(await namedAfter()).toEqual([]);
+  });
+
   it('follows a wallet through more entries than it reads at once, beside short ones', async () => {
     await run([posting({ customerId: 'cus_bob', amountMinor: 100 }), { ...lot(900), customerId: 'cus_bob' }], later(4));
     await run(
@@ -136,31 +171,5 @@ describe('the audit plays lots again', () => {
       "update wallet set in_lots = in_lots + 1 where customer_id = 'cus_bob' and currency = 'USD'",
     );
     expect(named).toContain('9h lots entry 650');
-  });
-});
-
-describe('a capture while a lot is over', () => {
-  it('may take first what is over, or not where time stood still for it in a frozen wallet', () => {
-    const entry = (seq: number, change: Partial<Entry>): Entry => ({
-      ...posting({ customerId: 'cus_ada', amountMinor: 100 }),
-      ...{ seq, beforeBalance: 0, afterBalance: 0, fingerprint: null, effectiveAt: null, hash: null, createdAt: START },
-      ...change,
-    });
-    const stored = (lotNo: number, terms: Pick<StoredLot, 'priority' | 'expiresAt'>): StoredLot => ({
-      ...{ lotNo, kind: 'promo', name: null, originSeq: lotNo, originKey: null, changes: [], ...terms },
-    });
-    const [first, over] = [
-      stored(1, { priority: 10, expiresAt: null }),
-      stored(2, { priority: 50, expiresAt: later(1) }),
-    ];
-    for (const lot of [first, over]) {
-      const replay = new LotReplay();
-      expect(replay.take(entry(1, { afterBalance: 100 }), [{ lot: first, amount: 100 }])).toBeNull();
-      const second = entry(2, { beforeBalance: 100, afterBalance: 200 });
-      expect(replay.take(second, [{ lot: over, amount: 100 }])).toBeNull();
-      const spent = { isCredit: false, beforeBalance: 200, afterBalance: 150, amountMinor: 50, createdAt: later(2) };
-      const captured = entry(3, { ...spent, eventType: 'hold_captured' });
-      expect(replay.take(captured, [{ lot, amount: -50 }])).toBeNull();
-    }
   });
 });

@@ -34,6 +34,7 @@ class Books {
   readonly holds = new Map<string, Hold>();
   /** The newest change of each wallet's status. */
   readonly statuses = new Map<string, StatusChange>();
+  readonly statusChanges: StatusChange[] = [];
   readonly lots = new Map<string, Lot>();
 
   constructor() {
@@ -67,6 +68,7 @@ class Books {
     const input = { known, holds, lots, movements, now, statuses };
     const result = post(commands, postInput([...this.wallets.values()], input));
     for (const one of result.wallets) this.wallets.set(walletKeyText(one), one);
+    this.statusChanges.push(...result.statuses);
     for (const one of result.statuses) this.statuses.set(walletKeyText(one), one);
     this.entries.push(...result.entries);
     this.alerts.push(...result.alerts);
@@ -208,7 +210,7 @@ describe('lots', () => {
         const replays = new Map(CUSTOMERS.map((customerId) => [customerId, new LotReplay()]));
         for (const entry of books.entries) {
           const moved = movedBy(books, entry);
-          expect(replays.get(entry.customerId)?.take(entry, moved)).toBeNull();
+          expect(replays.get(entry.customerId)?.take(entry, moved, pausesAt(books, entry))).toBeNull();
           for (const { lot } of moved)
             if (entry.isCredit && lot.originSeq === entry.seq) expect(hasTermsOfRequest(entry, lot)).toBe(true);
         }
@@ -217,6 +219,13 @@ describe('lots', () => {
     );
   });
 });
+
+/** What the audit would find of pauses when the entry was written. */
+function pausesAt({ statusChanges }: Books, entry: Entry) {
+  const name = walletKeyText(entry);
+  const last = statusChanges.findLast((one) => walletKeyText(one) === name && one.createdAt <= entry.createdAt);
+  return new Map(last?.pauseExpiry ? [[name, last.createdAt]] : []);
+}
 
 function movedBy({ movements, lots, changes }: Books, entry: Entry) {
   return movements
