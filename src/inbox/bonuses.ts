@@ -2,11 +2,14 @@ import type { Wanted, Whose } from '../customers/resolve.ts';
 import type { Tx } from '../db/transaction.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import { type LedgerSettings, lockWallets } from '../ledger/store.ts';
+import { livesLeft, partText } from '../payments/bonus-ends.ts';
 import { type BonusLoss, readLosses } from '../payments/bonus-losses.ts';
 import { type BonusRule, isPaidTopUp, type Offers, type TopUpHistory } from '../payments/bonus-rule.ts';
 import { listBonusRules, readTopUps, type StoredTopUps, type TopUpsKey } from '../payments/bonus-rule-store.ts';
+import type { Decision } from '../payments/decision.ts';
+import type { DuePosting } from '../payments/due.ts';
 import type { Fact } from '../payments/fact.ts';
-import type { Payment } from '../payments/payment.ts';
+import { hasTouchedWallet, type Payment } from '../payments/payment.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 
 /** A fact that is about to be decided. */
@@ -31,9 +34,14 @@ class LossesMayChange extends Error {
   override readonly name = 'LossesMayChange';
 }
 
+/** What a hold kept beyond its end comes back for a moment, and ends again. */
+const LEAST_LIFE_MS = 1_000;
+
 interface Known {
   /** What became of each payment's bonus, by the payment's key. */
   readonly losses: ReadonlyMap<string, BonusLoss>;
+  /** For how long what its parts took could still be spent, of payments that were moved; by the payment's key, and then by the part's. */
+  readonly lives: ReadonlyMap<string, ReadonlyMap<string, number | null>>;
   /** By the merchant's id. */
   readonly rules: ReadonlyMap<string, readonly BonusRule[]>;
   readonly topUps: readonly StoredTopUps[];
@@ -46,12 +54,14 @@ interface Known {
  */
 export class Bonuses {
   readonly #losses: ReadonlyMap<string, BonusLoss>;
+  readonly #lives: Known['lives'];
   readonly #rules: ReadonlyMap<string, readonly BonusRule[]>;
   readonly #topUps: ReadonlyMap<string, StoredTopUps>;
   readonly #now: Date;
 
-  private constructor(now: Date, { losses, rules, topUps }: Known) {
+  private constructor(now: Date, { losses, lives, rules, topUps }: Known) {
     this.#losses = losses;
+    this.#lives = lives;
     this.#rules = rules;
     this.#topUps = new Map(topUps.map((one) => [walletKeyText(one), one]));
     this.#now = now;
@@ -68,14 +78,17 @@ export class Bonuses {
     const withBonus = new Map(
       touched.flatMap(({ payment }) => (hasBonus(payment) ? [[paymentKeyText(payment), payment]] : [])),
     );
-    if (rules.size === 0 && withBonus.size === 0) return new Bonuses(now, { losses: new Map(), rules, topUps: [] });
-    const wallets = touched.flatMap(({ step, payment }) => walletOf(step, payment, whose) ?? []);
+    if (rules.size === 0 && withBonus.size === 0)
+      return new Bonuses(now, { losses: new Map(), lives: new Map(), rules, topUps: [] });
+    const wallets = touched.flatMap(({ step, payment }) => walletsOf(step, payment, whose));
     // All at once and in order, as whoever posts locks them.
     const moment = { ...settings, now };
     await lockWallets(tx, wallets, moment);
     const losses = await readLosses(tx, [...withBonus.values()], moment);
+    const lives = new Map<string, ReadonlyMap<string, number | null>>();
+    for (const [text, payment] of withBonus) lives.set(text, await livesLeft(tx, payment));
     const topUps = rules.size === 0 ? [] : await readTopUps(tx, unique(wallets), [...before.values()]);
-    return new Bonuses(now, { losses, rules, topUps });
+    return new Bonuses(now, { losses, lives, rules, topUps });
   }
 
   /** The payment with what of its bonus expired or was voided by now. */
@@ -98,6 +111,20 @@ export class Bonuses {
     }
   }
 
+  /** What a part gives back at another owner than it was taken from lasts as long as it would have where it was. */
+  withLivesLeft(decision: Decision): Decision {
+    return { ...decision, due: decision.due.map((one) => this.#withLifeLeft(decision.payment, one)) };
+  }
+
+  #withLifeLeft(payment: Payment, due: DuePosting): DuePosting {
+    const part = due.part === null ? undefined : payment.parts[due.part];
+    if (part === undefined || due.terms === undefined) return due;
+    const left = this.#lives.get(paymentKeyText(payment))?.get(partText(part));
+    if (left === undefined) return due;
+    const end = left === null ? null : { at: new Date(this.#now.getTime() + Math.max(left, LEAST_LIFE_MS)) };
+    return { ...due, terms: { ...due.terms, end } };
+  }
+
   /** What is offered on a payment of the batch. @param life the payments of the batch as they are by now */
   offersBeside(life: ReadonlyMap<string, Payment>): Offers | null {
     if (this.#rules.size === 0) return null;
@@ -108,7 +135,8 @@ export class Bonuses {
     };
   }
 
-  #historyOf(payment: Payment, life: ReadonlyMap<string, Payment>): TopUpHistory {
+  /** Null if it was not read whose the payment is by now. */
+  #historyOf(payment: Payment, life: ReadonlyMap<string, Payment>): TopUpHistory | null {
     const { merchantId, customerId, currency } = payment;
     const own = paymentKeyText(payment);
     const beside = [...life.values()].filter(
@@ -122,11 +150,12 @@ export class Bonuses {
       customerId === null || currency === null
         ? undefined
         : this.#topUps.get(walletKeyText({ merchantId, customerId, currency }));
+    if (stored === undefined) return null;
     const uses = new Map<string, number>();
-    for (const ruleId of [...(stored?.ruleIds ?? []), ...beside.map((one) => one.bonusRuleId)]) {
+    for (const ruleId of [...stored.ruleIds, ...beside.map((one) => one.bonusRuleId)]) {
       if (ruleId !== null) uses.set(ruleId, (uses.get(ruleId) ?? 0) + 1);
     }
-    return { hasOther: stored?.hasOther === true || beside.some(isPaidTopUp), uses };
+    return { hasOther: stored.hasOther || beside.some(isPaidTopUp), uses };
   }
 }
 
@@ -157,11 +186,16 @@ async function readRules(
   return rules;
 }
 
-function walletOf({ fact, wanted }: Asking, payment: Payment, whose: Whose): TopUpsKey | null {
+/** Where it is posted, as far as that is known before it is decided: its success says the currency, and may name another customer. */
+function walletsOf({ fact, wanted }: Asking, payment: Payment, whose: Whose): readonly TopUpsKey[] {
   const found = wanted === null ? null : whose.find(wanted);
-  const customerId = payment.customerId ?? (found !== null && 'customerId' in found ? found.customerId : null);
-  const currency = payment.currency ?? fact.currency;
-  return customerId === null || currency === null ? null : { merchantId: payment.merchantId, customerId, currency };
+  const named = found !== null && 'customerId' in found && !hasTouchedWallet(payment) ? found.customerId : null;
+  const isSuccess = fact.kind === 'payment' && fact.state === 'succeeded' && !hasTouchedWallet(payment);
+  const currency = isSuccess ? (fact.currency ?? payment.currency) : (payment.currency ?? fact.currency);
+  const { merchantId } = payment;
+  if (currency === null) return [];
+  const customerIds = new Set([payment.customerId, named].filter((one) => one !== null));
+  return [...customerIds].map((customerId) => ({ merchantId, customerId, currency }));
 }
 
 function unique(keys: readonly TopUpsKey[]): readonly TopUpsKey[] {

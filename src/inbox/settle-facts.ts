@@ -281,7 +281,8 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
     });
     life.set(paymentKeyText(key), decision.payment);
     const from = { provider: work.event.provider, traceParent: work.traceParent };
-    ownDue.push(...orderedBy(decision).map((one): Due => ({ payment: decision.payment, ordered: one, ...from })));
+    const ordered = orderedBy(bonuses.withLivesLeft(decision));
+    ownDue.push(...ordered.map((one): Due => ({ payment: decision.payment, ordered: one, ...from })));
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
       // A token is of one payment, which may teach a link; a name is told of all of them.

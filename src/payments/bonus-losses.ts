@@ -2,6 +2,7 @@ import type { Tx } from '../db/transaction.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import { type LotsOfOrigin, lotsOfOrigins, type OriginKey } from '../ledger/lots/losses.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
+import { endOfLots, endWithoutLots } from './bonus-ends.ts';
 import { originsOfBonus } from './due.ts';
 import type { Payment } from './payment.ts';
 import { paymentKeyText } from './tables.ts';
@@ -45,6 +46,7 @@ export async function readLosses(
   );
 }
 
+/** By {@link originText}. */
 async function lotsBy(tx: Tx, keys: readonly OriginKey[]): Promise<ReadonlyMap<string, LotsOfOrigin>> {
   return new Map((await lotsOfOrigins(tx, keys)).map((one) => [originText(one), one]));
 }
@@ -68,15 +70,13 @@ export async function movedBonus(
   { to: customerId, moment }: { readonly to: string; readonly moment: LedgerMoment },
 ): Promise<MovedBonus | null> {
   const lost = (await readLosses(tx, [payment], moment)).get(paymentKeyText(payment))?.lost;
-  const { merchantId, customerId: from, currency, postedBonus, parts, bonusDays } = payment;
+  const { merchantId, customerId: from, currency, postedBonus, parts } = payment;
   if (payment.bonusPostings === 0 || lost === undefined || from === null || currency === null) return null;
   const keysAt = (owner: string) =>
     originsOfBonus(payment).map((originKey) => ({ merchantId, customerId: owner, currency, originKey }));
-  const here = [...(await lotsBy(tx, keysAt(from))).values()];
-  const there = [...(await lotsBy(tx, keysAt(customerId))).values()];
-  const isEndless = here.length === 0 ? bonusDays === null : here.some((one) => one.isEndless);
-  const ends = here.flatMap(({ endsAt }) => endsAt ?? []);
-  const last = ends.reduce<Date | null>((latest, one) => (latest === null || one > latest ? one : latest), null);
+  const here = await lotsOfOrigins(tx, keysAt(from));
+  const there = await lotsOfOrigins(tx, keysAt(customerId));
+  const { isEndless, last } = here.length === 0 ? await endWithoutLots(tx, payment) : endOfLots(here);
   const taken = parts.reduce((sum, { postedBonusTake }) => sum + postedBonusTake, 0);
   const isAlive = isEndless || (last !== null && last > moment.now);
   const amount = isAlive ? Math.max(0, postedBonus - taken - lost) : 0;

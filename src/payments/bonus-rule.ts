@@ -44,8 +44,8 @@ export interface TopUpHistory {
 export interface Offers {
   /** The merchant's rules, the first to be looked at first. */
   readonly rules: readonly BonusRule[];
-  /** Of the customer whose the payment is. */
-  readonly historyOf: (payment: Payment) => TopUpHistory;
+  /** Of the customer whose the payment is; null if it is not known, and then no rule fits that asks for it. */
+  readonly historyOf: (payment: Payment) => TopUpHistory | null;
   readonly now: Date;
 }
 
@@ -103,7 +103,9 @@ function fits(rule: BonusRule, payment: Payment, { historyOf, now }: Offers): bo
   if (rule.startsAt !== null && at < rule.startsAt.getTime()) return false;
   if (rule.endsAt !== null && at >= rule.endsAt.getTime()) return false;
   if (!rule.firstTopUpOnly && rule.perCustomerLimit === null) return true;
-  const { hasOther, uses } = historyOf(payment);
+  const history = historyOf(payment);
+  if (history === null) return false;
+  const { hasOther, uses } = history;
   if (rule.firstTopUpOnly && hasOther) return false;
   return rule.perCustomerLimit === null || (uses.get(rule.ruleId) ?? 0) < rule.perCustomerLimit;
 }

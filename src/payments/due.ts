@@ -167,7 +167,7 @@ function paidTerms({ paidDays, bonusSplit }: Payment): LotTerms | null {
   return isLot ? { kind: 'paid', name: null, priority: BASE_PRIORITY, end: { days: paidDays } } : null;
 }
 
-/** The keys under which credit of a kind came to its wallet; of more than this, the newest. Without moves there is one, but for captures. */
+/** So many keys are looked at under which credit of a kind came to its wallet, by the payment itself and by its parts. Without moves there is one, but for captures. */
 const MOST_ORIGINS = 100;
 
 /** The keys of the entries that gave the payment's bonus, here and wherever it was moved to. Empty if it has none. */
@@ -176,20 +176,29 @@ export function originsOfBonus(payment: Payment): readonly string[] {
   const keySource = payment.keySource ?? payment.sourceId;
   if (bonusPostings === 0) return [];
   const parts = payment.parts.filter((part) => moves > 0 && part.bonusPostings > 0);
-  return [
-    ...numbered(bonusPostings, (number) => keyOfBonus(payment, number)),
-    ...numbered(moves, (number) => movedBonusKey(keySource, paymentId, number)),
-    // What a part gives back of what it took from another wallet opens a lot of its own.
-    ...parts.flatMap((part) => numbered(part.bonusPostings, (number) => keyOfBonus(payment, number, part))),
-  ].slice(-MOST_ORIGINS);
+  const own = [...keysOfBonus(payment), ...numbered(moves, (number) => movedBonusKey(keySource, paymentId, number))];
+  // What a part gives back of what it took from another wallet opens a lot of its own.
+  const ofParts = parts
+    .slice(-MOST_ORIGINS)
+    .flatMap((part) => newest(part.bonusPostings, (n) => keyOfBonus(payment, n, part)));
+  return [...own, ...ofParts.slice(-MOST_ORIGINS)];
+}
+
+/** The keys of the entries by which the bonus was given and taken on account of the payment itself, or of what a part took and gave back. */
+export function keysOfBonus(payment: Payment, part?: PaymentPart): readonly string[] {
+  return numbered((part ?? payment).bonusPostings, (number) => keyOfBonus(payment, number, part));
 }
 
 /** The same of what was paid, which has lots only if it ends. What was moved does not. */
 export function originsOfPaid(payment: Payment): readonly string[] {
   if (paidTerms(payment) === null) return [];
-  return numbered(payment.postings, (number) => paymentKey(payment.keyVersion, causeOf(payment), number)).slice(
-    -MOST_ORIGINS,
-  );
+  return newest(payment.postings, (number) => paymentKey(payment.keyVersion, causeOf(payment), number));
+}
+
+/** The first, by which most was given, and of the others the newest. */
+function newest(count: number, keyOf: (number: number) => string): string[] {
+  const skipped = Math.max(0, count - MOST_ORIGINS);
+  return numbered(count - skipped, (number) => keyOf(number === 1 ? 1 : number + skipped));
 }
 
 function numbered(count: number, keyOf: (number: number) => string): string[] {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
-import { stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { stripePayment, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 
 /** Bonus rules, from the API to the bonuses that payments are given by them. */
 
@@ -204,6 +204,30 @@ describe('a bonus rule', () => {
         }),
       ]);
       expect(await pay(old, 1000)).toEqual([100, 'first']);
+    });
+  });
+
+  it('gives none as on the first top-up where a try before named another currency', async () => {
+    await withRules({ first: { percent: 10, first_top_up_only: true } }, async () => {
+      const customer = await app.newCustomer();
+      const id = newId();
+      await pay(customer, 1000);
+      const metadata = { wallet_customer_id: customer };
+      await inbox.play([
+        stripePayment({ type: 'payment_failed', paymentId: id, amount: 1000, currency: 'inr', metadata }),
+        event(customer, id, 1000),
+      ]);
+      expect(await bonusOf(id)).toEqual([0, null]);
+      const next = newId();
+      const newcomer = await app.newCustomer();
+      await inbox.play([
+        stripePayment({
+          ...{ type: 'payment_failed', paymentId: next, amount: 1000, currency: 'inr' },
+          metadata: { wallet_customer_id: newcomer },
+        }),
+        event(newcomer, next, 1000),
+      ]);
+      expect(await bonusOf(next)).toEqual([100, 'first']);
     });
   });
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { createPaymentToken } from '../../src/customers/payment-tokens.ts';
+import { reassignPayment } from '../../src/customers/reassign.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
@@ -143,6 +144,19 @@ async function lotsOf({ customerId }: Payer) {
   const lots = await listOpenLots(autocommit(database.pool), { merchantId: MERCHANT, customerId }, filter);
   return lots.map(({ kind, remaining }) => `${kind} ${remaining}`);
 }
+
+async function lotsEndingOf({ customerId }: Payer) {
+  const filter = { currency: 'USD', kind: null, expiresBefore: null };
+  const lots = await listOpenLots(autocommit(database.pool), { merchantId: MERCHANT, customerId }, filter);
+  const daysTo = (end: Date | null) => Math.round(((end?.getTime() ?? 0) - clock.now().getTime()) / DAY);
+  return lots.map(({ kind, remaining, expiresAt }) => `${kind} ${remaining} for ${daysTo(expiresAt)} days`);
+}
+
+const reassign = ({ paymentId }: Payer, { customerId }: Payer) =>
+  reassignPayment(
+    { pool: database.pool, settings, clock, onPosted: () => {} },
+    { merchantId: MERCHANT, paymentId, sourceId: null, customerId, reason: 'x', force: true, actor: 'api' },
+  );
 
 async function stateOf({ paymentId }: Payer) {
   const { rows } = await database.pool.query<{ state: string; reason: string | null; detail: string | null }>(
@@ -372,6 +386,36 @@ describe('a bonus', () => {
       expect(await entriesOf(payer)).toBe(`+9000 payment, +1000 bonus, +2000 payment, ${ONCE}`);
       expect((await walletOf(payer)).balance).toBe(2000);
     });
+  });
+
+  it('that repaid a debt goes to another customer as long as its days are not over', async () => {
+    const [late, soon, other] = [await newPayer(), await newPayer(), await newPayer()];
+    for (const payer of [late, soon]) {
+      await pay(payer, 20_000);
+      await spend(payer, 20_000);
+      await refund(payer, 20_000);
+      await pay({ ...payer, paymentId: `${payer.paymentId}_debt` }, 9000, PACK);
+    }
+    ahead = 10 * DAY;
+    await reassign({ ...soon, paymentId: `${soon.paymentId}_debt` }, other);
+    expect([(await walletOf(soon)).balance, await lotsEndingOf(other)]).toEqual([-20_000, ['promo 1000 for 80 days']]);
+    await refund({ ...soon, paymentId: `${soon.paymentId}_debt` }, 9000);
+    expect([(await walletOf(soon)).balance, (await walletOf(other)).balance]).toEqual([-20_000, 0]);
+    ahead = 100 * DAY;
+    await reassign({ ...late, paymentId: `${late.paymentId}_debt` }, other);
+    expect([(await walletOf(late)).balance, (await walletOf(other)).balance]).toEqual([-19_000, 9000]);
+  });
+
+  it('comes back at another customer with the life it had left when it was taken', async () => {
+    const [one, other] = [await newPayer(), await newPayer()];
+    await pay(one, 9000, PACK);
+    ahead = 10 * DAY;
+    await refund(one, 4500);
+    ahead = 85 * DAY;
+    await reassign(one, other);
+    expect(await lotsEndingOf(other)).toEqual(['promo 500 for 5 days']);
+    await refund(one, 4500, `re_${one.paymentId}`, 'failed');
+    expect(await lotsEndingOf(other)).toEqual(['promo 500 for 5 days', 'promo 500 for 80 days']);
   });
 
   it('leaves the closed lots of a payment that went back in full', async () => {
