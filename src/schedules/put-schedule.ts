@@ -93,7 +93,7 @@ async function changed(tx: Tx, before: GrantSchedule, { wish, moment }: Change):
 
 /**
  * The schedule after what is due of it was granted as it was.
- * @throws {RefusalError} UNSUPPORTED_CURRENCY, LOTS_NOT_YET where it cannot be now (docs/decisions/0033-grants-put-off.md)
+ * @throws {RefusalError} UNSUPPORTED_CURRENCY, LOTS_NOT_YET where it cannot be now (docs/decisions/0035-grants-put-off.md)
  */
 async function settled(tx: Tx, schedule: GrantSchedule, moment: LedgerMoment): Promise<GrantSchedule> {
   const { schedules, putOffFor } = await settleSchedules(tx, [schedule], moment);
