@@ -263,15 +263,18 @@ describe('what is stuck', () => {
        entries as (
          insert into scheduled_entry (merchant_id, customer_id, scheduled_entry_id, currency, amount, is_credit, post_at, on_shortfall,
            idempotency_key, fingerprint, actor, state, due_at, tries, created_at)
-         select '${MERCHANT}', 'cus_late', 'sen_' || n, 'USD', 1, true, now(), 'skip', 'k' || n, sha256('x'), 'cli', 'scheduled',
-           now() + n * interval '10 minutes', 0, now()
-         from generate_series(-1, 1) n)
+         select '${MERCHANT}', 'cus_late', 'sen_' || post, 'USD', 1, true, now() + post * interval '1 minute', 'skip', 'k' || post,
+           sha256('x'), 'cli', 'scheduled', now() + due * interval '1 minute', 0, now()
+         from (values (-10, -10), (0, 0), (10, 10), (-30, 50)) as s (post, due))
        insert into grant_schedule (merchant_id, customer_id, currency, schedule_id, incarnation, amount, every, anchor_at, time_zone,
          lot_priority, first_period, done, next_at, paused, actor, created_at, updated_at)
-       values ('${MERCHANT}', 'cus_late', 'USD', 's', 1, 1, 'day', now(), 'UTC', 50, 0, 0, now() - interval '20 minutes', false, 'cli', now(), now())`,
+       select '${MERCHANT}', 'cus_late', 'USD', id, 1, 1, 'day', now() + due * interval '1 minute', 'UTC', 50, 0, 0,
+         now() + next * interval '1 minute', false, 'cli', now(), now()
+       from (values ('late', -20, -20), ('put-off', -40, 15), ('soon', 15, 15)) as s (id, due, next)`,
     );
-    expect(figure(text, 'chokin_schedules_due')).toBe(3);
-    expect(figure(text, 'chokin_schedule_due_oldest_seconds')).toBeCloseTo(1200, -1);
+    // An entry and a schedule that were put off are late all the same: they are tried again in a time to come.
+    expect(figure(text, 'chokin_schedules_due')).toBe(5);
+    expect(figure(text, 'chokin_schedule_due_oldest_seconds')).toBeCloseTo(2400, -1);
   });
 
   it('is not known without the database, and is shown as that', async () => {
