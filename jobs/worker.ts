@@ -98,7 +98,10 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   let announcer: Announcer | null = null;
   const sending = new Sending({ config, pool, logger });
   sending.watch(observe.metrics);
+  const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await sending.begin(async () => {
+    // Before all else: a copy of the database that charged people would charge them beside the original.
+    await workChargeTopUps(boss, { config, ...reconciling, signal });
     announcer = await workAnnounceBalanceChanges(boss, { pool, publisher, logger, observe });
     await workDeliverWebhook(boss, outgoing);
     await workRecoverEndpoints(boss, outgoing, signal);
@@ -116,9 +119,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
     ...{ pool: runtime.scanPool('chokin-worker-adoption'), clock, logger, sources },
     settings: runtime.settings,
   });
-  const reconciling = { ...shared, sources, connect: connectWith(config), onPosted };
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
-  await workChargeTopUps(boss, { config, ...reconciling, signal });
   await schedule(config, boss);
   const warned = warnOfSecrets({ db: autocommit(pool), box, sources }, { logger, signal });
   const retried = retryRefusedAtStart({ pool, logger, onDue: onPosted, signal });

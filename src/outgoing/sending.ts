@@ -7,11 +7,11 @@ import { autocommit } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
-/** Whether a worker may send, and if not, why: it is set so, or the database is taken for a restored copy. */
+/** Whether a worker may send and charge, and if not, why: it is set so, or the database is taken for a restored copy. */
 export type SendingDecision = 'send' | 'off' | 'moved';
 
 /**
- * A copy of the database must not send to real merchants, so a database is quiet at a place from which it never sent before, until
+ * A copy of the database must not send to real merchants nor charge their customers, so a database is quiet at a place from which it never sent before, until
  * somebody says that this is where it runs now.
  * @param homes where workers have sent from; empty for a database that never did
  */
@@ -87,7 +87,8 @@ export class Sending {
     if (this.#decision === 'send') await noteHome(db, here);
     if (this.#decision === 'send' && before === 'moved') logger.info('this worker sends from now on');
     if (this.#decision === 'moved' && before !== 'moved') logger.error({ here, homes }, MOVED);
-    if (this.#decision === 'off') logger.warn('SENDING=off: no webhook is announced or delivered by this worker');
+    if (this.#decision === 'off')
+      logger.warn('SENDING=off: this worker announces and delivers no webhook, and charges nobody');
     return this.#decision;
   }
 }
@@ -99,4 +100,4 @@ function placeOf({ DATABASE_URL, DATABASE_DIRECT_URL, DATA_DIR }: SendingOptions
 }
 
 const MOVED =
-  'the database is at a place from which it never sent: it is taken for a restored copy, and no webhook is announced or delivered. If this is where it runs now, start a worker once with SENDING=on; set SENDING=off on a copy';
+  'the database is at a place from which it never sent: it is taken for a restored copy, so that no webhook is announced or delivered, and nobody is charged. If this is where it runs now, start a worker once with SENDING=on; set SENDING=off on a copy';

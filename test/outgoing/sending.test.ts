@@ -4,11 +4,13 @@ import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { createPool } from '../../src/db/pool.ts';
+import { transaction } from '../../src/db/transaction.ts';
 import { decideSending, Sending } from '../../src/outgoing/sending.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { putRule } from '../../src/top-ups/manage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { urlAs } from '../support/database-users.ts';
-import { makeCustomers } from '../support/ledger.ts';
+import { MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
 import { eventually } from '../support/wait.ts';
 
 const logger = createLogger('silent', 'test');
@@ -75,19 +77,29 @@ async function databaseThatSent(): Promise<TestDatabase> {
     return rowCount === 0;
   });
   await worker.close();
-  await makeCustomers(database.pool, ['bob']);
+  const [customerId = ''] = await makeCustomers(database.pool, ['bob']);
+  const now = new Date();
+  const rule: Parameters<typeof putRule>[1] = {
+    ...{ merchantId: MERCHANT, customerId, currency: 'USD', enabled: true, threshold: 1000 },
+    mode: 'amount',
+    ...{ amount: 2000, target: null, maxCharge: 2000, monthlyCap: 2000, maxPerDay: 3, minIntervalSeconds: 600 },
+    ...{ timeZone: 'UTC', payment: null, consent: { acceptedAt: now, textVersion: '1' }, source: null },
+  };
+  await transaction(database.pool, (tx) => putRule(tx, rule, { currencies: SETTINGS.currencies, now }));
   return database;
 }
 
 describe('a copy that was restored elsewhere', { timeout: 60_000 }, () => {
-  it('announces nothing until a worker is started with SENDING=on, and loses nothing by that', async () => {
+  it('announces nothing and charges nobody until a worker is started with SENDING=on, and loses nothing by that', async () => {
     const copy = await restoredCopy(await databaseThatSent());
     const pool = createPool({ databaseUrl: copy.url, applicationName: 'test', maxConnections: 2, logger });
     onTestFinished(() => pool.end());
     const waiting = async () => (await pool.query('select 1 from unannounced_wallet')).rowCount ?? 0;
     const start = (environment: Record<string, string>) =>
       startWorker({ config: loadConfig(environment), databaseUrl: copy.workerUrl, logger, clock: systemClock });
+    const attempts = async () => (await pool.query('select 1 from topup')).rowCount ?? 0;
     for (const environment of [{}, { SENDING: 'off' }]) {
+      await pool.query("delete from pgboss.job where name = 'charge-top-ups'");
       await pool.query("delete from pgboss.job where name = 'check-low-balances'");
       const quiet = await start(environment);
       // A job of the same start that was done: had the announcer been there, so were its own.
@@ -97,9 +109,14 @@ describe('a copy that was restored elsewhere', { timeout: 60_000 }, () => {
       });
       expect(await waiting()).toBe(2);
       await quiet.close();
+      // Nobody is charged by a copy, nor asked to charge: not even the job is taken, nor the list of wallets read.
+      const taken = "select 1 from pgboss.job where name = 'charge-top-ups' and state <> 'created'";
+      expect((await pool.query(taken)).rowCount).toBe(0);
+      expect(await attempts()).toBe(0);
     }
     const speaking = await start({ SENDING: 'on' });
     await eventually('the wallets to be announced', async () => (await waiting()) === 0);
+    await eventually('the wallet to be filled up', async () => (await attempts()) === 1);
     await speaking.close();
   });
 
