@@ -2,6 +2,7 @@ import Stripe from 'stripe';
 import { z } from 'zod';
 import type { ProviderAccount } from '../providers/shared/api.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
+import { integerFromMinor } from '../providers/shared/currency.ts';
 import { errorOfStatus, parseAnswer, unreachable } from '../providers/shared/json-client.ts';
 import { keyParts } from '../providers/shared/listing.ts';
 import { KEY_FORMS, openClient } from '../providers/stripe/api.ts';
@@ -109,7 +110,10 @@ function idOf(reference: z.infer<typeof REFERENCE>): string | null {
 }
 
 async function chargeSaved(client: Stripe, request: ChargeRequest, idempotencyKey: string): Promise<ChargeAnswer> {
-  const { amount, currency, customerId: customer, methodId: payment_method } = request;
+  const { currency, customerId: customer, methodId: payment_method } = request;
+  // It counts some currencies in another unit: the same number would be a hundred times as much.
+  const amount = integerFromMinor(NAME, currency, request.amount);
+  if (amount === null) return { kind: 'refused' };
   // In one order, since the database keeps none, and the same request is to be the same to the byte.
   const metadata = Object.fromEntries(Object.entries(request.metadata).sort());
   try {

@@ -48,6 +48,19 @@ describe('a charge by Stripe', () => {
     expect(await charge()).toEqual({ kind: 'declined', paymentId: newest(), declineCode });
   });
 
+  it.each([
+    ['USD', 2000, 2000],
+    ['JPY', 2000, 2000],
+    ['MGA', 200_000, 2000],
+    ['ISK', 2000, 200_000],
+    ['MGA', 200_050, null],
+  ])('of %s %i in our unit is of %s in its own', async (currency, amount, charged) => {
+    const made = stripe.intents.length;
+    const answer = await charger.chargeSaved({ ...request(), currency, amount }, `unit_${next}`);
+    expect(answer).toMatchObject({ kind: charged === null ? 'refused' : 'charged' });
+    expect(stripe.intents.slice(made).map((one) => one.amount)).toEqual(charged === null ? [] : [charged]);
+  });
+
   it('of a bank debit is under way', async () => {
     stripe.addMethod({ id: 'pm_card', customerId: 'cus_s', fingerprint: 'print', says: 'processing' });
     expect(await charge()).toEqual({ kind: 'processing', paymentId: newest() });

@@ -89,6 +89,18 @@ export function minorFromDecimal(provider: ProviderName, currency: string, text:
   return rescaled(BigInt(`${match[1]}${fraction.padEnd(exponents.atProvider, '0')}`), exponents);
 }
 
+/**
+ * A provider's own number for our minor units; null where it has none for them.
+ * @param currency upper-case ISO 4217
+ */
+export function integerFromMinor(provider: ProviderName, currency: string, minor: number): number | null {
+  const exponents = exponentsOf(provider, currency);
+  if ('reason' in exponents) return null;
+  const { atProvider, iso } = exponents;
+  const integer = rescaled(BigInt(minor), { atProvider: iso, iso: atProvider });
+  return typeof integer === 'number' ? integer : null;
+}
+
 interface ExponentPair {
   readonly atProvider: number;
   readonly iso: number;
