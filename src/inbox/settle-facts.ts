@@ -280,9 +280,8 @@ function decideWork({ services, now }: ApplyTransaction, { work, own, payments }
       namingIsOver: services.namingWaitSeconds === 0 || hasWaited(services.namingWaitSeconds, work.event, now),
     });
     life.set(paymentKeyText(key), decision.payment);
-    const from = { provider: work.event.provider, traceParent: work.traceParent };
-    const ordered = orderedBy(bonuses.withLivesLeft(decision));
-    ownDue.push(...ordered.map((one): Due => ({ payment: decision.payment, ordered: one, ...from })));
+    const from = { payment: decision.payment, provider: work.event.provider, traceParent: work.traceParent };
+    for (const ordered of orderedBy(bonuses.withLivesLeft(decision))) ownDue.push({ ...from, ordered });
     const { customerId, state: paymentState } = decision.payment;
     if (asked !== null && 'customerId' in customer) {
       // A token is of one payment, which may teach a link; a name is told of all of them.

@@ -100,6 +100,13 @@ describe('the catalogue', () => {
       'grant.skipped',
       'wallet.status.changed',
       'payment.reconciled',
+      'topup.requested',
+      'topup.succeeded',
+      'topup.failed',
+      'topup.paid_twice',
+      'topup.suspended',
+      'topup.resumed',
+      'topup.blocked',
       'endpoint.disabled',
     ]);
     for (const type of OUTGOING_EVENT_TYPES) expect(type).toMatch(/^[A-Za-z0-9._-]+$/);

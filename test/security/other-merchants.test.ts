@@ -33,6 +33,9 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'put /bonus-rules/{rule_id}': { currency: 'USD', percent: 10 },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'put /customers/{customer_id}/wallets/{currency}/status': { status: 'frozen', reason: 'why' },
+  'put /customers/{customer_id}/wallets/{currency}/top-up-rule': topUpRule(),
+  'post /customers/{customer_id}/wallets/{currency}/top-up-rule/resume': { reason: 'why' },
+  'post /customers/{customer_id}/wallets/{currency}/top-ups': { amount: 1, idempotency_key: 'another' },
   'post /webhook-endpoints/{endpoint_id}/test': { event_type: 'wallet.balance.low' },
   'post /webhook-endpoints/{endpoint_id}/recover': { since: yesterday() },
   'post /events/{event_id}/resolve': { amount: 0, note: 'nothing was owed' },
@@ -41,6 +44,10 @@ const BODIES: Readonly<Record<string, unknown>> = {
 function scheduled(idempotency_key: string): object {
   const post_at = new Date(Date.now() + 86_400_000).toISOString();
   return { amount: 1, currency: 'USD', entry_type: 'credit', post_at, idempotency_key };
+}
+
+function topUpRule(): object {
+  return { enabled: false, threshold: 1, mode: 'amount', amount: 1, monthly_cap: 1, payment: null };
 }
 
 function yesterday(): string {
@@ -93,6 +100,9 @@ async function newWorld(name: string): Promise<World> {
   const later = await call('POST', `/customers/${shop.customerId}/wallets/scheduled-entries`, scheduled('k'));
   const schedules = `/customers/${shop.customerId}/wallets/USD/grant-schedules`;
   await call('PUT', `${schedules}/monthly`, { amount: 1, every: 'day', paused: true });
+  const wallet = `/customers/${shop.customerId}/wallets/USD`;
+  await call('PUT', `${wallet}/top-up-rule`, topUpRule());
+  const { topup_id } = await call('POST', `${wallet}/top-ups`, { amount: 1, idempotency_key: 'k' });
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -105,6 +115,7 @@ async function newWorld(name: string): Promise<World> {
     currency: 'USD',
     entry_id: entries.items[0].id,
     hold_id,
+    topup_id,
     lot_id: `lot_${shop.customerId}_USD_1`,
     scheduled_entry_id: later.scheduled_entry_id,
     schedule_id: 'monthly',
@@ -203,7 +214,9 @@ describe('by an id of another merchant', () => {
       const answer = await callAs(ours, route, theirs.ids);
       expect({ status: answer.status, code: answer.body.code }).toEqual({
         status: 404,
-        code: expect.stringMatching(/^(CUSTOMER_|HOLD_|LOT_|SCHEDULE_|SCHEDULED_ENTRY_)?NOT_FOUND$/),
+        code: expect.stringMatching(
+          /^(CUSTOMER_|HOLD_|LOT_|SCHEDULE_|SCHEDULED_ENTRY_|TOP_UP_|TOP_UP_RULE_)?NOT_FOUND$/,
+        ),
       });
     });
   });
