@@ -42,7 +42,7 @@ export function decide(input: DecideInput): Decision {
   if (token === null && isContested(input)) {
     return parked(input, 'no_customer', 'another event names somebody for it and is parked; decide that one first');
   }
-  const recorded = record(token === null ? payment : { ...payment, purpose: null }, fact, intent);
+  const recorded = record(token === null ? payment : decidedAnew(payment, token), fact, intent);
   if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
   // Parked, since otherwise the next event would settle the payment with a customer that it does not name.
   const mismatch = mismatchOf(payment, fact, token);
@@ -56,6 +56,12 @@ export function decide(input: DecideInput): Decision {
     return parked(input, 'token_used', `the payment ${input.carried.token.usedPaymentId} used it`);
   }
   return decision;
+}
+
+/** A token decides all that a payment is for, and whose rule gave its bonus before, unless it lets that stand. */
+function decidedAnew(payment: Payment, { keepsBonus = false }: ObeyedToken): Payment {
+  const bonus = { bonusAmount: null, bonusDays: null, bonusRuleId: null, bonusPrice: null };
+  return { ...payment, purpose: null, ...(keepsBonus ? {} : bonus) };
 }
 
 type Problem = readonly [reason: ParkReason, detail: string | null];
@@ -224,7 +230,8 @@ function settleKnown(known: Payment, input: DecideInput): Decision {
   const isOfPayment = fact.kind === 'payment' || fact.kind === 'movement';
   const recorded = isOfPayment ? withBonus(known, offers) : known;
   // What was granted by the rules of its time stays.
-  const isDecidedNow = payment.postings === 0 || payment.tokenHash !== recorded.tokenHash;
+  const isBonusNew = payment.bonusAmount === null && recorded.bonusAmount !== null;
+  const isDecidedNow = payment.postings === 0 || isBonusNew || payment.tokenHash !== recorded.tokenHash;
   if (isDecidedNow && grantsTooMuch(recorded, maxBonusRatio)) return parked(input, 'bonus_too_large', null);
   if (isUnsettleable(recorded, recorded.refunds)) {
     return parked(

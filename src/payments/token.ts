@@ -73,6 +73,8 @@ export interface ObeyedToken {
   readonly kind: 'obeyed';
   readonly customerId: string;
   readonly intent: PaymentIntent;
+  /** Whether what was given as a bonus before stays: by terms that say nothing of one it is what rules gave. */
+  readonly keepsBonus?: boolean;
 }
 
 /** A fact, its payment before the fact, and the settings of its source. */
@@ -144,13 +146,19 @@ function comesLate({ tokenHash, namedBy, moves }: Payment, fact: PaymentFact): b
 /** What a token that comes late still decides; null if what was decided before is the same. */
 function againstBefore(payment: Payment, reading: TokenReading): TokenReading | null {
   if (reading.kind === 'refused') return reading;
-  const { purpose, creditAmount, bonusAmount = null, tokenHash = null } = reading.intent;
+  const { bonusAmount = null, bonusDays: _, ...rest } = reading.intent;
+  const { purpose, creditAmount, tokenHash = null } = rest;
   const isSamePurpose = payment.purpose === purpose;
   if (isSamePurpose && payment.creditAmount === creditAmount && payment.tokenHash === tokenHash) return null;
   const granted = (amount: number | null, bonus: number | null) => amount ?? (payment.amountPaid ?? 0) + (bonus ?? 0);
-  const isMore = granted(creditAmount, bonusAmount) >= granted(payment.creditAmount, payment.bonusAmount);
+  const isTouched = hasTouchedWallet(payment);
+  const keepsBonus = isTouched && creditAmount === null && bonusAmount === null;
+  const bonus = keepsBonus ? payment.bonusAmount : bonusAmount;
+  const isMore = granted(creditAmount, bonus) >= granted(payment.creditAmount, payment.bonusAmount);
   const onlyAdds = isSamePurpose && purpose === 'topup' && isMore && payment.customerId === reading.customerId;
-  if (payment.tokenHash === null && (onlyAdds || !hasTouchedWallet(payment))) return reading;
+  if (payment.tokenHash === null && (onlyAdds || !isTouched)) {
+    return keepsBonus ? { ...reading, intent: rest, keepsBonus } : reading;
+  }
   const detail = `its token is for ${purpose} of ${reading.customerId}, and it was decided without it before`;
   return { kind: 'refused', reason: 'named_late', detail };
 }
