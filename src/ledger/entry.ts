@@ -153,6 +153,8 @@ export interface Posting extends WalletKey {
   readonly effectiveAt?: Date | null;
   /** Of a credit that joins no base. */
   readonly terms?: LotTerms;
+  /** From when the least days of paid credit count, where it is written later than it was due; no part of its fingerprint. */
+  readonly termsSince?: Date;
   /**
    * The keys of earlier entries that it undoes, or does again: what they took from lots goes back there. They follow from its own key,
    * so they are no part of its fingerprint.

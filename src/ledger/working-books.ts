@@ -100,7 +100,7 @@ export class WorkingBooks {
 
   /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
   write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
-    const { terms, fromLot, restores, origins, ...posting } = decided;
+    const { terms, termsSince: _, fromLot, restores, origins, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
     const undone = restores === undefined ? [] : this.#entriesUnder(restores, posting);
     const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone, origins });

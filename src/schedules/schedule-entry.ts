@@ -84,7 +84,7 @@ async function requirePossible(db: Queryable, { posting, postAt }: EntryRequest,
       field: 'metadata',
       wants: `wants no ${POST_AT}, which the entry will have anyway`,
     });
-  const refused = terms === undefined ? null : refuseEnd(terms, postAt, moment.lotRule);
+  const refused = terms === undefined ? null : refuseEnd(terms, { givenAt: postAt }, moment.lotRule);
   if (refused !== null) refuse(refused);
   if ((await countScheduled(db, posting, MOST_SCHEDULED)) >= MOST_SCHEDULED)
     refuse({ code: 'SCHEDULE_LIMIT', what: 'scheduled entries', most: MOST_SCHEDULED });

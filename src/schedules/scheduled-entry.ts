@@ -73,7 +73,7 @@ export function postingOf(entry: ScheduledEntry): Posting {
     ...{ merchantId, customerId, currency, amountMinor, isCredit, eventType: 'merchant_adjustment' },
     ...{ reason, referenceObjectId, metadata: { ...metadata, [POST_AT]: entry.postAt.toISOString() } },
     idempotencyKey: scheduledEntryKey(entry.scheduledEntryId),
-    ...(terms === null ? {} : { terms }),
+    ...(terms === null ? {} : { terms, termsSince: entry.postAt }),
   };
 }
 

@@ -4,9 +4,10 @@ import { closeRelease } from '../../src/db/installation.ts';
 import { autocommit, Tx } from '../../src/db/transaction.ts';
 import { settleAllDue } from '../../src/schedules/due.ts';
 import { DUE_ENTRIES } from '../../src/schedules/post-entries.ts';
+import { scheduleEntry } from '../../src/schedules/schedule-entry.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { expectBooksToAgree, makeCustomers, SETTINGS } from '../support/ledger.ts';
+import { expectBooksToAgree, LOT_RULE, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 
 const DAY = 86_400;
 const logger = createLogger('silent', 'test');
@@ -344,4 +345,22 @@ describe('the audit', () => {
       '14a scheduled: what is posted has its entry, and the reverse',
     ]);
   });
+});
+
+it('posts paid credit of just the least days, since they count from when it was due', async () => {
+  const { id: customerId } = await newCustomer();
+  const settings = { ...SETTINGS, lotRule: { ...LOT_RULE, paidExpiryMinDays: 300 } };
+  const terms = { kind: 'paid', name: null, priority: 50, end: { days: 300 } } as const;
+  const asked = { ...posting({ customerId, amountMinor: 500, terms }), idempotencyKey: 'api:least-days' };
+  const wanted = { posting: asked, postAt: later(60), onShortfall: 'skip', actor: 'key:x' } as const;
+  await scheduleEntry(autocommit(app.database.pool), wanted, { ...settings, now });
+  pass(3_600);
+  const { signal } = new AbortController();
+  const clock = { now: () => now };
+  await settleAllDue({ pool: app.database.pool, settings, clock, onPosted: () => {}, signal, logger }, DUE_ENTRIES);
+  const { rows } = await app.database.pool.query(
+    'select state, skipped_for from scheduled_entry where customer_id = $1',
+    [customerId],
+  );
+  expect(rows).toEqual([{ state: 'posted', skipped_for: null }]);
 });

@@ -30,11 +30,11 @@ export function decideLot(books: WorkingBooks, command: LotCommand): LotResult {
 
 /** Why a credit cannot have its terms; null if it can. */
 export function refuseTerms(
-  { eventType }: Posting,
+  { eventType, termsSince }: Posting,
   terms: LotTerms,
   { wallet, books }: { readonly wallet: Wallet; readonly books: WorkingBooks },
 ): TermsRefusal | null {
-  const refused = refuseEnd(terms, books.momentIn(wallet), books.lotRule);
+  const refused = refuseEnd(terms, { givenAt: books.momentIn(wallet), since: termsSince }, books.lotRule);
   if (refused !== null) return refused;
   // What a payment gives is never refused.
   const isFull = eventType === 'merchant_adjustment' && wallet.openLots >= MAX_OPEN_LOTS;
@@ -44,12 +44,12 @@ export function refuseTerms(
 /** Why credit that is given at that time cannot have the end that its terms name; null if it can. */
 export function refuseEnd(
   terms: LotTerms,
-  givenAt: Date,
+  { givenAt, since = givenAt }: { readonly givenAt: Date; readonly since?: Date | undefined },
   { paidExpiryMinDays: minDays }: Pick<LotRule, 'paidExpiryMinDays'>,
 ): TermsRefusal | null {
   const end = endOf(terms, givenAt);
   if (end !== null && end <= givenAt) return { code: 'EXPIRY_IN_THE_PAST' };
-  const isLate = end === null || (minDays !== null && end >= daysAfter(givenAt, minDays));
+  const isLate = end === null || (minDays !== null && end >= daysAfter(since, minDays));
   return mayEnd(terms.kind) || isLate ? null : { code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays };
 }
 
