@@ -31,6 +31,8 @@ const DAY_MS = 86_400_000;
  */
 export class LotReplay {
   readonly #open = new Map<number, { readonly lot: StoredLot; readonly remaining: number }>();
+  /** Of what payments, refunds and disputes took credit back. */
+  readonly #takenBack = new Set<string>();
   #isSteered = false;
 
   /**
@@ -40,16 +42,20 @@ export class LotReplay {
   take(entry: Entry, moved: readonly StoredMovement[], pauses: Pauses): string | null {
     const wanted = entry.isCredit ? this.#wantedOfCredit(entry, moved) : this.#wantedOfDebit(entry, pauses);
     for (const movement of moved) this.#apply(entry, movement);
+    if (!entry.isCredit && MAY_OVERDRAW.has(entry.eventType)) this.#takenBack.add(entry.referenceObjectId ?? '');
     if (wanted === null) return null;
     const [has, wants] = [textOf(moved.map(({ lot, amount }) => [lot.lotNo, amount])), textOf(wanted)];
     return has === wants ? null : `it moved ${has} in lots, and by their order ${wants}`;
   }
 
-  /** What repaid a debt is in no lot. */
-  #wantedOfCredit({ seq, eventType, amountMinor, afterBalance }: Entry, moved: readonly StoredMovement[]) {
+  /** What repaid a debt is in no lot. What is given again after some was taken goes back first to where that came from. */
+  #wantedOfCredit(
+    { seq, eventType, amountMinor, afterBalance, referenceObjectId }: Entry,
+    moved: readonly StoredMovement[],
+  ) {
     const isPlain = eventType === 'merchant_adjustment';
     const opened = moved.filter(({ lot }) => !this.#open.has(lot.lotNo) && (isPlain || lot.originSeq === seq));
-    if (!isPlain && opened.length === 0) return null;
+    if (!isPlain && (opened.length === 0 || this.#takenBack.has(referenceObjectId ?? ''))) return null;
     const given = Math.min(amountMinor, Math.max(afterBalance, 0));
     return opened.slice(0, 1).map(({ lot }) => [lot.lotNo, given] as const);
   }

@@ -32,10 +32,18 @@ export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason,
     case 'WALLET_FROZEN':
     case 'WALLET_CLOSED':
       return ['apply_failed', `The status of the wallet forbids it: ${refused.code}.`];
-    // Payments give no credit with terms, and no date of account.
+    // The setting was raised after the payment was decided; its first entry stands.
+    case 'PAID_CREDIT_CANNOT_EXPIRE': {
+      const least =
+        refused.minDays === null ? 'no paid credit may end' : `paid credit lasts for ${refused.minDays} days at least`;
+      return [
+        'apply_failed',
+        `What was paid would end too soon: by PAID_EXPIRY_MIN_DAYS ${least}. Set fewer days and try the event again, or handle it by hand.`,
+      ];
+    }
+    // Payments ask for none of these; what they give is never one lot too many, nor over when it is given.
     case 'LOT_LIMIT_EXCEEDED':
     case 'EXPIRY_IN_THE_PAST':
-    case 'PAID_CREDIT_CANNOT_EXPIRE':
     case 'LOTS_NOT_YET':
     case 'EFFECTIVE_AT_OUT_OF_RANGE':
       return ['apply_failed', `The terms of the credit were refused: ${refused.code}.`];

@@ -1,6 +1,6 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { text, timestamptz } from '../db/codec.ts';
-import { HOLDS_ARE_PLACED, LOTS_ARE_OPENED } from '../db/installation.ts';
+import { BONUSES_ARE_SPLIT, HOLDS_ARE_PLACED } from '../db/installation.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, omit, type Row } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -79,11 +79,11 @@ const OPEN_PAYMENTS = statement({
 });
 
 /**
- * As they are stored; but of what a payment is for nothing was decided yet, its bonus is to be an entry of its own, once lots are opened.
+ * As they are stored; but of what a payment is for nothing was decided yet, its bonus is to be an entry of its own, once no release runs that knows of none.
  */
 const LOCKED = columns(PAYMENT.shape, 'p').replace(
   'p.bonus_split',
-  `(p.bonus_split or (p.purpose is null and p.postings = 0 and ${LOTS_ARE_OPENED})) as bonus_split`,
+  `(p.bonus_split or (p.purpose is null and p.postings = 0 and ${BONUSES_ARE_SPLIT})) as bonus_split`,
 );
 
 const LOCK_PAYMENTS = statement({

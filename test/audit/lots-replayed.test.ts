@@ -173,3 +173,16 @@ describe('the audit plays lots again', () => {
     expect(named).toContain('9h lots entry 650');
   });
 });
+
+it('finds nothing wrong where a bonus that was taken comes back, and more with it', async () => {
+  const terms: LotTerms = { kind: 'promo', name: null, priority: 50, end: { days: 90 } };
+  const keyOf = (number: number) => `api:bonus${number}`;
+  const ofBonus = { customerId: 'cus_bob', referenceObjectId: 'pi_x' };
+  const given = (amountMinor: number, number: number, restores: readonly string[]) =>
+    posting({ ...ofBonus, amountMinor, eventType: 'bonus', terms, restores, idempotencyKey: keyOf(number) });
+  await run([given(33, 1, [])]);
+  const taken = { amountMinor: 33, isCredit: false, eventType: 'bonus_reversal', origins: [keyOf(1)] } as const;
+  await run([posting({ ...ofBonus, ...taken, restores: [keyOf(1)], idempotencyKey: keyOf(2) })]);
+  await run([given(66, 3, [keyOf(1), keyOf(2)])]);
+  expect(await namedAfter()).toEqual([]);
+});

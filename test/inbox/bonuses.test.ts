@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
 import { createPaymentToken } from '../../src/customers/payment-tokens.ts';
 import { reassignPayment } from '../../src/customers/reassign.ts';
+import { closeRelease } from '../../src/db/installation.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
@@ -416,6 +417,15 @@ describe('a bonus', () => {
     expect(await lotsEndingOf(other)).toEqual(['promo 500 for 5 days']);
     await refund(one, 4500, `re_${one.paymentId}`, 'failed');
     expect(await lotsEndingOf(other)).toEqual(['promo 500 for 5 days', 'promo 500 for 80 days']);
+  });
+
+  it('is part of the one entry while a release may run that knows lots and no bonuses', async () => {
+    const payer = await newPayer();
+    await database.pool.query("update installation set bonuses_from = now() + interval '7 days'");
+    await pay(payer, 9000, { wallet_credit_amount: '10000' });
+    await closeRelease(autocommit(database.pool), 'once');
+    await refund(payer, 4500);
+    expect(await entriesOf(payer)).toBe('+10000 payment, -5000 payment_reversal');
   });
 
   it('leaves the closed lots of a payment that went back in full', async () => {

@@ -38,7 +38,11 @@ describe('an event whose posting the ledger refuses', () => {
     ['INSUFFICIENT_WALLET_FUNDS', 'apply_failed', 'The wallet holds 300 minor units; 800 are required.'],
     ['LOT_LIMIT_EXCEEDED', 'apply_failed', 'The terms of the credit were refused: LOT_LIMIT_EXCEEDED.'],
     ['EXPIRY_IN_THE_PAST', 'apply_failed', 'The terms of the credit were refused: EXPIRY_IN_THE_PAST.'],
-    ['PAID_CREDIT_CANNOT_EXPIRE', 'apply_failed', 'The terms of the credit were refused: PAID_CREDIT_CANNOT_EXPIRE.'],
+    [
+      'PAID_CREDIT_CANNOT_EXPIRE',
+      'apply_failed',
+      'What was paid would end too soon: by PAID_EXPIRY_MIN_DAYS no paid credit may end. Set fewer days and try the event again, or handle it by hand.',
+    ],
     ['LOTS_NOT_YET', 'apply_failed', 'The terms of the credit were refused: LOTS_NOT_YET.'],
     ['WALLET_FROZEN', 'apply_failed', 'The status of the wallet forbids it: WALLET_FROZEN.'],
     ['WALLET_CLOSED', 'apply_failed', 'The status of the wallet forbids it: WALLET_CLOSED.'],
