@@ -23,6 +23,13 @@ interface Asking extends Step {
   readonly wanted: Wanted | null;
 }
 
+interface Before {
+  /** As they are by now. */
+  readonly payments: ReadonlyMap<string, Payment>;
+  /** What is to be posted before. */
+  readonly due: readonly { readonly payment: Payment }[];
+}
+
 interface Batch {
   readonly services: { readonly settings: LedgerSettings };
   readonly tx: Tx;
@@ -99,13 +106,13 @@ export class Bonuses {
 
   /**
    * What is lost was read before anything of the batch is posted. A hold that this lets go of ends what it kept of a bonus that is over.
-   * @param due what is to be posted before
-   * @throws {LossesMayChange} so that each event of the batch is applied by itself
+   * Throws then, so that each event of the batch is applied by itself.
    */
-  refuseStale(payments: readonly Payment[], due: readonly { readonly payment: Payment }[]): void {
+  refuseStale(own: readonly (readonly [number, Pick<Step, 'key'>])[], { payments, due }: Before): void {
     if (due.length === 0 || this.#losses.size === 0) return;
     const wallets = new Set(due.map(({ payment }) => ownerText(payment)));
-    for (const payment of payments) {
+    for (const [, { key }] of own) {
+      const payment = paymentAt(payments, key);
       const isKept = this.#losses.get(paymentKeyText(payment))?.isKept === true;
       if (isKept && wallets.has(ownerText(payment))) throw new LossesMayChange();
     }

@@ -214,8 +214,7 @@ function decideAll(
     else if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
     const own = stepsOf.get(work) ?? [];
     if (own.length === 0 && asked === null && refused === null) continue;
-    const touched = own.map(([, { key }]) => paymentAt(payments, key));
-    asking.bonuses.refuseStale(touched, due);
+    asking.bonuses.refuseStale(own, { payments, due });
     const { life, ownDue, found, late } = decideWork(batch, { work, own, payments }, asking);
     if (work.verdict.state === 'applied') {
       // The name first: the link that its payments teach says which payment it comes from.
