@@ -21,12 +21,11 @@ export interface Calendar {
 
 /** A century of days, and the number of the first period that no schedule has: one that gets there is finished. */
 export const MOST_PERIODS = 36_525;
-/** An anchor is no further away than this, past or to come, so that most of a schedule's periods are still before it. */
+/** An anchor is past by no more than this, so that most of a schedule's periods are still before it. */
 export const MOST_ANCHOR_YEARS = 20;
 
 export function isAnchor(anchorAt: Date, now: Date): boolean {
-  const distance = Math.abs(anchorAt.getTime() - now.getTime());
-  return distance <= MOST_ANCHOR_YEARS * 365.25 * 86_400_000;
+  return now.getTime() - anchorAt.getTime() <= MOST_ANCHOR_YEARS * 365.25 * 86_400_000;
 }
 
 /** When period `k` is due; period 0 is due at the anchor. */

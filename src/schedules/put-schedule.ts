@@ -58,8 +58,7 @@ export async function putSchedule(tx: Tx, wish: ScheduleWish, moment: LedgerMome
 function newSchedule(wish: ScheduleWish, before: GrantSchedule | null, now: Date): GrantSchedule {
   const { every, timeZone } = wish;
   const anchorAt = wish.anchorAt ?? now;
-  const isNear = isAnchor(anchorAt, now);
-  if (!isNear) refuseField('anchor_at', `wants a time no more than ${MOST_ANCHOR_YEARS} years past or to come`);
+  if (!isAnchor(anchorAt, now)) refuseField('anchor_at', `wants a time no more than ${MOST_ANCHOR_YEARS} years past`);
   const firstPeriod = firstPeriodFrom({ anchorAt, every, timeZone }, now);
   const incarnation = (before?.incarnation ?? 0) + 1;
   const times = { createdAt: now, updatedAt: now, endedAt: null };

@@ -31,7 +31,7 @@ const put = merchantRoute({
     .strictObject({
       amount,
       every,
-      anchor_at: moment.optional().meta({ description: 'Now unless given. No more than 20 years past or to come.' }),
+      anchor_at: moment.optional().meta({ description: 'Now unless given. It may be past, by 20 years at most.' }),
       time_zone: text(100, 1).optional().meta({ description: 'Such as `Europe/Berlin`. UTC unless given.' }),
       name: termsFields.name,
       priority: lotPriority,
