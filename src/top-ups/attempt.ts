@@ -87,9 +87,8 @@ export function step(attempt: Standing, news: TopUpNews): TopUpStep | null {
         ? { state: 'declined', paymentId: news.paymentId, reason: 'declined', declineCode: null }
         : null;
     case 'payment_pending':
-      return state === 'unknown' || state === 'charged' || state === 'requested'
-        ? { state: 'processing', paymentId: news.paymentId }
-        : null;
+      // Nor does it end the asking of one whose outcome is not known: whose payment it is, the answer says.
+      return state === 'charged' || state === 'requested' ? { state: 'processing', paymentId: news.paymentId } : null;
     case 'merchant_failed':
       return state === 'requested'
         ? { state: 'declined', reason: 'declined', declineCode: news.declineCode, isHard: news.isHard }
@@ -103,17 +102,20 @@ export function step(attempt: Standing, news: TopUpNews): TopUpStep | null {
 function answered({ state, paymentId: known }: Standing, answer: ChargeAnswer): TopUpStep | null {
   // The payment's own event may come first, and counts more.
   if (state !== 'charging' && state !== 'unknown') return null;
+  // A key that was revoked since, or is of another account, is refused whatever the request before it has charged.
+  const wasAsked = state === 'unknown';
   switch (answer.kind) {
     case 'charged':
     case 'processing':
       return { state: answer.kind, paymentId: answer.paymentId };
     case 'declined':
+      if (wasAsked && answer.paymentId === null) return { state: 'unknown' };
       return {
         ...{ state: 'declined', reason: 'declined' },
         ...{ paymentId: answer.paymentId ?? known, declineCode: answer.declineCode },
       };
     case 'refused':
-      return { state: 'failed', reason: 'provider_refused' };
+      return wasAsked ? { state: 'unknown' } : { state: 'failed', reason: 'provider_refused' };
     case 'unknown':
       return { state: 'unknown' };
   }
@@ -134,12 +136,15 @@ const FRESH_FOR_MS = HOUR;
 /** What the API calls a success and no event confirms is looked for at the provider. */
 const LOOK_FOR_EVENT_AFTER_MS = 15 * MINUTE;
 
-/** What to do next about an attempt whose outcome is not known: ask under the same key, or look through what was paid. */
+/**
+ * What to do next about an attempt whose outcome is not known: ask under the same key, or look through what was paid. To ask again charges
+ * where nothing was charged before, so it is for those alone who may be charged still.
+ */
 export function howToResolve(
-  { createdAt, askedAt }: { readonly createdAt: Date; readonly askedAt: Date },
+  { createdAt, askedAt, isWanted }: { readonly createdAt: Date; readonly askedAt: Date; readonly isWanted: boolean },
   now: Date,
 ): 'ask_again' | 'look' | 'wait' {
-  if (now.getTime() - createdAt.getTime() < ASK_AGAIN_FOR_MS) return 'ask_again';
+  if (isWanted && now.getTime() - createdAt.getTime() < ASK_AGAIN_FOR_MS) return 'ask_again';
   return now.getTime() - askedAt.getTime() < SETTLED_AFTER_MS ? 'wait' : 'look';
 }
 

@@ -17,6 +17,7 @@ import type { TopUpRule } from './rule.ts';
 import { lockRule, saveRule } from './store.ts';
 import type { TopUp } from './tables.ts';
 import { metadataOf, tellOfTopUps } from './tell.ts';
+import { isPaidBy, isSuspended, mayBeFilledUp } from './wanted.ts';
 
 /** Deciding about one wallet under the locks of its rule and of itself, and writing an attempt before anybody is asked to pay. */
 
@@ -32,14 +33,11 @@ export interface Beginning {
   readonly key: WalletKey;
   /** The method to charge, as the provider has just said; null where nobody asked, since the merchant charges or nothing seemed due. */
   readonly method: MethodReading | null;
+  /** What the rule was paid by then; another account or customer may have been set since. */
+  readonly askedFor: TopUpRule['payment'];
   /** What the provider charges at least. */
   readonly gatewayMinimum: number;
   readonly now: Date;
-}
-
-/** Whether anybody may be charged for the wallet at all. */
-function mayBeFilledUp({ status }: Wallet): boolean {
-  return status === 'active';
 }
 
 /** Decides without locks, to know whether the provider has to be asked for the payment method. */
@@ -76,8 +74,9 @@ function decided(
  */
 export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null> {
   const { key, gatewayMinimum, now } = beginning;
+  const { merchantId, customerId, currency } = key;
   const rule = await lockRule(tx, key);
-  const wallets = await lockWallets(tx, [key], { currencies: new Set([key.currency]), now });
+  const wallets = await lockWallets(tx, [key], { currencies: new Set([currency]), now });
   const wallet = wallets.get(walletKeyText(key));
   if (rule === null || rule.endedAt !== null || wallet === undefined) {
     await removeTopUpDue(tx, key);
@@ -85,6 +84,14 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
   }
   if (wallet.status === 'closed') {
     await endTopUpRule(tx, key, now);
+    return null;
+  }
+  if (!isPaidBy(rule, beginning.askedFor)) {
+    await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
+    return null;
+  }
+  if (await isSuspended(tx, merchantId)) {
+    await putOff(tx, { key, decision: { kind: 'wait', why: 'not_active', until: null }, now });
     return null;
   }
   const ready = await lifted(tx, rule, beginning);

@@ -20,6 +20,7 @@ import { lockTopUp, recordNews } from './record.ts';
 import type { TopUpRule } from './rule.ts';
 import { enabledRules, readRule } from './store.ts';
 import type { TopUp } from './tables.ts';
+import { isStillWanted } from './wanted.ts';
 
 export interface ChargeServices {
   readonly pool: Pool;
@@ -100,7 +101,8 @@ async function fillUp(services: ChargeServices, key: WalletKey): Promise<void> {
     return;
   }
   const method = found?.method ?? null;
-  const topUp = await transaction(pool, (tx) => begin(tx, { key, method, gatewayMinimum, now: clock.now() }));
+  const askedFor = rule?.payment ?? null;
+  const topUp = await transaction(pool, (tx) => begin(tx, { key, method, askedFor, gatewayMinimum, now: clock.now() }));
   if (topUp === null) return;
   invariant(found !== null && found.charger !== null, 'an attempt to charge without anybody to ask');
   await ask(services, topUp, found.charger);
@@ -227,7 +229,8 @@ async function resolve(services: ChargeServices, topUp: TopUp): Promise<void> {
     return hear(services, topUp, { kind: 'answer', answer: { kind: 'unknown' } });
   }
   const now = clock.now();
-  switch (howToResolve({ createdAt, askedAt: askedAt ?? createdAt }, now)) {
+  const isWanted = source !== null && (await isStillWanted(autocommit(pool), topUp, source));
+  switch (howToResolve({ createdAt, askedAt: askedAt ?? createdAt, isWanted }, now)) {
     case 'ask_again':
       await noteAsked(autocommit(pool), topUp, now);
       return ask(services, topUp, charger);

@@ -16,6 +16,7 @@ const NEWS = {
   charged: answer({ kind: 'charged', ...pi }),
   pending: answer({ kind: 'processing', ...pi }),
   declined: answer({ kind: 'declined', ...pi, declineCode: 'insufficient_funds' }),
+  'nothing to pay with': answer({ kind: 'declined', paymentId: null, declineCode: 'no_payment_method' }),
   refused: answer({ kind: 'refused' }),
   'no answer': answer({ kind: 'unknown' }),
   'lease lapsed': { kind: 'lease_lapsed' },
@@ -34,11 +35,12 @@ const CHANGES: Readonly<Record<TopUpState, Partial<Record<keyof typeof NEWS, Top
   },
   charging: {
     ...{ charged: 'charged', pending: 'processing', declined: 'declined', refused: 'failed', 'no answer': 'unknown' },
-    ...{ 'lease lapsed': 'unknown', paid: 'succeeded' },
+    ...{ 'nothing to pay with': 'declined', 'lease lapsed': 'unknown', paid: 'succeeded' },
   },
+  // What was asked before may have charged, so neither a refusal nor another payment says what became of it.
   unknown: {
-    ...{ charged: 'charged', pending: 'processing', declined: 'declined', refused: 'failed', 'no answer': 'unknown' },
-    ...{ 'not found': 'failed', paid: 'succeeded', 'payment pending': 'processing' },
+    ...{ charged: 'charged', pending: 'processing', declined: 'declined', refused: 'unknown', 'no answer': 'unknown' },
+    ...{ 'nothing to pay with': 'unknown', 'not found': 'failed', paid: 'succeeded' },
   },
   charged: { paid: 'succeeded', 'payment failed': 'declined', 'payment pending': 'processing' },
   processing: { paid: 'succeeded', 'payment failed': 'declined', 'time over': 'failed' },
@@ -85,7 +87,10 @@ describe('an outcome that is not known', () => {
   it('is asked for each minute, then each hour, under the same key, for 23 hours', () => {
     expect(minutesTo(nextLook('unknown', createdAt, later(1)), later(1))).toBe(1);
     expect(minutesTo(nextLook('unknown', createdAt, later(60)), later(60))).toBe(60);
-    const asked = (now: number, askedAt: number) => howToResolve({ createdAt, askedAt: later(askedAt) }, later(now));
+    const asked = (now: number, askedAt: number, isWanted = true) =>
+      howToResolve({ createdAt, askedAt: later(askedAt), isWanted }, later(now));
+    expect(asked(9, 0, false)).toBe('wait');
+    expect(asked(10, 0, false)).toBe('look');
     expect(asked(23 * 60 - 1, 0)).toBe('ask_again');
     expect(asked(23 * 60, 23 * 60 - 1)).toBe('wait');
     expect(asked(23 * 60 + 9, 23 * 60 - 1)).toBe('look');

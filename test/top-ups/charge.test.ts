@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { connectChargers } from '../../src/charging/connect.ts';
 import { Secret } from '../../src/crypto/secret.ts';
@@ -6,9 +6,10 @@ import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import { postBatch } from '../../src/ledger/store.ts';
+import type { ProviderName } from '../../src/providers/shared/names.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { type ChargeServices, chargeTopUps, scanForTopUps } from '../../src/top-ups/charge.ts';
-import { putRule, resumeRule } from '../../src/top-ups/manage.ts';
+import { deleteRule, putRule, resumeRule } from '../../src/top-ups/manage.ts';
 import { GatewayMinimums } from '../../src/top-ups/minimums.ts';
 import { Pace } from '../../src/top-ups/pace.ts';
 import type { TopUpTerms } from '../../src/top-ups/rule.ts';
@@ -27,6 +28,7 @@ let database: TestDatabase;
 let inbox: TestInbox;
 let stripe: StripeCharging;
 let services: ChargeServices;
+let apiUrls: ReadonlyMap<ProviderName, string>;
 let now = START;
 let healed: string[] = [];
 const source = testSource('stripe', { chargeKey: new Secret(KEY) });
@@ -35,7 +37,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   stripe = new StripeCharging(KEY);
   stripe.now = () => Math.floor(now.getTime() / 1000);
-  const baseUrl = await stripe.start();
+  apiUrls = new Map([['stripe', await stripe.start()]]);
   inbox = await startInbox(database, { sources: [source] });
   Object.assign(inbox.services, { clock: { now: () => now } });
   services = {
@@ -43,7 +45,7 @@ beforeAll(async () => {
     clock: { now: () => now },
     logger: createLogger('silent', 'test'),
     sources: inbox.services.sources,
-    connect: connectChargers({ apiUrls: new Map([['stripe', baseUrl]]) }),
+    connect: connectChargers({ apiUrls }),
     minimums: new GatewayMinimums(new Map([['stripe/USD', 50]])),
     pace: new Pace(1000),
     heal: async ({ topUpId }) => void healed.push(topUpId),
@@ -66,6 +68,20 @@ const pass = (milliseconds: number) => {
 const run = () => chargeTopUps(services);
 
 let customers = 0;
+const TERMS: Omit<TopUpTerms, 'payment'> = {
+  ...{ enabled: true, threshold: 1000, mode: 'amount', amount: 2000, target: null, maxCharge: 2000 },
+  ...{ monthlyCap: 100_000, maxPerDay: 10, minIntervalSeconds: 600, timeZone: 'UTC' },
+  consent: { acceptedAt: START, textVersion: '1' },
+};
+
+/** Sets the customer's rule, with the card of {@link begin} unless the terms name another. */
+async function putAgain(key: WalletKey, terms: Partial<TopUpTerms>): Promise<void> {
+  const providerCustomerId = key.customerId.replace('cus_c', 'cus_s');
+  const payment = { sourceId: source.sourceId, providerCustomerId, paymentMethodId: null };
+  const rule = { ...key, ...TERMS, payment, ...terms, source };
+  await transaction(database.pool, (tx) => putRule(tx, rule, { currencies: SETTINGS.currencies, now }));
+}
+
 /** A customer with a balance, a card, and a rule. */
 async function begin(terms: Partial<TopUpTerms> = {}, balance = 1100): Promise<WalletKey & { readonly card: string }> {
   customers += 1;
@@ -75,16 +91,10 @@ async function begin(terms: Partial<TopUpTerms> = {}, balance = 1100): Promise<W
   const provider = `cus_s${customers}`;
   const card = stripe.addMethod({ id: `pm_${customers}`, customerId: provider, fingerprint: `print_${customers}` });
   if (balance > 0) await post(key, balance, true);
-  const rule: TopUpTerms = {
-    ...{ enabled: true, threshold: 1000, mode: 'amount', amount: 2000, target: null, maxCharge: 2000 },
-    ...{ monthlyCap: 100_000, maxPerDay: 10, minIntervalSeconds: 600, timeZone: 'UTC' },
+  await putAgain(key, {
     payment: { sourceId: source.sourceId, providerCustomerId: provider, paymentMethodId: null },
-    consent: { acceptedAt: START, textVersion: '1' },
     ...terms,
-  };
-  await transaction(database.pool, (tx) =>
-    putRule(tx, { ...key, ...rule, source }, { currencies: SETTINGS.currencies, now }),
-  );
+  });
   return { ...key, card: card.id };
 }
 
@@ -343,6 +353,100 @@ describe('outcomes that are not known', () => {
     expect(stripe.keys.filter((one) => one === topUpId)).toHaveLength(2);
     await tellPaid(key);
     expect(await inbox.balance(key.customerId)).toBe(2900);
+  });
+
+  it('stays unknown where the key is refused after an answer was lost: what was asked before may have charged', async () => {
+    const key = await begin({}, 900);
+    stripe.plays.push('lost');
+    await run();
+    const revoked = { ...services, connect: connectChargers({ apiUrls }) };
+    const wrongKey = testSource('stripe', { chargeKey: new Secret('sk_test_Revoked') });
+    pass(MINUTE);
+    await chargeTopUps({ ...revoked, connect: () => revoked.connect(wrongKey) });
+    expect(await attempts(key)).toMatchObject([{ state: 'unknown' }]);
+    pass(2 * HOUR);
+    await run();
+    expect(await attempts(key)).toMatchObject([{ state: 'charged' }]);
+    expect(intentsOf(key)).toHaveLength(1);
+  });
+
+  describe('where the customer may not be charged any more', () => {
+    const ways: Readonly<Record<string, (key: WalletKey) => Promise<unknown>>> = {
+      'the rule is deleted': (key) => transaction(database.pool, (tx) => deleteRule(tx, key, now)),
+      'it is disabled': (key) => putAgain(key, { enabled: false }),
+      'it charges another customer of Stripe': (key) =>
+        putAgain(key, {
+          payment: { sourceId: source.sourceId, providerCustomerId: 'cus_else', paymentMethodId: null },
+        }),
+      'the most that it charges is less': (key) => putAgain(key, { amount: 1000, maxCharge: 1000 }),
+      'the wallet is frozen': ({ customerId }) =>
+        database.pool.query("update wallet set status = 'frozen' where customer_id = $1", [customerId]),
+      'the merchant is suspended': () => database.pool.query('update merchant set suspended_at = now()'),
+    };
+
+    afterEach(async () => void (await database.pool.query('update merchant set suspended_at = null')));
+
+    it.each(Object.keys(ways))(
+      '%s: nothing is asked again, and the list says that nothing was charged',
+      async (name) => {
+        const key = await begin({}, 900);
+        stripe.plays.push('limited');
+        await run();
+        await ways[name]?.(key);
+        for (let minutes = 0; minutes < 12; minutes += 1) {
+          pass(MINUTE);
+          await run();
+        }
+        expect(intentsOf(key)).toEqual([]);
+        expect(await attempts(key)).toMatchObject([{ state: 'failed' }]);
+      },
+    );
+
+    it.each(Object.keys(ways))('%s: the list says what was charged', async (name) => {
+      const key = await begin({}, 900);
+      stripe.plays.push('lost');
+      await run();
+      await ways[name]?.(key);
+      pass(11 * MINUTE);
+      await run();
+      expect(intentsOf(key)).toHaveLength(1);
+      expect(await attempts(key)).toMatchObject([{ state: 'charged' }]);
+    });
+
+    it('the merchant is suspended: no attempt is begun', async () => {
+      const key = await begin({}, 900);
+      await database.pool.query('update merchant set suspended_at = now()');
+      await run();
+      expect(await attempts(key)).toEqual([]);
+      await database.pool.query('update merchant set suspended_at = null');
+      pass(5 * MINUTE);
+      await run();
+      expect(await attempts(key)).toMatchObject([{ state: 'charged' }]);
+    });
+  });
+
+  it('is of the rule as it stands: one that changed while the payment method was looked up is looked at anew', async () => {
+    const key = await begin({}, 900);
+    stripe.addMethod({ id: `${key.card}_new`, customerId: `${key.customerId}_new`, fingerprint: null });
+    const payment = { sourceId: source.sourceId, providerCustomerId: `${key.customerId}_new`, paymentMethodId: null };
+    let isChanged = false;
+    await chargeTopUps({
+      ...services,
+      connect: async (one) => {
+        const charger = await services.connect(one);
+        if (charger === null || isChanged) return charger;
+        const findMethod: typeof charger.findMethod = async (...asked) => {
+          const found = await charger.findMethod(...asked);
+          isChanged = true;
+          await putAgain(key, { payment });
+          return found;
+        };
+        return { ...charger, findMethod };
+      },
+    });
+    await run();
+    expect(intentsOf(key)).toMatchObject([{ customer: payment.providerCustomerId }]);
+    expect(await attempts(key)).toMatchObject([{ state: 'charged' }]);
   });
 
   it('an error 500 stays unknown for a day, and then the list of payments says what became of it', async () => {
