@@ -177,19 +177,27 @@ function answerOfError(error: unknown): ChargeAnswer {
 async function findCharge(client: Stripe, { customerId, topUpId, since }: ChargePlace): Promise<ChargeAnswer | null> {
   const created = { gte: Math.floor(since.getTime() / 1000) - CLOCK_SKEW_S };
   let after: string | null = null;
+  let found: ChargeAnswer | null = null;
   for (let pages = 0; pages < MOST_PAGES; pages += 1) {
     const from: { starting_after?: string } = after === null ? {} : { starting_after: after };
     const answer = await orMissing(() =>
       client.paymentIntents.list({ customer: customerId, created, limit: PAGE_SIZE, ...from }),
     );
-    if (answer === null) return null;
+    if (answer === null) return found;
     const { data, has_more } = parseAnswer(NAME, INTENTS, answer);
-    const found = data.find(({ metadata }) => metadata?.wallet_topup_id === topUpId);
-    if (found !== undefined) return answerOf(found);
+    for (const one of data.filter(({ metadata }) => metadata?.wallet_topup_id === topUpId)) {
+      found = moreOf(found, answerOf(one));
+    }
     after = data.at(-1)?.id ?? null;
-    if (!has_more || after === null) return null;
+    if (found?.kind === 'charged' || !has_more || after === null) return found;
   }
   throw new ProviderApiError('unavailable', `${NAME} lists more payments than were expected`);
+}
+
+/** Of two payments with one id, as where somebody has copied the metadata, the one that has charged, or still may. */
+function moreOf(one: ChargeAnswer | null, other: ChargeAnswer): ChargeAnswer {
+  if (one === null || other.kind === 'charged') return other;
+  return one.kind === 'declined' ? other : one;
 }
 
 /** The answer, or null where there is no such object. @throws {ProviderApiError} */

@@ -5,7 +5,8 @@ import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { type PaymentKey, paymentAt } from '../payments/tables.ts';
-import { isPaidByAnother, type NamedTopUp, renewsTopUp, topUpIdOf } from '../payments/top-up.ts';
+import { isPaidByAnother, mayBeFor, type NamedTopUp, renewsTopUp, topUpIdOf } from '../payments/top-up.ts';
+import { isInFlight } from '../top-ups/attempt.ts';
 import { lockTopUps, topUpOfPayment, topUpsByIds } from '../top-ups/attempt-store.ts';
 import { suspend } from '../top-ups/outcome.ts';
 import { type Heard, recordNews } from '../top-ups/record.ts';
@@ -83,7 +84,7 @@ export class TopUps {
     if (topUp === null || fact.kind !== 'payment') return;
     const text = idText(key.merchantId, topUp.topUpId);
     if (fact.state === 'succeeded') this.#paid(text, { topUp, fact, before, after });
-    else this.#tried(text, fact, after);
+    else if (mayBeFor(topUp, after, fact)) this.#tried(text, fact, after);
   }
 
   #paid(text: string, { topUp, fact, before, after }: Paid): void {
@@ -158,9 +159,15 @@ interface Paid {
   readonly after: Payment;
 }
 
-function namedBy({ topUpId, customerId, currency, amount, state, sourceId, paymentId, seriesId }: TopUp): NamedTopUp {
+function namedBy(topUp: TopUp): NamedTopUp {
+  const { topUpId, customerId, currency, amount, state, sourceId, paymentId, seriesId, requestHash } = topUp;
   const isPaid = state === 'succeeded' && sourceId !== null && paymentId !== null;
-  return { topUpId, customerId, currency, amount, paidBy: isPaid ? { sourceId, paymentId } : null, seriesId };
+  const isCharged = isInFlight(state) && requestHash !== null && sourceId !== null;
+  return {
+    ...{ topUpId, customerId, currency, amount, seriesId },
+    paidBy: isPaid ? { sourceId, paymentId } : null,
+    chargedBy: isCharged ? { sourceId, paymentId } : null,
+  };
 }
 
 /** A dispute of which nothing was heard before, of a payment that was credited. */

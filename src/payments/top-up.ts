@@ -1,4 +1,4 @@
-import type { Fact } from './fact.ts';
+import type { Fact, PaymentFact } from './fact.ts';
 import type { IntentRules } from './intent.ts';
 import type { Payment, PaymentIntent } from './payment.ts';
 
@@ -13,6 +13,8 @@ export interface NamedTopUp {
   readonly paidBy: { readonly sourceId: string; readonly paymentId: string } | null;
   /** What that payment has in common with its renewals. */
   readonly seriesId: string | null;
+  /** Where it is being charged; `paymentId` null: as which payment is not known yet. Null if nobody charges it, or not any more. */
+  readonly chargedBy: { readonly sourceId: string; readonly paymentId: string | null } | null;
 }
 
 type TopUpReading =
@@ -67,9 +69,24 @@ export function customerOfTopUp(input: TopUpInput): string | null {
 
 const ORDINARY: PaymentIntent = { purpose: 'topup', creditAmount: null };
 
-/** Whether the payment is another one than that which paid the top-up. */
-export function isPaidByAnother({ paidBy }: NamedTopUp, { sourceId, paymentId }: Payment): boolean {
-  return paidBy !== null && (paidBy.paymentId !== paymentId || paidBy.sourceId !== sourceId);
+/** Whether the payment is another one than that which paid the top-up, or is about to: what was charged would be one too many then. */
+export function isPaidByAnother({ paidBy, chargedBy }: NamedTopUp, { sourceId, paymentId }: Payment): boolean {
+  const by = paidBy ?? chargedBy;
+  return by !== null && ((by.paymentId ?? paymentId) !== paymentId || by.sourceId !== sourceId);
+}
+
+/** Whether what a payer tried may be for the top-up: another's try must neither keep it waiting nor count as its decline. */
+export function mayBeFor(topUp: NamedTopUp, payment: Payment, fact: PaymentFact): boolean {
+  const { amountMinor } = fact;
+  return disagreement(topUp, payment, fact) === null && (amountMinor === null || amountMinor >= topUp.amount);
+}
+
+/** What the top-up and a payment that names it say otherwise; null if nothing. */
+function disagreement({ customerId, currency }: NamedTopUp, payment: Payment, fact: PaymentFact): string | null {
+  const before = payment.namedBy === null ? null : payment.customerId;
+  const named = fact.named?.customerId ?? before ?? fact.metadata.wallet_customer_id;
+  if (named !== undefined && named !== customerId) return `it is of ${customerId}`;
+  return fact.currency === null || fact.currency === currency ? null : `it is in ${currency}`;
 }
 
 /** Whether the payment renews what paid the top-up: a provider repeats the metadata of the first. */
@@ -79,7 +96,7 @@ export function renewsTopUp({ paidBy, seriesId }: NamedTopUp, { sourceId }: Paym
 }
 
 interface Judged {
-  readonly fact: Extract<Fact, { kind: 'payment' }>;
+  readonly fact: PaymentFact;
   readonly source: IntentRules;
   readonly id: string;
   readonly topUp: NamedTopUp | null;
@@ -89,17 +106,20 @@ function judge(payment: Payment, { fact, source, id, topUp }: Judged): TopUpRead
   const mismatch = (detail: string): TopUpReading => ({ kind: 'refused', reason: 'topup_mismatch', detail });
   if (topUp === null) return { kind: 'refused', reason: 'unknown_topup', detail: `there is no ${id.slice(0, 40)}` };
   const { customerId, currency, amount } = topUp;
-  const before = payment.namedBy === null ? null : payment.customerId;
-  const named = fact.named?.customerId ?? before ?? fact.metadata.wallet_customer_id;
-  if (named !== undefined && named !== customerId) return mismatch(`it is of ${customerId}`);
-  if (fact.currency !== currency) return mismatch(`it is in ${currency}`);
+  const otherwise = disagreement(topUp, payment, fact);
+  if (otherwise !== null) return mismatch(otherwise);
+  if (fact.currency === null) return mismatch(`it is in ${currency}`);
   if (isPaidByAnother(topUp, payment)) {
     if (source.metadata === 'all' || renewsTopUp(topUp, payment, fact)) return obeyed(customerId, ORDINARY);
-    return { kind: 'refused', reason: 'topup_paid_twice', detail: `the payment ${topUp.paidBy?.paymentId} paid it` };
+    return { kind: 'refused', reason: 'topup_paid_twice', detail: paidElsewhere(topUp) };
   }
   // Captures may still come to the whole of it.
   if ((fact.amountMinor ?? 0) < amount) return mismatch(`it is of ${amount}, and less was paid`);
   return obeyed(customerId, { ...ORDINARY, agreedAmount: amount });
+}
+
+function paidElsewhere({ paidBy, chargedBy }: NamedTopUp): string {
+  return paidBy === null ? `it is charged at ${chargedBy?.sourceId}` : `the payment ${paidBy.paymentId} paid it`;
 }
 
 function obeyed(customerId: string, intent: PaymentIntent): TopUpReading {

@@ -116,6 +116,15 @@ describe('a charge by Stripe', () => {
     await stripe.start();
   });
 
+  it('is found as what has charged, where a later payment that failed carries its id as well', async () => {
+    await charge();
+    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    const charged = stripe.intents.at(-1);
+    if (charged === undefined) throw new Error('nothing was charged');
+    stripe.intents.push({ ...charged, id: 'pi_copy', status: 'requires_payment_method' });
+    expect(await charger.findCharge(place)).toEqual({ kind: 'charged', paymentId: charged.id });
+  });
+
   it('finds what a payment made long before it stands behind, page after page', async () => {
     await charge();
     const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };

@@ -32,13 +32,14 @@ let apiUrls: ReadonlyMap<ProviderName, string>;
 let now = START;
 let healed: string[] = [];
 const source = testSource('stripe', { chargeKey: new Secret(KEY) });
+const shop = testSource('stripe', { sourceId: 'src_shop' });
 
 beforeAll(async () => {
   database = await createTestDatabase();
   stripe = new StripeCharging(KEY);
   stripe.now = () => Math.floor(now.getTime() / 1000);
   apiUrls = new Map([['stripe', await stripe.start()]]);
-  inbox = await startInbox(database, { sources: [source] });
+  inbox = await startInbox(database, { sources: [source, shop] });
   Object.assign(inbox.services, { clock: { now: () => now } });
   services = {
     pool: inbox.services.pool,
@@ -654,6 +655,42 @@ describe('payments that name a top-up', () => {
     }
     expect(await inbox.balance(key.customerId)).toBe(900);
     expect(await attempts(key)).toMatchObject([{ state: 'requested' }]);
+  });
+
+  it('block nobody else, nor decline for him: pending and failed ones of another customer or currency change nothing', async () => {
+    const key = await begin({ payment: null }, 900);
+    const [other = ''] = await makeCustomers(database.pool, [`blocker_${key.customerId}`]);
+    await run();
+    const metadata = Object((await told(key))[0]?.data.metadata);
+    const wrong = [{ metadata: { ...metadata, wallet_customer_id: other } }, { metadata, currency: 'inr' }];
+    for (const [index, payment] of wrong.entries()) {
+      for (const type of ['processing', 'payment_failed'] as const) {
+        const paymentId = `pi_block_${index}_${key.customerId}`;
+        await inbox.play([stripePayment({ amount: 2000, currency: 'usd', paymentId, type, ...payment })]);
+        expect(await attempts(key)).toMatchObject([{ state: 'requested', payment_id: null }]);
+      }
+    }
+    expect(await ruleOf(key)).toMatchObject({ failures_in_a_row: 0 });
+  });
+
+  it('at another source, or by another payment than the one that was charged, end no attempt that charges', async () => {
+    const key = await begin({}, 900);
+    stripe.plays.push('lost');
+    await run();
+    const [{ topup_id = '' } = {}] = await attempts(key);
+    const metadata = { wallet_customer_id: key.customerId, wallet_purpose: 'topup', wallet_topup_id: topup_id };
+    const paid = (paymentId: string) => stripePayment({ paymentId, amount: 2000, currency: 'usd', metadata });
+    await inbox.play([paid(`pi_shop_${key.customerId}`)], shop);
+    expect(await attempts(key)).toMatchObject([{ state: 'unknown' }]);
+    pass(MINUTE);
+    await run();
+    await inbox.play([paid(`pi_own_${key.customerId}`)]);
+    // It was paid, and is credited; but what was charged is still to come.
+    expect(await attempts(key)).toMatchObject([{ state: 'charged' }]);
+    expect(await kindsTold(key)).toContain('topup.paid_twice');
+    await tellPaid(key);
+    expect(await attempts(key)).toMatchObject([{ state: 'succeeded', payment_id: intentsOf(key)[0]?.id }]);
+    expect(await inbox.balance(key.customerId)).toBe(6900);
   });
 
   it('twice: the second is credited as any top-up, and told of', async () => {
