@@ -40,7 +40,9 @@ export interface ChargeServices {
 /** So many wallets or attempts are under way at once in a process. */
 const AT_ONCE = 8;
 const PAGE_SIZE = 100;
-/** A call that has not begun by then is left to whoever asks next, since the lease may be over before it ends. */
+/** So long a run takes pages; what is left is for the next, which comes within a minute. Well before the job is given up. */
+const RUN_MS = 5 * 60_000;
+/** What has not begun by then is left to whoever asks next, since the lease may be over before it ends. */
 const BEGIN_WITHIN_MS = LEASE_MS / 2;
 /** A wallet whose provider cannot be asked now. */
 const AGAIN_AFTER_MS = 60_000;
@@ -51,40 +53,43 @@ const AGAIN_AFTER_MS = 60_000;
  * @returns how many attempts and wallets were looked at
  */
 export async function chargeTopUps(services: ChargeServices): Promise<{ topUps: number; wallets: number }> {
-  const { pool, clock } = services;
-  const claim = () => {
-    const now = clock.now();
-    return { now, until: new Date(now.getTime() + LEASE_MS), limit: PAGE_SIZE };
-  };
-  const topUps = await throughAll(services, () => claimTopUps(autocommit(pool), claim()), goOn);
-  const wallets = await throughAll(services, () => claimTopUpDue(autocommit(pool), claim()), fillUp);
+  const { pool, signal } = services;
+  const db = autocommit(pool);
+  let [topUps, wallets] = [0, 0];
+  const untilMs = performance.now() + RUN_MS;
+  while (!signal.aborted && performance.now() < untilMs) {
+    // In turns: where a provider answers slowly, attempts at it are due again as soon as all were looked at.
+    const ofTopUps = await onePage(services, (claim) => claimTopUps(db, claim), goOn);
+    const ofWallets = await onePage(services, (claim) => claimTopUpDue(db, claim), fillUp);
+    topUps += ofTopUps;
+    wallets += ofWallets;
+    if (Math.max(ofTopUps, ofWallets) < PAGE_SIZE) break;
+  }
   if (topUps + wallets > 0) services.onPosted();
   return { topUps, wallets };
 }
 
-/** Claims and works until nothing is left; what fails is left to its lease. */
-async function throughAll<Item extends WalletKey>(
+/** Claims a page and works on it; what fails, or could not begin in time, is left to its lease. @returns how many were claimed */
+async function onePage<Item extends WalletKey>(
   services: ChargeServices,
-  claim: () => Promise<readonly Item[]>,
+  claim: (claim: { readonly now: Date; readonly until: Date; readonly limit: number }) => Promise<readonly Item[]>,
   work: (services: ChargeServices, item: Item) => Promise<void>,
 ): Promise<number> {
-  let done = 0;
-  for (;;) {
-    if (services.signal.aborted) return done;
-    const page = await claim();
-    const left = [...page];
-    const one = async () => {
-      for (let item = left.shift(); item !== undefined && !services.signal.aborted; item = left.shift()) {
-        await work(services, item).catch((error: unknown) => {
-          const { merchantId, customerId, currency } = item ?? {};
-          services.logger.error({ err: error, merchantId, customerId, currency }, 'a top-up could not be worked on');
-        });
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, one));
-    done += page.length;
-    if (page.length < PAGE_SIZE) return done;
-  }
+  const { clock, signal, logger } = services;
+  const now = clock.now();
+  const page = await claim({ now, until: new Date(now.getTime() + LEASE_MS), limit: PAGE_SIZE });
+  const left = [...page];
+  const mayBegin = () => !signal.aborted && clock.now().getTime() - now.getTime() <= BEGIN_WITHIN_MS;
+  const one = async () => {
+    for (let item = left.shift(); item !== undefined && mayBegin(); item = left.shift()) {
+      await work(services, item).catch((error: unknown) => {
+        const { merchantId, customerId, currency } = item ?? {};
+        logger.error({ err: error, merchantId, customerId, currency }, 'a top-up could not be worked on');
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, one));
+  return page.length;
 }
 
 /** Looks at one wallet, and charges for it if its rule says so. */

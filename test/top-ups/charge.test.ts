@@ -549,6 +549,38 @@ describe('outcomes that are not known', () => {
   });
 });
 
+describe('a provider that answers slowly', () => {
+  it('keeps no wallet waiting that others pay for, however many attempts at it are due', async () => {
+    const keys = [];
+    for (let index = 0; index < 101; index += 1) keys.push(await begin({}, 900));
+    stripe.plays.push(...keys.map(() => 'limited' as const));
+    await run();
+    pass(MINUTE);
+    const other = await begin({ payment: null }, 900);
+    const stopped = new AbortController();
+    let calls = 0;
+    await chargeTopUps({
+      ...services,
+      signal: stopped.signal,
+      connect: async (one) => {
+        const charger = await services.connect(one);
+        if (charger === null) return null;
+        const chargeSaved: typeof charger.chargeSaved = async () => {
+          pass(20_000);
+          calls += 1;
+          if (calls >= 60) stopped.abort();
+          return { kind: 'unknown' };
+        };
+        return { ...charger, chargeSaved };
+      },
+    });
+    expect(await attempts(other)).toMatchObject([{ state: 'requested' }]);
+    pass(2 * HOUR);
+    await run();
+    for (const key of keys) expect(intentsOf(key)).toHaveLength(1);
+  });
+});
+
 describe('a worker that is killed', () => {
   /** A pool whose statements fail from the n-th on, as those of a process that is gone. */
   function dyingAfter(statements: number): { readonly pool: Pool; readonly isDead: () => boolean } {
