@@ -137,6 +137,11 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
   const rules = ['summer', 'winter', 'first'];
   for (const rule of rules)
     await call('PUT', `/bonus-rules/${rule}`, { currency: 'USD', percent: 10, min_paid: 1_000_000 });
+  const topUps = [];
+  for (let n = 0; n < 40; n += 1) {
+    const topUp = { amount: 1, idempotency_key: `top-up-${n}` };
+    topUps.push((await call('POST', `/customers/${shop.customerId}/wallets/INR/top-ups`, topUp)).topup_id);
+  }
   const events = await call('GET', '/events?page_size=100');
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -145,6 +150,7 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     entry_id: entries.items.map((entry: { id: string }) => entry.id),
     hold_id: holds,
     lot_id: lots,
+    topup_id: topUps,
     scheduled_entry_id: scheduled,
     post_at: [tomorrow],
     effective_at: [recent],
@@ -409,10 +415,18 @@ describe('what was found so stays mended', () => {
   });
 });
 
-/** They want terms that fit each other, the second a key too, which chance draws now and then; batches of entries are answered well always. */
+/** They want terms that fit each other, which chance draws now and then, or what such a request makes; batches of entries are answered well always. */
 const SELDOM: ReadonlySet<string> = new Set([
   'post /customers/{customer_id}/wallets/ledger-entries',
   'post /customers/{customer_id}/wallets/scheduled-entries',
+  'put /customers/{customer_id}/wallets/{currency}/grant-schedules/{schedule_id}',
+  'get /customers/{customer_id}/wallets/{currency}/grant-schedules/{schedule_id}',
+  'delete /customers/{customer_id}/wallets/{currency}/grant-schedules/{schedule_id}',
+  'put /customers/{customer_id}/wallets/{currency}/top-up-rule',
+  'get /customers/{customer_id}/wallets/{currency}/top-up-rule',
+  'delete /customers/{customer_id}/wallets/{currency}/top-up-rule',
+  'post /customers/{customer_id}/wallets/{currency}/top-up-rule/resume',
+  'post /customers/{customer_id}/wallets/{currency}/top-ups/{topup_id}/fail',
 ]);
 
 describe('in the end', () => {

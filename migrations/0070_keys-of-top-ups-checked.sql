@@ -1,0 +1,1 @@
+alter table topup validate constraint topup_idempotency_key_check;
