@@ -136,6 +136,7 @@ it('is read by every POST that moves money, or the route says why a repeat moves
     '/customers/{customer_id}/wallets/ledger-entries',
     '/customers/{customer_id}/wallets/lots/{lot_id}/void',
     '/customers/{customer_id}/wallets/scheduled-entries',
+    '/customers/{customer_id}/wallets/{currency}/top-ups',
     '/holds/batch',
     '/ledger-entries/batch',
   ]);

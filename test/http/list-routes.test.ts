@@ -59,7 +59,14 @@ beforeAll(async () => {
   const sender = { readers, boss, clock: systemClock, allowPrivate: true, box: BOX };
   const input = { url: 'http://127.0.0.1:1/', description: '', eventTypes: null, disabled: false };
   const { id } = await new DirectWebhooks({ ...sender, pool }).createEndpoint(MERCHANT, input);
-  ids = { customer_id: 'cus_a', payment_id: 'pi_1', run_id: 'rec_1', endpoint_id: id, merchant_id: MERCHANT };
+  ids = {
+    customer_id: 'cus_a',
+    currency: 'USD',
+    payment_id: 'pi_1',
+    run_id: 'rec_1',
+    endpoint_id: id,
+    merchant_id: MERCHANT,
+  };
   services = {
     ...{ config, logger, clock: systemClock, settings: SETTINGS, box: BOX, pool: forbidden },
     ...{ readers, operatorReaders: readers, turns },

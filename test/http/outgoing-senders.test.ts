@@ -276,11 +276,12 @@ describe.each(SENDERS)('with $name', ({ start }) => {
     expect(JSON.stringify(rows)).not.toContain('of-theirs');
 
     await app.call('PATCH', `${PATH}/${endpoint.id}`, { headers: { 'X-Shop': 'three' } });
-    const before = receivedAt('headed').length;
     await test(endpoint, 'wallet.created');
-    const changed = (await arrive('headed', before + 1)).at(-1);
-    expect(changed?.headers['x-shop']).toBe('three');
-    expect(changed?.headers.authorization).toBeUndefined();
+    // What was on its way before may still come with the old ones.
+    const changed = await eventually('the new headers', () =>
+      receivedAt('headed').find((request) => request.headers['x-shop'] === 'three'),
+    );
+    expect(changed.headers.authorization).toBeUndefined();
     await app.call('PATCH', `${PATH}/${endpoint.id}`, { headers: {} });
     expect((await app.call('GET', path)).body).toEqual({ endpoint_id: endpoint.id, headers: {} });
   });
