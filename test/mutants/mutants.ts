@@ -1760,6 +1760,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/top-ups/charge.test.ts'],
   },
   {
+    name: 'ask again for a charge that nobody wants any more',
+    file: 'src/top-ups/attempt.ts',
+    find: '  if (isWanted && now',
+    replace: '  if (now',
+    tests: ['test/top-ups/attempt.test.ts'],
+  },
+  {
+    name: 'charge in our unit of a currency',
+    file: 'src/charging/stripe.ts',
+    find: 'integerFromMinor(NAME, currency, request.amount)',
+    replace: '(integerFromMinor(NAME, currency, 1), request.amount)',
+    tests: ['test/charging/stripe.test.ts'],
+  },
+  {
+    name: 'let a refused key end what may have charged',
+    file: 'src/top-ups/attempt.ts',
+    find: "return wasAsked ? { state: 'unknown' } : ",
+    replace: 'return ',
+    tests: ['test/top-ups/attempt.test.ts'],
+  },
+  {
     name: 'ask again when the provider has forgotten the key',
     file: 'src/top-ups/attempt.ts',
     find: 'const ASK_AGAIN_FOR_MS = 23 * HOUR;',
