@@ -48,6 +48,8 @@ export class FaultRig {
       STRIPE_WEBHOOK_SECRET: STRIPE_SECRET,
       ALLOW_PRIVATE_ENDPOINTS: 'true',
       LOG_LEVEL: 'info',
+      // Workers of one database come by several proxies, each of which looks like a copy elsewhere.
+      SENDING: 'on',
       ...environment,
     };
   }
