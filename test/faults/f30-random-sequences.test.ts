@@ -11,7 +11,7 @@ import { WalletModel } from '../support/wallet-model.ts';
  * F30: random sequences of credits, debits, batches, repeated keys, payments, refunds, disputes, repeated events, waits that
  * end and replays by hand, through the API and the receiver and on Postgres, beside a model that keeps a few maps. After
  * every single step the answer, every balance and the state of every event are the model's, and the whole audit is run. A
- * sequence that fails is shrunk, and its failure says how to repeat it. There are no holds to try: Chokin has none.
+ * sequence that fails is shrunk, and its failure says how to repeat it. Holds have a model of their own (test/support/hold-model.ts).
  */
 let real: RealWallets;
 /** A sequence that failed has left jobs and perhaps wrong books behind, which the next must not stumble over. */

@@ -10,8 +10,8 @@ import { signStripe } from './signing.ts';
 import type { EntryRequest, ModelEvent, ModelResult, WalletModel } from './wallet-model.ts';
 
 const WAIT_SECONDS = 900;
-/** Sells orders unless a payment says otherwise, so that early refunds are credited. */
-const SHOP = testSource('stripe', { defaultPurpose: 'order' });
+/** Sells orders unless a payment says otherwise, so that early refunds are credited. The model knows no holds, so none is placed for a dispute. */
+const SHOP = testSource('stripe', { defaultPurpose: 'order', disputes: 'record' });
 
 /** The service that a {@link WalletModel} is compared with: the web process, and the application of events on demand. */
 export class RealWallets {
