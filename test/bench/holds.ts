@@ -10,7 +10,7 @@ import { drive, type LoadRequest } from './load.ts';
  * test/bench/README.md. `baseline` is the plain debits.
  */
 
-interface Place {
+export interface Place {
   readonly url: string;
   readonly pool: Pool;
   readonly seconds: number;
@@ -26,9 +26,9 @@ export interface HoldWorkload {
   measure(side: 'ours' | 'baseline', place: Place): Promise<number>;
 }
 
-const CALLERS = 64;
+export const CALLERS = 64;
 const FUNDS = 1_000_000_000;
-const SETTINGS = {
+export const SETTINGS = {
   currencies: new Set(['USD', 'INR']),
   rule: { defaultThresholds: new Map(), marginPercent: 10, minIntervalSeconds: 3600, reminderSeconds: 0 },
   lotRule: { noticeDays: [], noticeMinimums: new Map(), paidExpiryMinDays: null },
@@ -46,9 +46,9 @@ function post({ headers }: Place, path: string, body: object): LoadRequest {
   return { method: 'POST', path, headers, body: JSON.stringify(body) };
 }
 
-const debit = (place: Place, customerId = any(place)) =>
+export const debit = (place: Place, customerId = any(place), currency = 'USD') =>
   post(place, `/customers/${customerId}/wallets/ledger-entries`, {
-    ...{ amount: 1, currency: 'USD', entry_type: 'debit', reason: 'bench', idempotency_key: newKey() },
+    ...{ amount: 1, currency, entry_type: 'debit', reason: 'bench', idempotency_key: newKey() },
   });
 const placing = (place: Place, customerId = any(place)) =>
   post(place, `/customers/${customerId}/wallets/holds`, { amount: 10, currency: 'USD', idempotency_key: newKey() });
@@ -57,7 +57,7 @@ const capturing = (place: Place, customerId: string, id: string) =>
 
 /** Money in every wallet, once. */
 let funded: Promise<void> | null = null;
-function fund(place: Place): Promise<void> {
+export function fund(place: Place): Promise<void> {
   funded ??= (async () => {
     const customers = Array.from({ length: place.wallets }, (_, index) => place.customer(index));
     for (let from = 0; from < customers.length; from += 500) {
@@ -90,7 +90,7 @@ async function openHolds(place: Place, count: number): Promise<{ customerId: str
   return open;
 }
 
-const rate = async ({ url, seconds }: Place, next: () => LoadRequest | null): Promise<number> =>
+export const rate = async ({ url, seconds }: Place, next: () => LoadRequest | null): Promise<number> =>
   (await drive(url, CALLERS, seconds, next)).requestsPerSecond;
 
 /** A row beside plain debits, spread or on the same wallet. */
