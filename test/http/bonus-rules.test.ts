@@ -3,6 +3,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { stripePayment, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { eventually } from '../support/wait.ts';
 
 /** Bonus rules, from the API to the bonuses that payments are given by them. */
 
@@ -245,6 +246,34 @@ describe('a bonus rule', () => {
         }
       });
     } finally {
+      await second.stop();
+    }
+  });
+
+  it('decides about the second of two first top-ups only once the first is there, since both wait for the wallet', async () => {
+    const second = await startInbox(app.database, { sources: [stripe, other] });
+    const customer = await app.newCustomer();
+    const holder = await app.database.pool.connect();
+    const waiting = async () => {
+      const locked = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+      return (await app.database.pool.query(locked)).rowCount;
+    };
+    try {
+      await withRules({ first: { percent: 10, first_top_up_only: true } }, async () => {
+        await holder.query('begin');
+        await holder.query('select from wallet where customer_id = $1 for update', [customer]);
+        const ids = Array.from({ length: 2 }, newId);
+        for (const [index, id] of ids.entries()) {
+          await inbox.deliver(event(customer, id, 1000));
+          await eventually(`${index + 1} workers to wait for the wallet`, async () => (await waiting()) === index + 1);
+        }
+        await holder.query('rollback');
+        await inbox.settled();
+        const given = await Promise.all(ids.map(bonusOf));
+        expect(given.filter(([bonus]) => bonus > 0)).toEqual([[100, 'first']]);
+      });
+    } finally {
+      holder.release();
       await second.stop();
     }
   });
