@@ -3,6 +3,7 @@ import { statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { nextDueAt } from './grant-schedule.ts';
+import { WAITING_ENTRIES, WAITING_GRANTS, waitingMerchants } from './merchant-walk.ts';
 import { GRANT_SCHEDULE } from './tables.ts';
 
 export interface ScheduleBacklog {
@@ -29,13 +30,7 @@ export async function scheduleBacklog(db: Queryable): Promise<ScheduleBacklog> {
   };
 }
 
-/** SQL for the merchants who have any schedule that goes on, one after another along the index. */
-const GRANTING = `granting (merchant_id) as (
-      (select merchant_id from grant_schedule where next_at is not null order by merchant_id limit 1)
-      union all
-      select (select s.merchant_id from grant_schedule s where s.next_at is not null and s.merchant_id > m.merchant_id
-        order by s.merchant_id limit 1)
-      from granting m where m.merchant_id is not null)`;
+const GRANTING = waitingMerchants('granting', WAITING_GRANTS);
 
 /**
  * Goes from merchant to merchant along the indexes, of each only as far as it is due. What the service could not post is put off by an
@@ -46,12 +41,7 @@ const BACKLOG = statement({
   params: {},
   row: { due: bigint, seconds: float },
   text: () => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from scheduled_entry where due_at is not null order by merchant_id limit 1)
-      union all
-      select (select s.merchant_id from scheduled_entry s where s.due_at is not null and s.merchant_id > m.merchant_id
-        order by s.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null),
+    with recursive ${waitingMerchants('merchants', WAITING_ENTRIES)},
     ${GRANTING},
     due as (
       select d.at from merchants m

@@ -3,6 +3,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
+import { WAITING_ENTRIES, waitingMerchants } from './merchant-walk.ts';
 import type { ScheduledEntry } from './scheduled-entry.ts';
 import { ENTRY_PROGRESS, SCHEDULED_ENTRY } from './tables.ts';
 
@@ -130,18 +131,12 @@ const CANCEL = statement({
     returning ${columns(shape)}`,
 });
 
-/** Goes from merchant to merchant along the index, however much each of them has there. */
 const MERCHANTS_DUE = statement({
   acrossMerchants: 'the job looks for merchants who have something due',
   params: { now: timestamptz },
   row: { merchantId: text },
   text: ({ now }) => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from scheduled_entry where due_at is not null order by merchant_id limit 1)
-      union all
-      select (select s.merchant_id from scheduled_entry s where s.due_at is not null and s.merchant_id > m.merchant_id
-        order by s.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
+    with recursive ${waitingMerchants('merchants', WAITING_ENTRIES)}
     select m.merchant_id from merchants m
     where m.merchant_id is not null
       and exists (select from scheduled_entry s where s.merchant_id = m.merchant_id and s.due_at <= ${now})`,

@@ -4,6 +4,7 @@ import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey, WalletKey } from '../ledger/entry.ts';
 import type { GrantSchedule } from './grant-schedule.ts';
+import { WAITING_GRANTS, waitingMerchants } from './merchant-walk.ts';
 import { GRANT_SCHEDULE } from './tables.ts';
 
 /** The rows of grant schedules. */
@@ -95,18 +96,12 @@ const SAVE = statement({
     do update set ${assignments(omit(shape, ...(Object.keys(KEY) as (keyof typeof KEY)[])), 'excluded')}`,
 });
 
-/** Goes from merchant to merchant along the index, however much each of them has there. */
 const MERCHANTS_DUE = statement({
   acrossMerchants: 'the job looks for merchants who have something due',
   params: { now: timestamptz },
   row: { merchantId: text },
   text: ({ now }) => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from grant_schedule where next_at is not null order by merchant_id limit 1)
-      union all
-      select (select s.merchant_id from grant_schedule s where s.next_at is not null and s.merchant_id > m.merchant_id
-        order by s.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
+    with recursive ${waitingMerchants('merchants', WAITING_GRANTS)}
     select m.merchant_id from merchants m
     where m.merchant_id is not null
       and exists (select from grant_schedule s where s.merchant_id = m.merchant_id and s.next_at <= ${now})`,

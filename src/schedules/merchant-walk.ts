@@ -1,0 +1,21 @@
+/** A table whose rows wait for a time, and the column that has it; null where a row waits for none. */
+interface Waiting {
+  readonly table: 'scheduled_entry' | 'grant_schedule';
+  readonly column: 'due_at' | 'next_at';
+}
+
+export const WAITING_ENTRIES: Waiting = { table: 'scheduled_entry', column: 'due_at' };
+export const WAITING_GRANTS: Waiting = { table: 'grant_schedule', column: 'next_at' };
+
+/**
+ * SQL for a recursive common table expression `name (merchant_id)`: the merchants of whom anything waits, one after another along the index,
+ * however much each of them has there.
+ */
+export function waitingMerchants(name: string, { table, column }: Waiting): string {
+  return `${name} (merchant_id) as (
+      (select merchant_id from ${table} where ${column} is not null order by merchant_id limit 1)
+      union all
+      select (select s.merchant_id from ${table} s where s.${column} is not null and s.merchant_id > m.merchant_id
+        order by s.merchant_id limit 1)
+      from ${name} m where m.merchant_id is not null)`;
+}
