@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { ReporterWithCauses } from './test/support/reporter.ts';
 
 const isAllFaults = process.env.FAULTS === 'all';
 const outputFile = `coverage/${process.env.REPORT ?? (isAllFaults ? 'faults' : 'test')}-report.json`;
@@ -35,7 +36,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // A retry would hide a race, which is what many of these tests are for. CI runs a failed file once more and says so.
     retry: 0,
-    reporters: process.env.CI === 'true' ? ['default', ['json', { outputFile }]] : ['default'],
+    reporters: process.env.CI === 'true' ? ['default', new ReporterWithCauses({ outputFile })] : ['default'],
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts', 'jobs/**/*.ts'],

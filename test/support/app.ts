@@ -1,4 +1,5 @@
 import DodoPayments from 'dodopayments';
+import { Agent, fetch, type Headers } from 'undici';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import type { Scope } from '../../src/merchants/api-keys.ts';
@@ -15,6 +16,13 @@ export const ADMIN_KEY = 'an-admin-key-for-tests-of-more-than-32-characters';
 
 /** An address at which every connection is refused at once. */
 export const NOWHERE = 'http://127.0.0.1:9';
+
+/**
+ * A server closes idle connections of an address that has more than its share of 1,000 (http/kit/connections.ts), and fails whatever
+ * is being sent by one at that moment. Node's own `fetch` opens new ones beside idle ones without any bound, so five hundred callers
+ * would come to be more than that. And whoever opens hundreds in the process of the server must wait for it as well.
+ */
+const dispatcher = new Agent({ connections: 700, connect: { timeout: 60_000 } });
 
 export interface Answer {
   readonly status: number;
@@ -107,6 +115,7 @@ async function call(
 ): Promise<Answer> {
   const isRaw = typeof body === 'string' || body instanceof Uint8Array;
   const response = await fetch(`${baseURL}${path}`, {
+    dispatcher,
     method,
     headers: {
       authorization: `Bearer ${API_KEY}`,
