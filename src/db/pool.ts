@@ -2,7 +2,6 @@ import pg from 'pg';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { connectionString } from './database-url.ts';
-import { notePool } from './pooler.ts';
 import { prepareSession } from './session.ts';
 import { MEANING, type Settings } from './session-settings.ts';
 
@@ -56,7 +55,7 @@ export function createPool(options: PoolOptions): Pool {
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     // What reads whole tables may do it on a standby.
     onConnect: async (client) => {
-      notePool(pool, await prepareSession(client, settings, isForScans ? 'may only read' : 'must write'));
+      await prepareSession(client, settings, isForScans ? 'may only read' : 'must write');
     },
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') => {

@@ -9,17 +9,9 @@ import { beginWith, type Settings } from './session-settings.ts';
 /** How transactions begin on the connections that pass a pooler. */
 const beginnings = new WeakMap<pg.ClientBase, string>();
 
-/** Whether the newest connection of a pool passes a pooler. */
-const pools = new WeakMap<pg.Pool, boolean>();
-
 /** Notes that a connection passes a pooler, so that each of its transactions wants these settings. */
 export function notePassing(client: pg.ClientBase, settings: Settings): void {
   beginnings.set(client, beginWith(settings));
-}
-
-/** Notes of a pool whether its connections pass a pooler. */
-export function notePool(pool: pg.Pool, passes: boolean): void {
-  pools.set(pool, passes);
 }
 
 /** How a transaction begins on this connection. */
@@ -27,18 +19,7 @@ export function beginningOn(client: pg.ClientBase): string {
   return beginnings.get(client) ?? 'begin';
 }
 
-/** Whether the connections of a pool do not pass a pooler, as far as it is known: then each statement may be sent by itself. */
-export function isDirect(pool: pg.Pool): boolean {
-  return pools.get(pool) === false;
-}
-
-/** Whether the connections of a pool pass a pooler. Opens the first one if there was none yet. */
-export async function passesPooler(pool: pg.Pool): Promise<boolean> {
-  const known = pools.get(pool);
-  if (known !== undefined) return known;
-  const client = await pool.connect();
-  const passes = beginnings.has(client);
-  client.release();
-  pools.set(pool, passes);
-  return passes;
+/** Whether this connection passes a pooler. If not, a statement may be sent by itself. */
+export function passesPooler(client: pg.ClientBase): boolean {
+  return beginnings.has(client);
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
-import { beginningOn, isDirect, passesPooler } from './pooler.ts';
+import { beginningOn, passesPooler } from './pooler.ts';
 import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
@@ -87,19 +87,7 @@ const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/;
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: pg.Pool): Queryable {
-  // Through a pooler, what a statement works under is set in a transaction of its own.
-  const inTransaction = async <T>(work: (db: Queryable) => Promise<T>, direct: () => Promise<T>): Promise<T> =>
-    (await passesPooler(pool)) ? attemptTransaction(pool, work) : direct();
-  return {
-    query: (statement, values = []) => {
-      const direct = () => run<never>(pool, statement, values);
-      return isDirect(pool) ? direct() : inTransaction((db) => db.query(statement, values), direct);
-    },
-    queryArrays: (statement, values) => {
-      const direct = () => runForArrays(pool, statement, values);
-      return isDirect(pool) ? direct() : inTransaction((db) => db.queryArrays(statement, values), direct);
-    },
-  };
+  return throughEach((work) => alone(pool, work));
 }
 
 /**
@@ -107,25 +95,26 @@ export function autocommit(pool: pg.Pool): Queryable {
  * a connection keeps the time until the next statement.
  */
 export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable {
-  const within = async <T>(work: (db: Queryable) => Promise<T>): Promise<T> => {
-    const timeout = Math.ceil(leftMs());
-    if (await passesPooler(pool)) return attemptTransaction(pool, work, { timeoutMs: timeout });
-    const client = await pool.connect();
-    let broken = false;
-    try {
-      await client.query(`set statement_timeout = ${timeout}`);
-      return await work(new Tx(client));
-    } catch (error) {
-      broken = !(error instanceof pg.DatabaseError) || isReadOnly(error);
-      throw error;
-    } finally {
-      client.release(broken);
-    }
-  };
-  return {
-    query: (statement, values) => within((db) => db.query(statement, values)),
-    queryArrays: (statement, values) => within((db) => db.queryArrays(statement, values)),
-  };
+  return throughEach((work) => alone(pool, work, Math.ceil(leftMs())));
+}
+
+/**
+ * One statement on a connection of the pool. Each connection is asked for itself what it passes: after a failover, or beside a pooler
+ * that was put in the way, those of one pool differ. Through one, what the statement works under is set in a transaction of its own.
+ */
+async function alone<T>(pool: pg.Pool, work: (db: Queryable) => Promise<T>, timeoutMs?: number): Promise<T> {
+  const client = await pool.connect();
+  if (passesPooler(client)) return transactionOn(client, pool, work, { timeoutMs });
+  let broken = false;
+  try {
+    if (timeoutMs !== undefined) await client.query(`set statement_timeout = ${timeoutMs}`);
+    return await work(new Tx(client));
+  } catch (error) {
+    broken = !(error instanceof pg.DatabaseError) || isReadOnly(error);
+    throw error;
+  } finally {
+    client.release(broken);
+  }
 }
 
 /** Runs each statement by itself through `each`, which says when and by what connection. */
@@ -137,7 +126,7 @@ export function throughEach(each: <T>(work: (db: Queryable) => Promise<T>) => Pr
 }
 
 function run<Row extends pg.QueryResultRow>(
-  target: pg.Pool | pg.ClientBase,
+  target: pg.ClientBase,
   statement: SqlText,
   values: readonly unknown[],
 ): Promise<pg.QueryResult<Row>> {
@@ -145,11 +134,7 @@ function run<Row extends pg.QueryResultRow>(
   return target.query<Row>({ ...config, values: [...values] }).catch(withoutValues);
 }
 
-function runForArrays(
-  target: pg.Pool | pg.ClientBase,
-  statement: SqlText,
-  values: readonly unknown[],
-): Promise<RowArrays> {
+function runForArrays(target: pg.ClientBase, statement: SqlText, values: readonly unknown[]): Promise<RowArrays> {
   const config = typeof statement === 'string' ? { text: statement } : statement;
   return target.query({ ...config, values: [...values], rowMode: 'array' }).catch(withoutValues);
 }
@@ -180,7 +165,7 @@ export async function transaction<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptTransaction(pool, work, { onCommit });
+      return await transactionOn(await pool.connect(), pool, work, { onCommit });
     } catch (error) {
       if (!isRaceLost(error) || attempt >= MAX_ATTEMPTS) throw error;
       await delay(Math.random() * 10 * 2 ** attempt);
@@ -200,15 +185,16 @@ async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
 interface HowItRuns {
   readonly onCommit?: ((seconds: number) => void) | undefined;
   /** The longest that a statement of it may take, if not as long as the pool says. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
-async function attemptTransaction<T>(
+/** On a connection of the pool, which goes back to it. */
+async function transactionOn<T>(
+  client: pg.PoolClient,
   pool: pg.Pool,
   work: (tx: Tx) => Promise<T>,
-  { onCommit, timeoutMs }: HowItRuns = {},
+  { onCommit, timeoutMs }: HowItRuns,
 ): Promise<T> {
-  const client = await pool.connect();
   let broken = false;
   try {
     const beginning = beginningOn(client);

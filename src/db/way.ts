@@ -34,7 +34,7 @@ export async function requireUsableWay({
     throw new Error(
       `${lost} in a transaction of this process: something on the way to the server takes settings away. Let DATABASE_URL name the server itself.`,
     );
-  if (await passesPooler(pool)) {
+  if (await isPooled(pool)) {
     const { keepsStatements } = await probeWay(databaseUrl, applicationName);
     if (!keepsStatements) throw new Error(LOSES_STATEMENTS);
     await warnOfUser(pool, logger);
@@ -43,6 +43,12 @@ export async function requireUsableWay({
   if (!(await probeWay(directUrl, applicationName)).keepsSessions)
     throw new Error(takesSessions('DATABASE_DIRECT_URL'));
   if (!(await isSameDatabase(pool, directUrl, { applicationName, logger }))) throw new Error(ELSEWHERE);
+}
+
+async function isPooled(pool: Pool): Promise<boolean> {
+  const client = await pool.connect();
+  client.release();
+  return passesPooler(client);
 }
 
 /** Another database behind the direct URL would be migrated, audited and listened to, while this one is worked on. */

@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, expect, inject, it, onTestFinished } from 'vitest';
 import { migrate } from '../../src/commands/migrate.ts';
 import { createBoss } from '../../src/db/boss.ts';
@@ -41,6 +42,47 @@ it('bring their settings along with each transaction, by its first statement, an
   expect((await timedAutocommit(pool, () => 700).query(BOUNDS)).rows).toEqual([{ longest: '700ms', wait: '3s' }]);
   expect((await transaction(pool, (tx) => tx.query(BOUNDS))).rows).toEqual([{ longest: '15s', wait: '3s' }]);
   expect(await outside()).toEqual([{ longest: '2min', wait: '10s' }]);
+});
+
+it.each([
+  ['the newest passes none', [false, true]],
+  ['the newest passes one', [true, false]],
+])('are asked one by one where those of a pool differ: %s', async (_, aside) => {
+  const databaseUrl = proxy.through(database.url);
+  const pool = createPool({ databaseUrl, applicationName: 'passing', maxConnections: 2, logger });
+  onTestFinished(() => pool.end());
+  onTestFinished(() => {
+    proxy.stepAside(false);
+    // Those of a test that failed: the pool ends once it has all of them.
+    for (const client of clients) if (out.has(client)) client.release(true);
+  });
+  const clients: PoolClient[] = [];
+  const out = new Set<PoolClient>();
+  const take = async () => {
+    const client = await pool.connect();
+    out.add(client);
+    return client;
+  };
+  const giveBack = (client: PoolClient | undefined) => {
+    if (client !== undefined && out.delete(client)) client.release();
+  };
+  for (const isAside of aside) {
+    proxy.stepAside(isAside);
+    clients.push(await take());
+  }
+  const outside = async (index: number) => (await clients[index]?.query(BOUNDS))?.rows;
+  const kept = await Promise.all([outside(0), outside(1)]);
+  // Only one is free at a time, so that it is known which one serves.
+  for (const index of [0, 1]) {
+    giveBack(clients[index]);
+    expect((await autocommit(pool).query(BOUNDS)).rows).toEqual([{ longest: '15s', wait: '3s' }]);
+    if (aside[index] === false) {
+      expect((await timedAutocommit(pool, () => 700).query(BOUNDS)).rows).toEqual([{ longest: '700ms', wait: '3s' }]);
+    }
+    clients[index] = await take();
+    expect(await outside(index)).toEqual(kept[index]);
+  }
+  for (const client of clients) giveBack(client);
 });
 
 it('keep a single statement that writes, and undo one that fails', async () => {

@@ -6,6 +6,8 @@ const MADE_UP = 1_234_567;
 
 export interface RenumberingProxy {
   through(databaseUrl: string): string;
+  /** Changes nothing of the connections that are made from now on, or does so again. */
+  stepAside(isAside: boolean): void;
   stop(): Promise<void>;
 }
 
@@ -13,6 +15,7 @@ export interface RenumberingProxy {
 export async function startRenumberingProxy(serverUrl: string): Promise<RenumberingProxy> {
   const { hostname, port } = new URL(serverUrl);
   const sockets = new Set<Socket>();
+  let isAside = false;
   const server = createServer((client) => {
     const upstream = createConnection({ host: hostname, port: Number(port) });
     for (const socket of [client, upstream]) {
@@ -25,7 +28,7 @@ export async function startRenumberingProxy(serverUrl: string): Promise<Renumber
       });
     }
     client.pipe(upstream);
-    const renumber = renumbering();
+    const renumber = isAside ? (chunk: Buffer) => chunk : renumbering();
     upstream.on('data', (chunk: Buffer) => client.write(renumber(chunk)));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -37,6 +40,9 @@ export async function startRenumberingProxy(serverUrl: string): Promise<Renumber
       url.hostname = '127.0.0.1';
       url.port = String(ownPort);
       return url.href;
+    },
+    stepAside: (aside) => {
+      isAside = aside;
     },
     stop: async () => {
       for (const socket of sockets) socket.destroy();
