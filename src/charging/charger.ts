@@ -11,7 +11,48 @@ export interface Charger {
   chargeSaved(request: ChargeRequest, key: string): Promise<ChargeAnswer>;
   /** The outcome of a charge whose answer was lost, by the id in its metadata; null if there was no such charge. */
   findCharge(place: ChargePlace): Promise<ChargeAnswer | null>;
+  /**
+   * A page of the provider's at which somebody pays this order, and nothing else. The same order is the same page, for as long as the
+   * provider remembers keys. It never throws for what the provider does.
+   */
+  createSession(order: SessionOrder): Promise<SessionAnswer>;
 }
+
+/** What is to be paid at a page of the provider's. */
+export interface SessionOrder {
+  /** Of the checkout or top-up; the key of the request as well. */
+  readonly orderId: string;
+  /** All that is charged, in minor units. */
+  readonly amount: number;
+  readonly currency: string;
+  /** What the payer reads beside the amount. */
+  readonly description: string;
+  /** What the payment will carry, by which its event is known. */
+  readonly metadata: WalletMetadata;
+  readonly successUrl: string;
+  /** Where the page's way back leads; null: it has none. */
+  readonly cancelUrl: string | null;
+  /** After that it cannot be paid. Whole seconds count. */
+  readonly expiresAt: Date;
+}
+
+export type SessionAnswer =
+  | { readonly kind: 'made'; readonly sessionId: string; readonly url: string }
+  /** Surely none was made, and none would be by the same order. */
+  | { readonly kind: 'refused'; readonly reason: SessionRefusal }
+  /** It may have been made: no answer, an outage, a limit. Nobody knows its address, so it is not paid; the same order may be tried again. */
+  | { readonly kind: 'unknown' };
+
+/** `key`: it is wrong or lacks a right. `request`: something else that the provider does not like. */
+export type SessionRefusal =
+  | 'amount_too_small'
+  | 'amount_too_large'
+  | 'amount_unit'
+  | 'currency'
+  | 'expiry'
+  | 'address'
+  | 'key'
+  | 'request';
 
 /** The whole of what a provider is asked, as it is kept until the outcome is known. */
 export interface ChargeRequest {

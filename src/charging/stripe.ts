@@ -14,6 +14,7 @@ import {
   type MethodReading,
   NO_PAYMENT_METHOD,
 } from './charger.ts';
+import { createSession, inOneOrder } from './stripe-session.ts';
 
 /*
  * | what Stripe answers                                       | what it means                                             |
@@ -82,6 +83,7 @@ export function stripeCharger(account: ProviderAccount): Charger {
     findMethod: (customerId, methodId) => findMethod(client, customerId, methodId),
     chargeSaved: (request, key) => chargeSaved(client, request, key),
     findCharge: (place) => findCharge(client, place),
+    createSession: (order) => createSession(client, order),
   };
 }
 
@@ -114,8 +116,7 @@ async function chargeSaved(client: Stripe, request: ChargeRequest, idempotencyKe
   // It counts some currencies in another unit: the same number would be a hundred times as much.
   const amount = integerFromMinor(NAME, currency, request.amount);
   if (amount === null) return { kind: 'refused' };
-  // In one order, since the database keeps none, and the same request is to be the same to the byte.
-  const metadata = Object.fromEntries(Object.entries(request.metadata).sort());
+  const metadata = inOneOrder(request.metadata);
   try {
     const answer = await client.paymentIntents.create(
       {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ChargeRequest, Charger } from '../../src/charging/charger.ts';
+import type { ChargeRequest, Charger, SessionOrder } from '../../src/charging/charger.ts';
 import { stripeCharger } from '../../src/charging/stripe.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { StripeCharging } from '../support/stripe-charging.ts';
@@ -154,5 +154,93 @@ describe('the payment method', () => {
     expect(await charger.findMethod('cus_s', 'pm_gone')).toEqual({ kind: 'none' });
     stripe.addMethod({ id: 'pm_theirs', customerId: 'cus_them', fingerprint: null });
     expect(await charger.findMethod('cus_s', 'pm_theirs')).toEqual({ kind: 'none' });
+  });
+});
+
+describe('a page to pay at', () => {
+  const NOW_MS = Math.floor(Date.now() / 1000) * 1000;
+  const MINUTE_MS = 60_000;
+  const order = (changes: Partial<SessionOrder> = {}): SessionOrder => ({
+    ...{ orderId: `chk_${next}`, amount: 3000, currency: 'USD', description: 'An order' },
+    metadata: { wallet_customer_id: 'cus_a', wallet_checkout_id: `chk_${next}` },
+    ...{ successUrl: 'https://shop.example/done', cancelUrl: 'https://shop.example/cart' },
+    expiresAt: new Date(NOW_MS + 60 * MINUTE_MS),
+    ...changes,
+  });
+  const newestPage = () => {
+    const session = stripe.sessions.at(-1);
+    if (session === undefined) throw new Error('no page was made');
+    return session;
+  };
+
+  it('is made for one amount, and is the same page for the same order', async () => {
+    const made = await charger.createSession(order());
+    const { id, url } = newestPage();
+    expect(made).toEqual({ kind: 'made', sessionId: id, url });
+    expect(newestPage()).toMatchObject({
+      ...{ amount: 3000, currency: 'usd', name: 'An order', expiresAt: NOW_MS / 1000 + 3600 },
+      ...{ successUrl: 'https://shop.example/done', cancelUrl: 'https://shop.example/cart' },
+      metadata: { wallet_customer_id: 'cus_a', wallet_checkout_id: `chk_${next}` },
+    });
+    const { metadata, ...rest } = order();
+    const reversed = Object.fromEntries(Object.entries(metadata).reverse());
+    expect(await charger.createSession({ ...rest, metadata: reversed })).toEqual(made);
+    expect(stripe.sessions.at(-1)?.id).toBe(id);
+    expect(stripe.keys.slice(-2)).toEqual([`chk_${next}`, `chk_${next}`]);
+    expect(stripe.pay(id)).toMatchObject({ amount: 3000, metadata });
+  });
+
+  it.each([
+    ['JPY', 2000, 2000],
+    ['MGA', 200_000, 2000],
+    ['ISK', 2000, 200_000],
+  ])('of %s %i in our unit is of %s in its own', async (currency, amount, asked) => {
+    await charger.createSession(order({ currency, amount, cancelUrl: null }));
+    expect(newestPage()).toMatchObject({ amount: asked, cancelUrl: null });
+  });
+
+  it.each([
+    ['amount_too_small', { amount: 49 }],
+    ['amount_too_large', { amount: 100_000_000 }],
+    ['amount_unit', { amount: 200_050, currency: 'MGA' }],
+    ['currency', { currency: 'KPW' }],
+    ['expiry', { expiresAt: new Date(NOW_MS + 29 * MINUTE_MS) }],
+    ['expiry', { expiresAt: new Date(NOW_MS + 25 * 60 * MINUTE_MS) }],
+    ['address', { successUrl: 'nowhere' }],
+    ['address', { cancelUrl: 'nowhere' }],
+    ['request', { metadata: { wallet_customer_id: 'c'.repeat(501) } }],
+  ] as const)('is refused for %s', async (reason, changes) => {
+    const pages = stripe.sessions.length;
+    expect(await charger.createSession(order(changes))).toEqual({ kind: 'refused', reason });
+    expect(stripe.sessions).toHaveLength(pages);
+  });
+
+  it('is refused to a key that Stripe does not know', async () => {
+    const wrong = stripeCharger({ apiKey: new Secret('sk_test_wrong'), mode: 'test', baseUrl });
+    expect(await wrong.createSession(order())).toEqual({ kind: 'refused', reason: 'key' });
+  });
+
+  it.each(['lost', 'hang'] as const)(
+    'is unknown where the answer is %s, and then the one that was made',
+    async (play) => {
+      const pages = stripe.sessions.length;
+      stripe.plays.push(play);
+      expect(await charger.createSession(order())).toEqual({ kind: 'unknown' });
+      expect(await charger.createSession(order())).toMatchObject({ kind: 'made', sessionId: newestPage().id });
+      expect(stripe.sessions).toHaveLength(pages + 1);
+    },
+  );
+
+  it.each(['limited', 'busy', 'error'] as const)('is unknown where Stripe is %s', async (play) => {
+    stripe.plays.push(play);
+    expect(await charger.createSession(order())).toEqual({ kind: 'unknown' });
+  });
+
+  it('is unknown where the key was of another order, and where Stripe is down', async () => {
+    await charger.createSession(order());
+    expect(await charger.createSession(order({ amount: 3001 }))).toEqual({ kind: 'unknown' });
+    await stripe.stop();
+    expect(await charger.createSession(order())).toEqual({ kind: 'unknown' });
+    await stripe.start();
   });
 });

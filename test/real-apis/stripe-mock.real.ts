@@ -72,7 +72,7 @@ it.each(KINDS)('lists and retrieves a %s by requests that Stripe takes, and read
   const next = await api.list(kind, window, 'obj_before');
   const one = await api.retrieve(kind, 'obj_1');
   expectAccepted();
-  expect(proxy.exchanges).toHaveLength(kind === 'payment' ? 5 : 3);
+  expect(proxy.exchanges).toHaveLength(kind === 'payment' ? 6 : 3);
   for (const { listed } of [first, next]) expect(listed).toEqual([expect.objectContaining({ kind })]);
   expect(one).toEqual({ ...first.listed[0], objectId: 'obj_1', body: expect.any(Buffer) });
 });
@@ -164,4 +164,17 @@ it('charges a saved payment method, and lists what was charged', async () => {
   await charger.findMethod('cus_s', 'pm_card');
   expect(await charger.findCharge({ customerId: 'cus_s', topUpId: 'top_a', since: new Date() })).toBeNull();
   expectAccepted();
+});
+
+it('opens a page to pay at, and reads where it is', async () => {
+  const charger = stripeCharger({ apiKey: new Secret(API_KEYS.stripe), mode: 'test', baseUrl: proxy.url });
+  const answer = await charger.createSession({
+    ...{ orderId: 'chk_a', amount: 3000, currency: 'USD', description: 'An order' },
+    metadata: { wallet_customer_id: 'cus_a', wallet_checkout_id: 'chk_a' },
+    ...{ successUrl: 'https://shop.example/done', cancelUrl: 'https://shop.example/cart' },
+    expiresAt: new Date(Date.now() + HOUR_MS),
+  });
+  expectAccepted();
+  expect(proxy.exchanges).toHaveLength(1);
+  expect(answer).toMatchObject({ kind: 'made', sessionId: expect.stringMatching(/^cs_/) });
 });
