@@ -104,7 +104,7 @@ export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable 
  */
 async function alone<T>(pool: pg.Pool, work: (db: Queryable) => Promise<T>, timeoutMs?: number): Promise<T> {
   const client = await pool.connect();
-  if (passesPooler(client)) return transactionOn(client, pool, work, { timeoutMs });
+  if (passesPooler(client)) return transactionOn({ client, pool, timeoutMs }, work);
   let broken = false;
   try {
     if (timeoutMs !== undefined) await client.query(`set statement_timeout = ${timeoutMs}`);
@@ -165,7 +165,7 @@ export async function transaction<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await transactionOn(await pool.connect(), pool, work, { onCommit });
+      return await transactionOn({ client: await pool.connect(), pool, onCommit }, work);
     } catch (error) {
       if (!isRaceLost(error) || attempt >= MAX_ATTEMPTS) throw error;
       await delay(Math.random() * 10 * 2 ** attempt);
@@ -182,18 +182,18 @@ async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
   }
 }
 
-interface HowItRuns {
+interface Attempt {
+  /** A connection of the pool, which goes back to it. */
+  readonly client: pg.PoolClient;
+  readonly pool: pg.Pool;
   readonly onCommit?: ((seconds: number) => void) | undefined;
   /** The longest that a statement of it may take, if not as long as the pool says. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** On a connection of the pool, which goes back to it. */
 async function transactionOn<T>(
-  client: pg.PoolClient,
-  pool: pg.Pool,
+  { client, pool, onCommit, timeoutMs }: Attempt,
   work: (tx: Tx) => Promise<T>,
-  { onCommit, timeoutMs }: HowItRuns,
 ): Promise<T> {
   let broken = false;
   try {
