@@ -17,6 +17,7 @@ const PREFIXES = {
   scheduledEntry: 'sen',
   keyWarning: 'kwn',
   topUp: 'top',
+  checkout: 'chk',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;

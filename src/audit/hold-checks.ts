@@ -6,9 +6,9 @@ import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE, WALLE
 
 /** SQL for all holds, open and closed. */
 const HOLDS = `(
-  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at, null as closed_at from hold
+  select merchant_id, customer_id, currency, hold_no, kind, idempotency_key, amount, captured, 'open' as state, 0 as released, expires_at, null as closed_at from hold
   union all
-  select merchant_id, customer_id, currency, hold_no, idempotency_key, amount, captured, state, released, expires_at, closed_at from closed_hold)`;
+  select merchant_id, customer_id, currency, hold_no, kind, idempotency_key, amount, captured, state, released, expires_at, closed_at from closed_hold)`;
 
 /** SQL for the key of the newest hold of the dispute `t`. */
 const DISPUTE_KEY = paymentKeySql(2, {
@@ -62,7 +62,7 @@ export const HOLD_CHECKS: readonly Check[] = [
           count(*) filter (where from_hold = 0) as late
         from hold_capture group by 1, 2, 3, 4) c using (merchant_id, customer_id, currency, hold_no)
       where h.captured is distinct from coalesce(c.taken, 0) or (h.state <> 'open' and h.amount <> h.captured + h.released)
-        or (h.state = 'open' and c.beyond > 0) or c.late > case h.state when 'expired' then 1 else 0 end`),
+        or (h.state = 'open' and c.beyond > 0) or c.late > case when h.state = 'open' then 0 when h.kind = 'checkout' then 2 when h.state = 'expired' then 1 else 0 end`),
     ),
   },
   {

@@ -18,6 +18,8 @@ const INDEXES: Readonly<Record<string, string>> = {
   // A customer's top-ups, for rules that give a bonus on the first; and the bonuses that he got by rules.
   payment_top_up: "payment (merchant_id, customer_id, currency) where purpose = 'topup'",
   payment_bonus_rule: 'payment (merchant_id, customer_id, currency) where bonus_rule_id is not null',
+  // The payments of a checkout, most of which there are none of.
+  payment_of_checkout: 'payment (merchant_id, checkout_id) where checkout_id is not null',
   // The closed lots that a payment gave.
   closed_lot_of_payment: 'closed_lot (merchant_id, customer_id, currency, origin_key) where origin_key is not null',
   // Finds customers by the beginning of their names.

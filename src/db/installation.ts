@@ -15,7 +15,7 @@ const READ_ID = statement({
 
 /**
  * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
- * (`once`) unless that was noted before. From then on holds are placed, lots opened, bonuses split off and wallets frozen, which such a process does not look at.
+ * (`once`) unless that was noted before. From then on holds are placed, lots opened, bonuses split off wallets frozen and checkouts opened, which such a process does not look at.
  */
 export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
   await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
@@ -27,7 +27,7 @@ const CLOSE_RELEASE = statement({
     update installation
     set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end,
       holds_from = least(holds_from, now()), lots_from = least(lots_from, now()), statuses_from = least(statuses_from, now()),
-      bonuses_from = least(bonuses_from, now())`,
+      bonuses_from = least(bonuses_from, now()), checkouts_from = least(checkouts_from, now())`,
 });
 
 /** Whether no process of a release that knows no holds runs any more. */
@@ -53,6 +53,17 @@ export const BONUSES_ARE_SPLIT = '(select greatest(lots_from, bonuses_from) <= n
 export async function mayChangeStatus(db: Queryable): Promise<boolean> {
   return (await MAY_CHANGE.one(db)).may;
 }
+
+/** Whether no process runs any more of a release that knows no checkouts, or no holds. */
+export async function mayOpenCheckouts(db: Queryable): Promise<boolean> {
+  return (await MAY_CHECK_OUT.one(db)).may;
+}
+
+const MAY_CHECK_OUT = statement({
+  params: {},
+  row: { may: boolean },
+  text: () => 'select greatest(holds_from, checkouts_from) <= now() as may from installation',
+});
 
 const MAY_CHANGE = statement({
   params: {},

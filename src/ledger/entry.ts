@@ -3,8 +3,8 @@
 import type { HoldState, LotState } from './wallet-state.ts';
 
 /**
- * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), and what
- * payments give beside the money that was paid.
+ * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), what payments
+ * give beside the money that was paid, and what goes back of a checkout's part (checkouts/).
  */
 export const EVENT_TYPES = [
   'payment',
@@ -19,6 +19,8 @@ export const EVENT_TYPES = [
   'credit_voided',
   'bonus',
   'bonus_reversal',
+  'checkout_refunded',
+  'checkout_refund_reversal',
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -40,6 +42,8 @@ export const CONTRA_ACCOUNTS: Readonly<Record<EventType, string>> = {
   credit_voided: 'voided_credits',
   bonus: 'promotions',
   bonus_reversal: 'promotions',
+  checkout_refunded: 'spending',
+  checkout_refund_reversal: 'spending',
 };
 
 /** Event types that take back credit which may already be spent, and so may leave a debt. The CHECK on `entry` agrees. */
@@ -48,6 +52,7 @@ export const MAY_OVERDRAW: ReadonlySet<EventType> = new Set<EventType>([
   'refund_reversal',
   'dispute',
   'bonus_reversal',
+  'checkout_refund_reversal',
 ]);
 
 export interface CustomerKey {

@@ -5,7 +5,7 @@ import { invariant } from '../errors.ts';
  *
  * Before its first colon, a key names who made it: `api`, for what a merchant chose, or the id of a source, for what that
  * source's payments post. No source is called `api` (the database wants `src_…`), so whatever a merchant writes, it is
- * never taken for a payment's key. What was scheduled has `sched` there. Another maker of keys wants a first word that none of them can have.
+ * never taken for a payment's key. What was scheduled has `sched` there, what a checkout takes `checkout`. Another maker of keys wants a first word that none of them can have.
  */
 
 const API = 'api';
@@ -109,6 +109,16 @@ export function disputeHoldKey(
   number: number,
 ): string {
   return paymentKey(2, { sourceId, kind: 'hold_dispute', paymentId, partId }, number);
+}
+
+const CHECKOUT = 'checkout';
+
+/** What is done in a wallet for a checkout. The hold's key is of a space of its own, as all keys of holds are. */
+export type CheckoutCause = 'hold' | 'capture' | 'collect';
+
+/** The key of a checkout's hold, of what is captured for it, and of what is collected later. No source is called so (the database wants `src_…`). */
+export function checkoutKey(checkoutId: string, cause: CheckoutCause): string {
+  return `${CHECKOUT}:${checkoutId}:${cause}`;
 }
 
 const SCHEDULED = 'sched';

@@ -15,8 +15,9 @@ const holdFields = {
   business_id: z.string(),
   customer_id: z.string(),
   currency: z.string(),
-  kind: z.enum(['api', 'dispute']).meta({
-    description: 'Who decides about it: you, by this API; or an open dispute of a payment, whose end ends it.',
+  kind: z.enum(['api', 'checkout', 'dispute']).meta({
+    description:
+      'Who decides about it: you, by this API; a checkout; or an open dispute of a payment, whose end ends it.',
   }),
   status: holdStatus.meta({
     description: 'How it ended: a release after partial captures is `released`. `captured` says how much was taken.',

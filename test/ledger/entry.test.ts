@@ -51,7 +51,13 @@ describe('event types', () => {
   });
 
   it('may overdraw only where they take back what was given', () => {
-    expect([...MAY_OVERDRAW].sort()).toEqual(['bonus_reversal', 'dispute', 'payment_reversal', 'refund_reversal']);
+    expect([...MAY_OVERDRAW].sort()).toEqual([
+      'bonus_reversal',
+      'checkout_refund_reversal',
+      'dispute',
+      'payment_reversal',
+      'refund_reversal',
+    ]);
   });
 });
 

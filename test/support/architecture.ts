@@ -71,6 +71,8 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
     'lot_change',
     'wallet_status_change',
     'topup_due',
+    'checkout',
+    'checkout_due',
   ],
   payments: [
     'payment',

@@ -8,8 +8,8 @@ import { type Metadata, placeInWallet, type WalletKey, walletKeyText } from '../
 export interface Hold extends WalletKey {
   /** Its place among the holds of its wallet: 1, 2, 3 … */
   readonly holdNo: number;
-  /** Who decides about it: the merchant by the API, or an open dispute of a payment (disputes.ts). */
-  readonly kind: 'api' | 'dispute';
+  /** Who decides about it: the merchant by the API, a checkout (../checkouts), or an open dispute of a payment (disputes.ts). */
+  readonly kind: 'api' | 'checkout' | 'dispute';
   /** How it ended. `captured` says how much of it was taken, whatever the state. */
   readonly state: 'open' | 'captured' | 'released' | 'expired';
   readonly amountMinor: number;
@@ -19,7 +19,7 @@ export interface Hold extends WalletKey {
   readonly beyond: number;
   /** What was not captured when it closed; 0 while it is open. */
   readonly released: number;
-  /** Debits for it after it had expired: one at most. */
+  /** Debits for it after it had ended: one at most, of a checkout two. */
   readonly lateDebits: number;
   readonly expiresAt: Date | null;
   readonly reason: string | null;
@@ -72,7 +72,12 @@ export interface HoldKey extends WalletKey {
   readonly holdNo: number;
 }
 
-export interface CaptureHold extends HoldKey {
+/** Whose hold a command may be about: the merchant's by the API, unless it says that it comes of a checkout. */
+interface ForOwner {
+  readonly owner?: 'checkout';
+}
+
+export interface CaptureHold extends HoldKey, ForOwner {
   readonly op: 'capture';
   /** Null: what is left. */
   readonly amountMinor: number | null;
@@ -80,24 +85,26 @@ export interface CaptureHold extends HoldKey {
   readonly isFinal: boolean;
   /** What to do if more is asked for than is left: refuse, take it all or nothing, take what there is. */
   readonly beyond: 'refuse' | 'take' | 'up_to_balance';
-  /** What to do if the hold has expired: refuse, or debit what is available. */
+  /** What to do if the hold has expired, or of a checkout has ended: refuse, or debit what is available. */
   readonly late: 'refuse' | 'debit';
   readonly reason: string | null;
   readonly metadata: Metadata | null;
   readonly idempotencyKey: string | null;
 }
 
-export interface ReleaseHold extends HoldKey {
+export interface ReleaseHold extends HoldKey, ForOwner {
   readonly op: 'release';
   readonly reason: string | null;
 }
 
-export interface ChangeHold extends HoldKey {
+export interface ChangeHold extends HoldKey, ForOwner {
   readonly op: 'change';
   /** The new total; null: as it is. */
   readonly amountMinor: number | null;
   /** From now; null: as it is. */
   readonly expiresInSeconds: number | null;
+  /** When it ends instead, though that be over. */
+  readonly expiresAt?: Date;
 }
 
 /** What losing one open dispute would take from the wallet, as it was before the news and as it is now. */

@@ -86,8 +86,12 @@ function capture(books: WorkingBooks, command: CaptureHold): CaptureResult {
   invariant(requested === null || (isMinorAmount(requested) && requested >= 0), `a capture of ${requested}`);
   const asked = { ...found, command, fingerprint };
   if (found.hold.state === 'open') return captureOpen(books, asked);
-  const isLate = found.hold.state === 'expired' && command.late === 'debit' && found.hold.lateDebits === 0;
-  return isLate ? debitLate(books, asked) : notOpen(found.hold);
+  return command.late === 'debit' && mayDebitLate(found.hold) ? debitLate(books, asked) : notOpen(found.hold);
+}
+
+/** What a checkout took is paid for by other means, however its hold ended; what it could not take then is collected once. */
+function mayDebitLate({ kind, state, lateDebits }: Hold): boolean {
+  return kind === 'checkout' ? lateDebits < 2 : state === 'expired' && lateDebits === 0;
 }
 
 interface Asked {
@@ -148,7 +152,9 @@ function captureOpen(books: WorkingBooks, { hold, wallet, command, fingerprint }
 /** A debit of what is available, for a hold that ended before its work did. It does not open the hold again. */
 function debitLate(books: WorkingBooks, { hold, wallet, command, fingerprint }: Asked): CaptureResult {
   const { beyond } = command;
-  const forbidden = refuseByStatus(wallet, 'take');
+  const isOfCheckout = hold.kind === 'checkout';
+  // A purchase that is paid was agreed on before.
+  const forbidden = isOfCheckout ? null : refuseByStatus(wallet, 'take');
   if (forbidden !== null) return refused(forbidden);
   const requested = command.amountMinor ?? hold.released;
   const available = availableOf(wallet);
@@ -156,7 +162,8 @@ function debitLate(books: WorkingBooks, { hold, wallet, command, fingerprint }: 
     return refused({ code: 'HOLD_AMOUNT_EXCEEDED', remaining: hold.released, required: requested });
   if (beyond !== 'up_to_balance' && requested > available) return insufficient(wallet, requested);
   const amount = Math.min(requested, available);
-  if (requested === 0) return { kind: 'captured', hold, entry: null, uncaptured: 0, wallet };
+  const isNothing = requested === 0 || (amount === 0 && isOfCheckout);
+  if (isNothing) return { kind: 'captured', hold, entry: null, uncaptured: requested, wallet };
   if (amount === 0) return insufficient(wallet, requested);
   const written = books.write({ ...debitFor(hold, command, amount), fingerprint }, wallet);
   const next = { ...hold, beyond: hold.beyond + amount, lateDebits: hold.lateDebits + 1 };
@@ -193,9 +200,12 @@ function change(books: WorkingBooks, command: ChangeHold): ChangeResult {
   if (amountMinor === hold.captured) {
     return changed(books, found, closeHold(hold, hold.captured > 0 ? 'captured' : 'released', now));
   }
-  const { expiresInSeconds } = command;
-  const expiresAt = expiresInSeconds === null ? hold.expiresAt : secondsAfter(now, expiresInSeconds);
-  return changed(books, found, { ...hold, amountMinor, expiresAt });
+  return changed(books, found, { ...hold, amountMinor, expiresAt: endOf(hold, command, now) });
+}
+
+function endOf(hold: Hold, { expiresInSeconds, expiresAt }: ChangeHold, now: Date): Date | null {
+  if (expiresAt !== undefined) return expiresAt;
+  return expiresInSeconds === null ? hold.expiresAt : secondsAfter(now, expiresInSeconds);
 }
 
 interface Found {
@@ -206,7 +216,7 @@ interface Found {
 function findHold(books: WorkingBooks, command: CaptureHold | ReleaseHold | ChangeHold, wallet: Wallet | null) {
   const hold = books.hold(command);
   if (hold === null) return refused({ code: 'HOLD_NOT_FOUND' });
-  if (hold.kind !== 'api') return refused({ code: 'HOLD_OWNED', kind: hold.kind });
+  if (hold.kind !== (command.owner ?? 'api')) return refused({ code: 'HOLD_OWNED', kind: hold.kind });
   // The wallet of a currency that was configured once, and is no more.
   if (wallet === null) return unsupported(books, command.currency);
   return { hold, wallet };

@@ -37,15 +37,15 @@ export const OPEN_ROWS = `${columns(HOLD.shape, 'x')}, 'open' as state, 0::bigin
 export const CLOSED_ROWS = `${columns(HOLD.shape, 'x')}, x.state, x.released, x.release_reason, x.closed_at from closed_hold x`;
 
 /**
- * SQL for what captures took beyond the hold `h`. Only the one that closed it can, and a late debit: the newest two, however many
- * there are.
+ * SQL for what captures took beyond the hold `h`. Only the one that closed it can, and late debits, of a checkout two: the newest three,
+ * however many there are.
  */
 export const BEYOND = `(
   select coalesce(sum(c.beyond), 0)::bigint as beyond, count(*) filter (where c.from_hold = 0) as late_debits
   from (
     select c.beyond, c.from_hold from hold_capture c
     where ${matches(WALLET_KEY, 'c', 'h')} and c.hold_no = h.hold_no and h.state <> 'open'
-    order by c.seq desc limit 2) c)`;
+    order by c.seq desc limit 3) c)`;
 
 /** What a statement reads of `h` and `b`, in the order of {@link READ_HOLD}. */
 export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;

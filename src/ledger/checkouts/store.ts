@@ -1,0 +1,122 @@
+import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
+import { bigint, text } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { assignments, columns, omit, pick } from '../../db/table.ts';
+import type { Queryable, Tx } from '../../db/transaction.ts';
+import { invariant } from '../../errors.ts';
+import { type CustomerKey, idempotencyText } from '../entry.ts';
+import { type Checkout, endOfCheckout } from './checkout.ts';
+import { CHECKOUT, CHECKOUT_DUE, CHECKOUT_PROGRESS, OWN_CHECKOUT, OWN_CHECKOUT_KEY } from './tables.ts';
+
+/** The rows of checkouts. In the order of locks a checkout comes after payments and before rules of top-ups and wallets. */
+
+/** Those that were opened under these keys, by {@link idempotencyText}. No statement is made for no key. */
+export async function findCheckouts(
+  tx: Tx,
+  wanted: readonly (CustomerKey & Pick<Checkout, 'idempotencyKey'>)[],
+): Promise<ReadonlyMap<string, Checkout>> {
+  const keys = [...new Map(wanted.map((one) => [idempotencyText(one), one])).values()];
+  const found = await ofEachMerchant(keys, (merchantId, own) => BY_KEYS.all(tx, { merchantId, keys: own }));
+  return new Map(found.map((checkout) => [idempotencyText(checkout), checkout]));
+}
+
+/** Keys are looked up one by one, as those of entries are. */
+const BY_KEYS = statement({
+  name: 'find-checkouts-by-keys',
+  params: { merchantId: text, keys: rowsOf(pick(CHECKOUT.shape, 'customerId', 'idempotencyKey')) },
+  row: CHECKOUT.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(CHECKOUT.shape, 'c')}
+    from ${keys('k')}
+    cross join lateral (
+      select * from checkout x
+      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.idempotency_key = k.idempotency_key
+      limit 1) c`,
+});
+
+/**
+ * Writes new checkouts, whose wallets are locked, and puts those that are open on the work list.
+ * @throws {DatabaseError} a unique violation, where another transaction has used the key for another wallet meanwhile
+ */
+export async function insertCheckouts(tx: Tx, checkouts: readonly Checkout[]): Promise<void> {
+  await eachMerchant(checkouts, async (merchantId, opened) => {
+    const open = opened.filter(({ state }) => state === 'open');
+    const due = open.map((one) => ({ ...one, dueAt: endOfCheckout(one) }));
+    await INSERT.run(tx, { merchantId, opened, due });
+  });
+}
+
+const OWN_DUE = omit(CHECKOUT_DUE.shape, 'merchantId');
+
+const INSERT = statement({
+  name: 'open-checkouts',
+  params: { merchantId: text, opened: rowsOf(OWN_CHECKOUT), due: rowsOf(OWN_DUE) },
+  text: ({ merchantId, opened, due }) => `
+    with opened as (
+      insert into checkout (merchant_id, ${columns(OWN_CHECKOUT)})
+      select ${merchantId}, ${columns(OWN_CHECKOUT, 'n')} from ${opened('n')})
+    insert into checkout_due (merchant_id, ${columns(OWN_DUE)})
+    select ${merchantId}, ${columns(OWN_DUE, 'n')} from ${due('n')}`,
+});
+
+/** The merchant's checkouts of these ids, whoever's they are. */
+export async function checkoutsByIds(db: Queryable, merchantId: string, ids: readonly string[]): Promise<Checkout[]> {
+  return READ_BY_IDS.all(db, { merchantId, ids: ids.map((checkoutId) => ({ checkoutId })) });
+}
+
+/** The same, locked, in one order for everybody. */
+export async function lockCheckouts(tx: Tx, merchantId: string, ids: readonly string[]): Promise<Checkout[]> {
+  return LOCK_BY_IDS.all(tx, { merchantId, ids: ids.map((checkoutId) => ({ checkoutId })) });
+}
+
+const selectByIds = (lock: '' | 'for update of c') =>
+  statement({
+    params: { merchantId: text, ids: rowsOf(pick(CHECKOUT.shape, 'checkoutId')) },
+    row: CHECKOUT.shape,
+    text: ({ merchantId, ids }) => `
+      select ${columns(CHECKOUT.shape, 'c')}
+      from checkout c join ${ids('k', { merchantId })} using (merchant_id, checkout_id)
+      order by c.merchant_id, c.checkout_id ${lock}`,
+  });
+const READ_BY_IDS = selectByIds('');
+const LOCK_BY_IDS = selectByIds('for update of c');
+
+/**
+ * Writes what locked checkouts of a merchant have become, and has those that are open looked at when they end; the others are off the
+ * work list.
+ */
+export async function saveCheckouts(tx: Tx, merchantId: string, checkouts: readonly Checkout[]): Promise<void> {
+  if (checkouts.length === 0) return;
+  const { saved } = await SAVE.one(tx, {
+    merchantId,
+    saved: checkouts,
+    open: checkouts.flatMap((one) => (one.state === 'open' ? [{ ...one, dueAt: endOfCheckout(one) }] : [])),
+    over: checkouts.filter(({ state }) => state !== 'open'),
+  });
+  invariant(saved === checkouts.length, 'a locked checkout was not there to be updated');
+}
+
+const SAVE = statement({
+  params: {
+    merchantId: text,
+    saved: rowsOf({ ...OWN_CHECKOUT_KEY, ...CHECKOUT_PROGRESS }),
+    open: rowsOf(OWN_DUE),
+    over: rowsOf(OWN_CHECKOUT_KEY),
+  },
+  row: { saved: bigint },
+  text: ({ merchantId, saved, open, over }) => `
+    with saved as (
+      update checkout c set ${assignments(CHECKOUT_PROGRESS, 'n')}
+      from ${saved('n', { merchantId })}
+      where c.merchant_id = n.merchant_id and c.customer_id = n.customer_id and c.checkout_id = n.checkout_id
+      returning 1),
+    moved as (
+      update checkout_due d set due_at = n.due_at
+      from ${open('n', { merchantId })}
+      where d.merchant_id = n.merchant_id and d.customer_id = n.customer_id and d.checkout_id = n.checkout_id
+        and d.due_at <> n.due_at),
+    gone as (
+      delete from checkout_due d using ${over('n', { merchantId })}
+      where d.merchant_id = n.merchant_id and d.customer_id = n.customer_id and d.checkout_id = n.checkout_id)
+    select count(*) as saved from saved`,
+});
