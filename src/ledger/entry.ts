@@ -1,6 +1,6 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
-import type { HoldState, LotState } from './wallet-state.ts';
+import type { ChainState, HoldState, LotState } from './wallet-state.ts';
 
 /**
  * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), what payments
@@ -82,14 +82,6 @@ export interface AlertState {
   readonly lowAlertedAt: Date | null;
   readonly depletedAlertedAt: Date | null;
   readonly alertSeq: number;
-}
-
-/** How far a wallet's chain of hashes goes (see hash-chain.ts). */
-export interface ChainState {
-  /** The hash of entry `headVersion`, in hexadecimal; null if none has one yet. */
-  readonly head: string | null;
-  /** Behind the wallet's version while a process that knows of no chain has written the newest entry. */
-  readonly headVersion: number;
 }
 
 export const WALLET_STATUSES = ['active', 'frozen', 'closed'] as const;

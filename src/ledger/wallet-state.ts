@@ -1,3 +1,11 @@
+/** How far a wallet's chain of hashes goes (see hash-chain.ts). */
+export interface ChainState {
+  /** The hash of entry `headVersion`, in hexadecimal; null if none has one yet. */
+  readonly head: string | null;
+  /** Behind the wallet's version while a process that knows of no chain has written the newest entry. */
+  readonly headVersion: number;
+}
+
 /** What is set aside in a wallet (see holds/hold.ts). Holds never change the balance. */
 export interface HoldState {
   /** The sum of what is left of all open holds. A claw-back may leave less balance than that. */
