@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
-import type { ChainState, Entry, Metadata, WalletKey } from './entry.ts';
+import type { Entry, Metadata, WalletKey } from './entry.ts';
+import type { ChainState } from './wallet-state.ts';
 
 /**
  * Every entry carries a hash over itself and the hash of the entry before it, so that the newest hash of a wallet, its
