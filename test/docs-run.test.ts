@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ended, ROOT } from './support/cli.ts';
 import { type Commands, commandsOf, comparable, filledIn, patternOf, readDocument } from './support/document.ts';
-import { redirectedStripe } from './support/injection.ts';
+import { redirectedProviders } from './support/injection.ts';
 import { STRIPE_SECRET } from './support/signing.ts';
 import { StripeCheckout } from './support/stripe-checkout.ts';
 import { Terminal } from './support/terminal.ts';
@@ -18,12 +18,16 @@ import { eventually } from './support/wait.ts';
  * compares what is printed with what the page says. Only the ports differ, since another reader may be at work.
  */
 
+const PAGES = ['README.md', 'docs/tutorial.md', 'docs/tutorial-top-ups.md'];
+
 const STRIPE_API_KEY = 'sk_test_double0000';
 
 /** Commands that a test cannot run, and why. */
 const NOT_RUN: Readonly<Record<string, string>> = {
   'npm ci': 'it fetches packages; the reader has those of this checkout',
   'npm install stripe@23.1.0 dodopayments@2.52.0': 'it fetches packages; the shop has those of this checkout',
+  'npm install stripe@23.1.0 dodopayments@2.52.0 standardwebhooks@1.1.1':
+    'it fetches packages; the shop has those of this checkout',
   'npm ci && npm run demo': 'it fetches packages, and CI runs the demo by itself',
   'npm ci && npm test': 'this is one of those tests',
   'stripe listen --forward-to 127.0.0.1:3000/webhooks/stripe/src_…':
@@ -124,10 +128,12 @@ class Reader {
   }
 
   async #install(command: string): Promise<void> {
-    const { dependencies } = z
-      .object({ dependencies: z.record(z.string(), z.string()) })
+    const versions = z.record(z.string(), z.string());
+    const { dependencies, devDependencies } = z
+      .object({ dependencies: versions, devDependencies: versions })
       .parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')));
-    for (const [, name = '', version] of command.matchAll(/(\w+)@(\S+)/g)) expect(dependencies[name]).toBe(version);
+    const installed = { ...devDependencies, ...dependencies };
+    for (const [, name = '', version] of command.matchAll(/(\w+)@(\S+)/g)) expect(installed[name]).toBe(version);
     await symlink(join(ROOT, 'node_modules'), join(this.#folder, 'shop/node_modules'));
   }
 
@@ -143,13 +149,22 @@ class Reader {
     });
   }
 
+  /** Until the customer's page says this, as a person does who looks again. */
+  async untilPage(text: string): Promise<void> {
+    const page = this.#ported(filledIn('http://127.0.0.1:4000/account?customer=cus_…', this.#shown));
+    await eventually(`the page to say "${text}"`, async () => (await (await fetch(page)).text()).includes(text));
+  }
+
   #terminal(name: string): Terminal {
     const there = this.#terminals.get(name);
     if (there !== undefined) return there;
     const made = new Terminal(name, {
       cwd: join(this.#folder, 'chokin'),
       // The service knows nothing of the double, and would say so.
-      env: name === 'service' ? this.#environment : { ...this.#environment, ...redirectedStripe(this.#stripeUrl) },
+      env:
+        name === 'service'
+          ? this.#environment
+          : { ...this.#environment, ...redirectedProviders({ 'api.stripe.com': this.#stripeUrl }) },
       scratch: this.#folder,
     });
     this.#terminals.set(name, made);
@@ -194,10 +209,16 @@ const BETWEEN: Readonly<Record<string, (reader: Reader) => Promise<void>>> = {
     await reader.untilApplied();
   },
   '(cd ../shop && STRIPE_API_KEY=sk_test_… node refund.mjs': (reader) => reader.untilApplied(),
+  'npx chokin wallets debit cus_… 3 USD --reason "Answers" --key ada-1': (reader) => reader.untilPage('You have 29.00'),
+  'npx chokin wallets debit cus_… 3 USD --reason "Answers" --key bob-1': (reader) => reader.untilPage('Pay once here'),
+  "curl -sS -X POST -o /dev/null -w '%{redirect_url}": async (reader) => {
+    await reader.stripe.pay();
+    await reader.untilPage('come by themselves');
+  },
 };
 
 describe('a reader who follows', { timeout: 300_000 }, () => {
-  it.each(['README.md', 'docs/tutorial.md'])('%s: finds every command to print what it says', async (name) => {
+  it.each(PAGES)('%s: finds every command to print what it says', async (name) => {
     const reader = await startReading();
     for (const part of readDocument(await readFile(join(ROOT, name), 'utf8'))) {
       if (part.kind === 'file') {
@@ -210,22 +231,29 @@ describe('a reader who follows', { timeout: 300_000 }, () => {
   });
 });
 
-it('the files of the tutorial have right types', async () => {
+const FILES: Readonly<Record<string, readonly string[]>> = {
+  'docs/tutorial.md': ['shop.mjs', 'refund.mjs'],
+  'docs/tutorial-top-ups.md': ['refill.ts'],
+};
+
+it.each(Object.entries(FILES))('the files of %s have right types', async (page, names) => {
   const folder = await mkdtemp(join(tmpdir(), 'chokin-docs-types-'));
   closing.push(() => rm(folder, { recursive: true, force: true }));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  const parts = readDocument(await readFile(join(ROOT, 'docs/tutorial.md'), 'utf8'));
+  const parts = readDocument(await readFile(join(ROOT, page), 'utf8'));
   const files = parts.filter((part) => part.kind === 'file');
-  expect(files.map((file) => file.name)).toEqual(['shop.mjs', 'refund.mjs']);
+  expect(files.map((file) => file.name)).toEqual(names);
   for (const { name, text } of files) await writeFile(join(folder, name), text);
-  const options = ['--noEmit', '--allowJs', '--checkJs', '--strict', '--skipLibCheck', '--types', 'node'];
-  const modules = ['--module', 'nodenext', '--target', 'esnext', '--lib', 'esnext'];
-  const tsc = join(ROOT, 'node_modules/.bin/tsc');
-  const checked = await ended(spawn(tsc, [...options, ...modules, ...files.map(({ name }) => name)], { cwd: folder }));
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}');
+  // As strict as the program itself.
+  const { compilerOptions } = JSON.parse(await readFile(join(ROOT, 'tsconfig.json'), 'utf8'));
+  const options = { ...compilerOptions, allowJs: true, checkJs: true };
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: names }));
+  const checked = await ended(spawn(join(ROOT, 'node_modules/.bin/tsc'), ['--project', folder], { cwd: folder }));
   expect(checked).toEqual({ code: 0, out: '', err: '' });
 });
 
 it('names no command that it cannot run which no page has any more', async () => {
-  const pages = await Promise.all(['README.md', 'docs/tutorial.md'].map((name) => readFile(join(ROOT, name), 'utf8')));
+  const pages = await Promise.all(PAGES.map((name) => readFile(join(ROOT, name), 'utf8')));
   for (const command of Object.keys(NOT_RUN)) expect(pages.join('\n')).toContain(command);
 });

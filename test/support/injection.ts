@@ -16,9 +16,9 @@ export function skewedClock(skewMs: number): Record<string, string> {
   return { ...importing('skewed-clock.ts'), CLOCK_SKEW_MS: String(skewMs) };
 }
 
-/** What the process asks of Stripe is asked of the double. */
-export function redirectedStripe(doubleUrl: string): Record<string, string> {
-  return { ...importing('redirect-stripe.ts'), STRIPE_DOUBLE_URL: doubleUrl };
+/** What the process asks of a provider is asked of its double; by host, such as `api.stripe.com`. */
+export function redirectedProviders(doubles: Readonly<Record<string, string>>): Record<string, string> {
+  return { ...importing('redirect-providers.ts'), PROVIDER_DOUBLES: JSON.stringify(doubles) };
 }
 
 function importing(module: string): Record<string, string> {
