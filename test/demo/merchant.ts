@@ -6,7 +6,7 @@ import { eventually } from '../support/wait.ts';
 const eventSchema = z.object({
   id: z.string(),
   type: z.string(),
-  data: z.object({ customer_id: z.string(), currency: z.string(), balance: z.int(), version: z.int() }),
+  data: z.looseObject({ customer_id: z.string(), currency: z.string(), balance: z.int().optional() }),
 });
 
 export type ReceivedEvent = z.infer<typeof eventSchema>;
@@ -49,6 +49,17 @@ export class MerchantEndpoint {
     };
     const event = await eventually(`the webhook ${type} with a balance of ${balance} ${currency}`, () =>
       [...this.#received.values()].find(isAwaited),
+    );
+    this.#told.add(event);
+    return event;
+  }
+
+  /** Waits for an event that is about something else of a customer than a balance. */
+  async message(type: string, customerId: string): Promise<ReceivedEvent> {
+    const event = await eventually(`the webhook ${type}`, () =>
+      [...this.#received.values()].find(
+        (one) => one.type === type && one.data.customer_id === customerId && !this.#told.has(one),
+      ),
     );
     this.#told.add(event);
     return event;

@@ -12,6 +12,7 @@ import {
   stripeRefund,
 } from '../support/signing.ts';
 import { playMoreProviders } from './more-providers.ts';
+import { playRefill } from './refill.ts';
 import { Actor, allApplied, deliver, openEndpoint, post, type Stage, setAside } from './stage.ts';
 
 /** The story; each scene throws if a balance or a webhook is not what it must be. */
@@ -37,6 +38,7 @@ export async function playStory(stage: Stage): Promise<void> {
   await playRefunds(stage, ada);
   await playReservation(stage);
   await playPromotion(stage);
+  await playRefill(stage);
   await playForgery(stage, ada);
   await playMoreProviders(stage);
   assert.equal(endpoint.count('wallet.balance.low'), 1, 'one low-balance alert');

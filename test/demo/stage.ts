@@ -95,6 +95,19 @@ export class Actor {
     this.#stage.story.line({ who, what, balance: formatMinor(balance, currency), heard });
   }
 
+  /** Waits for the balance and for another webhook than one of a balance. @returns what that says */
+  async hears(heard: string, who: string, what: string, balance: number): Promise<Readonly<Record<string, unknown>>> {
+    const { data } = await this.#stage.endpoint.message(heard, this.customerId);
+    assert.equal(await this.balance('USD'), balance, what);
+    this.#stage.story.line({ who, what, balance: formatMinor(balance, 'USD'), heard });
+    return data;
+  }
+
+  /** Asks for something of this customer's. */
+  ask(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
+    return api(this.#stage, method, `/customers/${this.customerId}${path}`, body);
+  }
+
   /** Checks, after the events before it were applied, that nothing changed. */
   async expectNoChange(who: string, what: string, balance: number, currency: Currency = 'USD'): Promise<void> {
     assert.equal(await this.balance(currency), balance, what);
