@@ -41,7 +41,7 @@ export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJ
   const results = [...(await putBack(services, left))];
   if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
-  for (const job of jobs) if (job.retryCount > 0) results.push(...(await applyBatch(run, [job])));
+  for (const job of jobs) if (job.retryCount > 0) results.push(await applyAlone(run, job));
   return results;
 }
 
@@ -80,6 +80,7 @@ async function applyAlone(run: Run, job: ApplyJob): Promise<ApplyResult> {
     return { id: job.id, status: 'completed' };
   } catch (error) {
     if (isOutage(error)) throw error;
+    if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
     return fail(run.services, job, error);
   }
 }

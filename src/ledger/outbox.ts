@@ -91,16 +91,26 @@ const FIX_CLAIMS = statement({
       d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`,
 });
 
+/** `elsewhere`: somebody else has marked it, and nothing is changed. `held`: its wallet was locked, and nothing is changed either. */
+export type Marking = 'marked' | 'elsewhere' | 'held';
+
 /**
  * Marks claims as said, and takes their wallets off the list unless they have more to say; then they queue up again behind
  * the wallets that have waited longer. What was fixed beyond the part that is marked stays fixed, so that its messages are
  * cut at the same entries; else the next range is claimed afresh. The wallets are locked first and in order, as postings
- * lock them.
- * @returns for each claim whether it was marked now; false if somebody else has done so already, and nothing is changed
+ * lock them. Whoever marks several leaves out those that are not free, since it would keep the others locked as long as it waits.
  */
-export async function markAnnounced(tx: Tx, claims: readonly ClaimedWallet[]): Promise<readonly boolean[]> {
-  const marked = await ofEachMerchant(claims, async (merchantId, own) => {
-    await LOCK_CLAIMED.run(tx, { merchantId, keys: own });
+export async function markAnnounced(
+  tx: Tx,
+  claims: readonly ClaimedWallet[],
+  ifLocked: 'skip' | 'wait',
+): Promise<readonly Marking[]> {
+  const locked = new Set<string>();
+  const marked = await ofEachMerchant(claims, async (merchantId, asked) => {
+    const keys = await LOCK_CLAIMED[ifLocked].all(tx, { merchantId, keys: asked });
+    for (const key of keys) locked.add(walletKeyText(key));
+    const own = asked.filter((claim) => locked.has(walletKeyText(claim)));
+    if (own.length === 0) return [];
     const marked = await MARK_ANNOUNCED.all(tx, { merchantId, claims: own });
     const [done, more] = [marked.filter((one) => one.announcedAll), marked.filter((one) => !one.announcedAll)];
     if (done.length > 0) await TAKE_OFF.run(tx, { merchantId, keys: done });
@@ -108,17 +118,25 @@ export async function markAnnounced(tx: Tx, claims: readonly ClaimedWallet[]): P
     return marked;
   });
   const texts = new Set(marked.map(walletKeyText));
-  return claims.map((claim) => texts.has(walletKeyText(claim)));
+  return claims.map((claim) => {
+    const text = walletKeyText(claim);
+    if (texts.has(text)) return 'marked';
+    return locked.has(text) ? 'elsewhere' : 'held';
+  });
 }
 
-const LOCK_CLAIMED = statement({
-  name: 'lock-claimed',
-  params: { merchantId: text, keys: rowsOf(OWN_KEY) },
-  text: ({ merchantId, keys }) => `
-    select 1 from wallet w join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
-    order by w.merchant_id, w.customer_id, w.currency
-    for update of w`,
-});
+const lockClaimed = (name: string, ifLocked: '' | 'skip locked') =>
+  statement({
+    name,
+    params: { merchantId: text, keys: rowsOf(OWN_KEY) },
+    row: WALLET_KEY,
+    text: ({ merchantId, keys }) => `
+      select ${columns(WALLET_KEY, 'w')}
+      from wallet w join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
+      order by w.merchant_id, w.customer_id, w.currency
+      for update of w ${ifLocked}`,
+  });
+const LOCK_CLAIMED = { wait: lockClaimed('lock-claimed', ''), skip: lockClaimed('lock-free-claimed', 'skip locked') };
 
 const MARK_ANNOUNCED = statement({
   name: 'mark-announced',

@@ -1,7 +1,14 @@
 import { Batcher } from '../db/batcher.ts';
 import type { Pool } from '../db/pool.ts';
-import { autocommit, transaction } from '../db/transaction.ts';
-import { type ClaimedWallet, markAnnounced, type Postponement, postponeOutbox } from '../ledger/outbox.ts';
+import { isHeldUp } from '../db/sqlstate.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import {
+  type ClaimedWallet,
+  type Marking,
+  markAnnounced,
+  type Postponement,
+  postponeOutbox,
+} from '../ledger/outbox.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import type { Span, Tracing } from '../telemetry/tracing.ts';
@@ -36,32 +43,42 @@ interface HandedOver {
  */
 const GATHER_MS = 100;
 
+/** The lock timeout after one wallet was waited for in vain: many may be held, and whoever held the first may hold the others. */
+const HURRIED_LOCK_TIMEOUT_MS = 50;
+
 /**
  * Marks wallets as announced, those of the same tenth of a second in one transaction. If another process has announced a range already,
- * nothing is recorded for it.
+ * nothing is recorded for it. A wallet that somebody holds is waited for by itself, so that no other wallet is kept locked meanwhile,
+ * nor marked later.
  */
 export class Marks {
-  readonly #batcher: Batcher<HandedOver, undefined>;
+  readonly #together: Batcher<HandedOver, Marking>;
+  readonly #apart: Batcher<HandedOver, Marking>;
   #gathering: PromiseWithResolvers<void> | null = null;
+  #isHurried = false;
 
   constructor({ pool, publisher }: AnnounceWalletOptions, maxBatch: number) {
-    this.#batcher = new Batcher({
-      maxBatch: { items: maxBatch, bytes: Number.POSITIVE_INFINITY },
-      // What is handed over is bounded by what was claimed.
-      maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
-      ownerOf: ({ news }) => news.merchantId,
-      flush: (handed) =>
-        transaction(pool, async (tx) => {
-          const marked = await markAnnounced(
-            tx,
-            handed.map(({ news }) => news),
-          );
-          const messages = handed.flatMap((one, index) => (marked[index] ? one.messages : []));
-          for (const group of inGroups(messages, ({ payload }) => payload.length, MAX_RECORDED)) {
-            await publisher.record(tx, group);
-          }
-          return handed.map(() => undefined);
-        }),
+    const batcher = (items: number, mark: (tx: Tx, news: readonly WalletNews[]) => Promise<readonly Marking[]>) =>
+      new Batcher<HandedOver, Marking>({
+        maxBatch: { items, bytes: Number.POSITIVE_INFINITY },
+        // What is handed over is bounded by what was claimed.
+        maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
+        ownerOf: ({ news }) => news.merchantId,
+        flush: (handed) =>
+          transaction(pool, async (tx) => {
+            const news = handed.map((one) => one.news);
+            const markings = await mark(tx, news);
+            const messages = handed.flatMap((one, index) => (markings[index] === 'marked' ? one.messages : []));
+            for (const group of inGroups(messages, ({ payload }) => payload.length, MAX_RECORDED)) {
+              await publisher.record(tx, group);
+            }
+            return markings;
+          }),
+      });
+    this.#together = batcher(maxBatch, (tx, news) => markAnnounced(tx, news, 'skip'));
+    this.#apart = batcher(1, async (tx, news) => {
+      if (this.#isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
+      return markAnnounced(tx, news, 'wait');
     });
   }
 
@@ -69,7 +86,13 @@ export class Marks {
   async submit(handed: HandedOver): Promise<void> {
     this.#gathering ??= this.#gather();
     await this.#gathering.promise;
-    await this.#batcher.submit(handed);
+    if ((await this.#together.submit(handed)) !== 'held') return;
+    try {
+      await this.#apart.submit(handed);
+    } catch (error) {
+      this.#isHurried ||= isHeldUp(error);
+      throw error;
+    }
   }
 
   /** Marks the waiting wallets now, because no other wallet is being handed over that could join them. */

@@ -1422,6 +1422,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/outgoing/announce.test.ts'],
   },
   {
+    name: 'wait for a held wallet with others locked that were announced beside it',
+    file: 'src/outgoing/announce-wallet.ts',
+    find: "markAnnounced(tx, news, 'skip')",
+    replace: "markAnnounced(tx, news, 'wait')",
+    tests: ['test/outgoing/announce.test.ts'],
+  },
+  {
     name: 'call private addresses of endpoints',
     file: 'src/outgoing/embedded/addresses.ts',
     find: "if (parsed.range() !== 'unicast') return false;",

@@ -66,6 +66,22 @@ const listed = async (customerId: string) => {
   return rows;
 };
 
+const WAITS_TO_MARK = `
+  select 1 from pg_stat_activity
+  where wait_event_type = 'Lock' and datname = current_database() and query like '%for update of w%'`;
+
+/** Locks the wallets of customers as a session by hand would. */
+async function hold(customers: readonly (string | undefined)[]) {
+  const client = await database.pool.connect();
+  await client.query('begin');
+  await client.query('select 1 from wallet where customer_id = any ($1) for update', [customers]);
+  const letGo = async () => {
+    await client.query('rollback');
+    client.release();
+  };
+  return { letGo };
+}
+
 const makeDue = () => database.pool.query('update unannounced_wallet set retry_at = null, claimed_until = null');
 
 describe('announcing', () => {
@@ -344,9 +360,9 @@ describe('claims', () => {
     expect(theirs).toMatchObject({ fromVersion: mine?.fromVersion, toVersion: mine?.toVersion });
     if (mine === undefined || theirs === undefined) throw new Error('nothing was claimed');
     await post({ customerId, amountMinor: 5 });
-    const mark = (one: typeof mine) => transaction(database.pool, (tx) => markAnnounced(tx, [one]));
-    expect(await mark(theirs)).toEqual([true]);
-    expect(await mark(mine)).toEqual([false]);
+    const mark = (one: typeof mine) => transaction(database.pool, (tx) => markAnnounced(tx, [one], 'skip'));
+    expect(await mark(theirs)).toEqual(['marked']);
+    expect(await mark(mine)).toEqual(['elsewhere']);
     const db = autocommit(database.pool);
     // What the slower one still holds is a claim that is over: it moves nothing of the next.
     await postponeOutbox(db, mine, { afterSeconds: 900, failed: true, reason: 'late' });
@@ -357,6 +373,44 @@ describe('claims', () => {
       attempts: 0,
       retry_at: null,
     });
+  });
+
+  test('of a wallet that somebody holds keep no other wallet locked meanwhile, and are marked once it is free', async () => {
+    const names = ['a', 'b', 'solo', 'y', 'z'];
+    const customers = await makeCustomers(database.pool, names);
+    const [, , solo] = customers;
+    const publisher = new RecordingPublisher();
+    const holder = await hold([solo]);
+    const announced = run(publisher);
+    await eventually('the wallet to be waited for', async () => {
+      const { rowCount } = await database.pool.query(WAITS_TO_MARK);
+      return rowCount === 1;
+    });
+    const { rows: free } = await database.pool.query(
+      'select customer_id from wallet where customer_id = any ($1) for update skip locked',
+      [customers],
+    );
+    expect(free).toHaveLength(2 * (names.length - 1));
+    const { rows: left } = await database.pool.query('select distinct customer_id from unannounced_wallet');
+    expect(left).toEqual([{ customer_id: solo }]);
+    await holder.letGo();
+    expect(await announced).toMatchObject({ wallets: 2 * names.length, failed: 0 });
+    expect(publisher.recorded).toHaveLength(2 * names.length);
+  });
+
+  test('of wallets that somebody holds are waited for once, however many they are', async () => {
+    const names = Array.from({ length: 10 }, (_, index) => `many${index}`);
+    const customers = await makeCustomers(database.pool, names);
+    const holder = await hold(customers);
+    const startedMs = performance.now();
+    expect(await run(new RecordingPublisher())).toMatchObject({ wallets: 0, failed: 2 * names.length });
+    // Twenty waits of three seconds would be a minute.
+    expect(performance.now() - startedMs).toBeLessThan(30_000);
+    await holder.letGo();
+    await makeDue();
+    const publisher = new RecordingPublisher();
+    expect(await run(publisher)).toMatchObject({ wallets: 2 * names.length, failed: 0 });
+    expect(publisher.recorded).toHaveLength(2 * names.length);
   });
 
   test('read what they are about', async () => {
