@@ -1,7 +1,6 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { startWorker } from '../jobs/worker.ts';
-import { systemClock } from './clock.ts';
 import { runCommand } from './commands/command.ts';
 import { migrate } from './commands/migrate.ts';
 import { endOnCrash, onShutdown } from './commands/shutdown.ts';
@@ -9,6 +8,7 @@ import { ensureEncryptionKey, writeDatabaseUrl } from './config/data-dir.ts';
 import { lockData } from './config/data-lock.ts';
 import { databasePlace } from './config/database-place.ts';
 import { type Config, loadConfig, warnOfUnknownVariables } from './config/env.ts';
+import { DatabaseClock } from './db/database-clock.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { createServiceUsers } from './db/service-users.ts';
 import { startTelemetry } from './runtime.ts';
@@ -74,7 +74,7 @@ async function start(given: Config, logger: Logger, opened: Opened): Promise<Web
     : { chokin_web: databaseUrl, chokin_worker: databaseUrl };
   const telemetry = await startTelemetry(config, logger);
   opened.add('next', () => telemetry.tracing.close());
-  const shared = { logger, clock: systemClock, telemetry };
+  const shared = { logger, clock: new DatabaseClock(), telemetry };
   const web = await startWeb({ config, databaseUrl: urls.chokin_web, ...shared });
   // Web and worker are closed together, since platforms give a process 30 seconds in all.
   opened.add('next', () => web.close());

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from './clock.ts';
 import type { Config } from './config/env.ts';
@@ -6,10 +5,11 @@ import { ledgerSettings } from './config/ledger-settings.ts';
 import { SecretBox } from './crypto/secret-box.ts';
 import { BatcherFullError } from './db/batcher.ts';
 import { createBoss } from './db/boss.ts';
+import { DatabaseClock, keepReading, type TimeReading } from './db/database-clock.ts';
 import { createPool, type Pool, type PoolOptions } from './db/pool.ts';
 import type { QueueName } from './db/queues.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
-import { type Findings, Readiness } from './db/readiness.ts';
+import { firstFindings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
 import { requireEncoding } from './db/suitable.ts';
 import { autocommit, type Queryable } from './db/transaction.ts';
@@ -27,10 +27,6 @@ import type { Metrics } from './telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from './telemetry/observe.ts';
 import { startTracing } from './telemetry/tracing.ts';
 import { sayMissingKeys, sayUnready } from './views/readiness.ts';
-
-/** So long the start of a process waits for a database that only reads, and so often it looks. */
-const FAILOVER_MS = 20_000;
-const FAILOVER_LOOK_MS = 1_000;
 
 /** The ids of the encryption keys of all secrets that are in use. */
 async function usedKeys(db: Queryable): Promise<readonly string[]> {
@@ -53,6 +49,7 @@ export interface RuntimeOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly logger: Logger;
+  /** A {@link DatabaseClock} shows the database's time from the first connection on. */
   readonly clock: Clock;
   /** The name of its connections in Postgres, such as `chokin-web`. */
   readonly name: string;
@@ -137,6 +134,10 @@ export class Runtime {
     return this.#openPool({ applicationName, maxConnections: 1, statementTimeoutMs: 0, databaseUrl });
   }
 
+  get #databaseClock(): DatabaseClock | null {
+    return this.clock instanceof DatabaseClock ? this.clock : null;
+  }
+
   /** Past a pooler, for what keeps its session for long or needs it whole. */
   get #directUrl(): string | undefined {
     return this.config.DATABASE_DIRECT_URL?.reveal();
@@ -171,17 +172,18 @@ export class Runtime {
 
   /**
    * For the start of a process: a database that it cannot work on is better found now than by each request.
-   * @throws {Error} that says what to do; of one that does not answer the next step tells more
+   * @throws {Error} that says what to do, or why it cannot be reached
    */
   async requireUsableDatabase(): Promise<void> {
-    const { problems, newerMigrations } = await this.#firstFindings();
-    const [problem] = problems.filter(({ why }) => why !== 'database_unreachable');
+    const { readiness } = this;
+    const clock = this.#databaseClock;
+    if (clock !== null) this.onClose(keepReading(clock, () => readiness.ask()));
+    const { problems, newerMigrations } = await firstFindings(readiness, this.pool);
+    const [problem] = problems;
     if (problem !== undefined) throw new Error(sayUnready(problem));
-    if (problems.length === 0) {
-      await this.#requireUsableWay();
-      await requireEncoding(autocommit(this.pool));
-      await this.#requireKeys();
-    }
+    await this.#requireUsableWay();
+    await requireEncoding(autocommit(this.pool));
+    await this.#requireKeys();
     if (newerMigrations !== null && newerMigrations.length > 0)
       this.logger.warn(
         { newerMigrations },
@@ -223,17 +225,6 @@ export class Runtime {
     for (const closeOne of this.#open.splice(0).reverse()) await closeOne();
   }
 
-  /** Waits for a while where the database only reads: a failover may be under way, and then it writes soon. */
-  async #firstFindings(): Promise<Findings> {
-    const untilMs = performance.now() + FAILOVER_MS;
-    for (;;) {
-      const findings = await this.readiness.ask();
-      const isReadOnly = findings.problems.some(({ why }) => why === 'database_read_only');
-      if (!isReadOnly || performance.now() > untilMs) return findings;
-      await delay(FAILOVER_LOOK_MS);
-    }
-  }
-
   #requireUsableWay(): Promise<void> {
     const { pool, databaseUrl, logger } = this;
     const applicationName = `${this.#options.name}-start`;
@@ -249,7 +240,7 @@ export class Runtime {
 
   #openPool(pool: Omit<PoolOptions, 'databaseUrl' | 'logger'> & { readonly databaseUrl?: string }): Pool {
     const { databaseUrl, logger } = this;
-    const opened = createPool({ databaseUrl, logger, ...pool });
+    const opened = createPool({ databaseUrl, logger, clock: this.#databaseClock, ...pool });
     this.onClose(() => opened.end());
     return opened;
   }
@@ -264,10 +255,12 @@ export class Runtime {
   }
 
   #openReadiness(): Readiness {
-    const { pool, clock, box } = this;
+    const { pool, box } = this;
+    const clock = this.#databaseClock?.own ?? this.clock;
+    const onTime = (reading: TimeReading) => this.#databaseClock?.note(reading);
     const missingKeys = async (db: Queryable) => box.lacking(await usedKeys(db));
     const probe = this.#openPool({ applicationName: `${this.#options.name}-health`, maxConnections: 1 });
-    return new Readiness({ probe, pool, clock, migrations: releaseMigrations(), missingKeys });
+    return new Readiness({ probe, pool, clock, onTime, migrations: releaseMigrations(), missingKeys });
   }
 
   async #startBoss(): Promise<PgBoss> {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { auditResponse, renderAudit } from '../audit/report.ts';
 import { runAudit } from '../audit/run.ts';
 import { ledgerSettings } from '../config/ledger-settings.ts';
+import { opened } from '../db/pool.ts';
 import { addCommand } from './command.ts';
 import { printable } from './output.ts';
 
@@ -15,7 +16,7 @@ export function addAuditCommand(program: Command): void {
     takes: {},
     async run(_, context) {
       const report = await runAudit({
-        pool: context.scanPool(),
+        pool: await opened(context.scanPool()),
         clock: context.clock,
         logger: context.logger,
         rule: ledgerSettings(context.config).rule,

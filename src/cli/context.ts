@@ -1,6 +1,6 @@
-import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { type Config, loadConfig } from '../config/env.ts';
+import { DatabaseClock } from '../db/database-clock.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import type { AdminServices } from '../merchants/administration.ts';
 import { getMerchant, type Merchant } from '../merchants/merchant-store.ts';
@@ -14,7 +14,7 @@ export class CliContext extends Runtime {
     // Silent unless LOG_LEVEL asks for details: a command says itself what went wrong. Writes to standard error.
     const level = config.LOG_LEVEL === 'debug' || config.LOG_LEVEL === 'trace' ? config.LOG_LEVEL : 'silent';
     const logger = createLogger(level, 'cli', process.stderr);
-    super({ config, databaseUrl, logger, clock: systemClock, name: 'chokin-cli', maxConnections: 4 });
+    super({ config, databaseUrl, logger, clock: new DatabaseClock(), name: 'chokin-cli', maxConnections: 4 });
   }
 
   /** @throws {Error} that says what to set, if neither the environment nor DATA_DIR names a database */

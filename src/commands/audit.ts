@@ -1,8 +1,9 @@
 import { audit } from '../audit/checks.ts';
 import { auditResponse, renderAudit } from '../audit/report.ts';
-import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
+import { DatabaseClock } from '../db/database-clock.ts';
+import { opened } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { Runtime } from '../runtime.ts';
 import { createLogger } from '../telemetry/log.ts';
@@ -22,12 +23,13 @@ async function main(switches: ReadonlySet<string>): Promise<void> {
     config,
     databaseUrl,
     logger,
-    clock: systemClock,
+    clock: new DatabaseClock(),
     name: 'chokin-audit',
     maxConnections: 1,
   });
   try {
-    const report = await audit(autocommit(runtime.scanPool()), { ...runtime.settings, now: runtime.clock.now() });
+    const db = autocommit(await opened(runtime.scanPool()));
+    const report = await audit(db, { ...runtime.settings, now: runtime.clock.now() });
     console.log(switches.has('json') ? JSON.stringify(auditResponse(report), null, 2) : renderAudit(report));
     if (report.disagreements.length > 0) process.exitCode = 1;
   } finally {

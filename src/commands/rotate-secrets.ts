@@ -1,6 +1,6 @@
-import { systemClock } from '../clock.ts';
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
+import { DatabaseClock } from '../db/database-clock.ts';
 import { reencryptSourceSecrets } from '../merchants/reencrypt.ts';
 import { reencryptEndpointSecrets } from '../outgoing/embedded/reencrypt.ts';
 import { Runtime } from '../runtime.ts';
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const { config, databaseUrl } = await locateDatabase(loadConfig());
   const logger = createLogger(config.LOG_LEVEL, 'rotate-secrets');
   const name = 'chokin-rotate-secrets';
-  const runtime = new Runtime({ config, databaseUrl, logger, clock: systemClock, name, maxConnections: 1 });
+  const runtime = new Runtime({ config, databaseUrl, logger, clock: new DatabaseClock(), name, maxConnections: 1 });
   const { box } = runtime;
   if (!box.canSeal) {
     throw new Error('ENCRYPTION_KEY: wants the key to encrypt with, 32 random bytes (openssl rand -base64 32)');

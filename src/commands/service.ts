@@ -1,5 +1,6 @@
-import { type Clock, systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { type Config, loadConfig, warnOfUnknownVariables } from '../config/env.ts';
+import { DatabaseClock } from '../db/database-clock.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { runCommand } from './command.ts';
 import { endOnCrash, onShutdown } from './shutdown.ts';
@@ -27,7 +28,7 @@ export function runService({ help, name, start }: ServiceProcess): void {
     const logger = createLogger(config.LOG_LEVEL, name);
     endOnCrash(logger);
     warnOfUnknownVariables(logger);
-    const starting = start({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: systemClock });
+    const starting = start({ config, databaseUrl: config.DATABASE_URL.reveal(), logger, clock: new DatabaseClock() });
     // A process that is asked to stop during its start finishes the start and then stops.
     const stop = async (isDraining: boolean) => {
       const service = await starting;

@@ -31,7 +31,7 @@ export function createBoss(options: BossOptions): PgBoss {
   const settings = { application_name: applicationName, enable_seqscan: 'off' };
   let passesPooler = false;
   const onConnect = async (client: pg.ClientBase) => {
-    passesPooler = await prepareSession(client, settings);
+    passesPooler = (await prepareSession(client, settings)).isPooled;
   };
   const boss = new PgBoss({
     ...connectionOf(options, databaseUrl),

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { DatabaseClock } from './database-clock.ts';
 import { connectionString } from './database-url.ts';
 import { prepareSession } from './session.ts';
 import { MEANING, type Settings } from './session-settings.ts';
@@ -14,6 +15,8 @@ export interface PoolOptions {
   readonly logger: Logger;
   /** The longest a statement may take; 0 for no bound, for an audit of large books. */
   readonly statementTimeoutMs?: number;
+  /** Is set by what each new connection is told of the time. */
+  readonly clock?: DatabaseClock | null;
 }
 
 const { INT8, TIMESTAMPTZ } = pg.types.builtins;
@@ -55,7 +58,8 @@ export function createPool(options: PoolOptions): Pool {
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     // What reads whole tables may do it on a standby.
     onConnect: async (client) => {
-      await prepareSession(client, settings, isForScans ? 'may only read' : 'must write');
+      const { time } = await prepareSession(client, settings, isForScans ? 'may only read' : 'must write');
+      options.clock?.note(time);
     },
     types: {
       getTypeParser: (id: number, format?: 'text' | 'binary') => {
@@ -74,6 +78,12 @@ export function createPool(options: PoolOptions): Pool {
   pool.on('connect', (client) => {
     client.on('error', lost('a'));
   });
+  return pool;
+}
+
+/** Opens the first connection of a pool, so that what can be known from it is known. */
+export async function opened(pool: Pool): Promise<Pool> {
+  (await pool.connect()).release();
   return pool;
 }
 

@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import { array, bigint, boolean, text } from './codec.ts';
-import type { Pool } from './pool.ts';
+import type { TimeReading } from './database-clock.ts';
+import { opened, type Pool } from './pool.ts';
 import { answeredLately, refusesWrites } from './pool-health.ts';
 import { isReadOnly } from './sqlstate.ts';
 import { statement } from './statement.ts';
@@ -42,7 +44,10 @@ export interface ReadinessOptions {
   readonly probe: Pool;
   /** The pool that requests and jobs work with. */
   readonly pool: Pool;
+  /** The process's own. */
   readonly clock: Clock;
+  /** Is told of the database's time, whenever the database was asked. */
+  readonly onTime?: (reading: TimeReading) => void;
   /** The migrations of this release. */
   readonly migrations: readonly string[];
   /** The ids of keys that stored secrets are sealed with and this process lacks. */
@@ -115,11 +120,12 @@ export class Readiness {
   }
 
   async #askDatabase(): Promise<Findings> {
-    const { probe, clock, migrations } = this.#options;
+    const { probe, clock, migrations, onTime } = this.#options;
     const db = autocommit(probe);
-    const beforeMs = clock.now().getTime();
+    const [beforeMs, askedAtMs] = [clock.now().getTime(), performance.now()];
     const state = await STATE.one(db);
-    const afterMs = clock.now().getTime();
+    const [afterMs, answeredAtMs] = [clock.now().getTime(), performance.now()];
+    onTime?.({ askedAtMs, answeredAtMs, databaseMs: state.nowMs });
     const problems: Unready[] = [];
     if (state.isReadOnly) problems.push({ why: 'database_read_only' });
     const applied = state.mayReadMigrations ? (await APPLIED.one(db)).names : null;
@@ -148,6 +154,27 @@ export class Readiness {
     if (performance.now() - this.#keysLookedAtMs < KEYS_EVERY_MS) return;
     this.#keysLookedAtMs = performance.now();
     this.#missingKeys = await this.#options.missingKeys(db).catch(() => this.#missingKeys);
+  }
+}
+
+/** So long the start of a process waits for a database that only reads or is slow to answer, and so often it looks. */
+const FIRST_WAIT_MS = 20_000;
+const FIRST_LOOK_MS = 1_000;
+
+/**
+ * What is found at the start of a process. It waits for a while where the database only reads, since a failover may be under way, and
+ * where it does not answer in time and is there all the same: what was never looked at must not count as good.
+ * @throws {Error} that tells why it cannot be reached
+ */
+export async function firstFindings(readiness: Readiness, pool: Pool): Promise<Findings> {
+  const untilMs = performance.now() + FIRST_WAIT_MS;
+  for (;;) {
+    const findings = await readiness.ask();
+    const isUnreachable = findings.problems.some(({ why }) => why === 'database_unreachable');
+    const mayPass = isUnreachable || findings.problems.some(({ why }) => why === 'database_read_only');
+    if (!mayPass || performance.now() > untilMs) return findings;
+    if (isUnreachable) await opened(pool);
+    await delay(FIRST_LOOK_MS);
   }
 }
 

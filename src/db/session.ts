@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { bigint, boolean, integer, text } from './codec.ts';
+import type { TimeReading } from './database-clock.ts';
 import { notePassing } from './pooler.ts';
 import { MEANING, type Settings } from './session-settings.ts';
 import { ReadOnlyServerError } from './sqlstate.ts';
@@ -13,7 +14,7 @@ const ANSWER_WITHIN_MS = 5_000;
  * Sets what a session works under, in one round trip. It is done by a statement and not by parameters of the connection: a pooler
  * refuses most of those, and options of the URL would win over them. Where a pooler is in the way nothing is set, since the next
  * transaction may get another session, and this one somebody else; then each transaction sets all of it for itself (pooler.ts).
- * @returns whether a pooler is in the way
+ * @returns whether a pooler is in the way, and what the server's clock showed
  * @throws {ReadOnlyServerError} if it must write and nothing can be written there, so that no such session gets into a pool
  * @throws {Error} that stands for an outage, if the server does not answer in time
  */
@@ -21,16 +22,17 @@ export async function prepareSession(
   client: pg.ClientBase,
   bounds: Settings,
   use: 'must write' | 'may only read' = 'must write',
-): Promise<boolean> {
+): Promise<{ readonly isPooled: boolean; readonly time: TimeReading }> {
   const settings = asRows(bounds);
+  const askedAtMs = performance.now();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error('timeout exceeded when trying to connect')), ANSWER_WITHIN_MS);
   try {
     const asked = PREPARE.one(new Tx(client), { settings, processId: processIdOf(client) });
-    const { isReadOnly, isPooled } = await Promise.race([asked, late.promise]);
+    const { isReadOnly, isPooled, nowMs: databaseMs } = await Promise.race([asked, late.promise]);
     if (isReadOnly && use === 'must write') throw new ReadOnlyServerError();
     if (isPooled) notePassing(client, bounds);
-    return isPooled;
+    return { isPooled, time: { askedAtMs, answeredAtMs: performance.now(), databaseMs } };
   } finally {
     clearTimeout(timer);
   }
@@ -56,10 +58,10 @@ function processIdOf(client: pg.ClientBase): number {
 
 const PREPARE = statement({
   params: { settings: rowsOf({ name: text, value: text }), processId: integer },
-  row: { isReadOnly: boolean, isPooled: boolean, count: bigint },
+  row: { isReadOnly: boolean, isPooled: boolean, nowMs: bigint, count: bigint },
   text: ({ settings, processId }) => `
     select current_setting('transaction_read_only') = 'on' as is_read_only, pg_backend_pid() <> ${processId} as is_pooled,
-      count(set_config(s.name, s.value, false)) as count
+      (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms, count(set_config(s.name, s.value, false)) as count
     from ${settings('s')} where pg_backend_pid() = ${processId}`,
 });
 

@@ -9,6 +9,7 @@ import { startWeb, type Web } from '../../src/web.ts';
 import { API_KEY } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startProcess } from '../support/process.ts';
+import { type ProxiedStatement, StatementProxy } from '../support/statement-proxy.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Whether a process says truly that it could post now, and who can mend it if not. */
@@ -80,6 +81,24 @@ describe('the schema', () => {
     const { lines: _, ...shared } = options({});
     await expect(startWorker({ ...shared, databaseUrl: database.workerUrl })).rejects.toThrow(wanted);
     expect(await saying(web.url, 'npm run migrate')).toMatch(wanted);
+  });
+
+  it('that could not be looked at in time is looked at all the same, before anything is served', async () => {
+    const { restore } = await forget();
+    onTestFinished(async () => void (await restore()));
+    const proxy = await StatementProxy.start(database.webUrl);
+    onTestFinished(() => proxy.close());
+    // It answers once the process has given it up and goes on to something else.
+    const goesOn = Promise.withResolvers<void>();
+    const isAsked = ({ sql }: ProxiedStatement) => sql.includes('may_read_migrations');
+    const held = proxy.arm(1, { when: 'before', connection: 'kept', meanwhile: () => goesOn.promise }, isAsked);
+    proxy.inject((statement) => {
+      if (held.hit !== null && !isAsked(statement)) goesOn.resolve();
+      return null;
+    });
+    const { lines: _, ...shared } = options({});
+    const starting = startWeb({ ...shared, databaseUrl: proxy.url, print: () => {} });
+    await expect(starting.then((web) => web.close())).rejects.toThrow('lacks migrations of this release');
   });
 
   it('newer than the release: the process runs, and says so', async () => {
