@@ -70,6 +70,8 @@ async function start({ databaseUrl, directUrl }: Started) {
     PORT: '0',
     API_KEY,
     DATABASE_URL: databaseUrl,
+    // One database is reached by several ways here, and takes itself for a copy at each but the first.
+    SENDING: 'on',
     ...(directUrl === undefined ? {} : { DATABASE_DIRECT_URL: directUrl }),
   });
   const shared = { config, databaseUrl, logger, clock: systemClock };

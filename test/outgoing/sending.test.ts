@@ -60,6 +60,8 @@ async function restoredCopy(original: TestDatabase): Promise<{ readonly url: str
     await cluster.end();
   });
   const from = new URL(original.ownerUrl).pathname.slice(1);
+  // A pooler keeps sessions whose client has gone.
+  await cluster.query('select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1', [from]);
   await cluster.query(`create database ${name} template ${from}`);
   const url = new URL(inject('clusterUrl'));
   url.pathname = `/${name}`;

@@ -334,6 +334,13 @@ const besides = fc.oneof(
   ),
 );
 
+/** Of an address and headers, in bytes, but for what every client adds. */
+const NODE_TAKES = 15_000;
+
+function lengthOf(address: string, headers: Readonly<Record<string, string>>): number {
+  return Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + value.length + 4, address.length);
+}
+
 async function fuzz(operation: Operation): Promise<void> {
   const statuses = new Map<number, number>();
   answered.set(operation.name, statuses);
@@ -355,7 +362,10 @@ async function fuzz(operation: Operation): Promise<void> {
       });
       statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
       expect([500, 503]).not.toContain(answer.status);
-      operation.expectDocumented(answer);
+      // What Node does not take in whole, it answers itself, as docs/api.md says.
+      if (answer.status === 431)
+        expect([lengthOf(`${path}${query}`, headers) > NODE_TAKES, answer.text]).toEqual([true, '']);
+      else operation.expectDocumented(answer);
     }),
     { seed: SEED, numRuns: RUNS },
   );
@@ -424,6 +434,7 @@ describe('what was found so stays mended', () => {
 
 /** They want terms that fit each other, which chance draws now and then, or what such a request makes; batches of entries are answered well always. */
 const SELDOM: ReadonlySet<string> = new Set([
+  'put /bonus-rules/{rule_id}',
   'post /customers/{customer_id}/wallets/ledger-entries',
   'post /customers/{customer_id}/wallets/scheduled-entries',
   'put /customers/{customer_id}/wallets/{currency}/grant-schedules/{schedule_id}',

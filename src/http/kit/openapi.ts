@@ -59,7 +59,9 @@ export function openApiDocument(routes: readonly Route[], currencies: Iterable<s
 
 const ABOUT = `Wallets for a merchant's customers. Money is a whole number of minor units (cents, paise), time is RFC 3339 in UTC, lists are \`{"items": […]}\`. The customer and wallet routes are Dodo Payments' own, so that their SDKs work with another base URL.
 
-An error is \`{"code": "…", "message": "…"}\`. Decide by \`code\`; \`message\` is for people. Every response below lists the codes it may have, with a sample of each.`;
+An error is \`{"code": "…", "message": "…"}\`. Decide by \`code\`; \`message\` is for people. Every response below lists the codes it may have, with a sample of each.
+
+What is not taken in whole as a request is answered without a body: 431 where address and headers are larger than 16 kB together, 408 where it is too slow, 400 where it is not HTTP.`;
 
 const toObject = z.record(z.string(), z.unknown());
 
