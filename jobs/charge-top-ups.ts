@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { connectChargers } from '../src/charging/connect.ts';
 import type { Config } from '../src/config/env.ts';
+import { connectWith } from '../src/reconciliation/connect.ts';
 import { healTopUp } from '../src/reconciliation/heal-top-up.ts';
 import type { ReconcileServices } from '../src/reconciliation/services.ts';
 import { GatewayMinimums } from '../src/top-ups/minimums.ts';
@@ -13,7 +14,7 @@ type TopUpJobServices = Omit<ReconcileServices, 'signal'> & { readonly config: C
 export async function workChargeTopUps(boss: PgBoss, { config, ...services }: TopUpJobServices): Promise<void> {
   const run = topUpRuns({
     ...services,
-    connect: connectChargers(config),
+    connect: connectChargers({ config, ...services, connectApi: connectWith(config) }),
     minimums: new GatewayMinimums(config.GATEWAY_MINIMUMS),
     pace: new Pace(config.CHARGE_RATE),
     heal: healTopUp(services),

@@ -1,17 +1,41 @@
 import type { Config } from '../config/env.ts';
 import type { Source } from '../merchants/source.ts';
+import type { Logger } from '../telemetry/log.ts';
 import type { Charger } from './charger.ts';
+import { type KeyAccountServices, KeyAccounts } from './key-account.ts';
 
-/** Opens what a source may charge by; null if it may not charge. Rejects with a ProviderApiError for a key of the wrong form. */
-export type ConnectCharger = (source: Pick<Source, 'provider' | 'mode' | 'chargeKey'>) => Promise<Charger | null>;
+export interface OpenCharger extends Charger {
+  /** Whether it is known that the source hears of what is charged here. What nobody hears of is never credited. */
+  readonly isProven: boolean;
+}
 
-export function connectChargers({ apiUrls }: Pick<Config, 'apiUrls'>): ConnectCharger {
-  return async ({ provider, mode, chargeKey: apiKey }) => {
+/**
+ * Opens what a source may charge by; null if it may not charge, as where its key opens another account than its events come from. Rejects
+ * with a ProviderApiError for a key of the wrong form, and where whose account it opens cannot be asked now.
+ */
+export type ConnectCharger = (source: Source) => Promise<OpenCharger | null>;
+
+export interface ChargerServices extends KeyAccountServices {
+  readonly config: Pick<Config, 'apiUrls'>;
+  readonly logger: Logger;
+}
+
+export function connectChargers({ config: { apiUrls }, logger, ...services }: ChargerServices): ConnectCharger {
+  const accounts = new KeyAccounts(services);
+  return async (source) => {
+    const { provider, mode, chargeKey: apiKey, merchantId, sourceId } = source;
     if (provider !== 'stripe' || apiKey === null) return null;
     // Loaded only now, since it brings the provider's package.
     const { stripeCharger } = await import('./stripe.ts');
     const baseUrl = apiUrls.get(provider);
-    return stripeCharger({ apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
+    const charger = stripeCharger({ apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
+    const verdict = await accounts.judge(source, apiKey);
+    if (verdict !== 'other') return { ...charger, isProven: verdict === 'same' };
+    logger.error(
+      { merchantId, sourceId },
+      'the charge key opens another account than the events of its source come from, so that nothing is charged by it: set a key of the same account',
+    );
+    return null;
   };
 }
 

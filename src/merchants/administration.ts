@@ -21,6 +21,7 @@ import {
   storeApiKey,
 } from './api-key-store.ts';
 import { newApiKey } from './api-keys.ts';
+import { accountOfChargeKey, refuseChargesElsewhere } from './charge-account.ts';
 import type { KeyGuardMode } from './key-guard/key-guard.ts';
 import { getMerchant, insertMerchant, type Merchant, setKeyGuard, setSuspended } from './merchant-store.ts';
 import type { SourceKey } from './source.ts';
@@ -217,17 +218,20 @@ export async function changeSource(
   change: Partial<SourceInput> & SourceKeys & { readonly accounts?: readonly string[] },
 ): Promise<SourceRecord> {
   const asked = await accountOfNewKey(services, key, change.apiKey ?? null);
+  const ofCharges = await accountOfChargeKey(services, { ...(await findSource(services, key)), ...change });
   return changing(services, key, async (tx, source, now) => {
     const { apiKey, chargeKey, accounts, ...settings } = change;
     await updateSource(tx, { ...source, ...settings }, now);
     if (accounts !== undefined) await setAccounts(tx, { source, accounts }, now);
     if (chargeKey !== undefined) await storeChargeAccess({ ...services, tx, now }, source, chargeKey);
-    if (apiKey === undefined) return;
-    if (apiKey === null) await deleteApiAccess(tx, key);
-    else await storeApiAccess({ ...services, tx, now }, source, apiKey);
-    if (asked.kind === 'known') await claimAccount(tx, { source, account: asked.account }, now);
-    // Keys are mostly rolled within one account: where the provider does not say now, what is known stays until it does.
-    else if (asked.kind === 'none') await forgetAccounts(tx, key, { learntFromApi: true, but: [] });
+    if (apiKey !== undefined) {
+      if (apiKey === null) await deleteApiAccess(tx, key);
+      else await storeApiAccess({ ...services, tx, now }, source, apiKey);
+      if (asked.kind === 'known') await claimAccount(tx, { source, account: asked.account }, now);
+      // Keys are mostly rolled within one account: where the provider does not say now, what is known stays until it does.
+      else if (asked.kind === 'none') await forgetAccounts(tx, key, { learntFromApi: true, but: [] });
+    }
+    await refuseChargesElsewhere(tx, source, ofCharges);
   });
 }
 
@@ -235,8 +239,7 @@ async function accountOfNewKey(services: AdminServices, key: SourceKey, apiKey: 
   if (apiKey === null) return { kind: 'none' };
   requireKey(services.box);
   checkApiKey(apiKey);
-  const { provider, mode } = await findSource(services, key);
-  return askAccount(services.connect, { provider, mode, apiKey });
+  return askAccount(services.connect, { ...(await findSource(services, key)), apiKey });
 }
 
 /**
@@ -293,6 +296,4 @@ async function readSource(db: Queryable, key: SourceKey, lock: '' | 'for update'
   return (await selectSourceRecord(db, key, lock)) ?? refuse({ code: 'NO_SUCH_SOURCE' });
 }
 
-function refuseUnknownMerchant(): never {
-  return refuse({ code: 'NO_SUCH_MERCHANT' });
-}
+const refuseUnknownMerchant = (): never => refuse({ code: 'NO_SUCH_MERCHANT' });

@@ -24,7 +24,12 @@ export const ACCOUNT_WITHIN_MS = 3_000;
 export type ApiAccount =
   | { readonly kind: 'known'; readonly account: string }
   /** The provider does not say now, or not to this key. */
-  | { readonly kind: 'unknown'; readonly problem: string }
+  | {
+      readonly kind: 'unknown';
+      readonly problem: string;
+      /** The same question may be answered later; else this key is never told. */
+      readonly mayPass: boolean;
+    }
   /** There is no key, or the provider never says. */
   | { readonly kind: 'none' };
 
@@ -53,7 +58,8 @@ export async function accountOf(api: ProviderApi, timeoutMs: number): Promise<Ap
 
 function unknownBecause(error: unknown): ApiAccount {
   if (!(error instanceof ProviderApiError)) throw error;
-  return { kind: 'unknown', problem: error.message };
+  const mayPass = error.kind === 'unavailable' || error.kind === 'rate_limited';
+  return { kind: 'unknown', problem: error.message, mayPass };
 }
 
 /**

@@ -130,6 +130,24 @@ const FIRST_PAYMENT = statement({
     `select min(created_at) as first from payment where merchant_id = ${merchantId} and source_id = ${sourceId}`,
 });
 
+/** The id of a payment that succeeded at the source and begins with these letters; null if there is none. */
+export async function somePayment(
+  db: Queryable,
+  place: Pick<PaymentKey, 'merchantId' | 'sourceId'> & { readonly prefix: string },
+): Promise<string | null> {
+  const found = await SOME_PAYMENT.first(db, place);
+  return found?.paymentId.startsWith(place.prefix) ? found.paymentId : null;
+}
+
+const SOME_PAYMENT = statement({
+  params: { merchantId: text, sourceId: text, prefix: text },
+  row: { paymentId: text },
+  text: ({ merchantId, sourceId, prefix }) => `
+    select payment_id from payment
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id > ${prefix} and state = 'succeeded'
+    order by payment_id limit 1`,
+});
+
 /** Every payment of the merchant with this id; two sources may have one each. */
 export async function findPayments(db: Queryable, merchantId: string, paymentId: string): Promise<Payment[]> {
   const payments = await FIND_PAYMENTS.all(db, { merchantId, paymentId });

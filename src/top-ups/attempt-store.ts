@@ -168,6 +168,35 @@ const OF_WALLET_IN_FLIGHT = statement({
     order by created_at desc limit 1`,
 });
 
+/**
+ * Whether an attempt at the source is under way of which no event has told yet. Whoever asks has the answer for itself until its transaction
+ * ends.
+ */
+export async function isUnderWayAt(
+  tx: Tx,
+  place: { readonly merchantId: string; readonly sourceId: string },
+): Promise<boolean> {
+  await ONE_AT_A_TIME.run(tx, place);
+  return (await UNDER_WAY_AT.one(tx, place)).isUnderWay;
+}
+
+const PLACE = { merchantId: text, sourceId: text };
+
+const ONE_AT_A_TIME = statement({
+  params: PLACE,
+  text: ({ merchantId, sourceId }) =>
+    `select pg_advisory_xact_lock(hashtextextended('charging ' || ${merchantId} || ' ' || ${sourceId}, 0))`,
+});
+
+const UNDER_WAY_AT = statement({
+  params: PLACE,
+  row: { isUnderWay: boolean },
+  text: ({ merchantId, sourceId }) => `
+    select count(*) > 0 as is_under_way from topup
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and look_at is not null
+      and state in ('charging', 'unknown', 'charged', 'processing')`,
+});
+
 /** Takes attempts about which something is to be done, for a time in which no other worker does it. */
 export async function claimTopUps(
   db: Queryable,

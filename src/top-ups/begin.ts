@@ -6,7 +6,7 @@ import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { lockWallets } from '../ledger/store.ts';
 import { removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
 import { LEASE_MS, nextLook } from './attempt.ts';
-import { insertTopUp, readHistory } from './attempt-store.ts';
+import { insertTopUp, isUnderWayAt, readHistory } from './attempt-store.ts';
 import { dayOf, monthOf, type Period } from './calendar.ts';
 import { decideTopUp, type TopUpDecision } from './decide.ts';
 import { MOST_DECLINES, methodHash } from './declines.ts';
@@ -24,6 +24,7 @@ import { isPaidBy, isSuspended, mayBeFilledUp } from './wanted.ts';
 const MINUTE = 60_000;
 const LOOK = {
   inFlight: 5 * MINUTE,
+  unproven: MINUTE,
   notActive: 5 * MINUTE,
   belowMinimum: 60 * MINUTE,
   suspended: 24 * 60 * MINUTE,
@@ -35,6 +36,8 @@ export interface Beginning {
   readonly method: MethodReading | null;
   /** What the rule was paid by then; another account or customer may have been set since. */
   readonly askedFor: TopUpRule['payment'];
+  /** Whether it is known that the source hears of what is charged there. */
+  readonly isProven: boolean;
   /** What the provider charges at least. */
   readonly gatewayMinimum: number;
   readonly now: Date;
@@ -181,6 +184,12 @@ async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise
   // The balance fell only after the provider would have been asked: the next look asks first.
   if (isPaidHere && method === null) {
     await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
+    return null;
+  }
+  // A key of another account would charge everybody, and credit nobody: until an event has come, nobody else is charged.
+  if (rule.payment !== null && !attempting.isProven && (await isUnderWayAt(tx, { merchantId, ...rule.payment }))) {
+    const retryAt = new Date(now.getTime() + LOOK.unproven);
+    await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt }]);
     return null;
   }
   await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: next }]);

@@ -1,5 +1,5 @@
 import type { Charger, MethodReading } from '../charging/charger.ts';
-import { type ConnectCharger, mayCharge } from '../charging/connect.ts';
+import { type ConnectCharger, mayCharge, type OpenCharger } from '../charging/connect.ts';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
@@ -107,7 +107,8 @@ async function fillUp(services: ChargeServices, key: WalletKey): Promise<void> {
   }
   const method = found?.method ?? null;
   const askedFor = rule?.payment ?? null;
-  const topUp = await transaction(pool, (tx) => begin(tx, { key, method, askedFor, gatewayMinimum, now: clock.now() }));
+  const asked = { method, askedFor, gatewayMinimum, isProven: found?.charger?.isProven ?? false };
+  const topUp = await transaction(pool, (tx) => begin(tx, { key, ...asked, now: clock.now() }));
   if (topUp === null) return;
   invariant(found !== null && found.charger !== null, 'an attempt to charge without anybody to ask');
   await ask(services, topUp, found.charger);
@@ -125,7 +126,7 @@ interface Wanted {
 
 interface Found {
   readonly method: MethodReading | null;
-  readonly charger: Charger | null;
+  readonly charger: OpenCharger | null;
 }
 
 /** Asks for the payment method where a charge or the end of a suspension hangs on it. */
@@ -222,10 +223,14 @@ async function heal({ pool, clock, heal: lookFor }: ChargeServices, topUp: TopUp
 async function resolve(services: ChargeServices, topUp: TopUp): Promise<void> {
   const { pool, clock, sources, connect, logger } = services;
   const { merchantId, sourceId, request, createdAt, askedAt, topUpId } = topUp;
+  const cannotAsk = (error: unknown) => {
+    logger.warn({ err: error, merchantId, sourceId, topUpId }, 'whose account a charge key opens could not be asked');
+    return null;
+  };
   invariant(sourceId !== null && request !== null, 'an attempt without its request');
   const source = await sources.find(autocommit(pool), merchantId, sourceId);
   // What may have been charged is asked for also where nothing new may be.
-  const charger = source === null ? null : await connect(source);
+  const charger = source === null ? null : await connect(source).catch(cannotAsk);
   if (charger === null) {
     logger.warn(
       { merchantId, sourceId, topUpId },

@@ -107,6 +107,23 @@ describe('the account of an API key', () => {
     expect(await accountsOf(claimer)).toEqual(['acct_claimed']);
   });
 
+  it('has to be that of the key that charges as well, as far as both are known', async () => {
+    stripe.account = 'acct_reads';
+    const shop = await operator.newShop('stripe', { api_key: newKey() });
+    stripe.account = 'acct_charges';
+    const refused = await operator.call('PATCH', shop.path, { charge_key: newKey() });
+    expect(refused).toMatchObject({ status: 422, body: { message: expect.stringContaining('charge_key') } });
+    expect((await operator.call('GET', shop.path)).body.secrets).toHaveLength(2);
+    // Both at once are of one account again.
+    expect((await operator.call('PATCH', shop.path, { api_key: newKey(), charge_key: newKey() })).status).toBe(200);
+    stripe.account = 403;
+    expect((await operator.call('PATCH', shop.path, { charge_key: newKey() })).status).toBe(200);
+    stripe.account = 'acct_others';
+    expect((await operator.call('PATCH', shop.path, { accounts: ['acct_others'], charge_key: newKey() })).status).toBe(
+      200,
+    );
+  });
+
   it('is one source’s of many that are made at once', async () => {
     stripe.account = 'acct_raced';
     const merchants = await Promise.all(Array.from({ length: 4 }, () => operator.newMerchant()));

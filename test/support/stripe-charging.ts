@@ -155,6 +155,10 @@ export class StripeCharging {
         : answer(200, stripeAccount(this.account));
     }
     if (kind === 'payment_intents' && id === undefined) return answer(200, this.#list(url.searchParams));
+    if (kind === 'payment_intents') {
+      const intent = this.intents.find((one) => one.id === id);
+      return intent === undefined ? answer(404, errorBody('resource_missing')) : answer(200, shown(intent));
+    }
     if (kind === 'payment_methods') {
       const method = this.methods.get(id ?? '');
       if (method === undefined) return answer(404, errorBody('resource_missing', { param: 'payment_method' }));

@@ -7,6 +7,7 @@ import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import type { ProviderName } from '../../src/providers/shared/names.ts';
+import { connectWith } from '../../src/reconciliation/connect.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { type ChargeServices, chargeTopUps, scanForTopUps } from '../../src/top-ups/charge.ts';
 import { deleteRule, putRule, resumeRule } from '../../src/top-ups/manage.ts';
@@ -31,7 +32,7 @@ let services: ChargeServices;
 let apiUrls: ReadonlyMap<ProviderName, string>;
 let now = START;
 let healed: string[] = [];
-const source = testSource('stripe', { chargeKey: new Secret(KEY) });
+const source = testSource('stripe', { apiKey: new Secret(KEY), chargeKey: new Secret(KEY) });
 const shop = testSource('stripe', { sourceId: 'src_shop' });
 
 beforeAll(async () => {
@@ -46,7 +47,7 @@ beforeAll(async () => {
     clock: { now: () => now },
     logger: createLogger('silent', 'test'),
     sources: inbox.services.sources,
-    connect: connectChargers({ apiUrls }),
+    connect: chargers(),
     minimums: new GatewayMinimums(new Map([['stripe/USD', 50]])),
     pace: new Pace(1000),
     heal: async ({ topUpId }) => void healed.push(topUpId),
@@ -62,6 +63,17 @@ afterAll(async () => {
   await stripe.stop();
   await database.drop();
 });
+
+/** One that has asked for nobody's account yet. */
+function chargers() {
+  const connectApi = connectWith({ apiUrls });
+  return connectChargers({
+    config: { apiUrls },
+    pool: inbox.services.pool,
+    logger: createLogger('silent', 'test'),
+    connectApi,
+  });
+}
 
 const pass = (milliseconds: number) => {
   now = new Date(now.getTime() + milliseconds);
@@ -360,7 +372,7 @@ describe('outcomes that are not known', () => {
     const key = await begin({}, 900);
     stripe.plays.push('lost');
     await run();
-    const revoked = { ...services, connect: connectChargers({ apiUrls }) };
+    const revoked = { ...services, connect: chargers() };
     const wrongKey = testSource('stripe', { chargeKey: new Secret('sk_test_Revoked') });
     pass(MINUTE);
     await chargeTopUps({ ...revoked, connect: () => revoked.connect(wrongKey) });
