@@ -2,7 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import { BOUNDED_FETCH, QUEUES } from '../src/db/queues.ts';
 import { applyEvents } from '../src/inbox/apply.ts';
 import type { ApplyJob, ApplyResult } from '../src/inbox/apply-jobs.ts';
-import type { ApplyServices } from '../src/inbox/settle-facts.ts';
+import type { ApplyServices } from '../src/inbox/event-work.ts';
 
 /** Turns stored provider events into wallet entries, one batch in each transaction. */
 export async function workApplyProviderEvent(boss: PgBoss, services: ApplyServices): Promise<void> {

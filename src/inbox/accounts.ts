@@ -4,7 +4,7 @@ import { type AccountVerdict, isOfKind, isOfSource, judgeAccounts, type SourceAc
 import type { Source, SourceKey } from '../merchants/source.ts';
 import { hadPaymentsBefore, lockSharedPayments, paymentsThatPosted } from '../payments/lookups.ts';
 import { paymentKeyText } from '../payments/tables.ts';
-import { type EventWork, parkEvent, sourceKey } from './settle-facts.ts';
+import { type EventWork, parkEvent, sourceKey } from './event-work.ts';
 
 /** The accounts that events taught, by the id of the event. */
 export type LearntAccounts = ReadonlyMap<string, readonly NewAccount[]>;

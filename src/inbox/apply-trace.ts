@@ -1,6 +1,6 @@
 import type { Span, Tracing } from '../telemetry/tracing.ts';
+import type { EventWork } from './event-work.ts';
 import type { LockedEvent } from './events.ts';
-import type { EventWork } from './settle-facts.ts';
 
 /**
  * The spans of one batch of events: each event's goes on with the trace of its delivery, and that of the batch, where there

@@ -11,19 +11,12 @@ import { type ApplyJob, type ApplyResult, firstThatFit, putBack } from './apply-
 import { ApplyTrace } from './apply-trace.ts';
 import { adviseManualCapture } from './capture-advice.ts';
 import { enqueue } from './enqueue.ts';
+import { type ApplyServices, type ApplyTransaction, type EventWork, parkEvent, sourceKey } from './event-work.ts';
 import { type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { joinGroups, namesGroup, saveGroupNames } from './groups.ts';
 import { accountsIn, readStored } from './kept-facts.ts';
 import { withDecisionTimes } from './reread.ts';
-import {
-  type ApplyServices,
-  type ApplyTransaction,
-  type EventWork,
-  parkEvent,
-  type Settled,
-  settleFacts,
-  sourceKey,
-} from './settle-facts.ts';
+import { type Settled, settleFacts } from './settle-facts.ts';
 import { ignoreSupersededThinEvents } from './thin-events.ts';
 import { namedAnyway } from './unread.ts';
 

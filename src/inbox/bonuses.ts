@@ -27,7 +27,7 @@ interface Before {
   /** As they are by now. */
   readonly payments: ReadonlyMap<string, Payment>;
   /** What is to be posted before. */
-  readonly due: readonly { readonly payment: Payment }[];
+  readonly due: readonly (readonly { readonly payment: Payment }[])[];
 }
 
 interface Batch {
@@ -36,8 +36,8 @@ interface Batch {
   readonly now: Date;
 }
 
-/** Thrown before an event whose bonus may be lost by what the events before it in its batch do. It wants a transaction of its own. */
-class LossesMayChange extends Error {
+/** Thrown before an event whose bonus may be lost by what is ordered before it in its batch. It wants a transaction of its own. */
+export class LossesMayChange extends Error {
   override readonly name = 'LossesMayChange';
 }
 
@@ -105,17 +105,14 @@ export class Bonuses {
   }
 
   /**
-   * What is lost was read before anything of the batch is posted. A hold that this lets go of ends what it kept of a bonus that is over.
-   * Throws then, so that each event of the batch is applied by itself.
+   * What is lost was read before anything of these is posted. A hold that they let go of ends what it kept of a bonus that is over, so
+   * that they have to be posted before more is decided for its payment.
    */
-  refuseStale(own: readonly (readonly [number, Pick<Step, 'key'>])[], { payments, due }: Before): void {
-    if (due.length === 0 || this.#losses.size === 0) return;
-    const wallets = new Set(due.map(({ payment }) => ownerText(payment)));
-    for (const [, { key }] of own) {
-      const payment = paymentAt(payments, key);
-      const isKept = this.#losses.get(paymentKeyText(payment))?.isKept === true;
-      if (isKept && wallets.has(ownerText(payment))) throw new LossesMayChange();
-    }
+  mayBeStale(key: PaymentKey, { payments, due }: Before): boolean {
+    if (this.#losses.size === 0) return false;
+    const payment = paymentAt(payments, key);
+    const isKept = this.#losses.get(paymentKeyText(payment))?.isKept === true;
+    return isKept && due.some((some) => some.some((one) => ownerText(one.payment) === ownerText(payment)));
   }
 
   /** What a part gives back at another owner than it was taken from lasts as long as it would have where it was. */

@@ -1,4 +1,4 @@
-import { type ApplyServices, type EventWork, sourceKey } from './settle-facts.ts';
+import { type ApplyServices, type EventWork, sourceKey } from './event-work.ts';
 
 /** The sources that each process has been advised about. */
 const ADVISED = new WeakMap<ApplyServices, Set<string>>();

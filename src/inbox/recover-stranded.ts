@@ -7,8 +7,8 @@ import { statement } from '../db/statement.ts';
 import { transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { enqueue } from './enqueue.ts';
+import { parkEvent } from './event-work.ts';
 import { saveVerdicts } from './events.ts';
-import { parkEvent } from './settle-facts.ts';
 
 /** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
 const GRACE_SECONDS = 60;

@@ -22,8 +22,8 @@ interface NamingWork {
 
 /** The tokens that the payments of a batch carry, and which of them the batch uses. */
 export class Tokens {
-  readonly #tokens: Map<string, PaymentToken>;
-  readonly #changed = new Set<string>();
+  #tokens: ReadonlyMap<string, PaymentToken>;
+  #changed: ReadonlySet<string> = new Set();
 
   private constructor(tokens: readonly PaymentToken[]) {
     this.#tokens = new Map(tokens.map((token) => [keyText(token), token]));
@@ -66,6 +66,15 @@ export class Tokens {
     return { token, refused: refusedByInvoice(work.naming, token) };
   }
 
+  /** @returns what forgets all that is noted from now on: it was of an event that is not applied */
+  mark(): () => void {
+    const [tokens, changed] = [this.#tokens, this.#changed];
+    return () => {
+      this.#tokens = tokens;
+      this.#changed = changed;
+    };
+  }
+
   /** Notes that the payment follows the terms of its token, and has used it, if it has. */
   note(fact: Fact, payment: Payment): void {
     const { merchantId, tokenHash } = payment;
@@ -89,8 +98,8 @@ export class Tokens {
   }
 
   #change(token: PaymentToken): void {
-    this.#tokens.set(keyText(token), token);
-    this.#changed.add(keyText(token));
+    this.#tokens = new Map(this.#tokens).set(keyText(token), token);
+    this.#changed = new Set(this.#changed).add(keyText(token));
   }
 
   async save(tx: Tx, now: Date): Promise<void> {

@@ -28,9 +28,9 @@ export class TopUps {
   readonly #topUps: Map<string, TopUp>;
   readonly #rules: Map<string, TopUpRule>;
   /** As far as the payments of the batch have paid them. */
-  readonly #named: Map<string, NamedTopUp>;
+  #named: ReadonlyMap<string, NamedTopUp>;
   readonly #ofPayments: ReadonlyMap<string, string>;
-  readonly #due: LaterStep[] = [];
+  #due: readonly LaterStep[] = [];
 
   private constructor(topUps: readonly TopUp[], rules: readonly TopUpRule[], ofPayments: ReadonlyMap<string, string>) {
     this.#topUps = new Map(topUps.map((one) => [idText(one.merchantId, one.topUpId), one]));
@@ -75,7 +75,20 @@ export class TopUps {
     return id === null ? null : (this.#named.get(idText(source.merchantId, id)) ?? null);
   }
 
-  /** Notes what an applied fact says of a top-up. */
+  /** @returns what forgets all that is noted from now on: it was of an event that is not applied */
+  mark(): () => void {
+    const [named, due] = [this.#named, this.#due];
+    return () => {
+      this.#named = named;
+      this.#due = due;
+    };
+  }
+
+  #later(step: LaterStep): void {
+    this.#due = [...this.#due, step];
+  }
+
+  /** Notes what a fact says of a top-up. */
   note(step: Step, before: Payment, after: Payment): void {
     const { source, fact, key } = step;
     const disputed = this.#ofPayments.get(disputeText(key, fact));
@@ -97,7 +110,7 @@ export class TopUps {
       return;
     }
     const seriesId = fact.seriesId ?? null;
-    this.#named.set(text, { ...topUp, paidBy: { sourceId, paymentId }, seriesId });
+    this.#named = new Map(this.#named).set(text, { ...topUp, paidBy: { sourceId, paymentId }, seriesId });
     const news = { kind: 'paid', paymentId } as const;
     this.#hear(text, { news, amountPaid: amountPaid ?? 0, sourceId, seriesId });
   }
@@ -115,7 +128,7 @@ export class TopUps {
   }
 
   #hear(text: string, heard: Omit<Heard, 'now'>): void {
-    this.#due.push(async (tx, now) => {
+    this.#later(async (tx, now) => {
       const topUp = this.#topUps.get(text);
       if (topUp === undefined) return;
       const rule = this.#rules.get(walletKeyText(topUp)) ?? null;
@@ -127,7 +140,7 @@ export class TopUps {
   }
 
   #tellOfSecond(text: string, paymentId: string): void {
-    this.#due.push(async (tx, now) => {
+    this.#later(async (tx, now) => {
       const topUp = this.#topUps.get(text);
       if (topUp !== undefined) await tellOfTopUps(tx, [{ kind: 'paid_twice', topUp, paymentId }], now);
     });
@@ -135,7 +148,7 @@ export class TopUps {
 
   /** Whoever disputes what he was charged for is not charged again before somebody has looked. */
   #suspend(text: string): void {
-    this.#due.push(async (tx, now) => {
+    this.#later(async (tx, now) => {
       const topUp = this.#topUps.get(text);
       const rule = topUp === undefined ? undefined : this.#rules.get(walletKeyText(topUp));
       if (rule === undefined || rule.endedAt !== null || rule.suspendedReason === 'disputed') return;

@@ -3,7 +3,7 @@ import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';

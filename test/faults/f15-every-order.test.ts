@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import type { DisputeFact, Fact, RefundFact } from '../../src/payments/fact.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { ApplyTrace } from '../../src/inbox/apply-trace.ts';
+import type { EventWork } from '../../src/inbox/event-work.ts';
 import { type LockedEvent, lockEvents } from '../../src/inbox/events.ts';
-import type { EventWork } from '../../src/inbox/settle-facts.ts';
 import type { SpanOptions, Tracing } from '../../src/telemetry/tracing.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';

@@ -167,6 +167,18 @@ describe('a token on a Stripe subscription', () => {
     expect(await inbox.balance(ada)).toBe(5000);
   });
 
+  it('is used by one of two payments of its invoice, which were credited before it was told', async () => {
+    const ada = await newCustomer();
+    const by = fresh('cus_s');
+    await play(invoiced({ by, own: { wallet_customer_id: ada } }), 'hidden');
+    const paid = invoiced({ by, on: { wallet_token: await newToken(ada) } });
+    const rest = { ...paid, id: fresh('pi_') };
+    for (const one of [paid, rest]) await play(one, 'hidden', 'invoicePayment');
+    expect(await inbox.balance(ada)).toBe(6000);
+    await play(paid, 'invoicePaid');
+    expect(await inbox.balance(ada)).toBe(7000);
+  });
+
   it('names every later payment of the subscription, which is credited what it paid, in any order of all events', async () => {
     const steps = [0, 1].flatMap((which) => (['shown', 'invoicePaid'] as const).map((step) => [which, step] as const));
     await fc.assert(

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { autocommit } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import type { ApplyServices } from '../../src/inbox/settle-facts.ts';
+import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { readWallets } from '../../src/ledger/store.ts';
 import { type Answer, startTestApp, type TestApp } from './app.ts';
 import { startInbox, type TestInbox, testSource } from './inbox.ts';

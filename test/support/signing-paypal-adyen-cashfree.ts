@@ -133,6 +133,7 @@ export interface AdyenItem {
   readonly pspReference?: string;
   readonly originalReference?: string;
   readonly merchantReference?: string;
+  readonly merchantAccountCode?: string;
   /** Adyen's minor units. */
   readonly value?: number;
   readonly currency?: string;
