@@ -72,7 +72,9 @@ function isSame(row: RowState | undefined, afresh: RowState | undefined): boolea
   if (row === undefined || afresh === undefined) return row === afresh;
   // What names no currency is posted in its payment's, which is its own from then on.
   const isCurrencySame = afresh.currency === null || row.currency === afresh.currency;
-  return row.state === afresh.state && row.amountMinor === afresh.amountMinor && isCurrencySame;
+  // Releases before noted no amount of a dispute that was won at PayPal, though its event names one.
+  const isAmountSame = row.amountMinor === afresh.amountMinor || (row.state === 'won' && row.amountMinor === null);
+  return row.state === afresh.state && isAmountSame && isCurrencySame;
 }
 
 function say(one: RowState | undefined): string {

@@ -741,6 +741,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/several-facts.test.ts'],
   },
   {
+    name: 'give back the reversals of other claims with one that is won at PayPal',
+    file: 'src/providers/paypal/disputes.ts',
+    find: '        amountMinor,\n        currency: amount.currency_code,',
+    replace: "        amountMinor: state === 'won' ? null : amountMinor,\n        currency: amount.currency_code,",
+    tests: ['test/providers/paypal.test.ts'],
+  },
+  {
     name: 'grant a bonus of any size',
     file: 'src/payments/grant.ts',
     find: 'exceeds(granted, price, most)',

@@ -22,7 +22,7 @@ describeFixtures('paypal', {
   'PAYMENT.CAPTURE.REVERSED': `dispute ${PAYMENT} lost 5000 USD`,
   'CUSTOMER.DISPUTE.CREATED': `dispute ${PAYMENT} open  USD`,
   'CUSTOMER.DISPUTE.UPDATED': `dispute ${PAYMENT} open  USD`,
-  'CUSTOMER.DISPUTE.RESOLVED': `dispute ${PAYMENT} won  USD`,
+  'CUSTOMER.DISPUTE.RESOLVED': `dispute ${PAYMENT} won 5000 USD`,
   'CUSTOMER.DISPUTE.RESOLVED.buyer-favour': `dispute ${PAYMENT} lost 3000 USD`,
   'CUSTOMER.DISPUTE.RESOLVED.inquiry': `dispute ${PAYMENT} lost 3000 USD`,
   'CUSTOMER.DISPUTE.RESOLVED.none': 'parked manual_correction',
@@ -164,7 +164,14 @@ describe('the life of a payment at PayPal, in any order', () => {
   const reversed = paypalRefund({ type: 'CAPTURE.REVERSED', paymentId: 'p', value: '60.00' });
   const opened = paypalDispute({ type: 'CREATED', paymentIds: ['p'], disputeId: 'd', stage: 'INQUIRY' });
   const resolved = (outcome: string, stage: 'INQUIRY' | 'CHARGEBACK' = 'CHARGEBACK', disputeId = 'd') =>
-    paypalDispute({ paymentIds: ['p'], disputeId, outcome, stage, refunded: '60.00' });
+    paypalDispute({ paymentIds: ['p'], disputeId, outcome, stage, refunded: '60.00', claimed: '60.00' });
+  const reversedTwice = [
+    paypalRefund({ type: 'CAPTURE.REVERSED', paymentId: 'p', refundId: 'v', value: '30.00' }),
+    paypalRefund({ type: 'CAPTURE.REVERSED', paymentId: 'p', refundId: 'w', value: '40.00' }),
+  ];
+  const ended = (disputeId: string, claimed: string, outcome: string) =>
+    paypalDispute({ paymentIds: ['p'], disputeId, outcome, stage: 'CHARGEBACK', refunded: claimed, claimed });
+  const openedToo = paypalDispute({ type: 'CREATED', paymentIds: ['p'], disputeId: 'e', stage: 'CHARGEBACK' });
 
   /** After the dispute of the fixtures was opened. */
   const late = (body: string) => JSON.stringify({ ...JSON.parse(body), create_time: '2026-10-29T12:00:00.000Z' });
@@ -179,6 +186,26 @@ describe('the life of a payment at PayPal, in any order', () => {
     ['a dispute that is lost', [paid, opened, resolved('RESOLVED_BUYER_FAVOUR')], 4_000],
     ['a dispute that is lost, and its reversal', [paid, opened, reversed, resolved('ACCEPTED')], 4_000],
     ['a dispute that is won after its reversal', [paid, reversed, resolved('RESOLVED_SELLER_FAVOUR')], 10_000],
+    [
+      'two reversals, and a dispute of the one that is won',
+      [paid, ...reversedTwice, ended('d', '30.00', 'RESOLVED_SELLER_FAVOUR')],
+      6_000,
+    ],
+    [
+      'two reversals, a dispute of the one that is won, and one of the other that is open',
+      [paid, ...reversedTwice, openedToo, ended('d', '30.00', 'RESOLVED_SELLER_FAVOUR')],
+      6_000,
+    ],
+    [
+      'two reversals, a dispute of the one that is won, and one of the other that is lost',
+      [paid, ...reversedTwice, ended('d', '30.00', 'RESOLVED_SELLER_FAVOUR'), ended('e', '40.00', 'ACCEPTED')],
+      6_000,
+    ],
+    [
+      'two reversals, and disputes of both that are won',
+      [paid, ...reversedTwice, ended('d', '30.00', 'DENIED'), ended('e', '40.00', 'RESOLVED_SELLER_FAVOUR')],
+      10_000,
+    ],
     ['a dispute that is paid by PayPal', [paid, reversed, resolved('RESOLVED_WITH_PAYOUT')], 10_000],
     [
       'a dispute that is won, and another that is lost',

@@ -115,14 +115,17 @@ export interface PaypalDispute {
   readonly stage?: 'INQUIRY' | 'CHARGEBACK';
   /** Of US dollars. */
   readonly refunded?: string;
+  readonly claimed?: string;
 }
 
-export function paypalDispute({ type = 'RESOLVED', paymentIds, disputeId, outcome, stage, refunded }: PaypalDispute) {
+export function paypalDispute({ type = 'RESOLVED', paymentIds, disputeId, outcome, stage, ...amounts }: PaypalDispute) {
+  const { refunded, claimed } = amounts;
   const money = refunded === undefined ? {} : { amount_refunded: { currency_code: 'USD', value: refunded } };
   const resource = {
     dispute_id: disputeId,
     dispute_life_cycle_stage: stage,
     disputed_transactions: paymentIds.map((id) => ({ seller_transaction_id: id })),
+    dispute_amount: claimed === undefined ? undefined : { currency_code: 'USD', value: claimed },
     dispute_outcome: outcome === undefined ? undefined : { outcome_code: outcome, ...money },
   };
   return paypalEvent(`CUSTOMER.DISPUTE.${type}`, resource, {});

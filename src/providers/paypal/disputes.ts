@@ -95,8 +95,8 @@ export const readResolved = reader(RESOLVED, (resolved) => {
     tell(
       disputeFact(resolved, transaction.seller_transaction_id, {
         state,
-        // A dispute that was won gives back whatever reversals took for it.
-        amountMinor: isForBuyer ? amountMinor : null,
+        // A dispute that was won gives back what reversals took for it, and that is no more than it claims.
+        amountMinor,
         currency: amount.currency_code,
       }),
     ),

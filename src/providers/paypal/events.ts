@@ -36,8 +36,8 @@ import { transmissionProblem, transmissionVerifier } from './signature.ts';
  * | CUSTOMER.DISPUTE.CREATED, .UPDATED   | dispute open                                                                  |
  * | CUSTOMER.DISPUTE.RESOLVED, by        | all disputes inform: refunds and reversals move their money, and what neither |
  * | `dispute_outcome.outcome_code`:      | tells counts by the dispute                                                   |
- * |   RESOLVED_SELLER_FAVOUR, DENIED,    | dispute won: what reversals took under it is given back, no refund is         |
- * |   RESOLVED_WITH_PAYOUT,              |                                                                               |
+ * |   RESOLVED_SELLER_FAVOUR, DENIED,    | dispute won: what reversals took under it is given back, up to                |
+ * |   RESOLVED_WITH_PAYOUT,              | `dispute_amount`; no refund is                                                |
  * |   CANCELED_BY_BUYER                  |                                                                               |
  * |   RESOLVED_BUYER_FAVOUR, ACCEPTED    | dispute lost, of `amount_refunded`, else of `dispute_amount`; an INQUIRY that |
  * |                                      | names no refund has ended without a decision                                  |
