@@ -51,6 +51,21 @@ interface RefusalFacts {
   /** A process of a release that knows of no status may still run. */
   STATUSES_NOT_YET: NoFacts;
 
+  // Checkouts
+  /** In minor units. `withCreditPurchase`: what would be charged if credit were bought with it; null where none is sold. */
+  BELOW_GATEWAY_MINIMUM: {
+    readonly minimum: number;
+    readonly total: number;
+    readonly available: number;
+    readonly withCreditPurchase: number | null;
+  };
+  CHECKOUT_NOT_FOUND: NoFacts;
+  CHECKOUT_NOT_OPEN: { readonly state: string };
+  /** A process of a release that knows no checkouts may still run. */
+  CHECKOUTS_NOT_YET: NoFacts;
+  /** The checkout stays open without a page on which to pay. */
+  PROVIDER_UNAVAILABLE: NoFacts;
+
   // Top-ups
   TOP_UP_RULE_NOT_FOUND: NoFacts;
   TOP_UP_NOT_FOUND: NoFacts;

@@ -23,5 +23,6 @@ export async function alertWallets(tx: Tx, news: readonly NewAlert[], opening: W
     const own = { merchantId, customerId, currency, alertSeq, balance, version, createdAt };
     return [{ ...own, reminder: false, threshold: null, kind, details }];
   });
-  await write(tx, { wallets: [...changed.values()], entries: [], alerts, holds: null, lots: null, statuses: [] });
+  const nothing = { entries: [], holds: null, lots: null, statuses: [], checkouts: [] };
+  await write(tx, { ...nothing, wallets: [...changed.values()], alerts });
 }

@@ -1,11 +1,13 @@
 import type { Clock } from '../clock.ts';
 import { Batcher } from '../db/batcher.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { mayChangeStatus, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
+import { mayChangeStatus, mayOpenCheckouts, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
+import type { Checkout } from './checkouts/checkout.ts';
+import type { CheckoutResult, OpenCheckout } from './checkouts/open-checkout.ts';
 import { countPostings } from './count-postings.ts';
 import { type CustomerKey, type Posting, type Wallet, walletKeyText } from './entry.ts';
 import type { CaptureHold, ChangeHold, HoldCommand, PlaceHold, ReleaseHold } from './holds/hold.ts';
@@ -26,6 +28,8 @@ export interface LedgerBatchesOptions {
   readonly onPosted: () => void;
   /** Called after a commit that left a wallet below what its top-up rule wants. */
   readonly onTopUpDue?: () => void;
+  /** Called before the commit, for the checkouts that the wallet pays alone. */
+  readonly tellOfPaid?: (tx: Tx, checkouts: readonly Checkout[], now: Date) => Promise<void>;
   readonly observe?: Observe;
 }
 
@@ -55,10 +59,11 @@ export class LedgerBatches {
   readonly #currencies: ReadonlySet<string>;
   #isPlacing = false;
   #isOpening = false;
+  #isCheckingOut = false;
   readonly #reads: Batcher<CustomerKey, readonly Wallet[]>;
   readonly #traces: PostingTraces;
 
-  constructor({ pool, settings, clock, onPosted, onTopUpDue, observe = UNOBSERVED }: LedgerBatchesOptions) {
+  constructor({ pool, settings, clock, onPosted, onTopUpDue, tellOfPaid, observe = UNOBSERVED }: LedgerBatchesOptions) {
     const { metrics } = observe;
     const traces = new PostingTraces(observe.tracing);
     this.#traces = traces;
@@ -69,7 +74,10 @@ export class LedgerBatches {
     const flush = async (commands: readonly LedgerCommand[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
         if (isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
-        const posted = await postCommands(tx, commands, { ...settings, now: clock.now() });
+        const now = clock.now();
+        const posted = await postCommands(tx, commands, { ...settings, now });
+        const paid = posted.outcomes.flatMap(paidAtOnce);
+        if (paid.length > 0) await tellOfPaid?.(tx, paid, now);
         await traces.note(tx, commands, posted.outcomes);
         return posted;
       };
@@ -144,6 +152,17 @@ export class LedgerBatches {
   }
 
   /**
+   * Opens a checkout, and resolves with what became of it once it is durable.
+   * @throws {BatcherFullError} if too many wait already
+   * @throws {unknown} what the database throws
+   */
+  async checkout(command: OpenCheckout): Promise<CheckoutResult> {
+    this.#isCheckingOut ||= await transaction(this.#pool, (tx) => mayOpenCheckouts(tx));
+    if (this.#isCheckingOut) return this.#submit(command);
+    return { kind: 'refused', refusal: { code: 'CHECKOUTS_NOT_YET' } };
+  }
+
+  /**
    * Changes what may happen in a wallet, and resolves once that is durable.
    * @throws {BatcherFullError} if too many wait already
    * @throws {unknown} what the database throws
@@ -182,6 +201,7 @@ export class LedgerBatches {
   #submit(command: HoldCommand): Promise<HoldResult>;
   #submit(command: LotCommand): Promise<LotResult>;
   #submit(command: ChangeStatus): Promise<StatusResult>;
+  #submit(command: OpenCheckout): Promise<CheckoutResult>;
   #submit(command: LedgerCommand): Promise<CommandResult> {
     const batcher = this.#commands[batcherOf(command.customerId)];
     invariant(batcher !== undefined, 'a customer without a batcher');
@@ -209,6 +229,10 @@ export function batcherOf(customerId: string): number {
   let hash = 0;
   for (let index = 0; index < customerId.length; index += 1) hash = (hash * 31 + customerId.charCodeAt(index)) >>> 0;
   return hash % POSTING_BATCHERS;
+}
+
+function paidAtOnce(result: CommandResult): readonly Checkout[] {
+  return result.kind === 'checkout_opened' && result.checkout.state === 'completed' ? [result.checkout] : [];
 }
 
 const merchantOf = ({ merchantId }: { readonly merchantId: string }): string => merchantId;

@@ -1,3 +1,4 @@
+import type { Checkout } from './checkouts/checkout.ts';
 import { type Entry, type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
 import { type ClosedHold, type Hold, type HoldCapture, holdKeyText } from './holds/hold.ts';
 import type { Lot, LotChanges, LotMovement } from './lots/lot.ts';
@@ -20,6 +21,8 @@ export interface PostInput {
   readonly movements: readonly LotMovement[];
   /** The newest change of the status of each wallet that is not active, or whose status a command changes, by {@link walletKeyText}. */
   readonly statuses: ReadonlyMap<string, StatusChange>;
+  /** Those that were opened before under the keys of the commands, by {@link idempotencyText}. */
+  readonly checkouts: ReadonlyMap<string, Checkout>;
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
@@ -53,6 +56,8 @@ export interface BookChanges {
   /** Null if nothing about lots changes. */
   readonly lots: LotChanges | null;
   readonly statuses: readonly StatusChange[];
+  /** New ones. */
+  readonly checkouts: readonly Checkout[];
 }
 
 interface HoldsMoved {

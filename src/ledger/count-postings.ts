@@ -1,7 +1,7 @@
 import type { PostingCount } from '../telemetry/metrics.ts';
 import type { CommandResult, LedgerCommand } from './post.ts';
 
-/** Counts a batch's outcomes for metrics: a handful of counts, however large the batch. Captures and voids are debits; holds are none. */
+/** Counts a batch's outcomes for metrics: a handful of counts, however large the batch. Captures and voids are debits; so is what a checkout takes at once; holds are none. */
 export function countPostings(
   commands: readonly LedgerCommand[],
   outcomes: readonly CommandResult[],
@@ -10,7 +10,7 @@ export function countPostings(
   for (const [index, result] of outcomes.entries()) {
     const command = commands[index];
     const outcome = outcomeOf(result);
-    if (command === undefined || outcome === null || !isEntry(command)) continue;
+    if (command === undefined || outcome === null || !isEntry(command, result)) continue;
     const direction = !('op' in command) && command.isCredit ? 'credit' : 'debit';
     const code = result.kind === 'refused' ? result.refusal.code : '';
     const same = counts.find((one) => one.direction === direction && one.outcome === outcome && one.code === code);
@@ -20,13 +20,13 @@ export function countPostings(
   return counts;
 }
 
-function isEntry(command: LedgerCommand): boolean {
-  return !('op' in command) || command.op === 'capture' || command.op === 'void_lot';
+function isEntry(command: LedgerCommand, { kind }: CommandResult): boolean {
+  return !('op' in command) || kind === 'checkout_opened' || command.op === 'capture' || command.op === 'void_lot';
 }
 
 /** Null where no entry was asked for, or none was to write. */
 function outcomeOf(result: CommandResult): PostingCount['outcome'] | null {
   if (result.kind === 'voided') return 'created';
-  if (result.kind === 'captured') return result.entry === null ? null : 'created';
+  if (result.kind === 'captured' || result.kind === 'checkout_opened') return result.entry === null ? null : 'created';
   return result.kind === 'created' || result.kind === 'repeated' || result.kind === 'refused' ? result.kind : null;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import type { BookChanges, PostInput } from './book-changes.ts';
+import { type CheckoutResult, type OpenCheckout, openCheckout } from './checkouts/open-checkout.ts';
 import { refuseEffectiveAt } from './effective-at.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
 import type { HoldCommand, HoldDisputes } from './holds/hold.ts';
@@ -40,9 +41,9 @@ export type PostingRefusal = Refusal<
 >;
 
 /** What one command of a batch asks of the ledger. */
-export type LedgerCommand = Posting | HoldCommand | LotCommand | ChangeStatus;
+export type LedgerCommand = Posting | HoldCommand | LotCommand | ChangeStatus | OpenCheckout;
 
-export type CommandResult = PostingResult | HoldResult | LotResult | StatusResult;
+export type CommandResult = PostingResult | HoldResult | LotResult | StatusResult | CheckoutResult;
 
 /** What payments ask of the ledger, and what becomes of it. */
 export type PaymentCommand = Posting | HoldDisputes;
@@ -75,6 +76,7 @@ export function post(commands: readonly LedgerCommand[], input: PostInput): Post
 function decide(books: WorkingBooks, command: LedgerCommand): CommandResult {
   if (!('op' in command)) return decidePosting(books, command);
   if (command.op === 'change_status') return changeStatus(books, command);
+  if (command.op === 'open_checkout') return openCheckout(books, command);
   return command.op === 'void_lot' || command.op === 'change_lot'
     ? decideLot(books, command)
     : decideHold(books, command);

@@ -6,6 +6,8 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { insertAlerts } from './alerts.ts';
 import type { BookChanges } from './book-changes.ts';
+import type { OpenCheckout } from './checkouts/open-checkout.ts';
+import { findCheckouts, insertCheckouts } from './checkouts/store.ts';
 import {
   type CustomerKey,
   type Entry,
@@ -51,7 +53,7 @@ export interface LedgerMoment extends LedgerSettings {
  * The one door to the ledger: decides and writes a batch of commands in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
  * Three statements a merchant, however large the batch: lock, look up keys, write; two more where a wallet has to be made first, and
- * one for each way in which holds, lots and statuses are looked up, where there are any to look for, and one to write each of those.
+ * one for each way in which holds, lots, statuses and checkouts are looked up, where there are any to look for, and one to write each of those.
  * @returns one outcome for each command, in order
  * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
  *   meanwhile; trying again finds that entry
@@ -101,7 +103,8 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   const holds = await findHolds(tx, named, { wallets, now: moment.now });
   const lots = await findLots(tx, commands, { wallets, known });
   const statuses = await findStatuses(tx, commands, wallets);
-  const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses });
+  const checkouts = await findCheckouts(tx, commands.filter(isOpening));
+  const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses, checkouts });
   const isTopUpDue = await write(tx, result);
   await settleDue(tx, result.outcomes);
   return {
@@ -112,7 +115,11 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
 }
 
 function isAboutHolds(command: LedgerCommand): command is HoldCommand {
-  return 'op' in command && !('lotNo' in command) && command.op !== 'change_status';
+  return 'op' in command && !('lotNo' in command) && command.op !== 'change_status' && !isOpening(command);
+}
+
+function isOpening(command: LedgerCommand): command is OpenCheckout {
+  return 'op' in command && command.op === 'open_checkout';
 }
 
 /** Open holds that are read at once, unless one wallet has more. */
@@ -206,7 +213,7 @@ const FIND_BY_KEYS = statement({
  */
 export async function write(
   tx: Tx,
-  { wallets, entries, alerts, holds, lots, statuses }: BookChanges,
+  { wallets, entries, alerts, holds, lots, statuses, checkouts }: BookChanges,
 ): Promise<boolean> {
   let isTopUpDue = false;
   const ofMerchant = (merchantId: string) => (row: WalletKey) => row.merchantId === merchantId;
@@ -221,6 +228,7 @@ export async function write(
   });
   if (lots !== null) await writeLots(tx, lots);
   await writeStatuses(tx, statuses);
+  await insertCheckouts(tx, checkouts);
   await insertAlerts(tx, alerts);
   return isTopUpDue;
 }

@@ -1,5 +1,6 @@
 import { invariant } from '../errors.ts';
 import { type BookChanges, holdChanges, type PostInput } from './book-changes.ts';
+import type { Checkout } from './checkouts/checkout.ts';
 import {
   availableOf,
   type Entry,
@@ -52,6 +53,8 @@ export class WorkingBooks {
   readonly #statuses: Map<string, StatusChange>;
   readonly #statusChanges: StatusChange[] = [];
   readonly #pauses: Pauses = new Map();
+  readonly #checkouts: Map<string, Checkout>;
+  readonly #opened: Checkout[] = [];
   readonly lots: WorkingLots;
 
   constructor(input: PostInput) {
@@ -59,6 +62,7 @@ export class WorkingBooks {
     this.#wallets = new Map(input.wallets);
     this.#known = new Map(input.known);
     this.#statuses = new Map(input.statuses);
+    this.#checkouts = new Map(input.checkouts);
     for (const [text, { newStatus, pauseExpiry, createdAt }] of this.#statuses) {
       if (newStatus === 'frozen' && pauseExpiry) this.#pauses.set(text, createdAt);
     }
@@ -87,6 +91,16 @@ export class WorkingBooks {
   /** The entry that was written under the key. */
   entryUnder(posting: Parameters<typeof idempotencyText>[0]): Entry | null {
     return posting.idempotencyKey === null ? null : (this.#known.get(idempotencyText(posting)) ?? null);
+  }
+
+  /** The checkout that was opened under the key. */
+  checkoutUnder(command: Parameters<typeof idempotencyText>[0]): Checkout | null {
+    return this.#checkouts.get(idempotencyText(command)) ?? null;
+  }
+
+  addCheckout(checkout: Checkout): void {
+    this.#checkouts.set(idempotencyText(checkout), checkout);
+    this.#opened.push(checkout);
   }
 
   hold(key: HoldKey): Hold | null {
@@ -187,7 +201,8 @@ export class WorkingBooks {
       holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
       now: this.#before.now,
     });
-    return { wallets, entries: this.#entries, alerts: this.#alerts, holds, lots, statuses: this.#statusChanges };
+    const rest = { alerts: this.#alerts, statuses: this.#statusChanges, checkouts: this.#opened };
+    return { wallets, entries: this.#entries, holds, lots, ...rest };
   }
 
   #see(hold: Hold): void {

@@ -1,4 +1,5 @@
 import type { Refusal, RefusalCode } from '../errors.ts';
+import { CHECKOUT_WORDS } from './checkout-refusals.ts';
 import type { ErrorCode } from './error-status.ts';
 import { SCHEDULE_WORDS } from './schedule-refusals.ts';
 import { STATUS_WORDS } from './status-refusals.ts';
@@ -95,6 +96,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
         ? 'Credit that was paid for, or given back for it, does not end.'
         : `Credit that was paid for, or given back for it, ends after ${minDays} days at the soonest.`,
   }),
+  ...CHECKOUT_WORDS,
   ...SCHEDULE_WORDS,
   ...STATUS_WORDS,
   NO_SUCH_MERCHANT: say('NOT_FOUND', 'There is no such merchant.'),

@@ -99,6 +99,14 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
       ...TOP_UP_RULE,
       payment: { source_id: EXAMPLE.sourceId, provider_customer_id: EXAMPLE.providerCustomerId },
     }),
+  BELOW_GATEWAY_MINIMUM: async () => {
+    const facts = { minimum: 50, total: 40, available: 10, withCreditPurchase: 50 };
+    return replyTo(publicRefusal({ code: 'BELOW_GATEWAY_MINIMUM', ...facts }));
+  },
+  CHECKOUT_NOT_FOUND: async () => replyTo(publicRefusal({ code: 'CHECKOUT_NOT_FOUND' })),
+  CHECKOUT_NOT_OPEN: async () => replyTo(publicRefusal({ code: 'CHECKOUT_NOT_OPEN', state: 'completed' })),
+  CHECKOUTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'CHECKOUTS_NOT_YET' })),
+  PROVIDER_UNAVAILABLE: async () => replyTo(publicRefusal({ code: 'PROVIDER_UNAVAILABLE' })),
   TOP_UP_IN_FLIGHT: async () => replyTo(publicRefusal({ code: 'TOP_UP_IN_FLIGHT' })),
   TOP_UP_NOT_OPEN: async () => replyTo(publicRefusal({ code: 'TOP_UP_NOT_OPEN', state: 'expired' })),
   LOT_NOT_FOUND: () => app.call('GET', `/customers/${customerId}/wallets/lots/lot_${customerId}_USD_1`),

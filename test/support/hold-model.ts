@@ -65,7 +65,8 @@ export class HoldModel {
     if (command.op === 'sweep') return 'swept';
     if (command.op === 'change_status') return this.#setStatus(wallet, command);
     if (command.op === 'hold_disputes') return this.#holdDisputes(wallet, command);
-    if ('lotNo' in command) throw new Error('the model of holds knows no lots');
+    if ('lotNo' in command || command.op === 'open_checkout')
+      throw new Error('the model of holds knows no lots, and no checkouts');
     if (command.op === 'place') return this.#place(wallet, command, now);
     if (command.op === 'capture') return this.#capture(wallet, command, now);
     const hold = wallet.holds.find(({ no }) => no === command.holdNo);
@@ -271,7 +272,9 @@ export function inModelWords(outcome: CommandResult): ModelOutcome {
       return say('status_set', outcome.wallet.status, outcome.last?.changeNo ?? 0);
     case 'voided':
     case 'lot_changed':
-      throw new Error('the model of holds knows no lots');
+    case 'checkout_opened':
+    case 'opened_before':
+      throw new Error('the model of holds knows no lots, and no checkouts');
     default:
       return say(outcome.kind, ...ofHold(outcome.hold));
   }

@@ -128,6 +128,8 @@ export class LotModel {
       case 'change':
       case 'hold_disputes':
         throw new Error('holds of this model are neither changed nor of disputes');
+      case 'open_checkout':
+        throw new Error('the model of lots knows no checkouts');
       default:
         return this.#ofLot(command, now);
     }
@@ -481,7 +483,9 @@ export function inLotWords(outcome: CommandResult): LotOutcome {
     case 'changed':
       return 'done 0';
     case 'disputes_held':
-      throw new Error('holds of this model are of no disputes');
+    case 'checkout_opened':
+    case 'opened_before':
+      throw new Error('holds of this model are of no disputes, and of no checkouts');
     case 'voided':
       return say('voided', outcome.entry.amountMinor, outcome.lot.remaining);
     case 'lot_changed':

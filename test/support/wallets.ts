@@ -45,6 +45,7 @@ export function postInput(wallets: readonly Wallet[], overrides: Partial<PostInp
     lots: [],
     movements: [],
     statuses: new Map(),
+    checkouts: new Map(),
     lotRule: LOT_RULE,
     currencies: new Set(['USD', 'INR']),
     rule: RULE,

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../views/error-status.ts';
 import { EXAMPLE, EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_LOT, EXAMPLE_SCHEDULED_ENTRY } from '../../views/examples.ts';
+import { CHECKOUT_ERRORS } from './checkout-errors.ts';
 import type { Route } from './route.ts';
 import { TOP_UP_ERRORS } from './top-up-errors.ts';
 import { type ErrorGuide, WALLET_ERRORS } from './wallet-error-guide.ts';
@@ -106,6 +107,7 @@ export const ERROR_GUIDE: Readonly<Record<ErrorCode, ErrorGuide>> = {
     sample: { message: 'The customer has no such lot.' },
   },
   ...TOP_UP_ERRORS,
+  ...CHECKOUT_ERRORS,
   NOT_SERVED_HERE: {
     cause: 'a route of Dodo Payments that Chokin does not have, or uses for something else',
     cure: 'ask Dodo, or see what is served at `/docs`',

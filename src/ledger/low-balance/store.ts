@@ -95,6 +95,7 @@ export async function raiseAlerts(tx: Tx, keys: readonly WalletKey[], moment: Le
     holds: null,
     lots: null,
     statuses: [],
+    checkouts: [],
   });
   return alerts.length;
 }

@@ -1,0 +1,39 @@
+/** What refusals about checkouts mean. */
+export const CHECKOUT_ERRORS = {
+  BELOW_GATEWAY_MINIMUM: {
+    cause: 'the wallet cannot pay all of a purchase, and the whole of it is less than the provider charges',
+    cure: 'allow credit to be bought with it (`allow_credit_purchase`), or have the customer top up first',
+    sample: {
+      message:
+        'The wallet cannot pay all of it, and a provider charges 50 minor units at least, which is more than the whole. Allow credit to be bought with it (allow_credit_purchase).',
+      ...{ minimum: 50, total: 40, available: 10, with_credit_purchase: 50 },
+    },
+  },
+  CHECKOUT_NOT_FOUND: {
+    cause: 'the customer has no checkout of this id',
+    cure: 'compare the id and the customer',
+    sample: { message: 'The customer has no such checkout.' },
+  },
+  CHECKOUT_NOT_OPEN: {
+    cause: 'the checkout is paid, has expired or was cancelled, or nothing is left to collect of it',
+    cure: 'nothing: the body has the `checkout` as it stands',
+    sample: { message: 'This cannot be done with the checkout any more: it is completed.' },
+  },
+  CHECKOUTS_NOT_YET: {
+    cause:
+      'the service was upgraded from a release without checkouts, and it was not said yet that the last process of that one has ended',
+    cure: 'the operator runs `npm run migrate -- --close-release`; without it, checkouts are opened from a week after the migration',
+    sample: {
+      message:
+        'No checkout is opened while a process of the release before may still run, since that would take its payment for another.',
+    },
+  },
+  PROVIDER_UNAVAILABLE: {
+    cause: 'the provider was asked for a page to pay on and made none, or its answer was lost; the checkout is open',
+    cure: 'repeat the request under the same idempotency key, which is answered 200 once the page is there',
+    sample: {
+      message:
+        'The provider made no page to pay on. The checkout is open and its part of the wallet is held: repeat the request under the same key.',
+    },
+  },
+};
