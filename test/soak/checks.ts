@@ -17,6 +17,12 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
     union all
     select 'lots that end', count(*) from lot where expires_at is not null having count(*) > 0
     union all
+    select 'wallets to fill up', count(*) from topup_due where retry_at <= now() having count(*) > 0
+    union all
+    select 'scheduled entries', count(*) from scheduled_entry where state = 'scheduled' having count(*) > 0
+    union all
+    select 'grants that are due', count(*) from grant_schedule where next_at <= now() + interval '1 hour' having count(*) > 0
+    union all
     select 'jobs', count(*) from pgboss.job
     where name in ('apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
   return rows.map(({ what, count }) => `${count} ${what}`);
@@ -42,9 +48,12 @@ export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer)
   }>('select customer_id, currency, balance, version, announced_version from wallet');
   const lots = await findWrongLots(pool, traffic.lots.given);
   wrongs.push(...lots.wrongs);
+  wrongs.push(...(await traffic.refills.findWrongs(pool)));
+  const scheduled = await traffic.schedules.findWrongs(pool);
+  wrongs.push(...scheduled.wrongs);
   for (const { customerId, owedMinor } of traffic.accounts) {
     const wallet = wallets.find((one) => one.customer_id === customerId && one.currency === 'USD');
-    const owed = owedMinor - (lots.expired.get(customerId) ?? 0);
+    const owed = owedMinor + (scheduled.moved.get(customerId) ?? 0) - (lots.expired.get(customerId) ?? 0);
     if (wallet?.balance !== owed) wrongs.push(`${customerId} holds ${wallet?.balance} and is owed ${owed}`);
   }
   const { rows: events } = await pool.query<{ merchant_id: string; delivery_key: string; state: string }>(

@@ -114,12 +114,17 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
   }
 }
 
-function progressLine({ kills, restarts }: World, { counts, lots }: Traffic, startedMs: number): string {
+function progressLine(
+  { kills, restarts }: World,
+  { counts, lots, refills, schedules }: Traffic,
+  startedMs: number,
+): string {
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   return (
     `${seconds} s: ${counts.events} events in ${counts.deliveries} deliveries, ${counts.refusedForgeries} forgeries refused, ` +
     `${counts.debits} debits (${counts.insufficient} refused), ${counts.captures} captures, ${counts.releases} releases, ${counts.lapses} lapses, ` +
     `${lots.given.length} lots (${lots.voids} voids, ${lots.changes} changes), ` +
+    `${refills.rules} changes of top-up rules, ${refills.requests} top-ups (${refills.payments} payments), ${schedules.planned} schedules, ` +
     `${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
   );
 }

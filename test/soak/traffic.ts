@@ -3,6 +3,8 @@ import { signStripe, stripeDispute, stripePaymentSucceeded, stripeRefund } from 
 import type { Mallory } from './hostile.ts';
 import { LotTraffic } from './lots.ts';
 import type { Plan, Random } from './plan.ts';
+import { RefillTraffic } from './refills.ts';
+import { ScheduleTraffic } from './schedules.ts';
 import { ADMIN_KEY } from './world.ts';
 
 /** A wallet, and what it must come to by everything that was said to succeed. */
@@ -25,7 +27,17 @@ interface Answer {
   readonly hold_id?: string;
   readonly hold?: { readonly hold_id: string };
   readonly entry?: { readonly amount: number };
-  readonly items?: readonly { readonly lot_id: string; readonly name: string | null }[];
+  readonly scheduled_entry_id?: string;
+  readonly scheduled_entry?: { readonly scheduled_entry_id: string };
+  readonly topup_id?: string;
+  readonly topup?: { readonly topup_id: string };
+  readonly items?: readonly {
+    readonly lot_id: string;
+    readonly name: string | null;
+    readonly topup_id?: string;
+    readonly origin?: string;
+    readonly amount?: number;
+  }[];
 }
 
 /** A request, and the codes by which it may be refused. */
@@ -73,6 +85,8 @@ export class Traffic {
     wrongs: [],
   };
   readonly lots = new LotTraffic(this);
+  readonly refills = new RefillTraffic(this);
+  readonly schedules = new ScheduleTraffic(this);
   readonly #plan: Plan;
   readonly #addresses: readonly string[];
   readonly #underWay = new Set<Promise<void>>();
@@ -132,8 +146,10 @@ export class Traffic {
 
   #act(random: Random, signal: AbortSignal): Promise<void> {
     const kind = random.next();
-    if (kind < 0.35) return this.#hold(random, signal);
-    return kind < 0.5 ? this.lots.play(random) : this.#debit(random);
+    if (kind < 0.3) return this.#hold(random, signal);
+    if (kind < 0.42) return this.lots.play(random);
+    if (kind < 0.5) return this.refills.play(random, signal);
+    return kind < 0.55 ? this.schedules.play(random) : this.#debit(random);
   }
 
   /** A payment with its refunds or its dispute, each told by an event of its own. */
@@ -165,8 +181,13 @@ export class Traffic {
       );
     }
     account.owedMinor += effect;
-    for (const body of bodies) this.#goOn(this.#tell(account, body, random.fork(), signal));
+    for (const body of bodies) this.tell(account, body, random.fork(), signal);
     await delay(random.int(0, PAUSE_MS));
+  }
+
+  /** Begins to deliver an event, which goes on beside whatever else is done. */
+  tell(account: Account, body: string, random: Random, signal: AbortSignal): void {
+    this.#goOn(this.#tell(account, body, random, signal));
   }
 
   #goOn(work: Promise<void>): void {
