@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { ended, ROOT } from './support/cli.ts';
 import { type Commands, commandsOf, comparable, filledIn, patternOf, readDocument } from './support/document.ts';
 import { redirectedProviders } from './support/injection.ts';
+import { NODE_COMPILE_CACHE } from './support/process.ts';
 import { STRIPE_SECRET } from './support/signing.ts';
 import { StripeCheckout } from './support/stripe-checkout.ts';
 import { Terminal } from './support/terminal.ts';
@@ -194,7 +195,7 @@ async function startReading(): Promise<Reader> {
   await writeFile(join(bin, 'stripe'), `#!/bin/sh\necho ${STRIPE_SECRET}\n`, { mode: 0o755 });
   const [port, shopPort] = [await freePort(), await freePort()];
   const path = [bin, join(ROOT, 'node_modules/.bin'), process.env.PATH].join(delimiter);
-  const environment = { PATH: path, HOME: folder, PORT: String(port), NODE_COMPILE_CACHE: join(folder, 'compiled') };
+  const environment = { PATH: path, HOME: folder, PORT: String(port), NODE_COMPILE_CACHE };
   const ports = new Map([
     ['3000', String(port)],
     ['4000', String(shopPort)],

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ERROR_STATUS } from '../src/views/error-status.ts';
 import { ended, ROOT } from './support/cli.ts';
+import { NODE_COMPILE_CACHE } from './support/process.ts';
 
 /** What can be checked of the documentation by a machine: links lead somewhere, and commands are there. */
 
@@ -93,6 +94,7 @@ describe('the documentation', () => {
     for (const [group, uses] of groups) {
       const child = spawn(process.execPath, [join(ROOT, 'src/cli/chokin.ts'), group, '--help'], {
         cwd: join(ROOT, 'test'),
+        env: { ...process.env, NODE_COMPILE_CACHE },
       });
       const { code, out } = await ended(child);
       expect(code, group).toBe(0);

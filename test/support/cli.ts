@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { NODE_COMPILE_CACHE } from './process.ts';
 import { ENCRYPTION_KEY } from './secrets.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
@@ -40,8 +41,6 @@ export async function startTestCli(): Promise<TestCli> {
   const wordsOf = (words: string | readonly string[]) => (typeof words === 'string' ? words.split(' ') : words);
 
   const start: TestCli['start'] = (words, environment = {}) => {
-    // Compiled once instead of a hundred times.
-    const NODE_COMPILE_CACHE = join(folder, 'compiled');
     // Nobody listens at that address: no test asks a provider itself.
     const nowhere = { STRIPE_API_URL: 'http://127.0.0.1:9' };
     const given = { DATABASE_URL: database.url, ENCRYPTION_KEY, ...nowhere, ...environment };
