@@ -6,7 +6,11 @@ import { RefusalError } from '../errors.ts';
 import { publicRefusal } from '../views/refusals.ts';
 
 /** Nobody answers at the database's address: that of DATABASE_URL, or else the one that `npm start` left. */
-const UNREACHABLE: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT']);
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'ETIMEDOUT'],
+]);
+/** What the driver and its pool say of a server that takes a connection and then nothing. */
+const SILENT = /timeout exceeded when trying to connect|connection timeout|Query read timeout|terminated unexpectedly/;
 
 const HINTS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL:
@@ -15,6 +19,16 @@ const HINTS: Readonly<Record<string, string>> = {
   EACCES: 'Set HOST and PORT to an address this account may listen on, and DATA_DIR to a folder it may write to.',
   '42P05': LOSES_STATEMENTS,
   '26000': LOSES_STATEMENTS,
+  '25006': 'The database only reads: let DATABASE_URL lead to the primary, or wait until the failover is over.',
+  '28000':
+    'The server does not let this user in from here: see its pg_hba.conf, and whether the user in DATABASE_URL is there and may log in.',
+  '53100': 'The disk of the server is full: make room there, and try again.',
+  '53300':
+    'The server has no connection left. Lower DATABASE_POOL_SIZE or the number of processes, raise its max_connections, or put a pooler in between.',
+  '55P03': 'Another session holds a lock on what this needs. Try again; pg_stat_activity says who, if it stays so.',
+  '57014': 'The server gave a statement up for taking too long. Try again when it has less work.',
+  '57P01': 'The server was stopped meanwhile. Try again once it runs.',
+  '57P03': 'The server starts, stops or recovers. Try again in a moment.',
   '28P01': 'The password in DATABASE_URL is not the one the server knows.',
   '3D000': 'Create the database that DATABASE_URL names first.',
   '42P01': 'The tables are missing or old. Run npm run migrate first.',
@@ -27,7 +41,8 @@ export function explain(error: unknown): string {
   if (error instanceof RefusalError) return withOrigins(publicRefusal(error.refusal).message);
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const hint = UNREACHABLE.has(code) ? unreachable(error) : (connectionHint(error) ?? HINTS[code]);
+  const hint =
+    UNREACHABLE.has(code) || SILENT.test(error.message) ? unreachable(error) : (connectionHint(error) ?? HINTS[code]);
   // A host with several addresses fails with an error that has a code but no message.
   const message = error.message === '' ? `cannot connect (${code})` : error.message;
   const text = hint === undefined ? message : `${message}\n${hint}`;

@@ -104,7 +104,7 @@ async function rehearseIn(
 async function requirePgRestore(): Promise<void> {
   await execute('pg_restore', ['--version']).catch((error: unknown) => {
     throw new Error(
-      'pg_restore is not installed here. It comes with the clients of Postgres (Debian: postgresql-client), in the version that made the dump or a later one.',
+      'pg_restore is not installed here: install the clients of Postgres (Debian: postgresql-client), in the version that made the dump or a later one.',
       { cause: error },
     );
   });

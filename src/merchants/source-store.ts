@@ -247,7 +247,9 @@ const SELECT_OBEYING_ALL = statement({
 function knownProvider(name: string): ProviderName {
   const provider = PROVIDER_NAMES.find((one) => one === name);
   if (provider === undefined)
-    throw new Error(`the database names the provider ${name}, which this version does not know`);
+    throw new Error(
+      `A source of the database is of the provider ${name}, which this release does not know. Run the release that made it, or a newer one.`,
+    );
   return provider;
 }
 

@@ -4,9 +4,9 @@ import type { Unready } from '../db/readiness.ts';
 export function sayUnready(problem: Unready): string {
   switch (problem.why) {
     case 'draining':
-      return 'This process is about to stop.';
+      return 'This process is about to stop: ask another one.';
     case 'database_unreachable':
-      return 'The database does not answer.';
+      return 'The database does not answer: does it run, and does DATABASE_URL lead there?';
     case 'database_read_only':
       return 'The database only reads: it is a standby, or default_transaction_read_only is on. This process goes on by itself once it reaches a server that writes.';
     case 'schema_older':
