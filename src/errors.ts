@@ -71,6 +71,8 @@ interface RefusalFacts {
   TOP_UP_NOT_FOUND: NoFacts;
   CONSENT_REQUIRED: NoFacts;
   CHARGING_NOT_CONFIGURED: NoFacts;
+  /** Whether it did what it was asked for is not known. */
+  PROVIDER_UNAVAILABLE: NoFacts;
   TOP_UP_IN_FLIGHT: NoFacts;
   TOP_UP_NOT_OPEN: { readonly state: string };
 

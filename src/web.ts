@@ -1,5 +1,6 @@
 import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { connectChargers } from './charging/connect.ts';
 import type { Clock } from './clock.ts';
 import { runService } from './commands/service.ts';
 import type { Config } from './config/env.ts';
@@ -118,7 +119,8 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const senderStatus = () => watch.status;
     const onPosted = () => waker.wake();
     const apart = { pool, turns, readers, operatorReaders, readiness };
-    const shared = { ...apart, config, clock, logger, boss, metrics, onPosted, box, connect };
+    const connectCharger = connectChargers({ config, pool, logger, connectApi: connect });
+    const shared = { ...apart, config, clock, logger, boss, metrics, onPosted, box, connect, connectCharger };
     noteLimited = createNoteLimited(metrics, logger);
     const keyGuard = guardKeys({ pool, clock, logger, metrics }, runtime);
     const app = createApp(

@@ -51,6 +51,8 @@ export type TopUpNews =
   | { readonly kind: 'payment_failed'; readonly paymentId: string }
   | { readonly kind: 'payment_pending'; readonly paymentId: string }
   | { readonly kind: 'merchant_failed'; readonly declineCode: string | null; readonly isHard: boolean }
+  /** The provider made no page to pay at, and never will for it. */
+  | { readonly kind: 'session_refused' }
   | { readonly kind: 'time_over' };
 
 /** How the attempt stands after its news. */
@@ -93,6 +95,8 @@ export function step(attempt: Standing, news: TopUpNews): TopUpStep | null {
       return state === 'requested'
         ? { state: 'declined', reason: 'declined', declineCode: news.declineCode, isHard: news.isHard }
         : null;
+    case 'session_refused':
+      return state === 'requested' ? { state: 'failed', reason: 'provider_refused' } : null;
     case 'time_over':
       if (state === 'requested') return { state: 'expired', reason: 'not_acted_on' };
       return state === 'processing' ? { state: 'failed', reason: 'never_settled' } : null;

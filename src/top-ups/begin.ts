@@ -228,6 +228,7 @@ function newTopUp(rule: TopUpRule, { key, method, amount, month, now }: Attempti
     ...{ merchantId, customerId, currency, topUpId, origin: 'threshold', state, amount, request },
     sourceId: rule.payment?.sourceId ?? null,
     requestHash: request === null ? null : requestHash(request),
+    session: null,
     method: isFound ? methodHash({ id: method.methodId, fingerprint: method.fingerprint }) : null,
     ...{ cap: rule.monthlyCap, monthSince: month.since, isLate: false, idempotencyKey: null },
     ...{ paymentId: null, seriesId: null, reason: null, declineCode: null },

@@ -12,6 +12,7 @@ import { endTopUpRule, watch } from './end.ts';
 import { resume } from './outcome.ts';
 import { lockTopUp, lookAgain, recordNews } from './record.ts';
 import { NEW_STATE, type TopUpRule, type TopUpTerms, termsProblem } from './rule.ts';
+import { isSameWish, type SessionWish, sessionOf, wantsSession } from './session.ts';
 import { lockRule, saveRule } from './store.ts';
 import type { TopUp } from './tables.ts';
 import { tellOfTopUps } from './tell.ts';
@@ -85,11 +86,13 @@ export async function resumeRule(tx: Tx, key: WalletKey, now: Date): Promise<Top
 export interface ManualRequest extends WalletKey {
   readonly amount: number;
   readonly idempotencyKey: string;
+  /** Where he pays; null: the merchant makes the payment. */
+  readonly session: SessionWish | null;
 }
 
 /**
  * Notes that the customer is about to top up by himself, so that the payment can name it.
- * @returns the top-up, and whether it was asked for before
+ * @returns the top-up, and whether it was asked for before; one whose page is still to be made is asked for anew
  * @throws {RefusalError} TOP_UP_IN_FLIGHT, IDEMPOTENCY_KEY_REUSED, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND
  */
 export async function requestTopUp(
@@ -97,19 +100,30 @@ export async function requestTopUp(
   request: ManualRequest,
   moment: Moment,
 ): Promise<{ readonly topUp: TopUp; readonly isRepeated: boolean }> {
-  const { merchantId, customerId, currency, amount, idempotencyKey } = request;
+  const { merchantId, customerId, currency, amount, idempotencyKey, session: wish } = request;
   await lockRule(tx, request);
   await lockedWallet(tx, request, moment);
   const known = await topUpUnderKey(tx, request);
   if (known !== null) {
-    const isSame = known.amount === amount && known.currency === currency;
-    return isSame ? { topUp: known, isRepeated: true } : refuse({ code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey });
+    const isSame = known.amount === amount && known.currency === currency && isSameWish(known.session, wish);
+    return isSame
+      ? { topUp: known, isRepeated: !wantsSession(known) }
+      : refuse({ code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey });
   }
   if ((await inFlightOf(tx, request)) !== null) refuse({ code: 'TOP_UP_IN_FLIGHT' });
   const { now } = moment;
+  const session = wish === null ? null : sessionOf(wish, now);
   const topUp: TopUp = {
     ...{ merchantId, customerId, currency, topUpId: newId('topUp'), origin: 'manual', state: 'requested', amount },
-    ...{ sourceId: null, paymentId: null, seriesId: null, reason: null, declineCode: null, method: null },
+    ...{
+      sourceId: wish?.sourceId ?? null,
+      session,
+      paymentId: null,
+      seriesId: null,
+      reason: null,
+      declineCode: null,
+      method: null,
+    },
     ...{ request: null, requestHash: null, cap: null, monthSince: null, isLate: false, idempotencyKey },
     ...{ askedAt: null, leasedUntil: null, lookAt: nextLook('requested', now, now), createdAt: now, settledAt: null },
   };

@@ -3,6 +3,7 @@ import type { ChargeRequest } from '../charging/charger.ts';
 import { isInFlight, nextLook, type TopUpStep } from './attempt.ts';
 import { afterDeclines, afterFailure, isHardDecline, MOST_DECLINES } from './declines.ts';
 import { type Block, NEW_STATE, type TopUpRule } from './rule.ts';
+import { endedSession } from './session.ts';
 import type { TopUp } from './tables.ts';
 
 /** What the merchant is told of an attempt or a rule; the words and fields are those of the catalogue. */
@@ -78,6 +79,7 @@ function advance({ topUp, step, now }: Stepped): TopUp {
     isLate: step.state === 'succeeded' && !isInFlight(topUp.state),
     // The request names the customer at the provider; it is needed no more.
     request: isOpen ? topUp.request : null,
+    session: isOpen ? topUp.session : endedSession(topUp.session),
     leasedUntil: null,
     lookAt: nextLook(step.state, topUp.createdAt, now),
     settledAt: isOpen ? null : now,

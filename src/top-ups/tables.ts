@@ -3,6 +3,7 @@ import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, time
 import { pick, type Row, table } from '../db/table.ts';
 import type { TopUpReason, TopUpState } from './attempt.ts';
 import type { Block, RuleState, TopUpRule, TopUpTerms } from './rule.ts';
+import type { TopUpSession } from './session.ts';
 
 const key = { merchantId: text, customerId: text, currency: text };
 
@@ -50,6 +51,7 @@ export const TOPUP = table('topup', {
   method: nullable(hex),
   request: nullable(json<ChargeRequest>()),
   requestHash: nullable(hex),
+  session: nullable(json<TopUpSession>()),
   cap: nullable(bigint),
   monthSince: nullable(timestamptz),
   isLate: boolean,

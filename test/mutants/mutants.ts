@@ -1886,6 +1886,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/merchants/api-account.test.ts'],
   },
   {
+    name: 'begin another top-up where the answer to its page was lost',
+    file: 'src/top-ups/manage.ts',
+    find: 'isRepeated: !wantsSession(known)',
+    replace: 'isRepeated: true',
+    tests: ['test/http/top-ups.test.ts'],
+  },
+  {
+    name: 'take another page for the one that was asked for under the key',
+    file: 'src/top-ups/manage.ts',
+    find: ' && isSameWish(known.session, wish);',
+    replace: ';',
+    tests: ['test/http/top-ups.test.ts'],
+  },
+  {
+    name: 'leave a top-up open whose page the provider refused',
+    file: 'src/top-ups/attempt.ts',
+    find: "? { state: 'failed', reason: 'provider_refused' } : null;\n    case 'time_over'",
+    replace: "? null : null;\n    case 'time_over'",
+    tests: ['test/http/top-ups.test.ts'],
+  },
+  {
     name: 'let a refused key end what may have charged',
     file: 'src/top-ups/attempt.ts',
     find: "return wasAsked ? { state: 'unknown' } : ",

@@ -1,4 +1,5 @@
 import type { PgBoss } from 'pg-boss';
+import type { ConnectCharger } from '../../charging/connect.ts';
 import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config/env.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
@@ -50,6 +51,8 @@ export interface Services {
   readonly box: SecretBox;
   /** Makes a client of a source's provider; null if the provider's payments cannot be listed. */
   readonly connect: (access: Pick<Source, 'provider' | 'mode' | 'apiKey'>) => ProviderApi | null;
+  /** Opens what makes pages to pay at, and charges; null where a source may not. */
+  readonly connectCharger: ConnectCharger;
   /** To be called after a commit that put something into the outbox. */
   readonly onPosted: () => void;
 }

@@ -31,11 +31,16 @@ export const TOP_UP_ERRORS = {
   },
   CHARGING_NOT_CONFIGURED: {
     cause:
-      'the source of a top-up rule has no charge key, is disabled, is not of Stripe, or would not credit the top-up',
-    cure: 'give the source a charge key, or charge yourself (`payment: null`)',
+      'the source of a top-up has no charge key, or one of another account, is disabled, is not of Stripe, or would not credit the top-up',
+    cure: 'give the source a charge key of its own account, or charge yourself (`payment: null`, no `session`)',
     sample: {
       message:
-        'payment: the source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key, which sells top-ups or obeys all metadata.',
+        'The source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key of the same account, which sells top-ups or obeys all metadata.',
     },
+  },
+  PROVIDER_UNAVAILABLE: {
+    cause: 'the provider that makes the page to pay at cannot be reached, or does not answer',
+    cure: 'repeat the request under the same idempotency key: the same page is asked for',
+    sample: { message: 'The provider cannot be reached now. Repeat the request under the same idempotency key.' },
   },
 };

@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { refuseUnknownCustomer } from '../../customers/store.ts';
-import { transaction } from '../../db/transaction.ts';
+import { autocommit, transaction } from '../../db/transaction.ts';
 import { MAX_OFFSET } from '../../ledger/history.ts';
 import { TOP_UP_STATES } from '../../top-ups/attempt.ts';
 import { listTopUps } from '../../top-ups/attempt-store.ts';
 import { failTopUp, requestTopUp } from '../../top-ups/manage.ts';
+import { openTopUpSession, sessionCharger } from '../../top-ups/open-session.ts';
+import { type SessionWish, wantsSession } from '../../top-ups/session.ts';
 import { metadataOf } from '../../top-ups/tell.ts';
 import { EXAMPLE } from '../../views/examples.ts';
 import { amount, itemsOf, pageOf, paging, text, walletParams } from '../../views/fields.ts';
@@ -63,28 +65,69 @@ const EXAMPLE_MANUAL = {
   },
 };
 
+const LIFE_ERROR = 'wants a whole number from 1860 to 86340';
+const address = z.url({ protocol: /^https?$/, error: 'wants an address that begins with https://' }).max(2000);
+const sessionFields = z.strictObject({
+  source_id: text(100, 1).meta({ description: 'Of Stripe, with a charge key.' }),
+  success_url: address.meta({ description: 'Where the customer comes to once he has paid.' }),
+  cancel_url: address
+    .nullable()
+    .default(null)
+    .meta({ description: 'Where the way back leads. There is none unless given.' }),
+  description: text(250, 1).meta({ description: 'What the customer reads beside the amount.' }),
+});
+const DEFAULT_LIFE_SECONDS = 3600;
+
+type CreateBody = z.output<typeof createBody>;
+
+const createBody = z
+  .strictObject({
+    amount: amount.meta({ description: 'What must at least be paid; taxes may come on top.' }),
+    idempotency_key: text(255, 1).nullable().optional().meta({ description: 'Wanted, here or in the header.' }),
+    session: sessionFields
+      .nullable()
+      .optional()
+      .meta({ description: 'A page of the provider to pay at. Unless given, you make the payment.' }),
+    expires_in_seconds: z
+      .int({ error: LIFE_ERROR })
+      .min(1860, { error: LIFE_ERROR })
+      .max(86_340, { error: LIFE_ERROR })
+      .optional()
+      .meta({ description: `How long the page can be paid at. ${DEFAULT_LIFE_SECONDS} unless given.` }),
+  })
+  .refine(({ session, expires_in_seconds }) => expires_in_seconds === undefined || (session ?? null) !== null, {
+    path: ['expires_in_seconds'],
+    error: 'is for a session',
+  })
+  .meta({ examples: [{ amount: 2000, idempotency_key: 'top-up-2026-01-31' }] });
+
+function wishOf({ session, expires_in_seconds: life }: CreateBody): SessionWish | null {
+  if (session === null || session === undefined) return null;
+  const { source_id: sourceId, success_url: successUrl, cancel_url: cancelUrl, description } = session;
+  return { sourceId, successUrl, cancelUrl, description, expiresInSeconds: life ?? DEFAULT_LIFE_SECONDS };
+}
+
 const create = merchantRoute({
+  takesTurns: false,
   method: 'post',
   path: listPath,
   scope: 'write',
   tag,
   summary: 'Begin a top-up that the customer pays himself',
   description:
-    'It charges nobody. Put the metadata of the answer on the payment that you make, and what is paid is credited as this top-up; a rule that was suspended for declines charges again then.',
+    'It charges nobody. Put the metadata of the answer on the payment that you make, or send the customer to `payment.url` where you asked for a `session`, and what is paid is credited as this top-up; a rule that was suspended for declines charges again then. Where the provider could not be reached, the same request asks for the same page once more, and is answered 200.',
   params: walletParams,
   headers: IDEMPOTENCY_HEADER,
-  body: z
-    .strictObject({
-      amount: amount.meta({ description: 'What must at least be paid; taxes may come on top.' }),
-      idempotency_key: text(255, 1).nullable().optional().meta({ description: 'Wanted, here or in the header.' }),
-    })
-    .meta({ examples: [{ amount: 2000, idempotency_key: 'top-up-2026-01-31' }] }),
+  body: createBody,
   response: {
     description: 'The top-up, and what its payment has to carry.',
     schema: z
       .strictObject({
         ...topUpShape.shape,
-        payment: z.strictObject({ metadata: z.record(z.string(), z.string()) }),
+        payment: z.strictObject({
+          metadata: z.record(z.string(), z.string()),
+          url: z.string().optional().meta({ description: 'The page to pay at, while it can be paid.' }),
+        }),
       })
       .meta({ id: 'ManualTopUp' }),
     example: EXAMPLE_MANUAL,
@@ -96,13 +139,27 @@ const create = merchantRoute({
     'IDEMPOTENCY_KEY_EXISTS',
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
+    'CHARGING_NOT_CONFIGURED',
+    'PROVIDER_UNAVAILABLE',
   ],
-  async handle({ services: { pool, clock, settings }, merchantId, params, body, headers }) {
+  async handle({ services, merchantId, params, body, headers }) {
+    const { pool, clock, settings, turns, sources, connectCharger } = services;
     const idempotencyKey = requiredKey(keyOfRequest(body.idempotency_key, headers));
-    const request = { ...topUpWalletOf(merchantId, params), amount: body.amount, idempotencyKey };
+    const session = wishOf(body);
+    const request = { ...topUpWalletOf(merchantId, params), amount: body.amount, idempotencyKey, session };
     const moment = { currencies: settings.currencies, now: clock.now() };
-    const { topUp, isRepeated } = await transaction(pool, (tx) => requestTopUp(tx, request, moment));
-    const shown = { ...topUpResponse(topUp), payment: { metadata: metadataOf(topUp) } };
+    const inTurn = <T>(work: () => Promise<T>): Promise<T> => turns.take(merchantId, work);
+    const source =
+      session === null ? null : await inTurn(() => sources.find(autocommit(pool), merchantId, session.sourceId));
+    // Whoever waits for a provider keeps no turn meanwhile.
+    const charger = session === null ? null : await sessionCharger(connectCharger, source);
+    const begun = await inTurn(() => transaction(pool, (tx) => requestTopUp(tx, request, moment)));
+    const { isRepeated } = begun;
+    const isWanted = charger !== null && wantsSession(begun.topUp);
+    const topUp = isWanted ? await openTopUpSession({ pool, clock }, begun.topUp, charger) : begun.topUp;
+    const url = topUp.session?.url ?? null;
+    const payment = { metadata: metadataOf(topUp), ...(url === null ? {} : { url }) };
+    const shown = { ...topUpResponse(topUp), payment };
     if (isRepeated) {
       const message = 'This idempotency key was used before, for the same top-up: "topup" is it.';
       return turnAway('IDEMPOTENCY_KEY_EXISTS', message, { topup: shown });
