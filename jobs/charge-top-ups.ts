@@ -1,10 +1,10 @@
 import type { PgBoss } from 'pg-boss';
 import { connectChargers } from '../src/charging/connect.ts';
+import { GatewayMinimums } from '../src/charging/minimums.ts';
 import type { Config } from '../src/config/env.ts';
 import { connectWith } from '../src/reconciliation/connect.ts';
 import { healTopUp } from '../src/reconciliation/heal-top-up.ts';
 import type { ReconcileServices } from '../src/reconciliation/services.ts';
-import { GatewayMinimums } from '../src/top-ups/minimums.ts';
 import { Pace } from '../src/top-ups/pace.ts';
 import { topUpRuns } from '../src/top-ups/runs.ts';
 

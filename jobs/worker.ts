@@ -30,6 +30,7 @@ import { workChargeTopUps } from './charge-top-ups.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
 import { workDeleteOldTokens } from './delete-old-tokens.ts';
 import { workDeliverWebhook } from './deliver-webhook.ts';
+import { workExpireCheckouts } from './expire-checkouts.ts';
 import { workPostScheduled } from './post-scheduled.ts';
 import { workReconcilePayments } from './reconcile-payments.ts';
 import { workRecoverEndpoints } from './recover-endpoints.ts';
@@ -110,6 +111,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal, logger });
   await workPostScheduled(boss, { pool, settings, clock, onPosted, signal, logger });
+  await workExpireCheckouts(boss, { pool, settings, clock, onPosted, signal, logger });
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
@@ -164,6 +166,7 @@ async function schedule(config: Config, boss: PgBoss): Promise<void> {
     'audit-books': config.AUDIT_CRON,
     'settle-due-wallets': '* * * * *',
     'post-scheduled': '* * * * *',
+    'expire-checkouts': '* * * * *',
     'charge-top-ups': '* * * * *',
     'requeue-stranded-events': '*/2 * * * *',
     'recover-endpoints': '* * * * *',

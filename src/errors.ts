@@ -63,7 +63,7 @@ interface RefusalFacts {
   CHECKOUT_NOT_OPEN: { readonly state: string };
   /** A process of a release that knows no checkouts may still run. */
   CHECKOUTS_NOT_YET: NoFacts;
-  /** The checkout stays open without a page on which to pay. */
+  /** The checkout or top-up stays open without a page at which to pay: whether one was made is not known. */
   PROVIDER_UNAVAILABLE: NoFacts;
 
   // Top-ups
@@ -71,8 +71,6 @@ interface RefusalFacts {
   TOP_UP_NOT_FOUND: NoFacts;
   CONSENT_REQUIRED: NoFacts;
   CHARGING_NOT_CONFIGURED: NoFacts;
-  /** Whether it did what it was asked for is not known. */
-  PROVIDER_UNAVAILABLE: NoFacts;
   TOP_UP_IN_FLIGHT: NoFacts;
   TOP_UP_NOT_OPEN: { readonly state: string };
 

@@ -12,13 +12,15 @@ import { Readers, type ReadersOptions } from './db/readers.ts';
 import { firstFindings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
 import { requireEncoding } from './db/suitable.ts';
-import { autocommit, type Queryable } from './db/transaction.ts';
+import { autocommit, type Queryable, type Tx } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
 import { requireUsableWay } from './db/way.ts';
 import { LedgerBatches } from './ledger/batches.ts';
+import type { Checkout } from './ledger/checkouts/checkout.ts';
 import type { LedgerSettings } from './ledger/store.ts';
 import { keysOfSourceSecrets } from './merchants/secret-keys.ts';
 import { SourceDirectory } from './merchants/sources.ts';
+import { tellOfCheckouts } from './outgoing/checkouts.ts';
 import { keysOfEndpointSecrets } from './outgoing/embedded/secret-keys.ts';
 import { createWaker, type Waker } from './outgoing/wake-announcer.ts';
 import { PROVIDER_NAMES } from './providers/shared/names.ts';
@@ -285,8 +287,14 @@ export class Runtime {
     const waker = await this.waker();
     const topUpWaker = await this.waker('charge-top-ups');
     const wake = { onPosted: () => waker.wake(), onTopUpDue: () => topUpWaker.wake() };
-    const ledger = new LedgerBatches({ pool, settings, clock, ...wake, observe });
+    const ledger = new LedgerBatches({ pool, settings, clock, ...wake, tellOfPaid, observe });
     this.onClose(() => ledger.drain());
     return ledger;
   }
+}
+
+/** What the wallet pays alone is completed as it is opened. */
+function tellOfPaid(tx: Tx, checkouts: readonly Checkout[], now: Date): Promise<void> {
+  const notices = checkouts.map((checkout) => ({ type: 'checkout.completed', checkout }) as const);
+  return tellOfCheckouts(tx, notices, now);
 }

@@ -1,6 +1,8 @@
 import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connectChargers } from './charging/connect.ts';
+import { type ConnectCharger, connectChargers } from './charging/connect.ts';
+import { GatewayMinimums } from './charging/minimums.ts';
+import { Purchases } from './checkouts/checkouts.ts';
 import type { Clock } from './clock.ts';
 import { runService } from './commands/service.ts';
 import type { Config } from './config/env.ts';
@@ -14,7 +16,9 @@ import { createNoteLimited, type NoteLimited } from './http/kit/limited.ts';
 import { type HttpServer, listen } from './http/kit/server.ts';
 import { createMetricsApp, type MetricsServices } from './http/metrics.ts';
 import { Receiver } from './inbox/receive.ts';
+import type { LedgerBatches } from './ledger/batches.ts';
 import { type DefaultMerchant, ensureDefaultMerchant } from './merchants/default-merchant.ts';
+import { EnabledProviders } from './merchants/enabled-providers.ts';
 import { WarningKeeper } from './merchants/key-guard/keep-warnings.ts';
 import { KeyGuard } from './merchants/key-guard/key-guard.ts';
 import { warnOfPayerMetadata } from './merchants/payer-metadata.ts';
@@ -123,8 +127,9 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     const shared = { ...apart, config, clock, logger, boss, metrics, onPosted, box, connect, connectCharger };
     noteLimited = createNoteLimited(metrics, logger);
     const keyGuard = guardKeys({ pool, clock, logger, metrics }, runtime);
+    const purchases = purchasesOf(runtime, ledger, connectCharger);
     const app = createApp(
-      { ...shared, noteLimited, keyGuard, ledger, settings, sources, receiver, webhooks, senderStatus },
+      { ...shared, noteLimited, keyGuard, ledger, settings, sources, purchases, receiver, webhooks, senderStatus },
       { checkResponses },
     );
     // The key is made last, so that nothing can fail between making and showing it.
@@ -139,6 +144,16 @@ export async function startWeb({ config, databaseUrl, logger, clock, ...options 
     await close();
     throw error;
   }
+}
+
+function purchasesOf(
+  { config, pool, settings, sources, clock, logger }: Runtime,
+  ledger: LedgerBatches,
+  connect: ConnectCharger,
+): Purchases {
+  const minimums = new GatewayMinimums(config.GATEWAY_MINIMUMS);
+  const providers = new EnabledProviders({ pool, sources });
+  return new Purchases({ pool, ledger, settings, sources, providers, minimums, connect, clock, logger });
 }
 
 function warnOfApiKey(

@@ -5,6 +5,7 @@ import { CONTRA_ACCOUNTS, EVENT_TYPES } from '../ledger/entry.ts';
 import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { checkChains } from './chain.ts';
 import { type Disagreement, runCheck } from './check.ts';
+import { CHECKOUT_CHECKS, checkOverdueCheckouts } from './checkout-checks.ts';
 import { checkGuards } from './guards.ts';
 import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
@@ -67,13 +68,14 @@ export async function audit(
     STATUS_CHECKS,
     SCHEDULE_CHECKS,
     TOP_UP_CHECKS,
+    CHECKOUT_CHECKS,
   ];
   for (const check of checks.flat()) disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);
   disagreements.push(...settledAgain.disagreements);
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
   disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkOverdueSchedules(db, now ?? null)));
-  disagreements.push(...(await checkLotsReplayed(db)));
+  disagreements.push(...(await checkOverdueCheckouts(db, now ?? null)), ...(await checkLotsReplayed(db)));
   disagreements.push(...(await checkChains(db)), ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {

@@ -47,6 +47,11 @@ function obeysTopUps({ metadata, defaultPurpose }: Pick<Source, 'metadata' | 'de
   return metadata === 'all' || defaultPurpose === 'topup';
 }
 
+/** Whether the source may make pages on which somebody pays. Its payments name a checkout, which every source obeys. */
+export function mayOpenSessions({ enabled, provider, chargeKey }: Source): boolean {
+  return enabled && provider === 'stripe' && chargeKey !== null;
+}
+
 /** Whether wallets may be filled up by charging at this source. */
 export function mayCharge(source: Source): boolean {
   return source.enabled && source.provider === 'stripe' && source.chargeKey !== null && obeysTopUps(source);

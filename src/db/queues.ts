@@ -91,6 +91,8 @@ export const QUEUES = {
   'settle-due-wallets': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 600 }),
   /** Posts scheduled entries and grants that are due. */
   'post-scheduled': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),
+  /** Ends checkouts that were not paid in time. */
+  'expire-checkouts': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 3600 }),
   /** Fills wallets up; which, and what to do about attempts under way, the database says. A call to a provider takes 20 s at most. */
   'charge-top-ups': define(nothing, { ...LOOKS_AT_STATE, notify: true, expireInSeconds: 600 }),
   'requeue-stranded-events': define(nothing, { ...LOOKS_AT_STATE, expireInSeconds: 300 }),

@@ -5,6 +5,7 @@ import { adminSourceRoutes } from './admin/sources.ts';
 import type { Route } from './kit/route.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { bonusRuleRoutes } from './routes/bonus-rules.ts';
+import { checkoutRoutes } from './routes/checkouts.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantScheduleRoutes } from './routes/grant-schedules.ts';
@@ -35,6 +36,7 @@ export const ROUTES: readonly Route[] = [
   ...scheduledEntryRoutes,
   ...grantScheduleRoutes,
   ...topUpRoutes,
+  ...checkoutRoutes,
   ...walletRoutes,
   ...walletStatusRoutes,
   ...keyWarningRoutes,

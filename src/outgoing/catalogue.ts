@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CHECKOUT_DESCRIPTIONS, CHECKOUT_EXAMPLES, checkoutData } from './checkout-data.ts';
 import {
   alertData,
   changedData,
@@ -65,6 +66,10 @@ const SCHEMAS = {
   'topup.suspended': envelope('topup.suspended', suspendedData),
   'topup.resumed': envelope('topup.resumed', resumedData),
   'topup.blocked': envelope('topup.blocked', blockedData),
+  'checkout.completed': envelope('checkout.completed', checkoutData),
+  'checkout.short': envelope('checkout.short', checkoutData),
+  'checkout.expired': envelope('checkout.expired', checkoutData),
+  'checkout.refunded': envelope('checkout.refunded', checkoutData),
   'endpoint.disabled': envelope('endpoint.disabled', disabledData),
 } as const;
 
@@ -98,6 +103,7 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'payment.reconciled':
     'A payment, or a refund or dispute of it, whose webhook never arrived was found at the provider and is applied now.',
   ...TOP_UP_DESCRIPTIONS,
+  ...CHECKOUT_DESCRIPTIONS,
   'endpoint.disabled':
     'Another endpoint of yours did nothing but fail for days and gets nothing any more. Mend it, enable it, and recover what it missed.',
 };
@@ -198,6 +204,7 @@ const EXAMPLES: { readonly [Type in OutgoingEventType]: OutgoingData<Type> } = {
     reconciliation_id: 'rec_01h2xcejqtf2nbrexx3vqjhp41',
   },
   ...TOP_UP_EXAMPLES,
+  ...CHECKOUT_EXAMPLES,
   'endpoint.disabled': {
     endpoint_id: 'ep_01h2xcejqtf2nbrexx3vqjhp41',
     description: 'Accounting',

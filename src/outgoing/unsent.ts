@@ -44,7 +44,7 @@ export interface UnsentResult {
 }
 
 /** The messages of one claim are sent at the same time, and beside those of wallets. */
-const MAX_CLAIMED = 16;
+const MAX_CLAIMED = 100;
 /** The bytes of one claim's payloads, unless the first alone is larger. */
 const MAX_CLAIMED_BYTES = 1024 * 1024;
 

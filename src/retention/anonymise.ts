@@ -10,6 +10,7 @@ import {
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { eraseBodies } from '../inbox/old-bodies.ts';
+import { eraseCheckoutTexts } from '../ledger/checkouts/store.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
 import { eraseTexts } from '../ledger/erase-texts.ts';
 import { countMessagesOf, forgetMessagesOf } from '../outgoing/embedded/old-messages.ts';
@@ -110,6 +111,7 @@ async function nextPiece(db: Queryable, erasure: CustomerErasure, now: Date): Pr
       if (place === null) {
         await eraseEntryTexts(db, erasure);
         await eraseScheduleNames(db, erasure);
+        await eraseCheckoutTexts(db, erasure);
       }
       const { erased, place: next } = await eraseTexts(db, erasure, place === null ? null : textPlace.parse(place));
       return { ...piece, entries: erased, place: next, phase: next === null ? 'payments' : phase };

@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import type { PostingResult } from '../ledger/post.ts';
 import type { LedgerMoment, LedgerSettings } from '../ledger/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 
@@ -33,9 +32,9 @@ export interface DueKind<Key> {
   page(db: Queryable, merchantId: string, due: { readonly now: Date; readonly limit: number }): Promise<readonly Key[]>;
   /**
    * Locks those that are still due and not locked by somebody else, and settles them: none of them is due then.
-   * @returns what the ledger made of it; null if all were somebody else's
+   * @returns what came of it, one after another; null if all were somebody else's
    */
-  settle(tx: Tx, due: DueRows<Key>, moment: LedgerMoment): Promise<readonly PostingResult[] | null>;
+  settle(tx: Tx, due: DueRows<Key>, moment: LedgerMoment): Promise<readonly unknown[] | null>;
   /** Makes a row that could not be settled due at a later time. */
   putOff(db: Queryable, due: DueRows<Key>, times: { readonly now: Date; readonly until: Date }): Promise<void>;
 }
@@ -49,7 +48,7 @@ const PUT_OFF_MS = 600_000;
  * Settles all that is due, a page of each merchant after another, so that none waits behind another's. Several workers share the work: what
  * one has locked, the others leave to it. A row that fails is put off, and no other waits for it. Whatever a row does, it comes to an end: a
  * merchant of whom only rows are found that were found before has had its turn, and the next run looks at them again.
- * @returns how many postings were asked for
+ * @returns how much was done, such as postings asked for
  */
 export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key>): Promise<number> {
   const { pool, clock, signal } = services;

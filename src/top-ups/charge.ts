@@ -1,5 +1,6 @@
 import type { Charger, MethodReading } from '../charging/charger.ts';
 import { type ConnectCharger, mayCharge, type OpenCharger } from '../charging/connect.ts';
+import type { GatewayMinimums } from '../charging/minimums.ts';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
@@ -14,7 +15,6 @@ import type { Logger } from '../telemetry/log.ts';
 import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
 import { claimTopUps, lookLater, noteAsked, readHistory } from './attempt-store.ts';
 import { begin, periodsOf, wouldCharge } from './begin.ts';
-import type { GatewayMinimums } from './minimums.ts';
 import type { Pace } from './pace.ts';
 import { lockTopUp, recordNews } from './record.ts';
 import type { TopUpRule } from './rule.ts';

@@ -27,6 +27,6 @@ export const CHECKOUT_WORDS = {
   PROVIDER_UNAVAILABLE: ({ code }: Refusal<'PROVIDER_UNAVAILABLE'>) => ({
     code,
     message:
-      'The provider made no page to pay on. The checkout is open and its part of the wallet is held: repeat the request under the same key.',
+      'The provider made no page to pay at, or its answer was lost. What was opened stays open, and what is held for it stays held: repeat the request under the same idempotency key.',
   }),
 };

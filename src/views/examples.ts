@@ -162,6 +162,7 @@ export const EXAMPLE_SCHEDULE = {
 /** Examples by the name of the parameter or field, for schemas without an example of their own. */
 export const FIELD_EXAMPLES: Readonly<Record<string, unknown>> = {
   topup_id: `top_${ID}`,
+  checkout_id: `chk_${ID}`,
   merchant_id: EXAMPLE.merchantId,
   customer_id: EXAMPLE.customerId,
   currency: EXAMPLE.currency,

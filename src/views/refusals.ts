@@ -68,10 +68,6 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     'CHARGING_NOT_CONFIGURED',
     'The source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key of the same account, which sells top-ups or obeys all metadata.',
   ),
-  PROVIDER_UNAVAILABLE: say(
-    'PROVIDER_UNAVAILABLE',
-    'The provider cannot be reached now. Repeat the request under the same idempotency key.',
-  ),
   TOP_UP_IN_FLIGHT: say('TOP_UP_IN_FLIGHT', 'A top-up of this wallet is under way. Wait for what comes of it.'),
   TOP_UP_NOT_OPEN: ({ code, state }) => ({
     code,

@@ -94,7 +94,14 @@ async function tokenOf({ customerId }: Case): Promise<string> {
 }
 
 async function topUpOf({ customerId }: Case): Promise<string> {
-  const request = { merchantId: MERCHANT, customerId, currency: 'USD', amount: 1000, idempotencyKey: 'k', session: null };
+  const request = {
+    merchantId: MERCHANT,
+    customerId,
+    currency: 'USD',
+    amount: 1000,
+    idempotencyKey: 'k',
+    session: null,
+  };
   const moment = { currencies: SETTINGS.currencies, now: new Date() };
   return (await transaction(database.pool, (tx) => requestTopUp(tx, request, moment))).topUp.topUpId;
 }

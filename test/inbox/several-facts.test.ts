@@ -199,7 +199,14 @@ describe('two payments in one event', () => {
     const payer = await newPayer();
     const moment = { currencies: SETTINGS.currencies, now: clock.now() };
     const { customerId } = payer;
-    const request = { merchantId: MERCHANT, customerId, currency: 'USD', amount: 1000, idempotencyKey: 'k' };
+    const request = {
+      merchantId: MERCHANT,
+      customerId,
+      currency: 'USD',
+      amount: 1000,
+      idempotencyKey: 'k',
+      session: null,
+    };
     const { topUp } = await transaction(database.pool, (tx) => requestTopUp(tx, request, moment));
     const terms = `&wallet_topup_id=${topUp.topUpId}`;
     await tell([paid(payer, 1000, terms), paid({ ...payer, id: `${payer.id}AGAIN` }, 1000, terms)], payers);

@@ -30,6 +30,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
     paused: true,
   },
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
+  'post /customers/{customer_id}/checkouts': { total: 10, currency: 'USD', idempotency_key: 'another' },
+  'post /customers/{customer_id}/checkouts/quote': { total: 10, currency: 'USD' },
   'put /bonus-rules/{rule_id}': { currency: 'USD', percent: 10 },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
   'put /customers/{customer_id}/wallets/{currency}/status': { status: 'frozen', reason: 'why' },
@@ -103,6 +105,8 @@ async function newWorld(name: string): Promise<World> {
   const wallet = `/customers/${shop.customerId}/wallets/USD`;
   await call('PUT', `${wallet}/top-up-rule`, topUpRule());
   const { topup_id } = await call('POST', `${wallet}/top-ups`, { amount: 1, idempotency_key: 'k' });
+  const purchase = { total: 100, currency: 'USD', idempotency_key: 'k' };
+  const { checkout_id } = await call('POST', `/customers/${shop.customerId}/checkouts`, purchase);
   const entries = await call('GET', `/customers/${shop.customerId}/wallets/ledger-entries`);
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -116,6 +120,7 @@ async function newWorld(name: string): Promise<World> {
     entry_id: entries.items[0].id,
     hold_id,
     topup_id,
+    checkout_id,
     lot_id: `lot_${shop.customerId}_USD_1`,
     scheduled_entry_id: later.scheduled_entry_id,
     schedule_id: 'monthly',
@@ -215,7 +220,7 @@ describe('by an id of another merchant', () => {
       expect({ status: answer.status, code: answer.body.code }).toEqual({
         status: 404,
         code: expect.stringMatching(
-          /^(CUSTOMER_|HOLD_|LOT_|SCHEDULE_|SCHEDULED_ENTRY_|TOP_UP_|TOP_UP_RULE_)?NOT_FOUND$/,
+          /^(CUSTOMER_|CHECKOUT_|HOLD_|LOT_|SCHEDULE_|SCHEDULED_ENTRY_|TOP_UP_|TOP_UP_RULE_)?NOT_FOUND$/,
         ),
       });
     });

@@ -1,4 +1,5 @@
 import { type ConnectCharger, connectChargers } from '../../src/charging/connect.ts';
+import { GatewayMinimums } from '../../src/charging/minimums.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
@@ -9,7 +10,6 @@ import { connectWith } from '../../src/reconciliation/connect.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { type ChargeServices, chargeTopUps } from '../../src/top-ups/charge.ts';
 import { putRule } from '../../src/top-ups/manage.ts';
-import { GatewayMinimums } from '../../src/top-ups/minimums.ts';
 import { Pace } from '../../src/top-ups/pace.ts';
 import type { TopUpTerms } from '../../src/top-ups/rule.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';

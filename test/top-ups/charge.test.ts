@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { connectChargers } from '../../src/charging/connect.ts';
+import { GatewayMinimums } from '../../src/charging/minimums.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
@@ -11,7 +12,6 @@ import { connectWith } from '../../src/reconciliation/connect.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { type ChargeServices, chargeTopUps, scanForTopUps } from '../../src/top-ups/charge.ts';
 import { deleteRule, putRule, resumeRule } from '../../src/top-ups/manage.ts';
-import { GatewayMinimums } from '../../src/top-ups/minimums.ts';
 import { Pace } from '../../src/top-ups/pace.ts';
 import type { TopUpTerms } from '../../src/top-ups/rule.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

@@ -1,5 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import type { ConnectCharger } from '../../charging/connect.ts';
+import type { Purchases } from '../../checkouts/checkouts.ts';
 import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config/env.ts';
 import type { SecretBox } from '../../crypto/secret-box.ts';
@@ -39,6 +40,7 @@ export interface Services {
   /** Watches idempotency keys. */
   readonly keyGuard: KeyGuard;
   readonly sources: SourceDirectory;
+  readonly purchases: Purchases;
   readonly receiver: Receiver;
   readonly webhooks: OutgoingWebhooks;
   /** What is known of the sender of outgoing webhooks. */

@@ -10,6 +10,8 @@ export const TAGS = {
   Schedules: 'What is to be written to wallets at times to come.',
   'Top-ups':
     'Wallets that are filled up by themselves: when a balance falls below a threshold, a saved payment method is charged, or you are told to charge it.',
+  Checkouts:
+    'Purchases that the wallet pays first, and a provider the rest. What the wallet pays is held until the payment comes, and then taken.',
   Payments: 'What became of a payment at a provider: its refunds and disputes, and the entries that they caused.',
   'Provider events':
     'What payment providers tell Chokin, each event once. One that cannot be applied is parked with its reason, and applied again when you say so.',

@@ -80,6 +80,9 @@ export function amountCharged({ paymentPart, creditBought }: Split): number {
   return paymentPart + creditBought;
 }
 
+/** The wallet's part is held for so long after the provider's page has ended, so that what was paid at its end is heard of in time. */
+export const GRACE_SECONDS = 900;
+
 /** When it ends, unless it is paid before. */
 export function endOfCheckout({ expiresAt, prolongedUntil }: Checkout): Date {
   return prolongedUntil ?? expiresAt;

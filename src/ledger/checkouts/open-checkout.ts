@@ -6,14 +6,11 @@ import { decideHold, insufficientFunds } from '../holds/rules.ts';
 import { checkoutKey } from '../keys.ts';
 import { refuseByStatus } from '../status/rules.ts';
 import type { WorkingBooks } from '../working-books.ts';
-import type { Checkout, CheckoutWarning } from './checkout.ts';
+import { type Checkout, type CheckoutWarning, GRACE_SECONDS } from './checkout.ts';
 import { type Split, splitPurchase } from './split.ts';
 import { captureFor } from './take.ts';
 
 /** Opening a checkout: a command of the ledger, since what the wallet pays is decided by what it has. */
-
-/** The wallet's part is held for so long after the provider's page has ended, so that what was paid at its end is heard of in time. */
-export const GRACE_SECONDS = 900;
 
 /** By what a purchase is split. */
 export interface PurchaseTerms {
@@ -73,7 +70,7 @@ function refused(refusal: Extract<CheckoutResult, { kind: 'refused' }>['refusal'
 
 /** How a wallet as it is would share a purchase. Nothing of one that is frozen or closed is used, and none is sold to it. */
 export function splitFor(
-  wallet: Wallet,
+  wallet: Pick<Wallet, 'currency' | 'balance' | 'held' | 'status'>,
   { total, wallet: { use, most, requireFull }, gatewayMinimum, allowCreditPurchase, warnings }: PurchaseTerms,
 ):
   | { readonly kind: 'split'; readonly split: Split; readonly warnings: readonly CheckoutWarning[] }

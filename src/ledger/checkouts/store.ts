@@ -1,11 +1,11 @@
 import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
-import { bigint, text } from '../../db/codec.ts';
+import { bigint, nullable, oneOf, text } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, omit, pick } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
 import { type CustomerKey, idempotencyText } from '../entry.ts';
-import { type Checkout, endOfCheckout } from './checkout.ts';
+import { type Checkout, type CheckoutKey, endOfCheckout } from './checkout.ts';
 import { CHECKOUT, CHECKOUT_DUE, CHECKOUT_PROGRESS, OWN_CHECKOUT, OWN_CHECKOUT_KEY } from './tables.ts';
 
 /** The rows of checkouts. In the order of locks a checkout comes after payments and before rules of top-ups and wallets. */
@@ -119,4 +119,71 @@ const SAVE = statement({
       delete from checkout_due d using ${over('n', { merchantId })}
       where d.merchant_id = n.merchant_id and d.customer_id = n.customer_id and d.checkout_id = n.checkout_id)
     select count(*) as saved from saved`,
+});
+
+export async function getCheckout(
+  db: Queryable,
+  { merchantId, customerId, checkoutId }: CheckoutKey,
+): Promise<Checkout | null> {
+  return GET.first(db, { merchantId, customerId, checkoutId });
+}
+
+const GET = statement({
+  params: pick(CHECKOUT.shape, 'merchantId', 'customerId', 'checkoutId'),
+  row: CHECKOUT.shape,
+  text: ({ merchantId, customerId, checkoutId }) => `
+    select ${columns(CHECKOUT.shape)} from checkout
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and checkout_id = ${checkoutId}`,
+});
+
+export interface CheckoutsQuery {
+  readonly state: Checkout['state'] | null;
+  readonly currency: string | null;
+  /** Only those that were opened before this one: a cursor that new ones do not move. */
+  readonly beforeId: string | null;
+  readonly pageSize: number;
+  /** From 0. */
+  readonly pageNumber: number;
+}
+
+/** A page of a customer's checkouts, the newest first; their ids sort by time. */
+export async function listCheckouts(
+  db: Queryable,
+  { merchantId, customerId }: CustomerKey,
+  query: CheckoutsQuery,
+): Promise<readonly Checkout[]> {
+  return LIST.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
+}
+
+const LIST = statement({
+  params: {
+    merchantId: text,
+    customerId: text,
+    state: nullable(oneOf<Checkout['state']>()),
+    currency: nullable(text),
+    beforeId: nullable(text),
+    pageSize: bigint,
+    offset: bigint,
+  },
+  row: CHECKOUT.shape,
+  text: (p) => `
+    select ${columns(CHECKOUT.shape)} from checkout
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId}
+      and (${p.beforeId}::text is null or checkout_id < ${p.beforeId})
+      and (${p.state}::text is null or state = ${p.state}) and (${p.currency}::text is null or currency = ${p.currency})
+    order by checkout_id desc
+    limit ${p.pageSize} offset ${p.offset}`,
+});
+
+/** Strikes the texts of a customer's checkouts out, and the addresses of pages, on which a name may stand. */
+export async function eraseCheckoutTexts(db: Queryable, { merchantId, customerId }: CustomerKey): Promise<void> {
+  await ERASE.run(db, { merchantId, customerId });
+}
+
+const ERASE = statement({
+  params: { merchantId: text, customerId: text },
+  text: ({ merchantId, customerId }) => `
+    update checkout set reason = null, metadata = null, session_url = null
+    where merchant_id = ${merchantId} and customer_id = ${customerId}
+      and (reason is not null or metadata is not null or session_url is not null)`,
 });

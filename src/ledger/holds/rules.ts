@@ -262,7 +262,10 @@ function insufficient(wallet: Wallet, required: number): RefusedHold {
 }
 
 /** A debt is repaid first, and what is held stays, so both are missing too. */
-export function insufficientFunds(wallet: Wallet, required: number): Refusal<'INSUFFICIENT_WALLET_FUNDS'> {
+export function insufficientFunds(
+  wallet: Pick<Wallet, 'currency' | 'balance' | 'held'>,
+  required: number,
+): Refusal<'INSUFFICIENT_WALLET_FUNDS'> {
   const { currency, balance, held } = wallet;
   const shortfall = Math.min(required - (balance - held), MAX_AMOUNT_MINOR);
   return { code: 'INSUFFICIENT_WALLET_FUNDS', currency, available: availableOf(wallet), required, shortfall };

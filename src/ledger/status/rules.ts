@@ -10,7 +10,7 @@ import { type ChangeStatus, SERVICE, type StatusResult } from './status.ts';
 
 /** Why the status of a wallet forbids what a merchant asks for: to take out of it or set aside, or to put into it. Null: it does not. */
 export function refuseByStatus(
-  { status, currency }: Wallet,
+  { status, currency }: Pick<Wallet, 'status' | 'currency'>,
   asked: 'take' | 'give',
 ): Refusal<'WALLET_FROZEN' | 'WALLET_CLOSED'> | null {
   if (status === 'closed') return { code: 'WALLET_CLOSED', currency };

@@ -1,0 +1,110 @@
+import { type ConnectCharger, mayOpenSessions } from '../charging/connect.ts';
+import type { GatewayMinimums } from '../charging/minimums.ts';
+import type { Clock } from '../clock.ts';
+import type { Pool } from '../db/pool.ts';
+import { autocommit } from '../db/transaction.ts';
+import { refuse } from '../errors.ts';
+import type { LedgerBatches } from '../ledger/batches.ts';
+import type { Checkout } from '../ledger/checkouts/checkout.ts';
+import { splitFor } from '../ledger/checkouts/open-checkout.ts';
+import type { LedgerSettings } from '../ledger/store.ts';
+import type { EnabledProviders } from '../merchants/enabled-providers.ts';
+import type { Source } from '../merchants/source.ts';
+import type { Sources } from '../merchants/sources.ts';
+import type { Logger } from '../telemetry/log.ts';
+import {
+  type CheckoutRequest,
+  commandOf,
+  type PurchaseRequest,
+  requireSense,
+  type SessionRequest,
+  termsOf,
+} from './purchase.ts';
+import { openSession, type SessionServices } from './session.ts';
+
+export interface CheckoutServices {
+  readonly pool: Pool;
+  readonly ledger: LedgerBatches;
+  readonly settings: LedgerSettings;
+  readonly sources: Sources;
+  readonly providers: EnabledProviders;
+  readonly minimums: GatewayMinimums;
+  readonly connect: ConnectCharger;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How a wallet as it is would share a purchase. */
+type Quote = Extract<ReturnType<typeof splitFor>, { kind: 'split' }> & { readonly gatewayMinimum: number };
+
+/**
+ * `opened`: here it is, with its page where one was asked for. `known`: it was opened before under the same key, and nothing is to be done
+ * for it again. `without_page`: the provider made none; it is open all the same.
+ */
+export type Opened = { readonly kind: 'opened' | 'known' | 'without_page'; readonly checkout: Checkout };
+
+/** What merchants ask of purchases: what they would be split into, and opening them. */
+export class Purchases {
+  readonly #services: CheckoutServices;
+
+  constructor(services: CheckoutServices) {
+    this.#services = services;
+  }
+
+  /**
+   * Splits a purchase by what the wallet has now. Nothing is held.
+   * @throws {RefusalError} those of opening it, but for its key
+   */
+  async quote(request: PurchaseRequest): Promise<Quote> {
+    const { ledger, settings, minimums, providers } = this.#services;
+    const { merchantId, customerId, currency } = request;
+    requireSense(request);
+    if (!settings.currencies.has(currency))
+      refuse({ code: 'UNSUPPORTED_CURRENCY', currency, supported: [...settings.currencies] });
+    const wallets = await ledger.wallets(merchantId, customerId);
+    if (wallets.length === 0) refuse({ code: 'CUSTOMER_NOT_FOUND', customerId });
+    // The wallet of a currency that was configured since is made at its first use.
+    const found = wallets.find((one) => one.currency === currency);
+    const wallet = found ?? { currency, balance: 0, held: 0, status: 'active' as const };
+    const terms = termsOf(request, { providers: await providers.of(merchantId), minimums });
+    const decided = splitFor(wallet, terms);
+    return decided.kind === 'refused' ? refuse(decided.refusal) : { ...decided, gatewayMinimum: terms.gatewayMinimum };
+  }
+
+  /**
+   * Opens a checkout, and the provider's page for it where one is asked for. What is held is durable before the provider is asked; the
+   * same request under the same key asks again for a page that was not made.
+   * @throws {RefusalError} INVALID_FIELD, CHARGING_NOT_CONFIGURED, what the ledger refuses
+   * @throws {BatcherFullError} if too many wait already
+   */
+  async open(request: CheckoutRequest): Promise<Opened> {
+    const { providers, minimums, ledger } = this.#services;
+    const { merchantId, session } = request;
+    const source = session === null ? null : await this.#sourceOf(merchantId, session);
+    const where = source === null ? await providers.of(merchantId) : new Set([source.provider]);
+    const command = commandOf(request, termsOf(request, { providers: where, minimums }));
+    const result = await ledger.checkout(command);
+    if (result.kind === 'refused') return refuse(result.refusal);
+    const { checkout } = result;
+    const isNew = result.kind === 'checkout_opened';
+    if (session !== null && source !== null && wantsPage(checkout)) return this.#page({ checkout, session, source });
+    return { kind: isNew ? 'opened' : 'known', checkout };
+  }
+
+  async #sourceOf(merchantId: string, { sourceId }: SessionRequest): Promise<Source> {
+    const { sources, pool } = this.#services;
+    const source = await sources.find(autocommit(pool), merchantId, sourceId);
+    return source !== null && mayOpenSessions(source) ? source : refuse({ code: 'CHARGING_NOT_CONFIGURED' });
+  }
+
+  async #page(asked: Parameters<typeof openSession>[1]): Promise<Opened> {
+    const services: SessionServices = this.#services;
+    const checkout = await openSession(services, asked);
+    return checkout === null ? { kind: 'without_page', checkout: asked.checkout } : { kind: 'opened', checkout };
+  }
+}
+
+/** It is open and has no page yet; one that the wallet pays alone wants none. */
+function wantsPage({ state, sessionId }: Checkout): boolean {
+  return state === 'open' && sessionId === null;
+}
