@@ -1,27 +1,18 @@
 import type { Wanted, Whose } from '../customers/resolve.ts';
-import type { Source } from '../merchants/source.ts';
 import { decide } from '../payments/decide.ts';
 import type { Fact, GroupToken } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
+import { paymentAt, paymentKeyText } from '../payments/tables.ts';
 import { type Bonuses, LossesMayChange } from './bonuses.ts';
 import { type Contested, groupContested } from './contested.ts';
 import { bothEffects, effectOf } from './effect.ts';
-import { type ApplyTransaction, type EventWork, parkEvent } from './event-work.ts';
+import { type ApplyTransaction, type EventWork, parkEvent, type Step } from './event-work.ts';
 import { asKnown, type GroupTokens, isSilenced } from './groups.ts';
 import { type Due, orderedBy } from './post-due.ts';
 import { carriedToken, type Tokens } from './tokens.ts';
 import type { TopUps } from './top-ups.ts';
 import { untaught } from './unread.ts';
 import { hasWaited } from './waited.ts';
-
-/** A fact of an event, and the payment that it is of. */
-export interface Step {
-  readonly work: EventWork;
-  readonly source: Source;
-  readonly fact: Fact;
-  readonly key: PaymentKey;
-}
 
 /** Whom each step asks for, and who answers. */
 interface Asking {

@@ -7,6 +7,7 @@ import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import type { Rate } from '../money.ts';
 import type { Fact, Naming, ParkReason, Tie } from '../payments/fact.ts';
+import type { PaymentKey } from '../payments/tables.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Observe } from '../telemetry/observe.ts';
 import type { LockedEvent, Verdict } from './events.ts';
@@ -49,6 +50,14 @@ export interface EventWork {
   /** The span in which it is applied, if traces are collected. */
   readonly traceParent: string | null;
   verdict: Verdict;
+}
+
+/** A fact of an event, and the payment that it is of. */
+export interface Step {
+  readonly work: EventWork;
+  readonly source: Source;
+  readonly fact: Fact;
+  readonly key: PaymentKey;
 }
 
 export function parkEvent(reason: ParkReason, detail: string | null): Verdict {

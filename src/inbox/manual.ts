@@ -3,7 +3,8 @@ import { requireCustomer } from '../customers/store.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
-import { getEvent, type ProviderEvent, type Replay, replayEvent } from './events.ts';
+import { getEvent, type ProviderEvent } from './events.ts';
+import { type Replay, replayEvent } from './replay.ts';
 
 /** What people do with events, the same for the API and the command line. */
 

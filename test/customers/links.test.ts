@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { givesWay, LINK_CAUSES, saveLinks } from '../../src/customers/links.ts';
 import { autocommit } from '../../src/db/transaction.ts';
-import { listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { listEvents } from '../../src/inbox/events.ts';
+import { replayEvent } from '../../src/inbox/replay.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT } from '../support/ledger.ts';

@@ -1304,7 +1304,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'replay what was handled by hand unasked',
-    file: 'src/inbox/events.ts',
+    file: 'src/inbox/replay.ts',
     find: "event.state === 'dismissed' && !replay.reopens",
     replace: "event.state === 'waiting' && replay.reopens",
     tests: ['test/inbox/dismiss.test.ts'],

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { autocommit } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
-import { listEvents, replayEvent } from '../../src/inbox/events.ts';
+import { listEvents } from '../../src/inbox/events.ts';
+import { replayEvent } from '../../src/inbox/replay.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';

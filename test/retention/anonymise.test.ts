@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
-import { replayEvent } from '../../src/inbox/events.ts';
+import { replayEvent } from '../../src/inbox/replay.ts';
 import { eraseTexts } from '../../src/ledger/erase-texts.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { goOnErasing } from '../../src/retention/anonymise.ts';

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { enqueue } from '../../src/inbox/enqueue.ts';
-import { replayEvent } from '../../src/inbox/events.ts';
+import { replayEvent } from '../../src/inbox/replay.ts';
 import { retain } from '../../src/retention/retain.ts';
 import type { RetentionRule } from '../../src/retention/rule.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
