@@ -6,6 +6,7 @@ import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { checkChains } from './chain.ts';
 import { type Disagreement, runCheck } from './check.ts';
 import { CHECKOUT_CHECKS, checkOverdueCheckouts } from './checkout-checks.ts';
+import { CHECKOUT_PAYMENT_CHECKS } from './checkout-payment-checks.ts';
 import { checkGuards } from './guards.ts';
 import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
 import { LEDGER_CHECKS } from './ledger-checks.ts';
@@ -69,6 +70,7 @@ export async function audit(
     SCHEDULE_CHECKS,
     TOP_UP_CHECKS,
     CHECKOUT_CHECKS,
+    CHECKOUT_PAYMENT_CHECKS,
   ];
   for (const check of checks.flat()) disagreements.push(...(await runCheck(db, check)));
   const settledAgain = await checkSettledAgain(db, bodiesSince);

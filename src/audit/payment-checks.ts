@@ -1,10 +1,14 @@
 import { statement } from '../db/statement.ts';
-import { type KeySql, paymentKeySql } from '../ledger/keys.ts';
+import { isRequestKeySql, type KeySql, paymentKeySql } from '../ledger/keys.ts';
 import { type Check, first, SIGNED } from './check.ts';
 
 /** The types of entries that only payments post. */
 const BY_PAYMENTS =
   "'payment', 'payment_reversal', 'refund', 'refund_reversal', 'dispute', 'dispute_reversal', 'bonus', 'bonus_reversal'";
+
+/** SQL for whether the entry `e` was posted by a payment. What went back of a checkout by the merchant's own request was not. */
+const IS_BY_PAYMENT = `(e.event_type in (${BY_PAYMENTS})
+  or (e.event_type in ('checkout_refunded', 'checkout_refund_reversal') and not ${isRequestKeySql('e.idempotency_key')}))`;
 
 /** SQL for the key of the `n`th entry of the payment `p`. */
 const NTH_KEY = {
@@ -138,7 +142,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
       from (
         select p.*, coalesce(sum(${SIGNED}), 0) as found, count(e.seq) as entries
         from (
-          select merchant_id, source_id, payment_id, key_version, key_source, customer_id, 'payment' as kind, null as part_id, posted_credit as posted, postings from payment
+          select merchant_id, source_id, payment_id, key_version, key_source, customer_id, 'payment' as kind, null as part_id, posted_credit + posted_return as posted, postings from payment
           union all
           select t.merchant_id, t.source_id, t.payment_id, q.key_version, q.key_source, q.customer_id, t.kind, t.part_id, t.posted_credit - t.posted_take, t.postings
           from payment_part t join payment q using (merchant_id, source_id, payment_id)
@@ -160,7 +164,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
     rule: '5 once: no entry claims a payment that does not know it',
     find: statement(
       first(`select format('%s/%s', merchant_id, customer_id) as subject, format('%s entries by payments, which know of %s', coalesce(found, 0), coalesce(known, 0)) as detail
-      from (select merchant_id, customer_id, count(*) as found from entry where event_type in (${BY_PAYMENTS}) group by 1, 2) e
+      from (select merchant_id, customer_id, count(*) as found from entry e where ${IS_BY_PAYMENT} group by 1, 2) e
       full join (
         select merchant_id, customer_id, sum(postings) as known
         from (select merchant_id, customer_id, postings + bonus_postings as postings from payment

@@ -14,6 +14,7 @@ import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
 import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent, tokensOfEvents } from './stored-facts.ts';
+import { withCheckouts } from './with-checkouts.ts';
 
 /**
  * Rule 5c: what was posted for a payment is what its stored facts settle to, and those facts are what the stored bodies of its
@@ -106,7 +107,7 @@ async function judge(
   db: Queryable,
   { keys, since, elsewhere }: Judging,
 ): Promise<{ readonly suspects: readonly Suspect[]; readonly byFacts: number }> {
-  const payments = await readPayments(db, keys);
+  const payments = await withCheckouts(db, await readPayments(db, keys));
   const events = Map.groupBy(await eventsOf(db, keys), paymentKeyText);
   const tokens = await tokensOf(db, [...payments.values()]);
   const toRead: ToRead[] = [];
@@ -165,9 +166,11 @@ async function unchanged(db: Queryable, suspects: readonly Suspect[]): Promise<r
 
 /** What settling again would still post; null for nothing. */
 function unsettled(payment: Payment): string | null {
-  const { credit, bonus, parts, holds } = settle(payment, payment.refunds);
+  const { credit, returned, bonus, parts, holds } = settle(payment, payment.refunds);
   if (credit !== payment.postedCredit)
     return `it comes to a credit of ${credit}, and ${payment.postedCredit} was posted`;
+  if (returned !== payment.postedReturn)
+    return `it comes to ${returned} that went back, and ${payment.postedReturn} was posted`;
   if (bonus !== payment.postedBonus) return `it comes to a bonus of ${bonus}, and ${payment.postedBonus} was posted`;
   // The parts of payments that the release before stored are judged once an event touches them and they are read again.
   if (payment.keyVersion === 1) return null;
@@ -201,7 +204,15 @@ async function tokensOfGroup(db: Queryable, payment: Payment, facts: readonly Fa
 /** What the events' own words contradict in a payment; null for nothing. */
 function contradicted(payment: Payment, facts: readonly Fact[], tokens: KnownTokens): string | null {
   const detail = payment.isUnread ? null : firstDifference(payment, facts);
-  return detail ?? grantsWithoutEvent(payment, successesIn(facts), tokens);
+  return detail ?? completesWithoutEvent(payment, facts) ?? grantsWithoutEvent(payment, successesIn(facts), tokens);
+}
+
+/** A checkout is named by the payment's own events, whoever wrote its id there. */
+function completesWithoutEvent({ purpose, checkoutId }: Payment, facts: readonly Fact[]): string | null {
+  const own = facts.filter((fact) => fact.kind === 'payment');
+  if (purpose !== 'checkout' || own.length === 0) return null;
+  const isNamed = own.some(({ metadata }) => metadata.wallet_checkout_id === checkoutId);
+  return isNamed ? null : `no event of it names its checkout ${checkoutId}`;
 }
 
 /** What a payment that was paid at once grants, or is in, though no event of it says so; null for nothing. */
@@ -210,7 +221,8 @@ function grantsWithoutEvent(payment: Payment, successes: readonly PaymentFact[],
   if (payment.state !== 'succeeded' || !isAtOnce || successes.length === 0) return null;
   if (successes.every(({ currency }) => currency !== payment.currency))
     return `no event of it is in ${payment.currency}`;
-  const { creditAmount, tokenHash, bonusAmount, bonusRuleId } = payment;
+  const { creditAmount, tokenHash, bonusAmount, bonusRuleId, purpose } = payment;
+  if (purpose === 'checkout') return null;
   if (tokenHash !== null) return grantedOtherwise(payment, successes, tokens);
   const isBonusNamed = successes.some(({ metadata }) => Number(metadata.wallet_bonus_amount) === bonusAmount);
   if (bonusAmount !== null && bonusAmount > 0 && bonusRuleId === null && !isBonusNamed)

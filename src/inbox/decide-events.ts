@@ -4,6 +4,7 @@ import type { Fact, GroupToken } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { paymentAt, paymentKeyText } from '../payments/tables.ts';
 import { type Bonuses, LossesMayChange } from './bonuses.ts';
+import type { Checkouts } from './checkouts.ts';
 import { type Contested, groupContested } from './contested.ts';
 import { bothEffects, effectOf } from './effect.ts';
 import { type ApplyTransaction, type EventWork, parkEvent, type Step } from './event-work.ts';
@@ -22,6 +23,7 @@ interface Asking {
   readonly named: ReadonlyMap<EventWork, Wanted | null>;
   readonly whose: Whose;
   readonly tokens: Tokens;
+  readonly checkouts: Checkouts;
   readonly topUps: TopUps;
   readonly groups: GroupTokens;
   readonly contested: Contested;
@@ -40,6 +42,8 @@ export const tokenIn = (fact: Fact): GroupToken | null => (fact.kind === 'paymen
 export interface Decided {
   readonly payments: Map<string, Payment>;
   readonly due: readonly Due[];
+  /** Of these, what is done for events that are parked. */
+  readonly ofParked: readonly Due[];
 }
 
 type IndexedStep = readonly [index: number, step: Step];
@@ -49,7 +53,10 @@ type IndexedStep = readonly [index: number, step: Step];
  * are decided beside it.
  */
 export type PostBetween =
-  | ((decided: Decided, rest: readonly IndexedStep[]) => Promise<Pick<Decided, 'payments'> & Pick<Asking, 'bonuses'>>)
+  | ((
+      decided: Pick<Decided, 'payments' | 'due'>,
+      rest: readonly IndexedStep[],
+    ) => Promise<Pick<Decided, 'payments'> & Pick<Asking, 'bonuses'>>)
   | null;
 
 interface Input extends Asking {
@@ -67,10 +74,11 @@ export async function decideAll(
   works: readonly EventWork[],
   { steps, before, ...asking }: Input,
 ): Promise<Decided> {
-  const { tokens, topUps, groups, whose, named } = asking;
+  const { tokens, checkouts, topUps, groups, whose, named } = asking;
   const stepsOf = Map.groupBy([...steps.entries()], ([, { work }]) => work);
   let payments = new Map(before);
   const due: Due[] = [];
+  const ofParked: Due[] = [];
   for (const work of works) {
     const asked = named.get(work) ?? null;
     const name = asked === null ? null : whose.find(asked);
@@ -79,7 +87,7 @@ export async function decideAll(
     else if (name !== null && 'problem' in name) work.verdict = parkEvent(name.problem, null);
     const own = stepsOf.get(work) ?? [];
     if (own.length === 0 && asked === null && refused === null) continue;
-    const forget = [tokens.mark(), topUps.mark()];
+    const forget = [tokens.mark(), checkouts.mark(), topUps.mark()];
     const { life, ownDue, found, late } = await decideWork(batch, { work, own, payments, due }, asking);
     if (work.verdict.state === 'applied') {
       // The name first: the link that its payments teach says which payment it comes from.
@@ -93,12 +101,15 @@ export async function decideAll(
       asking.contested.note(work);
       work.paymentId = groupContested(work) ?? work.paymentId;
       if (work.verdict.reason === 'named_late') for (const learn of late) learn();
+      const prolonged = checkouts.noteParked(work, { steps: own.map(([, step]) => step), payments });
+      due.push(...prolonged);
+      ofParked.push(...prolonged);
       work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
       payments = untaught(work, payments);
     }
     groups.note(work);
   }
-  return { payments, due };
+  return { payments, due, ofParked };
 }
 
 interface Own {
@@ -115,7 +126,7 @@ async function decideWork(
   { work, own, payments, due }: Own,
   asking: Omit<Asking, 'named'> & Pick<Input, 'postBetween'>,
 ) {
-  const { whose, tokens, topUps, groups, postBetween } = asking;
+  const { whose, tokens, checkouts, topUps, groups, postBetween } = asking;
   let { bonuses } = asking;
   let life = new Map(payments);
   let ownDue: Due[] = [];
@@ -136,6 +147,7 @@ async function decideWork(
     life.set(paymentKeyText(step.key), decision.payment);
     const from = { payment: decision.payment, provider: work.event.provider, traceParent: work.traceParent };
     const ordered = orderedBy(bonuses.withLivesLeft(decision));
+    ownDue.push(...checkouts.note(step, payment, decision.payment));
     for (const one of ordered) ownDue.push({ ...from, ordered: one });
     tokens.note(groups.carriedBy(step, decision.payment), decision.payment);
     topUps.note(step, payment, decision.payment);
@@ -166,7 +178,7 @@ interface OneStep {
 function decideStep(
   { services, now }: ApplyTransaction,
   { index, step, payment, life }: OneStep,
-  { wanted, ask, whose, tokens, topUps, groups, contested, bonuses }: Omit<Asking, 'named'>,
+  { wanted, ask, whose, tokens, checkouts, topUps, groups, contested, bonuses }: Omit<Asking, 'named'>,
 ) {
   const { work, source, key } = step;
   const carrying = groups.carriedBy(step, payment);
@@ -182,7 +194,9 @@ function decideStep(
     source,
     customer,
     isAssigned: work.event.assignedCustomerId !== null,
-    carried: carriedToken(tokens, work, { fact, payment, topUp: topUps.named(source, fact) }),
+    carried: carriedToken(tokens, work, {
+      ...{ fact, payment, checkout: checkouts.named(fact, payment), topUp: topUps.named(source, fact) },
+    }),
     currencies: services.settings.currencies,
     maxBonusRatio: services.maxBonusRatio,
     paidExpiryMinDays: services.settings.lotRule.paidExpiryMinDays,

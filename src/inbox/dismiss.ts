@@ -15,9 +15,10 @@ import { adoptionsOf, awaitSources } from '../merchants/adoption-store.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import { namedCustomer } from '../payments/decide.ts';
-import type { Fact, ParkReason } from '../payments/fact.ts';
+import type { Fact, ParkReason, PaymentFact } from '../payments/fact.ts';
 import { handledOfEvent, type NewHandled, saveHandled } from '../payments/handled-store.ts';
 import { readIntent } from '../payments/intent.ts';
+import type { PaymentIntent } from '../payments/payment.ts';
 import { readPayments } from '../payments/store.ts';
 import type { PaymentKey } from '../payments/tables.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
@@ -220,7 +221,7 @@ function toHandled(
   return facts.map((fact, ordinal) => {
     const named = namedCustomer(fact);
     const known = named !== null && customers.has(named) ? named : null;
-    const intent = fact.kind === 'payment' && source !== null ? readIntent(fact.metadata, source) : null;
+    const intent = fact.kind === 'payment' && source !== null ? intentOfDismissed(fact, source) : null;
     return {
       ...{ merchantId, sourceId, eventId, ordinal, fact, note },
       paymentId: fact.paymentId,
@@ -230,6 +231,13 @@ function toHandled(
       entryId: entry === null ? null : entryId(entry),
     };
   });
+}
+
+/** A refund of what was to pay a checkout gives no wallet credit, whoever dealt with the payment. */
+function intentOfDismissed(fact: PaymentFact, source: Source): PaymentIntent | string {
+  const { wallet_checkout_id: checkoutId, wallet_token: token } = fact.metadata;
+  const isOfCheckout = checkoutId !== undefined && token === undefined;
+  return isOfCheckout ? { purpose: 'checkout', creditAmount: null } : readIntent(fact.metadata, source);
 }
 
 /**

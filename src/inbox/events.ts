@@ -26,6 +26,8 @@ export interface ProviderEvent {
   readonly assignedCustomerId: string | null;
   /** Whether that customer is linked with the provider's, so that later payments are found as well. */
   readonly assignedLink: boolean;
+  /** Whether a person takes another amount than the checkout is of that the payment names. */
+  readonly acceptsAmount: boolean;
   readonly receivedAt: Date;
   readonly settledAt: Date | null;
   /** When it began to wait, for its payment or for the name of its customer; null if it never had to. */
@@ -60,6 +62,7 @@ export const EVENT = table('provider_event', {
   paymentId: nullable(text),
   assignedCustomerId: nullable(text),
   assignedLink: boolean,
+  acceptsAmount: boolean,
   receivedAt: timestamptz,
   settledAt: nullable(timestamptz),
   waitingSince: nullable(timestamptz),

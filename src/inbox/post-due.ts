@@ -1,7 +1,8 @@
 import type { Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { countPostings } from '../ledger/count-postings.ts';
-import type { DisputedAmount } from '../ledger/holds/hold.ts';
+import type { CaptureHold, ChangeHold, DisputedAmount } from '../ledger/holds/hold.ts';
+import type { CaptureResult, ChangeResult } from '../ledger/holds/results.ts';
 import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
 import { noteTraces } from '../ledger/posting-traces.ts';
 import { type LedgerMoment, postBatch } from '../ledger/store.ts';
@@ -19,17 +20,25 @@ interface HoldsOrdered {
   readonly returned: number;
 }
 
-/** What is due for a payment: an entry, or what is to be held for its open disputes. */
+/** What becomes of the hold of a checkout. */
+export type OwnedHold = CaptureHold | ChangeHold;
+export type OwnedHoldResult = CaptureResult | ChangeResult;
+
+interface HoldOrdered {
+  readonly hold: OwnedHold;
+}
+
+/** What is due for a payment: an entry, what is to be held for its open disputes, or what becomes of its checkout's hold. */
 export interface Due {
   readonly payment: Payment;
-  readonly ordered: DuePosting | HoldsOrdered;
+  readonly ordered: DuePosting | HoldsOrdered | HoldOrdered;
   readonly provider: string;
   /** The span of the event that causes it, if traces are collected. */
   readonly traceParent: string | null;
 }
 
 /** What a decision orders, in the order in which it is done. */
-export function orderedBy({ payment, due, holds: disputes }: Decision): readonly Due['ordered'][] {
+export function orderedBy({ payment, due, holds: disputes }: Decision): readonly (DuePosting | HoldsOrdered)[] {
   if (disputes.length === 0) return due;
   const given = due.flatMap(({ currency, isCredit, amountMinor }) =>
     currency === payment.currency ? [isCredit ? amountMinor : -amountMinor] : [],
@@ -50,6 +59,8 @@ export interface PostedDue {
   /** The payments, which now know their holds. */
   readonly payments: Map<string, Payment>;
   readonly postingCounts: readonly PostingCount[];
+  /** What became of the holds of checkouts. */
+  readonly ofHolds: ReadonlyMap<OwnedHold, OwnedHoldResult>;
 }
 
 /**
@@ -66,13 +77,25 @@ export async function postDue(
 ): Promise<PostedDue> {
   const commands = due.map(toCommand);
   const outcomes = await postBatch(tx, commands, moment);
-  for (const outcome of outcomes) if (outcome.kind === 'refused') throw new PostingRefused(outcome.refusal);
+  const ofHolds = new Map<OwnedHold, OwnedHoldResult>();
+  for (const [index, outcome] of outcomes.entries()) {
+    const command = commands[index];
+    const isOfHold = command !== undefined && 'op' in command && command.op !== 'hold_disputes';
+    // A hold that has ended meanwhile stays as it is.
+    if (outcome.kind === 'refused' && !(isOfHold && command.op === 'change')) throw new PostingRefused(outcome.refusal);
+    if (isOfHold && isOfOwnedHold(outcome)) ofHolds.set(command, outcome);
+  }
   const traceParents = due.map(({ traceParent }) => traceParent);
   if (isTraced) await noteTraces(tx, outcomes, traceParents);
-  return { payments: withHolds(payments, due, outcomes), postingCounts: countPostings(commands, outcomes) };
+  return { payments: withHolds(payments, due, outcomes), postingCounts: countPostings(commands, outcomes), ofHolds };
+}
+
+function isOfOwnedHold(outcome: PaymentResult): outcome is OwnedHoldResult {
+  return outcome.kind !== 'created' && outcome.kind !== 'disputes_held';
 }
 
 function toCommand({ payment, ordered, provider }: Due): PaymentCommand {
+  if ('hold' in ordered) return ordered.hold;
   const { merchantId, customerId, paymentId } = payment;
   const currency = 'key' in ordered ? ordered.currency : payment.currency;
   invariant(customerId !== null && currency !== null, 'a posting is due for nobody or in no currency');
@@ -108,7 +131,7 @@ function withHolds(
   const after = new Map(payments);
   for (const [index, { payment, ordered }] of due.entries()) {
     const outcome = outcomes[index];
-    if (outcome?.kind !== 'disputes_held' || 'key' in ordered) continue;
+    if (outcome?.kind !== 'disputes_held' || !('disputes' in ordered)) continue;
     after.set(paymentKeyText(payment), withHoldNos(paymentAt(after, payment), ordered.disputes, outcome.holdNos));
   }
   return after;

@@ -1,11 +1,12 @@
+import type { HoldRefusal } from '../ledger/holds/results.ts';
 import type { PostingRefusal } from '../ledger/post.ts';
 import type { ParkReason } from '../payments/fact.ts';
 
 /** The ledger refused a posting; everything posted with it is undone. */
 export class PostingRefused extends Error {
-  readonly refusal: PostingRefusal;
+  readonly refusal: PostingRefusal | HoldRefusal;
 
-  constructor(refused: PostingRefusal) {
+  constructor(refused: PostingRefusal | HoldRefusal) {
     super(refused.code);
     this.name = 'PostingRefused';
     this.refusal = refused;
@@ -13,7 +14,7 @@ export class PostingRefused extends Error {
 }
 
 /** What an event is parked for whose posting the ledger refuses. */
-export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason, detail: string] {
+export function reasonOf(refused: PostingRefusal | HoldRefusal): readonly [reason: ParkReason, detail: string] {
   switch (refused.code) {
     case 'UNSUPPORTED_CURRENCY':
       return [
@@ -41,6 +42,15 @@ export function reasonOf(refused: PostingRefusal): readonly [reason: ParkReason,
         `What was paid would end too soon: by PAID_EXPIRY_MIN_DAYS ${least}. Set fewer days and try the event again, or handle it by hand.`,
       ];
     }
+    // What is held for a checkout is taken by its owner, and as far as it is there.
+    case 'HOLD_NOT_FOUND':
+    case 'HOLD_NOT_OPEN':
+    case 'HOLD_AMOUNT_EXCEEDED':
+    case 'HOLD_LIMIT_EXCEEDED':
+    case 'HOLDS_NOT_YET':
+    case 'HOLD_OWNED':
+    case 'INVALID_FIELD':
+      return ['apply_failed', `What is held for the checkout could not be taken: ${refused.code}.`];
     // Payments ask for none of these; what they give is never one lot too many, nor over when it is given.
     case 'LOT_LIMIT_EXCEEDED':
     case 'EXPIRY_IN_THE_PAST':

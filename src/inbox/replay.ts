@@ -18,6 +18,8 @@ export interface Replay {
   readonly customerId: string | null;
   /** Whether that customer is linked with the provider's, so that later payments are found as well. */
   readonly link?: boolean;
+  /** Whether another amount than its checkout is of completes that. Said once, it holds for later replays too. */
+  readonly acceptsAmount?: boolean;
   /** Also one that was handled by hand, so that it may post after all. */
   readonly reopens?: boolean;
 }
@@ -30,7 +32,7 @@ export interface Replay {
  */
 export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Promise<ProviderEvent> {
   return transaction(pool, async (tx) => {
-    const { merchantId, eventId, customerId, link = false } = replay;
+    const { merchantId, eventId, customerId, link = false, acceptsAmount = false } = replay;
     const event = await LOCK_EVENT.first(tx, { merchantId, eventId });
     if (event === null) return refuse({ code: 'NO_SUCH_EVENT' });
     if (event.bodyRemovedAt !== null) refuse({ code: 'EVENT_BODY_REMOVED', removedAt: event.bodyRemovedAt });
@@ -38,7 +40,7 @@ export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Pro
       refuse({ code: 'EVENT_NOT_REPLAYABLE', state: event.state });
     if (event.state === 'dismissed' && !replay.reopens) refuse({ code: 'EVENT_HANDLED_BY_HAND' });
     await reopenHandled(tx, merchantId, eventId);
-    const replayed = await REPLAY.one(tx, { merchantId, eventId, customerId, link });
+    const replayed = await REPLAY.one(tx, { merchantId, eventId, customerId, link, acceptsAmount });
     await enqueue(boss, tx, { eventIds: [eventId] });
     return replayed;
   });
@@ -54,12 +56,13 @@ const LOCK_EVENT = statement({
 });
 
 const REPLAY = statement({
-  params: { ...EVENT_KEY, customerId: nullable(text), link: boolean },
+  params: { ...EVENT_KEY, customerId: nullable(text), link: boolean, acceptsAmount: boolean },
   row: EVENT.shape,
-  text: ({ merchantId, eventId, customerId, link }) => `
+  text: ({ merchantId, eventId, customerId, link, acceptsAmount }) => `
     update provider_event
     set state = 'pending', reason = null, detail = null, settled_at = null, replays = replays + 1, is_closed = false,
       assigned_customer_id = coalesce(${customerId}, assigned_customer_id),
-      assigned_link = case when ${customerId}::text is null then assigned_link else ${link} end
+      assigned_link = case when ${customerId}::text is null then assigned_link else ${link} end,
+      accepts_amount = accepts_amount or ${acceptsAmount}
     where merchant_id = ${merchantId} and event_id = ${eventId} returning ${columns(EVENT.shape)}`,
 });

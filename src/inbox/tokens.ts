@@ -1,4 +1,5 @@
 import type { Tx } from '../db/transaction.ts';
+import type { Checkout } from '../ledger/checkouts/checkout.ts';
 import type { Fact, Naming } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import {
@@ -135,15 +136,22 @@ function keyText({ merchantId, tokenHash }: TokenKey): string {
 }
 
 interface Work {
-  readonly event: Pick<ProviderEvent, 'receivedAt' | 'assignedCustomerId'>;
+  readonly event: Pick<ProviderEvent, 'receivedAt' | 'assignedCustomerId' | 'acceptsAmount'>;
+}
+
+interface Carried {
+  readonly fact: Fact;
+  readonly payment: Payment;
+  readonly checkout: Checkout | null;
+  readonly topUp: NamedTopUp | null;
 }
 
 /** What is known of the token that decides about a fact. */
 export function carriedToken(
   tokens: Tokens,
   { event }: Work,
-  { fact, payment, topUp }: { readonly fact: Fact; readonly payment: Payment; readonly topUp: NamedTopUp | null },
+  { fact, payment, topUp, checkout }: Carried,
 ): CarriedToken {
-  const { receivedAt, assignedCustomerId } = event;
-  return { token: tokens.of(fact, payment), topUp, receivedAt, assignedCustomerId };
+  const { receivedAt, assignedCustomerId, acceptsAmount } = event;
+  return { token: tokens.of(fact, payment), checkout, acceptsAmount, topUp, receivedAt, assignedCustomerId };
 }

@@ -1,5 +1,6 @@
 import type { Wanted } from '../customers/resolve.ts';
 import type { Source } from '../merchants/source.ts';
+import { customerOfCheckout, readCheckout } from '../payments/checkout.ts';
 import { namedCustomer } from '../payments/decide.ts';
 import type { Fact, Naming, PaymentFact, RefundFact } from '../payments/fact.ts';
 import { intentOf } from '../payments/intent.ts';
@@ -37,7 +38,12 @@ export function wantedBy(event: LockedEvent, asking: Asking): Wanted | null {
     paymentId: fact.paymentId,
     rule: source.customerLinkRule,
     namedCustomerId:
-      assigned ?? trusted?.customerId ?? customerOfToken(asking) ?? customerOfTopUp(asking) ?? namedCustomer(fact),
+      assigned ??
+      trusted?.customerId ??
+      customerOfToken(asking) ??
+      customerOfCheckout(asking) ??
+      customerOfTopUp(asking) ??
+      namedCustomer(fact),
     teaches: assigned === null ? (trusted?.by ?? teachesByPayment) : assignedLink ? 'replay' : null,
     at: fact.occurredAt,
     provider: fact.customer,
@@ -73,7 +79,7 @@ function needsCustomer(asking: Asking<PaymentFact | RefundFact>): boolean {
   // A token that must not be used names nobody, and no other field of the payment may name somebody in its place.
   if (fact.kind === 'refund')
     return waitIsOver && (fact.metadata.wallet_token === undefined || customerOfToken(asking) !== null);
-  const token = readToken(asking) ?? readTopUp(asking);
+  const token = readToken(asking) ?? readCheckout(asking) ?? readTopUp(asking);
   if (token !== null) return token.kind === 'obeyed' && fact.amountMinor !== 0;
   const intent = intentOf(payment, fact, source);
   return typeof intent !== 'string' && intent.purpose !== 'none' && fact.amountMinor !== 0;

@@ -47,6 +47,9 @@ export function requestKey(key: string): string {
   return `${API}:${key}`;
 }
 
+/** A condition in SQL that is true of such keys alone. */
+export const isRequestKeySql = (key: string) => `starts_with(${key}, '${API}:')`;
+
 /** The own key, by a batch's, of an entry that has none; the API documents it, so merchants may write it themselves. */
 export function batchEntryKey(batchKey: string, place: number): string {
   return `${batchKey}/${place}`;

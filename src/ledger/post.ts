@@ -5,8 +5,8 @@ import type { BookChanges, PostInput } from './book-changes.ts';
 import { type CheckoutResult, type OpenCheckout, openCheckout } from './checkouts/open-checkout.ts';
 import { refuseEffectiveAt } from './effective-at.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Posting, type Wallet } from './entry.ts';
-import type { HoldCommand, HoldDisputes } from './holds/hold.ts';
-import type { DisputesResult, HoldResult } from './holds/results.ts';
+import type { CaptureHold, ChangeHold, HoldCommand, HoldDisputes } from './holds/hold.ts';
+import type { CaptureResult, ChangeResult, DisputesResult, HoldResult } from './holds/results.ts';
 import { decideHold, insufficientFunds } from './holds/rules.ts';
 import type { LotCommand } from './lots/lot.ts';
 import type { LotResult } from './lots/results.ts';
@@ -46,8 +46,8 @@ export type LedgerCommand = Posting | HoldCommand | LotCommand | ChangeStatus | 
 export type CommandResult = PostingResult | HoldResult | LotResult | StatusResult | CheckoutResult;
 
 /** What payments ask of the ledger, and what becomes of it. */
-export type PaymentCommand = Posting | HoldDisputes;
-export type PaymentResult = PostingResult | DisputesResult;
+export type PaymentCommand = Posting | HoldDisputes | CaptureHold | ChangeHold;
+export type PaymentResult = PostingResult | DisputesResult | CaptureResult | ChangeResult;
 
 /** What a batch changes, and what became of each command, in the same order. */
 export interface PostedBatch<Result extends CommandResult = PostingResult> extends BookChanges {

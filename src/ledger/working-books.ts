@@ -3,6 +3,7 @@ import { type BookChanges, holdChanges, type PostInput } from './book-changes.ts
 import type { Checkout } from './checkouts/checkout.ts';
 import {
   availableOf,
+  CONTRA_ACCOUNTS,
   type Entry,
   type ExpiredHolds,
   idempotencyText,
@@ -116,7 +117,7 @@ export class WorkingBooks {
   write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
     const { terms, termsSince: _, fromLot, restores, origins, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
-    const undone = restores === undefined ? [] : this.#entriesUnder(restores, posting);
+    const undone = restores === undefined ? [] : this.#undoneBy(posting, restores);
     const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone, origins });
     const next = afterEntry(moved, entry, this.#before.rule);
     this.#set(next.wallet);
@@ -135,9 +136,11 @@ export class WorkingBooks {
     return { ...wallet, alertSeq };
   }
 
-  #entriesUnder(keys: readonly string[], { merchantId, customerId, currency }: WalletKey): readonly Entry[] {
+  /** One key may stand for entries of several accounts; each undoes those of its own. */
+  #undoneBy({ merchantId, customerId, currency, eventType }: Posting, keys: readonly string[]): readonly Entry[] {
     const found = keys.flatMap((idempotencyKey) => this.entryUnder({ merchantId, customerId, idempotencyKey }) ?? []);
-    return found.filter((entry) => entry.currency === currency);
+    const account = CONTRA_ACCOUNTS[eventType];
+    return found.filter((entry) => entry.currency === currency && CONTRA_ACCOUNTS[entry.eventType] === account);
   }
 
   /** Changes what a wallet says of its holds, or of when something is due. */

@@ -162,7 +162,7 @@ export const reconciledData = z.object({
   source_id: z.string(),
   provider: z.string(),
   customer_id: z.string().nullable(),
-  purpose: z.enum(['topup', 'order', 'none']).nullable(),
+  purpose: z.enum(['topup', 'order', 'none', 'checkout']).nullable(),
   currency: z.string().nullable(),
   amount_paid: minorUnits.nullable().meta({ description: 'In minor units (cents, paise).' }),
   credited: minorUnits.meta({ description: 'What the wallet holds of the payment itself by now, in minor units.' }),

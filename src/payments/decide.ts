@@ -1,6 +1,7 @@
 import { invariant } from '../errors.ts';
 import { withBonus } from './bonus-rule.ts';
 import { authorisedMinor, capturedMinor } from './captures.ts';
+import { completionOf, readCheckout, withNamedCheckout } from './checkout.ts';
 import { isForeign } from './counted.ts';
 import type { CustomerResolution, DecideInput, Decision } from './decision.ts';
 import { postingsDue } from './due.ts';
@@ -28,7 +29,7 @@ export function decide(input: DecideInput): Decision {
   if (handled === 'other') return parked(input, 'handled_by_hand', 'it was told otherwise when it was handled by hand');
   const problem = contradiction(payment, fact);
   if (problem !== null) return parked(input, ...problem);
-  const token = readToken(input) ?? readTopUp(input);
+  const token = readToken(input) ?? readCheckout(input) ?? readTopUp(input);
   if (token?.kind === 'refused') return parked(input, token.reason, token.detail);
   const intent =
     fact.kind === 'payment' && fact.state === 'succeeded' ? (token?.intent ?? intentOf(payment, fact, source)) : null;
@@ -42,7 +43,15 @@ export function decide(input: DecideInput): Decision {
   if (token === null && isContested(input)) {
     return parked(input, 'no_customer', 'another event names somebody for it and is parked; decide that one first');
   }
-  const recorded = record(token === null ? payment : decidedAnew(payment, token), fact, intent);
+  const named = withNamedCheckout(
+    token === null ? payment : decidedAnew(payment, token),
+    fact,
+    input.carried.checkout ?? null,
+  );
+  const told = record(named, fact, intent);
+  const completion = fact.kind === 'payment' || fact.kind === 'movement' ? completionOf(told, input.carried) : null;
+  if (completion?.kind === 'refused') return parked(input, completion.reason, completion.detail);
+  const recorded = completion?.payment ?? told;
   if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
   // Parked, since otherwise the next event would settle the payment with a customer that it does not name.
   const mismatch = mismatchOf(payment, fact, token);

@@ -19,6 +19,8 @@ const MOST_THAT_HOLD = 10;
  */
 export function disputedAmounts(payment: Payment, takenOf: (life: Payment) => number | null): readonly number[] {
   const amounts = payment.parts.map(() => 0);
+  // What was bought is the merchant's to lose; of credit that was bought with it there is little.
+  if (payment.purpose === 'checkout') return amounts;
   if (payment.disputes === 'record' || payment.customerId === null || payment.currency === null) return amounts;
   const open = payment.parts.flatMap((part, index) => {
     const lost = isHandled(payment, part) ? null : asLost(part);

@@ -1,5 +1,6 @@
+import { invariant } from '../errors.ts';
 import type { EventType, LotTerms } from '../ledger/entry.ts';
-import { bonusKey, movedBonusKey, type PostingCause, paymentKey } from '../ledger/keys.ts';
+import { bonusKey, checkoutKey, movedBonusKey, type PostingCause, paymentKey } from '../ledger/keys.ts';
 import { BASE_PRIORITY } from '../ledger/lots/lot.ts';
 import { type HoldsDue, holdsDue } from './dispute-holds.ts';
 import type { HeldTarget, PartTarget, Payment, PaymentPart } from './payment.ts';
@@ -33,7 +34,7 @@ interface Due extends HoldsDue {
 /**
  * The entries that lead from what was posted to `target`, what is to be held of the wallet after them, and the payment as it is
  * then. A target already reached gives none. What is taken of a bonus goes first, so that it meets the base; what is given of it goes
- * last, so that a debt is repaid with what was paid.
+ * last, so that a debt is repaid with what was paid. What a checkout took goes back to where it came from.
  */
 export function postingsDue(payment: Payment, target: HeldTarget): Due {
   const due: DuePosting[] = [];
@@ -56,7 +57,14 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
     });
   const takesBonus = target.bonus < payment.postedBonus;
   const before = takesBonus ? add(dueBonus()) : 0;
-  const postings = payment.postings + add(duePaid());
+  const paidPostings = payment.postings + add(duePaid());
+  const dueReturn = () => {
+    const counts = { posted: payment.postedReturn, goal: target.returned, postings: paidPostings };
+    return changeOf(counts, (number) => paymentKey(payment.keyVersion, causeOf(payment), number), {
+      ...{ ...ofPayment, ...RETURNS },
+    });
+  };
+  const postings = paidPostings + add(dueReturn());
   const bonusPostings = payment.bonusPostings + before + (takesBonus ? 0 : add(dueBonus()));
   const parts = payment.parts.map((part, index) => {
     const goal = target.parts[index] ?? { credit: 0, take: 0, bonusTake: 0 };
@@ -65,8 +73,12 @@ export function postingsDue(payment: Payment, target: HeldTarget): Due {
     return own.part;
   });
   const { undone: bonusUndone, paid: bonusPaid } = target;
-  const after = { ...payment, postedCredit: target.credit, postings, postedBonus: target.bonus, bonusPostings, parts };
-  return { due, ...holdsDue({ ...after, ...(bonusPostings > 0 ? { bonusUndone, bonusPaid } : {}) }, target.holds) };
+  const posted = { postedCredit: target.credit, postedReturn: target.returned, postings };
+  const after = { ...payment, ...posted, postedBonus: target.bonus, bonusPostings, parts };
+  return {
+    due: payment.purpose === 'checkout' ? ofCheckout(payment, due) : due,
+    ...holdsDue({ ...after, ...(bonusPostings > 0 ? { bonusUndone, bonusPaid } : {}) }, target.holds),
+  };
 }
 
 interface PartDue {
@@ -102,7 +114,11 @@ function dueOfPart(
   };
   const takesBonus = goal.bonusTake > part.postedBonusTake;
   if (takesBonus) addBonus();
-  add(part.postedCredit, goal.credit, { up: 'refund', down: 'refund_reversal' });
+  add(
+    part.postedCredit,
+    goal.credit,
+    payment.purpose === 'checkout' ? RETURNS : { up: 'refund', down: 'refund_reversal' },
+  );
   const [up, down]: [EventType, EventType] =
     part.kind === 'dispute' ? ['dispute_reversal', 'dispute'] : ['payment', 'payment_reversal'];
   add(-part.postedTake, -goal.take, { up, down, origins: originsOfPaid(payment) });
@@ -111,6 +127,21 @@ function dueOfPart(
   const currency = postings > part.postings ? (part.currency ?? payment.currency) : part.currency;
   const posted = { postedCredit: goal.credit, postedTake: goal.take, postings };
   return { due, part: { ...part, currency, ...posted, postedBonusTake: goal.bonusTake, bonusPostings } };
+}
+
+const RETURNS = { up: 'checkout_refunded', down: 'checkout_refund_reversal' } as const;
+
+/** What goes back of the wallet's part of a checkout undoes what was taken for it, but for what went back of that before. */
+function ofCheckout(payment: Payment, due: readonly DuePosting[]): readonly DuePosting[] {
+  const { checkoutId } = payment;
+  invariant(checkoutId !== null, 'a payment of no checkout');
+  const taken = [checkoutKey(checkoutId, 'capture'), checkoutKey(checkoutId, 'collect')];
+  const keys = [...taken, ...postedKeys(payment)];
+  return due.map((one) => {
+    keys.push(one.key);
+    if (one.eventType !== RETURNS.up && one.eventType !== RETURNS.down) return one;
+    return { ...one, restores: keys.slice(0, -1).slice(-MOST_RESTORED), referenceObjectId: checkoutId };
+  });
 }
 
 interface Ways {

@@ -204,9 +204,14 @@ export const PARK_REASONS = {
     'Its wallet_topup_id names a top-up of another customer or currency, or of a larger amount; see the detail. It is paid: decide by hand, or replay it with the customer whose payment it is.',
   topup_paid_twice:
     'Another payment has paid the top-up that it names. Refund one of them, or replay it with the customer whose payment it is: what was paid counts then.',
+  unknown_checkout:
+    'Its wallet_checkout_id names no checkout of yours. Replay it with the customer whose payment it is: what was paid counts then.',
+  checkout_mismatch:
+    'Another amount was paid than its checkout is of; see the detail. Replay it with accept_amount to complete the checkout by what was paid, or refund it and dismiss this.',
+  checkout_paid_twice: 'Its checkout was paid before; see the detail. Refund this payment and dismiss this event.',
   bonus_too_large:
     'It would grant more than MAX_BONUS_RATIO times what was paid. Decide by hand; or raise the ratio, then replay.',
-  currency_mismatch: 'The refund or dispute is in another currency than its payment.',
+  currency_mismatch: 'It is in another currency than its payment or its checkout.',
   currency_changed:
     'It was told in another currency before, and entries stand in that one. See which is right, by hand.',
   contradictory: 'It contradicts what the provider said before; see the detail, and look the payment up there.',

@@ -6,7 +6,7 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import type { DisputeFact, Fact, MovementFact, PaymentFact, ProviderCustomer, RefundFact } from './fact.ts';
 import { factName } from './handled.ts';
 import type { Handled, PaymentIntent } from './payment.ts';
-import type { Purpose } from './purpose.ts';
+import type { PaymentPurpose } from './purpose.ts';
 import { OWN_PAYMENT_KEY, type PaymentKey, paymentKeyText } from './tables.ts';
 
 /** A fact without the provider's customer and without its times, which have columns of their own. */
@@ -25,7 +25,7 @@ const HANDLED = table('handled_movement', {
   fact: json<StoredFact>(),
   decidedAt: nullable(milliseconds),
   openedAt: nullable(milliseconds),
-  purpose: nullable(oneOf<Purpose>()),
+  purpose: nullable(oneOf<PaymentPurpose>()),
   creditAmount: nullable(bigint),
   customerId: nullable(text),
   amountMinor: named('amount', nullable(bigint)),

@@ -202,3 +202,22 @@ const HOLDING = statement({
         and p.customer_id = ${p.customerId} and p.currency = ${p.currency} offset 0) p
     where t.merchant_id = ${p.merchantId} and t.hold_no = ${p.holdNo}`,
 });
+
+/** Far more than are tried for one checkout. */
+const MOST_UNDER_WAY = 50;
+
+/** Payments that name the checkout and may not have come to their end, without a lock. */
+export async function paymentsUnderWay(db: Queryable, merchantId: string, checkoutId: string): Promise<Payment[]> {
+  const payments = await UNDER_WAY.all(db, { merchantId, checkoutId, limit: MOST_UNDER_WAY });
+  return [...(await withHistory(db, payments, payments)).values()];
+}
+
+const UNDER_WAY = statement({
+  params: { merchantId: text, checkoutId: text, limit: bigint },
+  row: PAYMENT.shape,
+  text: ({ merchantId, checkoutId, limit }) => `
+    select ${columns(PAYMENT.shape, 'p')} from payment p
+    where p.merchant_id = ${merchantId} and p.checkout_id = ${checkoutId} and p.state in ('pending', 'succeeded')
+      and p.agreed_amount is null
+    limit ${limit}`,
+});

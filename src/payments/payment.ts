@@ -1,6 +1,7 @@
+import type { Checkout } from '../ledger/checkouts/checkout.ts';
 import type { KeyVersion } from '../ledger/keys.ts';
 import type { Fact, MovementFact, TrustedName } from './fact.ts';
-import type { CaptureRule, DisputeRule, Purpose, RefundPolicy } from './purpose.ts';
+import type { CaptureRule, DisputeRule, PaymentPurpose, RefundPolicy } from './purpose.ts';
 import type { PartState, Report } from './report.ts';
 
 /**
@@ -12,7 +13,9 @@ export interface Payment {
   readonly paymentId: string;
   /** `unknown`: only refunds or disputes of it have arrived so far. */
   readonly state: 'unknown' | 'pending' | 'failed' | 'succeeded';
-  readonly purpose: Purpose | null;
+  readonly purpose: PaymentPurpose | null;
+  /** The checkout that it names, and completes if its purpose says so. */
+  readonly checkoutId: string | null;
   readonly customerId: string | null;
   /** Who named that customer where no payer could have; null if the payment itself or a link did. */
   readonly namedBy: NamedBy | null;
@@ -27,7 +30,7 @@ export interface Payment {
   readonly currency: string | null;
   /** What was captured if that is told, else what was paid at once. */
   readonly amountPaid: number | null;
-  /** What a top-up grants, if the metadata says another amount than was paid. */
+  /** What a top-up grants, if the metadata says another amount than was paid; what was accepted for credit that was bought with a checkout. */
   readonly creditAmount: number | null;
   /** Whether its bonus is an entry of its own. Not where what it grants was decided by a release that knew of no bonuses. */
   readonly bonusSplit: boolean;
@@ -42,7 +45,7 @@ export interface Payment {
   readonly paidDays: number | null;
   /** The hash of the token whose terms it follows; null if it follows none. */
   readonly tokenHash: string | null;
-  /** What must be paid by these terms before anything is credited. */
+  /** What must be paid by these terms before anything is credited. What was accepted for a checkout; null until it has completed that. */
   readonly agreedAmount: number | null;
   /** A refund came before its payment and has waited for the longest time; it counts as the refund of an order. */
   readonly waitedOut: boolean;
@@ -52,6 +55,8 @@ export interface Payment {
   readonly paidAt: number | null;
   /** What the wallet holds of the payment itself, net, by entries written. */
   readonly postedCredit: number;
+  /** What of the wallet's part of its checkout went back because its captures fell, net; the wallet holds it besides. */
+  readonly postedReturn: number;
   /** How many entries the payment itself has caused; it numbers their keys. */
   readonly postings: number;
   /** What the wallet holds of its bonus, net but for what its parts took, and how many entries it was written by. */
@@ -78,6 +83,15 @@ export interface Payment {
   readonly movements: readonly Movement[];
   /** What its dismissed events told, which a person handled by hand. */
   readonly handled: readonly Handled[];
+  /** What its refunds do by the checkout that it has completed; not stored with it, but read beside it. */
+  readonly checkout?: CheckoutTerms;
+}
+
+/** What of a checkout decides what becomes of its wallet's part when its payment is refunded. */
+export interface CheckoutTerms {
+  /** What the wallet paid; null while that is not known yet, since the checkout is being completed. */
+  readonly captured: number | null;
+  readonly refunds: Checkout['walletRefunds'];
 }
 
 type NamedBy = TrustedName['by'] | 'operator';
@@ -156,6 +170,8 @@ export interface Handled {
 /** What the wallet should have received for a payment, divided by cause. All amounts are zero or more. */
 export interface Target {
   readonly credit: number;
+  /** Of the wallet's part of its checkout, because its captures fell. */
+  readonly returned: number;
   readonly bonus: number;
   /** One for each part of the payment, in the same order. */
   readonly parts: readonly PartTarget[];
@@ -179,19 +195,21 @@ export interface HeldTarget extends Target {
 
 /** What the payment's metadata asks for; null for what it does not say. The last two come from the terms of a token. */
 export interface PaymentIntent {
-  readonly purpose: Purpose;
+  readonly purpose: PaymentPurpose;
   readonly creditAmount: number | null;
   readonly bonusAmount?: number | null;
   readonly bonusDays?: number | null;
   readonly paidDays?: number | null;
   readonly tokenHash?: string;
   readonly agreedAmount?: number | null;
+  readonly checkoutId?: string | null;
 }
 
 /**
  * Whether the payment has changed a wallet yet, by entries or by a hold for a dispute; from then on it belongs to its customer. One that was
- * handled by hand may hold what it never posted.
+ * handled by hand may hold what it never posted. One that has completed a checkout belongs to whose that is.
  */
-export function hasTouchedWallet({ postings, parts }: Payment): boolean {
+export function hasTouchedWallet({ postings, purpose, agreedAmount, parts }: Payment): boolean {
+  if (purpose === 'checkout' && agreedAmount !== null) return true;
   return postings > 0 || parts.some((part) => part.postings > 0 || part.bonusPostings > 0 || part.holds > 0);
 }

@@ -3,6 +3,9 @@ export const PURPOSES = ['topup', 'order', 'none'] as const;
 
 export type Purpose = (typeof PURPOSES)[number];
 
+/** `checkout`: it pays its part of a checkout, whose id it carries. No source and no `wallet_purpose` says so. */
+export type PaymentPurpose = Purpose | 'checkout';
+
 /**
  * Which `wallet_…` metadata of a payment is obeyed. `all`: all of it. `customer`: only `wallet_customer_id` and `wallet_token`,
  * for providers at which payers can write metadata and could so grant themselves credit.

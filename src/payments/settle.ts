@@ -1,11 +1,12 @@
 import { proportionMinor } from '../money.ts';
 import { afterLosses } from './bonus.ts';
+import { checkoutTarget } from './checkout-shares.ts';
 import { countedAmounts, isForeign } from './counted.ts';
 import { disputedAmounts } from './dispute-holds.ts';
 import { grantOf } from './grant.ts';
 import { type Net, netOfHandled } from './handled.ts';
 import type { HeldTarget, Payment, PaymentPart, Target } from './payment.ts';
-import type { Purpose, RefundPolicy } from './purpose.ts';
+import type { PaymentPurpose, RefundPolicy } from './purpose.ts';
 
 /**
  * Says what a wallet should have received from a payment, given all that is known of it. A pure function of the facts:
@@ -40,6 +41,8 @@ export function isUnsettleable(payment: Payment, policy: RefundPolicy): boolean 
 
 /** @param given what was granted, if that differs from what the payment tells */
 function targetOf(payment: Payment, policy: RefundPolicy, given?: number): Target {
+  // Whatever the source's refunds do.
+  if (payment.purpose === 'checkout') return checkoutTarget(payment);
   const isPaid = payment.state === 'succeeded';
   const paid = isPaid ? (payment.amountPaid ?? 0) : 0;
   const grant = isPaid && payment.purpose === 'topup' ? grantOf(payment, paid) : { credit: 0, bonus: 0 };
@@ -63,7 +66,7 @@ function targetOf(payment: Payment, policy: RefundPolicy, given?: number): Targe
     return { credit: 0, take: shareOf(granted), bonusTake: shareOf(bonus) };
   });
   const undone = bound - left.take;
-  return handedOver(payment, { credit: granted, bonus, parts, undone, paid });
+  return handedOver(payment, { credit: granted, returned: 0, bonus, parts, undone, paid });
 }
 
 /** How much of `granted` is to be taken back once `undone` of `paid` is undone: in proportion, rounded for the customer. */
@@ -96,9 +99,9 @@ function handedOver(payment: Payment, target: Target): Target {
 function effectOf(payment: Payment, part: PaymentPart, policy: RefundPolicy): 'none' | 'credit' | 'take' {
   const isPaid = payment.state === 'succeeded';
   if (!(isPaid || payment.waitedOut) || isForeign(payment, part)) return 'none';
-  const purpose: Purpose = isPaid ? (payment.purpose ?? 'none') : 'order';
+  const purpose: PaymentPurpose = isPaid ? (payment.purpose ?? 'none') : 'order';
   if (part.kind === 'dispute') return purpose === 'topup' ? 'take' : 'none';
-  if (purpose === 'none') return 'none';
+  if (purpose === 'none' || purpose === 'checkout') return 'none';
   switch (policy) {
     case 'ignore':
       return 'none';

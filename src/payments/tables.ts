@@ -16,7 +16,7 @@ import { omit, pick, type Row, table } from '../db/table.ts';
 import { invariant } from '../errors.ts';
 import type { KeyVersion } from '../ledger/keys.ts';
 import type { Handled, LiftedRound, Movement, PartRole, Payment, PaymentPart } from './payment.ts';
-import type { CaptureRule, DisputeRule, Purpose, RefundPolicy } from './purpose.ts';
+import type { CaptureRule, DisputeRule, PaymentPurpose, RefundPolicy } from './purpose.ts';
 import { resolvePart } from './record.ts';
 import type { PartState, Report } from './report.ts';
 
@@ -44,7 +44,8 @@ export const PAYMENT = table('payment', {
   sourceId: text,
   paymentId: text,
   state: oneOf<Payment['state']>(),
-  purpose: nullable(oneOf<Purpose>()),
+  purpose: nullable(oneOf<PaymentPurpose>()),
+  checkoutId: nullable(text),
   customerId: nullable(text),
   namedBy: nullable(oneOf<NonNullable<Payment['namedBy']>>()),
   groupId: nullable(text),
@@ -66,6 +67,7 @@ export const PAYMENT = table('payment', {
   heardOf: boolean,
   paidAt: nullable(milliseconds),
   postedCredit: bigint,
+  postedReturn: bigint,
   postings: integer,
   postedBonus: bigint,
   bonusPostings: integer,

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { CarriedCheckout } from './checkout.ts';
 import type { Fact, Naming, PaymentFact, WalletMetadata } from './fact.ts';
 import type { IntentRules } from './intent.ts';
 import { hasTouchedWallet, type Payment, type PaymentIntent } from './payment.ts';
@@ -57,8 +58,8 @@ export function carriedHash(fact: Fact): string | null {
   return ofGroup?.hash ?? tokenHashOf(fact.metadata);
 }
 
-/** The token or the top-up that a payment names. */
-export interface CarriedToken {
+/** The token, the checkout or the top-up that a payment names. */
+export interface CarriedToken extends CarriedCheckout {
   /** Null if the merchant has no such token. */
   readonly token: PaymentToken | null;
   /** The top-up that it names, if the merchant has it. */

@@ -93,7 +93,7 @@ export const paymentShape = z
     status: z.enum(['unknown', 'pending', 'failed', 'succeeded']).meta({
       description: 'unknown: only refunds or disputes of it have arrived so far.',
     }),
-    purpose: z.enum(['topup', 'order', 'none']).nullable(),
+    purpose: z.enum(['topup', 'order', 'none', 'checkout']).nullable(),
     customer_id: z.string().nullable(),
     currency: z.string().nullable(),
     amount_paid: minorUnits.nullable(),

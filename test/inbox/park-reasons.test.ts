@@ -10,6 +10,7 @@ import type { Source } from '../../src/merchants/source.ts';
 import { PARK_REASONS, type ParkReason } from '../../src/payments/fact.ts';
 import { requestTopUp } from '../../src/top-ups/manage.ts';
 import { eventResponse } from '../../src/views/event.ts';
+import { openAt, opening } from '../support/checkouts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { BONUS_RATIO, expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
@@ -107,6 +108,12 @@ async function topUpOf({ customerId }: Case): Promise<string> {
   return (await transaction(database.pool, (tx) => requestTopUp(tx, request, moment))).topUp.topUpId;
 }
 
+/** Of 1000, of which the wallet pays nothing. */
+async function checkoutOf({ customerId }: Case): Promise<string> {
+  const wallet = { use: 'none', most: null, requireFull: false } as const;
+  return (await openAt(database.pool, opening(customerId, 1000, { wallet }))).checkoutId;
+}
+
 let account = 0;
 const razorpay = (one: Case, account_id: string | undefined) =>
   changed(
@@ -161,6 +168,25 @@ const ROWS: { readonly [Reason in ParkReason]: Row } = {
       const metadata = { wallet_token: await tokenOf(one) };
       await tell(sources.orders, paid({ ...one, paymentId: `${one.paymentId}_first` }, { metadata }));
       expect(await inbox.balance(one.customerId)).toBe(1500);
+      return paid(one, { metadata });
+    },
+    isHeardOf: true,
+  },
+  unknown_checkout: {
+    source: sources.orders,
+    body: (one) => paid(one, { metadata: { ...names(one), wallet_checkout_id: `chk_${'0'.repeat(26)}` } }),
+    isHeardOf: true,
+  },
+  checkout_mismatch: {
+    source: sources.orders,
+    body: async (one) => paid(one, { amount: 999, metadata: { wallet_checkout_id: await checkoutOf(one) } }),
+    isHeardOf: true,
+  },
+  checkout_paid_twice: {
+    source: sources.payers,
+    body: async (one) => {
+      const metadata = { wallet_checkout_id: await checkoutOf(one) };
+      await tell(sources.payers, paid({ ...one, paymentId: `${one.paymentId}_first` }, { metadata }));
       return paid(one, { metadata });
     },
     isHeardOf: true,

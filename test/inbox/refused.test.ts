@@ -65,6 +65,7 @@ const RECEIVED = new Date('2026-11-01T10:00:00Z');
 const EVENT: LockedEvent = {
   ...{ eventId: 'evt_1', merchantId: 'bus_default', sourceId: 'src_stripe', provider: 'stripe', eventType: 'any' },
   ...{ reason: null, detail: null, paymentId: 'p', assignedCustomerId: null, assignedLink: false },
+  acceptsAmount: false,
   ...{
     receivedAt: RECEIVED,
     settledAt: null,

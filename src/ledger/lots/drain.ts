@@ -22,7 +22,7 @@ export function inDrainOrder(one: Drainable, other: Drainable): number {
 const endMs = ({ expiresAt }: Drainable): number => expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
 
 /** Whether the lot is spent before the base, which stands at priority 50, never ends, and comes after what is promotional. */
-function isBeforeBase({ priority, expiresAt, kind }: Drainable): boolean {
+export function isBeforeBase({ priority, expiresAt, kind }: Drainable): boolean {
   return priority === BASE_PRIORITY ? expiresAt !== null || kind === 'promo' : priority < BASE_PRIORITY;
 }
 

@@ -1,4 +1,4 @@
-import type { Entry } from '../entry.ts';
+import { type Entry, MAY_OVERDRAW } from '../entry.ts';
 
 /** Where earlier entries took credit from and gave it back to, for what undoes them. Pure. */
 
@@ -17,8 +17,15 @@ export interface Traces {
   readonly given: readonly Piece[];
 }
 
+interface Part {
+  readonly lotNo: number;
+  readonly amount: number;
+  /** Whether the lot is spent before the base. */
+  readonly isBeforeBase: boolean;
+}
+
 /** What an entry moved in lots, in the order in which they are spent; amounts are above 0. */
-export type PartsOf = (entry: Entry) => readonly { readonly lotNo: number; readonly amount: number }[];
+export type PartsOf = (entry: Entry) => readonly Part[];
 
 /** Follows entries that undo one another, oldest first: what was moved last is undone first. */
 export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Traces {
@@ -26,6 +33,8 @@ export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Trace
   const given: Piece[] = [];
   for (const entry of [...entries].sort((one, other) => one.seq - other.seq)) {
     const parts = partsOf(entry).map((part) => ({ ...part, entry }));
+    // What takes back meets the base first.
+    const isFirst = (part: Part) => part.isBeforeBase && !MAY_OVERDRAW.has(entry.eventType);
     if (entry.isCredit) {
       cut(taken, entry.amountMinor);
       given.push(...parts);
@@ -33,7 +42,8 @@ export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Trace
       const debt = debtBy(entry);
       const inBase = parts.reduce((rest, { amount }) => rest - amount, entry.amountMinor - debt);
       cut(given, entry.amountMinor);
-      taken.push({ lotNo: null, amount: inBase, entry }, ...parts, { lotNo: null, amount: debt, entry });
+      taken.push(...parts.filter(isFirst), { lotNo: null, amount: inBase, entry });
+      taken.push(...parts.filter((part) => !isFirst(part)), { lotNo: null, amount: debt, entry });
     }
   }
   return { taken, given };

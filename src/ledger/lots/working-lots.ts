@@ -1,7 +1,7 @@
 import { invariant } from '../../errors.ts';
 import { type Entry, type LotTerms, MAY_OVERDRAW, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import { SERVICE } from '../status/status.ts';
-import { drain, inDrainOrder, type LotPart } from './drain.ts';
+import { drain, inDrainOrder, isBeforeBase, type LotPart } from './drain.ts';
 import { earlierOf, endOf, restOfLife } from './ends.ts';
 import {
   isOver,
@@ -228,7 +228,8 @@ export class WorkingLots {
     return followTraces(undone, (entry) => {
       const parts = this.#movements.of(entry).flatMap((movement) => {
         const lot = this.lot(movement);
-        return lot === null ? [] : [{ lot, lotNo: movement.lotNo, amount: Math.abs(movement.amountMinor) }];
+        const amount = Math.abs(movement.amountMinor);
+        return lot === null ? [] : [{ lot, lotNo: movement.lotNo, amount, isBeforeBase: isBeforeBase(lot) }];
       });
       return parts.sort((one, other) => inDrainOrder(one.lot, other.lot));
     });
