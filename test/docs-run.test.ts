@@ -218,7 +218,7 @@ const BETWEEN: Readonly<Record<string, (reader: Reader) => Promise<void>>> = {
   },
 };
 
-describe('a reader who follows', { timeout: 300_000 }, () => {
+describe('a reader who follows', { timeout: 600_000 }, () => {
   it.each(PAGES)('%s: finds every command to print what it says', async (name) => {
     const reader = await startReading();
     for (const part of readDocument(await readFile(join(ROOT, name), 'utf8'))) {

@@ -20,7 +20,7 @@ describe('npm start', () => {
       LOG_LEVEL: 'info',
     };
     const first = startProcess('src/main.ts', environment);
-    await first.printed('the worker is ready', 60_000);
+    await first.printed('the worker is ready');
     const key = /API key {3}(ck_test_\S+)/.exec(first.output())?.[1] ?? '';
     expect(key).toMatch(/^ck_test_\w{49}$/);
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
@@ -51,7 +51,7 @@ describe('npm start', () => {
     expect(first.output().split(key)).toHaveLength(2);
 
     const second = startProcess('src/main.ts', environment);
-    await second.printed('the worker is ready', 60_000);
+    await second.printed('the worker is ready');
     expect(second.output()).not.toContain('ck_test_');
     expect(second.output()).toContain('To make another: npx chokin keys create');
     const again = await call(wallets, undefined, headers, urlIn(second.output()));
@@ -59,7 +59,7 @@ describe('npm start', () => {
     expect(await second.end('SIGINT')).toBe(0);
     for (const one of [first, second]) expect(one.output()).not.toContain('connection was lost');
     await rm(folder, { recursive: true, force: true });
-  }, 120_000);
+  }, 300_000);
 
   it('leaves the one alone that runs in the same folder, says where it is, and takes over from one that was killed', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chokin-start-'));
@@ -83,7 +83,7 @@ describe('npm start', () => {
     await third.printed('the worker is ready');
     expect((await customers(third.output())).status).toBe(200);
     expect(await third.end('SIGTERM')).toBe(0);
-  }, 120_000);
+  }, 300_000);
 
   it('works in a folder that is private, also for root, who lends the database an account that cannot get in', async () => {
     // As mkdtemp makes them: nobody else may enter.
@@ -109,7 +109,7 @@ describe('npm start', () => {
     expect(placeIn(second.output())).toBe(place);
     expect(second.output()).not.toContain('ck_test_');
     expect(await second.end('SIGTERM')).toBe(0);
-  }, 120_000);
+  }, 300_000);
 
   it('stops with every problem of the configuration listed, and no secret shown', async () => {
     const bad = startProcess('src/main.ts', {

@@ -39,7 +39,7 @@ afterAll(async () => {
 const post = (words: string, reason = 'goodwill') => chokin([...words.split(' '), '--reason', reason]);
 
 /** Each test has its own merchant or customers, and two processors are enough for several commands that mostly wait. */
-describe.concurrent('on one database', { timeout: 120_000 }, () => {
+describe.concurrent('on one database', { timeout: 180_000 }, () => {
   it('creates, suspends and resumes merchants', async () => {
     const made = await json([...'merchants create --mode live --id bus_live'.split(' '), 'A \u001b[1mbold\u202e name']);
     expect(made).toMatchObject({ merchant_id: 'bus_live', mode: 'live', suspended_at: null });

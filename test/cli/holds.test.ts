@@ -18,7 +18,7 @@ afterAll(async () => {
   await cli.close();
 });
 
-describe('chokin holds', { timeout: 60_000 }, () => {
+describe('chokin holds', { timeout: 180_000 }, () => {
   it('sets money aside, once under a key, and takes what the work came to', async () => {
     const place = 'holds place cus_ada 5 USD --reference job-42 --reason render --key job-42';
     const placed = await chokin(place);

@@ -52,7 +52,7 @@ const held = async () => {
   return Object.fromEntries(items.map(({ name, ...rest }: { name: string }) => [name, rest]));
 };
 
-describe('jobs that were given up', { timeout: 60_000 }, () => {
+describe('jobs that were given up', { timeout: 180_000 }, () => {
   it('are shown, and put back with their events once the cause is mended', async () => {
     await giveUp(3);
     expect(await held()).toMatchObject({ [QUEUE]: { due: 0, dead: 3 }, 'audit-books': { due: 0, dead: 0 } });

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => cli.close());
 
-it('says what is done about keys that hold the time, and lists what was found', { timeout: 60_000 }, async () => {
+it('says what is done about keys that hold the time, and lists what was found', { timeout: 180_000 }, async () => {
   const { chokin, json, database } = cli;
   await json('merchants create Shop --mode test --id bus_shop');
   expect((await chokin('merchants key-guard bus_shop refuse')).out).toMatch(/^key guard +refuse$/m);

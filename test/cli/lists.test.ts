@@ -51,7 +51,7 @@ afterAll(async () => {
   await cli.close();
 });
 
-describe('lists at the terminal', { timeout: 120_000 }, () => {
+describe('lists at the terminal', { timeout: 180_000 }, () => {
   it('finds customers by e-mail, by part of a name, and by our id or the provider’s', async () => {
     const [all, email, name, ours, theirs, nobody, foreign, both] = await Promise.all([
       json('customers list'),

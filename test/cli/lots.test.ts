@@ -18,7 +18,7 @@ afterAll(async () => {
   await cli.close();
 });
 
-describe('chokin lots', { timeout: 60_000 }, () => {
+describe('chokin lots', { timeout: 180_000 }, () => {
   it('gives credit that ends, once under a key, and shows what is spent first', async () => {
     const give = 'wallets credit cus_ada 5 USD --kind promo --expires 30d --name Welcome --reason gift --key welcome';
     expect(await chokin(give)).toMatchObject({

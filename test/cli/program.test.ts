@@ -34,7 +34,7 @@ beforeAll(async () => {
 
 afterAll(() => cli.close());
 
-describe('chokin', { timeout: 120_000 }, () => {
+describe('chokin', { timeout: 180_000 }, () => {
   it('explains itself and each group of commands, without a database', async () => {
     const help = (words: readonly string[]) => chokin([...words, '--help'], { DATABASE_URL: 'nonsense' });
     const [whole, ...groups] = await Promise.all([help([]), ...GROUPS.map((group) => help([group]))]);

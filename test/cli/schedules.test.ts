@@ -17,7 +17,7 @@ afterAll(async () => {
   await cli.close();
 });
 
-describe('chokin schedules', { timeout: 60_000 }, () => {
+describe('chokin schedules', { timeout: 180_000 }, () => {
   it('makes, changes, lists and ends grant schedules', async () => {
     const put = await chokin(
       'schedules put cus_ada USD monthly 5 --every month --anchor 2099-01-31T00:00:00+01:00 --zone Europe/Berlin --days 31',

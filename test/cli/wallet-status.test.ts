@@ -17,7 +17,7 @@ afterAll(async () => {
   await cli.close();
 });
 
-describe('chokin wallets freeze, unfreeze, close and status', { timeout: 60_000 }, () => {
+describe('chokin wallets freeze, unfreeze, close and status', { timeout: 180_000 }, () => {
   it('stop a wallet, show who did it and why, and let it go on', async () => {
     await json('wallets credit cus_ada 5 USD --reason paid --key paid');
     const frozen = await chokin('wallets freeze cus_ada USD --reason fraud --pause-expiry');

@@ -71,7 +71,7 @@ async function talk(data: string | Buffer, answers = 1): Promise<RawSocket> {
     isClosed = true;
   });
   socket.write(data);
-  await eventually('an answer', () => isClosed || socket.statuses.length >= answers, 10_000);
+  await eventually('an answer', () => isClosed || socket.statuses.length >= answers);
   return socket;
 }
 
@@ -86,7 +86,7 @@ const nowSeconds = () => Math.floor(Date.now() / 1000);
 const AT_ONCE_SECONDS = 10;
 const secondsSince = (startedMs: number) => (performance.now() - startedMs) / 1000;
 
-describe.concurrent('a client that takes its time is let go', { timeout: 60_000 }, () => {
+describe.concurrent('a client that takes its time is let go', { timeout: 180_000 }, () => {
   it('when its body comes byte by byte, in the API and in webhooks, with a length and in chunks', async () => {
     const startedMs = performance.now();
     const cases = [
@@ -102,7 +102,7 @@ describe.concurrent('a client that takes its time is let go', { timeout: 60_000 
         expect(socket.statuses).toEqual([408]);
       }),
     );
-    expect(secondsSince(startedMs)).toBeLessThan(26);
+    expect(secondsSince(startedMs)).toBeLessThan(40);
   });
 
   it('when its body ends before the length it promised', async () => {
@@ -111,17 +111,17 @@ describe.concurrent('a client that takes its time is let go', { timeout: 60_000 
     socket.write(`${post('Content-Length: 1000\r\n')}{"amount":1}`);
     await socket.closed;
     expect(socket.statuses).toEqual([408]);
-    expect(secondsSince(startedMs)).toBeLessThan(26);
+    expect(secondsSince(startedMs)).toBeLessThan(40);
   });
 
   it('when it has no key and sends a body without end, after an answer at once', async () => {
     const startedMs = performance.now();
     const socket = await RawSocket.open(port);
     socket.write(head(`POST ${entries}`, 'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n'));
-    await eventually('the refusal', () => socket.statuses.length > 0, 1_000);
+    await eventually('the refusal', () => socket.statuses.length > 0);
     expect(socket.statuses).toEqual([401]);
     await socket.drip('1\r\nx\r\n');
-    expect(secondsSince(startedMs)).toBeLessThan(26);
+    expect(secondsSince(startedMs)).toBeLessThan(40);
   });
 
   it.each(['/docs', '/', '/docs/swagger-ui.css', '/openapi.json', '/healthz', '/metrics', '/nowhere'])(
@@ -130,13 +130,13 @@ describe.concurrent('a client that takes its time is let go', { timeout: 60_000 
       const startedMs = performance.now();
       const socket = await RawSocket.open(port);
       socket.write(head(`GET ${path}`, 'Transfer-Encoding: chunked\r\n'));
-      await eventually('the answer', () => socket.statuses.length > 0, 5_000);
+      await eventually('the answer', () => socket.statuses.length > 0);
       const chunk = Buffer.concat([Buffer.from('10000\r\n'), Buffer.alloc(0x10000, ' '), Buffer.from('\r\n')]);
       await socket.pour(chunk, 500 * MEBIBYTE);
       await socket.closed;
       expect(socket.statuses).toEqual([path === '/nowhere' ? 404 : 200]);
       expect(socket.socket.bytesWritten).toBeLessThan(40 * MEBIBYTE);
-      expect(secondsSince(startedMs)).toBeLessThan(5);
+      expect(secondsSince(startedMs)).toBeLessThan(AT_ONCE_SECONDS);
     },
   );
 
@@ -146,7 +146,7 @@ describe.concurrent('a client that takes its time is let go', { timeout: 60_000 
     slow.write('GET /healthz HTTP/1.1\r\nHost: chokin\r\n');
     await Promise.all([silent.closed, slow.drip('X-Slow: loris\r\n')]);
     expect([silent.statuses, slow.statuses]).toEqual([[408], [408]]);
-    expect(secondsSince(startedMs)).toBeLessThan(15);
+    expect(secondsSince(startedMs)).toBeLessThan(30);
   });
 
   it('when it does not read its answer', async () => {
@@ -447,7 +447,7 @@ describe('ten thousand connections that say nothing', () => {
     return files === 'unlimited' ? 10_500 : Math.min(10_500, files - 500);
   }
 
-  it('lock nobody out, take little memory, and are gone shortly after', { timeout: 60_000 }, async () => {
+  it('lock nobody out, take little memory, and are gone shortly after', { timeout: 180_000 }, async () => {
     const count = connectionsPossible();
     const before = await residentBytes();
     // Larger than it needs to be, so that it came at more than the lowest rate.
@@ -473,10 +473,10 @@ describe('ten thousand connections that say nothing', () => {
     expect(bytesEach).toBeLessThan(25_000);
     // A request that came further than theirs is not cut off to make room.
     underWay.write(body.slice(-1));
-    await eventually('the answer to it', () => underWay.statuses.length > 0, 1_000);
+    await eventually('the answer to it', () => underWay.statuses.length > 0);
     expect(underWay.statuses).toEqual([200]);
     underWay.destroy();
-    await eventually('every one of them to be closed', () => closed === count, 30_000);
+    await eventually('every one of them to be closed', () => closed === count);
     await expectService();
   });
 });

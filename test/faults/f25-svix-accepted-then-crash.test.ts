@@ -35,7 +35,7 @@ const POINTS: readonly Point[] = [
   {
     name: 'before the wallet is locked to be marked',
     when: 'before',
-    statement: 'select 1 from wallet w',
+    statement: 'for update of w skip locked',
     isRepeated: true,
   },
   { name: 'after it was marked', when: 'after', statement: 'set announced_version = n.to_version', isRepeated: true },
@@ -69,14 +69,14 @@ it('a worker that dies between Svix accepting a message and noting it down: it i
     const stored = svix.accepted('bus_default').filter((payload) => JSON.stringify(payload).includes(customerId));
     expect(stored).toEqual(accepted.map(({ payload }) => payload));
   }
-}, 90_000);
+}, 300_000);
 
 /** The statement of the transaction that marks the customer's wallets as announced. */
 function atMarking({ statement }: Point, customerId: string): (seen: ProxiedStatement) => boolean {
   let marking: number | null = null;
   return ({ applicationName, connection, sql, holds }) => {
     if (applicationName !== 'chokin-worker') return false;
-    if (sql.includes('select 1 from wallet w') && holds(customerId)) marking = connection;
+    if (sql.includes('for update of w skip locked') && holds(customerId)) marking = connection;
     return connection === marking && sql.includes(statement);
   };
 }

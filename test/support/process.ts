@@ -70,7 +70,7 @@ function watch(name: string, child: ChildProcess): ServiceProcess {
     child,
     output: () => text,
     stdout: () => stdout,
-    printed: async (wanted, deadlineMs = 60_000) => {
+    printed: async (wanted, deadlineMs = 120_000) => {
       await eventually(
         `${name} to print "${wanted}"`,
         () => {

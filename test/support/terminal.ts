@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { eventually } from './wait.ts';
 
 /** A busy machine takes long to start a program. */
-const DEADLINE_MS = 90_000;
+const DEADLINE_MS = 180_000;
 
 /** A shell that stays, as a terminal does: folder, variables and aliases last from one command to the next. */
 export class Terminal {
