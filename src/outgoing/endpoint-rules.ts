@@ -74,9 +74,10 @@ export function checkEventType(name: string, field: string): OutgoingEventType {
   return refuse({ code: 'INVALID_FIELD', field, wants: `${noEventType(name)}.` });
 }
 
-/** Completes the sentence "<field>: …". */
+/** Completes the sentence "<field>: …". @param name whatever was sent, which may be an object that cannot be written as a text */
 export function noEventType(name: unknown): string {
-  return `there is no event type ${String(name).slice(0, 100)}. Known: ${OUTGOING_EVENT_TYPES.join(', ')}`;
+  const named = typeof name === 'string' ? ` ${name.slice(0, 100)}` : '';
+  return `there is no event type${named}. Known: ${OUTGOING_EVENT_TYPES.join(', ')}`;
 }
 
 const MAX_HEADERS = 20;

@@ -35,6 +35,35 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/passing.test.ts'],
   },
   {
+    name: 'send a statement by itself on whatever connection is free',
+    file: 'src/db/transaction.ts',
+    find: 'if (passesPooler(client)) return transactionOn({ client, pool, timeoutMs }, work);',
+    replace: 'void passesPooler;',
+    tests: ['test/db/passing.test.ts'],
+  },
+  {
+    name: "go by the process's own clock",
+    file: 'src/db/database-clock.ts',
+    find: 'return this.#originMs === null ? this.own.now()',
+    replace: 'return this.#originMs !== Number.NaN ? this.own.now()',
+    tests: ['test/db/database-clock.test.ts'],
+  },
+  {
+    name: "read the database's clock once and never again",
+    file: 'src/db/database-clock.ts',
+    find: 'this.#originMs = Math.min(Math.max(before, earliest), latest);',
+    replace: 'this.#originMs = before;',
+    tests: ['test/db/database-clock.test.ts'],
+  },
+  {
+    name: 'start where the database did not answer in time, without having looked at it',
+    file: 'src/db/readiness.ts',
+    find: 'if (!mayPass || performance.now() > untilMs) return findings;',
+    replace:
+      "if (!mayPass || performance.now() > 0) return { ...findings, problems: findings.problems.filter(({ why }) => why !== 'database_unreachable') };",
+    tests: ['test/http/readiness.test.ts'],
+  },
+  {
     name: 'skip the row lock of the wallets',
     file: 'src/ledger/store.ts',
     find: 'for update of w`',

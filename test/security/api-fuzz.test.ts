@@ -423,6 +423,18 @@ describe('what was found so stays mended', () => {
     }
   });
 
+  it('an event type that is an object which cannot be written as a text is refused as any other', async () => {
+    const [endpointId] = ids.endpoint_id ?? [];
+    const odd = { toString: null, valueOf: null, toJSON: 1 };
+    const test = await app.call('POST', `/webhook-endpoints/${endpointId}/test`, { event_type: odd });
+    const made = await app.call('POST', '/webhook-endpoints', {
+      url: 'https://merchant.example/',
+      event_types: [odd],
+    });
+    for (const { status, body } of [test, made])
+      expect([status, body.message]).toEqual([422, expect.stringContaining('there is no event type. Known: ')]);
+  });
+
   it('JSON is read to a depth of 64, brackets in texts not counted', async () => {
     const nested = (depth: number) =>
       `{"email":"a@b.co","name":"[[[","odd":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
