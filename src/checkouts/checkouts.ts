@@ -53,7 +53,7 @@ export class Purchases {
 
   /**
    * Splits a purchase by what the wallet has now. Nothing is held.
-   * @throws {RefusalError} those of opening it, but for its key
+   * @throws {RefusalError} INVALID_FIELD, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_WALLET_FUNDS, BELOW_GATEWAY_MINIMUM
    */
   async quote(request: PurchaseRequest): Promise<Quote> {
     const { ledger, settings, minimums, providers } = this.#services;
@@ -74,7 +74,7 @@ export class Purchases {
   /**
    * Opens a checkout, and the provider's page for it where one is asked for. What is held is durable before the provider is asked; the
    * same request under the same key asks again for a page that was not made.
-   * @throws {RefusalError} INVALID_FIELD, CHARGING_NOT_CONFIGURED, what the ledger refuses
+   * @throws {RefusalError} CHARGING_NOT_CONFIGURED, IDEMPOTENCY_KEY_REUSED, CHECKOUTS_NOT_YET, and those of {@link quote}
    * @throws {BatcherFullError} if too many wait already
    */
   async open(request: CheckoutRequest): Promise<Opened> {

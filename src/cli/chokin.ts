@@ -107,6 +107,11 @@ const ENTRANCES: readonly Entrance[] = [
     group: async () => (await import('./top-ups.ts')).addTopUpCommands,
   },
   {
+    name: 'checkouts',
+    summary: 'Purchases that the wallet pays first: list, show, cancel, collect',
+    group: async () => (await import('./checkouts.ts')).addCheckoutCommands,
+  },
+  {
     name: 'simulate',
     summary: 'Let money arrive without an account anywhere: topup, order, refund, dispute',
     group: async () => (await import('./simulate.ts')).addSimulateCommands,

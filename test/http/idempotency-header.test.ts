@@ -131,6 +131,7 @@ describe('the header on a batch', () => {
 it('is read by every POST that moves money, or the route says why a repeat moves nothing', () => {
   const keyed = ROUTES.filter((route) => 'Idempotency-Key' in route.headers).map(({ path: one }) => one);
   expect(keyed.toSorted()).toEqual([
+    '/customers/{customer_id}/checkouts',
     '/customers/{customer_id}/wallets/holds',
     '/customers/{customer_id}/wallets/holds/{hold_id}/capture',
     '/customers/{customer_id}/wallets/ledger-entries',

@@ -107,6 +107,10 @@ describe('the catalogue', () => {
       'topup.suspended',
       'topup.resumed',
       'topup.blocked',
+      'checkout.completed',
+      'checkout.short',
+      'checkout.expired',
+      'checkout.refunded',
       'endpoint.disabled',
     ]);
     for (const type of OUTGOING_EVENT_TYPES) expect(type).toMatch(/^[A-Za-z0-9._-]+$/);

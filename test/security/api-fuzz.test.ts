@@ -149,6 +149,11 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     const topUp = { amount: 1, idempotency_key: `top-up-${n}` };
     topUps.push((await call('POST', `/customers/${shop.customerId}/wallets/INR/top-ups`, topUp)).topup_id);
   }
+  const checkouts = [];
+  for (let n = 0; n < 40; n += 1) {
+    const checkout = { total: 1000, currency: 'INR', idempotency_key: `checkout-${n}` };
+    checkouts.push((await call('POST', `/customers/${shop.customerId}/checkouts`, checkout)).checkout_id);
+  }
   const events = await call('GET', '/events?page_size=100');
   const window = { source_id: shop.source.source_id, since: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
   const run = await call('POST', '/reconciliation', window);
@@ -158,6 +163,7 @@ async function idsOf(shop: Shop): Promise<Record<string, string[]>> {
     hold_id: holds,
     lot_id: lots,
     topup_id: topUps,
+    checkout_id: checkouts,
     scheduled_entry_id: scheduled,
     post_at: [tomorrow],
     effective_at: [recent],
@@ -456,6 +462,10 @@ const SELDOM: ReadonlySet<string> = new Set([
   'post /admin/merchants/{merchant_id}/sources/{source_id}/adopt',
   'delete /customers/{customer_id}/links',
   'delete /customers/{customer_id}/payment-metadata/{wallet_token}',
+  // They want terms that a wallet can pay, and one that was paid short.
+  'post /customers/{customer_id}/checkouts',
+  'post /customers/{customer_id}/checkouts/quote',
+  'post /customers/{customer_id}/checkouts/{checkout_id}/collect',
   // Erasing the customer, which is tried before, ends his rules.
   'delete /customers/{customer_id}/wallets/{currency}/top-up-rule',
 ]);

@@ -28,12 +28,4 @@ export const CHECKOUT_ERRORS = {
         'No checkout is opened while a process of the release before may still run, since that would take its payment for another.',
     },
   },
-  PROVIDER_UNAVAILABLE: {
-    cause: 'the provider was asked for a page to pay on and made none, or its answer was lost; the checkout is open',
-    cure: 'repeat the request under the same idempotency key, which is answered 200 once the page is there',
-    sample: {
-      message:
-        'The provider made no page to pay on. The checkout is open and its part of the wallet is held: repeat the request under the same key.',
-    },
-  },
 };

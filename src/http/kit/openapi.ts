@@ -77,7 +77,10 @@ const ERROR_SCHEMA: Json = {
   properties: {
     code: { type: 'string', enum: Object.keys(ERROR_STATUS) },
     message: { type: 'string', description: 'For people; it may change. Decide by `code`.' },
-    available: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
+    available: {
+      type: 'integer',
+      description: 'With INSUFFICIENT_WALLET_FUNDS and BELOW_GATEWAY_MINIMUM, in minor units.',
+    },
     required: {
       type: 'integer',
       description: 'With INSUFFICIENT_WALLET_FUNDS, HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.',
@@ -89,6 +92,13 @@ const ERROR_SCHEMA: Json = {
     left: { type: 'integer', description: 'With WALLET_NOT_EMPTY: the balance, in minor units.' },
     held: { type: 'integer', description: 'With WALLET_NOT_EMPTY: what open holds set aside, in minor units.' },
     open_holds: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
+    minimum: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
+    total: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
+    with_credit_purchase: {
+      type: ['integer', 'null'],
+      description:
+        'With BELOW_GATEWAY_MINIMUM: what would be charged if credit were bought with it; null: none is sold.',
+    },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {
@@ -98,6 +108,10 @@ const ERROR_SCHEMA: Json = {
     hold: {
       $ref: '#/components/schemas/Hold',
       description: 'As it now stands. With IDEMPOTENCY_KEY_EXISTS: what the first request placed; with HOLD_NOT_OPEN.',
+    },
+    checkout: {
+      $ref: '#/components/schemas/Checkout',
+      description: 'As it now stands. With IDEMPOTENCY_KEY_EXISTS, CHECKOUT_NOT_OPEN and PROVIDER_UNAVAILABLE.',
     },
     lot: { $ref: '#/components/schemas/Lot', description: 'With LOT_NOT_OPEN, as it stands.' },
     scheduled_entry: {

@@ -39,8 +39,12 @@ export const TOP_UP_ERRORS = {
     },
   },
   PROVIDER_UNAVAILABLE: {
-    cause: 'the provider that makes the page to pay at cannot be reached, or does not answer',
-    cure: 'repeat the request under the same idempotency key: the same page is asked for',
-    sample: { message: 'The provider cannot be reached now. Repeat the request under the same idempotency key.' },
+    cause:
+      'the provider was asked for a page to pay at and made none, or its answer was lost; the checkout or top-up is open',
+    cure: 'repeat the request under the same idempotency key: the same page is asked for, and the answer is 200 once it is there',
+    sample: {
+      message:
+        'The provider made no page to pay at, or its answer was lost. What was opened stays open, and what is held for it stays held: repeat the request under the same idempotency key.',
+    },
   },
 };

@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { newId } from '../../src/ids.ts';
+import type { OpenCheckout } from '../../src/ledger/checkouts/open-checkout.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { failure, startTestCli, type TestCli } from '../support/cli.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+
+let cli: TestCli;
+let chokin: TestCli['chokin'];
+let json: TestCli['json'];
+
+beforeAll(async () => {
+  cli = await startTestCli();
+  ({ chokin, json } = cli);
+  await makeCustomers(cli.database.pool, ['ada']);
+});
+
+afterAll(async () => {
+  await expectBooksToAgree(cli.database.pool);
+  await cli.close();
+});
+
+/** Opens a checkout of `cus_ada` as the API does. @returns its id */
+async function open(total: number): Promise<string> {
+  const checkoutId = newId('checkout');
+  const command: OpenCheckout = {
+    ...{ op: 'open_checkout', merchantId: MERCHANT, customerId: 'cus_ada', currency: 'USD', checkoutId, total },
+    ...{ wallet: { use: 'max', most: null, requireFull: false }, gatewayMinimum: 50, allowCreditPurchase: false },
+    ...{ warnings: [], tax: null, amountCheck: 'exact', walletRefunds: 'proportional', expiresInSeconds: 1800 },
+    ...{ sourceId: null, referenceObjectId: 'order-7', reason: 'Two lamps', metadata: null },
+    ...{ idempotencyKey: `api:${checkoutId}`, fingerprint: 'ab'.repeat(32) },
+  };
+  await transaction(cli.database.pool, (tx) => postBatch(tx, [command], { ...SETTINGS, now: new Date() }));
+  return checkoutId;
+}
+
+describe('chokin checkouts', { timeout: 60_000 }, () => {
+  it('lists, shows, cancels and collects', async () => {
+    const credit = posting({ customerId: 'cus_ada', amountMinor: 2000 });
+    await transaction(cli.database.pool, (tx) => postBatch(tx, [credit], { ...SETTINGS, now: new Date() }));
+    const id = await open(5000);
+    const list = await chokin('checkouts list cus_ada');
+    expect(list).toMatchObject({ code: 0, err: '' });
+    expect(list.out).toMatch(new RegExp(`^${id} +open +50\\.00 USD +20\\.00 USD .+order-7$`, 'm'));
+    expect((await chokin(`checkouts show ${id}`)).out).toMatch(/^by a payment +30\.00 USD$/m);
+    expect(await json(`checkouts show ${id}`)).toMatchObject({ status: 'open', wallet_part: 2000 });
+    expect(await chokin(`checkouts collect ${id}`)).toMatchObject(failure(/that is open/));
+    expect((await chokin(`checkouts cancel ${id}`)).out).toMatch(/^status +cancelled$/m);
+    expect((await json('checkouts list cus_ada --status open')).items).toEqual([]);
+    expect(await chokin('checkouts show chk_none')).toMatchObject(
+      failure(/^error: The customer has no such checkout\./),
+    );
+    expect(await chokin('checkouts list cus_nobody')).toMatchObject(
+      failure(/^error: There is no customer cus_nobody\./),
+    );
+  });
+});
