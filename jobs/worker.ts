@@ -109,18 +109,17 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   });
   await workWatchEndpoints(boss, outgoing, signal);
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
-  await workSettleDueWallets(boss, { pool, settings, clock, onPosted, signal, logger });
-  await workPostScheduled(boss, { pool, settings, clock, onPosted, signal, logger });
-  await workExpireCheckouts(boss, { pool, settings, clock, onPosted, signal, logger });
+  const dueServices = { pool, settings, clock, onPosted, signal, logger };
+  await workSettleDueWallets(boss, dueServices);
+  await workPostScheduled(boss, dueServices);
+  await workExpireCheckouts(boss, dueServices);
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);
   await workRetain(boss, { pool, clock, logger, rule: retentionRule(config), signal, observe });
   await workRefreshStatistics(boss, { pool: runtime.scanPool('chokin-worker-statistics'), logger, signal });
   await workAuditBooks(boss, { pool: auditPool, clock, logger, rule: settings.rule });
-  await workAdoptSource(boss, {
-    ...{ pool: runtime.scanPool('chokin-worker-adoption'), clock, logger, sources },
-    settings: runtime.settings,
-  });
+  const adoptionPool = runtime.scanPool('chokin-worker-adoption');
+  await workAdoptSource(boss, { pool: adoptionPool, clock, logger, sources, settings });
   await workReconcilePayments(boss, { ...reconciling, lookbackHours: config.RECONCILE_LOOKBACK_HOURS, signal });
   await schedule(config, boss);
   const warned = warnOfSecrets({ db: autocommit(pool), box, sources }, { logger, signal });

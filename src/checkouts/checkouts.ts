@@ -14,11 +14,11 @@ import type { Sources } from '../merchants/sources.ts';
 import type { Logger } from '../telemetry/log.ts';
 import {
   type CheckoutRequest,
+  checkoutTermsOf,
   commandOf,
   type PurchaseRequest,
   requireSense,
   type SessionRequest,
-  termsOf,
 } from './purchase.ts';
 import { openSession, type SessionServices } from './session.ts';
 
@@ -66,7 +66,7 @@ export class Purchases {
     // The wallet of a currency that was configured since is made at its first use.
     const found = wallets.find((one) => one.currency === currency);
     const wallet = found ?? { currency, balance: 0, held: 0, status: 'active' as const };
-    const terms = termsOf(request, { providers: await providers.of(merchantId), minimums });
+    const terms = checkoutTermsOf(request, { providers: await providers.of(merchantId), minimums });
     const decided = splitFor(wallet, terms);
     return decided.kind === 'refused' ? refuse(decided.refusal) : { ...decided, gatewayMinimum: terms.gatewayMinimum };
   }
@@ -82,7 +82,7 @@ export class Purchases {
     const { merchantId, session } = request;
     const source = session === null ? null : await this.#sourceOf(merchantId, session);
     const where = source === null ? await providers.of(merchantId) : new Set([source.provider]);
-    const command = commandOf(request, termsOf(request, { providers: where, minimums }));
+    const command = commandOf(request, checkoutTermsOf(request, { providers: where, minimums }));
     const result = await ledger.checkout(command);
     if (result.kind === 'refused') return refuse(result.refusal);
     const { checkout } = result;

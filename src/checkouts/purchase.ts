@@ -49,7 +49,7 @@ const SELLS_IN_ITS_OWN_NAME: ReadonlySet<ProviderName> = new Set(['dodo', 'paddl
  * The terms of a split, by where it may be paid. Where that is not known, it may be any of the merchant's providers: the largest of
  * their minimums counts.
  */
-export function termsOf(
+export function checkoutTermsOf(
   { total, wallet, gatewayMinimum, allowCreditPurchase, currency }: PurchaseRequest,
   { providers, minimums }: { readonly providers: ReadonlySet<ProviderName>; readonly minimums: GatewayMinimums },
 ): PurchaseTerms {
