@@ -95,7 +95,7 @@ export function autocommit(pool: pg.Pool): Queryable {
  * a connection keeps the time until the next statement.
  */
 export function timedAutocommit(pool: pg.Pool, leftMs: () => number): Queryable {
-  return throughEach((work) => alone(pool, work, Math.ceil(leftMs())));
+  return throughEach(async (work) => alone(pool, work, Math.ceil(leftMs())));
 }
 
 /**

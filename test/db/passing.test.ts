@@ -85,6 +85,14 @@ it.each([
   for (const client of clients) giveBack(client);
 });
 
+it('are asked for nothing once the time is over, which rejects as a statement that fails does', async () => {
+  const over = timedAutocommit(open(proxy.through(database.url)), () => {
+    throw new Error('the time is over');
+  });
+  await expect(over.query(BOUNDS).catch((error: Error) => error.message)).resolves.toBe('the time is over');
+  await expect(over.queryArrays(BOUNDS, []).catch((error: Error) => error.message)).resolves.toBe('the time is over');
+});
+
 it('keep a single statement that writes, and undo one that fails', async () => {
   const pool = open(proxy.through(database.ownerUrl));
   await autocommit(pool).query('create table note (id integer primary key)');
