@@ -14,7 +14,7 @@ import { addMerchantCommand, flag, type Result, takes, UsageError } from './comm
 import { giveUp } from './give-up.ts';
 import { keyOption, keyOr, noteRepeated } from './keyed.ts';
 import { alignRight, properties, table, time } from './output.ts';
-import { limitOption, moreAfter } from './paging.ts';
+import { foundInWindows, limitOption, moreAfter, placeBefore } from './paging.ts';
 import { settledWallets } from './settled.ts';
 import { count, duration, oneOf, parseAmount } from './values.ts';
 
@@ -162,9 +162,13 @@ function addReadingCommands(group: Command): void {
       if (before !== undefined && input.currency === undefined)
         throw new UsageError('--before: wants --currency, since every wallet counts its own holds');
       const owner = { merchantId, customerId: input.customerId };
-      await settledWallets(context, owner);
-      const filter = { currency: input.currency ?? null, state: status ?? null, beforeNo: before ?? null };
-      const holds = await listHolds(context.db, owner, { ...filter, pageSize: limit, pageNumber: 0 });
+      const wallets = await settledWallets(context, owner);
+      const filter = { currency: input.currency ?? null, state: status ?? null };
+      const holds = await foundInWindows(placeBefore(input.currency, before), limit, async (from, pageSize) => {
+        const page = { ...filter, from, pageSize, pageNumber: 0 };
+        const { holds: items, next } = await listHolds(context.db, { ...owner, wallets }, page);
+        return { items, next };
+      });
       if (holds.length === 0) await requireCustomer(context.db, merchantId, input.customerId);
       const items = holds.map(holdResponse);
       const next = `--currency ${input.currency ?? '…'} --before ${holds.at(-1)?.holdNo}`;

@@ -13,7 +13,7 @@ import { addMerchantCommand, type Result, takes, UsageError } from './command.ts
 import { giveUp } from './give-up.ts';
 import { keyOption, keyOr, noteRepeated } from './keyed.ts';
 import { alignRight, properties, table, time } from './output.ts';
-import { limitOption, moreAfter } from './paging.ts';
+import { foundInWindows, limitOption, moreAfter, placeBefore } from './paging.ts';
 import { settledWallets } from './settled.ts';
 import { count, expiry, oneOf, parseAmount } from './values.ts';
 
@@ -53,16 +53,17 @@ function addListCommand(group: Command): void {
       if (before !== undefined && input.currency === undefined)
         throw new UsageError('--before: wants --currency, since every wallet counts its own lots');
       const owner = { merchantId, customerId: input.customerId };
-      await settledWallets(context, owner);
+      const wallets = await settledWallets(context, owner);
       const filter = {
         ...{ currency: input.currency ?? null, kind: kind ?? null },
         expiresBefore: expiresBefore?.(context.clock.now()) ?? null,
       };
       const isClosed = status === 'closed';
       const lots = isClosed
-        ? await listClosedLots(context.db, owner, {
-            ...filter,
-            ...{ beforeNo: before ?? null, pageSize: limit, pageNumber: 0 },
+        ? await foundInWindows(placeBefore(input.currency, before), limit, async (from, pageSize) => {
+            const page = { ...filter, from, pageSize, pageNumber: 0 };
+            const { lots: items, next } = await listClosedLots(context.db, { ...owner, wallets }, page);
+            return { items, next };
           })
         : (await listOpenLots(context.db, owner, filter)).slice(0, limit);
       if (lots.length === 0) await requireCustomer(context.db, merchantId, input.customerId);

@@ -1,3 +1,4 @@
+import type { Place } from '../ledger/windows.ts';
 import { takes, UsageError } from './command.ts';
 import { count } from './values.ts';
 
@@ -25,6 +26,30 @@ export function toPage({ limit, page }: { limit: number; page: number }): { page
     throw new UsageError(`--page: reaches beyond ${MAX_SKIPPED} items; narrow the list instead`);
   }
   return { pageSize: limit, pageNumber: page - 1 };
+}
+
+/** Where a list of what is numbered in its wallet begins; null for the newest. */
+export function placeBefore(currency: string | undefined, before: number | undefined): Place | null {
+  return currency === undefined || before === undefined ? null : new Map([[currency, before]]);
+}
+
+/** Looks on, page by page, until so many are found or nothing is left. */
+export async function foundInWindows<Item>(
+  first: Place | null,
+  limit: number,
+  look: (
+    from: Place | null,
+    pageSize: number,
+  ) => Promise<{ readonly items: readonly Item[]; readonly next: Place | null }>,
+): Promise<readonly Item[]> {
+  const found: Item[] = [];
+  let from = first;
+  do {
+    const { items, next } = await look(from, limit - found.length);
+    found.push(...items);
+    from = next;
+  } while (from !== null && found.length < limit);
+  return found;
 }
 
 /** What stands below a page that is full: how to see what may follow it. */

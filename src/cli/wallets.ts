@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { refuseUnknownCustomer, requireCustomer } from '../customers/store.ts';
 import { refuse } from '../errors.ts';
 import { listEntries } from '../ledger/history.ts';
-import { readWallets } from '../ledger/store.ts';
 import { formatMinor } from '../money.ts';
 import { entryResponse } from '../views/entry.ts';
 import { currency, text } from '../views/fields.ts';
@@ -69,14 +68,15 @@ function addEntriesCommand(group: Command): void {
       limit: limitOption,
       before: takes('--before <entry>', 'only entries before this number', count(1, 999_999_999).optional()),
     },
-    async run(input, { db, config }, { merchantId }) {
+    async run(input, context, { merchantId }) {
+      const { db, config } = context;
       const page = { currency: input.currency, beforeSeq: input.before ?? null, pageSize: input.limit, pageNumber: 0 };
       const key = { merchantId, customerId: input.customerId };
+      const wallets = await settledWallets(context, key);
       const entries = (await listEntries(db, key, { ...EVERYTHING, ...page })).map(entryResponse);
       if (entries.length === 0) {
         await requireCustomer(db, merchantId, input.customerId);
         const supported = config.WALLET_CURRENCIES;
-        const wallets = await readWallets(db, merchantId, [input.customerId]);
         const isKnown = [...supported, ...wallets.map((one) => one.currency)].includes(input.currency);
         if (!isKnown) refuse({ code: 'UNSUPPORTED_CURRENCY', currency: input.currency, supported });
       }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_OFFSET } from '../ledger/history.ts';
+import { type Place, placeText } from '../ledger/windows.ts';
 import { text } from './fields.ts';
 
 /** Lists in pages: how far a page may lie, and the cursor that goes on from there. */
@@ -37,6 +38,11 @@ export function pageResponse<Found, Shown>(
   const last = found.at(-1);
   const isLast = last === undefined || found.length < pageSize;
   return { items: found.map(show), ...(isLast ? {} : { next_cursor: cursorOf(last) }) };
+}
+
+/** A page whose next one begins where it stopped looking, be it full or not. */
+export function soughtResponse<Shown>(items: Shown[], next: Place | null): { items: Shown[]; next_cursor?: string } {
+  return { items, ...(next === null ? {} : { next_cursor: placeText(next) }) };
 }
 
 const pair = z.tuple([z.string(), z.string()]);

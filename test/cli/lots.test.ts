@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { postBatch } from '../../src/ledger/store.ts';
 import { failure, startTestCli, type TestCli } from '../support/cli.ts';
-import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
+import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 
 let cli: TestCli;
 let chokin: TestCli['chokin'];
@@ -82,6 +84,19 @@ describe('chokin lots', { timeout: 180_000 }, () => {
       { actor: 'cli', reason: 'asked', new_expires_at: null, old_priority: 10, new_priority: 20 },
     ]);
     expect((await chokin('lots show lot_cus_ada_USD_3')).out).toMatch(/^\S+Z +cli +never +20 +asked$/m);
+  });
+
+  it('that are over have ended in the list of entries too', async () => {
+    const { pool } = cli.database;
+    const [customerId = ''] = await makeCustomers(pool, ['bob']);
+    const terms = { kind: 'promo', name: null, priority: 50, end: { days: 1 } } as const;
+    const given = posting({ customerId, amountMinor: 300, terms });
+    const now = new Date(Date.now() - 2 * 86_400_000);
+    await transaction(pool, (tx) => postBatch(tx, [given], { ...SETTINGS, now }));
+    expect((await json('wallets entries cus_bob USD')).items).toMatchObject([
+      { event_type: 'credit_expired', amount: 300 },
+      { event_type: 'merchant_adjustment', amount: 300 },
+    ]);
   });
 
   it('says what is wrong', async () => {

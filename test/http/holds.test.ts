@@ -194,6 +194,14 @@ describe('holds by the API', () => {
     expect(await listed('?status=released')).toEqual([2]);
     expect(await listed('?status=open&currency=USD')).toEqual([5, 4, 3, 1]);
     expect((await call('GET', '/holds?before_no=3')).status).toBe(400);
+    // Of all wallets, and of those of a status alone: a page that is full says where the next one begins.
+    const first = (await call('GET', '/holds?page_size=2')).body;
+    expect(first.next_cursor).toBe('USD.4');
+    expect(await listed(`?page_size=3&cursor=${first.next_cursor}`)).toEqual([3, 2, 1]);
+    expect((await call('GET', '/holds?page_size=10')).body).not.toHaveProperty('next_cursor');
+    expect(await listed('?status=open&cursor=USD.3&currency=USD')).toEqual([1]);
+    expect(await listed('?cursor=USD.3&currency=EUR')).toEqual([]);
+    for (const cursor of ['x', 'USD.0']) expect((await call('GET', `/holds?cursor=${cursor}`)).status).toBe(400);
   });
 
   it('of another customer, or of nobody, are not found', async () => {

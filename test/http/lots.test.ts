@@ -66,6 +66,10 @@ describe('lots by the API', () => {
       { status: 'drained', spent: 400 },
     ]);
     expect(await lots('?status=closed&currency=USD&before_no=3&page_size=1')).toMatchObject([{ spent: 300 }]);
+    const first = (await call('GET', '/lots?status=closed&page_size=2')).body;
+    expect(first.next_cursor).toBe('USD.2');
+    expect(await lots(`?status=closed&page_size=2&cursor=${first.next_cursor}`)).toMatchObject([{ spent: 400 }]);
+    expect((await call('GET', '/lots?cursor=USD.2')).body.message).toContain('it wants status=closed');
   });
 
   it('end exactly, whoever looks first', async () => {
@@ -152,6 +156,16 @@ describe('lots by the API', () => {
     const { credit, lots } = await newCustomer();
     expect((await credit(100, { priority: 50 })).status).toBe(200);
     expect(await lots()).toEqual([]);
+  });
+
+  it('that are over have ended in the list of entries too, though nothing else was asked', async () => {
+    const { credit, call } = await newCustomer();
+    await credit(300, { kind: 'promo', expires_in_days: 1 });
+    const before = now;
+    now = later(DAY);
+    const { items } = (await call('GET', '/ledger-entries?page_size=1')).body;
+    now = before;
+    expect(items).toMatchObject([{ event_type: 'credit_expired', amount: 300, after_balance: 0 }]);
   });
 
   it('are found by their own customer alone', async () => {

@@ -432,12 +432,10 @@ describe('a bonus', () => {
     const payer = await newPayer();
     await pay(payer, 9000, PACK);
     await refund(payer, 9000);
-    const query = { currency: 'USD', kind: null, expiresBefore: null, beforeNo: null, pageSize: 10, pageNumber: 0 };
-    const lots = await listClosedLots(
-      autocommit(database.pool),
-      { merchantId: MERCHANT, customerId: payer.customerId },
-      query,
-    );
+    const db = autocommit(database.pool);
+    const query = { currency: 'USD', kind: null, expiresBefore: null, from: null, pageSize: 10, pageNumber: 0 };
+    const wallets = await readWallets(db, MERCHANT, [payer.customerId]);
+    const { lots } = await listClosedLots(db, { merchantId: MERCHANT, customerId: payer.customerId, wallets }, query);
     expect(lots).toMatchObject([
       { kind: 'promo', state: 'taken_back', originKey: `src_stripe:bonus:${payer.paymentId}` },
     ]);

@@ -191,7 +191,7 @@ describe('two payments in one event', () => {
     expect(await entriesOf(payer)).toBe('');
     expect(await parked(payer, payers)).toEqual(['token_used']);
     // Nothing of it has used the token.
-    await tell([pay(payer.id)], payers);
+    await tell([pay(`${payer.id}LATER`)], payers);
     expect(await entriesOf(payer)).toBe('+1000 payment, +500 bonus');
   });
 
@@ -212,7 +212,7 @@ describe('two payments in one event', () => {
     await tell([paid(payer, 1000, terms), paid({ ...payer, id: `${payer.id}AGAIN` }, 1000, terms)], payers);
     expect(await entriesOf(payer)).toBe('');
     expect(await parked(payer, payers)).toEqual(['topup_paid_twice']);
-    await tell([paid(payer, 1000, terms)], payers);
+    await tell([paid({ ...payer, id: `${payer.id}LATER` }, 1000, terms)], payers);
     expect(await entriesOf(payer)).toBe('+1000 payment');
   });
 });

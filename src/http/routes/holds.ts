@@ -2,24 +2,17 @@ import { z } from 'zod';
 import { refuseUnknownCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
-import { MAX_OFFSET } from '../../ledger/history.ts';
 import { capturesOf, getHold, listHolds, MOST_CAPTURES } from '../../ledger/holds/read.ts';
 import type { ChangeResult, RefusedHold } from '../../ledger/holds/results.ts';
+import { NUMBERS_A_PAGE } from '../../ledger/windows.ts';
 import { entryResponse, entryShape } from '../../views/entry.ts';
 import { EXAMPLE_ENTRY, EXAMPLE_HOLD, EXAMPLE_WALLET } from '../../views/examples.ts';
-import {
-  currency,
-  customerParams,
-  idParams,
-  itemsOf,
-  minorUnits,
-  pageOf,
-  paging,
-  queryInteger,
-} from '../../views/fields.ts';
+import { currency, customerParams, idParams, minorUnits, pageOf, paging, queryInteger } from '../../views/fields.ts';
 import { holdDetailResponse, holdDetailShape, holdResponse, holdShape, holdStatus } from '../../views/hold.ts';
 import { holdKeyOf, toCapture, toChange, toPlace, toRelease } from '../../views/hold-requests.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, soughtResponse } from '../../views/pages.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
+import { placeOf } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import {
@@ -99,11 +92,12 @@ const list = merchantRoute({
   takesTurns: false,
   tag,
   summary: "List a customer's holds, newest first",
-  description: 'Of all wallets, or of one with `currency`. Pages by `before_no` skip nothing while holds are placed.',
+  description: `Of all wallets, or of one with \`currency\`. A page looks through ${NUMBERS_A_PAGE} holds of a wallet at most for those of a status, so that it may hold fewer than were asked for, or none, though more follow: as long as there is a \`next_cursor\`.`,
   params: customerParams,
   query: z
     .strictObject({
       ...paging,
+      cursor,
       currency: currency.optional(),
       status: holdStatus.optional(),
       before_no: queryInteger(1, Number.MAX_SAFE_INTEGER)
@@ -117,23 +111,18 @@ const list = merchantRoute({
       path: ['currency'],
       error: 'is wanted with before_no, since every wallet counts its own holds',
     })
-    .refine((query) => (query.page_number ?? 0) * query.page_size <= MAX_OFFSET, {
-      path: ['page_number'],
-      error: `reaches beyond ${MAX_OFFSET} holds; use currency and before_no`,
-    }),
-  response: { description: 'A page of holds.', schema: itemsOf(holdShape) },
+    .refine(isInReach, BEYOND_REACH),
+  response: { description: 'A page of holds.', schema: pageOfItems(holdShape, 'USD.980') },
   errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
   async handle({ services: { ledger, readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
     // What is over has ended then.
-    if ((await ledger.wallets(merchantId, customerId)).length === 0) refuseUnknownCustomer(customerId);
-    const filter = {
-      currency: query.currency ?? null,
-      state: query.status ?? null,
-      beforeNo: query.before_no ?? null,
-    };
+    const wallets = await ledger.wallets(merchantId, customerId);
+    if (wallets.length === 0) refuseUnknownCustomer(customerId);
+    const filter = { currency: query.currency ?? null, state: query.status ?? null, from: placeOf(query) };
     const asked = { ...filter, ...pageOf(query, headers) };
-    const holds = await readers.read(merchantId, (db) => listHolds(db, { merchantId, customerId }, asked));
-    return { items: holds.map(holdResponse) };
+    const owner = { wallets, merchantId, customerId };
+    const { holds, next } = await readers.read(merchantId, (db) => listHolds(db, owner, asked));
+    return soughtResponse(holds.map(holdResponse), next);
   },
 });
 

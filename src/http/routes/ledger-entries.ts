@@ -131,7 +131,9 @@ const list = merchantRoute({
     }),
   response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
   errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
-  async handle({ services: { readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
+  async handle({ services: { ledger, readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
+    // What is over has ended then: its entries are among these.
+    await ledger.wallets(merchantId, customerId);
     const wanted = {
       currency: query.currency ?? null,
       eventType: query.event_type ?? null,

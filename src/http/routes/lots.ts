@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { refuseUnknownCustomer } from '../../customers/store.ts';
 import { refuse } from '../../errors.ts';
-import { MAX_OFFSET } from '../../ledger/history.ts';
 import {
   changesOf,
   getLot,
@@ -11,6 +10,7 @@ import {
   movementsOf,
 } from '../../ledger/lots/read.ts';
 import type { RefusedLot } from '../../ledger/lots/results.ts';
+import { NUMBERS_A_PAGE } from '../../ledger/windows.ts';
 import { entryResponse, entryShape } from '../../views/entry.ts';
 import { EXAMPLE_ENTRY, EXAMPLE_LOT, EXAMPLE_WALLET } from '../../views/examples.ts';
 import {
@@ -18,7 +18,6 @@ import {
   currency,
   customerParams,
   idParams,
-  itemsOf,
   moment,
   pageOf,
   paging,
@@ -27,8 +26,10 @@ import {
 } from '../../views/fields.ts';
 import { lotDetailResponse, lotDetailShape, lotKind, lotResponse, lotShape } from '../../views/lot.ts';
 import { lotKeyOf, toLotChange, toVoid } from '../../views/lot-requests.ts';
+import { BEYOND_REACH, cursor, isInReach, pageOfItems, soughtResponse } from '../../views/pages.ts';
 import { publicRefusal } from '../../views/refusals.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
+import { placeOf } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import { IDEMPOTENCY_HEADER, KEY_EXISTS, keyOfRequest, lotPriority } from './posting.ts';
@@ -53,12 +54,12 @@ const list = merchantRoute({
   scope: 'read',
   tag,
   summary: "List a customer's lots",
-  description:
-    'Open ones in the order in which they are spent, wallet by wallet; with `status=closed` those of which nothing is left, newest first.',
+  description: `Open ones in the order in which they are spent, wallet by wallet; with \`status=closed\` those of which nothing is left, newest first. A page looks through ${NUMBERS_A_PAGE} lots of a wallet at most for those, so that it may hold fewer than were asked for, or none, though more follow: as long as there is a \`next_cursor\`.`,
   params: customerParams,
   query: z
     .strictObject({
       ...paging,
+      cursor,
       currency: currency.optional(),
       status: z
         .enum(['open', 'closed'], { error: 'wants open or closed' })
@@ -78,30 +79,38 @@ const list = merchantRoute({
       path: ['currency'],
       error: 'is wanted with before_no, since every wallet counts its own lots',
     })
-    .refine((query) => (query.page_number ?? 0) * query.page_size <= MAX_OFFSET, {
-      path: ['page_number'],
-      error: `reaches beyond ${MAX_OFFSET} lots; use currency and before_no`,
-    }),
-  response: { description: 'A page of lots.', schema: itemsOf(lotShape), example: { items: [EXAMPLE_OPEN] } },
+    .refine((query) => query.cursor === undefined || query.status === 'closed', {
+      path: ['cursor'],
+      error: 'is of closed lots: it wants status=closed',
+    })
+    .refine(isInReach, BEYOND_REACH),
+  response: {
+    description: 'A page of lots.',
+    schema: pageOfItems(lotShape, 'USD.980'),
+    example: { items: [EXAMPLE_OPEN] },
+  },
   errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
   async handle({ services: { ledger, readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
     // What is over has ended then.
-    if ((await ledger.wallets(merchantId, customerId)).length === 0) refuseUnknownCustomer(customerId);
+    const wallets = await ledger.wallets(merchantId, customerId);
+    if (wallets.length === 0) refuseUnknownCustomer(customerId);
     const filter = {
       currency: query.currency ?? null,
       kind: query.kind ?? null,
       expiresBefore: query.expires_before ?? null,
     };
     const page = pageOf(query, headers);
-    const customer = { merchantId, customerId };
-    const lots = await readers.read(merchantId, async (db) => {
+    const owner = { wallets, merchantId, customerId };
+    const from = placeOf(query);
+    return readers.read(merchantId, async (db) => {
       if (query.status === 'closed') {
-        return listClosedLots(db, customer, { ...filter, ...page, beforeNo: query.before_no ?? null });
+        const { lots, next } = await listClosedLots(db, owner, { ...filter, ...page, from });
+        return soughtResponse(lots.map(lotResponse), next);
       }
-      const from = page.pageSize * page.pageNumber;
-      return (await listOpenLots(db, customer, filter)).slice(from, from + page.pageSize);
+      const first = page.pageSize * page.pageNumber;
+      const lots = (await listOpenLots(db, owner, filter)).slice(first, first + page.pageSize);
+      return { items: lots.map(lotResponse) };
     });
-    return { items: lots.map(lotResponse) };
   },
 });
 

@@ -1,8 +1,9 @@
-import { bigint, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { bigint, boolean, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
 import type { Queryable } from '../../db/transaction.ts';
-import type { CustomerKey, WalletKey } from '../entry.ts';
+import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { WALLET_KEY } from '../tables.ts';
+import { firstPlace, inCurrency, type Place, placeAfter, WINDOWS, windowsAt } from '../windows.ts';
 import type { Hold, HoldCapture, HoldKey } from './hold.ts';
 import { BEYOND, CLOSED_ROWS, OPEN_ROWS, READ_COLUMNS, READ_HOLD } from './store.ts';
 
@@ -12,20 +13,33 @@ export interface HoldsQuery {
   /** Null for all of the customer's wallets. */
   readonly currency: string | null;
   readonly state: Hold['state'] | null;
-  /** Only holds before this number of their wallet: a cursor that new ones do not move. */
-  readonly beforeNo: number | null;
+  /** Where the page begins in each wallet; null for the newest holds. */
+  readonly from: Place | null;
   readonly pageSize: number;
   /** From 0. */
   readonly pageNumber: number;
 }
 
-/** A page of a customer's holds, newest first; empty also where there is no such customer. */
+/** A page of a list, and where the next one begins; null where nothing is left. */
+export interface HoldsPage {
+  readonly holds: readonly Hold[];
+  readonly next: Place | null;
+}
+
+/** A page of a customer's holds, newest first. @param wallets those of the customer, as they are now */
 export async function listHolds(
   db: Queryable,
-  { merchantId, customerId }: CustomerKey,
+  { wallets, merchantId, customerId }: CustomerKey & { readonly wallets: readonly Wallet[] },
   query: HoldsQuery,
-): Promise<Hold[]> {
-  return LIST_HOLDS.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
+): Promise<HoldsPage> {
+  const { currency, state, from, pageSize, pageNumber } = query;
+  const isSparse = state !== null && state !== 'open';
+  const windows = windowsAt(inCurrency(from ?? firstPlace(wallets, ({ holdSeq }) => holdSeq), currency), isSparse);
+  const skipped = pageSize * pageNumber;
+  const isOne = windows.length === 1;
+  const holds = await LIST_HOLDS.all(db, { merchantId, customerId, windows, isOne, state, pageSize, offset: skipped });
+  const found = holds.map((hold) => ({ currency: hold.currency, number: hold.holdNo }));
+  return { holds, next: placeAfter(windows, { found, pageSize, skipped }) };
 }
 
 /** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */
@@ -33,30 +47,28 @@ const LIST_HOLDS = statement({
   params: {
     merchantId: text,
     customerId: text,
-    currency: nullable(text),
+    windows: WINDOWS,
+    isOne: boolean,
     state: nullable(oneOf<Hold['state']>()),
-    beforeNo: nullable(bigint),
     pageSize: bigint,
     offset: bigint,
   },
   row: READ_HOLD,
   text: (p) => {
-    const own = `x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency
-      and x.hold_no < coalesce(${p.beforeNo}::bigint, 9223372036854775807)`;
+    const own = `x.merchant_id = ${p.merchantId} and x.customer_id = ${p.customerId} and x.currency = v.currency
+      and x.hold_no >= v.lowest and x.hold_no < v.below`;
     const page = `order by x.hold_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint`;
     // In one wallet by number alone, as its pages are cut: clocks of processes differ, and so may the times.
-    const order = `case when ${p.currency}::text is null then h.created_at end desc, h.currency, h.hold_no desc`;
+    const order = `case when ${p.isOne} then null else h.created_at end desc, h.currency, h.hold_no desc`;
     return `
     select ${READ_COLUMNS}
     from (
       select h.*
-      from wallet w
+      from ${p.windows('v')}
       cross join lateral (
         (select ${OPEN_ROWS} where ${own} and (${p.state}::text is null or ${p.state} = 'open') ${page})
         union all
         (select ${CLOSED_ROWS} where ${own} and (${p.state}::text is null or x.state = ${p.state}) ${page})) h
-      where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
-        and (${p.currency}::text is null or w.currency = ${p.currency})
       order by ${order}
       limit ${p.pageSize} offset ${p.offset}) h
     cross join lateral ${BEYOND} b

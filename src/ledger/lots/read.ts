@@ -1,9 +1,10 @@
-import { bigint, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
+import { bigint, boolean, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
 import { columns, matches } from '../../db/table.ts';
 import type { Queryable } from '../../db/transaction.ts';
-import type { CustomerKey, WalletKey } from '../entry.ts';
+import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { LOT_CHANGE, WALLET_KEY } from '../tables.ts';
+import { firstPlace, inCurrency, type Place, placeAfter, WINDOWS, windowsAt } from '../windows.ts';
 import { inDrainOrder } from './drain.ts';
 import type { Lot, LotChange, LotKey } from './lot.ts';
 import { CLOSED_LOT_ROWS, OPEN_LOT_ROWS, READ_LOT } from './store.ts';
@@ -46,20 +47,33 @@ const OPEN_LOTS = statement({
 });
 
 export interface Paging {
-  /** Only lots before this number of their wallet: a cursor that new ones do not move. */
-  readonly beforeNo: number | null;
+  /** Where the page begins in each wallet; null for the newest lots. */
+  readonly from: Place | null;
   readonly pageSize: number;
   /** From 0. */
   readonly pageNumber: number;
 }
 
-/** A page of a customer's closed lots, newest first. */
+/** A page of closed lots, and where the next one begins; null where nothing is left. */
+export interface LotsPage {
+  readonly lots: readonly Lot[];
+  readonly next: Place | null;
+}
+
+/** A page of a customer's closed lots, newest first. @param wallets those of the customer, as they are now */
 export async function listClosedLots(
   db: Queryable,
-  { merchantId, customerId }: CustomerKey,
+  { wallets, merchantId, customerId }: CustomerKey & { readonly wallets: readonly Wallet[] },
   query: LotsQuery & Paging,
-): Promise<readonly Lot[]> {
-  return CLOSED_LOTS.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
+): Promise<LotsPage> {
+  const { currency, kind, expiresBefore, from, pageSize, pageNumber } = query;
+  // Between those that are closed there may be many that are open.
+  const windows = windowsAt(inCurrency(from ?? firstPlace(wallets, ({ lotSeq }) => lotSeq), currency), true);
+  const skipped = pageSize * pageNumber;
+  const filter = { kind, expiresBefore, isOne: windows.length === 1 };
+  const lots = await CLOSED_LOTS.all(db, { merchantId, customerId, windows, ...filter, pageSize, offset: skipped });
+  const found = lots.map((lot) => ({ currency: lot.currency, number: lot.lotNo }));
+  return { lots, next: placeAfter(windows, { found, pageSize, skipped }) };
 }
 
 /** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */
@@ -67,27 +81,25 @@ const CLOSED_LOTS = statement({
   params: {
     merchantId: text,
     customerId: text,
-    currency: nullable(text),
+    windows: WINDOWS,
+    isOne: boolean,
     kind: nullable(oneOf<Lot['kind']>()),
     expiresBefore: nullable(timestamptz),
-    beforeNo: nullable(bigint),
     pageSize: bigint,
     offset: bigint,
   },
   row: READ_LOT,
   text: (p) => `
     select h.*
-    from wallet w
+    from ${p.windows('v')}
     cross join lateral (
       select ${CLOSED_LOT_ROWS}
-      where x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency
-        and x.lot_no < coalesce(${p.beforeNo}::bigint, 9223372036854775807)
+      where x.merchant_id = ${p.merchantId} and x.customer_id = ${p.customerId} and x.currency = v.currency
+        and x.lot_no >= v.lowest and x.lot_no < v.below
         and (${p.kind}::text is null or x.kind = ${p.kind})
         and (${p.expiresBefore}::timestamptz is null or x.expires_at < ${p.expiresBefore})
       order by x.lot_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint) h
-    where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
-      and (${p.currency}::text is null or w.currency = ${p.currency})
-    order by h.created_at desc, h.currency, h.lot_no desc
+    order by case when ${p.isOne} then null else h.created_at end desc, h.currency, h.lot_no desc
     limit ${p.pageSize} offset ${p.offset}`,
 });
 
