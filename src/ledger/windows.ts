@@ -51,7 +51,7 @@ interface PageFound {
 }
 
 /** Where the next page begins; null where nothing is left, or it is not known because pages before were skipped in several wallets. */
-export function placeAfter(windows: readonly Window[], { found, pageSize, skipped }: PageFound): Place | null {
+export function nextPlace(windows: readonly Window[], { found, pageSize, skipped }: PageFound): Place | null {
   const isFull = found.length === pageSize;
   if (isFull && skipped > 0 && windows.length > 1) return null;
   const last = new Map(found.map(({ currency, number }) => [currency, number]));

@@ -8,8 +8,8 @@ import { readWallets } from '../../src/ledger/store.ts';
 import {
   firstPlace,
   NUMBERS_A_PAGE,
+  nextPlace,
   type Place,
-  placeAfter,
   placeText,
   readPlace,
   windowsAt,
@@ -39,7 +39,7 @@ describe('the pages of what is numbered in wallets', () => {
           const found = all.filter(isSeen).sort((a, b) => b.number - a.number);
           const page = { found: found.slice(0, pageSize), pageSize, skipped: 0 };
           seen.push(...page.found);
-          const next: Place | null = placeAfter(windows, page);
+          const next: Place | null = nextPlace(windows, page);
           place = next === null ? null : readPlace(placeText(next));
         }
         for (const [currency, own] of Object.entries(fitting)) {

@@ -19,7 +19,7 @@ interface PlaceAsked {
 }
 
 /** Where a page of what is numbered in its wallet begins; null for the newest. @throws {TurnedAwayError} INVALID_QUERY_PARAMS */
-export function placeOf({ cursor, currency, before_no: beforeNo }: PlaceAsked): Place | null {
+export function pageFrom({ cursor, currency, before_no: beforeNo }: PlaceAsked): Place | null {
   if (cursor !== undefined) return readPlace(cursor) ?? refuseCursor();
   return currency === undefined || beforeNo === undefined ? null : new Map([[currency, beforeNo]]);
 }

@@ -12,7 +12,7 @@ import { holdDetailResponse, holdDetailShape, holdResponse, holdShape, holdStatu
 import { holdKeyOf, toCapture, toChange, toPlace, toRelease } from '../../views/hold-requests.ts';
 import { BEYOND_REACH, cursor, isInReach, pageOfItems, soughtResponse } from '../../views/pages.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
-import { placeOf } from '../kit/cursors.ts';
+import { pageFrom } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import {
@@ -118,7 +118,7 @@ const list = merchantRoute({
     // What is over has ended then.
     const wallets = await ledger.wallets(merchantId, customerId);
     if (wallets.length === 0) refuseUnknownCustomer(customerId);
-    const filter = { currency: query.currency ?? null, state: query.status ?? null, from: placeOf(query) };
+    const filter = { currency: query.currency ?? null, state: query.status ?? null, from: pageFrom(query) };
     const asked = { ...filter, ...pageOf(query, headers) };
     const owner = { wallets, merchantId, customerId };
     const { holds, next } = await readers.read(merchantId, (db) => listHolds(db, owner, asked));

@@ -29,7 +29,7 @@ import { lotKeyOf, toLotChange, toVoid } from '../../views/lot-requests.ts';
 import { BEYOND_REACH, cursor, isInReach, pageOfItems, soughtResponse } from '../../views/pages.ts';
 import { publicRefusal } from '../../views/refusals.ts';
 import { walletResponse, walletShape } from '../../views/wallet.ts';
-import { placeOf } from '../kit/cursors.ts';
+import { pageFrom } from '../kit/cursors.ts';
 import { merchantRoute, type Route } from '../kit/route.ts';
 import { turnAway } from '../kit/turn-away.ts';
 import { IDEMPOTENCY_HEADER, KEY_EXISTS, keyOfRequest, lotPriority } from './posting.ts';
@@ -101,7 +101,7 @@ const list = merchantRoute({
     };
     const page = pageOf(query, headers);
     const owner = { wallets, merchantId, customerId };
-    const from = placeOf(query);
+    const from = pageFrom(query);
     return readers.read(merchantId, async (db) => {
       if (query.status === 'closed') {
         const { lots, next } = await listClosedLots(db, owner, { ...filter, ...page, from });

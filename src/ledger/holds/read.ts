@@ -3,7 +3,7 @@ import { statement } from '../../db/statement.ts';
 import type { Queryable } from '../../db/transaction.ts';
 import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { WALLET_KEY } from '../tables.ts';
-import { firstPlace, inCurrency, type Place, placeAfter, WINDOWS, windowsAt } from '../windows.ts';
+import { firstPlace, inCurrency, nextPlace, type Place, WINDOWS, windowsAt } from '../windows.ts';
 import type { Hold, HoldCapture, HoldKey } from './hold.ts';
 import { BEYOND, CLOSED_ROWS, OPEN_ROWS, READ_COLUMNS, READ_HOLD } from './store.ts';
 
@@ -39,7 +39,7 @@ export async function listHolds(
   const isOne = windows.length === 1;
   const holds = await LIST_HOLDS.all(db, { merchantId, customerId, windows, isOne, state, pageSize, offset: skipped });
   const found = holds.map((hold) => ({ currency: hold.currency, number: hold.holdNo }));
-  return { holds, next: placeAfter(windows, { found, pageSize, skipped }) };
+  return { holds, next: nextPlace(windows, { found, pageSize, skipped }) };
 }
 
 /** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */

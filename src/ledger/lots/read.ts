@@ -4,7 +4,7 @@ import { columns, matches } from '../../db/table.ts';
 import type { Queryable } from '../../db/transaction.ts';
 import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { LOT_CHANGE, WALLET_KEY } from '../tables.ts';
-import { firstPlace, inCurrency, type Place, placeAfter, WINDOWS, windowsAt } from '../windows.ts';
+import { firstPlace, inCurrency, nextPlace, type Place, WINDOWS, windowsAt } from '../windows.ts';
 import { inDrainOrder } from './drain.ts';
 import type { Lot, LotChange, LotKey } from './lot.ts';
 import { CLOSED_LOT_ROWS, OPEN_LOT_ROWS, READ_LOT } from './store.ts';
@@ -73,7 +73,7 @@ export async function listClosedLots(
   const filter = { kind, expiresBefore, isOne: windows.length === 1 };
   const lots = await CLOSED_LOTS.all(db, { merchantId, customerId, windows, ...filter, pageSize, offset: skipped });
   const found = lots.map((lot) => ({ currency: lot.currency, number: lot.lotNo }));
-  return { lots, next: placeAfter(windows, { found, pageSize, skipped }) };
+  return { lots, next: nextPlace(windows, { found, pageSize, skipped }) };
 }
 
 /** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */
