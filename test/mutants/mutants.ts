@@ -770,6 +770,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/several-facts.test.ts'],
   },
   {
+    name: 'count the ends of pauses among the changes that people make',
+    file: 'src/ledger/lots/rules.ts',
+    find: 'lot.changes - (lot.changedByPauses ?? 0) >= MOST_CHANGES',
+    replace: 'lot.changes >= MOST_CHANGES',
+    tests: ['test/ledger/status/on-postgres.test.ts'],
+  },
+  {
+    name: 'look through all closed holds and lots for a page of them',
+    file: 'src/ledger/windows.ts',
+    find: 'isSparse ? Math.max(1, below - NUMBERS_A_PAGE) : 1',
+    replace: '1',
+    tests: ['test/ledger/windows.test.ts'],
+  },
+  {
     name: 'give back the reversals of other claims with one that is won at PayPal',
     file: 'src/providers/paypal/disputes.ts',
     find: '        amountMinor,\n        currency: amount.currency_code,',

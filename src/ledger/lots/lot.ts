@@ -31,6 +31,8 @@ export interface Lot extends WalletKey {
   readonly originKey: string | null;
   /** How often its terms were changed. */
   readonly changes: number;
+  /** How many of those were ends of pauses; counted only where it matters, of a lot that was changed often. */
+  readonly changedByPauses?: number;
   readonly createdAt: Date;
   readonly closedAt: Date | null;
 }

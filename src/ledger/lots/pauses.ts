@@ -34,7 +34,9 @@ export function afterPause(
   const { expiresAt, priority } = lot;
   if (expiresAt === null || isOver(lot, lotTime) || now <= lotTime) return null;
   const end = new Date(Math.min(expiresAt.getTime() + now.getTime() - lotTime.getTime(), LAST_MOMENT));
-  const moved = { ...lot, expiresAt: end, changes: lot.changes + 1 };
+  const { changedByPauses: before } = lot;
+  const counted = before === undefined ? {} : { changedByPauses: before + 1 };
+  const moved = { ...lot, expiresAt: end, changes: lot.changes + 1, ...counted };
   const { merchantId, customerId, currency, lotNo } = lot;
   return {
     lot: { ...moved, notices: noticePassed(moved, rule, now) },

@@ -99,7 +99,8 @@ function changeLot(books: WorkingBooks, command: ChangeLot): ChangeLotResult {
   const priority = command.priority ?? lot.priority;
   const isSame = expiresAt?.getTime() === lot.expiresAt?.getTime() && priority === lot.priority;
   if (isSame) return { kind: 'lot_changed', lot, wallet };
-  if (lot.changes >= MOST_CHANGES) return refused({ code: 'LOT_CHANGE_LIMIT', most: MOST_CHANGES });
+  if (lot.changes - (lot.changedByPauses ?? 0) >= MOST_CHANGES)
+    return refused({ code: 'LOT_CHANGE_LIMIT', most: MOST_CHANGES });
   const refusedEnd = refuseNewEnd(lot, expiresAt, now);
   if (refusedEnd !== null) return refused(refusedEnd);
   const moved = { ...lot, expiresAt, priority, changes: lot.changes + 1 };

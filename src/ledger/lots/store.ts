@@ -6,7 +6,7 @@ import type { Tx } from '../../db/transaction.ts';
 import { type CustomerKey, type Entry, idempotencyText, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
-import type { Lot, LotChanges, LotKey, LotMovement } from './lot.ts';
+import { type Lot, type LotChanges, type LotKey, type LotMovement, lotId, MOST_CHANGES } from './lot.ts';
 
 /** A lot as it is read, whether it is open or closed. */
 export const READ_LOT = { ...LOT.shape, state: oneOf<Lot['state']>(), closedAt: nullable(timestamptz) };
@@ -52,7 +52,26 @@ export async function findLots(
   if (having.length === 0 && named.length === 0) return { lots: [], movements };
   const closed = await ofEachMerchant(named, (merchantId, keys) => CLOSED_LOTS.all(tx, { merchantId, keys }));
   const open = await ofEachMerchant(having, (merchantId, keys) => OPEN_LOTS.all(tx, { merchantId, keys }));
-  return { lots: [...closed, ...open], movements };
+  return { lots: [...closed, ...(await withPausesCounted(tx, open, commands))], movements };
+}
+
+/** Of lots that were changed often and are to be changed again, how many changes nobody asked for. */
+async function withPausesCounted(
+  tx: Tx,
+  open: readonly Lot[],
+  commands: readonly LedgerCommand[],
+): Promise<readonly Lot[]> {
+  const asked = new Set(
+    commands.flatMap((command) => ('op' in command && command.op === 'change_lot' ? [lotText(command)] : [])),
+  );
+  const often = open.filter((lot) => lot.changes >= MOST_CHANGES && asked.has(lotText(lot)));
+  if (often.length === 0) return open;
+  const found = await ofEachMerchant(often, (merchantId, keys) => CHANGES_ASKED_FOR.all(tx, { merchantId, keys }));
+  const askedFor = new Map(found.map(({ count, ...key }) => [lotText(key), count]));
+  return open.map((lot) => {
+    const count = askedFor.get(lotText(lot));
+    return count === undefined ? lot : { ...lot, changedByPauses: lot.changes - count };
+  });
 }
 
 const MOVEMENTS_OF = statement({
@@ -77,6 +96,21 @@ const OPEN_LOTS = statement({
     cross join lateral (
       select ${OPEN_LOT_ROWS}
       where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency) h`,
+});
+
+const lotText = (key: LotKey) => `${key.merchantId} ${lotId(key)}`;
+
+/** A person says why; the end of a pause does not. */
+const CHANGES_ASKED_FOR = statement({
+  params: { merchantId: text, keys: rowsOf(pick(LOT.shape, 'customerId', 'currency', 'lotNo')) },
+  row: { ...pick(LOT.shape, 'merchantId', 'customerId', 'currency', 'lotNo'), count: bigint },
+  text: ({ merchantId, keys }) => `
+    select ${merchantId} as merchant_id, k.customer_id, k.currency, k.lot_no, c.count
+    from ${keys('k')}
+    cross join lateral (
+      select count(*) as count from lot_change c
+      where c.merchant_id = ${merchantId} and c.customer_id = k.customer_id and c.currency = k.currency and c.lot_no = k.lot_no
+        and c.reason is not null) c`,
 });
 
 const CLOSED_LOTS = statement({

@@ -58,6 +58,24 @@ const rules = async () =>
   (await audit(autocommit(database.pool), { rule: null, now: later(100) })).disagreements.map(({ rule }) => rule);
 
 describe('the status of wallets on Postgres', () => {
+  it('leaves the hundred changes of a lot to people: the end of a pause is none of them', async () => {
+    const customerId = await newCustomer('paused-often');
+    const terms = { kind: 'promo', name: null, priority: 50, end: { days: 30 } } as const;
+    await run([posting({ customerId, amountMinor: 500, terms })]);
+    const change = (priority: number): LedgerCommand => ({
+      ...{ op: 'change_lot', ...keyOf(customerId), lotNo: 1, end: null, priority, reason: 'asked', actor: 'key:one' },
+    });
+    await run(Array.from({ length: 98 }, (_, index) => change(index % 2)));
+    for (const days of [1, 3]) {
+      await run([setTo(customerId, 'frozen', true)], later(days));
+      await run([setTo(customerId, 'active')], later(days + 1));
+    }
+    const last = await run([change(2), change(3), change(4)], later(5));
+    expect(last.map(({ kind }) => kind)).toEqual(['lot_changed', 'lot_changed', 'refused']);
+    expect(last[1]).toMatchObject({ lot: { changes: 102, priority: 3 } });
+    expect(last[2]).toMatchObject({ refusal: { code: 'LOT_CHANGE_LIMIT', most: 100 } });
+  });
+
   it('is settled by the lock: a freeze among racing debits lets each through or refuses it, and none after it', async () => {
     const customerId = await newCustomer('racing');
     await run([posting({ customerId, amountMinor: 1000 })]);
