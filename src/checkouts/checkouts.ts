@@ -1,4 +1,4 @@
-import { type ConnectCharger, mayOpenSessions } from '../charging/connect.ts';
+import { type ConnectCharger, mayOpenSessions, type OpenCharger } from '../charging/connect.ts';
 import type { GatewayMinimums } from '../charging/minimums.ts';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
@@ -11,6 +11,7 @@ import type { LedgerSettings } from '../ledger/store.ts';
 import type { EnabledProviders } from '../merchants/enabled-providers.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
+import { ProviderApiError } from '../providers/shared/api.ts';
 import type { Logger } from '../telemetry/log.ts';
 import {
   type CheckoutRequest,
@@ -20,7 +21,7 @@ import {
   requireSense,
   type SessionRequest,
 } from './purchase.ts';
-import { openSession, type SessionServices } from './session.ts';
+import { openSession } from './session.ts';
 
 export interface CheckoutServices {
   readonly pool: Pool;
@@ -81,14 +82,16 @@ export class Purchases {
     const { providers, minimums, ledger } = this.#services;
     const { merchantId, session } = request;
     const source = session === null ? null : await this.#sourceOf(merchantId, session);
+    const charger = source === null ? null : await this.#chargerOf(source);
     const where = source === null ? await providers.of(merchantId) : new Set([source.provider]);
     const command = commandOf(request, checkoutTermsOf(request, { providers: where, minimums }));
     const result = await ledger.checkout(command);
     if (result.kind === 'refused') return refuse(result.refusal);
     const { checkout } = result;
     const isNew = result.kind === 'checkout_opened';
-    if (session !== null && source !== null && wantsPage(checkout)) return this.#page({ checkout, session, source });
-    return { kind: isNew ? 'opened' : 'known', checkout };
+    if (session === null || !wantsPage(checkout)) return { kind: isNew ? 'opened' : 'known', checkout };
+    const paged = charger === null ? null : await openSession(this.#services, { checkout, session, charger });
+    return paged === null ? { kind: 'without_page', checkout } : { kind: 'opened', checkout: paged };
   }
 
   async #sourceOf(merchantId: string, { sourceId }: SessionRequest): Promise<Source> {
@@ -97,10 +100,18 @@ export class Purchases {
     return source !== null && mayOpenSessions(source) ? source : refuse({ code: 'CHARGING_NOT_CONFIGURED' });
   }
 
-  async #page(asked: Parameters<typeof openSession>[1]): Promise<Opened> {
-    const services: SessionServices = this.#services;
-    const checkout = await openSession(services, asked);
-    return checkout === null ? { kind: 'without_page', checkout: asked.checkout } : { kind: 'opened', checkout };
+  /** Null where the provider cannot be asked now: what is to be held is held all the same, and the page asked for again. */
+  async #chargerOf(source: Source): Promise<OpenCharger | null> {
+    const { connect, logger } = this.#services;
+    const { merchantId, sourceId } = source;
+    try {
+      return (await connect(source)) ?? refuse({ code: 'CHARGING_NOT_CONFIGURED' });
+    } catch (error) {
+      if (!(error instanceof ProviderApiError)) throw error;
+      if (error.kind === 'refused') return refuse({ code: 'CHARGING_NOT_CONFIGURED' });
+      logger.warn({ err: error, merchantId, sourceId }, 'the provider of a checkout’s page cannot be asked');
+      return null;
+    }
   }
 }
 

@@ -2,13 +2,15 @@ import pg from 'pg';
 
 /** Groups of Postgres' error codes by what to do about them (PostgreSQL manual, appendix A). */
 
+/** What keeps the keys of requests apart that may come to two wallets of one customer at once. */
+const OF_KEYS: ReadonlySet<string> = new Set(['entry_idempotency_key', 'checkout_idempotency_key']);
+
 /**
  * The transaction lost a race and may simply run again: serialization failure, deadlock, or an idempotency key that
- * another transaction wrote meanwhile, whose entry the repetition finds.
+ * another transaction wrote meanwhile, whose entry or checkout the repetition finds.
  */
 export function isRaceLost(error: unknown): boolean {
-  if (hasCode(error, ['23505']))
-    return error instanceof pg.DatabaseError && error.constraint === 'entry_idempotency_key';
+  if (hasCode(error, ['23505'])) return error instanceof pg.DatabaseError && OF_KEYS.has(error.constraint ?? '');
   return hasCode(error, ['40001', '40P01']);
 }
 

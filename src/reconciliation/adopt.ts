@@ -6,6 +6,7 @@ import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { countEvents, moveEvents } from '../inbox/adopt-events.ts';
 import { settleHolds } from '../inbox/settle-holds.ts';
+import { moveCheckouts } from '../ledger/checkouts/store.ts';
 import type { LedgerSettings } from '../ledger/store.ts';
 import { accountsBySource, moveAccounts } from '../merchants/account-store.ts';
 import { adoptionsOf, noteAdoption, seizeSources } from '../merchants/adoption-store.ts';
@@ -74,6 +75,7 @@ export async function adoptSource(
     await moveAccounts(tx, pair);
     const events = await moveEvents(boss, tx, { ...pair, reread: dropped, now });
     const disputed = await moveHandled(tx, pair);
+    await moveCheckouts(tx, pair);
     await moveTopUps(tx, pair);
     await moveSourceState(tx, pair, now);
     await noteAdoption(tx, pair, now);

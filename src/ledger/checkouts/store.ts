@@ -187,3 +187,17 @@ const ERASE = statement({
     where merchant_id = ${merchantId} and customer_id = ${customerId}
       and (reason is not null or metadata is not null or session_url is not null)`,
 });
+
+/** Lets checkouts that are paid at one source, or were, be paid at another one of the same account from now on. */
+export async function moveCheckouts(
+  tx: Tx,
+  { merchantId, from, into }: { readonly merchantId: string; readonly from: string; readonly into: string },
+): Promise<void> {
+  await MOVE.run(tx, { merchantId, from, into });
+}
+
+const MOVE = statement({
+  params: { merchantId: text, from: text, into: text },
+  text: ({ merchantId, from, into }) =>
+    `update checkout set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
+});

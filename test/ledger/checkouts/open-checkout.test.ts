@@ -10,6 +10,7 @@ import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { eventually } from '../../support/wait.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
 const later = (seconds: number) => new Date(START.getTime() + seconds * 1000);
@@ -206,7 +207,25 @@ describe('opening a checkout', () => {
     expect(await open(other)).toMatchObject({ refusal: { code: 'IDEMPOTENCY_KEY_REUSED' } });
     expect(await open({ ...other, currency: 'INR' })).toMatchObject({ refusal: { code: 'IDEMPOTENCY_KEY_REUSED' } });
     expect(await walletOf(customerId)).toMatchObject({ held: 2000, openHolds: 1 });
+  });
+
+  it('knows a key again that another wallet of the customer uses at the same moment', async () => {
     const settings = { pool: database.pool, settings: SETTINGS, clock: { now: () => START }, onPosted: () => {} };
+    const first = opening(await funded(2000), 5000, { idempotencyKey: 'at-once' });
+    const second = { ...first, currency: 'INR', fingerprint: 'cd'.repeat(32), checkoutId: newId('checkout') };
+    const later = await transaction(database.pool, async (tx) => {
+      await postBatch(tx, [first], { ...SETTINGS, now: START });
+      const waiting = new LedgerBatches(settings).checkout(second);
+      // Its wallet is free; it waits for the key.
+      await eventually('the second to wait for the key', async () => {
+        const { rows } = await database.pool.query(
+          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        return rows.length > 0;
+      });
+      return { waiting };
+    });
+    expect(await later.waiting).toMatchObject({ refusal: { code: 'IDEMPOTENCY_KEY_REUSED' } });
     const racing = opening(await funded(2000), 5000, { idempotencyKey: 'race' });
     const kinds = await Promise.all(
       ['USD', 'INR', 'USD', 'INR'].map(async (currency) => {

@@ -7,6 +7,7 @@ import {
   findCheckouts,
   insertCheckouts,
   lockCheckouts,
+  moveCheckouts,
   saveCheckouts,
 } from '../../../src/ledger/checkouts/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -74,6 +75,17 @@ describe('the rows of checkouts', () => {
     await transaction(database.pool, (tx) => saveCheckouts(tx, MERCHANT, [paid]));
     expect(await due(one)).toEqual([]);
     expect(await checkoutsByIds(autocommit(database.pool), MERCHANT, [one.checkoutId])).toEqual([paid]);
+  });
+
+  it('go with their payments to another source of the same account', async () => {
+    const [one, other] = [checkout({ sourceId: 'src_old' }), checkout({ sourceId: 'src_stripe' })];
+    await transaction(database.pool, async (tx) => {
+      await insertCheckouts(tx, [one, other]);
+      await moveCheckouts(tx, { merchantId: 'bus_other', from: 'src_old', into: 'src_wrong' });
+      await moveCheckouts(tx, { merchantId: MERCHANT, from: 'src_old', into: 'src_new' });
+    });
+    const found = await checkoutsByIds(autocommit(database.pool), MERCHANT, [one.checkoutId, other.checkoutId]);
+    expect(found.map(({ sourceId }) => sourceId)).toEqual(['src_new', 'src_stripe']);
   });
 
   it('are not there to be saved under another merchant', async () => {
