@@ -61,6 +61,9 @@ interface RefusalFacts {
   };
   CHECKOUT_NOT_FOUND: NoFacts;
   CHECKOUT_NOT_OPEN: { readonly state: string };
+  /** In minor units: what of the purchase went back neither to the wallet nor to the payer. */
+  REFUND_EXCEEDS_PAID: { readonly refundable: number };
+  REFUNDS_ARE_PROPORTIONAL: NoFacts;
   /** A process of a release that knows no checkouts may still run. */
   CHECKOUTS_NOT_YET: NoFacts;
   /** The checkout or top-up stays open without a page at which to pay: whether one was made is not known. */

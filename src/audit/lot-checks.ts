@@ -47,6 +47,7 @@ export const LOT_CHECKS: readonly Check[] = [
     ),
   },
   {
+    // What a checkout had spent may go back into the lot, or what was taken back of that.
     rule: '9b lots: their amounts, and what is left of them and became of the rest, are in their movements',
     find: statement(
       first(`select ${LOT_NAME} as subject,
@@ -58,12 +59,14 @@ export const LOT_CHECKS: readonly Check[] = [
         select merchant_id, customer_id, currency, m.lot_no, sum(m.amount) as remaining,
           (array_agg(m.amount order by m.seq))[1] as amount,
           coalesce(-sum(m.amount) filter (where m.amount < 0 and e.event_type in ${SPENDING}), 0) as spent,
+          coalesce(sum(m.amount) filter (where m.amount > 0 and e.event_type = 'checkout_refunded'), 0)
+            - case when (array_agg(e.event_type order by m.seq))[1] = 'checkout_refunded' then (array_agg(m.amount order by m.seq))[1] else 0 end as returned,
           coalesce(-sum(m.amount) filter (where e.event_type = 'credit_expired'), 0) as expired,
           coalesce(-sum(m.amount) filter (where e.event_type = 'credit_voided'), 0) as voided
         from lot_movement m left join entry e using (merchant_id, customer_id, currency, seq) group by 1, 2, 3, 4) m
         using (merchant_id, customer_id, currency, lot_no)
       where l.remaining is distinct from m.remaining or l.expired is distinct from m.expired or l.voided is distinct from m.voided
-        or l.amount is distinct from m.amount or l.spent is distinct from m.spent`),
+        or l.amount is distinct from m.amount or l.spent is null or m.spent is null or l.spent not between m.spent - m.returned and m.spent`),
     ),
   },
   {

@@ -61,11 +61,16 @@ export function addEventCommands(group: Command): void {
       customer: takes('--customer <id>', 'whose payment it is, where the event does not say', text(300, 1).optional()),
       link: flag('--link', "and the payments after it, too: links that customer with the provider's"),
       reopen: flag('--reopen', 'also one that was dismissed: what was handled by hand stays'),
+      acceptAmount: flag('--accept-amount', 'completes its checkout by what was paid, though that is another amount'),
     },
-    async run({ eventId: wanted, customer, link, reopen: reopens }, context, { merchantId }) {
+    async run(
+      { eventId: wanted, customer, link, reopen: reopens, acceptAmount: acceptsAmount },
+      context,
+      { merchantId },
+    ) {
       if (link && customer === undefined) throw new UsageError('--link: wants --customer, too');
       await findEvent(context.db, merchantId, wanted);
-      const replay = { merchantId, eventId: wanted, customerId: customer ?? null, link, reopens };
+      const replay = { merchantId, eventId: wanted, customerId: customer ?? null, link, reopens, acceptsAmount };
       const replayed = await replayOnRequest(context.pool, await context.boss(), replay);
       return shown(replayed, otherMerchant(context.config, merchantId));
     },

@@ -5,6 +5,7 @@ import { adminSourceRoutes } from './admin/sources.ts';
 import type { Route } from './kit/route.ts';
 import { batchRoutes } from './routes/batch.ts';
 import { bonusRuleRoutes } from './routes/bonus-rules.ts';
+import { checkoutRefundRoutes } from './routes/checkout-refunds.ts';
 import { checkoutRoutes } from './routes/checkouts.ts';
 import { customerRoutes } from './routes/customers.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -36,6 +37,7 @@ export const ROUTES: readonly Route[] = [
   ...scheduledEntryRoutes,
   ...grantScheduleRoutes,
   ...topUpRoutes,
+  ...checkoutRefundRoutes,
   ...checkoutRoutes,
   ...walletRoutes,
   ...walletStatusRoutes,

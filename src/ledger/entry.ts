@@ -157,6 +157,8 @@ export interface Posting extends WalletKey {
    * so they are no part of its fingerprint.
    */
   readonly restores?: readonly string[];
+  /** How much of what those took went back already, by entries that are not among them. */
+  readonly restoredMinor?: number;
   /** Of what takes back: the keys of the entries that gave it. Lots that come of those are taken from first; no part of its fingerprint either. */
   readonly origins?: readonly string[];
 }

@@ -115,10 +115,14 @@ export class WorkingBooks {
 
   /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
   write(decided: Decided, wallet: Wallet, changes: Partial<Wallet> = {}): { entry: Entry; wallet: Wallet } {
-    const { terms, termsSince: _, fromLot, restores, origins, ...posting } = decided;
+    const { terms, termsSince: _, fromLot, restores, restoredMinor, origins, ...posting } = decided;
     const entry = makeEntry(posting, wallet, this.momentIn(wallet));
     const undone = restores === undefined ? [] : this.#undoneBy(posting, restores);
-    const moved = this.lots.follow(entry, { ...wallet, ...changes }, { terms, fromLot, undone, origins });
+    const moved = this.lots.follow(
+      entry,
+      { ...wallet, ...changes },
+      { terms, fromLot, undone, restoredMinor, origins },
+    );
     const next = afterEntry(moved, entry, this.#before.rule);
     this.#set(next.wallet);
     if (entry.idempotencyKey !== null) this.#known.set(idempotencyText(entry), entry);

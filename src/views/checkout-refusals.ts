@@ -19,6 +19,16 @@ export const CHECKOUT_WORDS = {
     code,
     message: `This cannot be done with the checkout any more: it is ${state}.`,
   }),
+  REFUND_EXCEEDS_PAID: ({ code, refundable }: Refusal<'REFUND_EXCEEDS_PAID'>) => ({
+    code,
+    message: `No more than ${refundable} minor units of the purchase can be returned to the wallet.`,
+    details: { refundable },
+  }),
+  REFUNDS_ARE_PROPORTIONAL: ({ code }: Refusal<'REFUNDS_ARE_PROPORTIONAL'>) => ({
+    code,
+    message:
+      'Refunds of this checkout are proportional: refund its payment at the provider, and the wallet gets its share back by itself.',
+  }),
   CHECKOUTS_NOT_YET: ({ code }: Refusal<'CHECKOUTS_NOT_YET'>) => ({
     code,
     message:

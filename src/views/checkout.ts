@@ -22,6 +22,12 @@ export const EXAMPLE_OPEN_CHECKOUT = {
   payment: { ...EXAMPLE_CHECKOUT.payment, payment_id: null, source_id: null },
 } as const;
 
+/** One that the wallet paid alone, and that went back to it. */
+export const EXAMPLE_REFUNDED_CHECKOUT = {
+  ...EXAMPLE_CHECKOUT,
+  ...{ total: 1500, wallet_part: 1500, payment_part: 0, captured: 1500, payment: null, wallet_returned: 1500 },
+} as const;
+
 const EXAMPLE_QUOTE = {
   ...{ total: 5000, currency: 'USD', wallet_part: 2000, payment_part: 3000, credit_bought: 0, adjusted: 'none' },
   ...{ gateway_minimum: 50, warnings: [] },

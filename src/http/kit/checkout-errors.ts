@@ -19,6 +19,23 @@ export const CHECKOUT_ERRORS = {
     cure: 'nothing: the body has the `checkout` as it stands',
     sample: { message: 'This cannot be done with the checkout any more: it is completed.' },
   },
+  REFUND_EXCEEDS_PAID: {
+    cause: 'more was to be returned to the wallet than the purchase had cost, less what went back of it already',
+    cure: 'return `refundable` at most',
+    sample: {
+      message: 'No more than 1500 minor units of the purchase can be returned to the wallet.',
+      refundable: 1500,
+    },
+  },
+  REFUNDS_ARE_PROPORTIONAL: {
+    cause:
+      'a part of the purchase was to be paid at a provider, and its refunds return the wallet’s part by themselves',
+    cure: 'refund the payment at the provider; open checkouts with `wallet_refunds: manual` to decide yourself',
+    sample: {
+      message:
+        'Refunds of this checkout are proportional: refund its payment at the provider, and the wallet gets its share back by itself.',
+    },
+  },
   CHECKOUTS_NOT_YET: {
     cause:
       'the service was upgraded from a release without checkouts, and it was not said yet that the last process of that one has ended',

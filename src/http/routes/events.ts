@@ -86,6 +86,10 @@ const replay = merchantRoute({
         description:
           'Needed for an event that was dismissed: what was handled by hand stays, and the event posts beside it.',
       }),
+      accept_amount: z.boolean({ error: 'wants true or false' }).optional().meta({
+        description:
+          'For one parked as `checkout_mismatch`: the checkout is completed by what was paid, though another amount was agreed. It holds for later replays too.',
+      }),
     })
     .refine(({ customer_id, link }) => link !== true || customer_id != null, {
       error: 'wants customer_id, too',
@@ -107,7 +111,8 @@ const replay = merchantRoute({
   errors: ['CUSTOMER_NOT_FOUND', 'EVENT_BODY_REMOVED', 'CONFLICT'],
   async handle({ services: { pool, boss }, merchantId, params, body }) {
     const { customer_id: customerId = null, link = false, reopen: reopens = false } = body;
-    const wanted = { merchantId, eventId: params.event_id, customerId, link, reopens };
+    const acceptsAmount = body.accept_amount ?? false;
+    const wanted = { merchantId, eventId: params.event_id, customerId, link, reopens, acceptsAmount };
     return eventResponse(await replayOnRequest(pool, boss, wanted));
   },
 });

@@ -80,6 +80,8 @@ export interface LotsOfEntry {
   readonly fromLot?: number | undefined;
   /** The entries that it undoes, or does again. */
   readonly undone?: readonly Entry[] | undefined;
+  /** How much of what those took went back by other entries. */
+  readonly restoredMinor?: number | undefined;
   /** The keys of the entries whose lots it takes back first. */
   readonly origins?: readonly string[] | undefined;
 }

@@ -2,7 +2,7 @@ import { type Entry, MAY_OVERDRAW } from '../entry.ts';
 
 /** Where earlier entries took credit from and gave it back to, for what undoes them. Pure. */
 
-interface Piece {
+export interface Piece {
   /** Null: the base, or a debt. */
   readonly lotNo: number | null;
   readonly amount: number;
@@ -52,6 +52,13 @@ export function followTraces(entries: readonly Entry[], partsOf: PartsOf): Trace
 /** What of a debit nothing was there for. It is the last that was taken, so that the first that goes back repays it. */
 function debtBy({ afterBalance, amountMinor }: Entry): number {
   return Math.max(-afterBalance, 0) - Math.max(-afterBalance - amountMinor, 0);
+}
+
+/** What is left of the pieces without this amount at their end. */
+export function withoutLast(pieces: readonly Piece[], amount: number): readonly Piece[] {
+  const left = [...pieces];
+  cut(left, amount);
+  return left;
 }
 
 /** Takes this amount away from the end of the pieces. */

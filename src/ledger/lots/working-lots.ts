@@ -16,7 +16,7 @@ import {
 import { LotMovements } from './movements.ts';
 import { type LotRule, nextDue } from './notices.ts';
 import { afterPause, type Pauses, timeOfLot } from './pauses.ts';
-import { followTraces, type Traces } from './traces.ts';
+import { followTraces, type Traces, withoutLast } from './traces.ts';
 import { WAYS, wayOf } from './ways.ts';
 
 /** What was read of lots. */
@@ -68,9 +68,16 @@ export class WorkingLots {
    * @param wallet as it is before the entry, but for its holds
    * @returns it with its lots as they are after the entry
    */
-  follow(entry: Entry, wallet: Wallet, { terms, fromLot, undone = [], origins = [] }: LotsOfEntry): Wallet {
+  follow(
+    entry: Entry,
+    wallet: Wallet,
+    { terms, fromLot, undone = [], restoredMinor = 0, origins = [] }: LotsOfEntry,
+  ): Wallet {
     if (entry.isCredit) {
-      const back = undone.length === 0 ? { wallet, left: entry.amountMinor } : this.#giveBack(entry, wallet, undone);
+      const back =
+        undone.length === 0
+          ? { wallet, left: entry.amountMinor }
+          : this.#giveBack(entry, wallet, { undone, restoredMinor });
       return terms === undefined ? back.wallet : this.#give(entry, back.wallet, { terms, most: back.left });
     }
     if (wallet.openLots === 0) return wallet;
@@ -119,11 +126,16 @@ export class WorkingLots {
    * What was taken last goes back first: into its lot, or, where that is closed, into one that follows it. A debt is repaid before.
    * @returns also how much of the entry gives back nothing that was taken
    */
-  #giveBack(entry: Entry, wallet: Wallet, undone: readonly Entry[]): { wallet: Wallet; left: number } {
+  #giveBack(
+    entry: Entry,
+    wallet: Wallet,
+    { undone, restoredMinor }: { undone: readonly Entry[]; restoredMinor: number },
+  ): { wallet: Wallet; left: number } {
     let room = Math.max(entry.afterBalance - wallet.inLots, 0);
     let left = entry.amountMinor;
     let next = wallet;
-    for (const { lotNo, amount, entry: took } of this.#tracesOf(undone).taken.toReversed()) {
+    const { taken } = this.#tracesOf(undone);
+    for (const { lotNo, amount, entry: took } of withoutLast(taken, restoredMinor).toReversed()) {
       const back = Math.min(amount, left);
       left -= back;
       if (lotNo === null) continue;
