@@ -91,6 +91,8 @@ interface RefusalFacts {
   BONUS_RULE_LIMIT: { readonly most: number };
   /** The payment has no customer yet, so it cannot be given to another one. */
   PAYMENT_OF_NOBODY: NoFacts;
+  /** It paid a part of a purchase, which stays its customer's. */
+  PAYMENT_OF_CHECKOUT: NoFacts;
   /** The payment is not that customer's any more from whom it was to be taken. */
   PAYMENT_OF_ANOTHER: { readonly customerId: string };
   PAYMENT_MOVE_LIMIT: { readonly most: number };

@@ -56,7 +56,7 @@ export interface Reassignment {
 /**
  * Gives a payment to another customer: whose it was gives back what the payment had left in the wallet, the other one gets
  * it, and what is told of the payment from now on is posted there. Of the customer whose it is already, nothing happens.
- * @throws {RefusalError} NO_SUCH_PAYMENT, CUSTOMER_NOT_FOUND, PAYMENT_OF_NOBODY, PAYMENT_OF_ANOTHER, PAYMENT_MOVE_LIMIT, HANDLED_AMOUNT_UNKNOWN;
+ * @throws {RefusalError} NO_SUCH_PAYMENT, CUSTOMER_NOT_FOUND, PAYMENT_OF_NOBODY, PAYMENT_OF_CHECKOUT, PAYMENT_OF_ANOTHER, PAYMENT_MOVE_LIMIT, HANDLED_AMOUNT_UNKNOWN;
  *   INVALID_FIELD where several sources know the payment; INSUFFICIENT_WALLET_FUNDS unless forced, BALANCE_LIMIT_EXCEEDED, or UNSUPPORTED_CURRENCY for one
  *   that has no wallets any more
  */
@@ -101,6 +101,7 @@ async function move(
   const owner = payment.customerId ?? handledCustomer(payment);
   if (owner === wanted.customerId) return false;
   if (owner === null) return refuse({ code: 'PAYMENT_OF_NOBODY' });
+  if (payment.purpose === 'checkout') return refuse({ code: 'PAYMENT_OF_CHECKOUT' });
   if (owner !== (wanted.fromCustomerId ?? owner)) refuse({ code: 'PAYMENT_OF_ANOTHER', customerId: owner });
   if (isLeftUnknown(payment)) refuse({ code: 'HANDLED_AMOUNT_UNKNOWN' });
   const before = await movesOf(tx, [key]);

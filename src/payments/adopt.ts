@@ -24,8 +24,10 @@ const COUNT_PAYMENTS = statement({
     `select count(*) as count from payment where merchant_id = ${merchantId} and source_id = ${from}`,
 });
 
-/** Whether the payment of this alias has moved or held money, or was given to another customer, which is not to be forgotten. */
-const hasPosted = (p: string) => `(${p}.postings > 0 or ${p}.moves > 0 or exists (
+/** Whether the payment of this alias has moved or held money, has completed a checkout, or was given to another customer, which is not to be forgotten. */
+const hasPosted = (
+  p: string,
+) => `(${p}.postings > 0 or ${p}.moves > 0 or (${p}.purpose = 'checkout' and ${p}.agreed_amount is not null) or exists (
   select from payment_part t where t.merchant_id = ${p}.merchant_id and t.source_id = ${p}.source_id
     and t.payment_id = ${p}.payment_id and (t.postings > 0 or t.holds > 0)))`;
 

@@ -112,6 +112,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     'CONFLICT',
     'Part of this payment was handled by hand, and how much was done in all is not known. Say it with "npx chokin events resolve" (0 for an event that only repeats another), then reassign.',
   ),
+  PAYMENT_OF_CHECKOUT: say('CONFLICT', "The payment paid a customer's checkout, which cannot be given to another one."),
   PAYMENT_OF_NOBODY: say('CONFLICT', "The payment is nobody's yet. Replay its event with the customer."),
   PAYMENT_OF_ANOTHER: ({ customerId }) => ({
     code: 'CONFLICT',

@@ -132,6 +132,7 @@ it('is read by every POST that moves money, or the route says why a repeat moves
   const keyed = ROUTES.filter((route) => 'Idempotency-Key' in route.headers).map(({ path: one }) => one);
   expect(keyed.toSorted()).toEqual([
     '/customers/{customer_id}/checkouts',
+    '/customers/{customer_id}/checkouts/{checkout_id}/refund',
     '/customers/{customer_id}/wallets/holds',
     '/customers/{customer_id}/wallets/holds/{hold_id}/capture',
     '/customers/{customer_id}/wallets/ledger-entries',

@@ -109,6 +109,7 @@ describe('the OpenAPI document', () => {
       'post /customers/{customer_id}/wallets/lots/{lot_id}/void',
       'post /customers/{customer_id}/wallets/scheduled-entries',
       'post /customers/{customer_id}/wallets/{currency}/top-ups',
+      'post /customers/{customer_id}/checkouts/{checkout_id}/refund',
       'post /customers/{customer_id}/checkouts',
       'post /ledger-entries/batch',
       'post /holds/batch',

@@ -8,13 +8,15 @@ import { RefusalError } from '../../src/errors.ts';
 import { dismissEvent, resolveEvent } from '../../src/inbox/dismiss.ts';
 import { eventsOfPayment } from '../../src/inbox/events.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
+import { postBatch } from '../../src/ledger/store.ts';
 import { seizeSources } from '../../src/merchants/adoption-store.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { adoptSource, planAdoption } from '../../src/reconciliation/adopt.ts';
+import { checkoutNow, openAt, opening } from '../support/checkouts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
-import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { razorpayDispute, razorpayPayment, razorpayRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -144,6 +146,26 @@ const byHand = (eventId: string, amountMinor: number | null) => ({
 const lives = (paymentId: string) => paymentLife(autocommit(database.pool), MERCHANT, paymentId);
 
 describe('a source that adopts another one', () => {
+  it('takes over what paid a checkout, whose refunds go back by it', async () => {
+    const one = await world();
+    const credit = posting({ customerId: one.customerId, currency: 'INR', amountMinor: 5000 });
+    await transaction(database.pool, (tx) => postBatch(tx, [credit], { ...SETTINGS, now: new Date() }));
+    const checkout = await openAt(
+      database.pool,
+      opening(one.customerId, 15_000, { currency: 'INR', gatewayMinimum: 0 }),
+    );
+    const notes = { wallet_checkout_id: checkout.checkoutId };
+    await inbox.play([one.payment({ notes })], one.old);
+    expect(await one.balance()).toBe(0);
+    await inbox.play([one.payment({ notes, email: 'buyer@example.com' })], one.replacement);
+    await adopt(one.old, one.replacement);
+    const adopted = { state: 'completed', sourceId: one.replacement.sourceId, paymentId: one.paymentId };
+    expect(await checkoutNow(database.pool, checkout)).toMatchObject(adopted);
+    expect(await one.balance()).toBe(0);
+    await inbox.play([one.refund('r', 10_000)], one.replacement);
+    expect(await one.balance()).toBe(5000);
+  });
+
   it('takes along whatever refers to a payment', async () => {
     const { rows } = await database.pool.query(
       "select conrelid::regclass::text as name, conname from pg_constraint where confrelid = 'payment'::regclass and confupdtype <> 'c'",

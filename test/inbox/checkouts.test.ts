@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { reassignPayment } from '../../src/customers/reassign.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
+import { dismissEvent } from '../../src/inbox/dismiss.ts';
 import { listEvents } from '../../src/inbox/events.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
 import type { Checkout } from '../../src/ledger/checkouts/checkout.ts';
@@ -545,5 +548,29 @@ describe('refunds of its payment', () => {
     await inbox.settled();
     expect(await now(one)).toMatchObject({ state: 'completed', walletReturned: 2000, paymentRefunded: 3000 });
     expect(await walletOf(one)).toEqual({ balance: 2000, held: 0 });
+  });
+});
+
+describe('a payment that has completed a checkout', () => {
+  it('is given to nobody else', async () => {
+    const one = await buying();
+    await inbox.play([paid(one)]);
+    const wanted = { merchantId: MERCHANT, paymentId: one.paymentId, sourceId: null, customerId: await funded(0) };
+    const reassigning = reassignPayment(
+      { pool: database.pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} },
+      { ...wanted, reason: 'of another', force: false, actor: 'cli' },
+    );
+    await expect(reassigning).rejects.toMatchObject({ refusal: { code: 'PAYMENT_OF_CHECKOUT' } });
+  });
+
+  it('gives no credit for a refund of one that was dismissed', async () => {
+    const one = await buying();
+    await inbox.play([paid(one, { amount: 2900 })], sources.payers);
+    const [event] = await eventsOf(one);
+    const handling = { merchantId: MERCHANT, eventId: event?.eventId ?? '', note: null, amountMinor: 0, entryId: null };
+    await dismissEvent({ ...inbox.services, onPosted: () => {} }, handling);
+    await inbox.play([refunded(one, 'a', 2900)], sources.payers);
+    expect(await movedBy(one)).toEqual([]);
+    expect(await now(one)).toMatchObject({ state: 'open' });
   });
 });

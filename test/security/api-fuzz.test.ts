@@ -466,6 +466,7 @@ const SELDOM: ReadonlySet<string> = new Set([
   'post /customers/{customer_id}/checkouts',
   'post /customers/{customer_id}/checkouts/quote',
   'post /customers/{customer_id}/checkouts/{checkout_id}/collect',
+  'post /customers/{customer_id}/checkouts/{checkout_id}/refund',
   // Erasing the customer, which is tried before, ends his rules.
   'delete /customers/{customer_id}/wallets/{currency}/top-up-rule',
 ]);

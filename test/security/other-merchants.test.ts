@@ -31,6 +31,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   },
   'post /customers/{customer_id}/payment-metadata': { currency: 'USD' },
   'post /customers/{customer_id}/checkouts': { total: 10, currency: 'USD', idempotency_key: 'another' },
+  'post /customers/{customer_id}/checkouts/{checkout_id}/refund': { amount: 1, idempotency_key: 'another' },
   'post /customers/{customer_id}/checkouts/quote': { total: 10, currency: 'USD' },
   'put /bonus-rules/{rule_id}': { currency: 'USD', percent: 10 },
   'put /customers/{customer_id}/wallets/{currency}/low-balance-threshold': { threshold: 1 },
