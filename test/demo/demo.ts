@@ -33,7 +33,7 @@ import { Story } from './story.ts';
 const HELP = `Usage: npm run demo
 
 Plays the whole story on a throw-away database: a merchant, her customers, really signed events of all nine payment
-providers, usage, a low balance, a promotion that ends, a wallet that fills itself up, refunds, disputes, a forgery, an audit. Exits 0 only if every balance and every
+providers, usage, a low balance, a promotion that ends, a purchase by wallet and card, a wallet that fills itself up, refunds, disputes, a forgery, an audit. Exits 0 only if every balance and every
 webhook is what it must be. Needs nothing but npm, not even the network; takes well under a minute.`;
 
 /** Ctrl-C, or SIGTERM: nothing is wrong, and nothing may be left behind. */

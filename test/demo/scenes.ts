@@ -11,6 +11,7 @@ import {
   stripePaymentSucceeded,
   stripeRefund,
 } from '../support/signing.ts';
+import { playCheckout } from './checkout.ts';
 import { playMoreProviders } from './more-providers.ts';
 import { playRefill } from './refill.ts';
 import { Actor, allApplied, deliver, openEndpoint, post, type Stage, setAside } from './stage.ts';
@@ -38,6 +39,7 @@ export async function playStory(stage: Stage): Promise<void> {
   await playRefunds(stage, ada);
   await playReservation(stage);
   await playPromotion(stage);
+  await playCheckout(stage);
   await playRefill(stage);
   await playForgery(stage, ada);
   await playMoreProviders(stage);
