@@ -7,8 +7,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ended, ROOT } from './support/cli.ts';
 import { type Commands, commandsOf, comparable, filledIn, patternOf, readDocument } from './support/document.ts';
+import { DodoCheckout } from './support/dodo-checkout.ts';
 import { redirectedProviders } from './support/injection.ts';
 import { NODE_COMPILE_CACHE } from './support/process.ts';
+import { RazorpayOrders } from './support/razorpay-orders.ts';
 import { STRIPE_SECRET } from './support/signing.ts';
 import { StripeCheckout } from './support/stripe-checkout.ts';
 import { Terminal } from './support/terminal.ts';
@@ -19,15 +21,26 @@ import { eventually } from './support/wait.ts';
  * compares what is printed with what the page says. Only the ports differ, since another reader may be at work.
  */
 
-const PAGES = ['README.md', 'docs/tutorial.md', 'docs/tutorial-top-ups.md'];
+const PAGES = ['README.md', 'docs/tutorial.md', 'docs/tutorial-top-ups.md', 'docs/tutorial-purchases.md'];
 
 const STRIPE_API_KEY = 'sk_test_double0000';
+/** As the page writes them. */
+const RAZORPAY = { keyId: 'rzp_test_key', keySecret: 'its_secret', secret: 'razorpay_shop_secret' };
+const DODO = {
+  apiKey: 'test_key',
+  productId: 'pdt_thing',
+  secret: `whsec_${Buffer.from('the dodo secret of docs!').toString('base64')}`,
+};
+/** Dodo adds the tax of the buyer's country. */
+const TAX_PERCENT = 19;
 
 /** Commands that a test cannot run, and why. */
 const NOT_RUN: Readonly<Record<string, string>> = {
   'npm ci': 'it fetches packages; the reader has those of this checkout',
   'npm install stripe@23.1.0 dodopayments@2.52.0': 'it fetches packages; the shop has those of this checkout',
   'npm install stripe@23.1.0 dodopayments@2.52.0 standardwebhooks@1.1.1':
+    'it fetches packages; the shop has those of this checkout',
+  'npm install stripe@23.1.0 razorpay@2.9.8 dodopayments@2.52.0 standardwebhooks@1.1.1':
     'it fetches packages; the shop has those of this checkout',
   'npm ci && npm run demo': 'it fetches packages, and CI runs the demo by itself',
   'npm ci && npm test': 'this is one of those tests',
@@ -60,29 +73,62 @@ async function makeCheckout(folder: string): Promise<string> {
   return checkout;
 }
 
+/** Every provider that a page knows, and where its double listens. */
+interface Providers {
+  readonly stripe: StripeCheckout;
+  readonly razorpay: RazorpayOrders;
+  readonly dodo: DodoCheckout;
+  readonly urls: Readonly<Record<string, string>>;
+}
+
+async function startProviders(): Promise<Providers> {
+  const stripe = new StripeCheckout({ secret: STRIPE_SECRET, apiKey: STRIPE_API_KEY });
+  const razorpay = new RazorpayOrders(RAZORPAY);
+  const dodo = new DodoCheckout(DODO);
+  dodo.taxPercent = TAX_PERCENT;
+  closing.push(() => Promise.all([stripe, razorpay, dodo].map((one) => one.close())));
+  const hosts = { 'api.stripe.com': stripe, 'api.razorpay.com': razorpay, 'test.dodopayments.com': dodo };
+  const urls = Object.entries(hosts).map(async ([host, one]) => [host, await one.listen()] as const);
+  return { stripe, razorpay, dodo, urls: Object.fromEntries(await Promise.all(urls)) };
+}
+
 /** Somebody who follows a page from its top to its end. */
 class Reader {
   readonly #folder: string;
   readonly #ports: ReadonlyMap<string, string>;
   readonly #environment: Record<string, string>;
   readonly #terminals = new Map<string, Terminal>();
-  readonly stripe: StripeCheckout;
-  readonly #stripeUrl: string;
-  /** All that was printed, which ids are taken from. */
-  #shown = STRIPE_API_KEY;
+  readonly #providers: Providers;
+  /** All that was printed, which ids are taken from, and what dashboards show. */
+  #shown = `${STRIPE_API_KEY} ${DODO.secret}`;
 
   constructor(given: {
     folder: string;
     ports: ReadonlyMap<string, string>;
     environment: Record<string, string>;
-    stripe: StripeCheckout;
-    stripeUrl: string;
+    providers: Providers;
   }) {
     this.#folder = given.folder;
     this.#ports = given.ports;
     this.#environment = given.environment;
-    this.stripe = given.stripe;
-    this.#stripeUrl = given.stripeUrl;
+    this.#providers = given.providers;
+  }
+
+  get stripe(): StripeCheckout {
+    return this.#providers.stripe;
+  }
+
+  get razorpay(): RazorpayOrders {
+    return this.#providers.razorpay;
+  }
+
+  get dodo(): DodoCheckout {
+    return this.#providers.dodo;
+  }
+
+  /** What she would type or open, with the ids that she was shown. */
+  meant(text: string): string {
+    return this.#ported(filledIn(text, this.#shown));
   }
 
   async type(commands: Commands): Promise<void> {
@@ -152,8 +198,19 @@ class Reader {
 
   /** Until the customer's page says this, as a person does who looks again. */
   async untilPage(text: string): Promise<void> {
-    const page = this.#ported(filledIn('http://127.0.0.1:4000/account?customer=cus_…', this.#shown));
+    const page = this.meant('http://127.0.0.1:4000/account?customer=cus_…');
     await eventually(`the page to say "${text}"`, async () => (await (await fetch(page)).text()).includes(text));
+  }
+
+  /** Until the service has seen that the merchant has such a source, which it remembers for seconds; a person takes longer. */
+  async untilWarned(): Promise<void> {
+    const url = this.meant('http://127.0.0.1:3000/customers/cus_…/checkouts/quote');
+    const headers = { authorization: `Bearer ${this.meant('ck_test_…')}`, 'content-type': 'application/json' };
+    const body = JSON.stringify({ total: 5000, currency: 'INR' });
+    await eventually('the tax of a split purchase to be warned of', async () => {
+      const quote = await (await fetch(url, { method: 'POST', headers, body })).text();
+      return quote.includes('taxed_on_payment_alone');
+    });
   }
 
   #terminal(name: string): Terminal {
@@ -163,9 +220,7 @@ class Reader {
       cwd: join(this.#folder, 'chokin'),
       // The service knows nothing of the double, and would say so.
       env:
-        name === 'service'
-          ? this.#environment
-          : { ...this.#environment, ...redirectedProviders({ 'api.stripe.com': this.#stripeUrl }) },
+        name === 'service' ? this.#environment : { ...this.#environment, ...redirectedProviders(this.#providers.urls) },
       scratch: this.#folder,
     });
     this.#terminals.set(name, made);
@@ -187,9 +242,7 @@ async function startReading(): Promise<Reader> {
   const folder = await mkdtemp(join(tmpdir(), 'chokin-docs-'));
   closing.push(() => rm(folder, { recursive: true, force: true }));
   await makeCheckout(folder);
-  const stripe = new StripeCheckout({ secret: STRIPE_SECRET, apiKey: STRIPE_API_KEY });
-  const stripeUrl = await stripe.listen();
-  closing.push(() => stripe.close());
+  const providers = await startProviders();
   const bin = join(folder, 'bin');
   await mkdir(bin);
   await writeFile(join(bin, 'stripe'), `#!/bin/sh\necho ${STRIPE_SECRET}\n`, { mode: 0o755 });
@@ -200,12 +253,21 @@ async function startReading(): Promise<Reader> {
     ['3000', String(port)],
     ['4000', String(shopPort)],
   ]);
-  return new Reader({ folder, ports, environment, stripe, stripeUrl });
+  return new Reader({ folder, ports, environment, providers });
+}
+
+const ORDER = 'curl -sS 127.0.0.1:4000/order -d';
+const SIGN_UP = 'curl -sS 127.0.0.1:4000/sign-up -d';
+
+async function payAtRazorpay(reader: Reader, order: string): Promise<void> {
+  const page = await fetch(reader.meant(`http://127.0.0.1:4000/pay?order=${order}`));
+  await reader.razorpay.pay(await page.text());
+  await reader.untilApplied();
 }
 
 /** What a person does after commands that begin so: she pays in her browser, and is not as quick as the next command here. */
 const BETWEEN: Readonly<Record<string, (reader: Reader) => Promise<void>>> = {
-  'curl -sS 127.0.0.1:4000/buy': async (reader) => {
+  'curl -sS 127.0.0.1:4000/buy -d \'{"customer_id":"cus_…","dollars"': async (reader) => {
     await reader.stripe.pay();
     await reader.untilApplied();
   },
@@ -216,6 +278,25 @@ const BETWEEN: Readonly<Record<string, (reader: Reader) => Promise<void>>> = {
     await reader.stripe.pay();
     await reader.untilPage('come by themselves');
   },
+  [`${SIGN_UP} '{"email":"ada@example.com","name":"Ada"}'\ncurl -sS 127.0.0.1:4000/buy`]: async (reader) => {
+    await reader.stripe.pay();
+    await reader.untilApplied();
+  },
+  'curl -sS 127.0.0.1:4000/refund -d \'{"order_id":"S-1"': (reader) => reader.untilApplied(),
+  'CHOKIN_WEBHOOK_SECRET=razorpay_shop_secret': async (reader) => {
+    reader.razorpay.forwardTo = reader.meant('http://127.0.0.1:3000/webhooks/razorpay/src_…');
+  },
+  [`${SIGN_UP} '{"email":"bela@example.com"`]: (reader) => payAtRazorpay(reader, 'R-1'),
+  'npx chokin wallets credit cus_… 20 INR': (reader) => payAtRazorpay(reader, 'R-2'),
+  'CHOKIN_WEBHOOK_SECRET=whsec_… npx chokin sources create --provider dodo': async (reader) => {
+    reader.dodo.forwardTo = reader.meant('http://127.0.0.1:3000/webhooks/dodo/src_…');
+    await reader.untilWarned();
+  },
+  [`${SIGN_UP} '{"email":"cleo@example.com"`]: async (reader) => {
+    await reader.dodo.pay();
+    await reader.untilApplied();
+  },
+  [`${ORDER} '{"order_id":"D-1"}'\ncurl`]: (reader) => reader.untilApplied(),
 };
 
 describe('a reader who follows', { timeout: 600_000 }, () => {
@@ -235,6 +316,7 @@ describe('a reader who follows', { timeout: 600_000 }, () => {
 const FILES: Readonly<Record<string, readonly string[]>> = {
   'docs/tutorial.md': ['shop.mjs', 'refund.mjs'],
   'docs/tutorial-top-ups.md': ['refill.ts'],
+  'docs/tutorial-purchases.md': ['shop.ts', 'stripe.ts', 'razorpay.ts', 'dodo.ts'],
 };
 
 it.each(Object.entries(FILES))('the files of %s have right types', async (page, names) => {

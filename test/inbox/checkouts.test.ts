@@ -18,6 +18,7 @@ import { checkoutNow, openAt, opening } from '../support/checkouts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { rounds } from '../support/rounds.ts';
 import { stripeDispute, stripePayment, stripeRefund } from '../support/signing.ts';
 import { adyenDelivery } from '../support/signing-paypal-adyen-cashfree.ts';
 import { eventually } from '../support/wait.ts';
@@ -169,6 +170,22 @@ describe('a payment of a checkout', () => {
     });
     expect(await toldOf(one)).toEqual(['checkout.completed']);
     expect((await eventsOf(one)).map(({ effect }) => effect)).toContain('debited');
+  });
+
+  it('example 9: told many times over to three processes, captures once', async () => {
+    const others = [
+      await startInbox(database, { sources: [sources.stripe] }),
+      await startInbox(database, { sources: [sources.stripe] }),
+    ];
+    const one = await buying();
+    const times = rounds(60, 500);
+    const all = [inbox, ...others];
+    await Promise.all(Array.from({ length: times }, (_, index) => all[index % all.length]?.deliver(paid(one))));
+    await inbox.settled();
+    for (const other of others) await other.stop();
+    expect(await movedBy(one)).toEqual(['-2000 hold_captured']);
+    expect(await now(one)).toMatchObject({ state: 'completed', captured: 2000 });
+    expect(await toldOf(one)).toEqual(['checkout.completed']);
   });
 
   it('example 4: credits what was bought with it, once', async () => {

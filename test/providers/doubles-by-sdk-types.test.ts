@@ -1,9 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
+import { DodoCheckout } from '../support/dodo-checkout.ts';
 import { stripeAccount } from '../support/provider-api-dialects.ts';
+import { RazorpayOrders } from '../support/razorpay-orders.ts';
 import { type TypeClaim, typeProblems } from '../support/sdk-types.ts';
 import { SEEDED, type SeededName } from '../support/seeded-doubles.ts';
+import { DODO_SECRET } from '../support/signing.ts';
 
 /**
  * What our doubles of the providers' APIs answer, compared with the types of the providers' official packages: a field
@@ -19,6 +22,7 @@ import type { ListOrders, ListSubscriptionInvoices, Order, SubscriptionInvoice }
 import type { IAdjustmentResponse, ITransactionResponse } from '${MODULES}/@paddle/paddle-node-sdk/dist/types/types/index.js';
 import type { Response, ResponsePaginated } from '${MODULES}/@paddle/paddle-node-sdk/dist/types/internal/types/response.js';
 import type { Payments } from '${MODULES}/razorpay/dist/types/payments.js';
+import type { Orders } from '${MODULES}/razorpay/dist/types/orders.js';
 import type { Refunds } from '${MODULES}/razorpay/dist/types/refunds.js';
 import type { Disputes } from '${MODULES}/razorpay/dist/types/disputes.js';
 type Collection<Item> = { entity: 'collection'; count: number; items: Item[] };
@@ -76,6 +80,16 @@ const WRONG_TYPES: WrongTypes = [
   ],
 ];
 
+const SHOP_WRONG_TYPES: WrongTypes = [
+  // razorpay.com/docs/api/orders/create shows an order without a description or a token.
+  [
+    'razorpay',
+    /^razorpay order: .* is missing the following properties from type 'RazorpayOrder': description, token$/,
+  ],
+  // An empty list, as above.
+  ['razorpay', /^razorpay refund: .*'never\[\]' is not assignable to type 'IMap<string \| number>'/],
+];
+
 const WRONG_EVENT_TYPES: WrongTypes = [
   // `previous_attributes` has what changed alone, at every depth: docs.stripe.com/api/events/object.
   ['stripe', /^stripe refund\.updated\.json: .*'\{ reference_status: string; \}' but required in type 'Card'/],
@@ -130,6 +144,57 @@ it('the doubles answer in the types of the official packages', async () => {
   }
   await expectTrue(claims, WRONG_TYPES);
 });
+
+it('what a shop is answered is of the types of the official packages', async () => {
+  const claims: TypeClaim[] = [];
+  const ask = async (what: string, type: string, { url, authorization, body }: Question) => {
+    const headers = { authorization, 'content-type': 'application/json' };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
+    const value: unknown = await response.json();
+    expect(response.status, JSON.stringify(value)).toBe(200);
+    claims.push({ what, type, value });
+  };
+  const razorpay = new RazorpayOrders({ keyId: 'rzp_test_1', keySecret: 'secret', secret: 'webhooks' });
+  const dodo = new DodoCheckout({ apiKey: 'key', productId: 'pdt_1', secret: DODO_SECRET });
+  for (const double of [razorpay, dodo]) {
+    double.delivers = false;
+    open.push(double);
+  }
+  const authorization = `Basic ${btoa('rzp_test_1:secret')}`;
+  const orders = `${await razorpay.listen()}/v1`;
+  const notes = { wallet_customer_id: 'cus_1' };
+  const order = { amount: 3000, currency: 'INR', receipt: 'R-1', notes };
+  await ask('razorpay order', 'Orders.RazorpayOrder', { url: `${orders}/orders`, authorization, body: order });
+  const options = JSON.stringify({ key: 'rzp_test_1', order_id: 'order_double1', name: 'Shop', notes });
+  await razorpay.pay(`<script>new Razorpay(${options}).open()</script>`);
+  const refunds = `${orders}/payments/pay_double1/refund`;
+  await ask('razorpay refund', 'Refunds.RazorpayRefund', { url: refunds, authorization, body: { amount: 1000 } });
+
+  const bearer = 'Bearer key';
+  const url = await dodo.listen();
+  const session = {
+    product_cart: [{ product_id: 'pdt_1', quantity: 1, amount: 3000 }],
+    customer: { email: 'ada@example.com', name: 'Ada' },
+    billing_currency: 'USD',
+    metadata: notes,
+    feature_flags: { allow_discount_code: false },
+    return_url: 'https://shop.example.com/thanks',
+    cancel_url: 'https://shop.example.com/basket',
+  };
+  const sessionType = 'DodoPayments.CheckoutSessionResponse';
+  await ask('dodo session', sessionType, { url: `${url}/checkouts`, authorization: bearer, body: session });
+  const refund = { payment_id: 'pay_dododouble1' };
+  await ask('dodo refund', 'DodoPayments.Refund', { url: `${url}/refunds`, authorization: bearer, body: refund });
+  claims.push({ what: 'dodo request', type: 'DodoPayments.CheckoutSessionCreateParams', value: session });
+  claims.push({ what: 'razorpay request', type: 'Orders.RazorpayOrderCreateRequestBody', value: order });
+  await expectTrue(claims, SHOP_WRONG_TYPES);
+});
+
+interface Question {
+  readonly url: string;
+  readonly authorization: string;
+  readonly body: object;
+}
 
 /** Of the events that the adapters read; the payloads of others are cut short. Null for the others. */
 const EVENT_TYPES: Readonly<Record<'stripe' | 'dodo' | 'polar' | 'paddle', (type: string) => string | null>> = {
