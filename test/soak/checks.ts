@@ -23,6 +23,9 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
     union all
     select 'grants that are due', count(*) from grant_schedule where next_at <= now() + interval '1 hour' having count(*) > 0
     union all
+    select 'checkouts that are over', count(*) from checkout
+    where state = 'open' and coalesce(prolonged_until, expires_at) <= now() having count(*) > 0
+    union all
     select 'jobs', count(*) from pgboss.job
     where name in ('apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
   return rows.map(({ what, count }) => `${count} ${what}`);
@@ -51,19 +54,29 @@ export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer)
   wrongs.push(...(await traffic.refills.findWrongs(pool)));
   const scheduled = await traffic.schedules.findWrongs(pool);
   wrongs.push(...scheduled.wrongs);
+  const bought = await traffic.checkouts.findWrongs(pool);
+  wrongs.push(...bought.wrongs);
   for (const { customerId, owedMinor } of traffic.accounts) {
     const wallet = wallets.find((one) => one.customer_id === customerId && one.currency === 'USD');
-    const owed = owedMinor + (scheduled.moved.get(customerId) ?? 0) - (lots.expired.get(customerId) ?? 0);
+    const moved = (scheduled.moved.get(customerId) ?? 0) + (bought.moved.get(customerId) ?? 0);
+    const owed = owedMinor + moved - (lots.expired.get(customerId) ?? 0);
     if (wallet?.balance !== owed) wrongs.push(`${customerId} holds ${wallet?.balance} and is owed ${owed}`);
   }
   const { rows: events } = await pool.query<{ merchant_id: string; delivery_key: string; state: string }>(
     'select merchant_id, delivery_key, state from provider_event',
   );
   const states = new Map(events.map((event) => [`${event.merchant_id} ${event.delivery_key}`, event.state]));
-  for (const { merchantId, eventId } of traffic.acknowledged) {
-    const state = states.get(`${merchantId} ${eventId}`);
-    if (state !== 'applied') wrongs.push(`the acknowledged event ${eventId} is ${state ?? 'lost'}`);
+  const byId = new Map<string, string>();
+  for (const { merchantId, eventId } of traffic.acknowledged)
+    byId.set(eventId, states.get(`${merchantId} ${eventId}`) ?? 'lost');
+  for (const pair of traffic.oneIsParked) {
+    const ends = pair.map((eventId) => byId.get(eventId)).sort();
+    if (ends.join(' ') !== 'applied parked')
+      wrongs.push(`of ${pair.join(' and ')}, one is ${ends.join(', the other ')}`);
+    for (const eventId of pair) byId.delete(eventId);
   }
+  for (const [eventId, state] of byId)
+    if (state !== 'applied') wrongs.push(`the acknowledged event ${eventId} is ${state}`);
   const told = whatSvixHas(svix);
   for (const { customer_id, currency, version, announced_version } of wallets) {
     if (announced_version !== version)

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { explain } from '../../src/commands/explain.ts';
+import { eventually } from '../support/wait.ts';
 import { findWrongs, notYet } from './checks.ts';
+import { endSoon } from './end-soon.ts';
 import { Hostile } from './hostile.ts';
 import { drawPlan, type Plan, Random } from './plan.ts';
 import { Traffic } from './traffic.ts';
@@ -50,7 +52,7 @@ function describe({ seed: _seed, ...rest }: Plan): string {
 }
 
 async function soak(world: World, plan: Plan, random: Random, durationMs: number): Promise<void> {
-  const traffic = new Traffic(plan, world.addresses);
+  const traffic = new Traffic(plan, { addresses: world.addresses, letPass: (id) => letPass(world, id) });
   await traffic.prepare(random.fork());
   const hostile = new Hostile(world.addresses, await traffic.prepareMallory(new Random(plan.seed)));
   const trouble = new AbortController();
@@ -91,6 +93,22 @@ async function every(
   }
 }
 
+/** Tries until Postgres is there. */
+async function letPass(world: World, checkoutId: string): Promise<void> {
+  const pool = world.openPool();
+  let trouble: unknown = null;
+  const attempt = () =>
+    endSoon(pool, checkoutId).catch((error: unknown) => {
+      trouble = error;
+      return false;
+    });
+  try {
+    await eventually('a checkout to be over soon', attempt, REST_MS).catch(() => Promise.reject(trouble));
+  } finally {
+    await pool.end();
+  }
+}
+
 /** Waits until the system is at rest, unattended, and checks everything. */
 async function rest(world: World, traffic: Traffic): Promise<void> {
   const pool = world.openPool();
@@ -116,7 +134,7 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
 
 function progressLine(
   { kills, restarts }: World,
-  { counts, lots, refills, schedules }: Traffic,
+  { counts, lots, refills, schedules, checkouts }: Traffic,
   startedMs: number,
 ): string {
   const seconds = Math.round((performance.now() - startedMs) / 1000);
@@ -125,6 +143,7 @@ function progressLine(
     `${counts.debits} debits (${counts.insufficient} refused), ${counts.captures} captures, ${counts.releases} releases, ${counts.lapses} lapses, ` +
     `${lots.given.length} lots (${lots.voids} voids, ${lots.changes} changes), ` +
     `${refills.rules} changes of top-up rules, ${refills.requests} top-ups (${refills.payments} payments), ${schedules.planned} schedules, ` +
+    `${checkouts.opened} checkouts (${checkouts.payments} payments, ${checkouts.refunds} refunds, ${checkouts.collects} collected), ` +
     `${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
   );
 }

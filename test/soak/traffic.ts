@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { signStripe, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
+import { type CheckoutAnswer, CheckoutTraffic } from './checkouts.ts';
 import type { Mallory } from './hostile.ts';
 import { LotTraffic } from './lots.ts';
 import type { Plan, Random } from './plan.ts';
@@ -18,7 +19,7 @@ export interface Account {
 }
 
 /** The fields of answers that are looked into. */
-interface Answer {
+interface Answer extends Partial<CheckoutAnswer> {
   readonly code: string;
   readonly merchant_id: string;
   readonly customer_id: string;
@@ -30,6 +31,7 @@ interface Answer {
   readonly scheduled_entry_id?: string;
   readonly scheduled_entry?: { readonly scheduled_entry_id: string };
   readonly topup_id?: string;
+  readonly checkout?: CheckoutAnswer;
   readonly topup?: { readonly topup_id: string };
   readonly items?: readonly {
     readonly lot_id: string;
@@ -87,14 +89,22 @@ export class Traffic {
   readonly lots = new LotTraffic(this);
   readonly refills = new RefillTraffic(this);
   readonly schedules = new ScheduleTraffic(this);
+  readonly checkouts: CheckoutTraffic;
+  /** Pairs of events of which one is applied, and the other parked. */
+  readonly oneIsParked: (readonly [string, string])[] = [];
   readonly #plan: Plan;
   readonly #addresses: readonly string[];
   readonly #underWay = new Set<Promise<void>>();
   #ids = 0;
 
-  constructor(plan: Plan, addresses: readonly string[]) {
+  /** @param letPass makes a checkout's time be over soon */
+  constructor(
+    plan: Plan,
+    { addresses, letPass }: { addresses: readonly string[]; letPass: (checkoutId: string) => Promise<void> },
+  ) {
     this.#plan = plan;
     this.#addresses = addresses;
+    this.checkouts = new CheckoutTraffic(this, letPass);
   }
 
   /** Merchants, keys, sources and customers, by the admin routes. */
@@ -146,10 +156,11 @@ export class Traffic {
 
   #act(random: Random, signal: AbortSignal): Promise<void> {
     const kind = random.next();
-    if (kind < 0.3) return this.#hold(random, signal);
-    if (kind < 0.42) return this.lots.play(random);
-    if (kind < 0.5) return this.refills.play(random, signal);
-    return kind < 0.55 ? this.schedules.play(random) : this.#debit(random);
+    if (kind < 0.25) return this.#hold(random, signal);
+    if (kind < 0.35) return this.lots.play(random);
+    if (kind < 0.45) return this.checkouts.play(random, signal);
+    if (kind < 0.53) return this.refills.play(random, signal);
+    return kind < 0.58 ? this.schedules.play(random) : this.#debit(random);
   }
 
   /** A payment with its refunds or its dispute, each told by an event of its own. */
