@@ -223,4 +223,4 @@ it('books that nobody tampered with are never named, whatever was told and done'
   // Else the audit had little to judge.
   const { applied = 0 } = await inbox.states();
   expect(applied).toBeGreaterThan(1_500);
-}, 120_000);
+}, 300_000);
