@@ -8,7 +8,7 @@ import type { Split } from './split.ts';
  */
 export const CHECKOUT_STATES = ['open', 'completed', 'short', 'expired', 'cancelled'] as const;
 
-export type CheckoutState = (typeof CHECKOUT_STATES)[number];
+type CheckoutState = (typeof CHECKOUT_STATES)[number];
 
 /** Whether what is paid has to be what was agreed, or may be more. */
 export const AMOUNT_CHECKS = ['exact', 'at_least'] as const;
