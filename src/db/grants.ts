@@ -15,7 +15,8 @@ export interface TableGrants {
 }
 
 // What was received never changes, only what became of it does.
-const REPLAY = 'update (state, reason, detail, settled_at, replays, assigned_customer_id, assigned_link, accepts_amount, is_closed)';
+const REPLAY =
+  'update (state, reason, detail, settled_at, replays, assigned_customer_id, assigned_link, accepts_amount, is_closed)';
 const VERDICT = 'update (state, reason, detail, effect, settled_at, payment_id, waiting_since, source_id, is_closed)';
 const TOKEN_USE = 'update (used_source_id, used_payment_id, used_at, series_id, is_followed)';
 // Which entries a message tells of is noted later where it was not known.
