@@ -30,9 +30,15 @@ export function firstPlace(wallets: readonly Wallet[], newestOf: (wallet: Wallet
   return new Map(wallets.map((wallet) => [wallet.currency, newestOf(wallet) + 1]));
 }
 
-/** Of all wallets, or of the one in a currency. */
-export function inCurrency(place: Place, wanted: string | null): Place {
-  return wanted === null ? place : new Map([...place].filter(([currency]) => currency === wanted));
+/**
+ * Where a page begins: at the newest, or where the page before stopped, of all wallets or of the one in a currency. Above the newest there
+ * is nothing to look through, whatever a request names.
+ */
+export function pagePlace(newest: Place, from: Place | null, wanted: string | null): Place {
+  const begun = [...(from ?? newest)].map(
+    ([currency, below]) => [currency, Math.min(below, newest.get(currency) ?? 1)] as const,
+  );
+  return new Map(begun.filter(([currency, below]) => below > 1 && (wanted === null || currency === wanted)));
 }
 
 /** @param isSparse whether the page may have to look at many that do not fit for one that does */

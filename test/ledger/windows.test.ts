@@ -10,6 +10,7 @@ import {
   NUMBERS_A_PAGE,
   nextPlace,
   type Place,
+  pagePlace,
   placeText,
   readPlace,
   windowsAt,
@@ -153,7 +154,47 @@ describe('on Postgres', () => {
     expect(rowsRead).toBeLessThanOrEqual(20);
   });
 
-  it('begins at the newest of each wallet', () => {
-    expect(firstPlace(wallets, ({ holdSeq }) => holdSeq).get('USD')).toBe(MANY + 1);
+  it('goes on in each wallet by number, though clocks differed', async () => {
+    const [other = ''] = await makeCustomers(database.pool, ['clocks']);
+    await database.pool.query(
+      `insert into closed_hold (merchant_id, customer_id, currency, hold_no, kind, amount, captured, idempotency_key, fingerprint, created_at,
+         state, released, closed_at)
+       select '${MERCHANT}', $1, c, n, 'api', 5, 0, 'k' || n, decode(repeat('ab', 32), 'hex'), now() - n * 7 % 5 * interval '1 minute',
+         'released', 5, now()
+       from generate_series(1, 9) n, unnest(array['USD', 'INR']) c`,
+      [other],
+    );
+    await database.pool.query("update wallet set hold_seq = 9 where customer_id = $1 and currency in ('USD', 'INR')", [
+      other,
+    ]);
+    const db = autocommit(database.pool);
+    const own = { merchantId: MERCHANT, customerId: other, wallets: await readWallets(db, MERCHANT, [other]) };
+    const seen: Record<string, number[]> = { USD: [], INR: [] };
+    let from: Place | null = null;
+    do {
+      const { holds, next } = await listHolds(db, own, { ...page, pageSize: 2, state: 'released', from });
+      for (const { currency, holdNo } of holds) seen[currency]?.push(holdNo);
+      from = next;
+    } while (from !== null);
+    const all = [9, 8, 7, 6, 5, 4, 3, 2, 1];
+    expect(seen).toEqual({ USD: all, INR: all });
+  });
+
+  it('begins at the newest of each wallet, or below, whatever is asked for', () => {
+    const newest = firstPlace(wallets, ({ holdSeq }) => holdSeq);
+    expect(pagePlace(newest, null, null)).toEqual(new Map([['USD', MANY + 1]]));
+    expect(pagePlace(newest, null, 'EUR').size).toBe(0);
+    expect(pagePlace(newest, new Map([['USD', Number.MAX_SAFE_INTEGER]]), 'USD')).toEqual(new Map([['USD', MANY + 1]]));
+    expect(
+      pagePlace(
+        newest,
+        new Map([
+          ['USD', 7],
+          ['EUR', 7],
+          ['XXX', 7],
+        ]),
+        null,
+      ),
+    ).toEqual(new Map([['USD', 7]]));
   });
 });

@@ -1,9 +1,9 @@
-import { bigint, boolean, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { bigint, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
 import type { Queryable } from '../../db/transaction.ts';
 import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { WALLET_KEY } from '../tables.ts';
-import { firstPlace, inCurrency, nextPlace, type Place, WINDOWS, windowsAt } from '../windows.ts';
+import { firstPlace, nextPlace, type Place, pagePlace, WINDOWS, windowsAt } from '../windows.ts';
 import type { Hold, HoldCapture, HoldKey } from './hold.ts';
 import { BEYOND, CLOSED_ROWS, OPEN_ROWS, READ_COLUMNS, READ_HOLD } from './store.ts';
 
@@ -34,10 +34,10 @@ export async function listHolds(
 ): Promise<HoldsPage> {
   const { currency, state, from, pageSize, pageNumber } = query;
   const isSparse = state !== null && state !== 'open';
-  const windows = windowsAt(inCurrency(from ?? firstPlace(wallets, ({ holdSeq }) => holdSeq), currency), isSparse);
+  const newest = firstPlace(wallets, ({ holdSeq }) => holdSeq);
+  const windows = windowsAt(pagePlace(newest, from, currency), isSparse);
   const skipped = pageSize * pageNumber;
-  const isOne = windows.length === 1;
-  const holds = await LIST_HOLDS.all(db, { merchantId, customerId, windows, isOne, state, pageSize, offset: skipped });
+  const holds = await LIST_HOLDS.all(db, { merchantId, customerId, windows, state, pageSize, offset: skipped });
   const found = holds.map((hold) => ({ currency: hold.currency, number: hold.holdNo }));
   return { holds, next: nextPlace(windows, { found, pageSize, skipped }) };
 }
@@ -48,7 +48,6 @@ const LIST_HOLDS = statement({
     merchantId: text,
     customerId: text,
     windows: WINDOWS,
-    isOne: boolean,
     state: nullable(oneOf<Hold['state']>()),
     pageSize: bigint,
     offset: bigint,
@@ -58,8 +57,9 @@ const LIST_HOLDS = statement({
     const own = `x.merchant_id = ${p.merchantId} and x.customer_id = ${p.customerId} and x.currency = v.currency
       and x.hold_no >= v.lowest and x.hold_no < v.below`;
     const page = `order by x.hold_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint`;
-    // In one wallet by number alone, as its pages are cut: clocks of processes differ, and so may the times.
-    const order = `case when ${p.isOne} then null else h.created_at end desc, h.currency, h.hold_no desc`;
+    // Within a wallet by number, as its pages are cut: clocks of processes differ, and so may the times.
+    const order =
+      'min(h.created_at) over (partition by h.currency order by h.hold_no desc) desc, h.currency, h.hold_no desc';
     return `
     select ${READ_COLUMNS}
     from (

@@ -1,10 +1,10 @@
-import { bigint, boolean, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
+import { bigint, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
 import { columns, matches } from '../../db/table.ts';
 import type { Queryable } from '../../db/transaction.ts';
 import type { CustomerKey, Wallet, WalletKey } from '../entry.ts';
 import { LOT_CHANGE, WALLET_KEY } from '../tables.ts';
-import { firstPlace, inCurrency, nextPlace, type Place, WINDOWS, windowsAt } from '../windows.ts';
+import { firstPlace, nextPlace, type Place, pagePlace, WINDOWS, windowsAt } from '../windows.ts';
 import { inDrainOrder } from './drain.ts';
 import type { Lot, LotChange, LotKey } from './lot.ts';
 import { CLOSED_LOT_ROWS, OPEN_LOT_ROWS, READ_LOT } from './store.ts';
@@ -68,21 +68,21 @@ export async function listClosedLots(
 ): Promise<LotsPage> {
   const { currency, kind, expiresBefore, from, pageSize, pageNumber } = query;
   // Between those that are closed there may be many that are open.
-  const windows = windowsAt(inCurrency(from ?? firstPlace(wallets, ({ lotSeq }) => lotSeq), currency), true);
+  const newest = firstPlace(wallets, ({ lotSeq }) => lotSeq);
+  const windows = windowsAt(pagePlace(newest, from, currency), true);
   const skipped = pageSize * pageNumber;
-  const filter = { kind, expiresBefore, isOne: windows.length === 1 };
+  const filter = { kind, expiresBefore };
   const lots = await CLOSED_LOTS.all(db, { merchantId, customerId, windows, ...filter, pageSize, offset: skipped });
   const found = lots.map((lot) => ({ currency: lot.currency, number: lot.lotNo }));
   return { lots, next: nextPlace(windows, { found, pageSize, skipped }) };
 }
 
-/** As entries are listed: each wallet backwards along its key as far as the page can reach, then merged. */
+/** As holds are listed: each wallet backwards along its key as far as the page can reach, then merged, in each by number. */
 const CLOSED_LOTS = statement({
   params: {
     merchantId: text,
     customerId: text,
     windows: WINDOWS,
-    isOne: boolean,
     kind: nullable(oneOf<Lot['kind']>()),
     expiresBefore: nullable(timestamptz),
     pageSize: bigint,
@@ -99,7 +99,7 @@ const CLOSED_LOTS = statement({
         and (${p.kind}::text is null or x.kind = ${p.kind})
         and (${p.expiresBefore}::timestamptz is null or x.expires_at < ${p.expiresBefore})
       order by x.lot_no desc limit ${p.pageSize}::bigint + ${p.offset}::bigint) h
-    order by case when ${p.isOne} then null else h.created_at end desc, h.currency, h.lot_no desc
+    order by min(h.created_at) over (partition by h.currency order by h.lot_no desc) desc, h.currency, h.lot_no desc
     limit ${p.pageSize} offset ${p.offset}`,
 });
 
