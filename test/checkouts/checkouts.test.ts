@@ -1,14 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { DUE_CHECKOUTS } from '../../src/checkouts/expire.ts';
-import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { checkoutsByIds, lockCheckouts, saveCheckouts } from '../../src/ledger/checkouts/store.ts';
-import { captureFor } from '../../src/ledger/checkouts/take.ts';
-import { postBatch } from '../../src/ledger/store.ts';
+import { autocommit } from '../../src/db/transaction.ts';
+import { amountCharged } from '../../src/ledger/checkouts/checkout.ts';
+import { checkoutsByIds } from '../../src/ledger/checkouts/store.ts';
 import { settleAllDue } from '../../src/schedules/due.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { MERCHANT, SETTINGS } from '../support/ledger.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, SETTINGS } from '../support/ledger.ts';
+import { stripePayment } from '../support/signing.ts';
 
 const logger = createLogger('silent', 'test');
 let now = new Date('2026-03-01T12:00:00Z');
@@ -16,14 +17,15 @@ const pass = (seconds: number) => {
   now = new Date(now.getTime() + seconds * 1000);
 };
 let app: TestApp;
+let inbox: TestInbox;
 
 beforeAll(async () => {
   app = await startTestApp({ clock: { now: () => now } });
+  inbox = await startInbox(app.database, { sources: [testSource('stripe')], clock: { now: () => now } });
 });
 afterAll(async () => {
-  // The payments of this test are made up; those of test/inbox/checkouts.test.ts are told by events.
-  const found = (await audit(autocommit(app.database.pool))).disagreements;
-  expect(found.filter(({ rule }) => !rule.startsWith('10e'))).toEqual([]);
+  await inbox.stop();
+  await expectBooksToAgree(app.database.pool);
   await app.close();
 });
 
@@ -76,19 +78,15 @@ async function shopper(balance = 0) {
   };
 }
 
-/** What the payment of a checkout does once its event is applied (src/inbox), as far as the wallet is concerned. */
+/** The event of its payment comes, and is applied. */
 async function pay(checkoutId: string): Promise<void> {
-  await transaction(app.database.pool, async (tx) => {
-    const [checkout] = await lockCheckouts(tx, MERCHANT, [checkoutId]);
-    if (checkout === undefined) throw new Error('no checkout');
-    const paid = { paymentId: `pi_${checkoutId}`, sourceId: 'src_stripe' };
-    const [result] = checkout.holdNo === null ? [] : await postBatch(tx, [captureFor(checkout)], { ...SETTINGS, now });
-    const uncollected = result?.kind === 'captured' ? result.uncaptured : 0;
-    const captured = checkout.walletPart - uncollected;
-    const state = uncollected > 0 ? 'short' : 'completed';
-    const completedAt = state === 'completed' ? now : null;
-    await saveCheckouts(tx, MERCHANT, [{ ...checkout, ...paid, state, captured, uncollected, completedAt }]);
-  });
+  const [checkout] = await checkoutsByIds(autocommit(app.database.pool), MERCHANT, [checkoutId]);
+  if (checkout === undefined) throw new Error('no checkout');
+  const metadata = { wallet_checkout_id: checkoutId };
+  const amount = amountCharged(checkout);
+  await inbox.play([
+    stripePayment({ paymentId: `pi_${checkoutId}`, amount, currency: checkout.currency.toLowerCase(), metadata }),
+  ]);
 }
 
 describe('checkouts', () => {

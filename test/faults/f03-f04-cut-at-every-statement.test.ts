@@ -2,15 +2,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
+import { transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
+import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
 import { settleAllDue } from '../../src/schedules/due.ts';
 import { DUE_ENTRIES } from '../../src/schedules/post-entries.ts';
 import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { checkoutNow, openAt, opening } from '../support/checkouts.ts';
 import { customerWithOverdueLot, expectLotExpiredOnce, LOT_OPERATIONS } from '../support/fault-lots.ts';
 import {
   customerWithOverdueHold,
@@ -30,7 +33,7 @@ import {
 } from '../support/fault-schedules.ts';
 import { disputeEvents, earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
 import { testSource, testSources } from '../support/inbox.ts';
-import { BONUS_RATIO, SETTINGS } from '../support/ledger.ts';
+import { BONUS_RATIO, posting, SETTINGS } from '../support/ledger.ts';
 import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -126,6 +129,21 @@ describe('a connection that is cut at every statement: trying again completes, o
       await applyOnce();
       await expectApplied(rig, payment);
       await expectApplied(rig, refund);
+    });
+  });
+
+  it('apply the payment of a checkout', async () => {
+    await tryEverywhere('apply the payment of a checkout', 14, isOfWorker, async (under) => {
+      const customerId = await rig.traffic.newCustomer();
+      const credit = posting({ customerId, amountMinor: 20 });
+      await transaction(rig.database.pool, (tx) => postBatch(tx, [credit], { ...SETTINGS, now: new Date() }));
+      const checkout = await openAt(rig.database.pool, opening(customerId, 100, { gatewayMinimum: 0 }));
+      const event = paymentEvent(customerId, 80, undefined, { wallet_checkout_id: checkout.checkoutId });
+      await rig.traffic.deliver(event);
+      await under(applyOnce);
+      await applyOnce();
+      await expectApplied(rig, event);
+      expect(await checkoutNow(rig.database.pool, checkout)).toMatchObject({ state: 'completed', captured: 20 });
     });
   });
 

@@ -131,9 +131,14 @@ export class FaultTraffic {
 const newId = (prefix: string): string => `${prefix}_${crypto.randomUUID().replaceAll('-', '')}`;
 
 /** An event that tells of a new payment to the customer's wallet. */
-export function paymentEvent(customerId: string, amountMinor: number, paymentId = newId('pi')): TrafficEvent {
+export function paymentEvent(
+  customerId: string,
+  amountMinor: number,
+  paymentId = newId('pi'),
+  more: Readonly<Record<string, string>> = {},
+): TrafficEvent {
   const eventId = newId('evt');
-  const metadata = { wallet_customer_id: customerId };
+  const metadata = { wallet_customer_id: customerId, ...more };
   const body = stripePaymentSucceeded({ eventId, paymentId, amount: amountMinor, currency: 'usd', metadata });
   return { eventId, customerId, effectMinor: amountMinor, body };
 }
