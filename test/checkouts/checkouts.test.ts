@@ -198,7 +198,11 @@ describe('checkouts', () => {
       ...{ status: 'completed', captured: 2000, uncollected: 0, completed_at: now.toISOString() },
     });
     expect(await ada.entries()).toEqual(['1200 hold_captured', '800 hold_captured']);
-    expect(await ada.events()).toEqual(['checkout.expired expired', 'checkout.completed completed']);
+    expect(await ada.events()).toEqual([
+      'checkout.expired expired',
+      'checkout.short short',
+      'checkout.completed completed',
+    ]);
     const again = await ada.collect(checkout_id);
     expect([again.status, again.body.code, again.body.checkout.status]).toEqual([
       409,

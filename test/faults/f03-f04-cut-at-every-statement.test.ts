@@ -138,7 +138,9 @@ describe('a connection that is cut at every statement: trying again completes, o
       const credit = posting({ customerId, amountMinor: 20 });
       await transaction(rig.database.pool, (tx) => postBatch(tx, [credit], { ...SETTINGS, now: new Date() }));
       const checkout = await openAt(rig.database.pool, opening(customerId, 100, { gatewayMinimum: 0 }));
-      const event = paymentEvent(customerId, 80, undefined, { wallet_checkout_id: checkout.checkoutId });
+      // What was credited beside the traffic is taken again, and nothing is left.
+      const paid = paymentEvent(customerId, 80, undefined, { wallet_checkout_id: checkout.checkoutId });
+      const event = { ...paid, effectMinor: 0 };
       await rig.traffic.deliver(event);
       await under(applyOnce);
       await applyOnce();

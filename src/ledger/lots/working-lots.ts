@@ -71,7 +71,7 @@ export class WorkingLots {
   follow(
     entry: Entry,
     wallet: Wallet,
-    { terms, fromLot, undone = [], restoredMinor = 0, origins = [] }: LotsOfEntry,
+    { terms, fromLot, undone = [], restoredMinor, origins = [] }: LotsOfEntry,
   ): Wallet {
     if (entry.isCredit) {
       const back =
@@ -126,11 +126,7 @@ export class WorkingLots {
    * What was taken last goes back first: into its lot, or, where that is closed, into one that follows it. A debt is repaid before.
    * @returns also how much of the entry gives back nothing that was taken
    */
-  #giveBack(
-    entry: Entry,
-    wallet: Wallet,
-    { undone, restoredMinor }: { undone: readonly Entry[]; restoredMinor: number },
-  ): { wallet: Wallet; left: number } {
+  #giveBack(entry: Entry, wallet: Wallet, { undone = [], restoredMinor = 0 }: LotsOfEntry) {
     let room = Math.max(entry.afterBalance - wallet.inLots, 0);
     let left = entry.amountMinor;
     let next = wallet;
