@@ -14,7 +14,7 @@ import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
 import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent, tokensOfEvents } from './stored-facts.ts';
-import { withCheckouts } from './with-checkouts.ts';
+import { withCheckouts } from '../payments/with-checkouts.ts';
 
 /**
  * Rule 5c: what was posted for a payment is what its stored facts settle to, and those facts are what the stored bodies of its

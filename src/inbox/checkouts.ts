@@ -97,7 +97,8 @@ export class Checkouts {
 
   /** Notes what an applied fact says of a checkout. @returns what is done for it before the payment's own entries */
   note({ work, fact, key }: Step, before: Payment, after: Payment): readonly Due[] {
-    const checkout = this.#of(after);
+    // A person may have given what was to pay it to somebody else.
+    const checkout = this.#of(after) ?? this.#of(before);
     if (checkout === null || (fact.kind !== 'payment' && fact.kind !== 'movement')) return [];
     const from = { payment: after, provider: work.event.provider, traceParent: work.traceParent };
     if (after.purpose === 'checkout' && after.agreedAmount !== null) {

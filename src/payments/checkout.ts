@@ -64,7 +64,8 @@ export function readCheckout({ payment, fact, source, carried }: CheckoutInput):
   if (id === null || fact.amountMinor === 0) return null;
   const ordinary: PaymentIntent = { purpose: source.defaultPurpose, creditAmount: null, checkoutId: null };
   const reading = judge(payment, fact, { id, checkout: carried.checkout ?? null, ordinary });
-  const { assignedCustomerId: assigned } = carried;
+  // Who gave it to somebody else before it succeeded has said whose it is, too.
+  const assigned = carried.assignedCustomerId ?? (payment.moves > 0 ? payment.customerId : null);
   if (assigned === null || (reading.kind === 'obeyed' && reading.customerId === assigned)) return reading;
   // A person has seen it, and says whose it is.
   return { kind: 'obeyed', customerId: assigned, intent: ordinary };
@@ -108,7 +109,8 @@ function disagreement(checkout: Checkout, payment: Payment, fact: PaymentFact): 
   const named = fact.named?.customerId ?? before ?? fact.metadata.wallet_customer_id;
   if (named !== undefined && named !== checkout.customerId)
     return refused('customer_mismatch', `its checkout is of ${checkout.customerId}`);
-  const isOther = fact.currency !== null && fact.currency !== checkout.currency;
+  // Of what is only tried, the currency may not be known yet.
+  const isOther = fact.currency === null ? fact.state === 'succeeded' : fact.currency !== checkout.currency;
   return isOther ? refused('currency_mismatch', `its checkout is in ${checkout.currency}`) : null;
 }
 

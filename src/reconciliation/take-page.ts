@@ -8,6 +8,7 @@ import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
 import { confirmPayments, readPayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
+import { withCheckouts } from '../payments/with-checkouts.ts';
 import type { Listed, ProviderApi } from '../providers/shared/api.ts';
 import { type Comparison, compare } from './compare.ts';
 import { type EventInHand, eventsByKeys, eventsInHand, insertItems, takenPayments } from './item-store.ts';
@@ -103,7 +104,7 @@ async function judge(
   const keys = paymentKeys(work, readings);
   const paymentIds = keys.map((key) => key.paymentId);
   const context: Context = {
-    payments: await readPayments(tx, keys),
+    payments: await withCheckouts(tx, await readPayments(tx, keys)),
     taken: await takenPayments(tx, work.run, paymentIds),
     inHand: await eventsInHand(tx, work.source, paymentIds),
   };

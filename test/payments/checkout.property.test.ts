@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { completionOf } from '../../src/payments/checkout.ts';
+import { completionOf, readCheckout } from '../../src/payments/checkout.ts';
 import { acceptedParts, checkoutSums } from '../../src/payments/checkout-shares.ts';
 import { type DuePosting, postingsDue } from '../../src/payments/due.ts';
 import type { DisputeFact, Fact, MovementFact, RefundFact } from '../../src/payments/fact.ts';
@@ -178,6 +178,16 @@ const signed = (entries: readonly DuePosting[]) =>
   entries.reduce((sum, { isCredit, amountMinor }) => sum + (isCredit ? amountMinor : -amountMinor), 0);
 
 describe('the payment of a checkout', () => {
+  it('that names no currency is not taken for one in the checkout’s', () => {
+    const checkout = checkoutRow();
+    const metadata = { wallet_checkout_id: checkout.checkoutId };
+    const fact = paymentFact({ amountMinor: 3000, currency: null, metadata });
+    const source = { defaultPurpose: 'topup', metadata: 'all' } as const;
+    const asked = { payment: newPayment(), fact, source, carried: { checkout, assignedCustomerId: null } };
+    expect(readCheckout(asked)).toMatchObject({ kind: 'refused', reason: 'currency_mismatch' });
+    expect(readCheckout({ ...asked, fact: { ...fact, currency: 'USD' } })).toMatchObject({ kind: 'obeyed' });
+  });
+
   it('ends in the same wallet whatever the order of its news, and however often they are told', () => {
     const told = news.chain((all) => {
       const facts = all.flat();

@@ -1,8 +1,8 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { checkoutsByIds } from '../ledger/checkouts/store.ts';
-import { withTerms } from '../payments/checkout.ts';
-import type { Payment } from '../payments/payment.ts';
+import { withTerms } from './checkout.ts';
+import type { Payment } from './payment.ts';
 
 /** The payments with what their refunds do by the checkouts that they have completed, of which there are mostly none. */
 export async function withCheckouts(
