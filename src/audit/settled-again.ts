@@ -10,11 +10,11 @@ import { readPayments } from '../payments/store.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { carriedHash, type PaymentToken } from '../payments/token.ts';
 import { readTokens } from '../payments/token-store.ts';
+import { withCheckouts } from '../payments/with-checkouts.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
 import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent, tokensOfEvents } from './stored-facts.ts';
-import { withCheckouts } from '../payments/with-checkouts.ts';
 
 /**
  * Rule 5c: what was posted for a payment is what its stored facts settle to, and those facts are what the stored bodies of its
