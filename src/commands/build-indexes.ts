@@ -20,6 +20,9 @@ const INDEXES: Readonly<Record<string, string>> = {
   payment_bonus_rule: 'payment (merchant_id, customer_id, currency) where bonus_rule_id is not null',
   // The payments of a checkout, most of which there are none of.
   payment_of_checkout: 'payment (merchant_id, checkout_id) where checkout_id is not null',
+  // What is to be looked at of top-ups, by merchant, so that none waits behind another's.
+  topup_look_of_merchant: 'topup (merchant_id, look_at) where look_at is not null',
+  topup_due_of_merchant: 'topup_due (merchant_id, retry_at)',
   // The closed lots that a payment gave.
   closed_lot_of_payment: 'closed_lot (merchant_id, customer_id, currency, origin_key) where origin_key is not null',
   // Finds customers by the beginning of their names.

@@ -1,5 +1,6 @@
 import { eachMerchant } from '../db/by-merchant.ts';
 import { bigint, nullable, text, timestamptz } from '../db/codec.ts';
+import { waitingMerchants } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -13,25 +14,44 @@ import { OWN_KEY, TOPUP_DUE, WALLET_KEY } from './tables.ts';
 
 const OWN_DUE = omit(TOPUP_DUE.shape, 'merchantId');
 
-/** Takes wallets that are to be looked at, for a time in which no other worker does. */
-export async function claimTopUpDue(
-  db: Queryable,
-  claim: { readonly now: Date; readonly until: Date; readonly limit: number },
-): Promise<readonly WalletKey[]> {
-  return CLAIM.all(db, claim);
+export interface TopUpClaim {
+  readonly merchantId: string;
+  readonly now: Date;
+  readonly until: Date;
+  readonly limit: number;
+}
+
+/** Takes the merchant's wallets that are to be looked at, for a time in which no other worker does. */
+export async function claimTopUpDue(db: Queryable, claim: TopUpClaim): Promise<readonly WalletKey[]> {
+  return CLAIM.all(db, { ...claim });
 }
 
 const CLAIM = statement({
-  acrossMerchants: 'whatever has waited longest is next',
-  params: { now: timestamptz, until: timestamptz, limit: bigint },
+  params: { merchantId: text, now: timestamptz, until: timestamptz, limit: bigint },
   row: WALLET_KEY,
-  text: ({ now, until, limit }) => `
+  text: ({ merchantId, now, until, limit }) => `
     with due as materialized (
-      select ${columns(WALLET_KEY)} from topup_due where retry_at <= ${now}
+      select ${columns(WALLET_KEY)} from topup_due where merchant_id = ${merchantId} and retry_at <= ${now}
       order by retry_at limit ${limit} for update skip locked)
     update topup_due d set retry_at = ${until}
-    from due n where ${matches(WALLET_KEY, 'd', 'n')}
+    from due n where d.merchant_id = ${merchantId} and ${matches(WALLET_KEY, 'd', 'n')}
     returning ${columns(WALLET_KEY, 'd')}`,
+});
+
+/** The merchants who have a wallet that is to be looked at. */
+export async function merchantsWithTopUpDue(db: Queryable, now: Date): Promise<readonly string[]> {
+  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
+}
+
+const MERCHANTS_DUE = statement({
+  acrossMerchants: 'every merchant has a turn',
+  params: { now: timestamptz },
+  row: { merchantId: text },
+  text: ({ now }) => `
+    with recursive ${waitingMerchants('merchants', { table: 'topup_due', column: 'retry_at' })}
+    select merchant_id from merchants m
+    where merchant_id is not null and exists (
+      select from topup_due d where d.merchant_id = m.merchant_id and d.retry_at <= ${now})`,
 });
 
 /** Says when each of these wallets is to be looked at, whether it stood on the list or not. */

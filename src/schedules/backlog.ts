@@ -1,10 +1,10 @@
 import { bigint, float, timestamptz } from '../db/codec.ts';
+import { waitingMerchants } from '../db/merchant-walk.ts';
 import { statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { nextDueAt } from './grant-schedule.ts';
-import { WAITING_ENTRIES, WAITING_GRANTS, waitingMerchants } from './merchant-walk.ts';
-import { GRANT_SCHEDULE } from './tables.ts';
+import { GRANT_SCHEDULE, WAITING_ENTRIES, WAITING_GRANTS } from './tables.ts';
 
 export interface ScheduleBacklog {
   /** Scheduled entries and grant schedules that are due, those too that are put off, counted up to some 10,000. */

@@ -1,11 +1,11 @@
 import { bigint, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { waitingMerchants } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey } from '../ledger/entry.ts';
-import { WAITING_ENTRIES, waitingMerchants } from './merchant-walk.ts';
 import type { ScheduledEntry } from './scheduled-entry.ts';
-import { ENTRY_PROGRESS, SCHEDULED_ENTRY } from './tables.ts';
+import { ENTRY_PROGRESS, SCHEDULED_ENTRY, WAITING_ENTRIES } from './tables.ts';
 
 /** The rows of scheduled entries. */
 

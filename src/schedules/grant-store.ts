@@ -1,11 +1,11 @@
 import { bigint, nullable, text, timestamptz } from '../db/codec.ts';
+import { waitingMerchants } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { CustomerKey, WalletKey } from '../ledger/entry.ts';
 import type { GrantSchedule } from './grant-schedule.ts';
-import { WAITING_GRANTS, waitingMerchants } from './merchant-walk.ts';
-import { GRANT_SCHEDULE } from './tables.ts';
+import { GRANT_SCHEDULE, WAITING_GRANTS } from './tables.ts';
 
 /** The rows of grant schedules. */
 

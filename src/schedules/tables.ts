@@ -1,4 +1,5 @@
 import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import type { Waiting } from '../db/merchant-walk.ts';
 import { pick, table } from '../db/table.ts';
 import type { LotTerms, Metadata } from '../ledger/entry.ts';
 import type { GrantSchedule } from './grant-schedule.ts';
@@ -70,3 +71,6 @@ export const GRANT_SCHEDULE = table('grant_schedule', {
   updatedAt: timestamptz,
   endedAt: nullable(timestamptz),
 });
+
+export const WAITING_ENTRIES: Waiting = { table: 'scheduled_entry', column: 'due_at' };
+export const WAITING_GRANTS: Waiting = { table: 'grant_schedule', column: 'next_at' };

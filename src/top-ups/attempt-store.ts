@@ -1,8 +1,10 @@
 import { bigint, boolean, hex, nullable, text, timestamptz } from '../db/codec.ts';
+import { waitingMerchants } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { WalletKey } from '../ledger/entry.ts';
+import type { TopUpClaim } from '../ledger/top-up-due.ts';
 import { IN_FLIGHT } from './attempt.ts';
 import type { Period } from './calendar.ts';
 import type { AttemptHistory } from './decide.ts';
@@ -176,16 +178,15 @@ export async function isUnderWayAt(
   tx: Tx,
   place: { readonly merchantId: string; readonly sourceId: string },
 ): Promise<boolean> {
-  await ONE_AT_A_TIME.run(tx, place);
+  await ONE_AT_A_TIME.run(tx, { name: `charging ${place.merchantId} ${place.sourceId}` });
   return (await UNDER_WAY_AT.one(tx, place)).isUnderWay;
 }
 
 const PLACE = { merchantId: text, sourceId: text };
 
 const ONE_AT_A_TIME = statement({
-  params: PLACE,
-  text: ({ merchantId, sourceId }) =>
-    `select pg_advisory_xact_lock(hashtextextended('charging ' || ${merchantId} || ' ' || ${sourceId}, 0))`,
+  params: { name: text },
+  text: ({ name }) => `select pg_advisory_xact_lock(hashtextextended(${name}, 0))`,
 });
 
 const UNDER_WAY_AT = statement({
@@ -197,25 +198,37 @@ const UNDER_WAY_AT = statement({
       and state in ('charging', 'unknown', 'charged', 'processing')`,
 });
 
-/** Takes attempts about which something is to be done, for a time in which no other worker does it. */
-export async function claimTopUps(
-  db: Queryable,
-  claim: { readonly now: Date; readonly until: Date; readonly limit: number },
-): Promise<readonly TopUp[]> {
-  return CLAIM.all(db, claim);
+/** Takes the merchant's attempts about which something is to be done, for a time in which no other worker does it. */
+export async function claimTopUps(db: Queryable, claim: TopUpClaim): Promise<readonly TopUp[]> {
+  return CLAIM.all(db, { ...claim });
 }
 
 const CLAIM = statement({
-  acrossMerchants: 'whatever has waited longest is next',
-  params: { now: timestamptz, until: timestamptz, limit: bigint },
+  params: { merchantId: text, now: timestamptz, until: timestamptz, limit: bigint },
   row: TOPUP.shape,
-  text: ({ now, until, limit }) => `
+  text: ({ merchantId, now, until, limit }) => `
     with due as materialized (
-      select merchant_id, topup_id from topup where look_at <= ${now}
+      select merchant_id, topup_id from topup where merchant_id = ${merchantId} and look_at <= ${now}
       order by look_at limit ${limit} for update skip locked)
     update topup t set look_at = ${until}, leased_until = ${until}
-    from due n where t.merchant_id = n.merchant_id and t.topup_id = n.topup_id
+    from due n where t.merchant_id = ${merchantId} and t.topup_id = n.topup_id
     returning ${columns(TOPUP.shape, 't')}`,
+});
+
+/** The merchants about whose attempts something is to be done. */
+export async function merchantsWithTopUps(db: Queryable, now: Date): Promise<readonly string[]> {
+  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
+}
+
+const MERCHANTS_DUE = statement({
+  acrossMerchants: 'every merchant has a turn',
+  params: { now: timestamptz },
+  row: { merchantId: text },
+  text: ({ now }) => `
+    with recursive ${waitingMerchants('merchants', { table: 'topup', column: 'look_at' })}
+    select merchant_id from merchants m
+    where merchant_id is not null and exists (
+      select from topup t where t.merchant_id = m.merchant_id and t.look_at <= ${now})`,
 });
 
 /** Notes that the provider is about to be asked, before it is. */

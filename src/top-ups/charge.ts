@@ -3,18 +3,25 @@ import { type ConnectCharger, mayCharge, type OpenCharger } from '../charging/co
 import type { GatewayMinimums } from '../charging/minimums.ts';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
-import { autocommit, transaction } from '../db/transaction.ts';
+import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import { readWallets } from '../ledger/store.ts';
-import { addTopUpDue, claimTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
+import {
+  addTopUpDue,
+  claimTopUpDue,
+  merchantsWithTopUpDue,
+  setTopUpDue,
+  type TopUpClaim,
+} from '../ledger/top-up-due.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import { paymentsThatPosted } from '../payments/lookups.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
-import { claimTopUps, lookLater, noteAsked, readHistory } from './attempt-store.ts';
+import { claimTopUps, lookLater, merchantsWithTopUps, noteAsked, readHistory } from './attempt-store.ts';
 import { begin, periodsOf, wouldCharge } from './begin.ts';
+import { besideEachOther, type Slots } from './beside.ts';
 import type { Pace } from './pace.ts';
 import { lockTopUp, recordNews } from './record.ts';
 import type { TopUpRule } from './rule.ts';
@@ -37,59 +44,63 @@ export interface ChargeServices {
   readonly signal: AbortSignal;
 }
 
-/** So many wallets or attempts are under way at once in a process. */
-const AT_ONCE = 8;
 const PAGE_SIZE = 100;
-/** So long a run takes pages; what is left is for the next, which comes within a minute. Well before the job is given up. */
-const RUN_MS = 5 * 60_000;
 /** What has not begun by then is left to whoever asks next, since the lease may be over before it ends. */
 const BEGIN_WITHIN_MS = LEASE_MS / 2;
 /** A wallet whose provider cannot be asked now. */
 const AGAIN_AFTER_MS = 60_000;
 
 /**
- * Goes on with attempts about which something is to be done, and looks at wallets that are due. No provider is asked within a
- * transaction; what is asked was committed before, with the key under which it may be asked again.
+ * Goes on with attempts about which something is to be done, and looks at wallets that are due, of every merchant beside the others. No
+ * provider is asked within a transaction; what is asked was committed before, with the key under which it may be asked again.
  * @returns how many attempts and wallets were looked at
  */
 export async function chargeTopUps(services: ChargeServices): Promise<{ topUps: number; wallets: number }> {
-  const { pool, signal } = services;
+  const { pool, signal, clock, onPosted } = services;
   const db = autocommit(pool);
   let [topUps, wallets] = [0, 0];
-  const untilMs = performance.now() + RUN_MS;
-  while (!signal.aborted && performance.now() < untilMs) {
+  await besideEachOther({
+    signal,
+    merchants: async () => {
+      const now = clock.now();
+      return [...new Set([...(await merchantsWithTopUps(db, now)), ...(await merchantsWithTopUpDue(db, now))])];
+    },
     // In turns: where a provider answers slowly, attempts at it are due again as soon as all were looked at.
-    const ofTopUps = await onePage(services, (claim) => claimTopUps(db, claim), goOn);
-    const ofWallets = await onePage(services, (claim) => claimTopUpDue(db, claim), fillUp);
-    topUps += ofTopUps;
-    wallets += ofWallets;
-    if (Math.max(ofTopUps, ofWallets) < PAGE_SIZE) break;
-  }
-  if (topUps + wallets > 0) services.onPosted();
+    async page(merchantId, slots) {
+      const ofTopUps = await onePage(services, { merchantId, slots, claim: claimTopUps, work: goOn });
+      const ofWallets = await onePage(services, { merchantId, slots, claim: claimTopUpDue, work: fillUp });
+      topUps += ofTopUps;
+      wallets += ofWallets;
+      if (ofTopUps + ofWallets > 0) onPosted();
+      return Math.max(ofTopUps, ofWallets) === PAGE_SIZE;
+    },
+  });
   return { topUps, wallets };
 }
 
+interface PageOf<Item> {
+  readonly merchantId: string;
+  readonly slots: Slots;
+  readonly claim: (db: Queryable, claim: TopUpClaim) => Promise<readonly Item[]>;
+  readonly work: (services: ChargeServices, item: Item) => Promise<void>;
+}
+
 /** Claims a page and works on it; what fails, or could not begin in time, is left to its lease. @returns how many were claimed */
-async function onePage<Item extends WalletKey>(
-  services: ChargeServices,
-  claim: (claim: { readonly now: Date; readonly until: Date; readonly limit: number }) => Promise<readonly Item[]>,
-  work: (services: ChargeServices, item: Item) => Promise<void>,
-): Promise<number> {
-  const { clock, signal, logger } = services;
+async function onePage<Item extends WalletKey>(services: ChargeServices, page: PageOf<Item>): Promise<number> {
+  const { pool, clock, signal, logger } = services;
+  const { merchantId, slots, claim, work } = page;
   const now = clock.now();
-  const page = await claim({ now, until: new Date(now.getTime() + LEASE_MS), limit: PAGE_SIZE });
-  const left = [...page];
+  const until = new Date(now.getTime() + LEASE_MS);
+  const items = await claim(autocommit(pool), { merchantId, now, until, limit: PAGE_SIZE });
   const mayBegin = () => !signal.aborted && clock.now().getTime() - now.getTime() <= BEGIN_WITHIN_MS;
-  const one = async () => {
-    for (let item = left.shift(); item !== undefined && mayBegin(); item = left.shift()) {
-      await work(services, item).catch((error: unknown) => {
-        const { merchantId, customerId, currency } = item ?? {};
-        logger.error({ err: error, merchantId, customerId, currency }, 'a top-up could not be worked on');
-      });
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, one));
-  return page.length;
+  await slots.forEach(items, async (item) => {
+    if (!mayBegin()) return;
+    await work(services, item).catch((error: unknown) => {
+      const { customerId, currency } = item;
+      logger.error({ err: error, merchantId, customerId, currency }, 'a top-up could not be worked on');
+    });
+  });
+  return items.length;
 }
 
 /** Looks at one wallet, and charges for it if its rule says so. */

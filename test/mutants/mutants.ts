@@ -2090,6 +2090,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/http/top-ups.test.ts'],
   },
   {
+    name: 'let a merchant with many due top-ups take every slot',
+    file: 'src/top-ups/beside.ts',
+    find: 'const AT_ONCE_EACH = 8;',
+    replace: 'const AT_ONCE_EACH = 64;',
+    tests: ['test/top-ups/beside.test.ts'],
+  },
+  {
+    name: 'work for one merchant after another',
+    file: 'src/top-ups/beside.ts',
+    find: 'active.set(merchantId, work(merchantId));',
+    replace: 'active.set(merchantId, await work(merchantId).then(() => Promise.resolve()));',
+    tests: ['test/top-ups/beside.test.ts'],
+  },
+  {
     name: 'let a refused key end what may have charged',
     file: 'src/top-ups/attempt.ts',
     find: "return wasAsked ? { state: 'unknown' } : ",

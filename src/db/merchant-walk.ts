@@ -1,11 +1,8 @@
 /** A table whose rows wait for a time, and the column that has it; null where a row waits for none. */
-interface Waiting {
-  readonly table: 'scheduled_entry' | 'grant_schedule';
-  readonly column: 'due_at' | 'next_at';
+export interface Waiting {
+  readonly table: 'scheduled_entry' | 'grant_schedule' | 'topup' | 'topup_due';
+  readonly column: 'due_at' | 'next_at' | 'look_at' | 'retry_at';
 }
-
-export const WAITING_ENTRIES: Waiting = { table: 'scheduled_entry', column: 'due_at' };
-export const WAITING_GRANTS: Waiting = { table: 'grant_schedule', column: 'next_at' };
 
 /**
  * SQL for a recursive common table expression `name (merchant_id)`: the merchants of whom anything waits, one after another along the index,
