@@ -54,6 +54,11 @@ const MERCHANTS_DUE = statement({
       select from topup_due d where d.merchant_id = m.merchant_id and d.retry_at <= ${now})`,
 });
 
+/*
+ * A row refers to its wallet, which is locked for it last, by Postgres itself. A debit locks the wallet first, and then writes the row: each
+ * would wait for the other. So the wallet is locked first here too.
+ */
+
 /** Says when each of these wallets is to be looked at, whether it stood on the list or not. */
 export async function setTopUpDue(
   tx: Tx,
@@ -65,12 +70,17 @@ export async function setTopUpDue(
 const SET_DUE = statement({
   params: { merchantId: text, due: rowsOf(OWN_DUE) },
   text: ({ merchantId, due }) => `
+    with locked as materialized (
+      select n.* from ${due('n')}
+      join wallet w on w.merchant_id = ${merchantId} and w.customer_id = n.customer_id and w.currency = n.currency
+      order by w.customer_id, w.currency
+      for key share of w)
     insert into topup_due (merchant_id, ${columns(OWN_DUE)})
-    select ${merchantId}, ${columns(OWN_DUE, 'n')} from ${due('n')}
+    select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
     on conflict (merchant_id, customer_id, currency) do update set retry_at = excluded.retry_at`,
 });
 
-/** Puts wallets on the list that do not stand there. @returns how many */
+/** Puts wallets on the list that do not stand there, but for those that somebody writes to now, who will do so himself. @returns how many */
 export async function addTopUpDue(
   db: Queryable,
   merchantId: string,
@@ -82,8 +92,12 @@ export async function addTopUpDue(
 const ADD_DUE = statement({
   params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz },
   text: ({ merchantId, keys, now }) => `
+    with locked as materialized (
+      select w.customer_id, w.currency from ${keys('k')}
+      join wallet w on w.merchant_id = ${merchantId} and w.customer_id = k.customer_id and w.currency = k.currency
+      for key share of w skip locked)
     insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
-    select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from ${keys('k')}
+    select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from locked k
     on conflict do nothing`,
 });
 

@@ -2090,6 +2090,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/http/top-ups.test.ts'],
   },
   {
+    name: 'write a row of the top-up work list before its wallet is locked',
+    file: 'src/ledger/top-up-due.ts',
+    find: '      for key share of w)',
+    replace: '      )',
+    tests: ['test/top-ups/locks.test.ts'],
+  },
+  {
+    name: 'wait for a wallet that is written to, to put it on the top-up work list',
+    file: 'src/ledger/top-up-due.ts',
+    find: 'for key share of w skip locked)',
+    replace: ')',
+    tests: ['test/top-ups/locks.test.ts'],
+  },
+  {
     name: 'let a merchant with many due top-ups take every slot',
     file: 'src/top-ups/beside.ts',
     find: 'const AT_ONCE_EACH = 8;',

@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
+import type { WalletKey } from '../../src/ledger/entry.ts';
+import { lockWallets, postBatch } from '../../src/ledger/store.ts';
+import { addTopUpDue, setTopUpDue } from '../../src/ledger/top-up-due.ts';
+import { failTopUp, requestTopUp } from '../../src/top-ups/manage.ts';
+import { posting, SETTINGS } from '../support/ledger.ts';
+import { TopUpRig } from '../support/top-up-rig.ts';
+import { eventually } from '../support/wait.ts';
+
+let rig: TopUpRig;
+beforeAll(async () => {
+  rig = await TopUpRig.start();
+});
+afterAll(() => rig.stop());
+
+/** A debit that falls below the threshold, which has locked its wallet when `beside` begins, and goes on once that waits or is done. */
+async function debitBeside(key: WalletKey, beside: () => Promise<unknown>): Promise<void> {
+  const moment = { ...SETTINGS, now: rig.now };
+  let other: Promise<unknown> = Promise.resolve();
+  tries = 0;
+  await once(async (tx) => {
+    await lockWallets(tx, [key], { currencies: new Set(['USD']), now: rig.now });
+    other = beside();
+    await Promise.race([other, someoneToWait()]);
+    await postBatch(tx, [posting({ ...key, amountMinor: 200, isCredit: false, idempotencyKey: null })], moment);
+  });
+  await other;
+  // What was ended by a circle of waits is tried again by itself.
+  expect(tries).toBeLessThanOrEqual(2);
+}
+
+let tries = 0;
+
+function once<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
+  return transaction(rig.database.pool, (tx) => {
+    tries += 1;
+    return work(tx);
+  });
+}
+
+function someoneToWait(): Promise<unknown> {
+  return eventually('a session to wait for a lock', async () => {
+    const { rowCount } = await rig.database.pool.query(
+      "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+    );
+    return (rowCount ?? 0) > 0;
+  });
+}
+
+const dueOf = async ({ customerId }: WalletKey) =>
+  (await rig.database.pool.query('select retry_at from topup_due where customer_id = $1', [customerId])).rows;
+
+describe('a debit that puts its wallet on the work list, and whoever does the same at that time, wait for nothing in a circle:', () => {
+  it('news of an attempt', async () => {
+    const key = await rig.begin({ payment: null });
+    const request = { ...key, amount: 500, idempotencyKey: 'k', session: null };
+    const { topUp } = await transaction(rig.database.pool, (tx) =>
+      requestTopUp(tx, request, { currencies: SETTINGS.currencies, now: rig.now }),
+    );
+    const failure = { declineCode: null, isHard: false, now: rig.now };
+    await debitBeside(key, () => once((tx) => failTopUp(tx, topUp, failure)));
+    expect(await dueOf(key)).toHaveLength(1);
+  });
+
+  it('whoever could not ask a provider', async () => {
+    const key = await rig.begin();
+    const retryAt = new Date(rig.now.getTime() + 60_000);
+    const later = { ...key, since: rig.now, retryAt };
+    await debitBeside(key, () => once((tx) => setTopUpDue(tx, [later])));
+    expect(await dueOf(key)).toEqual([{ retry_at: retryAt }]);
+  });
+
+  it('the scan, which leaves such a wallet to the debit', async () => {
+    const key = await rig.begin();
+    const scan = () => addTopUpDue(autocommit(rig.database.pool), key.merchantId, { keys: [key], now: rig.now });
+    let found = -1;
+    await debitBeside(key, async () => {
+      found = await scan();
+    });
+    expect(found).toBe(0);
+    expect(await dueOf(key)).toHaveLength(1);
+  });
+});
