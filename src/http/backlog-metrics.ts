@@ -8,11 +8,13 @@ import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
 import { type ReconciliationBacklog, reconciliationBacklog } from '../reconciliation/backlog.ts';
 import { type ScheduleBacklog, scheduleBacklog } from '../schedules/backlog.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { IN_FLIGHT } from '../top-ups/attempt.ts';
+import { type TopUpBacklog, topUpBacklog } from '../top-ups/backlog.ts';
 
 /** Anybody may ask for the metrics, so figures are read from the database at most this often. */
 const CACHE_MS = 5_000;
 
-interface Backlog extends ReconciliationBacklog, DeliveryBacklog, ScheduleBacklog {
+interface Backlog extends ReconciliationBacklog, DeliveryBacklog, ScheduleBacklog, TopUpBacklog {
   readonly parkedEvents: number;
   readonly waitingEvents: number;
   readonly oldestPendingEventSeconds: number;
@@ -73,6 +75,26 @@ const FIGURES: readonly Figure[] = [
     (now) => now.scheduleLateSeconds,
   ],
   [
+    'chokin_topup_unconfirmed_oldest_seconds',
+    'Age of the oldest top-up that its provider called charged and no event has confirmed, so that nothing is credited; 0 if there is none.',
+    (now) => now.unconfirmedTopUpSeconds,
+  ],
+  [
+    'chokin_topup_unknown_oldest_seconds',
+    'Age of the oldest top-up of which its provider has not said what became of it; 0 if there is none.',
+    (now) => now.unknownTopUpSeconds,
+  ],
+  [
+    'chokin_topup_late_seconds',
+    'How late the most overdue look at a wallet is that may have to be filled up; 0 if none is.',
+    (now) => now.topUpLateSeconds,
+  ],
+  [
+    'chokin_topup_rules_suspended',
+    'Enabled top-up rules that charge nobody until something changes.',
+    (now) => now.suspendedTopUpRules,
+  ],
+  [
     'chokin_audit_disagreements',
     'What the last audit of the books found; anything but 0 is an alarm.',
     (now) => now.auditDisagreements,
@@ -124,6 +146,11 @@ export function watchOperations(metrics: Metrics, readers: ReadsInTurn): void {
   metrics.watchEach({ ...due, label: 'queue' }, () => perQueue((queue) => queue.due));
   const dead = { name: 'chokin_jobs_dead', help: 'Jobs that were given up and wait for somebody to redrive them.' };
   metrics.watchEach({ ...dead, label: 'queue' }, () => perQueue((queue) => queue.dead));
+  const topUps = { name: 'chokin_topups_in_flight', help: 'Top-ups that are under way, by state.' };
+  metrics.watchEach({ ...topUps, label: 'state' }, async () => {
+    const inFlight = (await read())?.topUpsInFlight;
+    return new Map(inFlight === undefined ? [] : IN_FLIGHT.map((state) => [state, inFlight.get(state) ?? 0]));
+  });
 }
 
 /** One statement after another, since a turn has one connection. */
@@ -135,6 +162,7 @@ async function readBacklog(db: Queryable): Promise<Backlog> {
     ...(await deliveryBacklog(db)),
     ...(await reconciliationBacklog(db)),
     ...(await scheduleBacklog(db)),
+    ...(await topUpBacklog(db)),
     queues: await queueBacklogs(db),
     auditDisagreements: audit?.disagreements ?? null,
     auditAgeSeconds: audit?.ageSeconds ?? null,

@@ -1,5 +1,5 @@
 import { eachMerchant } from '../db/by-merchant.ts';
-import { bigint, nullable, text, timestamptz } from '../db/codec.ts';
+import { bigint, float, nullable, text, timestamptz } from '../db/codec.ts';
 import { waitingMerchants } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit } from '../db/table.ts';
@@ -52,6 +52,18 @@ const MERCHANTS_DUE = statement({
     select merchant_id from merchants m
     where merchant_id is not null and exists (
       select from topup_due d where d.merchant_id = m.merchant_id and d.retry_at <= ${now})`,
+});
+
+/** How late the most overdue look is; 0 if none is. */
+export async function topUpDueLateSeconds(db: Queryable): Promise<number> {
+  return Math.max(0, (await LATE.one(db)).seconds);
+}
+
+const LATE = statement({
+  acrossMerchants: 'a metric of the service',
+  params: {},
+  row: { seconds: float },
+  text: () => `select coalesce(extract(epoch from now() - min(retry_at)), 0)::float8 as seconds from topup_due`,
 });
 
 /*

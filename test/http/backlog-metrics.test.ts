@@ -256,6 +256,30 @@ describe('what is stuck', () => {
     expect(figure(text, 'chokin_message_unsent_oldest_seconds')).toBeCloseTo(1200, -1);
   });
 
+  it('shows in top-ups that are under way, charged and not credited, and in wallets that nobody has looked at', async () => {
+    const text = await stuck(
+      `with customer as (
+         insert into customer (merchant_id, customer_id, email, name, created_at) values ('${MERCHANT}', 'cus_due', '', '', now())),
+       wallet as (
+         insert into wallet (merchant_id, customer_id, currency, created_at, updated_at)
+         values ('${MERCHANT}', 'cus_due', 'USD', now(), now())),
+       due as (
+         insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
+         values ('${MERCHANT}', 'cus_due', 'USD', now(), now() - interval '7 minutes'))
+       insert into topup (merchant_id, customer_id, currency, topup_id, origin, state, amount, source_id, payment_id, is_late, look_at, created_at)
+       select '${MERCHANT}', 'cus_due', 'USD', 'top_' || lpad(n::text, 26, '0'), 'manual', state, 5, 'src_stripe', 'pi_' || n, false, now(),
+         now() - n * interval '1 minute'
+       from unnest(array['charged', 'charged', 'unknown', 'requested']) with ordinality t (state, n)`,
+    );
+    expect(figure(text, 'chokin_topups_in_flight{state="charged"}')).toBe(2);
+    expect(figure(text, 'chokin_topups_in_flight{state="unknown"}')).toBe(1);
+    expect(figure(text, 'chokin_topups_in_flight{state="processing"}')).toBe(0);
+    expect(figure(text, 'chokin_topup_unconfirmed_oldest_seconds')).toBeCloseTo(120, -1);
+    expect(figure(text, 'chokin_topup_unknown_oldest_seconds')).toBeCloseTo(180, -1);
+    expect(figure(text, 'chokin_topup_late_seconds')).toBeCloseTo(420, -1);
+    expect(figure(text, 'chokin_topup_rules_suspended')).toBe(0);
+  });
+
   it('shows in what was scheduled and is late', async () => {
     const text = await stuck(
       `with customer as (
