@@ -42,7 +42,11 @@ export async function besideEachOther({ signal, merchants, page }: Work): Promis
     const now = performance.now();
     const mayBegin = (id: string) =>
       !active.has(id) && now - (doneAtMs.get(id) ?? Number.NEGATIVE_INFINITY) >= ASK_EVERY_MS;
-    for (const merchantId of (await merchants()).filter(mayBegin)) active.set(merchantId, work(merchantId));
+    const due = await merchants().catch((error: unknown) => {
+      failures.push(error);
+      return [];
+    });
+    for (const merchantId of due.filter(mayBegin)) active.set(merchantId, work(merchantId));
     if (active.size === 0) break;
     const over = new AbortController();
     await Promise.race([...active.values(), delay(ASK_EVERY_MS, undefined, { signal: over.signal }).catch(() => {})]);
