@@ -1,6 +1,5 @@
 import type { Config } from '../config/env.ts';
 import type { Source } from '../merchants/source.ts';
-import type { Logger } from '../telemetry/log.ts';
 import type { Charger } from './charger.ts';
 import { type KeyAccountServices, KeyAccounts } from './key-account.ts';
 
@@ -17,25 +16,19 @@ export type ConnectCharger = (source: Source) => Promise<OpenCharger | null>;
 
 export interface ChargerServices extends KeyAccountServices {
   readonly config: Pick<Config, 'apiUrls'>;
-  readonly logger: Logger;
 }
 
-export function connectChargers({ config: { apiUrls }, logger, ...services }: ChargerServices): ConnectCharger {
+export function connectChargers({ config: { apiUrls }, ...services }: ChargerServices): ConnectCharger {
   const accounts = new KeyAccounts(services);
   return async (source) => {
-    const { provider, mode, chargeKey: apiKey, merchantId, sourceId } = source;
+    const { provider, mode, chargeKey: apiKey } = source;
     if (provider !== 'stripe' || apiKey === null) return null;
     // Loaded only now, since it brings the provider's package.
     const { stripeCharger } = await import('./stripe.ts');
     const baseUrl = apiUrls.get(provider);
     const charger = stripeCharger({ apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
     const verdict = await accounts.judge(source, apiKey);
-    if (verdict !== 'other') return { ...charger, isProven: verdict === 'same' };
-    logger.error(
-      { merchantId, sourceId },
-      'the charge key opens another account than the events of its source come from, so that nothing is charged by it: set a key of the same account',
-    );
-    return null;
+    return verdict === 'other' ? null : { ...charger, isProven: verdict === 'same' };
   };
 }
 

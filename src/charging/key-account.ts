@@ -8,6 +8,7 @@ import { askAccount, type ConnectSource } from '../merchants/api-account.ts';
 import type { Source } from '../merchants/source.ts';
 import { somePayment } from '../payments/lookups.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
+import type { Logger } from '../telemetry/log.ts';
 
 /**
  * Whether the key by which a source charges opens the account that the source's events come from. Only events credit: what is charged
@@ -37,11 +38,14 @@ export interface KeyAccountServices {
   readonly pool: Pool;
   /** Opens the provider's API by any key of the source. */
   readonly connectApi: ConnectSource;
+  readonly logger: Logger;
 }
 
 /** A key's account stays what it is, but the source's may be set anew. */
 const KNOWN_FOR_MS = { same: 10 * 60_000, other: 30_000, unproven: 30_000 } as const;
 const MOST_KNOWN = 10_000;
+const OTHER_ACCOUNT =
+  'the charge key opens another account than the events of its source come from, so that nothing is charged by it: set a key of the same account';
 
 /** What is known of keys that charge, so that not every charge asks for it. */
 export class KeyAccounts {
@@ -58,6 +62,11 @@ export class KeyAccounts {
     const known = this.#known.get(name);
     if (known !== undefined && known.untilMs > performance.now()) return known.verdict;
     const verdict = judgeKey(await this.#evidence(source, chargeKey));
+    // Said as often as it is asked for, and not for each wallet that is not filled up.
+    if (verdict === 'other') {
+      const { merchantId, sourceId } = source;
+      this.#services.logger.error({ merchantId, sourceId }, OTHER_ACCOUNT);
+    }
     if (this.#known.size >= MOST_KNOWN) this.#known.clear();
     this.#known.set(name, { verdict, untilMs: performance.now() + KNOWN_FOR_MS[verdict] });
     return verdict;
