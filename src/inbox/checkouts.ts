@@ -227,11 +227,11 @@ export class Checkouts {
       ),
       ...refunded.map((text) => ({ type: 'checkout.refunded', text }) as const),
     ];
-    const told = notices.flatMap(({ type, text }) => {
+    const messages = notices.flatMap(({ type, text }) => {
       const checkout = this.#checkouts.get(text);
       return checkout === undefined ? [] : [{ type, checkout }];
     });
-    await tellOfCheckouts(tx, told, this.#now);
+    await tellOfCheckouts(tx, messages, this.#now);
   }
 
   /** What went back by a payment's refunds. @returns the checkout's text if that is news */

@@ -233,7 +233,7 @@ function toHandled(
   });
 }
 
-/** A refund of what was to pay a checkout gives no wallet credit, whoever dealt with the payment. */
+/** A refund of what was to pay a checkout gives no wallet credit, also where the payment was handled by hand. */
 function intentOfDismissed(fact: PaymentFact, source: Source): PaymentIntent | string {
   const { wallet_checkout_id: checkoutId, wallet_token: token } = fact.metadata;
   const isOfCheckout = checkoutId !== undefined && token === undefined;

@@ -48,10 +48,10 @@ export function decide(input: DecideInput): Decision {
     fact,
     input.carried.checkout ?? null,
   );
-  const told = record(named, fact, intent);
-  const completion = fact.kind === 'payment' || fact.kind === 'movement' ? completionOf(told, input.carried) : null;
+  const heard = record(named, fact, intent);
+  const completion = fact.kind === 'payment' || fact.kind === 'movement' ? completionOf(heard, input.carried) : null;
   if (completion?.kind === 'refused') return parked(input, completion.reason, completion.detail);
-  const recorded = completion?.payment ?? told;
+  const recorded = completion?.payment ?? heard;
   if (fact.kind !== 'payment' && isOfOtherCurrency(recorded, fact)) return parked(input, 'currency_mismatch', null);
   // Parked, since otherwise the next event would settle the payment with a customer that it does not name.
   const mismatch = mismatchOf(payment, fact, token);
