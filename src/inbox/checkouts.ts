@@ -109,7 +109,9 @@ export class Checkouts {
     // A card was declined before, and the same payment is tried again by a slower way.
     const isPending = fact.kind === 'payment' && fact.state === 'pending' && after.state !== 'succeeded';
     if (isUnderWay(after) || isPending) {
-      const isNews = !isUnderWay(before) || before.checkoutId === null;
+      // Nothing is held for weeks for who went away while his card was asked for a confirmation.
+      if (fact.kind === 'payment' && fact.awaitsPayer === true) return [];
+      const isNews = !isUnderWay(before) || before.checkoutId === null || checkout.prolongedUntil === null;
       return isNews ? this.#prolong(checkout, UNDER_WAY_MS, from) : [];
     }
     if (isUnderWay(before) || failedAgain(checkout, fact, before))

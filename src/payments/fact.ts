@@ -65,6 +65,8 @@ export interface PaymentFact extends OfUnknownAmount {
   readonly seriesId?: string | null;
   /** Set if it can only be the first payment of its series, since later ones are told in another form. */
   readonly startsSeries?: true;
+  /** Set if `pending` means that the payer is asked for something at once, such as to confirm his card, and may have gone away. */
+  readonly awaitsPayer?: true;
   /** Set if `succeeded` means authorised: if the account captures by hand, only captures count as the money. */
   readonly isAuthorisation?: true;
   /** What was authorised and will not be captured, since some API versions tell its release as a refund (Stripe). */

@@ -149,7 +149,7 @@ describe('a person', () => {
     expect(await faults()).toEqual([]);
   });
 
-  it('may deal with another amount by hand, and have it complete the checkout after all', async () => {
+  it('may handle another amount by hand, and have it complete the checkout after all', async () => {
     const one = await world();
     await inbox.play([one.paid({ amount: 2900 })], one.old);
     const { eventId, reason } = await parkedOf(one);

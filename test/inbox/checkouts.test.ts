@@ -390,6 +390,26 @@ describe('a payment that takes its time', () => {
     expect(await now(one)).toMatchObject({ state: 'completed' });
   });
 
+  it('but for its buyer, who may have gone away while his card was asked for a confirmation, keeps nothing', async () => {
+    const one = await buying();
+    const waits = (type: string) => {
+      const event = JSON.parse(paid(one, { type: 'requires_action' }));
+      event.data.object.next_action = { type };
+      return JSON.stringify(event);
+    };
+    await inbox.play([waits('use_stripe_sdk'), waits('redirect_to_url')]);
+    expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
+    expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
+    // What it is paid by then may be slower.
+    await inbox.play([pending(one)]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
+    const voucher = await buying();
+    const shown = { ...JSON.parse(paid(voucher, { type: 'requires_action' })) };
+    shown.data.object.next_action = { type: 'oxxo_display_details' };
+    await inbox.play([JSON.stringify(shown)]);
+    expect(daysFromNow((await holdOf(voucher))?.expiresAt)).toBe(21);
+  });
+
   it('that begins after the end is recorded, and nothing is held anew', async () => {
     const one = await buying({ openedAt: new Date(Date.now() - HOUR_MS) });
     await inbox.play([pending(one)]);

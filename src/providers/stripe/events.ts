@@ -24,6 +24,7 @@ import { readInvoicePaid, readInvoicePayment } from './invoices.ts';
 import {
   expandable,
   INTENT,
+  INTENT_FIELDS,
   mayBeRelease,
   paymentFact,
   paymentOf,
@@ -163,11 +164,23 @@ const readRefunded = reader(REFUNDED_CHARGE, ({ created, api_version, data: { ob
 
 const readPending = reader(INTENT, (event) => tell(paymentFact(event, 'pending', null)));
 
+/** The other actions are vouchers and transfers, which take days. Source: docs.stripe.com/api/payment_intents/object, next_action. */
+const AT_ONCE: ReadonlySet<string> = new Set(['redirect_to_url', 'use_stripe_sdk']);
+const WAITING_INTENT = snapshot({
+  ...INTENT_FIELDS,
+  next_action: z.object({ type: z.string() }).nullish().catch(null),
+});
+
+const readWaiting = reader(WAITING_INTENT, (event) => {
+  const awaitsPayer = AT_ONCE.has(event.data.object.next_action?.type ?? '');
+  return tell({ ...paymentFact(event, 'pending', null), ...(awaitsPayer ? { awaitsPayer } : {}) });
+});
+
 const READERS: ReadonlyMap<string, Reader> = new Map([
   ['payment_intent.succeeded', readPaid],
   ['payment_intent.payment_failed', reader(INTENT, (event) => tell(paymentFact(event, 'failed', null)))],
   ['payment_intent.processing', readPending],
-  ['payment_intent.requires_action', readPending],
+  ['payment_intent.requires_action', readWaiting],
   ['payment_intent.amount_capturable_updated', readPending],
   ['payment_intent.canceled', reader(INTENT, (event) => tell(paymentFact(event, 'failed', null)))],
   ['refund.created', readRefund],
