@@ -94,6 +94,7 @@ const ERROR_SCHEMA: Json = {
     open_holds: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
     minimum: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
     total: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
+    refundable: { type: 'integer', description: 'With REFUND_EXCEEDS_PAID, in minor units.' },
     with_credit_purchase: {
       type: ['integer', 'null'],
       description:
