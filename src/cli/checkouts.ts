@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { cancelCheckout, collectCheckout } from '../checkouts/manage.ts';
+import { type CheckoutRefund, refundCheckout } from '../checkouts/refund.ts';
 import { requireCustomer } from '../customers/store.ts';
 import { type Queryable, transaction } from '../db/transaction.ts';
-import { refuse } from '../errors.ts';
+import { RefusalError, refuse } from '../errors.ts';
 import type { Checkout } from '../ledger/checkouts/checkout.ts';
 import { checkoutsByIds, listCheckouts } from '../ledger/checkouts/store.ts';
 import { formatMinor } from '../money.ts';
@@ -11,8 +13,10 @@ import { currency, text } from '../views/fields.ts';
 import { addMerchantCommand, type Result, takes } from './command.ts';
 import type { CliContext } from './context.ts';
 import { giveUp } from './give-up.ts';
+import { keyOption, keyOr, noteRepeated } from './keyed.ts';
 import { alignRight, properties, table, time } from './output.ts';
 import { limitOption, moreAfter } from './paging.ts';
+import { parseAmount } from './values.ts';
 
 const checkoutId = takes('<checkout-id>', 'chk_…', text(100, 1));
 
@@ -60,6 +64,39 @@ export function addCheckoutCommands(group: Command): void {
     takes: { checkoutId },
     run: (input, context, { merchantId }) => manage(context, { merchantId, ...input }, collectCheckout),
   });
+
+  addMerchantCommand(group, {
+    name: 'refund',
+    summary: 'Return to the wallet what it paid of a purchase',
+    details:
+      'Where the wallet paid alone, or the checkout was opened with wallet_refunds "manual". What a provider was paid is refunded at the provider, which returns the share of the wallet by itself.',
+    takes: {
+      checkoutId,
+      amount: takes('<amount>', 'in the unit people write, such as 12.50', z.string()),
+      reason: takes('--reason <text>', 'why; it stands on the entry', text(1000, 1)),
+      key: keyOption,
+    },
+    async run({ checkoutId: id, amount, reason, key }, context, { merchantId }) {
+      const { customerId, currency: of } = await find(context.db, merchantId, id);
+      const amountMinor = parseAmount(amount, of);
+      const refund = { merchantId, customerId, checkoutId: id, amountMinor, reason, idempotencyKey: keyOr(key) };
+      return shown(await giveBack(context, refund, of));
+    },
+  });
+}
+
+async function giveBack(context: CliContext, refund: CheckoutRefund, of: string): Promise<Checkout> {
+  const { pool, db, settings, clock } = context;
+  const moment = { ...settings, now: clock.now() };
+  try {
+    const { kind } = await transaction(pool, (tx) => refundCheckout(tx, refund, moment));
+    if (kind === 'repeated') noteRepeated();
+    else (await context.waker()).wake();
+    return find(db, refund.merchantId, refund.checkoutId);
+  } catch (error) {
+    if (!(error instanceof RefusalError) || error.refusal.code !== 'REFUND_EXCEEDS_PAID') throw error;
+    return giveUp(`No more than ${formatMinor(error.refusal.refundable, of)} of the purchase can be returned.`);
+  }
 }
 
 async function find(db: Queryable, merchantId: string, id: string): Promise<Checkout> {

@@ -58,4 +58,19 @@ describe('chokin checkouts', { timeout: 120_000 }, () => {
     expect(nobody).toMatchObject(failure(/^error: There is no customer cus_nobody\./));
     expect((await chokin(`checkouts cancel ${id}`)).out).toMatch(/^status +cancelled$/m);
   });
+
+  it('returns what the wallet paid, once under each key and no more than that', async () => {
+    const credit = posting({ customerId: 'cus_ada', amountMinor: 2000 });
+    await transaction(cli.database.pool, (tx) => postBatch(tx, [credit], { ...SETTINGS, now: new Date() }));
+    const id = await open(1500);
+    const refund = (amount: string) => chokin(`checkouts refund ${id} ${amount} --reason returned --key ${amount}`);
+    expect(await refund('16')).toMatchObject(failure(/No more than 15\.00 USD of the purchase can be returned/));
+    expect((await refund('10')).out).toMatch(/^returned to the wallet +10\.00 USD$/m);
+    const again = await refund('10');
+    expect(again.out).toMatch(/^returned to the wallet +10\.00 USD$/m);
+    expect(again.err).toMatch(/done before under the same key/);
+    const mixed = await open(5000);
+    expect(await chokin(`checkouts refund ${mixed} 1 --reason returned`)).toMatchObject(failure(/proportional/));
+    await chokin(`checkouts cancel ${mixed}`);
+  });
 });

@@ -100,7 +100,6 @@ const ERROR_SCHEMA: Json = {
       description:
         'With BELOW_GATEWAY_MINIMUM: what would be charged if credit were bought with it; null: none is sold.',
     },
-    refundable: { type: 'integer', description: 'With REFUND_EXCEEDS_PAID: what can be returned yet, in minor units.' },
     retry_after: { type: 'integer', description: 'With SERVICE_UNAVAILABLE, in seconds, where Svix said so.' },
     source_id: { type: 'string', description: 'With ACCOUNT_OF_ANOTHER_SOURCE, where that source is yours.' },
     entry: {
