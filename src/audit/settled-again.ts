@@ -3,6 +3,9 @@ import { bigint, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
+import type { Checkout } from '../ledger/checkouts/checkout.ts';
+import { isCompletedByAnother, withTerms } from '../payments/checkout.ts';
+import { checkoutSums } from '../payments/checkout-shares.ts';
 import type { Fact, PaymentFact } from '../payments/fact.ts';
 import { hasTouchedWallet, type Payment } from '../payments/payment.ts';
 import { settle } from '../payments/settle.ts';
@@ -10,7 +13,7 @@ import { readPayments } from '../payments/store.ts';
 import { OWN_PAYMENT_KEY, PAYMENT_KEY, type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { carriedHash, type PaymentToken } from '../payments/token.ts';
 import { readTokens } from '../payments/token-store.ts';
-import { withCheckouts } from '../payments/with-checkouts.ts';
+import { checkoutsOf } from '../payments/with-checkouts.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { factsElsewhere, type Sought, soughtOf } from './facts-elsewhere.ts';
 import { firstDifference } from './row-differences.ts';
@@ -107,13 +110,16 @@ async function judge(
   db: Queryable,
   { keys, since, elsewhere }: Judging,
 ): Promise<{ readonly suspects: readonly Suspect[]; readonly byFacts: number }> {
-  const payments = await withCheckouts(db, await readPayments(db, keys));
+  const payments = await readPayments(db, keys);
+  const checkouts = await checkoutsOf(db, payments);
   const events = Map.groupBy(await eventsOf(db, keys), paymentKeyText);
   const tokens = await tokensOf(db, [...payments.values()]);
   const toRead: ToRead[] = [];
   const suspects = keys.flatMap(({ updatedAt, ...key }): Suspect[] => {
-    const payment = payments.get(paymentKeyText(key));
-    if (payment === undefined) return [];
+    const stored = payments.get(paymentKeyText(key));
+    if (stored === undefined) return [];
+    const checkout = checkouts.get(paymentKeyText(key)) ?? null;
+    const payment = withTerms(stored, checkout);
     const own = events.get(paymentKeyText(key)) ?? [];
     const others = elsewhere?.get(paymentKeyText(key)) ?? [];
     const suspect = { key, updatedAt, sought: null };
@@ -125,7 +131,7 @@ async function judge(
       : [];
     if (own.some(({ state }) => state !== 'applied' && state !== 'ignored')) return withoutEvent;
     // What was read before the events of other payments has been judged by then.
-    const detail = elsewhere === null ? unsettled(payment) : null;
+    const detail = elsewhere === null ? (unsettled(payment) ?? misstated(payment, checkout)) : null;
     if (detail !== null) return [...withoutEvent, { ...suspect, detail }];
     if (hasNoEvent || (since !== null && updatedAt < since)) return withoutEvent;
     toRead.push({ payment, own, others, suspect: { ...suspect, sought } });
@@ -185,6 +191,14 @@ function unsettled(payment: Payment): string | null {
   return held === undefined
     ? null
     : `its dispute ${held.partId} may take something else than the ${held.holdWanted} to be held`;
+}
+
+/** What its checkout says otherwise of it than its refunds come to; null for nothing. */
+function misstated(payment: Payment, checkout: Checkout | null): string | null {
+  if (checkout === null || payment.checkout === undefined || isCompletedByAnother(checkout, payment)) return null;
+  const { refunded } = checkoutSums(payment);
+  const said = checkout.paymentRefunded;
+  return refunded === said ? null : `${refunded} of it was refunded, and its checkout says ${said}`;
 }
 
 /** What is known of the tokens of payments. */
