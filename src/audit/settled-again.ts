@@ -197,8 +197,10 @@ function unsettled(payment: Payment): string | null {
 function misstated(payment: Payment, checkout: Checkout | null): string | null {
   if (checkout === null || payment.checkout === undefined || isCompletedByAnother(checkout, payment)) return null;
   const { refunded } = checkoutSums(payment);
-  const said = checkout.paymentRefunded;
-  return refunded === said ? null : `${refunded} of it was refunded, and its checkout says ${said}`;
+  const { paymentRefunded } = checkout;
+  return refunded === paymentRefunded
+    ? null
+    : `${refunded} of it was refunded, and its checkout says ${paymentRefunded}`;
 }
 
 /** What is known of the tokens of payments. */

@@ -4,13 +4,18 @@ import { type Checkout, endOfCheckout } from '../ledger/checkouts/checkout.ts';
 import { lockCheckouts, saveCheckouts } from '../ledger/checkouts/store.ts';
 import { captureFor, prolongFor } from '../ledger/checkouts/take.ts';
 import { tellOfCheckouts } from '../outgoing/checkouts.ts';
-import { checkoutIdOf, isCompletedByAnother, isUnderWay, withTerms } from '../payments/checkout.ts';
+import {
+  checkoutIdOf,
+  isCompletedByAnother,
+  isLookedAt,
+  isUnderWay,
+  withNamedCheckout,
+  withTerms,
+} from '../payments/checkout.ts';
 import { checkoutSums } from '../payments/checkout-shares.ts';
-import { postingsDue } from '../payments/due.ts';
 import type { Fact } from '../payments/fact.ts';
 import { paymentsUnderWay } from '../payments/lookups.ts';
 import type { Payment } from '../payments/payment.ts';
-import { settle } from '../payments/settle.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import { bothEffects } from './effect.ts';
 import type { EventWork, Step } from './event-work.ts';
@@ -146,6 +151,16 @@ export class Checkouts {
     });
   }
 
+  /** The payments of such an event with the checkouts that they name, which wait until a person has looked. */
+  withParked(work: EventWork, steps: readonly Step[], payments: Map<string, Payment>): Map<string, Payment> {
+    if (work.verdict.reason !== 'checkout_mismatch') return payments;
+    return steps.reduce((all, { fact, key }) => {
+      const payment = paymentAt(all, key);
+      const named = withNamedCheckout(payment, fact, this.named(fact, payment));
+      return new Map(all).set(paymentKeyText(key), named);
+    }, payments);
+  }
+
   #prolong(checkout: Checkout, byMs: number, from: From): readonly Due[] {
     const until = new Date(this.#now.getTime() + byMs);
     const end = endOfCheckout(checkout);
@@ -168,7 +183,7 @@ export class Checkouts {
     return [{ ...from, ordered: { hold: command } }];
   }
 
-  /** The agreed ends of checkouts come back of which no payment is under way any more. */
+  /** The agreed ends of checkouts come back of which no payment is under way any more, once no person has to look. */
   async backToAgreed(tx: Tx, payments: ReadonlyMap<string, Payment>): Promise<readonly Due[]> {
     const due: Due[] = [];
     for (const [text, from] of this.#stopped) {
@@ -177,7 +192,11 @@ export class Checkouts {
       const stored = await paymentsUnderWay(tx, checkout.merchantId, checkout.checkoutId);
       const ofBatch = [...payments.values()].filter((one) => this.#of(one) === checkout);
       const others = stored.filter((one) => !payments.has(paymentKeyText(one)));
-      if (![...others, ...ofBatch].some(isUnderWay)) due.push(...this.#end(checkout, null, from));
+      const all = [...others, ...ofBatch];
+      if (all.some(isUnderWay)) continue;
+      const lookedAt = all.some(isLookedAt) ? this.#now.getTime() + LOOKED_AT_MS : 0;
+      const until = new Date(Math.min(lookedAt, checkout.prolongedUntil.getTime()));
+      due.push(...this.#end(checkout, until > checkout.expiresAt ? until : null, from));
     }
     return due;
   }
@@ -256,23 +275,6 @@ export class Checkouts {
     this.#changed = new Set(this.#changed).add(text);
     return checkout;
   }
-}
-
-/** What is due for payments that were settled before it was known what the wallet paid of their checkouts. */
-export function dueOnceKnown(known: ReturnType<Checkouts['heard']>): {
-  readonly due: readonly Due[];
-  readonly payments: readonly Payment[];
-} {
-  const due: Due[] = [];
-  const payments = known.map(({ payment, work }) => {
-    const settled = postingsDue(payment, settle(payment, payment.refunds));
-    const from = { payment: settled.after, provider: work.event.provider, traceParent: work.traceParent };
-    due.push(...settled.due.map((ordered) => ({ ...from, ordered })));
-    if (settled.due.length > 0)
-      work.verdict = { ...work.verdict, effect: bothEffects(work.verdict.effect ?? 'none', 'credited') };
-    return settled.after;
-  });
-  return { due, payments };
 }
 
 /** Whether a payment that had failed before and was tried again has failed once more, and not only that first failure is told late. */

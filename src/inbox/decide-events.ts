@@ -101,11 +101,12 @@ export async function decideAll(
       asking.contested.note(work);
       work.paymentId = groupContested(work) ?? work.paymentId;
       if (work.verdict.reason === 'named_late') for (const learn of late) learn();
-      const prolonged = checkouts.noteParked(work, { steps: own.map(([, step]) => step), payments });
+      const steps = own.map(([, step]) => step);
+      const prolonged = checkouts.noteParked(work, { steps, payments });
       due.push(...prolonged);
       ofParked.push(...prolonged);
       work.verdict = { ...work.verdict, effect: work.event.effect ?? 'none' };
-      payments = untaught(work, payments);
+      payments = checkouts.withParked(work, steps, untaught(work, payments));
     }
     groups.note(work);
   }

@@ -143,6 +143,11 @@ export function isUnderWay(payment: Payment): boolean {
   return payment.state === 'succeeded' && payment.agreedAmount === null && awaitsCaptures(payment);
 }
 
+/** Whether news of a payment that names a checkout is parked, and nobody has handled it yet. */
+export function isLookedAt({ checkoutId, purpose, heardOf, handled }: Payment): boolean {
+  return checkoutId !== null && purpose === null && heardOf && handled.length === 0;
+}
+
 type Completion = RefusedCheckout | { readonly kind: 'completed'; readonly payment: Payment } | null;
 
 /**

@@ -217,7 +217,7 @@ const UNDER_WAY = statement({
   row: PAYMENT.shape,
   text: ({ merchantId, checkoutId, limit }) => `
     select ${columns(PAYMENT.shape, 'p')} from payment p
-    where p.merchant_id = ${merchantId} and p.checkout_id = ${checkoutId} and p.state in ('pending', 'succeeded')
+    where p.merchant_id = ${merchantId} and p.checkout_id = ${checkoutId} and (p.state in ('pending', 'succeeded') or p.heard_of)
       and p.agreed_amount is null
     limit ${limit}`,
 });

@@ -330,6 +330,16 @@ describe('another amount than agreed', () => {
     expect(await movedBy(one)).toEqual(['-2000 hold_captured', '+2000 checkout_refunded']);
   });
 
+  it('keeps what is held until a person has looked, though another try of the buyer fails meanwhile', async () => {
+    const one = await buying();
+    const other = { ...one, paymentId: `${one.paymentId}_other` };
+    await inbox.play([paid(one, { amount: 2900 }), paid(other, { type: 'processing' })]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
+    await inbox.play([paid(other, { type: 'payment_failed' })]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(7);
+    expect(daysFromNow((await now(one)).prolongedUntil)).toBe(7);
+  });
+
   it('is taken where more may be paid: what is too much is recorded, and goes back first', async () => {
     const one = await buying({ amountCheck: 'at_least' });
     await inbox.play([paid(one, { amount: 3500 }), refunded(one, 'a', 500)]);

@@ -763,6 +763,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/checkouts-of-others.test.ts'],
   },
   {
+    name: 'let what is held go before a person has looked',
+    file: 'src/inbox/checkouts.ts',
+    find: 'all.some(isLookedAt) ? this.#now.getTime() + LOOKED_AT_MS : 0',
+    replace: '0',
+    tests: ['test/inbox/checkouts.test.ts'],
+  },
+  {
     name: 'hold for weeks for a buyer who went away',
     file: 'src/inbox/checkouts.ts',
     find: "if (fact.kind === 'payment' && fact.awaitsPayer === true) return [];",
