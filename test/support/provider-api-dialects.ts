@@ -83,8 +83,9 @@ const stripe: Dialect = {
   // docs.stripe.com/api/authentication.
   authorization: (apiKey) => `Bearer ${apiKey}`,
   payment({ id, amount, currency, customerId, email, metadata, createdAt, status = 'succeeded', fields }) {
-    const isFailed = status === 'requires_payment_method';
-    const base = stripeObject(`payment_intent.${isFailed ? 'payment_failed' : 'succeeded'}`);
+    const samples = { requires_payment_method: 'payment_failed', requires_action: 'requires_action' } as const;
+    const sample = status === 'requires_payment_method' || status === 'requires_action' ? samples[status] : 'succeeded';
+    const base = stripeObject(`payment_intent.${sample}`);
     const asked = amount ?? base.amount;
     return {
       ...base,
