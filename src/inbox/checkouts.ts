@@ -162,7 +162,9 @@ export class Checkouts {
   }
 
   #prolong(checkout: Checkout, byMs: number, from: From): readonly Due[] {
-    const until = new Date(this.#now.getTime() + byMs);
+    // Counted from the agreed end at the latest: else a buyer who begins one payment after the other would have it held for ever.
+    const latest = checkout.expiresAt.getTime() + UNDER_WAY_MS + (byMs === LOOKED_AT_MS ? LOOKED_AT_MS : 0);
+    const until = new Date(Math.min(this.#now.getTime() + byMs, latest));
     const end = endOfCheckout(checkout);
     // Once it is over, nothing is held anew.
     if (until <= end || end <= this.#now) return [];

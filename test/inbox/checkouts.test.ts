@@ -400,6 +400,27 @@ describe('a payment that takes its time', () => {
     expect(await now(one)).toMatchObject({ state: 'completed' });
   });
 
+  it('holds for three weeks beyond the agreed end at the most, however many are begun', async () => {
+    const one = await buying();
+    await inbox.play([pending(one)]);
+    // As if nineteen days had passed, and the time of the first were up in an hour.
+    await database.pool.query(
+      `with passed as (
+         update checkout set expires_at = now() - interval '19 days', prolonged_until = now() + interval '1 hour'
+         where checkout_id = $1 returning *)
+       update hold h set expires_at = p.prolonged_until from passed p
+       where (h.merchant_id, h.customer_id, h.currency, h.hold_no) = (p.merchant_id, p.customer_id, p.currency, p.hold_no)`,
+      [one.checkout.checkoutId],
+    );
+    await inbox.play([pending({ ...one, paymentId: `${one.paymentId}_other` })]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(2);
+    expect(daysFromNow((await now(one)).prolongedUntil)).toBe(2);
+    await inbox.play([paid({ ...one, paymentId: `${one.paymentId}_third` }, { amount: 2900 })]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(7);
+    await inbox.play([paid(one)]);
+    expect(await now(one)).toMatchObject({ state: 'completed', captured: 2000 });
+  });
+
   it('but for its buyer, who may have gone away while his card was asked for a confirmation, keeps nothing', async () => {
     const one = await buying();
     const waits = (type: string) => {

@@ -1534,6 +1534,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/payments/handled.test.ts'],
   },
   {
+    name: 'hold for a checkout as long as payments are begun',
+    file: 'src/inbox/checkouts.ts',
+    find: 'Math.min(this.#now.getTime() + byMs, latest)',
+    replace: 'Math.max(this.#now.getTime() + byMs, latest)',
+    tests: ['test/inbox/checkouts.test.ts'],
+  },
+  {
     name: 'replay what was handled by hand unasked',
     file: 'src/inbox/replay.ts',
     find: "event.state === 'dismissed' && !replay.reopens",
