@@ -1,5 +1,6 @@
 import { eachMerchant } from '../db/by-merchant.ts';
 import type { Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { type Checkout, endOfCheckout } from '../ledger/checkouts/checkout.ts';
 import { lockCheckouts, saveCheckouts } from '../ledger/checkouts/store.ts';
 import { captureFor, prolongFor } from '../ledger/checkouts/take.ts';
@@ -189,8 +190,8 @@ export class Checkouts {
   async backToAgreed(tx: Tx, payments: ReadonlyMap<string, Payment>): Promise<readonly Due[]> {
     const due: Due[] = [];
     for (const [text, from] of this.#stopped) {
-      const checkout = this.#checkouts.get(text);
-      if (checkout === undefined || checkout.state !== 'open' || checkout.prolongedUntil === null) continue;
+      const checkout = this.#at(text);
+      if (checkout.state !== 'open' || checkout.prolongedUntil === null) continue;
       const stored = await paymentsUnderWay(tx, checkout.merchantId, checkout.checkoutId);
       const ofBatch = [...payments.values()].filter((one) => this.#of(one) === checkout);
       const others = stored.filter((one) => !payments.has(paymentKeyText(one)));
@@ -209,17 +210,15 @@ export class Checkouts {
     payments: ReadonlyMap<string, Payment>,
   ): readonly { readonly payment: Payment; readonly work: EventWork }[] {
     for (const [command, { text, until }] of this.#ends) {
-      const checkout = this.#checkouts.get(text);
       const isDone = results.get(command)?.kind === 'changed';
-      if (checkout !== undefined && isDone) this.#set({ ...checkout, prolongedUntil: until });
+      if (isDone) this.#set({ ...this.#at(text), prolongedUntil: until });
     }
     const completions = this.#completions;
     this.#ends = new Map();
     this.#completions = [];
     this.#completed = [...this.#completed, ...completions.map(({ text }) => text)];
-    return completions.flatMap(({ text, key, work, command }) => {
-      const checkout = this.#checkouts.get(text);
-      if (checkout === undefined) return [];
+    return completions.map(({ text, key, work, command }) => {
+      const checkout = this.#at(text);
       const captured = command === null ? 0 : capturedBy(results.get(command));
       if (captured > 0)
         work.verdict = { ...work.verdict, effect: bothEffects(work.verdict.effect ?? 'none', 'debited') };
@@ -229,7 +228,7 @@ export class Checkouts {
         ...{ ...checkout, captured, uncollected, prolongedUntil: null },
         ...(isShort ? { state: 'short', completedAt: null } : {}),
       });
-      return [{ payment: withTerms(paymentAt(payments, key), paid), work }];
+      return { payment: withTerms(paymentAt(payments, key), paid), work };
     });
   }
 
@@ -239,9 +238,9 @@ export class Checkouts {
     { before, after }: Readonly<Record<'before' | 'after', ReadonlyMap<string, Payment>>>,
   ): Promise<void> {
     if (this.#checkouts.size === 0) return;
-    const completed = this.#completed.flatMap((text) => this.#checkouts.get(text) ?? []);
+    const completed = this.#completed.map((text) => this.#at(text));
     const refunded = [...after].flatMap(([text, payment]) => this.#refund(before.get(text), payment) ?? []);
-    const changed = [...this.#changed].flatMap((text) => this.#checkouts.get(text) ?? []);
+    const changed = [...this.#changed].map((text) => this.#at(text));
     await eachMerchant(changed, (merchantId, own) => saveCheckouts(tx, merchantId, own));
     const notices = [
       ...completed.map(
@@ -250,10 +249,7 @@ export class Checkouts {
       ),
       ...refunded.map((text) => ({ type: 'checkout.refunded', text }) as const),
     ];
-    const messages = notices.flatMap(({ type, text }) => {
-      const checkout = this.#checkouts.get(text);
-      return checkout === undefined ? [] : [{ type, checkout }];
-    });
+    const messages = notices.map(({ type, text }) => ({ type, checkout: this.#at(text) }));
     await tellOfCheckouts(tx, messages, this.#now);
   }
 
@@ -269,6 +265,12 @@ export class Checkouts {
     const overRefunded = walletReturned + sums.orderRefunded > checkout.total;
     this.#set({ ...checkout, walletReturned, paymentRefunded, overRefunded });
     return textOf(checkout);
+  }
+
+  #at(text: string): Checkout {
+    const checkout = this.#checkouts.get(text);
+    invariant(checkout !== undefined, 'what was noted of a checkout names one that is not locked');
+    return checkout;
   }
 
   #set(checkout: Checkout): Checkout {

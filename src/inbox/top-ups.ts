@@ -1,5 +1,6 @@
 import { eachMerchant } from '../db/by-merchant.ts';
 import type { Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
@@ -116,10 +117,9 @@ export class TopUps {
   }
 
   #tried(text: string, fact: Extract<Fact, { kind: 'payment' }>, { sourceId, paymentId }: Payment): void {
-    const topUp = this.#topUps.get(text);
+    const topUp = this.#at(text);
     // Another try of somebody else says nothing about the one that is under way.
     const isOfAnother =
-      topUp === undefined ||
       (topUp.sourceId !== null && topUp.sourceId !== sourceId) ||
       (topUp.paymentId !== null && topUp.paymentId !== paymentId);
     if (isOfAnother) return;
@@ -129,8 +129,7 @@ export class TopUps {
 
   #hear(text: string, heard: Omit<Heard, 'now'>): void {
     this.#later(async (tx, now) => {
-      const topUp = this.#topUps.get(text);
-      if (topUp === undefined) return;
+      const topUp = this.#at(text);
       const rule = this.#rules.get(walletKeyText(topUp)) ?? null;
       const recorded = await recordNews(tx, { rule, topUp }, { ...heard, now });
       if (recorded === null) return;
@@ -141,22 +140,26 @@ export class TopUps {
 
   #tellOfSecond(text: string, paymentId: string): void {
     this.#later(async (tx, now) => {
-      const topUp = this.#topUps.get(text);
-      if (topUp !== undefined) await tellOfTopUps(tx, [{ kind: 'paid_twice', topUp, paymentId }], now);
+      await tellOfTopUps(tx, [{ kind: 'paid_twice', topUp: this.#at(text), paymentId }], now);
     });
   }
 
   /** Whoever disputes what he was charged for is not charged again before somebody has looked. */
   #suspend(text: string): void {
     this.#later(async (tx, now) => {
-      const topUp = this.#topUps.get(text);
-      const rule = topUp === undefined ? undefined : this.#rules.get(walletKeyText(topUp));
+      const rule = this.#rules.get(walletKeyText(this.#at(text)));
       if (rule === undefined || rule.endedAt !== null || rule.suspendedReason === 'disputed') return;
       const suspended = suspend(rule, { reason: 'disputed', method: rule.suspendedMethod, now });
       await saveRule(tx, suspended);
       await tellOfTopUps(tx, [{ kind: 'suspended', rule: suspended }], now);
       this.#rules.set(walletKeyText(rule), suspended);
     });
+  }
+
+  #at(text: string): TopUp {
+    const topUp = this.#topUps.get(text);
+    invariant(topUp !== undefined, 'what was noted of a top-up names one that is not locked');
+    return topUp;
   }
 
   /** Writes what was noted, once the payments have posted. */

@@ -1,3 +1,4 @@
+import { invariant } from '../errors.ts';
 import { MAX_AMOUNT_MINOR, proportionMinor } from '../money.ts';
 import { authorisedMinor, awaitsCaptures } from './captures.ts';
 import { countedAmounts, isForeign } from './counted.ts';
@@ -74,7 +75,7 @@ export function checkoutTarget(payment: Payment): Target {
   };
   const ofParts = parts.map((part, index) => {
     if (isForeign(payment, part)) return NONE;
-    sums[part.kind === 'refund' ? 'refunded' : 'lost'] += amounts[index] ?? 0;
+    sums[part.kind === 'refund' ? 'refunded' : 'lost'] += at(amounts, index);
     return share(0);
   });
   const own = share(fallen);
@@ -111,24 +112,30 @@ function keepingPosted(payment: Payment, bought: number, target: Target): Target
   );
   const parts = target.parts.map((part, index) => ({
     ...part,
-    credit: credits[index] ?? 0,
-    take: takes[index] ?? 0,
+    credit: at(credits, index),
+    take: at(takes, index),
   }));
-  return { ...target, parts, returned: credits.at(-1) ?? 0, credit: bought - (takes.at(-1) ?? 0) };
+  return { ...target, parts, returned: at(credits, parts.length), credit: bought - at(takes, parts.length) };
 }
 
 /** The goals, with what is posted too much of one kept in place of what is missing of another. */
 function keep(goals: readonly number[], posted: readonly number[]): readonly number[] {
   const kept = [...goals];
-  const excess = (index: number) => (posted[index] ?? 0) - (kept[index] ?? 0);
+  const excess = (index: number) => at(posted, index) - at(kept, index);
   for (const from of kept.keys()) {
     for (const to of kept.keys()) {
       const shift = Math.max(0, Math.min(excess(from), -excess(to)));
-      kept[from] = (kept[from] ?? 0) + shift;
-      kept[to] = (kept[to] ?? 0) - shift;
+      kept[from] = at(kept, from) + shift;
+      kept[to] = at(kept, to) - shift;
     }
   }
   return kept;
+}
+
+function at(amounts: readonly number[], index: number): number {
+  const amount = amounts[index];
+  invariant(amount !== undefined, 'a part of a payment has no amount');
+  return amount;
 }
 
 /** What the payment of a checkout has come to. */
@@ -149,7 +156,7 @@ export function checkoutSums(payment: Payment): CheckoutSums {
   const { order, surplus, fallen, paid } = acceptedOf(payment);
   const amounts = countedAmounts(payment, paid);
   const refunds = payment.parts.reduce(
-    (sum, part, index) => (part.kind !== 'refund' || isForeign(payment, part) ? sum : sum + (amounts[index] ?? 0)),
+    (sum, part, index) => (part.kind !== 'refund' || isForeign(payment, part) ? sum : sum + at(amounts, index)),
     0,
   );
   const undone = Math.max(0, refunds - surplus) + fallen;

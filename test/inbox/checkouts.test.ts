@@ -372,7 +372,8 @@ describe('another amount than agreed', () => {
 
 describe('a payment that takes its time', () => {
   const pending = (one: Purchase) => paid(one, { type: 'processing' });
-  const failed = (one: Purchase) => paid(one, { type: 'payment_failed' });
+  const failed = (one: Purchase, secondsLater = 0) =>
+    paid(one, { type: 'payment_failed', createdSeconds: Math.floor(Date.now() / 1000) + secondsLater });
 
   it('example 17: keeps what is held until it succeeds', async () => {
     const one = await buying();
@@ -398,6 +399,15 @@ describe('a payment that takes its time', () => {
     expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
     await inbox.play([paid({ ...one, paymentId: `${one.paymentId}_third` })]);
     expect(await now(one)).toMatchObject({ state: 'completed' });
+  });
+
+  it('gives the agreed end back too where a payment that had failed was tried again and fails once more', async () => {
+    const one = await buying();
+    await inbox.play([failed(one), pending(one)]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
+    await inbox.play([failed(one, 60)]);
+    expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
+    expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
   });
 
   it('holds for three weeks beyond the agreed end at the most, however many are begun', async () => {

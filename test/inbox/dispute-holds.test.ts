@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
-import { autocommit } from '../../src/db/transaction.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { liftHold } from '../../src/inbox/lift-hold.ts';
+import { settleHolds } from '../../src/inbox/settle-holds.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT } from '../support/ledger.ts';
@@ -154,11 +155,33 @@ describe('an open dispute', () => {
 });
 
 describe('a hold that an operator lifts', () => {
-  const lift = (customerId: string, holdNo: number) => {
-    const { pool, settings, clock } = inbox.services;
+  const lift = (customerId: string, holdNo: number, settings = inbox.services.settings) => {
+    const { pool, clock } = inbox.services;
     const hold = { merchantId: MERCHANT, customerId, currency: 'USD', holdNo };
     return liftHold({ pool, settings, clock }, { hold, reason: 'won, says the dashboard', actor: 'cli' });
   };
+
+  it('is lifted once, and only where it is of a dispute', async () => {
+    const customer = await app.newCustomer();
+    await expect(lift(customer, 9)).rejects.toMatchObject({ refusal: { code: 'HOLD_NOT_FOUND' } });
+    const id = newId();
+    await inbox.play([paid(id, customer, 1000), dispute(id, 700, 'needs_response')]);
+    const withoutDollars = { ...inbox.services.settings, currencies: new Set(['INR']) };
+    await expect(lift(customer, 1, withoutDollars)).rejects.toMatchObject({
+      refusal: { code: 'UNSUPPORTED_CURRENCY' },
+    });
+    await lift(customer, 1);
+    await expect(lift(customer, 1)).rejects.toMatchObject({ refusal: { code: 'HOLD_NOT_OPEN', state: 'released' } });
+    const hold = { currency: 'USD', amount: 100, idempotency_key: id };
+    expect(await app.call('POST', `/customers/${customer}/wallets/holds`, hold)).toMatchObject({ status: 200 });
+    const others = ['c', 'a', 'b'].map((name) => `${id}${name}`);
+    await inbox.play(others.map((other) => paid(other, customer, 100)));
+    const keys = others.map((paymentId) => ({ merchantId: MERCHANT, sourceId: stripe.sourceId, paymentId }));
+    const moment = { ...inbox.services.settings, now: new Date() };
+    // Nothing of them is in dispute.
+    expect(await transaction(app.database.pool, (tx) => settleHolds(tx, keys, moment))).toBe(false);
+    await expect(lift(customer, 2)).rejects.toMatchObject({ refusal: { code: 'INVALID_FIELD', field: 'hold_id' } });
+  });
 
   it('is free again, says why, stays so whatever else is told of the round, and is no disagreement', async () => {
     const customer = await app.newCustomer();

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { LockedEvent } from '../../src/inbox/events.ts';
 import { PostingRefused, reasonOf } from '../../src/inbox/refused-posting.ts';
 import { wantedBy } from '../../src/inbox/wanted.ts';
+import type { HoldRefusal } from '../../src/ledger/holds/results.ts';
 import type { PostingRefusal } from '../../src/ledger/post.ts';
 import type { Fact } from '../../src/payments/fact.ts';
 import type { Payment } from '../../src/payments/payment.ts';
@@ -49,6 +50,23 @@ describe('an event whose posting the ledger refuses', () => {
     ['EFFECTIVE_AT_OUT_OF_RANGE', 'apply_failed', 'The terms of the credit were refused: EFFECTIVE_AT_OUT_OF_RANGE.'],
   ] as const)('for %s is parked as %s, and its detail says with what', (code, reason, detail) => {
     expect(reasonOf(REFUSALS[code])).toEqual([reason, detail]);
+  });
+
+  it('says for how long paid credit lasts at least', () => {
+    expect(reasonOf({ code: 'PAID_CREDIT_CANNOT_EXPIRE', minDays: 30 })[1]).toMatch(/lasts for 30 days at least/);
+  });
+
+  it.each([
+    { code: 'HOLD_NOT_FOUND' },
+    { code: 'HOLD_NOT_OPEN', state: 'released' },
+    { code: 'HOLD_AMOUNT_EXCEEDED', remaining: 1, required: 2 },
+    { code: 'HOLD_LIMIT_EXCEEDED', limit: 1000 },
+    { code: 'HOLDS_NOT_YET' },
+    { code: 'HOLD_OWNED', kind: 'checkout' },
+    { code: 'INVALID_FIELD', field: 'amount', wants: 'is too much' },
+  ] satisfies readonly HoldRefusal[])('and so is one for whose checkout nothing could be taken: $code', (refusal) => {
+    const detail = `What is held for the checkout could not be taken: ${refusal.code}.`;
+    expect(reasonOf(refusal)).toEqual(['apply_failed', detail]);
   });
 
   it('is undone by an error that names the refusal and keeps it', () => {

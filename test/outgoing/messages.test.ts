@@ -232,6 +232,14 @@ describe('messages of a claim', () => {
         ...{ first_due_at: '2026-02-08T00:00:00.000Z', last_due_at: '2026-03-08T00:00:00.000Z' },
       },
     ],
+    [
+      'wallet.status.changed',
+      {
+        kind: 'status_changed',
+        details: { status: 'frozen', previousStatus: 'active', pauseExpiry: true, actor: 'operator' },
+      },
+      { status: 'frozen', previous_status: 'active', pause_expiry: true, actor: 'operator' },
+    ],
   ])('say what they are of: %s', (eventType, alerted, data) => {
     const one: WalletAlert = { ...alert(1, 'low'), threshold: null, ...alerted };
     const [message] = buildMessages(news({ fromVersion: 2, entries: [], toAlertSeq: 1, alerts: [one] }));

@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ApplyJob, firstThatFit, putBack } from '../../src/inbox/apply-jobs.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+
+/** Jobs that a batch has no room for, and what is no job of this worker any more. */
+
+let database: TestDatabase;
+let inbox: TestInbox;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  inbox = await startInbox(database, { sources: [testSource('stripe')] });
+});
+afterAll(async () => {
+  await inbox.stop();
+  await database.drop();
+});
+
+const job = (priority: number): ApplyJob => ({
+  ...{ id: randomUUID(), eventId: `evt_${priority}`, retryCount: 0, retryLimit: 5, priority },
+});
+
+describe('jobs that are fetched together', () => {
+  it('go by their place in the queue, those of events that are gone too', async () => {
+    const [later, sooner] = [job(-1), job(0)];
+    const { batch, left } = await firstThatFit({ pool: database.pool }, [later, sooner]);
+    expect([batch, left]).toEqual([[sooner, later], []]);
+  });
+
+  it('and are put back though another worker has one of them fail, so that pg-boss tries those again that it has not', async () => {
+    const jobs = [job(0), job(-1)];
+    const failed = jobs.map(({ id }) => ({ id, status: 'failed', output: { error: 'ClaimLostError' } }));
+    expect(await putBack({ pool: database.pool, boss: inbox.boss }, jobs)).toEqual(failed);
+    expect(await putBack({ pool: database.pool, boss: inbox.boss }, [])).toEqual([]);
+  });
+
+  it('and cannot be put back for another reason end with that', async () => {
+    const pool = new pg.Pool();
+    await pool.end();
+    await expect(putBack({ pool, boss: inbox.boss }, [job(0)])).rejects.toThrow('after calling end');
+  });
+});
