@@ -1,5 +1,6 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
 import { claimOutbox } from '../ledger/outbox.ts';
@@ -28,10 +29,17 @@ export async function claimParts(pool: Pool, limit: number): Promise<readonly Pa
     const sizes = await sizeClaims(autocommit(pool), some, LIMITS);
     const alerts = await sizeAlerts(autocommit(pool), some);
     for (const [position, claim] of some.entries()) {
-      parts.push(firstPart(claim, { entries: sizes[position] ?? [], alerts: alerts[position] ?? 0 }));
+      parts.push(firstPart(claim, { entries: at(sizes, position), alerts: at(alerts, position) }));
     }
   }
   return parts;
+}
+
+/** What was read for each claim or part, in the same order. */
+function at<Read>(read: readonly Read[], index: number): Read {
+  const one = read[index];
+  invariant(one !== undefined, 'less was read than was asked for');
+  return one;
 }
 
 /** Reads the entries and alerts of parts. @returns the news of each part, in the same order */
@@ -44,7 +52,7 @@ export async function readParts(db: Queryable, parts: readonly Part[]): Promise<
   return ranges.map((range, index) => {
     const key = walletKeyText(range);
     const [read, alerts] = [entriesOf.get(key) ?? [], alertsOf.get(key) ?? []];
-    if (parts[index]?.isLast) return { ...range, entries: read, alerts };
+    if (at(parts, index).isLast) return { ...range, entries: read, alerts };
     const entries = wholeMessages(read);
     return { ...range, toVersion: entries.at(-1)?.seq ?? range.toVersion, entries, alerts };
   });
