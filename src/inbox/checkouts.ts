@@ -28,6 +28,10 @@ const UNDER_WAY_MS = 21 * DAY_MS;
 /** And for so long where another amount was paid, until a person has looked. */
 const LOOKED_AT_MS = 7 * DAY_MS;
 
+/** By how much an end is put off from now on, and from the agreed one at the most. */
+const WHILE_UNDER_WAY = { byMs: UNDER_WAY_MS, mostMs: UNDER_WAY_MS };
+const WHILE_LOOKED_AT = { byMs: LOOKED_AT_MS, mostMs: UNDER_WAY_MS + LOOKED_AT_MS };
+
 /** A payment that completes a checkout in this batch. */
 interface Completion {
   readonly text: string;
@@ -118,7 +122,7 @@ export class Checkouts {
       // Nothing is held for weeks for who went away while his card was asked for a confirmation.
       if (fact.kind === 'payment' && fact.awaitsPayer === true) return [];
       const isNews = !isUnderWay(before) || before.checkoutId === null || checkout.prolongedUntil === null;
-      return isNews ? this.#prolong(checkout, UNDER_WAY_MS, from) : [];
+      return isNews ? this.#prolong(checkout, WHILE_UNDER_WAY, from) : [];
     }
     if (isUnderWay(before) || failedAgain(checkout, fact, before))
       this.#stopped = new Map(this.#stopped).set(textOf(checkout), from);
@@ -148,7 +152,7 @@ export class Checkouts {
       const checkout = this.named(fact, payment);
       if (checkout === null || checkout.state !== 'open') return [];
       const from = { payment, provider: work.event.provider, traceParent: work.traceParent };
-      return this.#prolong(checkout, LOOKED_AT_MS, from);
+      return this.#prolong(checkout, WHILE_LOOKED_AT, from);
     });
   }
 
@@ -162,9 +166,9 @@ export class Checkouts {
     }, payments);
   }
 
-  #prolong(checkout: Checkout, byMs: number, from: From): readonly Due[] {
+  #prolong(checkout: Checkout, { byMs, mostMs }: typeof WHILE_UNDER_WAY, from: From): readonly Due[] {
     // Counted from the agreed end at the latest: else a buyer who begins one payment after the other would have it held for ever.
-    const latest = checkout.expiresAt.getTime() + UNDER_WAY_MS + (byMs === LOOKED_AT_MS ? LOOKED_AT_MS : 0);
+    const latest = checkout.expiresAt.getTime() + mostMs;
     const until = new Date(Math.min(this.#now.getTime() + byMs, latest));
     const end = endOfCheckout(checkout);
     // Once it is over, nothing is held anew.
@@ -210,8 +214,7 @@ export class Checkouts {
     payments: ReadonlyMap<string, Payment>,
   ): readonly { readonly payment: Payment; readonly work: EventWork }[] {
     for (const [command, { text, until }] of this.#ends) {
-      const isDone = results.get(command)?.kind === 'changed';
-      if (isDone) this.#set({ ...this.#at(text), prolongedUntil: until });
+      if (results.get(command)?.kind === 'changed') this.#set({ ...this.#at(text), prolongedUntil: until });
     }
     const completions = this.#completions;
     this.#ends = new Map();
