@@ -1,6 +1,6 @@
 import { eachMerchant } from '../db/by-merchant.ts';
 import { bigint, float, nullable, text, timestamptz } from '../db/codec.ts';
-import { waitingMerchants } from '../db/merchant-walk.ts';
+import { merchantsDue } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -39,20 +39,7 @@ const CLAIM = statement({
 });
 
 /** The merchants who have a wallet that is to be looked at. */
-export async function merchantsWithTopUpDue(db: Queryable, now: Date): Promise<readonly string[]> {
-  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
-}
-
-const MERCHANTS_DUE = statement({
-  acrossMerchants: 'every merchant has a turn',
-  params: { now: timestamptz },
-  row: { merchantId: text },
-  text: ({ now }) => `
-    with recursive ${waitingMerchants('merchants', { table: 'topup_due', column: 'retry_at' })}
-    select merchant_id from merchants m
-    where merchant_id is not null and exists (
-      select from topup_due d where d.merchant_id = m.merchant_id and d.retry_at <= ${now})`,
-});
+export const merchantsWithTopUpDue = merchantsDue({ table: 'topup_due', column: 'retry_at' });
 
 /** How late the most overdue look is; 0 if none is. */
 export async function topUpDueLateSeconds(db: Queryable): Promise<number> {

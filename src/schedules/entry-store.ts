@@ -1,5 +1,5 @@
 import { bigint, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
-import { waitingMerchants } from '../db/merchant-walk.ts';
+import { merchantsDue } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -131,20 +131,7 @@ const CANCEL = statement({
     returning ${columns(shape)}`,
 });
 
-const MERCHANTS_DUE = statement({
-  acrossMerchants: 'the job looks for merchants who have something due',
-  params: { now: timestamptz },
-  row: { merchantId: text },
-  text: ({ now }) => `
-    with recursive ${waitingMerchants('merchants', WAITING_ENTRIES)}
-    select m.merchant_id from merchants m
-    where m.merchant_id is not null
-      and exists (select from scheduled_entry s where s.merchant_id = m.merchant_id and s.due_at <= ${now})`,
-});
-
-export async function merchantsWithDueEntries(db: Queryable, now: Date): Promise<readonly string[]> {
-  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
-}
+export const merchantsWithDueEntries = merchantsDue(WAITING_ENTRIES);
 
 export type OwnEntryKey = Omit<EntryKey, 'merchantId'>;
 

@@ -1,5 +1,5 @@
 import { bigint, nullable, text, timestamptz } from '../db/codec.ts';
-import { waitingMerchants } from '../db/merchant-walk.ts';
+import { merchantsDue } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, pick, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -96,20 +96,7 @@ const SAVE = statement({
     do update set ${assignments(omit(shape, ...(Object.keys(KEY) as (keyof typeof KEY)[])), 'excluded')}`,
 });
 
-const MERCHANTS_DUE = statement({
-  acrossMerchants: 'the job looks for merchants who have something due',
-  params: { now: timestamptz },
-  row: { merchantId: text },
-  text: ({ now }) => `
-    with recursive ${waitingMerchants('merchants', WAITING_GRANTS)}
-    select m.merchant_id from merchants m
-    where m.merchant_id is not null
-      and exists (select from grant_schedule s where s.merchant_id = m.merchant_id and s.next_at <= ${now})`,
-});
-
-export async function merchantsWithDueGrants(db: Queryable, now: Date): Promise<readonly string[]> {
-  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
-}
+export const merchantsWithDueGrants = merchantsDue(WAITING_GRANTS);
 
 export type OwnScheduleKey = Omit<ScheduleKey, 'merchantId'>;
 

@@ -1,5 +1,5 @@
 import { bigint, boolean, hex, nullable, text, timestamptz } from '../db/codec.ts';
-import { waitingMerchants } from '../db/merchant-walk.ts';
+import { merchantsDue } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, omit, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -216,20 +216,7 @@ const CLAIM = statement({
 });
 
 /** The merchants about whose attempts something is to be done. */
-export async function merchantsWithTopUps(db: Queryable, now: Date): Promise<readonly string[]> {
-  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
-}
-
-const MERCHANTS_DUE = statement({
-  acrossMerchants: 'every merchant has a turn',
-  params: { now: timestamptz },
-  row: { merchantId: text },
-  text: ({ now }) => `
-    with recursive ${waitingMerchants('merchants', { table: 'topup', column: 'look_at' })}
-    select merchant_id from merchants m
-    where merchant_id is not null and exists (
-      select from topup t where t.merchant_id = m.merchant_id and t.look_at <= ${now})`,
-});
+export const merchantsWithTopUps = merchantsDue({ table: 'topup', column: 'look_at' });
 
 /** Notes that the provider is about to be asked, before it is. */
 export async function noteAsked(

@@ -1,4 +1,5 @@
 import { bigint, text, timestamptz } from '../../db/codec.ts';
+import { merchantsDue } from '../../db/merchant-walk.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { columns } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
@@ -9,25 +10,7 @@ import { CHECKOUT, OWN_CHECKOUT_KEY } from './tables.ts';
 
 export type DueCheckout = Omit<CheckoutKey, 'merchantId'>;
 
-export async function merchantsWithDueCheckouts(db: Queryable, now: Date): Promise<readonly string[]> {
-  return (await MERCHANTS_DUE.all(db, { now })).map(({ merchantId }) => merchantId);
-}
-
-/** One merchant after another along the index, however many checkouts each has open. */
-const MERCHANTS_DUE = statement({
-  acrossMerchants: 'the job looks for merchants who have something due',
-  params: { now: timestamptz },
-  row: { merchantId: text },
-  text: ({ now }) => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from checkout_due order by merchant_id limit 1)
-      union all
-      select (select d.merchant_id from checkout_due d where d.merchant_id > m.merchant_id order by d.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
-    select m.merchant_id from merchants m
-    where m.merchant_id is not null
-      and exists (select from checkout_due d where d.merchant_id = m.merchant_id and d.due_at <= ${now})`,
-});
+export const merchantsWithDueCheckouts = merchantsDue({ table: 'checkout_due', column: 'due_at' });
 
 /** The first of a merchant that are due, without locks. */
 export async function dueCheckouts(
