@@ -7,6 +7,7 @@ import type { DisputedAmount, HoldDisputes } from '../ledger/holds/hold.ts';
 import { movedBonusKey, moveKey } from '../ledger/keys.ts';
 import type { PaymentCommand, PaymentResult } from '../ledger/post.ts';
 import { type LedgerMoment, type LedgerSettings, lockWallets, postBatch } from '../ledger/store.ts';
+import { momentIn } from '../ledger/working-books.ts';
 import { MAX_AMOUNT_MINOR } from '../money.ts';
 import { type MovedBonus, movedBonus } from '../payments/bonus-losses.ts';
 import { movedHolds, withHoldNos } from '../payments/dispute-holds.ts';
@@ -106,9 +107,11 @@ async function move(
   if (isLeftUnknown(payment)) refuse({ code: 'HANDLED_AMOUNT_UNKNOWN' });
   const before = await movesOf(tx, [key]);
   if (before.length >= MOST_MOVES) refuse({ code: 'PAYMENT_MOVE_LIMIT', most: MOST_MOVES });
-  const now = clock.now();
+  const asked = { ...settings, now: clock.now() };
+  const wallets = await lockWallets(tx, walletsOf(payment, [owner, wanted.customerId]), asked);
+  // One time for both wallets: what is over in one of them is not given to the other.
+  const now = [...wallets.values()].reduce((latest, wallet) => momentIn(wallet, latest), asked.now);
   const moment = { ...settings, now };
-  await lockWallets(tx, walletsOf(payment, [owner, wanted.customerId]), moment);
   // What its own disputes hold goes with it.
   const release = holdsAt(owner, payment, { wanted, from: owner, disputes: movedHolds(payment, []).released });
   await postAll(tx, release, moment);

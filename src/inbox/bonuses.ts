@@ -125,7 +125,8 @@ export class Bonuses {
     if (part === undefined || due.terms === undefined) return due;
     const left = this.#lives.get(paymentKeyText(payment))?.get(partText(part));
     if (left === undefined) return due;
-    const end = left === null ? null : { at: new Date(this.#now.getTime() + Math.max(left, LEAST_LIFE_MS)) };
+    const now = this.#losses.get(paymentKeyText(payment))?.at ?? this.#now;
+    const end = left === null ? null : { at: new Date(now.getTime() + Math.max(left, LEAST_LIFE_MS)) };
     return { ...due, terms: { ...due.terms, end } };
   }
 

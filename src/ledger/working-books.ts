@@ -27,7 +27,7 @@ import type { StatusChange } from './status/status.ts';
 type Decided = Posting & Pick<Entry, 'fingerprint'> & Pick<LotsOfEntry, 'fromLot'>;
 
 /** The moment of a command on a wallet. Clocks of processes differ; within a wallet, nothing is dated before an earlier entry. */
-function momentIn({ updatedAt }: Pick<Wallet, 'updatedAt'>, now: Date): Date {
+export function momentIn({ updatedAt }: Pick<Wallet, 'updatedAt'>, now: Date): Date {
   return now < updatedAt ? updatedAt : now;
 }
 

@@ -924,6 +924,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/bonuses.test.ts'],
   },
   {
+    name: 'decide a bonus that a hold keeps by another time than its wallet has',
+    file: 'src/payments/bonus-losses.ts',
+    find: 'openEndsAt <= at);',
+    replace: 'openEndsAt <= moment.now);',
+    tests: ['test/inbox/bonus-times.test.ts'],
+  },
+  {
+    name: 'move a bonus by a time that only one of the wallets has',
+    file: 'src/customers/reassign.ts',
+    find: '(latest, wallet) => momentIn(wallet, latest)',
+    replace: '(latest) => latest',
+    tests: ['test/inbox/bonus-times.test.ts'],
+  },
+  {
+    name: 'leave a bonus with whose payment it no longer is, since its end passed in a pause',
+    file: 'src/payments/bonus-losses.ts',
+    find: 'if (pausedSince === null || lastOpen === null) return lots;',
+    replace: 'if (pausedSince !== at || lastOpen === null) return lots;',
+    tests: ['test/inbox/bonus-times.test.ts'],
+  },
+  {
     name: 'decide a bonus by what was lost of it before its own event let go of its hold',
     file: 'src/inbox/decide-events.ts',
     find: 'due: [due, ownDue] })',

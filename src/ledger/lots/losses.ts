@@ -19,13 +19,18 @@ export interface LotsOfOrigin extends OriginKey {
   readonly endsAt: Date | null;
   /** Whether none of them ends. */
   readonly isEndless: boolean;
-  /** When the first of those ends that are open; one that is past is kept by a hold. Null where none of them ends. */
+  /** When the first of those ends that are open; one that is past is kept by a hold, or by a pause. Null where none of them ends. */
   readonly openEndsAt: Date | null;
+  /** When the last of those ends that are open, and when the newest of them was opened. Null where none that is open ends. */
+  readonly lastOpen: { readonly endsAt: Date; readonly since: Date } | null;
 }
 
 /** The lots, open and closed, that these entries gave, with those that follow them; entries that gave none are left out. */
 export async function lotsOfOrigins(db: Queryable, keys: readonly OriginKey[]): Promise<readonly LotsOfOrigin[]> {
-  return ofEachMerchant(keys, (merchantId, own) => LOTS_OF_ORIGINS.all(db, { merchantId, keys: own }));
+  const found = await ofEachMerchant(keys, (merchantId, own) => LOTS_OF_ORIGINS.all(db, { merchantId, keys: own }));
+  return found.map(({ lastOpenEndsAt: endsAt, lastOpenSince: since, ...lots }) => {
+    return { ...lots, lastOpen: endsAt === null || since === null ? null : { endsAt, since } };
+  });
 }
 
 const OF_KEY = (merchantId: string) =>
@@ -43,17 +48,20 @@ const LOTS_OF_ORIGINS = statement({
     endsAt: nullable(timestamptz),
     isEndless: boolean,
     openEndsAt: nullable(timestamptz),
+    lastOpenEndsAt: nullable(timestamptz),
+    lastOpenSince: nullable(timestamptz),
   },
   text: ({ merchantId, keys }) => `
     select ${merchantId}::text as merchant_id, k.customer_id, k.currency, k.origin_key, h.lost, h.ends_at, h.is_endless,
-      h.open_ends_at
+      h.open_ends_at, h.last_open_ends_at, h.last_open_since
     from ${keys('k')}
     cross join lateral (
       select sum(l.expired + l.voided)::bigint as lost, max(l.expires_at) as ends_at, bool_or(l.expires_at is null) as is_endless,
-        min(l.open_ends_at) as open_ends_at
+        min(l.open_ends_at) as open_ends_at, max(l.open_ends_at) as last_open_ends_at, max(l.open_since) as last_open_since
       from (
-        select x.expired, x.voided, x.expires_at, x.expires_at as open_ends_at from lot x where ${OF_KEY(merchantId)}
+        select x.expired, x.voided, x.expires_at, x.expires_at as open_ends_at, x.created_at as open_since
+        from lot x where ${OF_KEY(merchantId)}
         union all
-        select x.expired, x.voided, x.expires_at, null from closed_lot x where ${OF_KEY(merchantId)}) l
+        select x.expired, x.voided, x.expires_at, null, null from closed_lot x where ${OF_KEY(merchantId)}) l
       having count(*) > 0) h`,
 });
