@@ -37,7 +37,7 @@ import {
 } from './signing-paypal-adyen-cashfree.ts';
 import { eventually } from './wait.ts';
 
-const SIGNERS = {
+export const SIGNERS = {
   stripe: signStripe,
   dodo: signDodo,
   razorpay: signRazorpay,
@@ -48,7 +48,7 @@ const SIGNERS = {
   adyen: () => ADYEN_HEADERS,
   cashfree: signCashfree,
 };
-const SECRETS = {
+export const SECRETS = {
   stripe: STRIPE_SECRET,
   dodo: DODO_SECRET,
   razorpay: RAZORPAY_SECRET,

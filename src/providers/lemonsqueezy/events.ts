@@ -212,11 +212,13 @@ function namedIn(eventType: string, body: JsonObject): NamedPayment | null {
 }
 
 const testMode = z.object({ test_mode: z.boolean() });
+const MODE_OF_ENVELOPE = z.object({ meta: testMode });
+const MODE_OF_RESOURCE = z.object({ data: z.object({ attributes: testMode }) });
 
 /** Reads the mode, which the envelope and the resource have. Null if neither has it, or if they contradict each other. */
 function livemodeOf(body: unknown): boolean | null {
-  const envelope = z.object({ meta: testMode }).safeParse(body);
-  const inner = z.object({ data: z.object({ attributes: testMode }) }).safeParse(body);
+  const envelope = MODE_OF_ENVELOPE.safeParse(body);
+  const inner = MODE_OF_RESOURCE.safeParse(body);
   const modes = new Set([
     ...(envelope.success ? [envelope.data.meta.test_mode] : []),
     ...(inner.success ? [inner.data.data.attributes.test_mode] : []),

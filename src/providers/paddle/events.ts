@@ -92,10 +92,12 @@ function verify({ rawBody, headers }: Delivery, secrets: readonly string[], now:
   });
 }
 
+const IDENTIFIED = z.object({ event_id: providerId });
+
 /** The event's id, which is signed and the same for all destinations and retries; without one, the digest of the body. */
 function deliveryKey({ rawBody }: Delivery): string {
   const json = parseJson(rawBody);
-  const event = z.object({ event_id: providerId }).safeParse(json.ok ? json.value : null);
+  const event = IDENTIFIED.safeParse(json.ok ? json.value : null);
   return event.success ? event.data.event_id : createHash('sha256').update(rawBody).digest('hex');
 }
 

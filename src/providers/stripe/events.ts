@@ -80,10 +80,12 @@ import { stripeHeadersProblem, verifyStripe } from './signature.ts';
 const THIN_OBJECT = 'v2.core.event';
 const THIN_MONEY = /^(v1\.)?(payment_intent\.succeeded|refund\..+|charge\.dispute\..+)$/;
 
+const IDENTIFIED = z.object({ id: providerId });
+
 /** The event's id, which is signed; for a body without one, the digest of the body. */
 function deliveryKey({ rawBody }: Delivery): string {
   const json = parseJson(rawBody);
-  const event = z.object({ id: providerId }).safeParse(json.ok ? json.value : null);
+  const event = IDENTIFIED.safeParse(json.ok ? json.value : null);
   return event.success ? event.data.id : createHash('sha256').update(rawBody).digest('hex');
 }
 
