@@ -34,20 +34,27 @@ const INDEXES: Readonly<Record<string, string>> = {
 /** Finds them by part of their names where the database has pg_trgm; src/customers/search.ts asks whether it is there. */
 const NAME_PART = 'customer_name_part';
 
+interface NewIndex {
+  readonly name: string;
+  readonly definition: string;
+  readonly isUnique?: boolean;
+}
+
 /** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
 export async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
-  for (const [name, definition] of Object.entries(INDEXES)) await build(client, logger, { name, definition });
+  for (const [name, definition] of Object.entries(INDEXES)) await buildIndex(client, logger, { name, definition });
   const schema = await schemaOfTrigrams(client);
   if (schema === null) return;
   // Kept in order at once: else what is new waits in a list that every search reads, and somebody's insert has to clear.
   const definition = `customer using gin (lower(name) ${pg.escapeIdentifier(schema)}.gin_trgm_ops) with (fastupdate = off)`;
-  await build(client, logger, { name: NAME_PART, definition });
+  await buildIndex(client, logger, { name: NAME_PART, definition });
 }
 
-async function build(
+/** Builds an index while others write, unless it is there. */
+export async function buildIndex(
   client: pg.Client,
   logger: Logger,
-  { name, definition }: { readonly name: string; readonly definition: string },
+  { name, definition, isUnique = false }: NewIndex,
 ): Promise<void> {
   const { rows } = await client.query<{ valid: boolean }>(
     'select indisvalid as valid from pg_index where indexrelid = to_regclass($1)',
@@ -61,7 +68,7 @@ async function build(
   const { rowCount } = await client.query(`select from public.${table} limit 1`);
   // Of an empty table there is nothing to wait for, nor to read about.
   logger[rowCount === 0 ? 'debug' : 'info']({ index: name }, 'an index is being built');
-  await client.query(`create index concurrently ${name} on public.${definition}`);
+  await client.query(`create ${isUnique ? 'unique ' : ''}index concurrently ${name} on public.${definition}`);
 }
 
 async function schemaOfTrigrams(client: pg.Client): Promise<string | null> {

@@ -17,6 +17,7 @@ import { createLogger, type Logger } from '../telemetry/log.ts';
 import { buildIndexes } from './build-indexes.ts';
 import { runCommand } from './command.ts';
 import { awaitTurn, endTurn, TURN_MS } from './migrate-turn.ts';
+import { widenKeys } from './widen-keys.ts';
 
 /**
  * A migration locks a table for a moment. While it waits for this lock, all later statements wait behind it: if it waited for a
@@ -71,6 +72,7 @@ export async function migrate(
     if (settings.length > 0) logger.warn({ sql: settings }, SETTINGS_LEFT_OUT);
     if (when !== undefined) await closeRelease(new Tx(client), when);
     await buildIndexes(client, logger);
+    await widenKeys(client, logger);
     return applied;
   } finally {
     // A pooler that keeps sessions may give this one to the next.

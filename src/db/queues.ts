@@ -43,8 +43,8 @@ const LOOKS_AT_STATE = {
 } as const;
 
 export const QUEUES = {
-  /** One provider event to apply. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
-  'apply-provider-event': define(z.strictObject({ eventId: z.string() }), {
+  /** One provider event to apply; jobs of releases before do not name its merchant. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
+  'apply-provider-event': define(z.strictObject({ merchantId: z.string().optional(), eventId: z.string() }), {
     notify: true,
     retryLimit: 12,
     retryDelay: 2,

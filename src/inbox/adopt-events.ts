@@ -1,9 +1,11 @@
 import type { PgBoss } from 'pg-boss';
+import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { ParkReason } from '../payments/fact.ts';
 import { enqueue } from './enqueue.ts';
+import type { EventKey } from './events.ts';
 
 /** Moving the events of a source to another one of the same merchant. */
 
@@ -65,8 +67,9 @@ export async function moveEvents(boss: PgBoss, tx: Tx, move: EventMove): Promise
   const moved = await MOVE_EVENTS.run(tx, pair);
   const woken = await WAKE_SPLIT.all(tx, { merchantId, into, reasons: PARKED_BY_THE_SPLIT });
   const ids = [...new Set([...again, ...woken].map(({ eventId }) => eventId))];
+  const events = ids.map((eventId) => ({ merchantId, eventId }));
   for (let at = 0; at < ids.length; at += MOST_JOBS)
-    await enqueue(boss, tx, { eventIds: ids.slice(at, at + MOST_JOBS) });
+    await enqueue(boss, tx, { events: events.slice(at, at + MOST_JOBS) });
   return moved;
 }
 
@@ -148,20 +151,18 @@ const WAKE_SPLIT = statement({
  */
 export async function rehomeEvents(
   tx: Tx,
-  moves: readonly { readonly eventId: string; readonly intoSourceId: string }[],
+  moves: readonly (EventKey & { readonly intoSourceId: string })[],
 ): Promise<ReadonlySet<string>> {
-  if (moves.length === 0) return new Set();
-  const moved = await REHOME.all(tx, { moves });
+  const moved = await ofEachMerchant(moves, (merchantId, own) => REHOME.all(tx, { merchantId, moves: own }));
   return new Set(moved.map(({ eventId }) => eventId));
 }
 
 const REHOME = statement({
-  acrossMerchants: 'a job names its event alone',
-  params: { moves: rowsOf({ eventId: text, intoSourceId: text }) },
+  params: { merchantId: text, moves: rowsOf({ eventId: text, intoSourceId: text }) },
   row: { eventId: text },
-  text: ({ moves }) => `
+  text: ({ merchantId, moves }) => `
     update provider_event e set source_id = m.into_source_id
-    from ${moves('m')}
-    where e.event_id = m.event_id and not exists (select from provider_event t where ${twinOf('e', 'm.into_source_id')} offset 0)
+    from ${moves('m', { merchantId })}
+    where e.merchant_id = m.merchant_id and e.event_id = m.event_id and not exists (select from provider_event t where ${twinOf('e', 'm.into_source_id')} offset 0)
     returning e.event_id`,
 });

@@ -1,10 +1,12 @@
 import type { PgBoss } from 'pg-boss';
+import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, integer, text } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { ClaimLostError, completeJobs } from '../db/queues.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import { insertApplyJobs } from './enqueue.ts';
+import type { EventKey } from './events.ts';
 
 /** A fetched job: the event to apply, and the claim under which it may be completed. */
 export interface ApplyJob {
@@ -12,9 +14,14 @@ export interface ApplyJob {
   readonly retryCount: number;
   readonly retryLimit: number;
   readonly eventId: string;
+  /** Jobs that a release before made do not name it. */
+  readonly merchantId?: string | undefined;
   /** The highest goes first; 0 unless given. */
   readonly priority?: number;
 }
+
+/** A job that says whose event it applies. */
+export type OwnedJob = ApplyJob & EventKey;
 
 export interface ApplyResult {
   readonly id: string;
@@ -28,13 +35,13 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024;
 /** Splits jobs into those that are next and whose bodies fit into one transaction, one at least, and those that must wait. */
 export async function firstThatFit(
   { pool }: { readonly pool: Pool },
-  jobs: readonly ApplyJob[],
-): Promise<{ readonly batch: readonly ApplyJob[]; readonly left: readonly ApplyJob[] }> {
+  jobs: readonly OwnedJob[],
+): Promise<{ readonly batch: readonly OwnedJob[]; readonly left: readonly OwnedJob[] }> {
   if (jobs.length < 2) return { batch: jobs, left: [] };
-  const eventIds = jobs.map(({ eventId }) => eventId);
-  const sizes = new Map(
-    (await BODY_SIZES.all(autocommit(pool), { eventIds })).map(({ eventId, bytes }) => [eventId, bytes]),
+  const read = await ofEachMerchant(jobs, (merchantId, own) =>
+    BODY_SIZES.all(autocommit(pool), { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
   );
+  const sizes = new Map(read.map(({ eventId, bytes }) => [eventId, bytes]));
   const inOrder = jobs.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0));
   let bytes = 0;
   const past = inOrder.findIndex(({ eventId }, index) => {
@@ -47,11 +54,11 @@ export async function firstThatFit(
 
 const BODY_SIZES = statement({
   name: 'body-sizes',
-  acrossMerchants: 'a job names its event alone',
-  params: { eventIds: array(text) },
+  params: { merchantId: text, eventIds: array(text) },
   row: { eventId: text, bytes: integer },
-  text: ({ eventIds }) =>
-    `select event_id, octet_length(body) as bytes from provider_event where event_id = any (${eventIds})`,
+  text: ({ merchantId, eventIds }) => `
+    select event_id, octet_length(body) as bytes from provider_event
+    where merchant_id = ${merchantId} and event_id = any (${eventIds})`,
 });
 
 /**
@@ -60,7 +67,7 @@ const BODY_SIZES = statement({
  */
 export async function putBack(
   { pool, boss }: { readonly pool: Pool; readonly boss: PgBoss },
-  jobs: readonly ApplyJob[],
+  jobs: readonly OwnedJob[],
 ): Promise<readonly ApplyResult[]> {
   if (jobs.length === 0) return [];
   try {
@@ -69,7 +76,7 @@ export async function putBack(
       await insertApplyJobs(
         boss,
         tx,
-        jobs.map(({ eventId, priority = 0 }) => ({ eventId, priority })),
+        jobs.map(({ merchantId, eventId, priority = 0 }) => ({ merchantId, eventId, priority })),
       );
     });
     return jobs.map(({ id }) => ({ id, status: 'completed' }));

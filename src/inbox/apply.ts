@@ -1,24 +1,25 @@
 import { ClaimLostError, completeJobs } from '../db/queues.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
-import { type Tx, transaction } from '../db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/source.ts';
 import { savePayments } from '../payments/store.ts';
 import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { UNOBSERVED } from '../telemetry/observe.ts';
 import { learnAccounts, parkForeignEvents } from './accounts.ts';
 import { bringHome } from './adopted-events.ts';
-import { type ApplyJob, type ApplyResult, firstThatFit, putBack } from './apply-jobs.ts';
+import { type ApplyJob, type ApplyResult, firstThatFit, type OwnedJob, putBack } from './apply-jobs.ts';
 import { ApplyTrace } from './apply-trace.ts';
 import { adviseManualCapture } from './capture-advice.ts';
 import { enqueue } from './enqueue.ts';
 import { type ApplyServices, type ApplyTransaction, type EventWork, parkEvent, sourceKey } from './event-work.ts';
-import { type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
+import { type EventKey, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { joinGroups, namesGroup, saveGroupNames } from './groups.ts';
 import { accountsIn, readStored } from './kept-facts.ts';
 import { withDecisionTimes } from './reread.ts';
 import { type Settled, settleFacts } from './settle-facts.ts';
 import { ignoreSupersededThinEvents } from './thin-events.ts';
 import { namedAnyway } from './unread.ts';
+import { withMerchants } from './whose-events.ts';
 
 /**
  * Applies events: records their facts, posts what is due, says what became of each event and completes the jobs, all in
@@ -27,8 +28,12 @@ import { namedAnyway } from './unread.ts';
  * dead-lettered.
  * @throws {Error} if the database is away; pg-boss then retries every job
  */
-export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+export async function applyEvents(
+  services: ApplyServices,
+  fetched: readonly ApplyJob[],
+): Promise<readonly ApplyResult[]> {
   const run: Run = { services, lockTimeoutMs: null };
+  const jobs = await withMerchants(autocommit(services.pool), fetched);
   const fresh = jobs.filter((job) => job.retryCount === 0);
   const { batch, left } = await firstThatFit(services, fresh);
   const results = [...(await putBack(services, left))];
@@ -36,6 +41,10 @@ export async function applyEvents(services: ApplyServices, jobs: readonly ApplyJ
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
   for (const job of jobs) if (job.retryCount > 0) results.push(await applyAlone(run, job));
   return results;
+}
+
+function keyOf({ merchantId, eventId }: EventKey): EventKey {
+  return { merchantId, eventId };
 }
 
 interface Run {
@@ -51,7 +60,7 @@ interface Run {
  */
 const HURRIED_LOCK_TIMEOUT_MS = 50;
 
-async function applyBatch(run: Run, jobs: readonly ApplyJob[]): Promise<readonly ApplyResult[]> {
+async function applyBatch(run: Run, jobs: readonly OwnedJob[]): Promise<readonly ApplyResult[]> {
   try {
     await applyAll(run, jobs, 'together');
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
@@ -67,7 +76,7 @@ async function applyBatch(run: Run, jobs: readonly ApplyJob[]): Promise<readonly
 }
 
 /** A transaction for one event: it locks its payments and wallets in order, whatever the events before it locked. */
-async function applyAlone(run: Run, job: ApplyJob): Promise<ApplyResult> {
+async function applyAlone(run: Run, job: OwnedJob): Promise<ApplyResult> {
   try {
     await applyAll(run, [job], 'alone');
     return { id: job.id, status: 'completed' };
@@ -79,7 +88,7 @@ async function applyAlone(run: Run, job: ApplyJob): Promise<ApplyResult> {
 }
 
 /** One transaction; metrics, traces and the announcer hear of it only once it is committed. */
-async function applyAll(run: Run, jobs: readonly ApplyJob[], mode: 'together' | 'alone'): Promise<void> {
+async function applyAll(run: Run, jobs: readonly OwnedJob[], mode: 'together' | 'alone'): Promise<void> {
   const { services, lockTimeoutMs } = run;
   const { pool, observe = UNOBSERVED } = services;
   const { metrics } = observe;
@@ -104,7 +113,7 @@ async function applyAll(run: Run, jobs: readonly ApplyJob[], mode: 'together' | 
 
 async function fail(
   { pool, clock, logger, observe: { metrics } = UNOBSERVED }: ApplyServices,
-  job: ApplyJob,
+  job: OwnedJob,
   error: unknown,
 ): Promise<ApplyResult> {
   const name = error instanceof Error ? error.name : 'Error';
@@ -119,7 +128,7 @@ async function fail(
     return { id: job.id, status: 'failed', output };
   }
   logger.error({ err: error, eventId: job.eventId }, 'an event failed again and again and is parked');
-  const verdict = { ...parkEvent('apply_failed', output.error), eventId: job.eventId, paymentId: null };
+  const verdict = { ...parkEvent('apply_failed', output.error), ...keyOf(job), paymentId: null };
   await transaction(pool, (tx) => saveVerdicts(tx, [verdict], clock.now()));
   metrics.countEventFailure('parked');
   return { id: job.id, status: 'deadletter', output };
@@ -129,7 +138,7 @@ async function fail(
 const ADOPTION_WAIT_MS = 2_000;
 
 interface Asked {
-  readonly jobs: readonly ApplyJob[];
+  readonly jobs: readonly OwnedJob[];
   readonly mode: 'together' | 'alone';
   readonly trace: ApplyTrace;
 }
@@ -139,14 +148,11 @@ async function applyInTransaction(
   { jobs, mode, trace }: Asked,
 ): Promise<{ readonly works: readonly EventWork[]; readonly postingCounts: Settled['postingCounts'] }> {
   const { services, tx, now } = batch;
-  const events = await lockEvents(
-    tx,
-    jobs.map((job) => job.eventId),
-  );
+  const events = await lockEvents(tx, jobs);
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
   const unsettled = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
   const { events: open, later } = await bringHome(tx, unsettled, now);
-  await enqueue(services.boss, tx, { eventIds: later, startAfter: new Date(now.getTime() + ADOPTION_WAIT_MS) });
+  await enqueue(services.boss, tx, { events: later, startAfter: new Date(now.getTime() + ADOPTION_WAIT_MS) });
   const sources = await findSources(services, tx, open);
   trace.begin(open);
   const read = open.map(
@@ -166,7 +172,7 @@ async function applyInTransaction(
   await savePayments(tx, [...settled.after.values()], now);
   await saveVerdicts(
     tx,
-    works.map(({ event, paymentId, verdict }) => ({ ...verdict, eventId: event.eventId, paymentId })),
+    works.map(({ event, paymentId, verdict }) => ({ ...verdict, ...keyOf(event), paymentId })),
     now,
   );
   await followUp(batch, works, settled);
@@ -241,15 +247,16 @@ async function followUp(
   );
   const heardOf = news.flatMap((work) => awaitedIds(work, waitedFor, opened));
   const except = news.map((work) => work.event.eventId);
-  const woken = new Set(await wakeEvents(tx, heardOf, except));
-  await enqueue(boss, tx, { eventIds: [...woken] });
+  const events = await wakeEvents(tx, heardOf, except);
+  const woken = new Set(events.map(({ eventId }) => eventId));
+  await enqueue(boss, tx, { events });
   const asleep = Map.groupBy(
     waiting.filter(({ event }) => !woken.has(event.eventId)),
     (work) => waitOf(services, work),
   );
   for (const [seconds, own] of asleep) {
-    const eventIds = own.map(({ event }) => event.eventId);
-    await enqueue(boss, tx, { eventIds, startAfter: new Date(now.getTime() + seconds * 1000) });
+    const events = own.map(({ event }) => event);
+    await enqueue(boss, tx, { events, startAfter: new Date(now.getTime() + seconds * 1000) });
   }
 }
 

@@ -1,4 +1,4 @@
-import { ofEachMerchant } from '../db/by-merchant.ts';
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, boolean, bytea, integer, json, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
@@ -49,6 +49,11 @@ export interface Verdict {
   /** What it did, now and before; null if it told no facts this time. */
   readonly effect: EventEffect | null;
 }
+
+/** Which event of which merchant. */
+export type EventKey = Pick<ProviderEvent, 'merchantId' | 'eventId'>;
+
+export const EVENT_KEY = { merchantId: text, eventId: text };
 
 export const EVENT = table('provider_event', {
   eventId: text,
@@ -108,8 +113,6 @@ export async function getEvent(db: Queryable, merchantId: string, eventId: strin
   return GET_EVENT.first(db, { merchantId, eventId });
 }
 
-const EVENT_KEY = { merchantId: text, eventId: text };
-
 const GET_EVENT = statement({
   params: EVENT_KEY,
   row: EVENT.shape,
@@ -146,70 +149,71 @@ export interface LockedEvent extends ProviderEvent, StoredBody {
   readonly traceParent: string | null;
 }
 
-export async function lockEvents(tx: Tx, eventIds: readonly string[]): Promise<LockedEvent[]> {
-  return LOCK_EVENTS.all(tx, { eventIds });
+/** Locks them merchant by merchant, always in the same order. */
+export function lockEvents(tx: Tx, events: readonly EventKey[]): Promise<readonly LockedEvent[]> {
+  return ofEachMerchant(events, (merchantId, own) =>
+    LOCK_EVENTS.all(tx, { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
+  );
 }
 
 const LOCK_EVENTS = statement({
   name: 'lock-events',
-  acrossMerchants: 'a job names its event alone',
-  params: { eventIds: array(text) },
+  params: { merchantId: text, eventIds: array(text) },
   row: { ...EVENT.shape, ...BODY },
-  text: ({ eventIds }) =>
-    `select ${COLUMNS}, ${columns(BODY)} from provider_event where event_id = any (${eventIds}) order by event_id for update`,
+  text: ({ merchantId, eventIds }) => `
+    select ${COLUMNS}, ${columns(BODY)} from provider_event
+    where merchant_id = ${merchantId} and event_id = any (${eventIds})
+    order by event_id for update`,
 });
 
 export async function saveVerdicts(
   tx: Tx,
-  verdicts: readonly (Verdict & { eventId: string; paymentId: string | null })[],
+  verdicts: readonly (Verdict & EventKey & { paymentId: string | null })[],
   now: Date,
 ): Promise<void> {
   if (verdicts.length === 0) return;
   const short = verdicts.map((verdict) => ({ ...verdict, detail: verdict.detail?.slice(0, 2000) ?? null }));
-  await SAVE_VERDICTS.run(tx, { verdicts: short, now });
+  await eachMerchant(short, (merchantId, own) => SAVE_VERDICTS.run(tx, { merchantId, verdicts: own, now }));
 }
 
 const SAVE_VERDICTS = statement({
   name: 'save-verdicts',
-  acrossMerchants: 'a job names its event alone',
   params: {
+    merchantId: text,
     verdicts: rowsOf(pick(EVENT.shape, 'eventId', 'state', 'reason', 'detail', 'paymentId', 'effect')),
     now: timestamptz,
   },
-  text: ({ verdicts, now }) => `
+  text: ({ merchantId, verdicts, now }) => `
     update provider_event e
     set state = n.state, reason = n.reason, detail = n.detail, effect = coalesce(n.effect, e.effect),
       payment_id = coalesce(n.payment_id, e.payment_id),
       settled_at = case when n.state in ('pending', 'waiting') then null else ${now}::timestamptz end,
       waiting_since = case when n.state = 'waiting' then coalesce(e.waiting_since, ${now}) else e.waiting_since end
-    from ${verdicts('n')}
-    where e.event_id = n.event_id`,
+    from ${verdicts('n', { merchantId })}
+    where e.merchant_id = n.merchant_id and e.event_id = n.event_id`,
 });
 
 /**
  * Makes the events of these payments pending again that waited for what is known now: early refunds and disputes, payments
  * that waited for a name, and events parked because the payment or its customer was unknown, or without data.
  * Skips events that another transaction has locked: that transaction is applying them, and will see these payments.
- * @returns the ids of the events, which the caller has to enqueue
+ * @returns the events, which the caller has to enqueue
  */
 export async function wakeEvents(
   tx: Tx,
   payments: readonly PaymentKey[],
   except: readonly string[],
-): Promise<string[]> {
-  const woken = await ofEachMerchant(payments, (merchantId, own) =>
-    WAKE_EVENTS.all(tx, { merchantId, payments: own, except }),
-  );
-  return woken.map(({ eventId }) => eventId);
+): Promise<readonly EventKey[]> {
+  return ofEachMerchant(payments, (merchantId, own) => WAKE_EVENTS.all(tx, { merchantId, payments: own, except }));
 }
 
 const WAKE_EVENTS = statement({
   name: 'wake-events',
   params: { merchantId: text, payments: rowsOf({ sourceId: text, paymentId: text }), except: array(text) },
-  row: { eventId: text },
+  row: EVENT_KEY,
   text: ({ merchantId, payments, except }) => `
     with asleep as (
-      select e.event_id
+      select e.merchant_id, e.event_id
       from provider_event e
       join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
       where e.state in ('waiting', 'parked')
@@ -219,8 +223,8 @@ const WAKE_EVENTS = statement({
       for update of e skip locked)
     update provider_event e
     set state = 'pending', reason = null, detail = null, settled_at = null
-    from asleep where e.event_id = asleep.event_id
-    returning e.event_id`,
+    from asleep where e.merchant_id = ${merchantId} and e.merchant_id = asleep.merchant_id and e.event_id = asleep.event_id
+    returning e.merchant_id, e.event_id`,
 });
 
 /** Sets an event aside. Why it was parked stays in its detail, before the note. It must be locked. */

@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
-import { bigint, boolean, float, text, timestamptz } from '../db/codec.ts';
+import { ofEachMerchant } from '../db/by-merchant.ts';
+import { array, bigint, float, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { deadLetterOf } from '../db/queues.ts';
 import { statement } from '../db/statement.ts';
@@ -8,11 +9,12 @@ import { transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { enqueue } from './enqueue.ts';
 import { parkEvent } from './event-work.ts';
-import { saveVerdicts } from './events.ts';
+import { EVENT_KEY, saveVerdicts } from './events.ts';
 
 /** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
 const GRACE_SECONDS = 60;
 const MAX_PER_RUN = 500;
+const DEAD_QUEUE = deadLetterOf('apply-provider-event');
 
 export interface StrandedServices {
   readonly pool: Pool;
@@ -32,20 +34,20 @@ export async function requeueStranded(services: StrandedServices): Promise<{ enq
   const { pool, boss, clock, logger, waitSeconds } = services;
   const now = clock.now();
   const result = await transaction(pool, async (tx) => {
-    const found = await FIND_STRANDED.all(tx, {
-      now,
-      pendingSeconds: GRACE_SECONDS,
-      waitingSeconds: waitSeconds + GRACE_SECONDS,
-      deadQueue: deadLetterOf('apply-provider-event'),
-      limit: MAX_PER_RUN,
-    });
-    const idsOf = (buried: boolean) => found.filter((one) => one.buried === buried).map(({ eventId }) => eventId);
-    const [lost, dead] = [idsOf(false), idsOf(true)];
-    await enqueue(boss, tx, { eventIds: lost });
+    const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
+    const stranded = await FIND_STRANDED.all(tx, { ...overdue, limit: MAX_PER_RUN });
+    const found = await ofEachMerchant(stranded, (merchantId, own) =>
+      LOCK_STRANDED.all(tx, { ...overdue, merchantId, eventIds: own.map(({ eventId }) => eventId) }),
+    );
+    const buried = await BURIED.all(tx, { deadQueue: DEAD_QUEUE, eventIds: found.map(({ eventId }) => eventId) });
+    const isBuried = new Set(buried.map(({ eventId }) => eventId));
+    const lost = found.filter(({ eventId }) => !isBuried.has(eventId));
+    const dead = found.filter(({ eventId }) => isBuried.has(eventId));
+    await enqueue(boss, tx, { events: lost });
     const verdict = { ...parkEvent('apply_failed', 'its job was given up; the log says why'), paymentId: null };
     await saveVerdicts(
       tx,
-      dead.map((eventId) => ({ ...verdict, eventId })),
+      dead.map((event) => ({ ...verdict, ...event })),
       now,
     );
     return { enqueued: lost.length, parked: dead.length };
@@ -54,34 +56,49 @@ export async function requeueStranded(services: StrandedServices): Promise<{ enq
   return result;
 }
 
+/** SQL for whether the event `e` should have been applied by now. */
+const isOverdue = (p: { readonly now: string; readonly pendingSeconds: string; readonly waitingSeconds: string }) => `
+  ((e.state = 'pending' and e.received_at < ${p.now}::timestamptz - make_interval(secs => ${p.pendingSeconds}))
+    or (e.state = 'waiting' and e.waiting_since < ${p.now}::timestamptz - make_interval(secs => ${p.waitingSeconds})))`;
+
+const OVERDUE = { now: timestamptz, pendingSeconds: float, waitingSeconds: float };
+
 /**
  * Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. Events and jobs are compared as sets,
  * which takes one reading of each: where Postgres does not know how many there are, it would join them by reading all jobs for each event.
  */
 const FIND_STRANDED = statement({
   acrossMerchants: 'the sweep is over all of them',
-  params: { now: timestamptz, pendingSeconds: float, waitingSeconds: float, deadQueue: text, limit: bigint },
-  row: { eventId: text, buried: boolean },
-  text: (p) => {
-    const isOverdue = `
-      ((e.state = 'pending' and e.received_at < ${p.now}::timestamptz - make_interval(secs => ${p.pendingSeconds}))
-        or (e.state = 'waiting' and e.waiting_since < ${p.now}::timestamptz - make_interval(secs => ${p.waitingSeconds})))`;
-    return `
+  params: { ...OVERDUE, limit: bigint },
+  row: EVENT_KEY,
+  text: (p) => `
     with without_job as (
-      select e.event_id from provider_event e where ${isOverdue}
+      select e.event_id from provider_event e where ${isOverdue(p)}
       except
       select j.data ->> 'eventId' from pgboss.job j
-      where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')),
-    found as materialized (
-      select e.event_id from provider_event e
-      where e.event_id = any (array(select event_id from without_job)) and ${isOverdue}
-      order by e.received_at
-      limit ${p.limit}
-      for update skip locked),
-    buried as (
-      select event_id from found
-      intersect
-      select j.data ->> 'eventId' from pgboss.job j where j.name = ${p.deadQueue} and j.state = 'created')
-    select f.event_id, b.event_id is not null as buried from found f left join buried b using (event_id)`;
-  },
+      where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active'))
+    select e.merchant_id, e.event_id from provider_event e
+    where e.event_id = any (array(select event_id from without_job)) and ${isOverdue(p)}
+    order by e.received_at
+    limit ${p.limit}`,
+});
+
+/** What another transaction has locked is being applied, or looked after by another sweep. */
+const LOCK_STRANDED = statement({
+  params: { ...OVERDUE, merchantId: text, eventIds: array(text) },
+  row: EVENT_KEY,
+  text: (p) => `
+    select e.merchant_id, e.event_id from provider_event e
+    where e.merchant_id = ${p.merchantId} and e.event_id = any (${p.eventIds}) and ${isOverdue(p)}
+    order by e.event_id
+    for update skip locked`,
+});
+
+/** Those whose job was given up. */
+const BURIED = statement({
+  params: { deadQueue: text, eventIds: array(text) },
+  row: { eventId: text },
+  text: ({ deadQueue, eventIds }) => `
+    select distinct j.data ->> 'eventId' as event_id from pgboss.job j
+    where j.name = ${deadQueue} and j.state = 'created' and j.data ->> 'eventId' = any (${eventIds})`,
 });

@@ -7,7 +7,7 @@ import { transaction } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { reopenHandled } from '../payments/handled-store.ts';
 import { enqueue } from './enqueue.ts';
-import { EVENT, type ProviderEvent } from './events.ts';
+import { EVENT, EVENT_KEY, type ProviderEvent } from './events.ts';
 
 /** Events that a person wants applied again. */
 
@@ -41,12 +41,10 @@ export async function replayEvent(pool: Pool, boss: PgBoss, replay: Replay): Pro
     if (event.state === 'dismissed' && !replay.reopens) refuse({ code: 'EVENT_HANDLED_BY_HAND' });
     await reopenHandled(tx, merchantId, eventId);
     const replayed = await REPLAY.one(tx, { merchantId, eventId, customerId, link, acceptsAmount });
-    await enqueue(boss, tx, { eventIds: [eventId] });
+    await enqueue(boss, tx, { events: [{ merchantId, eventId }] });
     return replayed;
   });
 }
-
-const EVENT_KEY = { merchantId: text, eventId: text };
 
 const LOCK_EVENT = statement({
   params: EVENT_KEY,

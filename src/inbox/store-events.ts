@@ -39,7 +39,7 @@ export async function storeEvents(boss: PgBoss, tx: Tx, events: readonly NewEven
   const ids = await ofEachMerchant(rows, (merchantId, own) => STORE_EVENTS.all(tx, { merchantId, events: own }));
   const stored = new Set(ids.map(({ eventId }) => eventId));
   const pending = events.filter((event) => event.state === 'pending' && stored.has(event.eventId));
-  await enqueue(boss, tx, { eventIds: pending.map((event) => event.eventId) });
+  await enqueue(boss, tx, { events: pending });
   return stored;
 }
 

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApplyJob, firstThatFit, putBack } from '../../src/inbox/apply-jobs.ts';
+import { firstThatFit, type OwnedJob, putBack } from '../../src/inbox/apply-jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { MERCHANT } from '../support/ledger.ts';
 
 /** Jobs that a batch has no room for, and what is no job of this worker any more. */
 
@@ -19,8 +20,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-const job = (priority: number): ApplyJob => ({
-  ...{ id: randomUUID(), eventId: `evt_${priority}`, retryCount: 0, retryLimit: 5, priority },
+const job = (priority: number): OwnedJob => ({
+  ...{ id: randomUUID(), merchantId: MERCHANT, eventId: `evt_${priority}`, retryCount: 0, retryLimit: 5, priority },
 });
 
 describe('jobs that are fetched together', () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { ApplyTrace } from '../../src/inbox/apply-trace.ts';
 import type { EventWork } from '../../src/inbox/event-work.ts';
-import { type LockedEvent, lockEvents } from '../../src/inbox/events.ts';
+import { type EventKey, type LockedEvent, lockEvents } from '../../src/inbox/events.ts';
 import type { SpanOptions, Tracing } from '../../src/telemetry/tracing.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
@@ -20,10 +20,10 @@ beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
   inbox = await startInbox(database, { sources: [stripe], works: false });
-  const ids: string[] = [];
+  const ids: EventKey[] = [];
   for (const paymentId of ['pi_one', 'pi_two']) {
     const receipt = await inbox.deliver(stripePaymentSucceeded({ paymentId, customer: null, metadata: {} }), stripe);
-    if (receipt.kind === 'stored') ids.push(receipt.eventId);
+    if (receipt.kind === 'stored') ids.push({ merchantId: stripe.merchantId, eventId: receipt.eventId });
   }
   events = await transaction(database.pool, (tx) => lockEvents(tx, ids));
 });

@@ -194,7 +194,9 @@ describe('once the body is gone', () => {
     const [event] = await eventsOf('pi_again');
     await database.pool.query("update provider_event set state = 'pending' where payment_id = 'pi_again'");
     const rows = await eventsOf('pi_again');
-    await transaction(pool, (tx) => enqueue(inbox.boss, tx, { eventIds: rows.map((row) => row.event_id) }));
+    await transaction(pool, (tx) =>
+      enqueue(inbox.boss, tx, { events: rows.map((row) => ({ merchantId: MERCHANT, eventId: row.event_id })) }),
+    );
     await inbox.settled();
     expect((await eventsOf('pi_again')).map(({ state }) => state)).toEqual(['applied', 'applied']);
     expect(event?.body.length).toBe(0);
