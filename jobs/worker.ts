@@ -81,20 +81,20 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   const auditName = `chokin-audit-${process.pid}`;
   const auditPool = runtime.scanPool(auditName);
   const boss = await runtime.boss();
-  const waker = await runtime.waker();
+  const [waker, topUpWaker] = [await runtime.waker(), await runtime.waker('charge-top-ups')];
   const outgoing = createOutgoing({ config, pool, boss, clock, logger, box, observe });
   runtime.onClose(() => outgoing.close());
   outgoing.watch.start();
   const onPosted = () => waker.wake();
+  const wakes = { onPosted, onTopUpDue: () => topUpWaker.wake() };
   await forgetKeylessAccounts(pool, sources);
   const shutdown = new AbortController();
   const { signal } = shutdown;
   const shared = { pool, boss, clock, logger };
-  const waitSeconds = config.UNKNOWN_PAYMENT_WAIT_SECONDS;
-  const waits = { waitSeconds, namingWaitSeconds: config.NAMING_WAIT_SECONDS };
-  const maxBonusRatio = config.MAX_BONUS_RATIO;
+  const { UNKNOWN_PAYMENT_WAIT_SECONDS: waitSeconds, NAMING_WAIT_SECONDS: namingWaitSeconds } = config;
+  const rules = { waitSeconds, namingWaitSeconds, maxBonusRatio: config.MAX_BONUS_RATIO };
 
-  await workApplyProviderEvent(boss, { ...shared, sources, settings, maxBonusRatio, ...waits, onPosted, observe });
+  await workApplyProviderEvent(boss, { ...shared, sources, settings, ...rules, ...wakes, observe });
   const { publisher } = outgoing;
   let announcer: Announcer | null = null;
   const sending = new Sending({ config, pool, logger });

@@ -23,6 +23,9 @@ const INDEXES: Readonly<Record<string, string>> = {
   // What is to be looked at of top-ups, by merchant, so that none waits behind another's.
   topup_look_of_merchant: 'topup (merchant_id, look_at) where look_at is not null',
   topup_due_of_merchant: 'topup_due (merchant_id, retry_at)',
+  // Whose top-ups are suspended, by who pays them.
+  topup_rule_payer:
+    'topup_rule (merchant_id, source_id, provider_customer_id) where suspended_reason is not null and enabled',
   // For the metrics.
   topup_rule_suspended: 'topup_rule (merchant_id) where suspended_reason is not null and enabled',
   // The closed lots that a payment gave.

@@ -15,6 +15,7 @@ import { type ApplyServices, type ApplyTransaction, type EventWork, parkEvent, s
 import { type EventKey, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { joinGroups, namesGroup, saveGroupNames } from './groups.ts';
 import { accountsIn, readStored } from './kept-facts.ts';
+import { namesPayer, wakePayers } from './payers.ts';
 import { withDecisionTimes } from './reread.ts';
 import { type Settled, settleFacts } from './settle-facts.ts';
 import { ignoreSupersededThinEvents } from './thin-events.ts';
@@ -99,8 +100,9 @@ async function applyAll(run: Run, jobs: readonly OwnedJob[], mode: 'together' | 
     return applyInTransaction({ services, tx, now: services.clock.now() }, { jobs, mode, trace });
   };
   try {
-    const { works, postingCounts } = await transaction(pool, apply, onCommit);
+    const { works, postingCounts, woken } = await transaction(pool, apply, onCommit);
     services.onPosted();
+    if (woken > 0) services.onTopUpDue?.();
     adviseManualCapture(services, works);
     trace.applied(works);
     for (const { event, verdict } of works) metrics.countEvent(event.provider, verdict.state, verdict.reason ?? '');
@@ -146,7 +148,12 @@ interface Asked {
 async function applyInTransaction(
   batch: ApplyTransaction,
   { jobs, mode, trace }: Asked,
-): Promise<{ readonly works: readonly EventWork[]; readonly postingCounts: Settled['postingCounts'] }> {
+): Promise<{
+  readonly works: readonly EventWork[];
+  readonly postingCounts: Settled['postingCounts'];
+  /** How many wallets are to be looked at that may be filled up again. */
+  readonly woken: number;
+}> {
   const { services, tx, now } = batch;
   const events = await lockEvents(tx, jobs);
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
@@ -176,8 +183,10 @@ async function applyInTransaction(
     now,
   );
   await followUp(batch, works, settled);
+  // Last, since it locks rows of wallets that are not locked here.
+  const woken = await wakePayers(tx, works, now);
   await completeJobs(services.boss, tx, { name: 'apply-provider-event', jobs });
-  return { works, postingCounts: settled.postingCounts };
+  return { works, postingCounts: settled.postingCounts, woken };
 }
 
 /** The sources of a batch's events by id; ids of sources are unique over all merchants. */
@@ -197,13 +206,18 @@ async function findSources(
 
 type Reading = Pick<
   EventWork,
-  'source' | 'facts' | 'naming' | 'ties' | 'accounts' | 'paymentId' | 'unread' | 'verdict'
+  'source' | 'facts' | 'naming' | 'ties' | 'payer' | 'accounts' | 'paymentId' | 'unread' | 'verdict'
 >;
 
 function readEvent(event: LockedEvent, source: Source | null): Reading {
-  const nothing = { source, facts: [], naming: null, ties: [], accounts: [], paymentId: null, unread: [] };
+  const nothing = { source, facts: [], naming: null, ties: [], payer: null, accounts: [], paymentId: null, unread: [] };
   if (source === null) return { ...nothing, verdict: parkEvent('source_missing', event.sourceId) };
   const interpretation = readStored(source.provider, event);
+  if (interpretation.kind === 'ignored') {
+    const verdict = { state: 'ignored', reason: null, detail: interpretation.reason, effect: null } as const;
+    const heard = namesPayer(source, interpretation) ? { payer: interpretation.payer } : {};
+    return { ...nothing, ...heard, accounts: accountsIn(source.provider, event), verdict };
+  }
   const facts = interpretation.kind === 'facts' ? withDecisionTimes(event, interpretation.facts) : [];
   const paymentId = facts[0]?.paymentId ?? null;
   if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
@@ -211,8 +225,6 @@ function readEvent(event: LockedEvent, source: Source | null): Reading {
     return { ...nothing, paymentId, verdict: parkEvent('wrong_mode', detail) };
   }
   switch (interpretation.kind) {
-    case 'ignored':
-      return { ...nothing, verdict: { state: 'ignored', reason: null, detail: interpretation.reason, effect: null } };
     case 'parked': {
       const { reason, detail } = interpretation;
       return { ...nothing, ...namedAnyway(interpretation), verdict: parkEvent(reason, detail) };
@@ -223,7 +235,7 @@ function readEvent(event: LockedEvent, source: Source | null): Reading {
       const { naming = null, ties = [] } = interpretation;
       // What names only a group is found under that, as long as none of its payments is known.
       const named = paymentId ?? ties[0]?.paymentId ?? naming?.groupId ?? null;
-      return { source, facts, naming, ties, accounts, paymentId: named, unread: [], verdict };
+      return { source, facts, naming, ties, payer: null, accounts, paymentId: named, unread: [], verdict };
     }
   }
 }

@@ -28,6 +28,8 @@ export interface ApplyServices {
   readonly namingWaitSeconds: number;
   /** Called after a commit that left something to announce. */
   readonly onPosted: () => void;
+  /** Called after a commit that has wallets looked at which may be filled up again. */
+  readonly onTopUpDue?: () => void;
   readonly observe?: Observe;
 }
 
@@ -41,6 +43,8 @@ export interface EventWork {
   readonly naming: Naming | null;
   /** Which payments it says are of a group. */
   readonly ties: readonly Tie[];
+  /** The provider's customer of whom it says, and nothing else, that he may have something else to pay with. */
+  readonly payer: string | null;
   /** The accounts at the provider that its body names. */
   readonly accounts: readonly string[];
   /** The payment that its body names, be it applied or not. */

@@ -14,6 +14,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
 import { createSeldom } from '../telemetry/seldom.ts';
 import type { Span } from '../telemetry/tracing.ts';
+import { namesPayer } from './payers.ts';
 import { type NewEvent, storeEvents } from './store-events.ts';
 
 /** What became of a delivery. Only `refused` (a bad signature) stores nothing. */
@@ -130,6 +131,7 @@ export class Receiver {
         'a delivery was signed with an older secret',
       );
     const interpretation = provider.interpret(delivery.rawBody);
+    const isIgnored = interpretation.kind === 'ignored' && !namesPayer(source, interpretation);
     span.note({ 'chokin.event.type': interpretation.eventType.slice(0, 200) });
     return this.#batcher.submit({
       eventId: newId('event'),
@@ -139,8 +141,8 @@ export class Receiver {
       deliveryKey: provider.deliveryKey(delivery),
       eventType: interpretation.eventType,
       body: delivery.rawBody,
-      state: interpretation.kind === 'ignored' ? 'ignored' : 'pending',
-      detail: interpretation.kind === 'ignored' ? interpretation.reason : null,
+      state: isIgnored ? 'ignored' : 'pending',
+      detail: isIgnored ? interpretation.reason : null,
       receivedAt,
       origin: 'webhook',
       traceParent: span.traceParent,

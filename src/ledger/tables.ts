@@ -195,4 +195,9 @@ export const WALLET_STATUS_CHANGE = table('wallet_status_change', {
 export const WALLET_DUE = table('wallet_due', { ...key, dueAt: timestamptz });
 
 /** The work list of wallets that are to be filled up, or looked at for that (src/top-ups). */
-export const TOPUP_DUE = table('topup_due', { ...key, since: timestamptz, retryAt: timestamptz });
+export const TOPUP_DUE = table('topup_due', {
+  ...key,
+  since: timestamptz,
+  retryAt: timestamptz,
+  wokenAt: nullable(timestamptz),
+});

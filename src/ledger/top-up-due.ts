@@ -12,7 +12,12 @@ import { OWN_KEY, TOPUP_DUE, WALLET_KEY } from './tables.ts';
  * again is for its top-up rule to say.
  */
 
-const OWN_DUE = omit(TOPUP_DUE.shape, 'merchantId');
+const OWN_DUE = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
+
+/** So often a wallet is looked at whose rule is suspended: something else to pay with may be there. */
+export const LOOK_WHILE_SUSPENDED_MS = 24 * 3_600_000;
+/** Whoever is woken again and again is looked at so often at the most, since each look asks his provider. */
+const LOOK_WHEN_WOKEN_MS = 60_000;
 
 export interface TopUpClaim {
   readonly merchantId: string;
@@ -33,7 +38,7 @@ const CLAIM = statement({
     with due as materialized (
       select ${columns(WALLET_KEY)} from topup_due where merchant_id = ${merchantId} and retry_at <= ${now}
       order by retry_at limit ${limit} for update skip locked)
-    update topup_due d set retry_at = ${until}
+    update topup_due d set retry_at = ${until}, woken_at = null
     from due n where d.merchant_id = ${merchantId} and ${matches(WALLET_KEY, 'd', 'n')}
     returning ${columns(WALLET_KEY, 'd')}`,
 });
@@ -58,7 +63,10 @@ const LATE = statement({
  * would wait for the other. So the wallet is locked first here too.
  */
 
-/** Says when each of these wallets is to be looked at, whether it stood on the list or not. */
+/**
+ * Says when each of these wallets is to be looked at, whether it stood on the list or not. One that was woken since it was claimed is
+ * looked at as soon as that said: whoever looks at it now may have asked its provider before.
+ */
 export async function setTopUpDue(
   tx: Tx,
   due: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[],
@@ -76,7 +84,31 @@ const SET_DUE = statement({
       for key share of w)
     insert into topup_due (merchant_id, ${columns(OWN_DUE)})
     select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
-    on conflict (merchant_id, customer_id, currency) do update set retry_at = excluded.retry_at`,
+    on conflict (merchant_id, customer_id, currency) do update
+    set retry_at = case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end`,
+});
+
+/**
+ * Has wallets of suspended rules looked at before their day is over, but not within a minute of the last look. It says when to look, and
+ * nothing of whether to charge. @returns how many are looked at sooner by it
+ */
+export async function wakeTopUpDue(
+  tx: Tx,
+  merchantId: string,
+  { keys, now }: { readonly keys: readonly WalletKey[]; readonly now: Date },
+): Promise<number> {
+  const sinceLook = (LOOK_WHILE_SUSPENDED_MS - LOOK_WHEN_WOKEN_MS) / 1000;
+  return WAKE_DUE.run(tx, { merchantId, keys, now, sinceLook });
+}
+
+const WAKE_DUE = statement({
+  params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz, sinceLook: float },
+  text: ({ merchantId, keys, now, sinceLook }) => `
+    update topup_due d
+    set woken_at = ${now}, retry_at = greatest(${now}, d.retry_at - make_interval(secs => ${sinceLook}))
+    from ${keys('k')}
+    where d.merchant_id = ${merchantId} and d.customer_id = k.customer_id and d.currency = k.currency and d.woken_at is null
+      and d.retry_at > greatest(${now}, d.retry_at - make_interval(secs => ${sinceLook}))`,
 });
 
 /** Puts wallets on the list that do not stand there, but for those that somebody writes to now, who will do so himself. @returns how many */

@@ -4,7 +4,7 @@ import { invariant } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { lockWallets } from '../ledger/store.ts';
-import { removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
+import { LOOK_WHILE_SUSPENDED_MS, removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
 import { LEASE_MS, nextLook } from './attempt.ts';
 import { insertTopUp, isUnderWayAt, readHistory } from './attempt-store.ts';
 import { dayOf, monthOf, type Period } from './calendar.ts';
@@ -27,7 +27,7 @@ const LOOK = {
   unproven: MINUTE,
   notActive: 5 * MINUTE,
   belowMinimum: 60 * MINUTE,
-  suspended: 24 * 60 * MINUTE,
+  suspended: LOOK_WHILE_SUSPENDED_MS,
 } as const;
 
 export interface Beginning {

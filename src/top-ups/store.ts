@@ -83,6 +83,36 @@ const ENABLED = statement({
     order by merchant_id, customer_id, currency limit ${p.limit}`,
 });
 
+/** A customer of a provider, as a source of it names him. */
+export interface Payer {
+  readonly sourceId: string;
+  readonly providerCustomerId: string;
+}
+
+/**
+ * The wallets that these are to pay for and that nothing is charged for since a charge was declined, in one order for everybody. Whoever
+ * disputed a payment has nothing to do with what he pays with.
+ */
+export async function declinedOf(
+  db: Queryable,
+  merchantId: string,
+  payers: readonly Payer[],
+): Promise<readonly WalletKey[]> {
+  return DECLINED_OF.all(db, { merchantId, payers });
+}
+
+const DECLINED_OF = statement({
+  params: { merchantId: text, payers: rowsOf({ sourceId: text, providerCustomerId: text }) },
+  row: KEY,
+  text: ({ merchantId, payers }) => `
+    select r.merchant_id, r.customer_id, r.currency
+    from ${payers('p')}
+    join topup_rule r on r.merchant_id = ${merchantId} and r.source_id = p.source_id
+      and r.provider_customer_id = p.provider_customer_id
+    where r.suspended_reason is not null and r.suspended_reason <> 'disputed' and r.enabled
+    order by r.customer_id, r.currency`,
+});
+
 /** The currencies in which a customer has rules, in the order in which they are locked. */
 export async function ruledCurrencies(
   db: Queryable,

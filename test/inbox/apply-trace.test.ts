@@ -58,6 +58,7 @@ it('a transaction that runs again goes on with the spans of its first run, and e
       facts: [],
       naming: null,
       ties: [],
+      payer: null,
       accounts: [],
       paymentId: null,
       unread: [],

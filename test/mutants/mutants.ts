@@ -2187,6 +2187,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/top-ups/beside.test.ts'],
   },
   {
+    name: 'forget the news of another card that comes while the old one is looked at',
+    file: 'src/ledger/top-up-due.ts',
+    find: 'case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end',
+    replace: 'excluded.retry_at',
+    tests: ['test/top-ups/payers.test.ts'],
+  },
+  {
+    name: 'ask the provider once more for each event of a payer',
+    file: 'src/ledger/top-up-due.ts',
+    find: ' and d.woken_at is null',
+    replace: '',
+    tests: ['test/top-ups/payers.test.ts'],
+  },
+  {
+    name: 'wake wallets by news of another account’s customer',
+    file: 'src/inbox/payers.ts',
+    find: 'const own = await ofOwnAccounts(tx, news);',
+    replace: 'const own = [await ofOwnAccounts(tx, news), news].at(-1) ?? [];',
+    tests: ['test/top-ups/payers.test.ts'],
+  },
+  {
     name: 'work for one merchant after another',
     file: 'src/top-ups/beside.ts',
     find: 'active.set(merchantId, work(merchantId));',

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { providerFixture } from '../support/provider-fixtures.ts';
+import { providerFixture, within } from '../support/provider-fixtures.ts';
 import { dodoRefund, razorpayDispute, razorpayRefund } from '../support/signing.ts';
 import { interpret, summary } from './reading.ts';
 
@@ -33,6 +33,8 @@ const FIXTURES: Readonly<Record<(typeof FIRST_PROVIDERS)[number], Readonly<Recor
     'checkout.session.completed': 'ignored',
     'invoice.paid': 'ignored',
     'invoice_payment.paid': `payment ${STRIPE_PAYMENT} pending  `,
+    'payment_method.attached': 'ignored',
+    'customer.updated': 'ignored',
     'v1.payment_intent.succeeded': 'parked unsupported_payload',
     'v1.billing.meter.error_report_triggered': 'ignored',
   },
@@ -113,6 +115,25 @@ describe('a fact carries all that the event has of it', () => {
         },
       ],
     });
+  });
+
+  it.each(['payment_method.attached', 'customer.updated'])('%s of Stripe: who may pay with something else', (name) => {
+    const ignored = { kind: 'ignored', eventType: name, reason: 'moves no money', livemode: false };
+    const body = providerFixture('stripe', name);
+    const ofPayer = { ...ignored, payer: 'cus_QhJ4nT8wZr2LmB' };
+    expect(interpret('stripe', body)).toEqual(ofPayer);
+    const data = within(body, 'data');
+    // A new e-mail address says nothing of that; older versions do not say what is new.
+    const isUpdate = name === 'customer.updated';
+    data.previous_attributes = { email: 'ada@example.org' };
+    expect(interpret('stripe', body)).toEqual(isUpdate ? ignored : ofPayer);
+    data.previous_attributes = { default_source: null };
+    expect(interpret('stripe', body)).toEqual(ofPayer);
+    delete data.previous_attributes;
+    expect(interpret('stripe', body)).toEqual(ofPayer);
+    // Nobody has to look at one that cannot be read.
+    Object.assign(data, { object: { id: 7, customer: ['cus_a'] } });
+    expect(interpret('stripe', body)).toEqual(ignored);
   });
 
   it('a Dodo refund', () => {

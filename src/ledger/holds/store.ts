@@ -146,7 +146,7 @@ const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
 const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');
 const OWN_CAPTURE = omit(HOLD_CAPTURE.shape, 'merchantId');
 const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
-const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId');
+const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 
 interface Written {

@@ -14,7 +14,7 @@ export type EventReading =
       readonly ties?: readonly Tie[];
       readonly livemode?: boolean;
     }
-  | { readonly kind: 'ignored'; readonly reason: string; readonly livemode?: boolean }
+  | { readonly kind: 'ignored'; readonly reason: string; readonly payer?: string; readonly livemode?: boolean }
   | (PartialReading & {
       readonly kind: 'parked';
       readonly reason: ParkReason;

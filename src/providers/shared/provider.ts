@@ -48,7 +48,14 @@ export type Interpretation =
       readonly ties?: readonly Tie[];
       readonly livemode?: boolean;
     }
-  | { readonly kind: 'ignored'; readonly eventType: string; readonly reason: string; readonly livemode?: boolean }
+  | {
+      readonly kind: 'ignored';
+      readonly eventType: string;
+      readonly reason: string;
+      /** The provider's customer who may have something else to pay with since. */
+      readonly payer?: string;
+      readonly livemode?: boolean;
+    }
   | (PartialReading & {
       readonly kind: 'parked';
       readonly eventType: string;

@@ -33,6 +33,7 @@ import {
   WITHOUT_PAYMENT,
   withMoneyOf,
 } from './objects.ts';
+import { readAttachedMethod, readUpdatedCustomer } from './payers.ts';
 import { isCaptured, readCharge, readPaid } from './payments.ts';
 import { stripeHeadersProblem, verifyStripe } from './signature.ts';
 
@@ -59,6 +60,8 @@ import { stripeHeadersProblem, verifyStripe } from './signature.ts';
  * | invoice.paid, invoice_payment.paid                | no money, but whose it is: see below                           |
  * | checkout.session.*, other invoice*, charge.*      | ignored: they tell the same money again                        |
  * | refunds with reason expired_uncaptured_charge     | ignored: that money never came                                 |
+ * | payment_method.attached, customer.updated of what | no money, but whose means of payment may be others: see        |
+ * | the customer pays with                            | payers.ts                                                      |
  * | events of a Connect account                       | parked unless the source names it: see shared/account.ts       |
  * | thin events (object v2.core.event)                | parked if about money, until the event of the same type and    |
  * |                                                   | object comes with its data; else ignored: they carry no data   |
@@ -195,6 +198,8 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   ['charge.succeeded', readCharge((charge) => (isCaptured(charge) ? 'succeeded' : 'pending'))],
   ['charge.captured', readCharge(() => 'succeeded')],
   ['charge.failed', readCharge(() => 'failed')],
+  ['payment_method.attached', readAttachedMethod],
+  ['customer.updated', readUpdatedCustomer],
   ['charge.dispute.created', readDispute],
   ['charge.dispute.updated', readDispute],
   ['charge.dispute.funds_withdrawn', readDispute],
