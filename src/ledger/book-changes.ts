@@ -43,6 +43,8 @@ export interface HoldChanges {
   readonly fallen: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[];
   /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
   readonly quiet: ReadonlySet<string>;
+  /** Where entries drew on open lots and nothing of the above changes: those lots, written by one short statement with the entries. */
+  readonly draws: LotChanges | null;
 }
 
 /** What a batch changes in the books. */
@@ -67,20 +69,23 @@ interface HoldsMoved {
   /** New and changed ones. */
   readonly holds: readonly Hold[];
   readonly captures: readonly HoldCapture[];
-  readonly isOfLots: boolean;
+  readonly lots: LotChanges | null;
   readonly now: Date;
 }
 
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
-export function holdChanges({ before, wallets, holds, captures, isOfLots, now }: HoldsMoved): HoldChanges | null {
-  const isMoved = isOfLots || wallets.some((wallet) => !isSameBeside(wallet, before.get(walletKeyText(wallet))));
+export function holdChanges({ before, wallets, holds, captures, lots, now }: HoldsMoved): HoldChanges | null {
+  const isStill = wallets.every((wallet) => isSameBeside(wallet, before.get(walletKeyText(wallet))));
+  const isMoved = lots !== null || !isStill;
   const fallen = wallets.flatMap((wallet) => fallenBelow(wallet, before.get(walletKeyText(wallet)), now));
   if (!isMoved && holds.length === 0 && captures.length === 0 && fallen.length === 0) return null;
   const quiet = wallets.filter((wallet) => {
     const was = before.get(walletKeyText(wallet));
     return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
   });
+  const isMore = !isStill || holds.length + captures.length + fallen.length + quiet.length > 0;
   return {
+    draws: lots?.isDrawn === true && !isMore ? lots : null,
     open: holds.filter(({ state }) => state === 'open'),
     closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
     placed: new Set(
@@ -104,14 +109,13 @@ function fallenBelow(wallet: Wallet, before: Wallet | undefined, now: Date): Hol
   return isFallen ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }
 
-/** Whether nothing changed that only {@link HoldChanges} write. */
+/** Whether nothing changed that only {@link HoldChanges} write, but for what lots hold. */
 function isSameBeside(one: Wallet, other: Wallet | undefined): boolean {
   return (
     other !== undefined &&
     one.held === other.held &&
     one.openHolds === other.openHolds &&
     one.holdSeq === other.holdSeq &&
-    one.inLots === other.inLots &&
     one.openLots === other.openLots &&
     one.lotSeq === other.lotSeq &&
     one.status === other.status &&

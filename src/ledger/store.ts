@@ -53,7 +53,8 @@ export interface LedgerMoment extends LedgerSettings {
  * The one door to the ledger: decides and writes a batch of commands in the caller's transaction, which must be READ
  * COMMITTED. The wallets are locked in sorted order, so that two batches cannot deadlock, and read after the lock.
  * Three statements a merchant, however large the batch: lock, look up keys, write; two more where a wallet has to be made first, and
- * one for each way in which holds, lots, statuses and checkouts are looked up, where there are any to look for, and one to write each of those.
+ * one for each way in which holds, lots, statuses and checkouts are looked up, where there are any to look for, and one to write each of those:
+ * but for lots that are merely drawn on, which are written with the entries.
  * @returns one outcome for each command, in order
  * @throws {DatabaseError} a unique violation, if another transaction wrote one of the idempotency keys under another wallet
  *   meanwhile; trying again finds that entry
@@ -226,7 +227,7 @@ export async function write(
     invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
     invariant(counts.entries === written.length, 'an entry was not written');
   });
-  if (lots !== null) await writeLots(tx, lots);
+  if (lots !== null && holds?.draws !== lots) await writeLots(tx, lots);
   await writeStatuses(tx, statuses);
   await insertCheckouts(tx, checkouts);
   await insertAlerts(tx, alerts);

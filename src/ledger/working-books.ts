@@ -204,7 +204,7 @@ export class WorkingBooks {
     const wallets = [...this.#wallets].filter(([text]) => this.#changedWallets.has(text)).map(([, wallet]) => wallet);
     const lots = this.lots.changes();
     const holds = holdChanges({
-      ...{ before: this.#before.wallets, wallets, captures: this.#captures, isOfLots: lots !== null },
+      ...{ before: this.#before.wallets, wallets, captures: this.#captures, lots },
       holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
       now: this.#before.now,
     });

@@ -293,6 +293,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
+    name: 'write what was drawn of lots, and forget what else changed with it',
+    file: 'src/ledger/book-changes.ts',
+    find: 'lots?.isDrawn === true && !isMore ? lots : null',
+    replace: 'lots?.isDrawn === true ? lots : null',
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
+    name: 'take a lot that opens for one that is drawn on',
+    file: 'src/ledger/lots/working-lots.ts',
+    find: '    open.sort(inDrainOrder);\n    this.#isDrawn = false;\n    this.#note(lot);',
+    replace: '    open.sort(inDrainOrder);\n    this.#note(lot);',
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
     name: 'let a lot be spent in the millisecond of its end',
     file: 'src/ledger/lots/lot.ts',
     find: 'expiresAt !== null && expiresAt <= now;',

@@ -5,6 +5,7 @@ import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
 import type { HoldChanges } from '../book-changes.ts';
 import { type Entry, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
+import { writeWithDraws } from '../lots/draws.ts';
 import {
   CLOSED_HOLD,
   HOLD,
@@ -159,8 +160,9 @@ interface Written {
 export async function writeWithHolds(
   tx: Tx,
   { merchantId, written, moved }: Written,
-  { quiet, placed, ...changes }: HoldChanges,
+  { quiet, placed, draws, ...changes }: HoldChanges,
 ): Promise<{ readonly wallets: number; readonly entries: number; readonly fallen: number }> {
+  if (draws !== null) return { ...(await writeWithDraws(tx, { merchantId, written, moved }, draws)), fallen: 0 };
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);

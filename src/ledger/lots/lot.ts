@@ -71,6 +71,8 @@ export interface LotChanges {
   readonly closed: readonly ClosedLot[];
   readonly movements: readonly LotMovement[];
   readonly changes: readonly LotChange[];
+  /** Whether open ones have less in them than before, and nothing else is changed. */
+  readonly isDrawn: boolean;
 }
 
 /** What an entry does to lots besides what follows from its type. */

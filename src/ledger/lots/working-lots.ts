@@ -37,6 +37,8 @@ export class WorkingLots {
   readonly #changed = new Map<string, LotKey>();
   readonly #movements: LotMovements;
   readonly #changes: LotChange[] = [];
+  /** Nothing but to take out of open lots what leaves something in them. */
+  #isDrawn = true;
 
   /** @param pauses of whoever changes them */
   constructor({ lots, movements, lotRule }: ReadLots, pauses: Pauses) {
@@ -90,12 +92,9 @@ export class WorkingLots {
 
   /** Changes an open lot without moving money. */
   put(lot: Lot, change: LotChange | null = null): void {
+    this.#isDrawn = false;
     const open = this.#openOf(lot);
-    open.splice(
-      open.findIndex(({ lotNo }) => lotNo === lot.lotNo),
-      1,
-      lot,
-    );
+    open[open.findIndex(({ lotNo }) => lotNo === lot.lotNo)] = lot;
     open.sort(inDrainOrder);
     this.#note(lot);
     if (change !== null) this.#changes.push(change);
@@ -110,6 +109,7 @@ export class WorkingLots {
       closed: lots.flatMap((lot) => (lot.closedAt === null ? [] : [{ ...lot, closedAt: lot.closedAt }])),
       movements: this.#movements.made,
       changes: this.#changes,
+      isDrawn: this.#isDrawn,
     };
   }
 
@@ -174,6 +174,7 @@ export class WorkingLots {
     const open = this.#openOf(lot);
     open.push(lot);
     open.sort(inDrainOrder);
+    this.#isDrawn = false;
     this.#note(lot);
     this.#movements.add(entry, lot, amountMinor);
     return {
@@ -252,11 +253,10 @@ export class WorkingLots {
       const taken = { ...lot, remaining, [way]: lot[way] + amount };
       const next: Lot =
         remaining > 0 ? taken : { ...this.#resumed(taken, entry), state: WAYS[way], closedAt: entry.createdAt };
-      const place = open.indexOf(lot);
-      if (remaining > 0) open[place] = next;
-      else {
-        open.splice(place, 1);
+      open.splice(open.indexOf(lot), 1, ...(remaining > 0 ? [next] : []));
+      if (remaining === 0) {
         openLots -= 1;
+        this.#isDrawn = false;
       }
       this.#note(next);
       this.#movements.add(entry, lot, -amount);

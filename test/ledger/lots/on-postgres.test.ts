@@ -181,7 +181,7 @@ describe('lots on Postgres', () => {
     expect(await wallet(customer)).toMatchObject({ balance: 120, inLots: 20, openLots: 1, lotSeq: 2 });
   });
 
-  it('make no statement for wallets that have none, and two more for those that do', async () => {
+  it('make no statement for wallets that have none, one more for those that do, and another for those of which one opens or closes', async () => {
     const customer = await funded('plain', 5000);
     const names: string[] = [];
     const debit = (amountMinor: number) =>
@@ -213,6 +213,11 @@ describe('lots on Postgres', () => {
     await debit(4990);
     expect(names.splice(0)).toEqual(['lock-wallets', 'find-entries-by-keys', 'find-open-lots', 'write-postings']);
     await debit(10);
+    expect(names.splice(0)).toEqual([
+      ...['lock-wallets', 'find-entries-by-keys', 'find-open-lots'],
+      'write-postings-and-draws',
+    ]);
+    await debit(7);
     expect(names).toEqual([
       ...['lock-wallets', 'find-entries-by-keys', 'find-open-lots'],
       ...['write-postings-and-holds', 'write-lots'],

@@ -1,0 +1,74 @@
+import { bigint, text } from '../../db/codec.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
+import type { Tx } from '../../db/transaction.ts';
+import { invariant } from '../../errors.ts';
+import type { Entry, Wallet } from '../entry.ts';
+import { LOT, LOT_MOVEMENT, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_KEY } from '../tables.ts';
+import type { LotChanges } from './lot.ts';
+
+/** Entries that take out of open lots and leave something in each: what most debits of wallets with lots do. */
+
+interface Written {
+  readonly merchantId: string;
+  readonly written: readonly Entry[];
+  readonly moved: readonly Wallet[];
+}
+
+/** Writes them in one statement a merchant, which looks at no table but those that change. */
+export async function writeWithDraws(
+  tx: Tx,
+  { merchantId, written, moved }: Written,
+  { open, movements }: LotChanges,
+): Promise<{ readonly wallets: number; readonly entries: number }> {
+  const drawn = open.filter((lot) => lot.merchantId === merchantId);
+  const { lots, ...counts } = await WRITE_WITH_DRAWS.one(tx, {
+    ...{ merchantId, written, moved, drawn },
+    movements: movements.filter((one) => one.merchantId === merchantId),
+  });
+  invariant(lots === drawn.length, 'a lot was not there to be drawn on');
+  return counts;
+}
+
+const DRAWN = pick(LOT.shape, 'remaining', 'spent', 'expired', 'voided', 'takenBack');
+const OWN_MOVEMENT = omit(LOT_MOVEMENT.shape, 'merchantId');
+const LOT_KEY = { ...WALLET_KEY, lotNo: bigint };
+const LESS = { ...MOVED, ...pick(WALLET.shape, 'inLots') };
+
+/** No index names a column that it changes of wallets and lots. */
+const WRITE_WITH_DRAWS = statement({
+  name: 'write-postings-and-draws',
+  params: {
+    merchantId: text,
+    written: rowsOf(OWN_ENTRY),
+    moved: rowsOf({ ...OWN_KEY, ...LESS }),
+    drawn: rowsOf({ ...OWN_KEY, lotNo: bigint, ...DRAWN }),
+    movements: rowsOf(OWN_MOVEMENT),
+  },
+  row: { wallets: bigint, entries: bigint, lots: bigint },
+  text: ({ merchantId, written, moved, drawn, movements }) => `
+    with written as (
+      insert into entry (merchant_id, ${columns(OWN_ENTRY)})
+      select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
+      returning 1),
+    moved as (
+      update wallet w
+      set ${assignments(LESS, 'n')}
+      from ${moved('n', { merchantId })}
+      where ${matches(WALLET_KEY, 'w', 'n')}
+      returning 1),
+    noted as (
+      insert into unannounced_wallet (merchant_id, customer_id, currency)
+      select merchant_id, customer_id, currency from ${moved('n', { merchantId })}
+      on conflict do nothing),
+    drawn as (
+      update lot l
+      set ${assignments(DRAWN, 'n')}
+      from ${drawn('n', { merchantId })}
+      where ${matches(LOT_KEY, 'l', 'n')}
+      returning 1),
+    lot_moved as (
+      insert into lot_movement (merchant_id, ${columns(OWN_MOVEMENT)})
+      select ${merchantId}, ${columns(OWN_MOVEMENT, 'n')} from ${movements('n')})
+    select (select count(*) from moved) as wallets, (select count(*) from written) as entries, (select count(*) from drawn) as lots`,
+});
