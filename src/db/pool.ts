@@ -44,7 +44,7 @@ export function createPool(options: PoolOptions): Pool {
     lock_timeout: '3000',
     idle_in_transaction_session_timeout: '10000',
     // Every statement of the service has an index to use. Plans are kept with the connection, and one that was made while
-    // a table was empty would scan it for as long as it grew, until the next autovacuum (test/bench/README.md).
+    // a table was empty would scan it for as long as it grew, until the next autovacuum (docs/performance.md).
     enable_seqscan: isForScans ? 'on' : 'off',
   };
   const pool = new pg.Pool({

@@ -39,7 +39,7 @@ interface HandedOver {
 
 /**
  * For how long wallets are collected before they are marked. A transaction costs about the same for many wallets as for one.
- * Without this wait each took only a few, and Svix got two thirds of the messages that it can take (`test/bench/README.md`).
+ * Without this wait each took only a few, and Svix got two thirds of the messages that it can take (`docs/performance.md`).
  */
 const GATHER_MS = 100;
 

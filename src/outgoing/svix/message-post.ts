@@ -33,7 +33,7 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /**
  * Posts messages with the same request as the SDK's `message.create`, except for the user agent. The SDK parses each payload,
  * serialises it again and uses `fetch`, which takes 0.13 ms of CPU a message; this takes 0.03. On a machine of two cores Svix
- * itself has only the CPU time that we leave (`test/bench/README.md`).
+ * itself has only the CPU time that we leave (`docs/performance.md`).
  */
 export class MessagePoster {
   readonly #origin: string;

@@ -2,37 +2,38 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Pool as HttpPool } from 'undici';
 import { z } from 'zod';
-import { migrate } from '../../src/commands/migrate.ts';
-import { createBoss } from '../../src/db/boss.ts';
-import { readInstallationId } from '../../src/db/installation.ts';
-import { createPool, type Pool } from '../../src/db/pool.ts';
-import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { invariant } from '../../src/errors.ts';
-import { newId } from '../../src/ids.ts';
-import { postBatch } from '../../src/ledger/store.ts';
-import { applicationUid } from '../../src/outgoing/svix/applications.ts';
-import type { Logger } from '../../src/telemetry/log.ts';
-import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
-import { eventually } from '../support/wait.ts';
+import { migrate } from '../../../src/commands/migrate.ts';
+import { createBoss } from '../../../src/db/boss.ts';
+import { readInstallationId } from '../../../src/db/installation.ts';
+import { createPool, type Pool } from '../../../src/db/pool.ts';
+import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import { invariant } from '../../../src/errors.ts';
+import { newId } from '../../../src/ids.ts';
+import { postBatch } from '../../../src/ledger/store.ts';
+import { applicationUid } from '../../../src/outgoing/svix/applications.ts';
+import type { Logger } from '../../../src/telemetry/log.ts';
+import { MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { eventually } from '../../support/wait.ts';
+import { beside, type Row } from '../row.ts';
 
-/** Wallets changed at once, each with one message to be told. */
+/** Wallets changed at once, each with one message of it. */
 const WALLETS = 2_000;
 /** As many posts at once as the announcer makes. */
 const CONCURRENCY = 16;
 
 /** A Svix server to measure with, and how it is called. */
-export interface SvixTarget {
+interface SvixTarget {
   readonly serverUrl: string;
   readonly token: string;
 }
 
-export function svixTarget(environment: Readonly<Record<string, string | undefined>>): SvixTarget | null {
+function svixTarget(environment: Readonly<Record<string, string | undefined>>): SvixTarget | null {
   const { SVIX_SERVER_URL: serverUrl = '', SVIX_TOKEN: token = '' } = environment;
   return serverUrl === '' || token === '' ? null : { serverUrl, token };
 }
 
 /** Raw posts of messages to a Svix server beside the announcer's, on a database and with a worker of their own. */
-export class SvixBench {
+class SvixBench {
   readonly #pool: Pool;
   readonly #boss: ReturnType<typeof createBoss>;
   readonly #http: HttpPool;
@@ -54,9 +55,8 @@ export class SvixBench {
     this.#headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
   }
 
-  /** Migrates the database and makes the wallets, an application at Svix and an endpoint there that takes everything. */
+  /** Makes the wallets, an application at Svix and an endpoint there that takes everything. */
   static async start(databaseUrl: string, target: SvixTarget, logger: Logger): Promise<SvixBench> {
-    await migrate(databaseUrl, logger);
     const bench = new SvixBench(databaseUrl, target, logger);
     await bench.#prepare();
     return bench;
@@ -82,7 +82,7 @@ export class SvixBench {
     await this.#call(`/api/v1/app/${uid}/endpoint`, { url: `http://127.0.0.1:${port}/hook` });
   }
 
-  /** Changes every wallet in one transaction; messages told a second until none is left to tell. */
+  /** Changes every wallet in one transaction; messages a second until none is left to announce. */
   async announcer(): Promise<number> {
     const postings = Array.from({ length: WALLETS }, (_, index) =>
       posting({ customerId: `cus_svix${index}`, amountMinor: 1, reason: 'bench' }),
@@ -92,8 +92,8 @@ export class SvixBench {
     await this.#boss.send('announce-balance-changes', {});
     // Asking is work for the machine that is measured: not before nearly all is delivered.
     await eventually('Svix to deliver nearly all', () => this.#received.size >= 0.95 * WALLETS, 300_000);
-    const isTold = async () => (await this.#pool.query('select 1 from unannounced_wallet limit 1')).rowCount === 0;
-    await eventually('every wallet to be told of', isTold, 300_000);
+    const isAnnounced = async () => (await this.#pool.query('select 1 from unannounced_wallet limit 1')).rowCount === 0;
+    await eventually('every wallet to be announced', isAnnounced, 300_000);
     return this.#rate(startedAt);
   }
 
@@ -158,3 +158,36 @@ export class SvixBench {
 }
 
 const listed = z.object({ data: z.array(z.object({ payload: z.record(z.string(), z.unknown()) })) });
+
+/** The announcer beside raw posts, where a Svix server is named that may call 127.0.0.1. */
+const svix: Row = {
+  id: 'Svix',
+  name: `${WALLETS.toLocaleString('en')} wallets changed at once, until all are announced`,
+  unit: 'messages/s',
+  claims: [beside('raw posts', 0.8)],
+  sides: async ({ rig }) => {
+    const target = svixTarget(process.env);
+    if (target === null) throw new Error('there is no Svix server');
+    const databaseUrl = await rig.database('bench_svix', async (url) => {
+      await migrate(url, rig.logger);
+    });
+    const started = await SvixBench.start(databaseUrl, target, rig.logger);
+    rig.onStop(() => started.close());
+    await rig.server('worker', databaseUrl, { SVIX_TOKEN: target.token, SVIX_SERVER_URL: target.serverUrl });
+    await started.warmUp();
+    const messages = (value: number) => ({ value, requests: WALLETS });
+    return {
+      ours: async () => messages(await started.announcer()),
+      'raw posts': async () => messages(await started.raw()),
+    };
+  },
+};
+
+/** None, which is said loudly, where no server is named. */
+export function svixRows(): readonly Row[] {
+  if (svixTarget(process.env) !== null) return [svix];
+  console.error(
+    'NOT MEASURED: messages through Svix. Set SVIX_SERVER_URL and SVIX_TOKEN of a Svix server that may call 127.0.0.1.',
+  );
+  return [];
+}

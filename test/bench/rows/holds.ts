@@ -1,0 +1,142 @@
+import type { Pool } from '../../../src/db/pool.ts';
+import { transaction } from '../../../src/db/transaction.ts';
+import { invariant } from '../../../src/errors.ts';
+import { holdId, type PlaceHold } from '../../../src/ledger/holds/hold.ts';
+import { postBatch } from '../../../src/ledger/store.ts';
+import { anyCustomer, customer, debit, MERCHANT, newKey, post, SETTINGS, WALLETS } from '../fill.ts';
+import { drive, type LoadRequest } from '../load.ts';
+import { beside, type Measured, type Row, type Run } from '../row.ts';
+import { measured, ourSide, settle } from './kit.ts';
+
+/** What holds cost, as a share of plain debits by the same service in the same blocks. */
+
+const CALLERS = 64;
+const BATCH = 500;
+
+const placing = (customerId = anyCustomer()) =>
+  post(`/customers/${customerId}/wallets/holds`, { amount: 10, currency: 'USD', idempotency_key: newKey() });
+const capturing = (customerId: string, id: string) =>
+  post(`/customers/${customerId}/wallets/holds/${id}/capture`, { amount: 7 });
+
+/** Open holds in any wallets, without a request for each. @returns whose they are, and their ids */
+async function openHolds(pool: Pool, count: number): Promise<{ customerId: string; id: string }[]> {
+  const open: { customerId: string; id: string }[] = [];
+  while (open.length < count) {
+    const commands = Array.from({ length: Math.min(BATCH, count - open.length) }, (): PlaceHold => {
+      const key = { merchantId: MERCHANT, customerId: anyCustomer(), currency: 'USD' };
+      const rest = { amountMinor: 10, partial: false, expiresInSeconds: 3600, reason: null, referenceObjectId: null };
+      return { op: 'place', ...key, ...rest, metadata: null, idempotencyKey: `api:${newKey()}` };
+    });
+    const outcomes = await transaction(pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now: new Date() }));
+    for (const outcome of outcomes) {
+      invariant(outcome.kind === 'placed', 'a hold was not placed');
+      open.push({ customerId: outcome.hold.customerId, id: holdId(outcome.hold) });
+    }
+  }
+  return open;
+}
+
+interface Work {
+  readonly run: Run;
+  readonly pool: Pool;
+  readonly url: string;
+  rate(next: () => LoadRequest | null): Promise<Measured>;
+}
+
+interface Shape {
+  readonly name: string;
+  readonly unit?: string;
+  readonly bar: number;
+  /** What plain debits it is compared with. */
+  readonly plain?: () => LoadRequest;
+  measure(work: Work): Promise<Measured>;
+}
+
+/** A row beside plain debits, spread or on the same wallet. */
+function besideDebits({ name, unit = '/s', bar, plain = () => debit(), measure }: Shape): Row {
+  return {
+    ...{ id: 'holds', name: `${name}, ${CALLERS} callers`, unit, claims: [beside('plain debits', bar)] },
+    sides: async (run) => {
+      const { url } = await run.rig.ours();
+      const pool = run.rig.pool(await run.rig.main());
+      const rate = async (next: () => LoadRequest | null) => measured(await drive(url, CALLERS, run.seconds, next));
+      return {
+        ours: async () => {
+          const result = await measure({ run, pool, url, rate });
+          await settle(pool);
+          return result;
+        },
+        'plain debits': await ourSide(run, CALLERS, plain),
+      };
+    },
+  };
+}
+
+/** Places a hold and captures it, one after the other. */
+const pair = (customerId: string): LoadRequest => ({
+  ...placing(customerId),
+  follow: (text) => capturing(customerId, JSON.parse(text).hold_id),
+});
+
+/** Two requests are one pair. */
+const halved = ({ value, requests, ...rest }: Measured): Measured => ({
+  ...{ ...rest, value: value / 2, requests: requests / 2 },
+});
+
+const byBatches: Row = {
+  ...{ id: 'holds', name: `place by batches of ${BATCH}, 4 callers`, unit: '/s' },
+  claims: [beside('single ones by 64 callers', 3, 'single ones')],
+  sides: async (run) => {
+    const { url } = await run.rig.ours();
+    const operation = () => ({
+      ...{ op: 'place', customer_id: anyCustomer(), amount: 10, currency: 'USD', idempotency_key: newKey() },
+    });
+    const next = () => post('/holds/batch', { operations: Array.from({ length: BATCH }, operation) });
+    return {
+      ours: async () => {
+        const { value, requests, ...rest } = measured(await drive(url, 4, run.seconds, next));
+        return { ...rest, value: value * BATCH, requests: requests * BATCH };
+      },
+      'single ones': await ourSide(run, CALLERS, () => placing()),
+    };
+  },
+};
+
+export const HOLD_ROWS: readonly Row[] = [
+  besideDebits({
+    ...{ name: 'debits while another hold is open', bar: 0.95 },
+    measure: async ({ pool, rate }) => {
+      await openHolds(pool, WALLETS / 10);
+      return rate(() => debit());
+    },
+  }),
+  besideDebits({ name: 'place', bar: 0.6, measure: ({ rate }) => rate(() => placing()) }),
+  besideDebits({
+    ...{ name: 'final capture', bar: 0.6 },
+    measure: async ({ pool, rate, run }) => {
+      const open = await openHolds(pool, run.seconds * 4_000);
+      return rate(() => {
+        const one = open.pop();
+        return one === undefined ? null : capturing(one.customerId, one.id);
+      });
+    },
+  }),
+  besideDebits({
+    ...{ name: 'pairs of place and capture', unit: 'pairs/s', bar: 0.3 },
+    measure: async ({ rate }) => halved(await rate(() => pair(anyCustomer()))),
+  }),
+  besideDebits({
+    ...{ name: 'pairs on one wallet', unit: 'pairs/s', bar: 0.35, plain: () => debit(customer(0)) },
+    measure: async ({ rate }) => halved(await rate(() => pair(customer(0)))),
+  }),
+  byBatches,
+];
+
+/** What closed holds take on disk, each; null where there are too few to say. */
+export async function bytesPerClosedHold(pool: Pool): Promise<number | null> {
+  const { rows } = await pool.query<{ count: number; bytes: number }>(
+    "select count(*) as count, pg_total_relation_size('closed_hold') as bytes from closed_hold",
+  );
+  const [{ count, bytes } = { count: 0, bytes: 0 }] = rows;
+  return count < 1_000 ? null : Math.round(bytes / count);
+}
