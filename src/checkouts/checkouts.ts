@@ -5,7 +5,7 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import type { LedgerBatches } from '../ledger/batches.ts';
-import type { Checkout } from '../ledger/checkouts/checkout.ts';
+import { type Checkout, endOfPage } from '../ledger/checkouts/checkout.ts';
 import { splitFor } from '../ledger/checkouts/open-checkout.ts';
 import type { LedgerSettings } from '../ledger/store.ts';
 import type { EnabledProviders } from '../merchants/enabled-providers.ts';
@@ -89,7 +89,8 @@ export class Purchases {
     if (result.kind === 'refused') return refuse(result.refusal);
     const { checkout } = result;
     const isNew = result.kind === 'checkout_opened';
-    if (session === null || !wantsPage(checkout)) return { kind: isNew ? 'opened' : 'known', checkout };
+    if (session === null || !wantsPage(checkout, this.#services.clock.now()))
+      return { kind: isNew ? 'opened' : 'known', checkout };
     const paged = charger === null ? null : await openSession(this.#services, { checkout, session, charger });
     return paged === null ? { kind: 'without_page', checkout } : { kind: 'opened', checkout: paged };
   }
@@ -115,7 +116,7 @@ export class Purchases {
   }
 }
 
-/** It is open and has no page yet; one that the wallet pays alone wants none. */
-function wantsPage({ state, sessionId }: Checkout): boolean {
-  return state === 'open' && sessionId === null;
+/** It is open and has no page yet; one that the wallet pays alone wants none, and once its page would have ended, none is made. */
+function wantsPage({ state, sessionId, expiresAt }: Checkout, now: Date): boolean {
+  return state === 'open' && sessionId === null && now < endOfPage(expiresAt);
 }

@@ -1,7 +1,7 @@
 import type { OpenCharger } from '../charging/connect.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
-import { amountCharged, type Checkout, GRACE_SECONDS } from '../ledger/checkouts/checkout.ts';
+import { amountCharged, type Checkout, endOfPage } from '../ledger/checkouts/checkout.ts';
 import { lockCheckouts, saveCheckouts } from '../ledger/checkouts/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { SessionRequest } from './purchase.ts';
@@ -32,7 +32,7 @@ export async function openSession(
     ...{ orderId: checkoutId, amount: amountCharged(checkout), currency, metadata: metadataOf(checkout) },
     ...{ successUrl: session.successUrl, cancelUrl: session.cancelUrl },
     description: session.description ?? checkout.referenceObjectId ?? checkoutId,
-    expiresAt: new Date(checkout.expiresAt.getTime() - GRACE_SECONDS * 1000),
+    expiresAt: endOfPage(checkout.expiresAt),
   });
   if (answer.kind !== 'made') {
     const reason = answer.kind === 'refused' ? answer.reason : 'unknown';

@@ -17,6 +17,7 @@ import { checkoutSums } from '../payments/checkout-shares.ts';
 import type { Fact } from '../payments/fact.ts';
 import { paymentsUnderWay } from '../payments/lookups.ts';
 import type { Payment } from '../payments/payment.ts';
+import { isBeingTried } from '../payments/record.ts';
 import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.ts';
 import { bothEffects } from './effect.ts';
 import type { EventWork, Step } from './event-work.ts';
@@ -117,8 +118,7 @@ export class Checkouts {
     }
     if (checkout.state !== 'open') return [];
     // A card was declined before, and the same payment is tried again by a slower way.
-    const isPending = fact.kind === 'payment' && fact.state === 'pending' && after.state !== 'succeeded';
-    if (isUnderWay(after) || isPending) {
+    if (isUnderWay(after) || isBeingTried(fact, after)) {
       // Nothing is held for weeks for who went away while his card was asked for a confirmation.
       if (fact.kind === 'payment' && fact.awaitsPayer === true) return [];
       const isNews = !isUnderWay(before) || before.checkoutId === null || checkout.prolongedUntil === null;

@@ -5,6 +5,7 @@ import { walletKeyText } from '../ledger/entry.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
+import { isBeingTried } from '../payments/record.ts';
 import { type PaymentKey, paymentAt } from '../payments/tables.ts';
 import { isPaidByAnother, mayBeFor, type NamedTopUp, renewsTopUp, topUpIdOf } from '../payments/top-up.ts';
 import { isInFlight } from '../top-ups/attempt.ts';
@@ -98,7 +99,8 @@ export class TopUps {
     if (topUp === null || fact.kind !== 'payment') return;
     const text = idText(key.merchantId, topUp.topUpId);
     if (fact.state === 'succeeded') this.#paid(text, { topUp, fact, before, after });
-    else if (mayBeFor(topUp, after, fact)) this.#tried(text, fact, after);
+    else if (mayBeFor(topUp, after, fact) && (fact.state === 'failed' || isBeingTried(fact, after)))
+      this.#tried(text, fact, after);
   }
 
   #paid(text: string, { topUp, fact, before, after }: Paid): void {

@@ -53,6 +53,8 @@ export interface Payment {
   readonly heardOf: boolean;
   /** When it succeeded, by the provider's earliest time, in milliseconds; null if that is not told. */
   readonly paidAt: number | null;
+  /** When a try of it failed last, likewise by the latest time; null if none did, or nobody says when. */
+  readonly failedAt: number | null;
   /** What the wallet holds of the payment itself, net, by entries written. */
   readonly postedCredit: number;
   /** What of the wallet's part of its checkout went back because its captures fell, net; the wallet holds it besides. */

@@ -19,7 +19,7 @@ import {
 const PAYMENT_RANK = { unknown: 0, pending: 1, failed: 2, succeeded: 3 } as const;
 
 /** A payment without the fields that depend on when and how often it was told. */
-export function withoutTimes({ paidAt: _, isUnread: _isUnread, ...payment }: Payment) {
+export function withoutTimes({ paidAt: _, failedAt: _failedAt, isUnread: _isUnread, ...payment }: Payment) {
   return {
     ...payment,
     parts: payment.parts.map(({ reports: _reports, openedAt: _openedAt, ...part }) => part),
@@ -59,7 +59,8 @@ function recordPayment(payment: Payment, fact: PaymentFact, intent: PaymentInten
   if (fact.isAuthorisation && fact.state === 'succeeded') return recordAuthorisation(payment, fact, intent);
   if (PAYMENT_RANK[fact.state] < PAYMENT_RANK[payment.state]) return payment;
   if (fact.state !== 'succeeded') {
-    return { ...payment, state: fact.state, currency: fact.currency ?? payment.currency };
+    const failedAt = fact.state === 'failed' ? latest(payment.failedAt, millis(fact.occurredAt)) : payment.failedAt;
+    return { ...payment, state: fact.state, failedAt, currency: fact.currency ?? payment.currency };
   }
   const amountPaid = Math.max(fact.amountMinor ?? 0, payment.amountPaid ?? 0);
   return {
@@ -162,6 +163,20 @@ function millis(time: Date | null): number | null {
 function earliest(a: number | null, b: number | null): number | null {
   if (a === null || b === null) return a ?? b;
   return Math.min(a, b);
+}
+
+function latest(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.max(a, b);
+}
+
+/**
+ * Whether the fact tells that its payment is being tried, be it once more after a card was declined. What is told late of a try that has
+ * failed since keeps nobody waiting.
+ */
+export function isBeingTried(fact: Fact, { state, failedAt }: Payment): boolean {
+  if (fact.kind !== 'payment' || fact.state !== 'pending' || state === 'succeeded') return false;
+  if (state !== 'failed' || failedAt === null) return true;
+  return fact.occurredAt !== null && fact.occurredAt.getTime() > failedAt;
 }
 
 /** The part of the payment that a refund or dispute is told of, if it is known. */

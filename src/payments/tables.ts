@@ -66,6 +66,7 @@ export const PAYMENT = table('payment', {
   waitedOut: boolean,
   heardOf: boolean,
   paidAt: nullable(milliseconds),
+  failedAt: nullable(milliseconds),
   postedCredit: bigint,
   postedReturn: bigint,
   postings: integer,

@@ -95,6 +95,22 @@ describe('a page of the provider', () => {
     },
   );
 
+  it('is not asked for any more once it would have ended, though the job that ends the checkout has not been there', async () => {
+    const ada = await shopper(2000);
+    stripe.plays.push(...Array(8).fill('limited'));
+    expect((await ada.open()).status).toBe(503);
+    stripe.plays.length = 0;
+    const asked = stripe.keys.length;
+    for (const seconds of [3600, 900]) {
+      now = new Date(now.getTime() + seconds * 1000);
+      const again = await ada.open();
+      expect([again.status, again.body.code]).toEqual([409, 'IDEMPOTENCY_KEY_EXISTS']);
+      expect(again.body.checkout).toMatchObject({ status: 'open', payment: { url: null } });
+    }
+    expect(stripe.keys).toHaveLength(asked);
+    now = new Date();
+  });
+
   it('is not asked for where the wallet pays all, nor again once the checkout is cancelled', async () => {
     const ada = await shopper(6000);
     const asked = stripe.keys.length;

@@ -371,9 +371,10 @@ describe('another amount than agreed', () => {
 });
 
 describe('a payment that takes its time', () => {
-  const pending = (one: Purchase) => paid(one, { type: 'processing' });
-  const failed = (one: Purchase, secondsLater = 0) =>
-    paid(one, { type: 'payment_failed', createdSeconds: Math.floor(Date.now() / 1000) + secondsLater });
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const at = (secondsLater: number) => ({ createdSeconds: nowSeconds + secondsLater });
+  const pending = (one: Purchase, secondsLater = -60) => paid(one, { type: 'processing', ...at(secondsLater) });
+  const failed = (one: Purchase, secondsLater = 0) => paid(one, { type: 'payment_failed', ...at(secondsLater) });
 
   it('example 17: keeps what is held until it succeeds', async () => {
     const one = await buying();
@@ -403,11 +404,31 @@ describe('a payment that takes its time', () => {
 
   it('gives the agreed end back too where a payment that had failed was tried again and fails once more', async () => {
     const one = await buying();
-    await inbox.play([failed(one), pending(one)]);
+    await inbox.play([failed(one), pending(one, 30)]);
     expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
     await inbox.play([failed(one, 60)]);
     expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
     expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
+  });
+
+  it.each([
+    [
+      'in one batch',
+      async (bodies: readonly string[]) => void (await Promise.all(bodies.map((one) => inbox.deliver(one)))),
+    ],
+    ['one after another', (bodies: readonly string[]) => inbox.play(bodies)],
+  ])('holds nothing for a try that is told of once it has failed, %s', async (_, play) => {
+    for (const balance of [2000, 0]) {
+      const one = await buying({ balance });
+      await inbox.play([failed(one)]);
+      await play([pending(one), pending(one, 0)]);
+      await inbox.settled();
+      expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
+      if (balance > 0) expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
+      // It is not final: paid after all, it counts.
+      await inbox.play([paid(one)]);
+      expect(await now(one)).toMatchObject({ state: 'completed', captured: balance });
+    }
   });
 
   it('holds for three weeks beyond the agreed end at the most, however many are begun', async () => {

@@ -32,8 +32,11 @@ async function requested() {
     requestTopUp(tx, { ...request, idempotencyKey: customerId }, { ...SETTINGS, now: new Date() }),
   );
   const metadata = { wallet_customer_id: customerId, wallet_topup_id: topUp.topUpId };
-  const tries = (paymentId: string, type: 'succeeded' | 'processing' | 'payment_failed') =>
-    stripePayment({ type, paymentId: `${paymentId}_${customerId}`, amount: 1000, currency: 'usd', metadata });
+  const tries = (paymentId: string, type: 'succeeded' | 'processing' | 'payment_failed', createdSeconds?: number) =>
+    stripePayment({
+      ...{ type, paymentId: `${paymentId}_${customerId}`, amount: 1000, currency: 'usd', metadata },
+      ...(createdSeconds === undefined ? {} : { createdSeconds }),
+    });
   const now = async () => {
     const { rows } = await database.pool.query<{ state: string; payment_id: string | null }>(
       'select state, payment_id from topup where topup_id = $1',
@@ -62,6 +65,15 @@ describe('a payment that names a top-up', () => {
     expect(await now()).toMatchObject({ state: expect.stringMatching(/^(requested|failed|declined)$/) });
     await inbox.play([tries('pi_b', 'succeeded')]);
     expect(await now()).toEqual({ state: 'succeeded', payment_id: `pi_b_${customerId}` });
+  });
+
+  it('keeps nothing waiting that is told of late, once the try has failed; a later one does', async () => {
+    const { customerId, tries, now } = await requested();
+    const at = Math.floor(Date.now() / 1000);
+    await inbox.play([tries('pi_a', 'payment_failed', at), tries('pi_a', 'processing', at - 10)]);
+    expect(await now()).toEqual({ state: 'requested', payment_id: null });
+    await inbox.play([tries('pi_a', 'processing', at + 60)]);
+    expect(await now()).toEqual({ state: 'processing', payment_id: `pi_a_${customerId}` });
   });
 
   it('and is disputed suspends nothing where the wallet has no rule', async () => {

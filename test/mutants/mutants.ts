@@ -122,8 +122,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ask for another page of a checkout that is over',
     file: 'src/checkouts/checkouts.ts',
-    find: "return state === 'open' && sessionId === null;",
-    replace: 'return sessionId === null;',
+    find: "return state === 'open' && sessionId === null &&",
+    replace: 'return sessionId === null &&',
     tests: ['test/checkouts/session.test.ts'],
   },
   {
@@ -782,6 +782,27 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'all.some(isLookedAt) ? this.#now.getTime() + LOOKED_AT_MS : 0',
     replace: '0',
     tests: ['test/inbox/checkouts.test.ts'],
+  },
+  {
+    name: 'hold for weeks for a try that is told of once it has failed',
+    file: 'src/payments/record.ts',
+    find: 'fact.occurredAt.getTime() > failedAt;',
+    replace: 'fact.occurredAt.getTime() !== failedAt;',
+    tests: ['test/inbox/checkouts.test.ts'],
+  },
+  {
+    name: 'forget when a payment failed',
+    file: 'src/payments/record.ts',
+    find: 'latest(payment.failedAt, millis(fact.occurredAt))',
+    replace: 'null',
+    tests: ['test/inbox/top-ups.test.ts'],
+  },
+  {
+    name: 'ask for a page that would have ended',
+    file: 'src/checkouts/checkouts.ts',
+    find: ' && now < endOfPage(expiresAt);',
+    replace: ' && now > new Date(0);',
+    tests: ['test/checkouts/session.test.ts'],
   },
   {
     name: 'hold for weeks for a buyer who went away',

@@ -43,6 +43,7 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     waitedOut: false,
     heardOf: false,
     paidAt: null,
+    failedAt: null,
     isUnread: false,
     postedCredit: 0,
     postedReturn: 0,

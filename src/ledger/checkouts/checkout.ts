@@ -83,6 +83,11 @@ export function amountCharged({ paymentPart, creditBought }: Split): number {
 /** The wallet's part is held for so long after the provider's page has ended, so that what was paid at its end is heard of in time. */
 export const GRACE_SECONDS = 900;
 
+/** When the provider's page ends, by when the checkout does as agreed. */
+export function endOfPage(expiresAt: Date): Date {
+  return new Date(expiresAt.getTime() - GRACE_SECONDS * 1000);
+}
+
 /** When it ends, unless it is paid before. */
 export function endOfCheckout({ expiresAt, prolongedUntil }: Checkout): Date {
   return prolongedUntil ?? expiresAt;
