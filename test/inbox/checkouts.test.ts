@@ -20,6 +20,7 @@ import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { rounds } from '../support/rounds.ts';
 import { stripeDispute, stripePayment, stripeRefund } from '../support/signing.ts';
+import { paddleTransaction } from '../support/signing-more.ts';
 import { adyenDelivery } from '../support/signing-paypal-adyen-cashfree.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -35,6 +36,7 @@ const sources = {
     refunds: 'credit',
   }),
   adyen: testSource('adyen', { capture: 'manual' }),
+  paddle: testSource('paddle'),
 };
 
 let database: TestDatabase;
@@ -307,6 +309,36 @@ describe('a payment of a checkout', () => {
     await eventually('the refund to be parked', async () => (await parkedFor(second)).includes('unknown_payment'));
     expect(await walletOf(one)).toEqual({ balance: 0, held: 0 });
     expect(await now(one)).toMatchObject({ walletReturned: 0, paymentRefunded: 0 });
+  });
+});
+
+describe('what renews the payment of a checkout', () => {
+  it('is another purchase, and neither completes it again nor waits for anybody', async () => {
+    const one = await buying();
+    const renewal = (paymentId: string, subscription_id: string) => {
+      const event = JSON.parse(
+        paddleTransaction({
+          paymentId,
+          ...{ amount: '3000', currency: 'USD', customer: 'ctm_renews' },
+          customData: { wallet_customer_id: one.customerId, wallet_checkout_id: one.checkout.checkoutId },
+        }),
+      );
+      event.data.subscription_id = subscription_id;
+      return JSON.stringify(event);
+    };
+    const id = (name: string) => `txn_${name}_${one.customerId}`;
+    const own = `sub_${one.customerId}`;
+    await inbox.play(
+      [renewal(id('first'), own), renewal(id('second'), own), renewal(id('second'), own)],
+      sources.paddle,
+    );
+    expect(await now(one)).toMatchObject({ state: 'completed', captured: 2000, paymentId: id('first') });
+    expect(await movedBy(one)).toEqual(['-2000 hold_captured', '+3000 payment']);
+    expect(await parkedFor({ ...one, paymentId: id('second') })).toEqual([]);
+    // One of another subscription renews nothing.
+    await inbox.play([renewal(id('other'), 'sub_other')], sources.paddle);
+    expect(await parkedFor({ ...one, paymentId: id('other') })).toEqual(['checkout_paid_twice']);
+    expect(await toldOf(one)).toEqual(['checkout.completed']);
   });
 });
 
@@ -593,6 +625,51 @@ describe('refunds of its payment', () => {
     await inbox.play([refunded(one, 'c', 1000, 'failed')]);
     expect(await inLots()).toEqual([1333, 0]);
   });
+
+  it.each(['expired', 'voided'] as const)(
+    'go back as credit of the same kind where the lot that was taken from was %s meanwhile, for the time that it had left',
+    async (how) => {
+      const customerId = await funded(0);
+      const opened = new Date();
+      const later = (hours: number) => new Date(opened.getTime() + hours * HOUR_MS);
+      const terms = { kind: 'promo', name: 'Spring', priority: 50, end: { at: later(2) } } as const;
+      await run([posting({ customerId, amountMinor: 500, terms })], opened);
+      const checkout = await openAt(
+        database.pool,
+        opening(customerId, 1300, { wallet: { use: 'max', most: 300, requireFull: false } }),
+        opened,
+      );
+      const one = { customerId, checkout, paymentId: `pi_ended_${customerId}` };
+      await inbox.play([paid(one)]);
+      if (how === 'voided') {
+        const lot = { merchantId: MERCHANT, customerId, currency: 'USD', lotNo: 1 };
+        await run(
+          [{ op: 'void_lot', ...lot, amountMinor: null, reason: 'a mistake', idempotencyKey: `void ${customerId}` }],
+          later(1),
+        );
+      }
+      // Seen from then on: what is left of it has ended, too.
+      Object.assign(inbox.services, { clock: { now: () => later(3) } });
+      await inbox.play([refunded(one, 'a', 500), refunded(one, 'b', 500)]);
+      Object.assign(inbox.services, { clock: systemClock });
+      const { rows } = await database.pool.query(
+        'select kind, name, priority, remaining, extract(epoch from expires_at) as ends from lot where customer_id = $1 order by lot_no',
+        [customerId],
+      );
+      expect(rows).toEqual([
+        { kind: 'promo', name: 'Spring', priority: 50, remaining: 150, ends: expect.anything() },
+        { kind: 'promo', name: 'Spring', priority: 50, remaining: 150, ends: expect.anything() },
+      ]);
+      for (const { ends } of rows) {
+        expect(Number(ends) * 1000).toBeGreaterThan(later(4.9).getTime());
+        expect(Number(ends) * 1000).toBeLessThanOrEqual(later(5).getTime());
+      }
+      expect(await now(one)).toMatchObject({ walletReturned: 300, paymentRefunded: 1000 });
+      expect((await walletOf(one)).balance).toBe(300);
+      await inbox.play([refunded(one, 'b', 500, 'failed')]);
+      expect((await walletOf(one)).balance).toBe(150);
+    },
+  );
 
   it('of one that was short return no more than was taken', async () => {
     const one = await buying({ openedAt: new Date(Date.now() - HOUR_MS) });

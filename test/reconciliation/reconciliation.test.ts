@@ -696,7 +696,21 @@ describe('the payment of a checkout', () => {
     const healed = await itemsOf((await reconcile('stripe')).run_id);
     expect([healed.pi_of_checkout, healed.re_of_checkout?.outcome]).toEqual([undefined, 'healed']);
     expect(await balance(customerId)).toBe(25);
+    const lost = await app.call('POST', `/customers/${customerId}/checkouts`, {
+      ...{ total: 100, currency: 'USD', idempotency_key: `${customerId}-lost`, gateway_minimum: 50 },
+    });
+    expect(lost.body).toMatchObject({ status: 'open', wallet_part: 25, payment: { amount: 75 } });
+    // The buyer has paid, and no webhook has said so.
+    const dropped = { isDropped: true, metadata: lost.body.payment.metadata };
+    await pay('stripe', 'pi_of_lost_checkout', 75, customerId, dropped);
+    const found = await itemsOf((await reconcile('stripe')).run_id);
+    expect(found.pi_of_lost_checkout?.outcome).toBe('healed');
+    const { body: completed } = await app.call('GET', `/customers/${customerId}/checkouts/${lost.body.checkout_id}`);
+    expect(completed).toMatchObject({ status: 'completed', captured: 25 });
+    expect(completed.payment).toMatchObject({ payment_id: 'pi_of_lost_checkout', source_id: 'src_stripe' });
+    expect(await balance(customerId)).toBe(0);
     const again = await itemsOf((await reconcile('stripe')).run_id);
+    expect(again.pi_of_lost_checkout).toBeUndefined();
     expect([again.pi_of_checkout, again.re_of_checkout]).toEqual([undefined, undefined]);
   });
 });

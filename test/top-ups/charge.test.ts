@@ -3,7 +3,6 @@ import { audit } from '../../src/audit/checks.ts';
 import { connectChargers } from '../../src/charging/connect.ts';
 import { GatewayMinimums } from '../../src/charging/minimums.ts';
 import { Secret } from '../../src/crypto/secret.ts';
-import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import { postBatch } from '../../src/ledger/store.ts';
@@ -15,6 +14,7 @@ import { deleteRule, putRule, resumeRule } from '../../src/top-ups/manage.ts';
 import { Pace } from '../../src/top-ups/pace.ts';
 import type { TopUpTerms } from '../../src/top-ups/rule.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { dyingAfter } from '../support/dying-pool.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { rounds } from '../support/rounds.ts';
@@ -597,34 +597,10 @@ describe('a provider that answers slowly', () => {
 });
 
 describe('a worker that is killed', () => {
-  /** A pool whose statements fail from the n-th on, as those of a process that is gone. */
-  function dyingAfter(statements: number): { readonly pool: Pool; readonly isDead: () => boolean } {
-    let left = statements;
-    const gone = () => {
-      left -= 1;
-      return left < 0;
-    };
-    const dying = <Target extends object>(target: Target): Target =>
-      new Proxy(target, {
-        get(of, name) {
-          const value: unknown = Reflect.get(of, name, of);
-          if (typeof value !== 'function') return value;
-          const call = (given: unknown[]) => Reflect.apply(value, of, given);
-          if (name === 'query') {
-            return (...given: unknown[]) => (gone() ? Promise.reject(new Error('killed')) : call(given));
-          }
-          if (name === 'connect') return async () => dying(await call([]));
-          // What is under way is rolled back by the server.
-          return name === 'release' ? () => call([left < 0]) : (...given: unknown[]) => call(given);
-        },
-      });
-    return { pool: dying(inbox.services.pool), isDead: () => left < 0 };
-  }
-
   it('at any of its statements has charged once, once another has gone on', async () => {
     for (let statements = 0, isDead = true; isDead; statements += 1) {
       const key = await begin({}, 900);
-      const victim = dyingAfter(statements);
+      const victim = dyingAfter(inbox.services.pool, statements);
       await chargeTopUps({ ...services, pool: victim.pool }).catch(() => {});
       isDead = victim.isDead();
       expect(statements).toBeLessThan(100);
