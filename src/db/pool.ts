@@ -54,6 +54,8 @@ export function createPool(options: PoolOptions): Pool {
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
+    // Statements do not wait for the answers of those before them; what may rely on that is said in transaction.ts.
+    pipeline: true,
     // The client's own bound is for a server that does not answer at all, so it is a little longer.
     query_timeout: isForScans ? 0 : statementTimeoutMs + 5_000,
     // What reads whole tables may do it on a standby.

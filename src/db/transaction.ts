@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
+import { type SqlText, writes } from './sql-text.ts';
 import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
@@ -16,30 +17,53 @@ export interface RowArrays {
   readonly rowCount: number | null;
 }
 
-/** SQL text, or text with a name under which the connection keeps its plan (for the hot statements). */
-export type SqlText = string | { readonly name: string; readonly text: string };
-
-/** An open transaction. A function that takes a `Tx` is atomic with its caller; one that takes a pool is not. */
+/**
+ * An open transaction. A function that takes a `Tx` is atomic with its caller; one that takes a pool is not.
+ *
+ * Statements leave at once and in order, and are answered in order. One that fails makes all behind it fail, those that are under way
+ * included, so whoever sends several without waiting hears of the first failure first.
+ */
 export class Tx implements Queryable {
   readonly #client: pg.ClientBase;
+  #begun: Promise<unknown> | null;
+  #unanswered: Promise<unknown>[] = [];
   #savepoints = 0;
   #hasWritten = false;
 
-  constructor(client: pg.ClientBase) {
+  /** @param begun the answer to BEGIN, if it is not there yet */
+  constructor(client: pg.ClientBase, begun: Promise<unknown> | null = null) {
     this.#client = client;
+    this.#begun = begun;
+    begun?.then(
+      () => {
+        this.#begun = null;
+      },
+      // Whoever waits for a statement hears of it, and whoever commits.
+      () => {},
+    );
   }
 
   query<Row extends pg.QueryResultRow>(
     statement: SqlText,
     values: readonly unknown[] = [],
   ): Promise<pg.QueryResult<Row>> {
-    this.#hasWritten ||= writes(statement);
-    return run(this.#client, statement, values);
+    return this.#send(writes(statement), () => run(this.#client, statement, values));
   }
 
   queryArrays(statement: SqlText, values: readonly unknown[]): Promise<RowArrays> {
-    this.#hasWritten ||= writes(statement);
-    return runForArrays(this.#client, statement, values);
+    return this.#send(writes(statement), () => runForArrays(this.#client, statement, values));
+  }
+
+  /**
+   * What reads or locks leaves together with BEGIN; what writes does once BEGIN is answered, since without a transaction it would be kept
+   * by itself. Nothing is heard of a statement unless BEGIN was carried out.
+   */
+  #send<Answer>(isWrite: boolean, send: () => Promise<Answer>): Promise<Answer> {
+    this.#hasWritten ||= isWrite;
+    const begun = this.#begun;
+    if (begun === null) return send();
+    if (isWrite) return begun.then(send);
+    return Promise.all([begun, send()]).then(([, answer]) => answer);
   }
 
   /** Whether a statement of it wrote, or tried to. */
@@ -47,43 +71,64 @@ export class Tx implements Queryable {
     return this.#hasWritten;
   }
 
+  /**
+   * Lets the transaction go on without the answer to a statement: COMMIT may leave right behind it. So the statement itself must fail if
+   * it has not done all that it should. If it does, the transaction throws what it threw, and nothing is kept.
+   */
+  withoutWaiting(answer: Promise<unknown>): void {
+    answer.catch(() => {});
+    this.#unanswered.push(answer);
+  }
+
+  /** What is under way and waited for by nobody, in its order. */
+  get unanswered(): readonly Promise<unknown>[] {
+    return this.#unanswered;
+  }
+
+  /** @throws {unknown} what the first of the statements threw that nobody waited for */
+  async #settle(): Promise<void> {
+    const unanswered = this.#unanswered;
+    this.#unanswered = [];
+    await Promise.all(unanswered);
+  }
+
   /** Until the end of the transaction, a lock that is not free in this time makes its statement fail. */
   async setLockTimeout(milliseconds: number): Promise<void> {
-    await this.#client.query(`set local lock_timeout = ${milliseconds}`);
+    await this.#set(`set local lock_timeout = ${milliseconds}`);
   }
 
   /** Until the end of the transaction, no statement is given up for taking long; locks may be waited for up to a minute. */
   async takeTime(): Promise<void> {
-    await this.#client.query("set local statement_timeout = 0; set local lock_timeout = '60s'");
+    await this.#set("set local statement_timeout = 0; set local lock_timeout = '60s'");
+  }
+
+  /** Once BEGIN is answered: outside of a transaction it would say nothing and do nothing. */
+  async #set(text: string): Promise<void> {
+    await this.#begun;
+    await this.#client.query(text);
   }
 
   /** Runs `work` so that its failure undoes `work` alone; the error is rethrown and the transaction goes on. */
   async savepoint<T>(work: () => Promise<T>): Promise<T> {
     this.#savepoints += 1;
     const name = `s${this.#savepoints}`;
-    await this.#client.query(`savepoint ${name}`);
+    await this.#settle();
+    await this.#set(`savepoint ${name}`);
     try {
       const result = await work();
+      await this.#settle();
       await this.#client.query(`release savepoint ${name}`);
       return result;
     } catch (error) {
-      if (!isUnanswered(error)) await this.#client.query(`rollback to savepoint ${name}`);
-      throw error;
+      const first = await this.#settle().then(
+        () => error,
+        (earlier: unknown) => earlier,
+      );
+      if (!isUnanswered(first)) await this.#client.query(`rollback to savepoint ${name}`);
+      throw first;
     }
   }
 }
-
-const knownToWrite = new Map<string, boolean>();
-
-/** Whether a statement writes rows, by its words. Those with a name are looked at once. */
-function writes(statement: SqlText): boolean {
-  if (typeof statement === 'string') return WRITES.test(statement);
-  const known = knownToWrite.get(statement.name) ?? WRITES.test(statement.text);
-  knownToWrite.set(statement.name, known);
-  return known;
-}
-
-const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/;
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: pg.Pool): Queryable {
@@ -173,13 +218,27 @@ export async function transaction<T>(
   }
 }
 
-/** An answer of the server, good or bad, is definite; anything else leaves open whether it committed. */
-async function commit(client: pg.PoolClient): Promise<pg.QueryResult> {
-  try {
-    return await client.query('commit');
-  } catch (error) {
+/**
+ * Sends COMMIT behind whatever is under way. An answer of the server to it, good or bad, is definite; anything else leaves open whether it
+ * committed, also where the connection was lost at a statement before: the server may have gone on to COMMIT.
+ * @throws {unknown} what the first statement threw that nobody waited for, if the server then rolled back
+ */
+async function commit(client: pg.PoolClient, tx: Tx): Promise<number> {
+  const answer = client.query('commit');
+  // It is waited for below, when the statements before it are settled.
+  answer.catch(() => {});
+  const statements = await Promise.allSettled(tx.unanswered);
+  const failed = statements.find(({ status }) => status === 'rejected');
+  const startedMs = performance.now();
+  const { command } = await answer.catch((error: unknown) => {
     throw error instanceof pg.DatabaseError ? error : new OutcomeUnknownError(error);
+  });
+  // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
+  if (failed?.status === 'rejected') {
+    throw command === 'COMMIT' ? new OutcomeUnknownError(failed.reason) : failed.reason;
   }
+  if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
+  return (performance.now() - startedMs) / 1000;
 }
 
 interface Attempt {
@@ -196,24 +255,22 @@ async function transactionOn<T>(
   work: (tx: Tx) => Promise<T>,
 ): Promise<T> {
   let broken = false;
+  const beginning = beginningOn(client);
+  const begun = client
+    .query(timeoutMs === undefined ? beginning : `${beginning}; set local statement_timeout = ${timeoutMs}`)
+    .then(() => noteAnswer(pool));
+  const tx = new Tx(client, begun);
   try {
-    const beginning = beginningOn(client);
-    await client.query(
-      timeoutMs === undefined ? beginning : `${beginning}; set local statement_timeout = ${timeoutMs}`,
-    );
-    noteAnswer(pool);
-    const tx = new Tx(client);
     const result = await work(tx);
-    const startedMs = performance.now();
-    const { command } = await commit(client);
-    // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
-    if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
+    await begun;
+    const seconds = await commit(client, tx);
     if (tx.hasWritten) noteWriteKept(pool);
-    onCommit?.((performance.now() - startedMs) / 1000);
+    onCommit?.(seconds);
     return result;
-  } catch (error) {
-    // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
+  } catch (thrown) {
+    const error = await firstFailure(tx, thrown);
     if (isWriteRefused(error)) noteWriteRefused(pool);
+    // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
     // Another session may be of a server that writes again.
     if (isUnanswered(error) || isReadOnly(error)) broken = true;
     else
@@ -224,4 +281,12 @@ async function transactionOn<T>(
   } finally {
     client.release(broken);
   }
+}
+
+/** What is wrong with a transaction: a statement that nobody waited for, whose failure the others only met, or what was thrown. */
+async function firstFailure(tx: Tx, thrown: unknown): Promise<unknown> {
+  if (isUnanswered(thrown)) return thrown;
+  const statements = await Promise.allSettled(tx.unanswered);
+  const failed = statements.find(({ status }) => status === 'rejected');
+  return failed?.status === 'rejected' ? failed.reason : thrown;
 }

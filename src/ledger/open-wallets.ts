@@ -2,13 +2,19 @@ import { ofEachMerchant } from '../db/by-merchant.ts';
 import { integer, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import type { Tx } from '../db/transaction.ts';
-import type { CustomerKey, WalletKey } from './entry.ts';
+import { type CustomerKey, type WalletKey, walletKeyText } from './entry.ts';
 import { OWN_KEY } from './tables.ts';
 
 /** In which currencies wallets are opened, and when. */
 export interface WalletOpening {
   readonly currencies: ReadonlySet<string>;
   readonly now: Date;
+}
+
+/** Each of the wallets once that keys name and that there can be. */
+export function namedIn(keys: readonly WalletKey[], { currencies }: WalletOpening): readonly WalletKey[] {
+  const known = keys.filter(({ currency }) => currencies.has(currency));
+  return [...new Map(known.map((key) => [walletKeyText(key), key])).values()];
 }
 
 /** A wallet exists for each currency a customer was created under; one configured later is opened at its first use. */

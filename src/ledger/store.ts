@@ -1,5 +1,5 @@
-import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, text } from '../db/codec.ts';
+import { eachMerchant, ofEachMerchantAtOnce } from '../db/by-merchant.ts';
+import { bigint, integer, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -23,7 +23,7 @@ import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import type { LotRule } from './lots/notices.ts';
 import { findLots, restoredKeys, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
-import { makeMissing, type WalletOpening } from './open-wallets.ts';
+import { makeMissing, namedIn, type WalletOpening } from './open-wallets.ts';
 import {
   type CommandResult,
   type LedgerCommand,
@@ -95,11 +95,16 @@ export interface Posted {
 /** As {@link postBatch}; it says also whether the announcer is to be woken. */
 export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], moment: LedgerMoment): Promise<Posted> {
   if (commands.length === 0) return { outcomes: [], isNews: false, isTopUpDue: false };
-  const { wallets, isNews } = await endInParts(tx, await lockWallets(tx, commands, moment), moment);
   const keyed = commands.flatMap((one) =>
     !('op' in one) || one.op === 'capture' || one.op === 'void_lot' ? [one] : [],
   );
-  const known = await findByKeys(tx, [...keyed, ...restoredKeys(commands, wallets)]);
+  const keys = namedIn(commands, moment);
+  // One round trip. Keys are looked up behind the lock all the same: the server begins with the look-up when the lock is there.
+  const [locked, found] = await Promise.all([selectForUpdate(tx, keys), findByKeys(tx, keyed)]);
+  const { wallets, isNews } = await endInParts(tx, await withMissing(tx, { keys, locked }, moment), moment);
+  const restored = restoredKeys(commands, wallets);
+  const isFound = wallets === locked && restored.length === 0;
+  const known = isFound ? found : await findByKeys(tx, [...keyed, ...restored]);
   const named = commands.filter(isAboutHolds);
   const holds = await findHolds(tx, named, { wallets, now: moment.now });
   const lots = await findLots(tx, commands, { wallets, known });
@@ -146,20 +151,28 @@ async function endInParts(tx: Tx, wallets: ReadonlyMap<string, Wallet>, moment: 
 export async function lockWallets(
   tx: Tx,
   keys: readonly WalletKey[],
-  { currencies, now }: WalletOpening,
-): Promise<Map<string, Wallet>> {
-  const unique = new Map(
-    keys.filter(({ currency }) => currencies.has(currency)).map((key) => [walletKeyText(key), key]),
-  );
-  const wallets = await selectForUpdate(tx, [...unique.values()]);
-  const missing = [...unique].filter(([text]) => !wallets.has(text)).map(([, key]) => key);
-  if (missing.length === 0 || !(await makeMissing(tx, missing, now))) return wallets;
-  // All are locked anew and in order: the new rows may sort before ones already held, but nobody else can hold those yet.
-  return selectForUpdate(tx, [...unique.values()]);
+  opening: WalletOpening,
+): Promise<ReadonlyMap<string, Wallet>> {
+  const named = namedIn(keys, opening);
+  return withMissing(tx, { keys: named, locked: await selectForUpdate(tx, named) }, opening);
 }
 
-async function selectForUpdate(tx: Tx, keys: readonly WalletKey[]): Promise<Map<string, Wallet>> {
-  const wallets = await ofEachMerchant(keys, (merchantId, own) => LOCK_WALLETS.all(tx, { merchantId, keys: own }));
+/** @returns what was locked, if nothing was missing that can be made */
+async function withMissing(
+  tx: Tx,
+  { keys, locked }: { readonly keys: readonly WalletKey[]; readonly locked: ReadonlyMap<string, Wallet> },
+  { now }: WalletOpening,
+): Promise<ReadonlyMap<string, Wallet>> {
+  const missing = keys.filter((key) => !locked.has(walletKeyText(key)));
+  if (missing.length === 0 || !(await makeMissing(tx, missing, now))) return locked;
+  // All are locked anew and in order: the new rows may sort before ones already held, but nobody else can hold those yet.
+  return selectForUpdate(tx, keys);
+}
+
+async function selectForUpdate(tx: Tx, keys: readonly WalletKey[]): Promise<ReadonlyMap<string, Wallet>> {
+  const wallets = await ofEachMerchantAtOnce(keys, (merchantId, own) =>
+    LOCK_WALLETS.all(tx, { merchantId, keys: own }),
+  );
   return new Map(wallets.map((wallet) => [walletKeyText(wallet), wallet]));
 }
 
@@ -179,7 +192,7 @@ async function findByKeys(
   commands: readonly (CustomerKey & Pick<Posting, 'idempotencyKey'>)[],
 ): Promise<Map<string, Entry>> {
   const keyed = commands.filter(({ idempotencyKey }) => idempotencyKey !== null);
-  const entries = await ofEachMerchant(keyed, (merchantId, keys) => FIND_BY_KEYS.all(tx, { merchantId, keys }));
+  const entries = await ofEachMerchantAtOnce(keyed, (merchantId, keys) => FIND_BY_KEYS.all(tx, { merchantId, keys }));
   return new Map(entries.map((entry) => [idempotencyText(entry), entry]));
 }
 
@@ -210,7 +223,8 @@ const FIND_BY_KEYS = statement({
  * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement a
  * merchant, and lots and alerts, where there are any, in others.
  * @returns whether a wallet came onto the list of those to be filled up
- * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them
+ * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them. Without changes of holds, the transaction
+ *   throws a DatabaseError for that, where it waits for the write or commits.
  */
 export async function write(
   tx: Tx,
@@ -221,8 +235,10 @@ export async function write(
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
     const rows = { merchantId, written, moved };
-    const counts =
-      holds === null ? { ...(await WRITE.one(tx, rows)), fallen: 0 } : await writeWithHolds(tx, rows, holds);
+    if (holds === null) {
+      return tx.withoutWaiting(WRITE.run(tx, { ...rows, count: moved.length + written.length }));
+    }
+    const counts = await writeWithHolds(tx, rows, holds);
     if (counts.fallen > 0) isTopUpDue = true;
     invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
     invariant(counts.entries === written.length, 'an entry was not written');
@@ -234,12 +250,15 @@ export async function write(
   return isTopUpDue;
 }
 
-/** Another statement writes these too, where holds change (holds/store.ts). */
+/**
+ * Another statement writes these too, where holds change (holds/store.ts). COMMIT may be on its way when this one is answered, so it counts
+ * by itself what it wrote, and divides by zero rather than leave something out.
+ */
 const WRITE = statement({
   name: 'write-postings',
-  params: { merchantId: text, written: rowsOf(OWN_ENTRY), moved: rowsOf({ ...OWN_KEY, ...MOVED }) },
-  row: { wallets: bigint, entries: bigint },
-  text: ({ merchantId, written, moved }) => `
+  params: { merchantId: text, written: rowsOf(OWN_ENTRY), moved: rowsOf({ ...OWN_KEY, ...MOVED }), count: bigint },
+  row: { whole: integer },
+  text: ({ merchantId, written, moved, count }) => `
     with written as (
       insert into entry (merchant_id, ${columns(OWN_ENTRY)})
       select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
@@ -254,7 +273,7 @@ const WRITE = statement({
       insert into unannounced_wallet (merchant_id, customer_id, currency)
       select merchant_id, customer_id, currency from ${moved('n', { merchantId })}
       on conflict do nothing)
-    select (select count(*) from moved) as wallets, (select count(*) from written) as entries`,
+    select 1 / ((select count(*) from moved) + (select count(*) from written) = ${count})::integer as whole`,
 });
 
 /** Every wallet of the merchant's customers, by customer and currency. */

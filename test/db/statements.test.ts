@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type pg from 'pg';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type DeclaredStatement, declaredStatements } from '../../src/db/statement.ts';
 import { columnName, declaredTables } from '../../src/db/table.ts';
@@ -44,7 +44,8 @@ const places = await sources();
 for (const [file, { declared }] of places) if (declared > 0) await import(join(ROOT, file));
 
 let database: TestDatabase;
-let client: pg.PoolClient;
+/** By itself: statements of the pools leave without waiting, and none is only described. */
+let client: pg.Client;
 let typeNames: ReadonlyMap<number, string>;
 let oidOf: ReadonlyMap<string, number>;
 /** `table oid.column number` → NOT NULL */
@@ -55,7 +56,8 @@ let merchantFunctions: readonly string[];
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  client = await database.pool.connect();
+  client = new pg.Client({ connectionString: database.ownerUrl });
+  await client.connect();
   const types = await client.query<{ oid: number; name: string }>(
     'select oid, oid::regtype::text as name from pg_type',
   );
@@ -87,7 +89,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  client?.release();
+  await client?.end();
   await database?.drop();
 });
 

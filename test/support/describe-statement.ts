@@ -8,7 +8,7 @@ export interface StatementDescription {
 }
 
 /** Has the server parse and describe a statement; types of parameters are those that it infers itself. */
-export function describeStatement(client: pg.PoolClient, text: string): Promise<StatementDescription> {
+export function describeStatement(client: pg.Client, text: string): Promise<StatementDescription> {
   return new Promise((resolve, reject) => {
     let parameterTypes: readonly number[] = [];
     let columns: readonly pg.FieldDef[] = [];

@@ -5,13 +5,16 @@ export type Gate = (sql: string) => Promise<unknown>;
 
 /**
  * A pool whose transactions wait at the gate before each statement, also BEGIN and COMMIT, so that a test decides the order of
- * the statements of several transactions. A statement that is let through may still wait for another's lock.
+ * the statements of several transactions. A statement that is let through may still wait for another's lock. Those of one connection
+ * come to the gate one after another, since they leave it in their order, though nobody waits for the answers between them.
  */
 export function gatedPool(pool: Pool, gate: Gate): Pool {
   return intercepting(pool, 'connect', async () => {
     const client = await pool.connect();
+    let passed: Promise<unknown> = Promise.resolve();
     return intercepting(client, 'query', async (...args: readonly unknown[]) => {
-      await gate(textOf(args[0]));
+      passed = passed.then(() => gate(textOf(args[0])));
+      await passed;
       return Reflect.apply(client.query, client, args);
     });
   });

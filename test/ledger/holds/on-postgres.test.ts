@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
-import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts';
 import { LedgerBatches } from '../../../src/ledger/batches.ts';
 import { sizeAlerts } from '../../../src/ledger/claimed.ts';
 import type { CaptureHold, PlaceHold } from '../../../src/ledger/holds/hold.ts';
@@ -215,7 +215,7 @@ describe('holds on Postgres', () => {
     await transaction(database.pool, (tx) => {
       const counting = new Proxy(tx, {
         get: (target, name) => {
-          if (name !== 'queryArrays') return Reflect.get(target, name);
+          if (name !== 'queryArrays') return boundTo(target, name);
           return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             const result = await target.queryArrays(sql, values);
             if (typeof sql !== 'string' && sql.name === 'find-open-holds') read.push(result.rows.length);
@@ -274,7 +274,7 @@ describe('holds on Postgres', () => {
     const outcomes = await transaction(database.pool, (tx) => {
       const weighing = new Proxy(tx, {
         get: (target, name) => {
-          if (name !== 'queryArrays') return Reflect.get(target, name);
+          if (name !== 'queryArrays') return boundTo(target, name);
           return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             const result = await target.queryArrays(sql, values);
             bytes += JSON.stringify(values).length + JSON.stringify(result).length;
@@ -314,7 +314,7 @@ describe('holds on Postgres', () => {
     await transaction(database.pool, async (tx) => {
       const counting = new Proxy(tx, {
         get: (target, name) => {
-          if (name !== 'queryArrays') return Reflect.get(target, name);
+          if (name !== 'queryArrays') return boundTo(target, name);
           return (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             names.push(typeof sql === 'string' ? sql : sql.name);
             return target.queryArrays(sql, values);
@@ -384,3 +384,9 @@ describe('holds on Postgres', () => {
     expect((await audit(autocommit(database.pool))).disagreements).toEqual([]);
   });
 });
+
+/** A transaction's own methods work on itself alone, so one that stands before it cannot be their `this`. */
+function boundTo(target: Tx, name: string | symbol): unknown {
+  const own: unknown = Reflect.get(target, name);
+  return typeof own === 'function' ? own.bind(target) : own;
+}

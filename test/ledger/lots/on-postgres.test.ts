@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
-import { autocommit, transaction } from '../../../src/db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts';
 import type { LotTerms } from '../../../src/ledger/entry.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
 import { getLot, lotsOfEntry } from '../../../src/ledger/lots/read.ts';
@@ -188,7 +188,7 @@ describe('lots on Postgres', () => {
       transaction(database.pool, async (tx) => {
         const counting = new Proxy(tx, {
           get: (target, name) => {
-            if (name !== 'queryArrays') return Reflect.get(target, name);
+            if (name !== 'queryArrays') return boundTo(target, name);
             return (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
               // Of those without a name, what is said of a low balance is the only one.
               if (typeof sql !== 'string') names.push(sql.name);
@@ -255,7 +255,7 @@ describe('lots on Postgres', () => {
     await transaction(database.pool, async (tx) => {
       const erased = new Proxy(tx, {
         get: (target, name) => {
-          if (name !== 'queryArrays') return Reflect.get(target, name);
+          if (name !== 'queryArrays') return boundTo(target, name);
           return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             const isWriting = typeof sql !== 'string' && sql.name === 'write-lots';
             if (isWriting)
@@ -403,3 +403,9 @@ describe('lots on Postgres', () => {
     expect((await audit(autocommit(database.pool))).disagreements).toEqual([]);
   });
 });
+
+/** A transaction's own methods work on itself alone, so one that stands before it cannot be their `this`. */
+function boundTo(target: Tx, name: string | symbol): unknown {
+  const own: unknown = Reflect.get(target, name);
+  return typeof own === 'function' ? own.bind(target) : own;
+}

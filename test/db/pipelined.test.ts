@@ -1,0 +1,188 @@
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { createPool, type Pool } from '../../src/db/pool.ts';
+import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
+import { postBatch, readWallets, write } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { type ProxiedStatement, StatementProxy } from '../support/statement-proxy.ts';
+
+/** Statements that leave before the ones in front of them are answered, up to COMMIT: whatever is lost on the way, no failure passes for a success. */
+
+let database: TestDatabase;
+let proxy: StatementProxy;
+let pool: Pool;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.pool.query('create table note (id integer primary key)');
+  await database.pool.query('grant all on note to public');
+  await makeCustomers(database.pool, ['a', 'b']);
+  proxy = await StatementProxy.start(database.url);
+  const logger = createLogger('silent', 'test');
+  pool = createPool({ databaseUrl: proxy.url, applicationName: 'pipelined', maxConnections: 2, logger });
+});
+beforeEach(() => database.pool.query('truncate note'));
+afterAll(async () => {
+  await expectBooksToAgree(database.pool);
+  await pool.end();
+  await proxy.close();
+  await database.drop();
+});
+
+const notes = async () => (await database.pool.query<{ id: number }>('select id from note order by id')).rows;
+const now = () => ({ ...SETTINGS, now: new Date() });
+const credit = (key: string) => posting({ customerId: 'cus_a', amountMinor: 5, idempotencyKey: key });
+const entriesUnder = async (key: string) =>
+  (await database.pool.query('select 1 from entry where idempotency_key = $1', [key])).rowCount;
+const isOfOurs = ({ applicationName, sql }: ProxiedStatement) =>
+  applicationName === 'pipelined' && !sql.includes('set_config');
+const isWrite = ({ sql }: ProxiedStatement) => sql.includes('insert into entry');
+const isCommit = ({ sql }: ProxiedStatement) => sql === 'commit';
+
+/** Holds the answer to the statement that `at` names until one that `until` names was sent. */
+function holdAnswer(at: (statement: ProxiedStatement) => boolean, until: (statement: ProxiedStatement) => boolean) {
+  const sent = Promise.withResolvers<void>();
+  return proxy.inject((statement) => {
+    if (until(statement)) sent.resolve();
+    return at(statement) ? { when: 'after', connection: 'kept', meanwhile: () => sent.promise } : null;
+  });
+}
+
+it('a debit takes two round trips: BEGIN, lock and look-up go together, and so do the write and COMMIT', async () => {
+  const order: string[] = [];
+  const watch = proxy.inject((statement) => {
+    if (isOfOurs(statement)) order.push(statement.sql.trim().split('\n')[0] ?? '');
+    return null;
+  });
+  // Each answer waits for the last statement of its round trip, so it would wait for ever if that waited for the answer.
+  const undo = [
+    watch,
+    holdAnswer(
+      ({ sql }) => sql === 'begin',
+      ({ sql }) => sql.includes('cross join lateral'),
+    ),
+    holdAnswer(isWrite, isCommit),
+  ];
+  const [result] = await transaction(pool, (tx) => postBatch(tx, [credit('trips')], now()));
+  for (const one of undo) one();
+  expect(result).toMatchObject({ kind: 'created' });
+  expect(order).toEqual([
+    'begin',
+    expect.stringContaining('select w.'),
+    expect.stringContaining('select e.'),
+    'with written as (',
+    'commit',
+  ]);
+});
+
+it.each([
+  ['before the server had it', 'before' as const, 0],
+  ['after it was carried out, and COMMIT behind it', 'after' as const, 1],
+])('does not know its outcome where the connection is lost at the write, %s', async (what, when, kept) => {
+  const key = `lost ${what}`;
+  const committed = async () => {
+    // The proxy holds the write's answer; the server goes on to COMMIT meanwhile.
+    while (when === 'after' && (await entriesUnder(key)) === 0) await new Promise(setImmediate);
+  };
+  const undo = proxy.inject((statement) =>
+    isWrite(statement) ? { when, connection: 'cut', meanwhile: committed } : null,
+  );
+  const lost: unknown = await transaction(pool, (tx) => postBatch(tx, [credit(key)], now())).catch(
+    (error: unknown) => error,
+  );
+  undo();
+  expect(lost).toBeInstanceOf(OutcomeUnknownError);
+  expect(await entriesUnder(key)).toBe(kept);
+  const [again] = await transaction(pool, (tx) => postBatch(tx, [credit(key)], now()));
+  expect(again?.kind).toBe(kept === 1 ? 'repeated' : 'created');
+  expect(await entriesUnder(key)).toBe(1);
+});
+
+it('throws what the write threw, and keeps nothing, although COMMIT is answered', async () => {
+  const undo = proxy.inject((statement) =>
+    isWrite(statement) ? { when: 'before', connection: 'kept', raises: '23514' } : null,
+  );
+  await expect(transaction(pool, (tx) => postBatch(tx, [credit('refused')], now()))).rejects.toMatchObject({
+    code: '23514',
+  });
+  undo();
+  expect(await entriesUnder('refused')).toBe(0);
+});
+
+it.each(['40P01', '40001'])('runs again where the write lost a race: %s', async (raises) => {
+  const armed = proxy.arm(1, { when: 'before', connection: 'kept', raises }, isWrite);
+  const [result] = await transaction(pool, (tx) => postBatch(tx, [credit(`race ${raises}`)], now()));
+  expect(armed.hit).not.toBeNull();
+  expect(result?.kind).toBe('created');
+});
+
+it('throws the first failure, not that of the statements that met it', async () => {
+  const failing = transaction(pool, async (tx) => {
+    tx.withoutWaiting(tx.query('insert into note values (1), (1)'));
+    await tx.query('insert into note values (2)');
+  });
+  await expect(failing).rejects.toMatchObject({ code: '23505' });
+  const swallowing = transaction(pool, async (tx) => {
+    tx.withoutWaiting(tx.query('insert into note values (1), (1)'));
+    await tx.query('insert into note values (2)').catch(() => {});
+  });
+  await expect(swallowing).rejects.toMatchObject({ code: '23505' });
+  expect(await notes()).toEqual([]);
+});
+
+it('undoes with a savepoint what failed in it and nobody waited for, and nothing that came before', async () => {
+  let thrown: unknown;
+  await transaction(pool, async (tx) => {
+    tx.withoutWaiting(tx.query('insert into note values (1)'));
+    await tx
+      .savepoint(async () => tx.withoutWaiting(tx.query('insert into note values (1)')))
+      .catch((error: unknown) => {
+        thrown = error;
+      });
+    tx.withoutWaiting(tx.query('insert into note values (3)'));
+  });
+  expect(thrown).toMatchObject({ code: '23505' });
+  expect(await notes()).toEqual([{ id: 1 }, { id: 3 }]);
+});
+
+it('does not begin a savepoint behind a failure that nobody waited for, whose undoing would hide it', async () => {
+  const failing = transaction(pool, async (tx) => {
+    tx.withoutWaiting(tx.query('insert into note values (1), (1)'));
+    await tx.savepoint(() => tx.query('insert into note values (2)')).catch(() => {});
+  });
+  await expect(failing).rejects.toThrow();
+  expect(await notes()).toEqual([]);
+});
+
+it('sends nothing that writes where BEGIN failed, and hears of nothing that reads', async () => {
+  const sent: string[] = [];
+  const watch = proxy.inject((statement) => {
+    if (!isOfOurs(statement)) return null;
+    sent.push(statement.sql);
+    return statement.sql === 'begin' ? { when: 'before', connection: 'kept', raises: '53200' } : null;
+  });
+  const reading = transaction(pool, (tx) => tx.query('select 1'));
+  await expect(reading).rejects.toMatchObject({ code: '53200' });
+  const writing = transaction(pool, async (tx) => {
+    await tx.query('select 1').catch(() => {});
+    await tx.query('insert into note values (1)').catch(() => {});
+    await tx.savepoint(() => tx.query('insert into note values (2)')).catch(() => {});
+  });
+  await expect(writing).rejects.toMatchObject({ code: '53200' });
+  watch();
+  expect(sent.filter((sql) => sql.includes('note') || sql === 'commit')).toEqual([]);
+  expect(await notes()).toEqual([]);
+});
+
+it('fails rather than write less than it was given: a wallet that is not there', async () => {
+  const [wallet] = await readWallets(autocommit(database.pool), 'bus_default', ['cus_b']);
+  if (wallet === undefined) throw new Error('no wallet');
+  const gone = { ...wallet, customerId: 'cus_nobody' };
+  const writing = transaction(pool, async (tx) => {
+    await tx.query('insert into note values (1)');
+    await write(tx, { wallets: [gone], entries: [], alerts: [], holds: null, lots: null, statuses: [], checkouts: [] });
+  });
+  await expect(writing).rejects.toThrow();
+  expect(await notes()).toEqual([]);
+});
