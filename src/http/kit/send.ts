@@ -5,6 +5,7 @@ import { mayAnswer } from './answers.ts';
 import { ClientGoneError, hasMuchLeft } from './body.ts';
 import { failureOf, KeylessError, replyTo } from './failure.ts';
 import { markLimited, NoRoomError } from './limited.ts';
+import { requestIdOf } from './request-log.ts';
 import type { Reply } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -26,9 +27,13 @@ export function fail(
     services.noteLimited({ who: error.reader.who, limit: isSlow ? 'slow reads' : 'reads' }, error.reader.owner);
   const isLimited = error instanceof NoRoomError || full !== null || isSlow;
   if (isLimited || failure.status === 429) markLimited(response);
-  if (failure.unexpected) services.logger.error({ err: error, requestId: request.id }, 'a request failed unexpectedly');
+  if (failure.unexpected)
+    services.logger.error({ err: error, requestId: requestIdOf(response) }, 'a request failed unexpectedly');
   else if (failure.status === 503 && !isLimited)
-    services.logger.warn({ err: error, requestId: request.id, reason: failure.message }, 'a request was turned away');
+    services.logger.warn(
+      { err: error, requestId: requestIdOf(response), reason: failure.message },
+      'a request was turned away',
+    );
   // Even little that is left of such a body is too much.
   if (!request.complete && (failure.status === 413 || error instanceof NoRoomError))
     response.setHeader('connection', 'close');

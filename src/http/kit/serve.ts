@@ -29,8 +29,11 @@ interface Served extends ServeOptions {
   readonly answers: ByteBudget;
 }
 
-/** Registers routes with Express. Any other path is answered with 404, a wrong method with 405. */
-export function serve(app: Express, services: Services, { routes, answers, checkResponses }: Served): void {
+/**
+ * Registers routes with Express. Any other path is answered with 404, a wrong method with 405.
+ * @returns what answers a request of one of them
+ */
+export function serve(app: Express, services: Services, { routes, answers, checkResponses }: Served): Respond {
   const { config, noteLimited: note } = services;
   const gate: Gate = {
     authenticator: new Authenticator(services),
@@ -39,12 +42,12 @@ export function serve(app: Express, services: Services, { routes, answers, check
     answers,
   };
   services.metrics.watch('chokin_body_bytes', 'Bytes of requests that are under way.', () => gate.bodies.bytes);
+  const respondBy: Respond = (route, request, response) =>
+    respond({ route, services, gate, checkResponses }, request, response);
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
     const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1');
     for (const route of ofPath) {
-      app[route.method](pattern, (request, response) =>
-        respond({ route, services, gate, checkResponses }, request, response),
-      );
+      app[route.method](pattern, (request, response) => respondBy(route, request, response));
     }
     const allow = ofPath.map((route) => route.method.toUpperCase()).join(', ');
     app.all(pattern, (request, response) => {
@@ -54,7 +57,10 @@ export function serve(app: Express, services: Services, { routes, answers, check
       return send(response, { ...refused, headers: { ...refused.headers, allow } });
     });
   }
+  return respondBy;
 }
+
+type Respond = (route: Route, request: Request, response: Response) => Promise<void>;
 
 interface Gate {
   readonly authenticator: Authenticator;

@@ -1,0 +1,239 @@
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type RequestListener } from 'node:http';
+import express from 'express';
+import helmet from 'helmet';
+import { pinoHttp } from 'pino-http';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createRequestLog } from '../../src/http/kit/request-log.ts';
+import { setSecurityHeaders } from '../../src/http/kit/security-headers.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
+import { eventually } from '../support/wait.ts';
+
+/** The two busiest routes are answered before Express is asked. Nobody can tell: neither callers, nor the log, nor the metrics. */
+
+let app: TestApp;
+let customer: string;
+const lines: Record<string, unknown>[] = [];
+beforeAll(async () => {
+  const logger = createLogger('debug', 'test', { write: (line: string) => void lines.push(JSON.parse(line)) });
+  app = await startTestApp({ logger, environment: { RATE_LIMIT_PER_MINUTE: '1000' } });
+  customer = await app.newCustomer();
+});
+afterAll(() => app.close());
+
+interface Asked {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Buffer;
+}
+
+/** The answer as it came over the line, but for what differs between any two. */
+async function ask(baseURL: string, { method, path, headers = {}, body }: Asked) {
+  const sent = httpRequest(`${baseURL}${path}`, { method, headers, agent: false });
+  sent.end(body);
+  const [response] = await once(sent, 'response');
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  const raw: [string, string][] = [];
+  for (let index = 0; index < response.rawHeaders.length; index += 2) {
+    const name: string = response.rawHeaders[index];
+    const varies = /^(?:date|x-ratelimit-.*|retry-after)$/i.test(name);
+    raw.push([name, varies ? '…' : response.rawHeaders[index + 1]]);
+  }
+  return { status: response.statusCode, headers: raw, body: Buffer.concat(chunks).toString('latin1') };
+}
+
+const authorization = `Bearer ${API_KEY}`;
+const json = { authorization, 'content-type': 'application/json', 'x-request-id': 'front-test' };
+const WRITE = () => `/customers/${customer}/wallets/ledger-entries`;
+const READ = () => `/customers/${customer}/wallets`;
+const entry = (more: Record<string, unknown> = {}) =>
+  JSON.stringify({ amount: 5, currency: 'USD', entry_type: 'credit', idempotency_key: 'front', ...more });
+const post = (body: string | Buffer, headers: Record<string, string> = {}, path = WRITE()): Asked => {
+  return {
+    method: 'POST',
+    path,
+    body,
+    headers: { ...json, 'content-length': `${Buffer.byteLength(body)}`, ...headers },
+  };
+};
+const get = (headers: Record<string, string> = {}, path = READ()): Asked => {
+  return { method: 'GET', path, headers: { authorization, 'x-request-id': 'front-test', ...headers } };
+};
+
+const CASES: readonly [name: string, asked: () => Asked | Promise<Asked>][] = [
+  ['wallets', () => get()],
+  ['wallets of nobody', () => get({}, '/customers/cus_nobody/wallets')],
+  ['wallets, by what is no id', () => get({}, `/customers/${'x'.repeat(99)}/wallets`)],
+  ['no key', () => get({ authorization: '' })],
+  ['a wrong key', () => get({ authorization: 'Bearer not-a-key-of-anybody' })],
+  ['another scheme', () => post(entry(), { authorization: 'Basic YTpi' })],
+  ['a key that may only read', async () => post(entry(), await app.newKey('bus_default', ['read']))],
+  ['a key that may only write', async () => get(await app.newKey('bus_default', ['write']))],
+  ["another merchant's key", async () => get(await app.newKey('bus_front', ['read']))],
+  ['an entry that is there', () => post(entry())],
+  ['its key for something else', () => post(entry({ amount: 6 }))],
+  ['more than there is', () => post(entry({ entry_type: 'debit', amount: 10_000, idempotency_key: 'much' }))],
+  ['nobody', () => post(entry(), {}, '/customers/cus_nobody/wallets/ledger-entries')],
+  ['no such currency', () => post(entry({ currency: 'XXX' }))],
+  ['a field that is unknown', () => post(entry({ amout: 1 }))],
+  ['fields that are wrong', () => post(entry({ amount: -1.5, entry_type: 'gift', reason: 7 }))],
+  ['two keys', () => post(entry(), { 'idempotency-key': 'another' })],
+  ['a key of other characters', () => post(entry({ idempotency_key: undefined }), { 'idempotency-key': 'é' })],
+  ['a blind repetition', () => post(entry({ idempotency_key: undefined }), { 'x-stainless-retry-count': '1' })],
+  ['a date too old', () => post(entry({ effective_at: '2001-01-01T00:00:00Z', idempotency_key: 'old' }))],
+  [
+    'a repeated key that is a time',
+    async () => {
+      const one = post(entry({ idempotency_key: 'at-1790000000000' }));
+      await ask(app.baseURL, one);
+      return one;
+    },
+  ],
+  ['no body', () => post('')],
+  ['no JSON', () => post('{')],
+  ['no object', () => post('[]')],
+  ['no UTF-8', () => post(Buffer.from([0x7b, 0xff, 0x7d]))],
+  ['a name that is not usable', () => post('{"__proto__":1}')],
+  ['too deep', () => post('['.repeat(200))],
+  ['too large', () => post(entry({ reason: 'x'.repeat(150_000) }))],
+  ['far too large', () => post('{}', { 'content-length': '9000000' })],
+  ['another type', () => post(entry(), { 'content-type': 'text/plain' })],
+  ['compressed', () => post(entry(), { 'content-encoding': 'gzip' })],
+  ['a trace', () => post(entry(), { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' })],
+  ['an id of a request that could break lines', () => get({ 'x-request-id': 'a b' })],
+];
+
+/** The id that was made up for a request is its own. */
+const withoutMadeUpId = (answer: Awaited<ReturnType<typeof ask>>) => ({
+  ...answer,
+  headers: answer.headers.map(([name, value]) => [name, /^[0-9a-f-]{36}$/.test(value) ? '…' : value]),
+});
+
+it.each(CASES)('answers as Express does: %s', async (_, asked) => {
+  if (lines.length === 0 || !lines.some(({ msg }) => msg === 'front')) {
+    await ask(app.baseURL, post(entry()));
+    lines.push({ msg: 'front' });
+  }
+  const one = await asked();
+  lines.length = 1;
+  const answered = () => lines.filter(({ msg }) => msg === 'request answered');
+  const byFront = withoutMadeUpId(await ask(app.baseURL, one));
+  // An empty query is one all the same, so this one is Express' own.
+  const byExpress = withoutMadeUpId(await ask(app.baseURL, { ...one, path: `${one.path}?` }));
+  expect(byFront).toEqual(byExpress);
+  await eventually('both to be logged', async () => answered().length === 2);
+  const [front, express] = answered().map(({ time: _time, responseTime: _took, reqId, ...line }) => {
+    return { ...line, reqId: String(reqId).length === 36 ? '…' : reqId };
+  });
+  expect(front).toEqual(express);
+});
+
+it('writes an entry as Express does', async () => {
+  const answers = await Promise.all(
+    ['', '?'].map(async (query) => {
+      const own = await app.newCustomer();
+      const path = `/customers/${own}/wallets/ledger-entries${query}`;
+      const { body, ...rest } = await ask(app.baseURL, post(entry({ metadata: { order: 'ö' } }), {}, path));
+      const { customer_id, head, created_at, updated_at, ...wallet } = JSON.parse(body);
+      expect([customer_id, typeof head, typeof created_at, typeof updated_at]).toEqual([
+        own,
+        'string',
+        'string',
+        'string',
+      ]);
+      return { ...rest, wallet };
+    }),
+  );
+  expect(answers[0]?.wallet).toMatchObject({ balance: 5 });
+  expect(answers[0]).toEqual(answers[1]);
+});
+
+it('counts them as Express does', async () => {
+  const counted = async () => {
+    const { body } = await app.call('GET', '/metrics');
+    const rows = String(body)
+      .split('\n')
+      .filter((line) => line.includes('_request') && line.includes('/wallets') && line.includes('_count'));
+    return Object.fromEntries(rows.map((line) => [line.replace(/ .*$/, ''), Number(line.split(' ').at(-1))]));
+  };
+  const before = await counted();
+  for (const path of [READ(), `${READ()}?`]) await ask(app.baseURL, get({}, path));
+  await eventually('both to be counted', async () => JSON.stringify(await counted()) !== JSON.stringify(before));
+  const after = await counted();
+  const grown = Object.keys(after).filter((row) => after[row] !== before[row]);
+  expect(grown).toHaveLength(1);
+});
+
+/** Serves one handler. @returns its address, and what ends it */
+async function served(handler: RequestListener) {
+  const server = createServer(handler).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+}
+
+it('sets the headers that helmet sets, in its order', async () => {
+  const policy = { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } };
+  const byHelmet = express().use(
+    helmet({ contentSecurityPolicy: policy }),
+    (_request, response) => void response.end(),
+  );
+  byHelmet.disable('x-powered-by');
+  const servers = [
+    await served(byHelmet),
+    await served((_request, response) => {
+      setSecurityHeaders(response);
+      response.end();
+    }),
+  ];
+  const [theirs, ours] = await Promise.all(servers.map(({ url }) => ask(url, { method: 'GET', path: '/' })));
+  for (const { close } of servers) close();
+  expect(ours).toEqual(theirs);
+});
+
+it.each([200, 404, 500, 503])('writes the line that pino-http writes: %s', async (status) => {
+  const written: string[][] = [[], []];
+  const [theirs, ours] = written.map((own) => createLogger('debug', 'test', { write: (line) => void own.push(line) }));
+  if (theirs === undefined || ours === undefined) throw new Error('two loggers');
+  const answer: RequestListener = (_request, response) => {
+    response.statusCode = status;
+    response.end();
+  };
+  const byPino = pinoHttp({
+    logger: theirs,
+    quietReqLogger: true,
+    wrapSerializers: false,
+    serializers: {
+      req: ({ method, url }: { method: string; url: string }) => ({ method, path: url }),
+      res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
+    },
+    genReqId: ({ headers }) => String(headers['x-request-id']),
+    customLogLevel: () => (status >= 500 ? 'warn' : status >= 400 ? 'info' : 'debug'),
+    customSuccessMessage: () => 'request answered',
+    customErrorMessage: () => 'request answered',
+    customErrorObject: (...[, response, , value]) => ({ res: response, responseTime: value.responseTime }),
+  });
+  const log = createRequestLog(ours);
+  const servers = [
+    await served((request, response) => {
+      byPino(request, response);
+      answer(request, response);
+    }),
+    await served((request, response) => {
+      log(request, response);
+      answer(request, response);
+    }),
+  ];
+  for (const { url } of servers)
+    await ask(url, { method: 'GET', path: '/customers/cus_a', headers: { 'x-request-id': 'one' } });
+  await eventually('both lines', async () => written.every((own) => own.length === 1));
+  for (const { close } of servers) close();
+  const [one, other] = written.map(([line = '']) =>
+    line.replace(/"time":\d+/, '"time":0').replace(/"responseTime":\d+/, '"responseTime":0'),
+  );
+  expect(other).toBe(one);
+});
