@@ -56,7 +56,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.topup_due',           'select, insert, update, delete',   'select, insert, update, delete'],
   ['public.checkout',            'select, insert, update',           'select, update'],
   ['public.checkout_due',        'select, insert, update, delete',   'select, update, delete'],
-  ['public.unannounced_wallet',  'select, insert, update (trace_parent)', 'select, insert, update, delete'],
+  ['public.unannounced_wallet',  'select, insert, delete, update (trace_parent)', 'select, insert, update, delete'],
   ['public.scheduled_entry',     'select, insert, update',           'select, update'],
   ['public.grant_schedule',      'select, insert, update',           'select, update'],
   ['public.audit_run',           'select',                           'select, insert, delete'],

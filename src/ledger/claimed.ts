@@ -82,7 +82,11 @@ const SIZE_ALERTS = statement({
 
 const SPAN = { ...OWN_KEY, fromVersion: bigint, toVersion: bigint };
 
-/** Goes from entry to entry and stops where a claim is full: to size all of a large one would take seconds. */
+/**
+ * Goes from entry to entry and stops where a claim is full: to size all of a large one would take seconds. Each step asks for
+ * what comes next in the order of the primary key. As a condition on each column, a plan of old statistics read all entries of a customer
+ * for every step, by the index of idempotency keys.
+ */
 const SIZE_CLAIMS = statement({
   name: 'size-claims',
   params: {
@@ -101,14 +105,16 @@ const SIZE_CLAIMS = statement({
       select w.customer_id, w.currency, w.to_version, w.position, next.seq, next.bytes, w.total + next.bytes
       from walk w
       cross join lateral (
-        select e.seq, ${p.entryBytes}::integer + coalesce(octet_length(e.reason), 0) + coalesce(octet_length(e.reference_object_id), 0)
-          + coalesce(octet_length(e.idempotency_key), 0) + case when m.bytes > ${p.maxMetadataBytes} then 0 else m.bytes end as bytes
+        select e.customer_id, e.currency, e.seq, ${p.entryBytes}::integer + coalesce(octet_length(e.reason), 0)
+          + coalesce(octet_length(e.reference_object_id), 0) + coalesce(octet_length(e.idempotency_key), 0)
+          + case when m.bytes > ${p.maxMetadataBytes} then 0 else m.bytes end as bytes
         from entry e
         cross join lateral (select coalesce(octet_length(e.metadata::text), 0) as bytes offset 0) m
-        where e.merchant_id = ${p.merchantId} and e.customer_id = w.customer_id and e.currency = w.currency
-          and e.seq = w.seq + 1
-        offset 0) next
-      where w.seq < w.to_version and w.total <= ${p.maxBytes})
+        where e.merchant_id = ${p.merchantId} and (e.customer_id, e.currency, e.seq) > (w.customer_id, w.currency, w.seq)
+        order by e.customer_id, e.currency, e.seq
+        limit 1) next
+      where w.seq < w.to_version and w.total <= ${p.maxBytes}
+        and next.customer_id = w.customer_id and next.currency = w.currency and next.seq = w.seq + 1)
     select position, array_agg(bytes order by seq) as sizes from walk where bytes > 0 group by position`,
 });
 
@@ -130,10 +136,14 @@ const READ_ENTRIES = statement({
   row: { ...omit(ENTRY.shape, 'metadata'), metadata: ENTRY.shape.metadata, isOmitted: boolean },
   text: ({ merchantId, claims, maxMetadataBytes }) => `
     select ${columns(omit(ENTRY.shape, 'metadata'), 'e')}, case when not m.is_omitted then e.metadata end as metadata, m.is_omitted
-    from entry e
-    join ${claims('k', { merchantId })} using (merchant_id, customer_id, currency)
+    from ${claims('k', { merchantId })}
+    cross join lateral (
+      select * from entry e
+      where e.merchant_id = k.merchant_id and (e.customer_id, e.currency, e.seq) > (k.customer_id, k.currency, k.from_version)
+        and (e.customer_id, e.currency, e.seq) <= (k.customer_id, k.currency, k.to_version)
+      order by e.customer_id, e.currency, e.seq
+      offset 0) e
     cross join lateral (select coalesce(octet_length(e.metadata::text) > ${maxMetadataBytes}, false) as is_omitted offset 0) m
-    where e.seq > k.from_version and e.seq <= k.to_version
     order by e.customer_id, e.currency, e.seq`,
 });
 

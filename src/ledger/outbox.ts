@@ -1,5 +1,5 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -28,27 +28,47 @@ export interface ClaimedWallet extends WalletKey {
   readonly traceParent: string | null;
 }
 
-/** The most entries, and the most alerts, of one claim. */
-const MAX_CLAIMED = 100;
+/**
+ * The most entries and alerts of one claim. How much is told at a time is measured in bytes, a part of the claim after another; a
+ * hundred entries were the limit once, and a wallet that many spend from had news faster than they could be told.
+ */
+const MAX_CLAIMED = { entries: 10_000, alerts: 100 };
+
+export interface ClaimRequest {
+  readonly limit: number;
+  readonly leaseSeconds: number;
+  /** Merchants of whom nothing is claimed; none unless given. */
+  readonly unheard?: readonly string[];
+}
 
 /** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
-export async function claimOutbox(tx: Tx, limit: number, leaseSeconds: number): Promise<readonly ClaimedWallet[]> {
-  const due = await LOCK_DUE.all(tx, { limit });
+export async function claimOutbox(
+  tx: Tx,
+  { limit, leaseSeconds, unheard = [] }: ClaimRequest,
+): Promise<readonly ClaimedWallet[]> {
+  const due = await LOCK_DUE.all(tx, { limit, unheard });
   // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
   return ofEachMerchant(due, (merchantId, keys) =>
-    FIX_CLAIMS.all(tx, { merchantId, keys, leaseSeconds, maxClaimed: MAX_CLAIMED }),
+    FIX_CLAIMS.all(tx, {
+      merchantId,
+      keys,
+      leaseSeconds,
+      maxEntries: MAX_CLAIMED.entries,
+      maxAlerts: MAX_CLAIMED.alerts,
+    }),
   );
 }
 
 const LOCK_DUE = statement({
   name: 'lock-due',
   acrossMerchants: 'whoever has waited longest is next',
-  params: { limit: bigint },
+  params: { limit: bigint, unheard: array(text) },
   row: WALLET_KEY,
-  text: ({ limit }) => `
+  text: ({ limit, unheard }) => `
     select ${columns(WALLET_KEY)}
     from unannounced_wallet
-    where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
+    where merchant_id <> all (${unheard}::text[])
+      and (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
     order by since
     limit ${limit}
     for update skip locked`,
@@ -68,12 +88,12 @@ const CLAIM = {
 /** Alerts wait until the entry that raised them is part of a claim. */
 const FIX_CLAIMS = statement({
   name: 'fix-claims',
-  params: { merchantId: text, keys: rowsOf(OWN_KEY), leaseSeconds: float, maxClaimed: bigint },
+  params: { merchantId: text, keys: rowsOf(OWN_KEY), leaseSeconds: float, maxEntries: bigint, maxAlerts: bigint },
   row: CLAIM,
-  text: ({ merchantId, keys, leaseSeconds, maxClaimed }) => `
+  text: ({ merchantId, keys, leaseSeconds, maxEntries, maxAlerts }) => `
     with due as (
       select u.merchant_id, u.customer_id, u.currency, w.announced_version, w.announced_alert_seq, w.created_at,
-        coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + ${maxClaimed})) as to_version
+        coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + ${maxEntries})) as to_version
       from unannounced_wallet u
       join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
       join wallet w using (merchant_id, customer_id, currency))
@@ -83,7 +103,7 @@ const FIX_CLAIMS = statement({
         select coalesce(max(a.alert_seq), d.announced_alert_seq)
         from wallet_alert a
         where a.merchant_id = d.merchant_id and a.customer_id = d.customer_id and a.currency = d.currency
-          and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + ${maxClaimed}
+          and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + ${maxAlerts}
           and a.version <= d.to_version))
     from due d
     where ${matches(WALLET_KEY, 'u', 'd')}

@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { autocommit } from '../db/transaction.ts';
 import { outboxDueInSeconds, releaseOutbox, renewOutbox } from '../ledger/outbox.ts';
 import { type AnnounceWalletOptions, announceWallet, Marks } from './announce-wallet.ts';
 import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
 import type { WalletNews } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
+import { PassingOver } from './pass-over.ts';
 import { sendUnsent } from './unsent.ts';
 
 export interface AnnounceOptions extends AnnounceWalletOptions {
@@ -12,11 +12,15 @@ export interface AnnounceOptions extends AnnounceWalletOptions {
   readonly signal?: AbortSignal;
   /** No new wallet is begun after this long. */
   readonly maxSeconds: number;
+  /** What is passed over between runs as well; the run's own unless given. */
+  readonly passing?: PassingOver;
 }
 
 export interface AnnounceResult {
   /** Wallets of which everything claimed was told, or a part. A wallet with a long backlog counts once for each part. */
   wallets: number;
+  /** Wallets that were marked as told without being claimed, since nobody hears their merchant. */
+  passedOver: number;
   messages: number;
   deferred: number;
   failed: number;
@@ -58,6 +62,7 @@ class Run {
   readonly #marks: Marks;
   readonly #result: AnnounceResult = {
     wallets: 0,
+    passedOver: 0,
     messages: 0,
     deferred: 0,
     failed: 0,
@@ -73,7 +78,9 @@ class Run {
   #handingOver = 0;
   readonly #underWay = new Set<Promise<void>>();
   #fetching: Promise<void> | null = null;
+  readonly #passing: PassingOver;
   #nextClaimMs = 0;
+  #claimTimer: NodeJS.Timeout | undefined;
   /** True if nothing was due at the last look and no wallet was finished since. A finished wallet may have more to tell. */
   #isExhausted = false;
   readonly #errors: unknown[] = [];
@@ -84,6 +91,7 @@ class Run {
     this.#deadline = performance.now() + options.maxSeconds * 1000;
     this.#pageSize = Math.max(MIN_PAGE_SIZE, options.publisher.concurrency);
     this.#marks = new Marks(options, this.#pageSize);
+    this.#passing = options.passing ?? new PassingOver(options);
   }
 
   async run(): Promise<AnnounceResult> {
@@ -107,6 +115,7 @@ class Run {
       await this.#fetching;
       await Promise.all(this.#underWay);
       clearInterval(renewal);
+      clearTimeout(this.#claimTimer);
       await releaseOutbox(
         autocommit(pool),
         [...this.#held].map(({ claim }) => claim),
@@ -159,6 +168,8 @@ class Run {
       this.#held.delete(part);
       this.#loadedBytes -= part.bytes;
       this.#isExhausted = false;
+      // The rest of its claim is due now: to wait for others would let a long backlog grow faster than it is told.
+      if (!part.isLast) this.#nextClaimMs = 0;
     }
   }
 
@@ -182,6 +193,12 @@ class Run {
     const fits = countFitting(this.#unread, this.#loadedBytes);
     if (this.#unread.length > 0 && fits === 0) return;
     if (this.#unread.length === 0 && this.#isExhausted && this.#underWay.size === 0) return;
+    const paceMs = fits > 0 ? 0 : this.#nextClaimMs - performance.now();
+    if (paceMs > 0) {
+      clearTimeout(this.#claimTimer);
+      this.#claimTimer = setTimeout(() => this.#changed.resolve(), paceMs);
+      return;
+    }
     this.#fetching = (fits > 0 ? this.#read(fits) : this.#claim())
       .catch((error: unknown) => void this.#errors.push(error))
       .finally(() => {
@@ -201,14 +218,15 @@ class Run {
   }
 
   async #claim(): Promise<void> {
-    const paceMs = this.#nextClaimMs - performance.now();
-    if (paceMs > 0) await delay(paceMs);
     this.#isExhausted = true;
-    const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize) : [];
+    this.#result.passedOver += await this.#passing.pass(() => this.#goesOn());
+    const { unheard } = this.#passing;
+    const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize, unheard) : [];
     for (const part of parts) this.#held.add(part);
     this.#unread = [...parts];
     if (parts.length > 0) this.#isExhausted = false;
-    const waitMs = parts.length === 0 ? IDLE_MS : parts.length < this.#pageSize / 2 ? GATHER_MS : 0;
+    const isLong = parts.length >= this.#pageSize / 2 || parts.some(({ isLast }) => !isLast);
+    const waitMs = parts.length === 0 ? IDLE_MS : isLong ? 0 : GATHER_MS;
     this.#nextClaimMs = performance.now() + waitMs;
   }
 

@@ -2,10 +2,11 @@ import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
 import { outboxDueInSeconds } from '../ledger/outbox.ts';
 import { type AnnounceOptions, announce } from './announce.ts';
+import { PassingOver } from './pass-over.ts';
 import { createTicker, type Ticker } from './ticker.ts';
 import { unsentDueInSeconds } from './unsent.ts';
 
-export type AnnouncerOptions = Omit<AnnounceOptions, 'signal' | 'maxSeconds'>;
+export type AnnouncerOptions = Omit<AnnounceOptions, 'signal' | 'maxSeconds' | 'passing'>;
 
 /** After this time a run ends even if more is due; the next run follows at once and reads the list again. */
 const MAX_SECONDS = 40;
@@ -18,12 +19,14 @@ export class Announcer {
   readonly #options: AnnouncerOptions;
   readonly #closing = new AbortController();
   readonly #ticker: Ticker;
+  readonly #passing: PassingOver;
   #running: Promise<void> | null = null;
   #isWanted = false;
 
   constructor(options: AnnouncerOptions) {
     this.#options = options;
     const { pool, logger } = options;
+    this.#passing = new PassingOver(options);
     this.#ticker = createTicker({
       look: () => newsDueInSeconds(pool),
       wake: () => this.#wakeAlone(),
@@ -61,7 +64,7 @@ export class Announcer {
   async #run(): Promise<void> {
     this.#isWanted = false;
     const { signal } = this.#closing;
-    const result = await announce({ ...this.#options, maxSeconds: MAX_SECONDS, signal });
+    const result = await announce({ ...this.#options, maxSeconds: MAX_SECONDS, signal, passing: this.#passing });
     this.#options.logger.debug(result, 'balance changes were announced');
     this.#isWanted ||= result.unfinished;
     this.#ticker.expect(result.retryAfterSeconds);

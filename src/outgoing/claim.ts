@@ -19,9 +19,9 @@ const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
  */
 const SIZED_AT_A_TIME = 50;
 
-/** Claims due wallets, and measures how much there is to tell of each without reading it. */
-export async function claimParts(pool: Pool, limit: number): Promise<readonly Part[]> {
-  const claims = await transaction(pool, (tx) => claimOutbox(tx, limit, LEASE_SECONDS));
+/** Claims due wallets of all merchants but these, and measures how much there is to tell of each without reading it. */
+export async function claimParts(pool: Pool, limit: number, unheard: readonly string[] = []): Promise<readonly Part[]> {
+  const claims = await transaction(pool, (tx) => claimOutbox(tx, { limit, leaseSeconds: LEASE_SECONDS, unheard }));
   // Measured after the commit of the claim: entries do not change, and so no lock is held meanwhile.
   const parts: Part[] = [];
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {

@@ -2,11 +2,11 @@ import type { ClaimedWallet } from '../ledger/outbox.ts';
 
 /**
  * Limits the memory that news takes: how much is told of one wallet at a time, and of how many wallets at once. Sizes are in
- * bytes, as read from the database. The metadata of an entry may take 160 kB and a claim may hold a hundred entries, so a page of
+ * bytes, as read from the database. The metadata of an entry may take 160 kB and a claim may hold thousands of entries, so a page of
  * claims without a limit could take gigabytes: any holder of an API key could stop the workers, again after every restart.
  */
 
-/** The size of one wallet's part, unless a single entry is larger. Room for many messages: few claims need more than one part. */
+/** The size of one wallet's part, unless a single entry is larger. Room for many messages, and for a thousand entries without texts. */
 export const MAX_PART_BYTES = 1024 * 1024;
 /** The size of all parts under way in a process together. With their objects and messages they take about five times as much. */
 export const MAX_LOADED_BYTES = 16 * 1024 * 1024;

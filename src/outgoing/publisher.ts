@@ -1,4 +1,4 @@
-import type { Tx } from '../db/transaction.ts';
+import type { Queryable, Tx } from '../db/transaction.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 
 /**
@@ -40,6 +40,11 @@ export interface Publisher {
   readonly concurrency: number;
   /** Seconds for which nothing should be sent at all; 0 for none. */
   pausedForSeconds(): number;
+  /**
+   * Which of these merchants nobody hears: what is told of them now would reach nobody and be kept nowhere. Left out by a sender
+   * that cannot know it, for which everybody counts as heard.
+   */
+  unheard?(db: Queryable, merchantIds: readonly string[]): Promise<readonly string[]>;
   /** Hands one wallet's messages over, in order. A failure of the other side is a result, not an exception. */
   send(messages: readonly OutgoingMessage[]): Promise<SendResult>;
   record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void>;

@@ -106,7 +106,7 @@ describe('news that is larger than the memory', () => {
     );
     await transaction(database.pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() }));
     await dollars();
-    const [fixed] = await transaction(database.pool, (tx) => claimOutbox(tx, 1, 0));
+    const [fixed] = await transaction(database.pool, (tx) => claimOutbox(tx, { limit: 1, leaseSeconds: 0 }));
     if (fixed === undefined) throw new Error('nothing was claimed');
     expect(fixed).toMatchObject({ fromVersion: -1, toVersion: 100 });
     const entries = await readClaimedEntries(autocommit(database.pool), [fixed], { maxMetadataBytes: 1e9 });

@@ -115,6 +115,21 @@ const DELETE = statement({
     `delete from webhook_endpoint where merchant_id = ${merchantId} and endpoint_id = ${endpointId}`,
 });
 
+/** Those of the merchants who have no endpoint at all; to a disabled one what it misses can be sent again. */
+export async function withoutEndpoint(db: Queryable, merchantIds: readonly string[]): Promise<readonly string[]> {
+  return (await WITHOUT_ENDPOINT.all(db, { merchantIds })).map(({ merchantId }) => merchantId);
+}
+
+const WITHOUT_ENDPOINT = statement({
+  name: 'without-endpoint',
+  acrossMerchants: 'of those who have news, it asks who is heard',
+  params: { merchantIds: array(text) },
+  row: { merchantId: text },
+  text: ({ merchantIds }) => `
+    select m.merchant_id from unnest(${merchantIds}::text[]) as m (merchant_id)
+    where not exists (select from webhook_endpoint e where e.merchant_id = m.merchant_id)`,
+});
+
 /** The present secret of an endpoint as it is stored, perhaps sealed; null if there is no such endpoint. */
 export async function selectSecret(db: Queryable, merchantId: string, endpointId: string): Promise<string | null> {
   return (await SELECT_SECRET.first(db, { merchantId, endpointId }))?.secret ?? null;

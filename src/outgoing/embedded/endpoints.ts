@@ -27,6 +27,7 @@ import type {
   RecoveryWindow,
   WebhookEndpoint,
 } from '../outgoing.ts';
+import { passOverMerchant } from '../pass-over.ts';
 import { askForRecovery, beginRecovery, checkWindow, untilSoon } from '../recovery/recover.ts';
 import { selectRecovery } from '../recovery/store.ts';
 import { selectAttempts } from './attempt-store.ts';
@@ -41,6 +42,7 @@ import {
   selectEndpoints,
   selectSecret,
   updateEndpoint,
+  withoutEndpoint,
 } from './endpoint-store.ts';
 import { insertDeliveryJobs } from './publisher.ts';
 
@@ -70,9 +72,10 @@ export class DirectWebhooks implements OutgoingWebhooks {
     checkEndpoint(input, allowPrivate);
     const window = since === undefined ? null : checkWindow({ since, until: null }, now);
     if (window !== null) refuseDisabled(input.disabled);
-    if ((await selectEndpoints(autocommit(pool), merchantId)).length >= MAX_ENDPOINTS) {
-      refuse({ code: 'ENDPOINT_LIMIT', most: MAX_ENDPOINTS });
-    }
+    const { length: endpoints } = await selectEndpoints(autocommit(pool), merchantId);
+    if (endpoints >= MAX_ENDPOINTS) refuse({ code: 'ENDPOINT_LIMIT', most: MAX_ENDPOINTS });
+    // What was written until now, while nobody heard, is not for the first endpoint either.
+    if (endpoints === 0) await passOverMerchant({ pool, publisher: { unheard: withoutEndpoint } }, merchantId);
     const { headers = {}, ...rest } = input;
     const endpointId = newId('endpoint');
     const sealed = box.sealIfPossible(newSecret(), endpointPlace(merchantId, endpointId));

@@ -1,10 +1,11 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../../clock.ts';
 import { bossDatabase } from '../../db/queues.ts';
-import type { Tx } from '../../db/transaction.ts';
+import type { Queryable, Tx } from '../../db/transaction.ts';
 import type { OutgoingMessage } from '../outgoing.ts';
 import type { Publisher, SendResult } from '../publisher.ts';
 import { type DeliveryKey, insertMessages } from './delivery-store.ts';
+import { withoutEndpoint } from './endpoint-store.ts';
 
 /** Publishes by storing messages and delivery jobs in the transaction that marks the wallet as announced. */
 export class DirectPublisher implements Publisher {
@@ -20,6 +21,10 @@ export class DirectPublisher implements Publisher {
 
   pausedForSeconds(): number {
     return 0;
+  }
+
+  unheard(db: Queryable, merchantIds: readonly string[]): Promise<readonly string[]> {
+    return withoutEndpoint(db, merchantIds);
   }
 
   send(): Promise<SendResult> {

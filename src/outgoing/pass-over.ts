@@ -1,0 +1,71 @@
+import type { Pool } from '../db/pool.ts';
+import { autocommit, transaction } from '../db/transaction.ts';
+import { lockToPassOver, merchantsInOutbox, passOver } from '../ledger/pass-over.ts';
+import type { Publisher } from './publisher.ts';
+
+/** Wallets of one transaction, which holds their locks. */
+const PAGE_SIZE = 500;
+/** Nobody waits for it, so that a wallet of which much happens is marked once for all of it. */
+const EVERY_MS = 1_000;
+
+/** Who is heard, and where. */
+interface Hearing {
+  readonly pool: Pool;
+  readonly publisher: Pick<Publisher, 'unheard'>;
+}
+
+/**
+ * Nothing is claimed for merchants whom nobody hears: their wallets are marked as told, many with one statement. An endpoint that is
+ * added later is told of what comes after it; what was before can be made from the entries when it is asked for (`recovery`).
+ */
+export class PassingOver {
+  readonly #hearing: Hearing;
+  #nextMs = 0;
+  #unheard: readonly string[] = [];
+
+  constructor(hearing: Hearing) {
+    this.#hearing = hearing;
+  }
+
+  /** Merchants of whom nothing is to be claimed until the next {@link pass}. */
+  get unheard(): readonly string[] {
+    return this.#unheard;
+  }
+
+  /**
+   * Passes over what nobody hears, unless it did so within the last second.
+   * @param goesOn false ends it between two transactions
+   * @returns how many wallets were marked
+   */
+  async pass(goesOn: () => boolean): Promise<number> {
+    const { pool, publisher } = this.#hearing;
+    if (publisher.unheard === undefined || performance.now() < this.#nextMs) return 0;
+    this.#unheard = await publisher.unheard(autocommit(pool), await merchantsInOutbox(autocommit(pool)));
+    let passed = 0;
+    for (const merchantId of this.#unheard) passed += await passOverMerchant(this.#hearing, merchantId, goesOn);
+    this.#nextMs = performance.now() + EVERY_MS;
+    return passed;
+  }
+}
+
+/** Marks every wallet of the merchant's that is in the outbox and free, as long as nobody hears. @returns how many */
+export async function passOverMerchant(
+  { pool, publisher }: Hearing,
+  merchantId: string,
+  goesOn: () => boolean = () => true,
+): Promise<number> {
+  let passed = 0;
+  while (goesOn()) {
+    const count = await transaction(pool, async (tx) => {
+      const wallets = await lockToPassOver(tx, merchantId, PAGE_SIZE);
+      // Asked for once the wallets are locked: whoever was added before one of their entries was written is seen here.
+      const isUnheard = wallets.length > 0 && (await publisher.unheard?.(tx, [merchantId]))?.includes(merchantId);
+      if (isUnheard !== true) return 0;
+      await passOver(tx, merchantId, wallets);
+      return wallets.length;
+    });
+    passed += count;
+    if (count < PAGE_SIZE) break;
+  }
+  return passed;
+}

@@ -1,0 +1,219 @@
+import pg from 'pg';
+import type { PgBoss } from 'pg-boss';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { createBoss } from '../../src/db/boss.ts';
+import { transaction } from '../../src/db/transaction.ts';
+import { claimOutbox, markAnnounced } from '../../src/ledger/outbox.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { announce } from '../../src/outgoing/announce.ts';
+import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
+import { PassingOver, passOverMerchant } from '../../src/outgoing/pass-over.ts';
+import type { Publisher } from '../../src/outgoing/publisher.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
+import { eventually } from '../support/wait.ts';
+
+/** Aims at what announcing costs: nothing for merchants whom nobody hears, and little for a wallet of which much is to be told. */
+
+const logger = createLogger('silent', 'test');
+const OTHER = 'bus_other';
+let database: TestDatabase;
+let boss: PgBoss;
+let outgoing: Outgoing;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  boss = createBoss({ databaseUrl: database.url, applicationName: 'test', maxConnections: 2, works: false, logger });
+  await boss.start();
+  const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
+  outgoing = createOutgoing({ config, pool: database.pool, boss, clock: systemClock, logger, box: BOX });
+});
+afterEach(async () => {
+  await run();
+  await expectBooksToAgree(database.pool);
+  await database.pool.query('delete from webhook_endpoint');
+  await database.pool.query('delete from webhook_message');
+});
+afterAll(async () => {
+  await outgoing.close();
+  await boss.stop({ graceful: false });
+  await database.drop();
+});
+
+const run = (publisher: Publisher = outgoing.publisher) =>
+  announce({ pool: database.pool, publisher, logger, maxSeconds: 60 });
+
+const post = (customerId: string, count: number, merchantId = MERCHANT) =>
+  transaction(database.pool, (tx) => {
+    const postings = Array.from({ length: count }, () => posting({ merchantId, customerId, amountMinor: 5 }));
+    return postBatch(tx, postings, { ...SETTINGS, now: new Date() });
+  });
+
+const addEndpoint = (merchantId = MERCHANT) =>
+  outgoing.webhooks.createEndpoint(merchantId, {
+    url: 'http://127.0.0.1:9/hook',
+    description: '',
+    eventTypes: null,
+    disabled: false,
+  });
+
+const inOutbox = async () => (await database.pool.query('select customer_id from unannounced_wallet')).rowCount;
+
+/** The entries that a customer's messages tell of, in order. */
+async function told(customerId: string): Promise<number[]> {
+  const { rows } = await database.pool.query<{ payload: string }>(
+    "select payload from webhook_message where customer_id = $1 and event_type = 'wallet.balance.changed' order by last_seq",
+    [customerId],
+  );
+  return rows.flatMap(({ payload }) => JSON.parse(payload).data.entries.map(({ seq }: { seq: number }) => seq));
+}
+
+/** Counts the statements of each name that run meanwhile. */
+async function counting<Result>(work: () => Promise<Result>): Promise<Map<string, number>> {
+  const queries = vi.spyOn(pg.Client.prototype, 'query');
+  await work();
+  const counts = new Map<string, number>();
+  for (const [query] of queries.mock.calls as readonly unknown[][]) {
+    const name = typeof query === 'object' && query !== null && 'name' in query ? String(query.name) : 'other';
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  queries.mockRestore();
+  return counts;
+}
+
+test('nothing is claimed for merchants whom nobody hears, and their wallets are marked many at once', async () => {
+  const customers = await makeCustomers(
+    database.pool,
+    Array.from({ length: 60 }, (_, index) => `unheard${index}`),
+  );
+  for (const customerId of customers) await post(customerId, 2);
+  const counts = await counting(async () => {
+    expect(await run()).toMatchObject({ wallets: 0, messages: 0, passedOver: 120, retryAfterSeconds: null });
+  });
+  expect([counts.get('fix-claims'), counts.get('pass-over')]).toEqual([undefined, 1]);
+  expect(await inOutbox()).toBe(0);
+});
+
+test('what somebody hears is told beside what nobody hears', async () => {
+  await makeCustomers(database.pool, ['beside']);
+  await makeCustomers(database.pool, ['heard'], OTHER);
+  await addEndpoint(OTHER);
+  await post('cus_beside', 3);
+  await post('cus_heard', 3, OTHER);
+  // The dollars of the one are told; the rupees of the heard one were opened before there was an endpoint.
+  expect(await run()).toMatchObject({ wallets: 1, passedOver: 2 });
+  expect([await told('cus_beside'), await told('cus_heard')]).toEqual([[], [1, 2, 3]]);
+});
+
+test('the first endpoint is told of what comes after it and of nothing before, whether that was passed over or not', async () => {
+  await makeCustomers(database.pool, ['first']);
+  await post('cus_first', 3);
+  await run();
+  await post('cus_first', 2);
+  await addEndpoint();
+  await post('cus_first', 4);
+  await run();
+  expect(await told('cus_first')).toEqual([6, 7, 8, 9]);
+});
+
+test('of a disabled endpoint is kept what it misses, since that can be asked for', async () => {
+  await makeCustomers(database.pool, ['disabled']);
+  const { id } = await addEndpoint();
+  await outgoing.webhooks.updateEndpoint(MERCHANT, id, { disabled: true });
+  await post('cus_disabled', 2);
+  await run();
+  expect(await told('cus_disabled')).toEqual([1, 2]);
+});
+
+test('an endpoint that is added while wallets are being passed over hears of every entry after it', async () => {
+  await makeCustomers(database.pool, ['race']);
+  await run();
+  await post('cus_race', 1);
+  // Added, and an entry written, before the wallets are locked, though the list of the unheard was read before that.
+  const { publisher } = outgoing;
+  let asked = 0;
+  const stale: Pick<Publisher, 'unheard'> = {
+    unheard: async (db, merchantIds) => {
+      const unheard = (await publisher.unheard?.(db, merchantIds)) ?? [];
+      asked += 1;
+      if (asked === 1) {
+        await addEndpoint();
+        await post('cus_race', 1);
+      }
+      return unheard;
+    },
+  };
+  expect(await new PassingOver({ pool: database.pool, publisher: stale }).pass(() => true)).toBe(0);
+  await run();
+  expect(await told('cus_race')).toEqual([2]);
+});
+
+test('an entry that is written while its wallet is being passed over waits, and is told to whoever was added before it', async () => {
+  await makeCustomers(database.pool, ['waits']);
+  await post('cus_waits', 1);
+  const { publisher } = outgoing;
+  let writing: Promise<unknown> | null = null;
+  const racing: Pick<Publisher, 'unheard'> = {
+    unheard: async (db, merchantIds) => {
+      const unheard = (await publisher.unheard?.(db, merchantIds)) ?? [];
+      await database.pool.query(
+        `insert into webhook_endpoint (merchant_id, endpoint_id, url, description, disabled, secret, created_at, updated_at)
+         values ($1, 'ep_racing', 'http://127.0.0.1:9/hook', '', false, 'whsec_x', now(), now())`,
+        [MERCHANT],
+      );
+      writing = post('cus_waits', 1);
+      await eventually('the entry to wait for the wallet', async () => {
+        const { rowCount } = await database.pool.query(
+          "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+        );
+        return rowCount === 1;
+      });
+      return unheard;
+    },
+  };
+  expect(await passOverMerchant({ pool: database.pool, publisher: racing }, MERCHANT)).toBeGreaterThan(0);
+  await writing;
+  await run();
+  expect(await told('cus_waits')).toEqual([2]);
+});
+
+test('what is being told already is not passed over, and a claim that was passed over says nothing', async () => {
+  await makeCustomers(database.pool, ['claimed']);
+  await addEndpoint();
+  await post('cus_claimed', 2);
+  const claims = await transaction(database.pool, (tx) => claimOutbox(tx, { limit: 500, leaseSeconds: 60 }));
+  await database.pool.query('delete from webhook_endpoint');
+  expect(await passOverMerchant({ pool: database.pool, publisher: outgoing.publisher }, MERCHANT)).toBe(0);
+  await database.pool.query("update unannounced_wallet set claimed_until = now() - interval '1 second'");
+  expect(await passOverMerchant({ pool: database.pool, publisher: outgoing.publisher }, MERCHANT)).toBe(claims.length);
+  const markings = await transaction(database.pool, (tx) => markAnnounced(tx, claims, 'skip'));
+  expect(new Set(markings)).toEqual(new Set(['elsewhere']));
+});
+
+test('a long backlog of one wallet is told by a claim for a thousand entries, while more are written', async () => {
+  await makeCustomers(database.pool, ['hot']);
+  await addEndpoint();
+  for (let batch = 0; batch < 10; batch += 1) await post('cus_hot', 500);
+  const { publisher } = outgoing;
+  let written = 0;
+  const busy: Publisher = {
+    concurrency: publisher.concurrency,
+    pausedForSeconds: () => 0,
+    send: async (messages) => {
+      if (written < 2000) {
+        written += 400;
+        await post('cus_hot', 400);
+      }
+      return publisher.send(messages);
+    },
+    record: (tx, messages) => publisher.record(tx, messages),
+  };
+  const counts = await counting(() => run(busy));
+  expect(await told('cus_hot')).toEqual(Array.from({ length: 7000 }, (_, index) => index + 1));
+  // 900 entries at a time at the least; the rupees have a claim as well, and the last look finds nothing.
+  expect(counts.get('size-claims')).toBeLessThanOrEqual(Math.ceil(7000 / 900) + 1);
+  expect(counts.get('mark-announced')).toBeLessThanOrEqual(Math.ceil(7000 / 900) + 1);
+});
