@@ -8,9 +8,9 @@ export async function workDeliverWebhook(boss: PgBoss, outgoing: Pick<Outgoing, 
   await boss.work(
     'deliver-webhook',
     {
-      // A delivery mostly waits for the receiver, so many at once cost little. A batch ends with its slowest delivery: they are small,
-      // and there are far more of them than a merchant's failing endpoints may hold up (src/outgoing/embedded/slots.ts).
-      batchSize: 4,
+      // A delivery mostly waits for the receiver, so many at once cost little; payloads of 256 KiB each are 64 MiB. A batch ends with its
+      // slowest delivery: there are far more of them than a merchant's failing endpoints may hold up (src/outgoing/embedded/slots.ts).
+      batchSize: 16,
       localConcurrency: 16,
       burstWhenBatchFull: true,
       ...BOUNDED_FETCH,

@@ -6,7 +6,8 @@ import type { Pool } from '../db/pool.ts';
 import { type ReadsInTurn, readingBy } from '../db/readers.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
-import { type DeliveryJob, deliverWebhook } from './embedded/deliver.ts';
+import { deliverWebhook } from './embedded/deliver.ts';
+import { DeliveryBatches, type DeliveryJob } from './embedded/delivery-batches.ts';
 import type { DeliveryKey } from './embedded/delivery-store.ts';
 import { DirectWebhooks } from './embedded/endpoints.ts';
 import { DirectPublisher } from './embedded/publisher.ts';
@@ -57,6 +58,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
   const slots = new DeliverySlots();
+  const batches = new DeliveryBatches({ pool, boss, clock, logger });
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
   const server = serverUrl === undefined ? {} : { serverUrl };
   const account =
@@ -73,7 +75,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     watch,
     publisher:
       account === null ? new DirectPublisher(boss, clock) : new SvixPublisher({ account, clock, logger, observe }),
-    deliver: (job, key) => deliverWebhook({ pool, boss, sender, clock, logger, box, slots, observe }, job, key),
+    deliver: (job, key) => deliverWebhook({ batches, sender, logger, box, slots, observe }, job, key),
     recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
     lookAfterEndpoints: async (signal) => {
       if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);

@@ -4,6 +4,7 @@ import { workDeliverWebhook } from '../../jobs/deliver-webhook.ts';
 import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { deliverWebhook } from '../../src/outgoing/embedded/deliver.ts';
+import { DeliveryBatches } from '../../src/outgoing/embedded/delivery-batches.ts';
 import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -66,7 +67,8 @@ it('webhooks of a merchant are delivered while every endpoint of another is sile
     },
   };
   const slots = new DeliverySlots();
-  const options = { pool: database.pool, boss, sender, clock: systemClock, logger, box: BOX, slots };
+  const batches = new DeliveryBatches({ pool: database.pool, boss, clock: systemClock, logger });
+  const options = { batches, sender, logger, box: BOX, slots };
   await workDeliverWebhook(boss, { deliver: (job, key) => deliverWebhook(options, job, key) });
   try {
     await eventually('every webhook of the other merchant', async () => {

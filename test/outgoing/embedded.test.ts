@@ -7,6 +7,7 @@ import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { deliverWebhook } from '../../src/outgoing/embedded/deliver.ts';
+import { DeliveryBatches } from '../../src/outgoing/embedded/delivery-batches.ts';
 import { requeueDeliveries } from '../../src/outgoing/embedded/requeue.ts';
 import { DirectSender } from '../../src/outgoing/embedded/send.ts';
 import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
@@ -57,6 +58,8 @@ afterEach(async () => {
   await database.pool.query('delete from webhook_endpoint');
   await boss.deleteAllJobs('deliver-webhook');
 });
+
+const makeBatches = () => new DeliveryBatches({ pool: database.pool, boss, clock, logger });
 
 const announceAll = () => announce({ pool: database.pool, publisher: outgoing.publisher, logger, maxSeconds: 10 });
 
@@ -234,13 +237,12 @@ describe('a delivery', () => {
   ])('is tried again after %s', async (_, answer, attempt, waitSeconds) => {
     const timeoutMs = 'connection' in answer && answer.connection === 'hang' ? 500 : 10_000;
     const sender = new DirectSender({ clock, allowPrivate: true, timeoutMs });
-    const { pool } = database;
     const endpoint = await makeEndpoint();
     await credit();
     await announceAll();
     receiver.answerWith(answer);
     await deliverAll((job, key) =>
-      deliverWebhook({ pool, boss, sender, clock, logger, box: BOX, slots: new DeliverySlots() }, job, key),
+      deliverWebhook({ batches: makeBatches(), sender, logger, box: BOX, slots: new DeliverySlots() }, job, key),
     );
     expect(await attemptsOf(endpoint.id)).toMatchObject([{ status: 'failed', ...attempt }]);
     const [delivery] = await deliveries();
@@ -293,7 +295,7 @@ describe('a delivery', () => {
         return { ...late, retryAfterSeconds: null };
       },
     };
-    const options = { pool: database.pool, boss, clock, logger, box: BOX, slots: new DeliverySlots() };
+    const options = { batches: makeBatches(), logger, box: BOX, slots: new DeliverySlots() };
     const first = deliverWebhook({ ...options, sender }, { id: job.id, retryCount: 0 }, key);
     await begun.promise;
     expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, key.messageId)).toBe(true);

@@ -1,6 +1,7 @@
+import { eachMerchant } from '../../db/by-merchant.ts';
 import { bigint, boolean, integer, nullable, text, timestamptz } from '../../db/codec.ts';
-import { statement } from '../../db/statement.ts';
-import { columns, omit, table, values } from '../../db/table.ts';
+import { rowsOf, statement } from '../../db/statement.ts';
+import { columns, omit, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import type { AttemptPage, AttemptQuery, EndpointKey } from '../outgoing.ts';
 import type { DeliveryKey } from './delivery-store.ts';
@@ -16,21 +17,11 @@ export interface AttemptRecord {
   readonly at: Date;
 }
 
-/** Stores one try to deliver a message. */
-export async function insertAttempt(tx: Tx, key: DeliveryKey, attempt: AttemptRecord): Promise<void> {
-  const { merchantId, messageId, endpointId } = key;
-  const { attemptId, statusCode, error, response, durationMs, at } = attempt;
-  await INSERT_ATTEMPT.run(tx, {
-    merchantId,
-    attemptId,
-    messageId,
-    endpointId,
-    statusCode,
-    error,
-    response,
-    durationMs,
-    createdAt: at,
-  });
+/** Stores tries to deliver messages. */
+export async function insertAttempts(tx: Tx, attempts: readonly (DeliveryKey & AttemptRecord)[]): Promise<void> {
+  await eachMerchant(attempts, (merchantId, own) =>
+    INSERT_ATTEMPTS.run(tx, { merchantId, attempts: own.map(({ at, ...attempt }) => ({ ...attempt, createdAt: at })) }),
+  );
 }
 
 const ATTEMPT = table('webhook_attempt', {
@@ -45,11 +36,14 @@ const ATTEMPT = table('webhook_attempt', {
   createdAt: timestamptz,
 });
 
-const INSERT_ATTEMPT = statement({
-  params: ATTEMPT.shape,
-  text: (p) => `
-    insert into webhook_attempt (${columns(ATTEMPT.shape)})
-    values (${values(ATTEMPT.shape, p)})`,
+const OWN_ATTEMPT = omit(ATTEMPT.shape, 'merchantId');
+
+const INSERT_ATTEMPTS = statement({
+  name: 'insert-attempts',
+  params: { merchantId: text, attempts: rowsOf(OWN_ATTEMPT) },
+  text: ({ merchantId, attempts }) => `
+    insert into webhook_attempt (merchant_id, ${columns(OWN_ATTEMPT)})
+    select ${merchantId}, ${columns(OWN_ATTEMPT, 'n')} from ${attempts('n')}`,
 });
 
 /** A page, newest first. The cursor is the last attempt of the page before, so that new attempts do not shift the pages. */
@@ -79,8 +73,6 @@ export async function selectAttempts(
     nextCursor: found.length > page.length ? (page.at(-1)?.attemptId ?? null) : null,
   };
 }
-
-const OWN_ATTEMPT = omit(ATTEMPT.shape, 'merchantId');
 
 const SELECT_ATTEMPTS = statement({
   params: {

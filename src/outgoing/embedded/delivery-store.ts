@@ -1,7 +1,7 @@
 import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
 import { array, bigint, boolean, float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
-import { columns, omit, table } from '../../db/table.ts';
+import { columns, matches, omit, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import type { OutgoingMessage } from '../outgoing.ts';
 
@@ -154,18 +154,38 @@ const MAKE_PENDING = statement({
 });
 
 /**
- * What a try needs to know; null if there is no such delivery. A job may start a moment early, so a delivery counts as due a
- * little before its time.
+ * What tries need to know, in the order of their deliveries; null where there is no such delivery. A job may start a moment early, so
+ * a delivery counts as due a little before its time.
  * @param now decides which old secrets still sign
  */
-export async function selectDelivery(db: Queryable, key: DeliveryKey, now: Date): Promise<EndpointDelivery | null> {
-  const { merchantId, messageId, endpointId } = key;
-  return SELECT_DELIVERY.first(db, { merchantId, messageId, endpointId, now });
+export async function selectDeliveries(
+  db: Queryable,
+  keys: readonly DeliveryKey[],
+  now: Date,
+): Promise<readonly (EndpointDelivery | null)[]> {
+  const found = await ofEachMerchant(keys, (merchantId, own) =>
+    SELECT_DELIVERIES.all(db, { merchantId, keys: own, now }),
+  );
+  const byKey = new Map(
+    found.map(({ merchantId, messageId, endpointId, ...delivery }) => {
+      return [deliveryText({ merchantId, messageId, endpointId }), delivery];
+    }),
+  );
+  return keys.map((key) => byKey.get(deliveryText(key)) ?? null);
 }
 
-const SELECT_DELIVERY = statement({
-  params: { ...DELIVERY_KEY, now: timestamptz },
+/** A delivery's key as a key of a map. */
+export function deliveryText({ merchantId, messageId, endpointId }: DeliveryKey): string {
+  return `${merchantId} ${messageId} ${endpointId}`;
+}
+
+const OWN_DELIVERY = omit(DELIVERY_KEY, 'merchantId');
+
+const SELECT_DELIVERIES = statement({
+  name: 'select-deliveries',
+  params: { merchantId: text, keys: rowsOf(OWN_DELIVERY), now: timestamptz },
   row: {
+    ...DELIVERY_KEY,
     state: oneOf<EndpointDelivery['state']>(),
     attempts: integer,
     isDue: boolean,
@@ -179,8 +199,9 @@ const SELECT_DELIVERY = statement({
     headers: nullable(text),
     oldSecrets: array(text),
   },
-  text: ({ merchantId, messageId, endpointId, now }) => `
-    select d.state, d.attempts, coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.event_type, m.payload,
+  text: ({ merchantId, keys, now }) => `
+    select ${columns(DELIVERY_KEY, 'd')}, d.state, d.attempts,
+      coalesce(d.next_attempt_at <= now() + interval '2 seconds', false) as is_due, m.event_type, m.payload,
       m.trace_parent, e.url, e.disabled,
       coalesce(e.failing_since <= ${now}::timestamptz - interval '30 seconds', false) as is_failing, e.secret, h.sealed as headers, array(
         select o.secret from (
@@ -190,11 +211,11 @@ const SELECT_DELIVERY = statement({
           where o.merchant_id = d.merchant_id and o.endpoint_id = d.endpoint_id) o
         where o.secret is not null and o.valid_until > ${now}
         order by o.valid_until desc) as old_secrets
-    from webhook_delivery d
+    from ${keys('k', { merchantId })}
+    join webhook_delivery d using (merchant_id, message_id, endpoint_id)
     join webhook_message m using (merchant_id, message_id)
     join webhook_endpoint e using (merchant_id, endpoint_id)
-    left join webhook_endpoint_headers h using (merchant_id, endpoint_id)
-    where d.merchant_id = ${merchantId} and d.message_id = ${messageId} and d.endpoint_id = ${endpointId}`,
+    left join webhook_endpoint_headers h using (merchant_id, endpoint_id)`,
 });
 
 export interface Settlement {
@@ -204,28 +225,40 @@ export interface Settlement {
   readonly nextInSeconds: number | null;
 }
 
+/** A delivery that is named once among others. */
+export interface SettledDelivery extends DeliveryKey {
+  readonly settlement: Settlement;
+}
+
 /**
- * Ends a delivery or puts it off; one that succeeded meanwhile stays delivered.
- * @returns when the next try is due, by the database's clock; null if there is none
+ * Ends deliveries or puts them off; one that succeeded meanwhile stays delivered.
+ * @returns those of which there is a next try, and when it is due by the database's clock
  */
-export async function settleDelivery(
+export async function settleDeliveries(
   tx: Tx,
-  { merchantId, messageId, endpointId }: DeliveryKey,
-  { state, attempts, nextInSeconds }: Settlement,
-): Promise<Date | null> {
-  const settled = await SETTLE.first(tx, { merchantId, messageId, endpointId, state, attempts, nextInSeconds });
-  return settled?.nextAttemptAt ?? null;
+  settled: readonly SettledDelivery[],
+): Promise<readonly (DeliveryKey & { readonly dueAt: Date })[]> {
+  const written = await ofEachMerchant(settled, (merchantId, own) =>
+    SETTLE.all(tx, { merchantId, settled: own.map(({ settlement, ...key }) => ({ ...key, ...settlement })) }),
+  );
+  return written.flatMap(({ nextAttemptAt, ...key }) =>
+    nextAttemptAt === null ? [] : [{ ...key, dueAt: nextAttemptAt }],
+  );
 }
 
 const SETTLE = statement({
-  params: { ...DELIVERY_KEY, state: text, attempts: integer, nextInSeconds: nullable(float) },
-  row: { nextAttemptAt: nullable(timestamptz) },
-  text: (p) => `
-    update webhook_delivery
-    set state = ${p.state}, attempts = ${p.attempts}, next_attempt_at = now() + make_interval(secs => ${p.nextInSeconds})
-    where merchant_id = ${p.merchantId} and message_id = ${p.messageId} and endpoint_id = ${p.endpointId}
-      and (${p.state} = 'delivered' or state <> 'delivered')
-    returning next_attempt_at`,
+  name: 'settle-deliveries',
+  params: {
+    merchantId: text,
+    settled: rowsOf({ ...OWN_DELIVERY, state: text, attempts: integer, nextInSeconds: nullable(float) }),
+  },
+  row: { ...DELIVERY_KEY, nextAttemptAt: nullable(timestamptz) },
+  text: ({ merchantId, settled }) => `
+    update webhook_delivery d
+    set state = n.state, attempts = n.attempts, next_attempt_at = now() + make_interval(secs => n.next_in_seconds)
+    from ${settled('n', { merchantId })}
+    where ${matches(DELIVERY_KEY, 'd', 'n')} and (n.state = 'delivered' or d.state <> 'delivered')
+    returning ${columns(DELIVERY_KEY, 'd')}, d.next_attempt_at`,
 });
 
 /**

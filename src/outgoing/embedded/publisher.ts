@@ -36,17 +36,15 @@ export class DirectPublisher implements Publisher {
   }
 }
 
-/** Adds the jobs that deliver, in the caller's transaction. They are due at the time `at`; at once if it is left out. */
+/** Adds the jobs that deliver, in the caller's transaction. One that names no time is due at once. */
 export async function insertDeliveryJobs(
   { boss, tx }: { readonly boss: Pick<PgBoss, 'insert'>; readonly tx: Tx },
-  deliveries: readonly DeliveryKey[],
-  at?: Date,
+  deliveries: readonly (DeliveryKey & { readonly dueAt?: Date })[],
 ): Promise<void> {
   if (deliveries.length === 0) return;
-  const startAfter = at === undefined ? {} : { startAfter: at };
-  const jobs = deliveries.map(({ merchantId, messageId, endpointId }) => ({
+  const jobs = deliveries.map(({ merchantId, messageId, endpointId, dueAt }) => ({
     data: { merchantId, messageId, endpointId },
-    ...startAfter,
+    ...(dueAt === undefined ? {} : { startAfter: dueAt }),
   }));
   await boss.insert('deliver-webhook', jobs, { db: bossDatabase(tx) });
 }
