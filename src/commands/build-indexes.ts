@@ -30,6 +30,9 @@ const INDEXES: Readonly<Record<string, string>> = {
   topup_rule_suspended: 'topup_rule (merchant_id) where suspended_reason is not null and enabled',
   // The closed lots that a payment gave.
   closed_lot_of_payment: 'closed_lot (merchant_id, customer_id, currency, origin_key) where origin_key is not null',
+  // Entries of the types that are rare, for lists of one type. What requests write is not in it, so that a debit pays nothing for it.
+  entry_of_type:
+    "entry (merchant_id, customer_id, currency, event_type, seq) where event_type <> 'merchant_adjustment'",
   // Finds customers by the beginning of their names.
   customer_name_beginning: 'customer (merchant_id, lower(name) text_pattern_ops)',
 };

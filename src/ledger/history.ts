@@ -1,5 +1,5 @@
 import { bigint, hex, nullable, text, timestamptz } from '../db/codec.ts';
-import { statement } from '../db/statement.ts';
+import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
 import type { CustomerKey, Entry, EventType, WalletKey } from './entry.ts';
@@ -8,8 +8,10 @@ import { ENTRY, WALLET_KEY } from './tables.ts';
 
 /** Reads of the past. Entries never change, so none of this takes a lock. */
 
-/** The most entries a page may lie behind; each is read to be skipped. A cursor has no such bound. */
+/** The most entries a page may lie behind where each is read to be skipped. A cursor has no such bound. */
 export const MAX_OFFSET = 100_000;
+/** The same of a list of entries, which may be of millions. */
+export const MAX_ENTRIES_OFFSET = 10_000;
 
 export interface HistoryQuery {
   /** Null for all of the customer's wallets. */
@@ -25,48 +27,111 @@ export interface HistoryQuery {
   readonly pageNumber: number;
 }
 
-/** A page of a customer's entries, newest first; empty also where there is no such customer. */
-export async function listEntries(
-  db: Queryable,
-  { merchantId, customerId }: CustomerKey,
-  query: HistoryQuery,
-): Promise<Entry[]> {
-  return LIST_ENTRIES.all(db, { ...query, merchantId, customerId, offset: query.pageSize * query.pageNumber });
+/** Whether the pages of a list are found by counting: one wallet's entries have numbers without gaps. */
+export function countsPages({ currency, eventType }: Pick<HistoryQuery, 'currency' | 'eventType'>): boolean {
+  return currency !== null && eventType === null;
 }
 
-/**
- * Each wallet is read backwards along its primary key, as far as the page can reach; the wallets' pages are then merged. The
- * cursor is a range even where there is none, so that a plan made for every cursor still begins at it.
- */
+/** A page of a customer's entries, newest first; empty also where there is no such customer. */
+export async function listEntries(db: Queryable, customer: CustomerKey, query: HistoryQuery): Promise<Entry[]> {
+  const { merchantId, customerId } = customer;
+  const { eventType, pageSize, pageNumber } = query;
+  const spans = await spansOf(db, customer, query);
+  if (spans.length === 0) return [];
+  const offset = pageSize * pageNumber;
+  const [skip, rest] = countsPages(query) ? [offset, 0] : [0, offset];
+  const page = { merchantId, customerId, spans, skip, pageSize, offset: rest };
+  if (eventType === null || eventType === COMMON_TYPE) return LIST_ENTRIES.all(db, { ...page, eventType });
+  return LIST_OF_TYPE.all(db, { ...page, eventType });
+}
+
+/** The entries of one wallet that a list is of: those after `afterSeq` up to `toSeq`. */
+interface Span {
+  readonly currency: string;
+  readonly afterSeq: number;
+  readonly toSeq: number;
+}
+
+/** No entry has a number as large. */
+const NO_END = Number.MAX_SAFE_INTEGER;
+
+/** Where the wallets' spans are; of a wallet that has no entry in them there is none. Dates are looked up, since they never go back. */
+async function spansOf(
+  db: Queryable,
+  { merchantId, customerId }: CustomerKey,
+  { currency, createdFrom, createdTo, afterSeq, beforeSeq }: HistoryQuery,
+): Promise<readonly Span[]> {
+  const wallets = currency === null ? await CURRENCIES.all(db, { merchantId, customerId }) : [{ currency }];
+  const spans: Span[] = [];
+  for (const { currency: own } of wallets) {
+    const key = { merchantId, customerId, currency: own };
+    // Times have milliseconds and no more.
+    const before = createdFrom === null ? null : await balanceAt(db, key, new Date(createdFrom.getTime() - 1));
+    const last = createdTo === null ? null : await balanceAt(db, key, createdTo);
+    const after = Math.max(before?.version ?? 0, afterSeq ?? 0);
+    const to = Math.min(last?.version ?? NO_END, beforeSeq === null ? NO_END : beforeSeq - 1);
+    if (after < to) spans.push({ currency: own, afterSeq: after, toSeq: to });
+  }
+  return spans;
+}
+
+const CURRENCIES = statement({
+  name: 'currencies-of-customer',
+  params: { merchantId: text, customerId: text },
+  row: { currency: text },
+  text: ({ merchantId, customerId }) =>
+    `select currency from wallet where merchant_id = ${merchantId} and customer_id = ${customerId} order by currency`,
+});
+
+/** What requests write. Any other type may be rare in a wallet, so that there is an index of those. */
+const COMMON_TYPE = 'merchant_adjustment';
+
+const PAGE = {
+  merchantId: text,
+  customerId: text,
+  spans: rowsOf({ currency: text, afterSeq: bigint, toSeq: bigint }),
+  pageSize: bigint,
+  offset: bigint,
+};
+
+/** Each wallet is read backwards along its primary key, as far as the page can reach; the wallets' pages are then merged. */
 const LIST_ENTRIES = statement({
   name: 'list-entries',
-  params: {
-    merchantId: text,
-    customerId: text,
-    currency: nullable(text),
-    eventType: nullable(text),
-    createdFrom: nullable(timestamptz),
-    createdTo: nullable(timestamptz),
-    afterSeq: nullable(bigint),
-    beforeSeq: nullable(bigint),
-    pageSize: bigint,
-    offset: bigint,
-  },
+  params: { ...PAGE, skip: bigint, eventType: nullable(text) },
   row: ENTRY.shape,
   text: (p) => `
     select ${columns(ENTRY.shape, 'e')}
-    from wallet w
+    from ${p.spans('s', { merchantId: p.merchantId })}
+    join wallet w on w.merchant_id = s.merchant_id and w.customer_id = ${p.customerId} and w.currency = s.currency
     cross join lateral (
       select * from entry e
       where e.merchant_id = w.merchant_id and e.customer_id = w.customer_id and e.currency = w.currency
         and (${p.eventType}::text is null or e.event_type = ${p.eventType})
-        and (${p.createdFrom}::timestamptz is null or e.created_at >= ${p.createdFrom})
-        and (${p.createdTo}::timestamptz is null or e.created_at <= ${p.createdTo})
-        and e.seq > coalesce(${p.afterSeq}::bigint, 0) and e.seq < coalesce(${p.beforeSeq}::bigint, 9223372036854775807)
+        and e.seq > s.after_seq and e.seq <= least(s.to_seq, w.version) - ${p.skip}::bigint
       order by e.seq desc
       limit ${p.pageSize}::bigint + ${p.offset}::bigint) e
-    where w.merchant_id = ${p.merchantId} and w.customer_id = ${p.customerId}
-      and (${p.currency}::text is null or w.currency = ${p.currency})
+    order by e.created_at desc, e.currency, e.seq desc
+    limit ${p.pageSize} offset ${p.offset}`,
+});
+
+/**
+ * The same of one type, along the index of all types but the common one, which the condition has to name. The type and the number are
+ * compared as one, so that no other index has their order.
+ */
+const LIST_OF_TYPE = statement({
+  name: 'list-entries-of-type',
+  params: { ...PAGE, eventType: text },
+  row: ENTRY.shape,
+  text: (p) => `
+    select ${columns(ENTRY.shape, 'e')}
+    from ${p.spans('s', { merchantId: p.merchantId })}
+    cross join lateral (
+      select * from entry e
+      where e.merchant_id = s.merchant_id and e.customer_id = ${p.customerId} and e.currency = s.currency
+        and e.event_type <> '${COMMON_TYPE}'
+        and (e.event_type, e.seq) > (${p.eventType}, s.after_seq) and (e.event_type, e.seq) <= (${p.eventType}, s.to_seq)
+      order by e.event_type desc, e.seq desc
+      limit ${p.pageSize}::bigint + ${p.offset}::bigint) e
     order by e.created_at desc, e.currency, e.seq desc
     limit ${p.pageSize} offset ${p.offset}`,
 });

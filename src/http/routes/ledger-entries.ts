@@ -3,7 +3,7 @@ import { requireCustomer } from '../../customers/store.ts';
 import { autocommit } from '../../db/transaction.ts';
 import { RefusalError } from '../../errors.ts';
 import { parseEntryId } from '../../ledger/entry.ts';
-import { erasedTextsOf, getEntry, listEntries, MAX_OFFSET } from '../../ledger/history.ts';
+import { countsPages, erasedTextsOf, getEntry, listEntries, MAX_ENTRIES_OFFSET } from '../../ledger/history.ts';
 import { holdId } from '../../ledger/holds/hold.ts';
 import { holdOfEntry } from '../../ledger/holds/read.ts';
 import { lotsOfEntry } from '../../ledger/lots/read.ts';
@@ -102,7 +102,7 @@ const list = merchantRoute({
   tag,
   summary: "List a customer's ledger entries, newest first",
   description:
-    'Of all wallets, or of one with `currency`. `before_seq` and `after_seq` want `currency`, since each wallet counts its own entries; pages by `before_seq` skip nothing while the ledger grows.',
+    'Of all wallets, or of one with `currency`. `before_seq` and `after_seq` want `currency`, since each wallet counts its own entries; pages by `before_seq` skip nothing while the ledger grows. With `currency` and no `event_type` a page may lie as far back as it wants; else 10,000 entries at most lie before it.',
   params: customerParams,
   query: z
     .strictObject({
@@ -125,10 +125,15 @@ const list = merchantRoute({
       path: ['currency'],
       error: 'is wanted with before_seq and after_seq, since every wallet counts its own entries',
     })
-    .refine((query) => (query.page_number ?? 0) * query.page_size <= MAX_OFFSET, {
-      path: ['page_number'],
-      error: `reaches beyond ${MAX_OFFSET} entries; use currency and before_seq with the seq of the last entry you have`,
-    }),
+    .refine(
+      (query) =>
+        (query.page_number ?? 0) * query.page_size <= MAX_ENTRIES_OFFSET ||
+        countsPages({ currency: query.currency ?? null, eventType: query.event_type ?? null }),
+      {
+        path: ['page_number'],
+        error: `reaches beyond ${MAX_ENTRIES_OFFSET} entries; name currency and no event_type, or use currency and before_seq with the seq of the last entry you have`,
+      },
+    ),
   response: { description: 'A page of entries.', schema: itemsOf(entryShape) },
   errors: ['CUSTOMER_NOT_FOUND', 'QUERY_TOO_SLOW'],
   async handle({ services: { ledger, readers }, merchantId, params: { customer_id: customerId }, query, headers }) {
