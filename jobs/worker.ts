@@ -111,7 +111,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
   const dueServices = { pool, settings, clock, onPosted, signal, logger };
   await workSettleDueWallets(boss, dueServices);
-  await workPostScheduled(boss, dueServices);
+  await workPostScheduled(boss, { ...dueServices, topUps: await runtime.waker('charge-top-ups') });
   await workExpireCheckouts(boss, dueServices);
   await workRequeueStrandedEvents(boss, { ...shared, waitSeconds });
   await workDeleteOldTokens(boss, shared);

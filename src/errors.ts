@@ -75,6 +75,8 @@ interface RefusalFacts {
   CONSENT_REQUIRED: NoFacts;
   CHARGING_NOT_CONFIGURED: NoFacts;
   TOP_UP_IN_FLIGHT: NoFacts;
+  /** In minor units: what was to be charged, what may be of a month, and what of that is used, where it was to be charged now. */
+  MONTHLY_CAP_REACHED: { readonly amount: number; readonly monthlyCap: number; readonly used: number };
   TOP_UP_NOT_OPEN: { readonly state: string };
 
   // What is not there

@@ -2,12 +2,16 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { requireCustomer } from '../customers/store.ts';
-import { transaction } from '../db/transaction.ts';
+import { type Tx, transaction } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { formatMinor } from '../money.ts';
 import { listScheduledEntries } from '../schedules/entry-store.ts';
+import type { GrantSchedule } from '../schedules/grant-schedule.ts';
 import { listSchedules } from '../schedules/grant-store.ts';
-import { endSchedule, MOST_SCHEDULES, putSchedule } from '../schedules/put-schedule.ts';
+import { endSchedule, MOST_SCHEDULES } from '../schedules/put-schedule.ts';
 import { cancelScheduledEntry, scheduleEntry } from '../schedules/schedule-entry.ts';
+import { putAnySchedule } from '../top-ups/put-schedule.ts';
+import { standingOfSchedules } from '../top-ups/refills.ts';
 import { currency, moment, text } from '../views/fields.ts';
 import { every, scheduleResponse, toWish } from '../views/grant-schedule.ts';
 import { onShortfall, scheduledEntryResponse, scheduledStatus, toScheduled } from '../views/scheduled-entry.ts';
@@ -58,7 +62,7 @@ function addListCommand(group: Command): void {
       const entries = await listScheduledEntries(db, customer, { ...filter, pageSize: limit, pageNumber: 0 });
       if (schedules.length + entries.length === 0) await requireCustomer(db, merchantId, id);
       const json = {
-        grant_schedules: schedules.map(scheduleResponse),
+        grant_schedules: (await standingOfSchedules(db, schedules)).map(scheduleResponse),
         scheduled_entries: entries.map(scheduledEntryResponse),
       };
       const more = moreAfter(entries.length, limit, `--before ${entries.at(-1)?.scheduledEntryId}`);
@@ -70,7 +74,7 @@ function addListCommand(group: Command): void {
 function addGrantCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'put',
-    summary: 'Grant credit at every period of a calendar, or change how much from the next period on',
+    summary: 'Grant credit at every period of a calendar, or charge for it, or change how much from the next period on',
     details:
       'Periods are counted from the anchor, so a month from 31 January is 28 February and then 31 March. What is left out of a change is as if it were never set, but for the anchor.',
     takes: {
@@ -98,6 +102,10 @@ function addGrantCommands(group: Command): void {
       name: takes('--name <text>', 'what the credit is called', text(100, 1).optional()),
       ends: takes('--ends <time>', 'nothing is granted from then on', moment.optional()),
       count: takes('--count <number>', 'how many periods in all', wholeNumber(1, 10_000).optional()),
+      charge: flag(
+        '--charge',
+        'charge the customer for each period, by the top-up rule of the wallet, instead of giving it',
+      ),
       paused: flag('--paused', 'grant nothing for now; what is due meanwhile is not made up for'),
     },
     async run({ customerId: id, currency: of, scheduleId: name, ...input }, context, { merchantId }) {
@@ -109,12 +117,14 @@ function addGrantCommands(group: Command): void {
           time_zone: input.zone,
         },
         ...{ expires_in_days: input.days, priority: input.priority, name: input.name, ends_at: input.ends },
-        ...{ count: input.count, paused: input.paused },
+        ...{ count: input.count, charge: input.charge, paused: input.paused },
       };
       const wish = toWish({ merchantId, customerId: id, currency: of, scheduleId: name }, body, OPERATOR);
-      const { pool, settings, clock } = context;
-      const put = await transaction(pool, (tx) => putSchedule(tx, wish, { ...settings, now: clock.now() }));
-      return shownSchedule(await woken(context, scheduleResponse(put)));
+      const { pool, settings, sources, clock } = context;
+      const moment = { ...settings, sources, now: clock.now() };
+      const put = await transaction(pool, async (tx) => standing(tx, await putAnySchedule(tx, wish, moment)));
+      (await context.waker('charge-top-ups')).wake();
+      return shownSchedule(await woken(context, put));
     },
   });
 
@@ -125,8 +135,9 @@ function addGrantCommands(group: Command): void {
     async run({ customerId: id, currency: of, scheduleId: name }, context, { merchantId }) {
       const key = { merchantId, customerId: id, currency: of, scheduleId: name };
       const { pool, settings, clock } = context;
-      const ended = await transaction(pool, (tx) => endSchedule(tx, key, { ...settings, now: clock.now() }));
-      return shownSchedule(await woken(context, scheduleResponse(ended)));
+      const moment = { ...settings, now: clock.now() };
+      const ended = await transaction(pool, async (tx) => standing(tx, await endSchedule(tx, key, moment)));
+      return shownSchedule(await woken(context, ended));
     },
   });
 }
@@ -178,6 +189,12 @@ function addEntryCommands(group: Command): void {
   });
 }
 
+async function standing(tx: Tx, schedule: GrantSchedule): Promise<ShownSchedule> {
+  const [one] = await standingOfSchedules(tx, [schedule]);
+  invariant(one !== undefined, 'a schedule without its standing');
+  return scheduleResponse(one);
+}
+
 /** What was granted just now is to be announced. */
 async function woken<Shown>(context: CliContext, shown: Shown): Promise<Shown> {
   (await context.waker()).wake();
@@ -193,6 +210,8 @@ function shownSchedule(one: ShownSchedule): Result {
     status: one.status,
     amount: formatMinor(one.amount, one.currency),
     every: `${one.every} from ${time(one.anchor_at)}, ${one.time_zone}`,
+    charged: one.charge ? 'by the top-up rule of the wallet' : null,
+    'last refill': refillText(one),
     name: one.name,
     'each for': one.expires_in_days === null ? null : `${one.expires_in_days} days`,
     periods: one.count === null ? null : String(one.count),
@@ -201,6 +220,13 @@ function shownSchedule(one: ShownSchedule): Result {
     ended: one.ended_at === null ? null : time(one.ended_at),
   });
   return { json: one, text: facts };
+}
+
+function refillText({ last_refill: refill, currency: of }: ShownSchedule): string | null {
+  if (refill === null) return null;
+  const { amount, due_at: dueAt, status, topup } = refill;
+  const what = `${formatMinor(amount, of)} due ${time(dueAt)}: ${status}`;
+  return topup === null ? what : `${what}, ${topup.topup_id} ${topup.status}`;
 }
 
 function shownEntry(one: ShownEntry): Result {

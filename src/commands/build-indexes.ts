@@ -26,6 +26,8 @@ const INDEXES: Readonly<Record<string, string>> = {
   // Whose top-ups are suspended, by who pays them.
   topup_rule_payer:
     'topup_rule (merchant_id, source_id, provider_customer_id) where suspended_reason is not null and enabled',
+  // Schedules with a period that is still to be paid; most have none.
+  grant_schedule_refill: "grant_schedule (merchant_id, customer_id, currency) where refill_state in ('due', 'tried')",
   // For the metrics.
   topup_rule_suspended: 'topup_rule (merchant_id) where suspended_reason is not null and enabled',
   // The closed lots that a payment gave.

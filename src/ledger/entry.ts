@@ -228,7 +228,10 @@ export interface SkippedGrants {
   readonly toPeriod: number;
   readonly firstDueAt: string;
   readonly lastDueAt: string;
-  /** `too_old`: more were missed than are made up; `expired`: the credit would have ended by now; else why the ledger refused it. */
+  /**
+   * `too_old`: more were missed than are made up, or it waited for too long to be paid; `expired`: the credit would have ended by now;
+   * `superseded`, `called_off`, `no_top_up_rule`: nobody was charged; else why the ledger refused it.
+   */
   readonly reason: string;
 }
 

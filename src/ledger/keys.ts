@@ -148,6 +148,21 @@ export function grantKey({ currency, scheduleId, incarnation, period }: GrantPer
   return `grant_${currency}_${scheduleId}_${incarnation}_${period}`;
 }
 
+/**
+ * The key of a top-up by which a period is paid.
+ * @param attempt 1 for the first, and so on: one that comes to nothing is followed by another
+ */
+export function refillKey(period: GrantPeriod, attempt: number): string {
+  return attempt === 1 ? grantKey(period) : `${grantKey(period)}#${attempt}`;
+}
+
+/** {@link refillKey} taken apart; null for any other key. */
+export function parseRefillKey(key: string): (GrantPeriod & { readonly attempt: number }) | null {
+  const [, first = '', count = '1'] = /^([^#]*)(?:#([2-9]))?$/.exec(key) ?? [];
+  const period = parseGrantKey(first);
+  return period === null ? null : { ...period, attempt: Number(count) };
+}
+
 /** {@link grantKey} taken apart; null for any other key. */
 export function parseGrantKey(key: string): GrantPeriod | null {
   const match = GRANT_KEY.exec(key);
@@ -161,6 +176,10 @@ const GRANT_KEY = /^grant_([A-Z]{3})_([A-Za-z0-9_-]{1,64})_([1-9]\d*)_(0|[1-9]\d
 /** The same in SQL, on a key's text: its parts as an array of text, null for any other key. */
 export const grantKeyPartsSql = (key: string) =>
   `regexp_match(${key}, '^grant_([A-Z]{3})_([A-Za-z0-9_-]{1,64})_([1-9][0-9]*)_(0|[1-9][0-9]*)$')`;
+
+/** The same of a {@link refillKey}, without the number of its attempt. */
+export const refillKeyPartsSql = (key: string) =>
+  `regexp_match(${key}, '^grant_([A-Z]{3})_([A-Za-z0-9_-]{1,64})_([1-9][0-9]*)_(0|[1-9][0-9]*)(?:#[2-9])?$')`;
 
 /** @returns null for a payment's key of version 1, and for what is no key of ours */
 export function parseKey(text: string): ParsedKey | null {

@@ -97,7 +97,8 @@ const DESCRIPTIONS: Readonly<Record<OutgoingEventType, string>> = {
   'wallet.credit.voided': 'Credit was taken away again by the merchant.',
   'scheduled_entry.skipped':
     'A scheduled entry was due and could not be posted, such as a debit of more than was available. It will not be tried again.',
-  'grant.skipped': 'Periods of a grant schedule were due and nothing was granted for them: `reason` says why.',
+  'grant.skipped':
+    'Periods of a grant schedule were due, and nothing was granted or charged for them: `reason` says why.',
   'wallet.status.changed':
     'A wallet was frozen, closed or made active again; or a payment came to a closed one, which is frozen now.',
   'payment.reconciled':

@@ -128,7 +128,7 @@ export const skippedGrantsData = z.object({
   last_due_at: eventTime,
   reason: z.string().meta({
     description:
-      '`too_old`: more periods were missed than are made up; `expired`: the credit would have ended by now; else the error code with which the ledger refused it.',
+      '`too_old`: more periods were missed than are made up, or it could not be charged for a month; `expired`: the credit would have ended by now. Of a schedule that charges: `superseded`: a later period is due, which alone is charged; `called_off`: the schedule was paused, deleted, or charges no more; `no_top_up_rule`: the rule of the wallet was deleted, or is not enabled. Else the error code with which the ledger refused it.',
   }),
 });
 

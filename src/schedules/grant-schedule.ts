@@ -5,8 +5,27 @@ import { daysAfter } from '../ledger/lots/notices.ts';
 import type { PostingRefusal, PostingResult } from '../ledger/post.ts';
 import { type Calendar, MOST_PERIODS, periodAt, periodsUntil } from './periods.ts';
 
-/** Credit that is given at every period of a calendar. Grants add to a balance, and never set one. Pure. */
-export interface GrantSchedule extends WalletKey, Calendar {
+/**
+ * How far a period has come that the customer is to be charged for. due: nobody was asked to pay yet. tried: a top-up was begun, and another
+ * is if that comes to nothing. done: nothing more is tried, whatever became of the last. skipped: nobody was asked.
+ */
+export const REFILL_STATES = ['due', 'tried', 'done', 'skipped'] as const;
+
+export type RefillState = (typeof REFILL_STATES)[number];
+
+interface RefillProgress {
+  /** The newest period that was due while the schedule charged. */
+  readonly refillPeriod: number | null;
+  /** What is charged for it, as it was when it fell due. */
+  readonly refillAmount: number | null;
+  readonly refillState: RefillState | null;
+}
+
+/** Of a schedule that is made anew. */
+export const NO_REFILL: RefillProgress = { refillPeriod: null, refillAmount: null, refillState: null };
+
+/** Credit that is given at every period of a calendar, or paid. Grants add to a balance, and never set one. Pure. */
+export interface GrantSchedule extends WalletKey, Calendar, RefillProgress {
   readonly scheduleId: string;
   /** A schedule that is made after it was deleted is another one. */
   readonly incarnation: number;
@@ -15,6 +34,8 @@ export interface GrantSchedule extends WalletKey, Calendar {
   readonly lotPriority: number;
   /** Days of 24 hours from when a period was due; null: what is granted never ends. */
   readonly lotDays: number | null;
+  /** Whether the customer is charged for each period; nothing is given then. */
+  readonly charge: boolean;
   /** Nothing is granted from then on. */
   readonly endsAt: Date | null;
   /** So many periods in all; null: no end. */
@@ -36,7 +57,7 @@ export interface GrantSchedule extends WalletKey, Calendar {
 /** So many periods that were missed are made up for; of more, the newest. */
 const MOST_MADE_UP = 12;
 /** What only the operator can mend is tried again after this time. */
-const PUT_OFF_MS = 3_600_000;
+export const PUT_OFF_MS = 3_600_000;
 
 /** The number of the first period that it does not grant any more. */
 function endOfPeriods(schedule: GrantSchedule): number {
@@ -68,6 +89,13 @@ export function withNextAt(schedule: GrantSchedule): GrantSchedule {
   return { ...schedule, nextAt: schedule.paused ? null : nextDueAt(schedule) };
 }
 
+/** The number of the first period that is not to be settled by then, because it is not due, or will never be. */
+export function endOfDue(schedule: GrantSchedule, now: Date): number {
+  const { done, paused, endedAt } = schedule;
+  if (paused || endedAt !== null) return done;
+  return Math.max(done, Math.min(periodsUntil(schedule, now), endOfPeriods(schedule)));
+}
+
 /** A period that is due: what it grants, or why nothing. */
 export type DuePeriod = { readonly period: number; readonly dueAt: Date } & (
   | { readonly posting: Posting }
@@ -76,10 +104,8 @@ export type DuePeriod = { readonly period: number; readonly dueAt: Date } & (
 
 /** The periods that are due and not settled, in their order: of many the newest are made up for, unless their credit is over by now. */
 export function duePeriods(schedule: GrantSchedule, now: Date): readonly DuePeriod[] {
-  const { done, paused, endedAt } = schedule;
-  if (paused || endedAt !== null) return [];
-  const end = Math.min(periodsUntil(schedule, now), endOfPeriods(schedule));
-  const periods = Array.from({ length: Math.max(end - done, 0) }, (_, index) => done + index);
+  const end = endOfDue(schedule, now);
+  const periods = Array.from({ length: end - schedule.done }, (_, index) => schedule.done + index);
   return periods.map((period): DuePeriod => {
     const dueAt = periodAt(schedule, period);
     if (period < end - MOST_MADE_UP) return { period, dueAt, skippedFor: 'too_old' };
@@ -147,15 +173,16 @@ export function afterPeriods(
   return { schedule: after, skipped: inRanges(schedule, skips), putOffFor };
 }
 
-interface Skip {
+/** A period for which nothing was granted. */
+export interface Skip {
   readonly period: number;
   readonly dueAt: Date;
   readonly reason: string;
 }
 
 /** Those that follow one another for the same reason are told of together. */
-function inRanges(
-  { scheduleId, amountMinor: amount }: GrantSchedule,
+export function inRanges(
+  { scheduleId, amountMinor: amount }: Pick<GrantSchedule, 'scheduleId' | 'amountMinor'>,
   skips: readonly Skip[],
 ): readonly SkippedGrants[] {
   const ranges: SkippedGrants[] = [];

@@ -16,7 +16,7 @@ export interface ScheduleKey extends WalletKey {
 const { shape } = GRANT_SCHEDULE;
 const KEY = pick(shape, 'merchantId', 'customerId', 'currency', 'scheduleId');
 const OWN = omit(KEY, 'merchantId');
-const PROGRESS = pick(shape, 'done', 'nextAt', 'endedAt');
+const PROGRESS = pick(shape, 'done', 'nextAt', 'endedAt', 'refillPeriod', 'refillAmount', 'refillState');
 
 export async function getSchedule(db: Queryable, key: ScheduleKey): Promise<GrantSchedule | null> {
   return GET.first(db, { ...key });

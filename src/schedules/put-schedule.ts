@@ -2,10 +2,11 @@ import { lockCustomer } from '../customers/store.ts';
 import type { Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { type LedgerMoment, readWallets } from '../ledger/store.ts';
-import { firstPeriodFrom, type GrantSchedule, nextDueAt, withNextAt } from './grant-schedule.ts';
+import { firstPeriodFrom, type GrantSchedule, NO_REFILL, nextDueAt, withNextAt } from './grant-schedule.ts';
 import { countSchedules, lockSchedule, type ScheduleKey, saveSchedule } from './grant-store.ts';
 import { isAnchor, isTimeZone, MOST_ANCHOR_YEARS } from './periods.ts';
-import { settleSchedules } from './post-grants.ts';
+import { settleSchedules, tellOfSkipped } from './post-grants.ts';
+import { callOff } from './refill.ts';
 
 /** What a schedule is to be. */
 export interface ScheduleWish
@@ -18,6 +19,7 @@ export interface ScheduleWish
       | 'lotName'
       | 'lotPriority'
       | 'lotDays'
+      | 'charge'
       | 'endsAt'
       | 'count'
       | 'paused'
@@ -62,7 +64,8 @@ function newSchedule(wish: ScheduleWish, before: GrantSchedule | null, now: Date
   const firstPeriod = firstPeriodFrom({ anchorAt, every, timeZone }, now);
   const incarnation = (before?.incarnation ?? 0) + 1;
   const times = { createdAt: now, updatedAt: now, endedAt: null };
-  return withNextAt({ ...wish, anchorAt, firstPeriod, incarnation, done: firstPeriod, nextAt: null, ...times });
+  const progress = { firstPeriod, done: firstPeriod, nextAt: null, ...NO_REFILL };
+  return withNextAt({ ...wish, anchorAt, incarnation, ...progress, ...times });
 }
 
 interface Change {
@@ -77,15 +80,16 @@ async function changed(tx: Tx, before: GrantSchedule, { wish, moment }: Change):
   if (wish.every !== every) refuseField('every', fixed);
   if (wish.timeZone !== timeZone) refuseField('time_zone', fixed);
   if (wish.anchorAt !== null && wish.anchorAt.getTime() !== anchorAt.getTime()) refuseField('anchor_at', fixed);
-  const current = await settled(tx, before, moment);
+  const isCalledOff = before.charge && (wish.paused || !wish.charge);
+  const current = await (isCalledOff ? calledOff : settled)(tx, before, moment);
   // Its wallet was closed meanwhile. That is undone with this, and what runs by the clock ends the schedule.
   if (current.endedAt !== null) refuse({ code: 'WALLET_CLOSED', currency: wish.currency });
   const { done } = current;
   const goesOn = (before.paused && !wish.paused) || nextDueAt(current) === null;
-  const { amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor } = wish;
+  const { amountMinor, lotName, lotPriority, lotDays, charge, endsAt, count, paused, actor } = wish;
   return withNextAt({
-    ...before,
-    ...{ amountMinor, lotName, lotPriority, lotDays, endsAt, count, paused, actor, updatedAt: now },
+    ...current,
+    ...{ amountMinor, lotName, lotPriority, lotDays, charge, endsAt, count, paused, actor, updatedAt: now },
     done: goesOn ? Math.max(done, firstPeriodFrom(before, now)) : done,
   });
 }
@@ -101,15 +105,23 @@ async function settled(tx: Tx, schedule: GrantSchedule, moment: LedgerMoment): P
   return schedules[0] ?? schedule;
 }
 
+/** The schedule without what is due of it and was to be paid: who takes it back is not charged for it afterwards. */
+async function calledOff(tx: Tx, schedule: GrantSchedule, moment: LedgerMoment): Promise<GrantSchedule> {
+  const off = callOff(schedule, 'called_off', moment.now);
+  await tellOfSkipped(tx, [off], moment);
+  return off.schedule;
+}
+
 /**
- * Ends a schedule, after what is due of it was granted. One that has ended stays as it is.
+ * Ends a schedule, after what is due of it was granted; what was to be paid is called off. One that has ended stays as it is.
  * @throws {RefusalError} SCHEDULE_NOT_FOUND, and UNSUPPORTED_CURRENCY, LOTS_NOT_YET while what is due cannot be granted
  */
 export async function endSchedule(tx: Tx, key: ScheduleKey, moment: LedgerMoment): Promise<GrantSchedule> {
   const before = (await lockSchedule(tx, key)) ?? refuse({ code: 'SCHEDULE_NOT_FOUND' });
   if (before.endedAt !== null) return before;
   const { now } = moment;
-  const ended = { ...(await settled(tx, before, moment)), nextAt: null, updatedAt: now, endedAt: now };
+  const current = await (before.charge ? calledOff : settled)(tx, before, moment);
+  const ended = { ...current, nextAt: null, updatedAt: now, endedAt: now };
   await saveSchedule(tx, ended);
   return ended;
 }

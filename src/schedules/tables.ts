@@ -2,7 +2,7 @@ import { bigint, boolean, hex, integer, json, named, nullable, oneOf, text, time
 import type { Waiting } from '../db/merchant-walk.ts';
 import { pick, table } from '../db/table.ts';
 import type { LotTerms, Metadata } from '../ledger/entry.ts';
-import type { GrantSchedule } from './grant-schedule.ts';
+import type { GrantSchedule, RefillState } from './grant-schedule.ts';
 import type { ScheduledEntry } from './scheduled-entry.ts';
 
 /** The tables of what is to be written at times to come: a row of each is the thing itself. */
@@ -60,12 +60,16 @@ export const GRANT_SCHEDULE = table('grant_schedule', {
   lotName: nullable(text),
   lotPriority: integer,
   lotDays: nullable(integer),
+  charge: boolean,
   endsAt: nullable(timestamptz),
   count: nullable(integer),
   firstPeriod: integer,
   done: integer,
   nextAt: nullable(timestamptz),
   paused: boolean,
+  refillPeriod: nullable(integer),
+  refillAmount: nullable(bigint),
+  refillState: nullable(oneOf<RefillState>()),
   actor: text,
   createdAt: timestamptz,
   updatedAt: timestamptz,

@@ -49,7 +49,7 @@ const HISTORY = statement({
       coalesce(sum(amount) filter (where state in (${IN_FLIGHT_SQL}, 'succeeded')), 0)::bigint as used_this_month
     from topup
     where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency}
-      and created_at >= ${monthSince} and origin = 'threshold'`,
+      and created_at >= ${monthSince} and origin <> 'manual'`,
 });
 
 /** How often a payment method was declined since then, over all rules of the merchant. */
@@ -150,6 +150,23 @@ const UNDER_KEY = statement({
   text: ({ merchantId, customerId, idempotencyKey }) => `
     select ${columns(TOPUP.shape)} from topup
     where merchant_id = ${merchantId} and customer_id = ${customerId} and idempotency_key = ${idempotencyKey}`,
+});
+
+/** What was begun under these keys, in no particular order. */
+export async function topUpsUnderKeys(
+  db: Queryable,
+  merchantId: string,
+  keys: readonly { readonly customerId: string; readonly idempotencyKey: string }[],
+): Promise<TopUp[]> {
+  return UNDER_KEYS.all(db, { merchantId, keys });
+}
+
+const UNDER_KEYS = statement({
+  params: { merchantId: text, keys: rowsOf({ customerId: text, idempotencyKey: text }) },
+  row: TOPUP.shape,
+  text: ({ merchantId, keys }) => `
+    select ${columns(TOPUP.shape, 't')}
+    from topup t join ${keys('k', { merchantId })} using (merchant_id, customer_id, idempotency_key)`,
 });
 
 /** The attempt of a wallet that is in flight and blocks others; null if none is. */

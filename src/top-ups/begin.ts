@@ -1,5 +1,5 @@
 import { type MethodReading, NO_PAYMENT_METHOD } from '../charging/charger.ts';
-import type { Tx } from '../db/transaction.ts';
+import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
@@ -7,12 +7,14 @@ import { lockWallets } from '../ledger/store.ts';
 import { LOOK_WHILE_SUSPENDED_MS, removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
 import { LEASE_MS, nextLook } from './attempt.ts';
 import { insertTopUp, isUnderWayAt, readHistory } from './attempt-store.ts';
-import { dayOf, monthOf, type Period } from './calendar.ts';
-import { decideTopUp, type TopUpDecision } from './decide.ts';
+import { type Period, periodsOf } from './calendar.ts';
+import { type AttemptHistory, type DecideTopUp, decideTopUp, type TopUpDecision } from './decide.ts';
 import { MOST_DECLINES, methodHash } from './declines.ts';
 import { endTopUpRule } from './end.ts';
 import { requestHash, resume, suspend } from './outcome.ts';
 import { declinesOf, recordNews } from './record.ts';
+import type { WantedRefill } from './refill-attempts.ts';
+import { endRefills, noteTried, readRefills, takeRefills } from './refills.ts';
 import type { TopUpRule } from './rule.ts';
 import { lockRule, saveRule } from './store.ts';
 import type { TopUp } from './tables.ts';
@@ -44,30 +46,37 @@ export interface Beginning {
 }
 
 /** Decides without locks, to know whether the provider has to be asked for the payment method. */
-export function wouldCharge(
+export async function wouldCharge(
+  db: Queryable,
   rule: TopUpRule,
-  wallet: Wallet,
-  {
-    history,
-    gatewayMinimum,
-    now,
-  }: Pick<Beginning, 'gatewayMinimum' | 'now'> & {
-    readonly history: Awaited<ReturnType<typeof readHistory>>;
-  },
-): TopUpDecision {
-  return decided(rule, wallet, { history, gatewayMinimum, now, ...periodsOf(rule, now) });
+  { wallet, gatewayMinimum, now }: Pick<Beginning, 'gatewayMinimum' | 'now'> & { readonly wallet: Wallet },
+): Promise<Omit<Decided, 'refill'> & { readonly history: AttemptHistory }> {
+  const periods = periodsOf(rule, now);
+  const history = await readHistory(db, rule, periods);
+  const { wanted } = await readRefills(db, rule, now);
+  return { ...decided(rule, wallet, { wanted, history, gatewayMinimum, now, ...periods }), history };
 }
 
-export function periodsOf({ timeZone }: TopUpRule, now: Date): { readonly day: Period; readonly month: Period } {
-  return { day: dayOf(now, timeZone), month: monthOf(now, timeZone) };
+interface Deciding extends Pick<DecideTopUp, 'history' | 'gatewayMinimum' | 'day' | 'month' | 'now'> {
+  readonly wanted: readonly WantedRefill[];
 }
 
-function decided(
-  rule: TopUpRule,
-  wallet: Wallet,
-  rest: Pick<Parameters<typeof decideTopUp>[0], 'history' | 'gatewayMinimum' | 'day' | 'month' | 'now'>,
-): TopUpDecision {
-  return decideTopUp({ rule, wallet: { balance: wallet.balance, isActive: mayBeFilledUp(wallet) }, ...rest });
+interface Decided {
+  readonly decision: TopUpDecision;
+  /** What is charged for, where it is a period of a schedule. */
+  readonly refill: WantedRefill | null;
+}
+
+/** Periods of schedules come first, then a balance that is low. What is blocked keeps nothing waiting that is not. */
+function decided(rule: TopUpRule, wallet: Wallet, { wanted, ...rest }: Deciding): Decided {
+  const state = { rule, wallet: { balance: wallet.balance, isActive: mayBeFilledUp(wallet) }, ...rest };
+  const all = [...wanted, null].map((refill) => ({
+    decision: decideTopUp({ ...state, refill: refill?.amount ?? null }),
+    refill,
+  }));
+  const [first] = all;
+  invariant(first !== undefined, 'nothing was decided about a wallet');
+  return all.find(({ decision }) => decision.kind === 'charge') ?? first;
 }
 
 /**
@@ -79,10 +88,13 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
   const { key, gatewayMinimum, now } = beginning;
   const { merchantId, customerId, currency } = key;
   const rule = await lockRule(tx, key);
+  const isOn = rule?.enabled === true && rule.endedAt === null;
+  if (!isOn) await endRefills(tx, key, now);
+  const wanted = isOn ? await takeRefills(tx, key, now) : [];
   const wallets = await lockWallets(tx, [key], { currencies: new Set([currency]), now });
   const wallet = wallets.get(walletKeyText(key));
   if (rule === null || rule.endedAt !== null || wallet === undefined) {
-    await removeTopUpDue(tx, key);
+    await leaveList(tx, key, now);
     return null;
   }
   if (wallet.status === 'closed') {
@@ -100,7 +112,7 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
   const ready = await lifted(tx, rule, beginning);
   const periods = periodsOf(ready, now);
   const history = await readHistory(tx, key, periods);
-  const decision = decided(ready, wallet, { history, gatewayMinimum, now, ...periods });
+  const { decision, refill } = decided(ready, wallet, { wanted, history, gatewayMinimum, now, ...periods });
   switch (decision.kind) {
     case 'wait':
       await putOff(tx, { key, decision, now });
@@ -109,7 +121,7 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
       await block(tx, { rule: ready, decision, now });
       return null;
     case 'charge':
-      return attempt(tx, ready, { ...beginning, amount: decision.amount, month: periods.month });
+      return attempt(tx, ready, { ...beginning, amount: decision.amount, refill, month: periods.month });
   }
 }
 
@@ -122,6 +134,14 @@ async function lifted(tx: Tx, rule: TopUpRule, { method, now }: Beginning): Prom
   await saveRule(tx, resumed);
   await tellOfTopUps(tx, [{ kind: 'resumed', rule: resumed, cause: 'payment_method' }], now);
   return resumed;
+}
+
+/** Takes a locked wallet off the list, but for a period of a schedule that fell due just before the wallet was locked. */
+async function leaveList(tx: Tx, key: WalletKey, now: Date): Promise<void> {
+  const { merchantId, customerId, currency } = key;
+  const { wanted } = await readRefills(tx, key, now);
+  if (wanted.length === 0) return removeTopUpDue(tx, key);
+  await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
 }
 
 interface Waiting {
@@ -137,7 +157,7 @@ async function putOff(tx: Tx, { key, decision: { why, until }, now }: Waiting): 
   switch (why) {
     case 'disabled':
     case 'above':
-      return removeTopUpDue(tx, key);
+      return leaveList(tx, key, now);
     case 'not_active':
       return after(LOOK.notActive);
     case 'suspended':
@@ -173,6 +193,7 @@ async function block(tx: Tx, { rule, decision: { block: reason, until }, now }: 
 
 interface Attempting extends Beginning {
   readonly amount: number;
+  readonly refill: WantedRefill | null;
   readonly month: Period;
 }
 
@@ -201,6 +222,7 @@ async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise
     return null;
   }
   await insertTopUp(tx, topUp);
+  if (attempting.refill !== null) await noteTried(tx, attempting.refill);
   if (!isPaidHere) {
     const expiresAt = nextLook('requested', now, now);
     invariant(expiresAt !== null, 'a request without an end');
@@ -213,7 +235,7 @@ async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise
   return null;
 }
 
-function newTopUp(rule: TopUpRule, { key, method, amount, month, now }: Attempting): TopUp {
+function newTopUp(rule: TopUpRule, { key, method, amount, refill, month, now }: Attempting): TopUp {
   const { merchantId, customerId, currency } = key;
   const topUpId = newId('topUp');
   const state = rule.payment === null ? 'requested' : 'charging';
@@ -225,12 +247,14 @@ function newTopUp(rule: TopUpRule, { key, method, amount, month, now }: Attempti
       }
     : null;
   return {
-    ...{ merchantId, customerId, currency, topUpId, origin: 'threshold', state, amount, request },
+    ...{ merchantId, customerId, currency, topUpId, origin: refill === null ? 'threshold' : 'schedule' },
+    ...{ state, amount, request },
     sourceId: rule.payment?.sourceId ?? null,
     requestHash: request === null ? null : requestHash(request),
     session: null,
     method: isFound ? methodHash({ id: method.methodId, fingerprint: method.fingerprint }) : null,
-    ...{ cap: rule.monthlyCap, monthSince: month.since, isLate: false, idempotencyKey: null },
+    ...{ cap: rule.monthlyCap, monthSince: month.since, isLate: false },
+    idempotencyKey: refill?.idempotencyKey ?? null,
     ...{ paymentId: null, seriesId: null, reason: null, declineCode: null },
     askedAt: request === null ? null : now,
     leasedUntil: request === null ? null : new Date(now.getTime() + LEASE_MS),

@@ -84,3 +84,11 @@ export function monthOf(time: Date, zone: string): Period {
   const first = { ...localDate(time, zone), day: 1 };
   return { since: beginningOf(first, zone), until: beginningOf({ ...first, month: first.month + 1 }, zone) };
 }
+
+/** Today and this month there. */
+export function periodsOf(
+  { timeZone }: { readonly timeZone: string },
+  now: Date,
+): { readonly day: Period; readonly month: Period } {
+  return { day: dayOf(now, timeZone), month: monthOf(now, timeZone) };
+}

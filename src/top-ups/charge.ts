@@ -7,25 +7,19 @@ import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import { readWallets } from '../ledger/store.ts';
-import {
-  addTopUpDue,
-  claimTopUpDue,
-  merchantsWithTopUpDue,
-  setTopUpDue,
-  type TopUpClaim,
-} from '../ledger/top-up-due.ts';
+import { claimTopUpDue, merchantsWithTopUpDue, setTopUpDue, type TopUpClaim } from '../ledger/top-up-due.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import { paymentsThatPosted } from '../payments/lookups.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
-import { claimTopUps, lookLater, merchantsWithTopUps, noteAsked, readHistory } from './attempt-store.ts';
-import { begin, periodsOf, wouldCharge } from './begin.ts';
+import { claimTopUps, lookLater, merchantsWithTopUps, noteAsked } from './attempt-store.ts';
+import { begin, wouldCharge } from './begin.ts';
 import { besideEachOther, type Slots } from './beside.ts';
 import type { Pace } from './pace.ts';
 import { lockTopUp, recordNews } from './record.ts';
 import type { TopUpRule } from './rule.ts';
-import { enabledRules, readRule } from './store.ts';
+import { readRule } from './store.ts';
 import type { TopUp } from './tables.ts';
 import { isStillWanted } from './wanted.ts';
 
@@ -154,8 +148,7 @@ async function methodFor(
     const db = autocommit(pool);
     const wallet = (await readWallets(db, merchantId, [customerId])).find((one) => one.currency === currency);
     if (wallet === undefined) return nobody;
-    const history = await readHistory(db, rule, periodsOf(rule, now));
-    const decision = wouldCharge(rule, wallet, { history, gatewayMinimum, now });
+    const { decision } = await wouldCharge(db, rule, { wallet, gatewayMinimum, now });
     if (decision.kind !== 'charge') return nobody;
   }
   try {
@@ -266,29 +259,4 @@ async function resolve(services: ChargeServices, topUp: TopUp): Promise<void> {
     case 'wait':
       return hear(services, topUp, { kind: 'answer', answer: { kind: 'unknown' } });
   }
-}
-
-const SCAN_PAGE = 500;
-
-/** The safety net under the list: wallets that are below their threshold, and that no debit has put there. @returns how many were found */
-export async function scanForTopUps({
-  pool,
-  clock,
-  signal,
-}: Pick<ChargeServices, 'pool' | 'clock' | 'signal'>): Promise<number> {
-  const db = autocommit(pool);
-  let after: WalletKey | null = null;
-  let found = 0;
-  while (!signal.aborted) {
-    const page: WalletKey[] = await enabledRules(db, after, SCAN_PAGE);
-    for (const [merchantId, own] of Map.groupBy(page, (one) => one.merchantId)) {
-      const wallets = await readWallets(db, merchantId, [...new Set(own.map(({ customerId }) => customerId))]);
-      const low = wallets.filter(({ balance, topUpBelow }) => topUpBelow !== null && balance < topUpBelow);
-      const keys = low.map(({ customerId, currency }) => ({ merchantId, customerId, currency }));
-      if (keys.length > 0) found += await addTopUpDue(db, merchantId, { keys, now: clock.now() });
-    }
-    after = page.at(-1) ?? null;
-    if (page.length < SCAN_PAGE) break;
-  }
-  return found;
 }

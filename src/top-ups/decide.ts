@@ -16,6 +16,8 @@ export interface DecideTopUp {
   readonly rule: TopUpTerms & Pick<RuleState, 'suspendedReason' | 'retryAt'>;
   readonly history: AttemptHistory;
   readonly wallet: { readonly balance: number; readonly isActive: boolean };
+  /** What is to be charged for a period of a schedule, however much is there; null where only a balance that is low wants it. */
+  readonly refill: number | null;
   /** What the provider charges at least, in this currency; 0 if it is not known. */
   readonly gatewayMinimum: number;
   /** Today and this month in the rule's time zone. */
@@ -36,7 +38,7 @@ export type TopUpDecision =
 
 /** Whether to fill a wallet up now, and by how much. Pure; the first that applies decides. */
 export function decideTopUp(input: DecideTopUp): TopUpDecision {
-  const { rule, history, wallet, now, day } = input;
+  const { rule, history, wallet, refill, now, day } = input;
   const wait = (why: Extract<TopUpDecision, { kind: 'wait' }>['why'], until: Date | null = null): TopUpDecision => {
     return { kind: 'wait', why, until };
   };
@@ -44,12 +46,12 @@ export function decideTopUp(input: DecideTopUp): TopUpDecision {
   if (!wallet.isActive) return wait('not_active');
   if (rule.suspendedReason !== null) return wait('suspended');
   if (history.isInFlight) return wait('in_flight');
-  if (wallet.balance >= rule.threshold) return wait('above');
+  if (refill === null && wallet.balance >= rule.threshold) return wait('above');
   if (rule.retryAt !== null && rule.retryAt > now) return wait('back_off', rule.retryAt);
   const next = nextAfterInterval(rule, history);
   if (next !== null && next > now) return wait('interval', next);
   if (history.attemptsToday >= rule.maxPerDay) return { kind: 'blocked', block: 'max_per_day', until: day.until };
-  return withinCap(input, amountWanted(rule, wallet.balance));
+  return refill === null ? withinCap(input, amountWanted(rule, wallet.balance)) : refilled(input, refill);
 }
 
 function nextAfterInterval({ minIntervalSeconds }: TopUpTerms, { lastAttemptAt }: AttemptHistory): Date | null {
@@ -63,6 +65,13 @@ export function amountWanted({ mode, amount, target, threshold, maxCharge }: Top
   const gap = threshold - balance;
   const times = Math.max(1, Math.ceil(gap / step));
   return Math.min(times, Math.max(1, Math.floor(maxCharge / step))) * step;
+}
+
+/** Neither less than was agreed nor more: what cannot be charged so is not charged. */
+function refilled({ rule, history, gatewayMinimum, month }: DecideTopUp, amount: number): TopUpDecision {
+  if (amount < gatewayMinimum) return { kind: 'blocked', block: 'below_minimum', until: month.until };
+  const isWithinCap = history.usedThisMonth + amount <= rule.monthlyCap;
+  return isWithinCap ? { kind: 'charge', amount } : { kind: 'blocked', block: 'monthly_cap', until: month.until };
 }
 
 function withinCap({ rule, history, gatewayMinimum, month }: DecideTopUp, wanted: number): TopUpDecision {

@@ -2,6 +2,7 @@ import type { Tx } from '../db/transaction.ts';
 import { type CustomerKey, type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { lockWallets } from '../ledger/store.ts';
 import { removeTopUpDue, setTopUpBelow, setTopUpDue } from '../ledger/top-up-due.ts';
+import { endRefills, readRefills } from './refills.ts';
 import type { TopUpRule } from './rule.ts';
 import { lockRule, ruledCurrencies, saveRule } from './store.ts';
 
@@ -24,9 +25,13 @@ export async function watch(tx: Tx, { rule, wallet, now }: Watched): Promise<voi
   const topUpBelow = enabled ? threshold : null;
   if (topUpBelow !== wallet.topUpBelow) await setTopUpBelow(tx, { merchantId, customerId, currency, topUpBelow });
   if (!enabled) await removeTopUpDue(tx, rule);
-  else if (wallet.balance < threshold || rule.suspendedReason !== null) {
+  else if (wallet.balance < threshold || rule.suspendedReason !== null || (await isRefilled(tx, rule, now))) {
     await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
   }
+}
+
+async function isRefilled(tx: Tx, rule: TopUpRule, now: Date): Promise<boolean> {
+  return (await readRefills(tx, rule, now)).wanted.length > 0;
 }
 
 /** Ends the rule of a wallet, also for whoever closes it or erases its customer. @returns null if there is no rule */
@@ -36,6 +41,7 @@ export async function endTopUpRule(tx: Tx, key: WalletKey, now: Date): Promise<T
   // The provider's name of the customer is not kept without need; that he agreed is.
   const ended: TopUpRule = { ...rule, enabled: false, payment: null, endedAt: now, updatedAt: now };
   await saveRule(tx, ended);
+  await endRefills(tx, key, now);
   const wallets = await lockWallets(tx, [key], { currencies: new Set([key.currency]), now });
   const wallet = wallets.get(walletKeyText(key));
   if (wallet !== undefined) await watch(tx, { rule: ended, wallet, now });

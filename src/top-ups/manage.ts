@@ -11,6 +11,7 @@ import { inFlightOf, insertTopUp, topUpUnderKey } from './attempt-store.ts';
 import { endTopUpRule, watch } from './end.ts';
 import { resume } from './outcome.ts';
 import { lockTopUp, lookAgain, recordNews } from './record.ts';
+import { endRefills } from './refills.ts';
 import { NEW_STATE, type TopUpRule, type TopUpTerms, termsProblem } from './rule.ts';
 import { isSameWish, type SessionWish, sessionOf, wantsSession } from './session.ts';
 import { lockRule, saveRule } from './store.ts';
@@ -48,6 +49,7 @@ export async function putRule(
   if (wanted.enabled && wanted.consent === null) refuse({ code: 'CONSENT_REQUIRED' });
   if (wanted.payment !== null && (source === null || !mayCharge(source))) refuse({ code: 'CHARGING_NOT_CONFIGURED' });
   const before = await lockRule(tx, wanted);
+  if (!wanted.enabled) await endRefills(tx, wanted, now);
   const wallet = await lockedWallet(tx, wanted, moment);
   const kept = before === null || before.endedAt !== null ? null : before;
   const state = { ...NEW_STATE, createdAt: now, ...kept };

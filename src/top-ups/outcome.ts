@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { ChargeRequest } from '../charging/charger.ts';
 import { isInFlight, nextLook, type TopUpStep } from './attempt.ts';
 import { afterDeclines, afterFailure, isHardDecline, MOST_DECLINES } from './declines.ts';
+import { isLastAttempt } from './refill-attempts.ts';
 import { type Block, NEW_STATE, type TopUpRule } from './rule.ts';
 import { endedSession } from './session.ts';
 import type { TopUp } from './tables.ts';
@@ -87,7 +88,8 @@ function advance({ topUp, step, now }: Stepped): TopUp {
 }
 
 function failed(topUp: TopUp, rule: TopUpRule | null, isHard: boolean): TopUpOutcome {
-  return { topUp, rule, notices: [{ kind: 'failed', topUp, isHard, nextAttemptAt: rule?.retryAt ?? null }] };
+  const nextAttemptAt = isLastAttempt(topUp) ? null : (rule?.retryAt ?? null);
+  return { topUp, rule, notices: [{ kind: 'failed', topUp, isHard, nextAttemptAt }] };
 }
 
 function declined(topUp: TopUp, rule: TopUpRule | null, { step, declines, now }: Stepped): TopUpOutcome {

@@ -1,4 +1,5 @@
-import { type ChargeServices, chargeTopUps, scanForTopUps } from './charge.ts';
+import { type ChargeServices, chargeTopUps } from './charge.ts';
+import { scanForTopUps } from './scan.ts';
 
 /** The safety net is wider than a debit's own note, and reads all rules. */
 const SCAN_EVERY_MS = 5 * 60_000;

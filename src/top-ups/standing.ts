@@ -1,9 +1,9 @@
 import type { Queryable } from '../db/transaction.ts';
-import { refuse } from '../errors.ts';
+import { invariant, refuse } from '../errors.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import { readWallets } from '../ledger/store.ts';
-import { inFlightOf, readHistory } from './attempt-store.ts';
-import { periodsOf, wouldCharge } from './begin.ts';
+import { inFlightOf } from './attempt-store.ts';
+import { wouldCharge } from './begin.ts';
 import type { TopUpRule } from './rule.ts';
 import { readRule } from './store.ts';
 import type { TopUp } from './tables.ts';
@@ -21,10 +21,10 @@ export async function standingOf(
 }> {
   const rule = await readRule(db, key);
   if (rule === null || rule.endedAt !== null) return refuse({ code: 'TOP_UP_RULE_NOT_FOUND' });
-  const history = await readHistory(db, key, periodsOf(rule, now));
   const wallets = await readWallets(db, key.merchantId, [key.customerId]);
   const wallet = wallets.find(({ currency }) => currency === key.currency);
-  const decision = wallet === undefined ? null : wouldCharge(rule, wallet, { history, gatewayMinimum: 0, now });
-  const nextAttemptAt = decision === null ? null : decision.kind === 'charge' ? now : decision.until;
+  invariant(wallet !== undefined, 'a rule without its wallet');
+  const { decision, history } = await wouldCharge(db, rule, { wallet, gatewayMinimum: 0, now });
+  const nextAttemptAt = decision.kind === 'charge' ? now : decision.until;
   return { rule, nextAttemptAt, spentThisMonth: history.usedThisMonth, inFlight: await inFlightOf(db, key) };
 }

@@ -5,6 +5,7 @@ import type { Wallet } from '../ledger/entry.ts';
 import { readWallets } from '../ledger/store.ts';
 import { getMerchant } from '../merchants/merchant-store.ts';
 import type { Source } from '../merchants/source.ts';
+import { isStillScheduled } from './refills.ts';
 import type { TopUpRule } from './rule.ts';
 import { readRule } from './store.ts';
 import type { TopUp } from './tables.ts';
@@ -35,16 +36,19 @@ export function isPaidBy({ payment }: TopUpRule, asked: TopUpRule['payment']): b
 export async function isStillWanted(db: Queryable, topUp: TopUp, source: Source): Promise<boolean> {
   const { merchantId, customerId, currency, request } = topUp;
   const rule = await readRule(db, topUp);
-  if (rule === null || request === null || !allows(rule, request, source.sourceId) || !mayCharge(source)) return false;
+  if (rule === null || request === null || !allows(rule, topUp, source.sourceId) || !mayCharge(source)) return false;
+  if (topUp.origin === 'schedule' && !(await isStillScheduled(db, topUp))) return false;
   const wallet = (await readWallets(db, merchantId, [customerId])).find((one) => one.currency === currency);
   return wallet !== undefined && mayBeFilledUp(wallet) && !(await isSuspended(db, merchantId));
 }
 
-function allows(rule: TopUpRule, request: NonNullable<TopUp['request']>, sourceId: string): boolean {
+function allows(rule: TopUpRule, { request, origin }: TopUp, sourceId: string): boolean {
   const { enabled, endedAt, suspendedReason, payment, maxCharge, monthlyCap } = rule;
-  if (!enabled || endedAt !== null || suspendedReason !== null || payment === null) return false;
+  if (!enabled || endedAt !== null || suspendedReason !== null || payment === null || request === null) return false;
   const { paymentMethodId } = payment;
   const isOfMethod = paymentMethodId === null || paymentMethodId === request.methodId;
   const isOfCustomer = payment.sourceId === sourceId && payment.providerCustomerId === request.customerId;
-  return isOfCustomer && isOfMethod && request.amount <= Math.min(maxCharge, monthlyCap);
+  // How much a schedule charges at once was agreed for itself.
+  const most = origin === 'schedule' ? monthlyCap : Math.min(maxCharge, monthlyCap);
+  return isOfCustomer && isOfMethod && request.amount <= most;
 }

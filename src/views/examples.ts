@@ -153,6 +153,7 @@ export const EXAMPLE_SCHEDULE = {
   incarnation: 1,
   next_period: 1,
   next_at: '2026-02-27T23:00:00.000Z',
+  last_refill: null,
   actor: `key:${EXAMPLE.apiKeyId}`,
   created_at: EXAMPLE.since,
   updated_at: EXAMPLE.since,

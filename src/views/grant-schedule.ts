@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { refuse } from '../errors.ts';
 import { BASE_PRIORITY } from '../ledger/lots/lot.ts';
-import { type GrantSchedule, nextDueAt } from '../schedules/grant-schedule.ts';
+import { type GrantSchedule, nextDueAt, REFILL_STATES } from '../schedules/grant-schedule.ts';
 import type { ScheduleKey } from '../schedules/grant-store.ts';
 import { EVERY } from '../schedules/periods.ts';
 import type { ScheduleWish } from '../schedules/put-schedule.ts';
+import { lastRefill } from '../schedules/refill.ts';
+import type { ScheduleStanding } from '../top-ups/refills.ts';
 import { EXAMPLE_SCHEDULE } from './examples.ts';
 import { minorUnits, timestamp } from './fields.ts';
+import { topUpResponse, topUpShape } from './top-up.ts';
 
 export const every = z.enum(EVERY, { error: `wants one of ${EVERY.join(', ')}` });
 
@@ -28,13 +31,28 @@ export const scheduleShape = z
     name: z.string().nullable(),
     priority: z.int(),
     expires_in_days: z.int().nullable().meta({ description: 'Counted from when a period was due.' }),
-    charge: z.literal(false),
+    charge: z.boolean().meta({
+      description: 'Whether each period is paid, by the rule of the wallet, instead of given.',
+    }),
     ends_at: timestamp.nullable(),
     count: z.int().nullable(),
     paused: z.boolean(),
     incarnation: z.int().min(1).meta({ description: 'How often a schedule of this id was made.' }),
     next_period: z.int().min(0).meta({ description: 'All before it were granted or skipped.' }),
     next_at: timestamp.nullable().meta({ description: 'When that is due; null where nothing is to come.' }),
+    last_refill: z
+      .strictObject({
+        period: z.int().min(0),
+        due_at: timestamp,
+        amount: minorUnits,
+        status: z.enum(REFILL_STATES).meta({
+          description:
+            'due: to be charged as soon as the rule of the wallet allows it. tried: a top-up was begun, and another one is if it comes to nothing. done: no other is begun; `topup` says what came of it. skipped: nobody was charged.',
+        }),
+        topup: topUpShape.nullable().meta({ description: 'The newest that was begun for the period.' }),
+      })
+      .nullable()
+      .meta({ description: 'The newest period that was due while the schedule charged.' }),
     actor: z.string().meta({ description: 'Who made it as it is: `key:` with the id of an API key, or `cli`.' }),
     created_at: timestamp,
     updated_at: timestamp,
@@ -43,7 +61,7 @@ export const scheduleShape = z
   .meta({ id: 'GrantSchedule', examples: [EXAMPLE_SCHEDULE] });
 
 /** A schedule as the API shows it; amounts are in minor units. */
-export function scheduleResponse(schedule: GrantSchedule): z.output<typeof scheduleShape> {
+export function scheduleResponse({ schedule, topUp }: ScheduleStanding): z.output<typeof scheduleShape> {
   const nextAt = schedule.paused ? null : nextDueAt(schedule);
   return {
     schedule_id: schedule.scheduleId,
@@ -58,18 +76,30 @@ export function scheduleResponse(schedule: GrantSchedule): z.output<typeof sched
     name: schedule.lotName,
     priority: schedule.lotPriority,
     expires_in_days: schedule.lotDays,
-    charge: false,
+    charge: schedule.charge,
     ends_at: schedule.endsAt?.toISOString() ?? null,
     count: schedule.count,
     paused: schedule.paused,
     incarnation: schedule.incarnation,
     next_period: schedule.done,
     next_at: nextAt?.toISOString() ?? null,
+    last_refill: refillResponse(schedule, topUp),
     actor: schedule.actor,
     created_at: schedule.createdAt.toISOString(),
     updated_at: schedule.updatedAt.toISOString(),
     ended_at: schedule.endedAt?.toISOString() ?? null,
   };
+}
+
+function refillResponse(
+  schedule: GrantSchedule,
+  topUp: ScheduleStanding['topUp'],
+): z.output<typeof scheduleShape>['last_refill'] {
+  const refill = lastRefill(schedule);
+  const { refillState: status } = schedule;
+  if (refill === null || status === null) return null;
+  const { period, amount, dueAt } = refill;
+  return { period, due_at: dueAt.toISOString(), amount, status, topup: topUp === null ? null : topUpResponse(topUp) };
 }
 
 function statusOf({ endedAt, paused }: GrantSchedule, nextAt: Date | null): z.output<typeof scheduleShape>['status'] {
@@ -93,18 +123,21 @@ export interface PutScheduleRequest {
   readonly paused?: boolean | undefined;
 }
 
-/** @throws {RefusalError} INVALID_FIELD for a refill that is to be paid */
+const TERMS = ['name', 'priority', 'expires_in_days'] as const;
+
+/** @throws {RefusalError} INVALID_FIELD for a refill that is to be paid and has terms */
 export function toWish(key: ScheduleKey, body: PutScheduleRequest, actor: string): ScheduleWish {
-  if (body.charge === true) {
-    const wants = 'wants false: a refill that is charged is not made by a schedule yet, only credit that is given';
-    refuse({ code: 'INVALID_FIELD', field: 'charge', wants });
+  const charge = body.charge ?? false;
+  const given = TERMS.find((field) => body[field] !== undefined);
+  if (charge && given !== undefined) {
+    refuse({ code: 'INVALID_FIELD', field: given, wants: 'is for credit that is given; what is paid has no terms' });
   }
   const { merchantId, customerId, currency, scheduleId } = key;
   return {
     ...{ merchantId, customerId, currency, scheduleId, actor },
     ...{ amountMinor: body.amount, every: body.every, anchorAt: body.anchor_at ?? null },
     ...{ timeZone: body.time_zone ?? 'UTC', lotName: body.name ?? null },
-    ...{ lotPriority: body.priority ?? BASE_PRIORITY, lotDays: body.expires_in_days ?? null },
+    ...{ lotPriority: body.priority ?? BASE_PRIORITY, lotDays: body.expires_in_days ?? null, charge },
     ...{ endsAt: body.ends_at ?? null, count: body.count ?? null, paused: body.paused ?? false },
   };
 }

@@ -69,6 +69,11 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
     'The source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key of the same account, which sells top-ups or obeys all metadata.',
   ),
   TOP_UP_IN_FLIGHT: say('TOP_UP_IN_FLIGHT', 'A top-up of this wallet is under way. Wait for what comes of it.'),
+  MONTHLY_CAP_REACHED: ({ code, amount, monthlyCap, used }) => ({
+    code,
+    message: `The top-up rule lets ${monthlyCap} be charged in a month, in minor units, of which ${used} are used: ${amount} is more than is left.`,
+    details: { monthly_cap: monthlyCap, used, required: amount },
+  }),
   TOP_UP_NOT_OPEN: ({ code, state }) => ({
     code,
     message: `Only a top-up that you were asked for can be said to have failed; this one is ${state}.`,

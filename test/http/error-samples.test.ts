@@ -105,6 +105,8 @@ const PROVOKED: Readonly<Record<ErrorCode, () => Promise<Pick<Answer, 'body'>>>>
   },
   CHECKOUT_NOT_FOUND: async () => replyTo(publicRefusal({ code: 'CHECKOUT_NOT_FOUND' })),
   CHECKOUT_NOT_OPEN: async () => replyTo(publicRefusal({ code: 'CHECKOUT_NOT_OPEN', state: 'completed' })),
+  MONTHLY_CAP_REACHED: async () =>
+    replyTo(publicRefusal({ code: 'MONTHLY_CAP_REACHED', amount: 2500, monthlyCap: 6000, used: 4000 })),
   REFUND_EXCEEDS_PAID: async () => replyTo(publicRefusal({ code: 'REFUND_EXCEEDS_PAID', refundable: 1500 })),
   REFUNDS_ARE_PROPORTIONAL: async () => replyTo(publicRefusal({ code: 'REFUNDS_ARE_PROPORTIONAL' })),
   CHECKOUTS_NOT_YET: async () => replyTo(publicRefusal({ code: 'CHECKOUTS_NOT_YET' })),

@@ -7,6 +7,7 @@ import {
   duePeriods,
   firstPeriodFrom,
   type GrantSchedule,
+  NO_REFILL,
   nextDueAt,
   withNextAt,
 } from '../../src/schedules/grant-schedule.ts';
@@ -19,7 +20,8 @@ function schedule(overrides: Partial<GrantSchedule> = {}): GrantSchedule {
   return withNextAt({
     ...{ merchantId: MERCHANT, customerId: 'cus_a', currency: 'USD', scheduleId: 'monthly', incarnation: 1 },
     ...{ amountMinor: 500, every: 'month', anchorAt: ANCHOR, timeZone: 'UTC' },
-    ...{ lotName: 'Monthly', lotPriority: 50, lotDays: null, endsAt: null, count: null },
+    ...{ lotName: 'Monthly', lotPriority: 50, lotDays: null, charge: false, endsAt: null, count: null },
+    ...NO_REFILL,
     ...{ firstPeriod: 0, done: 0, nextAt: null, paused: false, actor: 'operator' },
     ...{ createdAt: ANCHOR, updatedAt: ANCHOR, endedAt: null },
     ...overrides,

@@ -29,15 +29,16 @@ interface Changes {
   readonly rule?: Partial<DecideTopUp['rule']>;
   readonly history?: Partial<DecideTopUp['history']>;
   readonly wallet?: Partial<DecideTopUp['wallet']>;
+  readonly refill?: number | null;
   readonly gatewayMinimum?: number;
 }
 
-function decide({ rule, history, wallet, gatewayMinimum = 0 }: Changes = {}, base = RULE) {
+function decide({ rule, history, wallet, refill = null, gatewayMinimum = 0 }: Changes = {}, base = RULE) {
   return decideTopUp({
     rule: { ...base, ...rule },
     history: { ...NOTHING_YET, ...history },
     wallet: { balance: 900, isActive: true, ...wallet },
-    ...{ gatewayMinimum, day: DAY, month: MONTH, now: NOW },
+    ...{ refill, gatewayMinimum, day: DAY, month: MONTH, now: NOW },
   });
 }
 

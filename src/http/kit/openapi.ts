@@ -83,7 +83,8 @@ const ERROR_SCHEMA: Json = {
     },
     required: {
       type: 'integer',
-      description: 'With INSUFFICIENT_WALLET_FUNDS, HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.',
+      description:
+        'With INSUFFICIENT_WALLET_FUNDS, HOLD_AMOUNT_EXCEEDED, LOT_AMOUNT_EXCEEDED and MONTHLY_CAP_REACHED, in minor units.',
     },
     shortfall: { type: 'integer', description: 'With INSUFFICIENT_WALLET_FUNDS, in minor units.' },
     remaining: { type: 'integer', description: 'With HOLD_AMOUNT_EXCEEDED and LOT_AMOUNT_EXCEEDED, in minor units.' },
@@ -94,6 +95,11 @@ const ERROR_SCHEMA: Json = {
     open_holds: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
     minimum: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
     total: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
+    monthly_cap: { type: 'integer', description: 'With MONTHLY_CAP_REACHED, in minor units.' },
+    used: {
+      type: 'integer',
+      description: 'With MONTHLY_CAP_REACHED: what of the month is used, where it was to be charged at once; else 0.',
+    },
     refundable: { type: 'integer', description: 'With REFUND_EXCEEDS_PAID, in minor units.' },
     with_credit_purchase: {
       type: ['integer', 'null'],

@@ -22,6 +22,16 @@ export const TOP_UP_ERRORS = {
       message: 'Only a top-up that you were asked for can be said to have failed; this one is expired.',
     },
   },
+  MONTHLY_CAP_REACHED: {
+    cause:
+      'a schedule is to charge more than the `monthly_cap` of the wallet’s top-up rule allows at all, or, where its first period is due at once, than is left of it this month',
+    cure: 'charge less, raise `monthly_cap` as far as the customer agreed, or let the schedule begin next month (`anchor_at`)',
+    sample: {
+      message:
+        'The top-up rule lets 6000 be charged in a month, in minor units, of which 4000 are used: 2500 is more than is left.',
+      ...{ monthly_cap: 6000, used: 4000, required: 2500 },
+    },
+  },
   CONSENT_REQUIRED: {
     cause: 'a top-up rule is to be enabled, and nothing says that the customer agreed',
     cure: 'ask the customer, and send `consent`',
