@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import { putRule } from '../../src/top-ups/manage.ts';
 import { failure, startTestCli, type TestCli } from '../support/cli.ts';
-import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
 
 let cli: TestCli;
 let chokin: TestCli['chokin'];
@@ -36,6 +38,24 @@ describe('chokin schedules', { timeout: 180_000 }, () => {
     ]);
     expect(unknown).toMatchObject(failure(/^error: The wallet has no such schedule\./));
     expect(wrong).toMatchObject(failure(/^error: time_zone: wants a name/));
+  });
+
+  it('has customers charged at each period where their wallet has a rule for it', async () => {
+    const { pool } = cli.database;
+    await makeCustomers(pool, ['bob']);
+    const put = 'schedules put cus_bob USD refill 20 --every month --anchor 2099-01-31T00:00:00Z --charge';
+    expect(await chokin(put)).toMatchObject(failure(/^error: charge: wants an enabled top-up rule/));
+    const now = new Date();
+    const rule = {
+      ...{ merchantId: MERCHANT, customerId: 'cus_bob', currency: 'USD', enabled: true, threshold: 0 },
+      mode: 'amount',
+      ...{ amount: 100, target: null, maxCharge: 100, monthlyCap: 2500, maxPerDay: 3, minIntervalSeconds: 600 },
+      ...{ timeZone: 'UTC', payment: null, source: null, consent: { acceptedAt: now, textVersion: '1' } },
+    } as const;
+    await transaction(pool, (tx) => putRule(tx, rule, { currencies: SETTINGS.currencies, now }));
+    expect((await chokin(put)).out).toMatch(/^charged +by the top-up rule of the wallet$/m);
+    expect(await chokin(`${put.replace('20', '26')}`)).toMatchObject(failure(/^error: The top-up rule lets 2500 be/));
+    expect(await json('schedules delete cus_bob USD refill')).toMatchObject({ charge: true, status: 'ended' });
   });
 
   it('schedules entries, once under a key, and cancels them', async () => {

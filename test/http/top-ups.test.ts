@@ -33,6 +33,75 @@ const newKey = (): string => {
 const topUp = (customerId: string, body: object): Promise<Answer> =>
   app.call('POST', `${wallet(customerId)}/top-ups`, { amount: 2000, idempotency_key: newKey(), ...body });
 
+describe('a schedule that charges', () => {
+  const start = async (rule: object | null = {}) => {
+    const customerId = await app.newCustomer();
+    const one = `${wallet(customerId)}/grant-schedules/refill`;
+    if (rule !== null) await app.call('PUT', `${wallet(customerId)}/top-up-rule`, { ...RULE, ...rule });
+    const put = (more: object = {}) => app.call('PUT', one, { amount: 2000, every: 'month', charge: true, ...more });
+    return { customerId, one, put };
+  };
+  const tomorrow = () => new Date(Date.now() + 86_400_000).toISOString();
+
+  it('is made, shown alone and in the list with its last refill, changed and ended', async () => {
+    const { customerId, one, put } = await start();
+    const made = await put({ anchor_at: tomorrow() });
+    expect(made).toMatchObject({
+      status: 200,
+      body: { charge: true, last_refill: null, name: null, status: 'active' },
+    });
+    expect((await app.call('GET', one)).body).toEqual(made.body);
+    const due =
+      "anchor_at = anchor_at - interval '2 days', done = 1, refill_period = 0, refill_amount = 1500, refill_state = 'tried'";
+    await app.database.pool.query(`update grant_schedule set ${due} where customer_id = $1`, [customerId]);
+    await app.database.pool.query(
+      `insert into topup (merchant_id, customer_id, currency, topup_id, origin, state, amount, cap, month_since, is_late, idempotency_key, look_at, created_at)
+       values ('bus_default', $1, 'USD', 'top_' || repeat('0', 26), 'schedule', 'requested', 1500, 20000, now(), false, 'grant_USD_refill_1_0', now() + interval '1 day', now())`,
+      [customerId],
+    );
+    const refill = {
+      ...{ period: 0, amount: 1500, status: 'tried', due_at: expect.any(String) },
+      topup: { origin: 'schedule', status: 'requested', amount: 1500 },
+    };
+    expect((await app.call('GET', one)).body.last_refill).toMatchObject(refill);
+    const { items } = (await app.call('GET', `${wallet(customerId)}/grant-schedules`)).body;
+    expect(items).toMatchObject([{ last_refill: refill }]);
+    expect((await put({ amount: 700 })).body).toMatchObject({ amount: 700, last_refill: refill });
+    expect((await app.call('DELETE', one)).body).toMatchObject({
+      ...{ status: 'ended', last_refill: { status: 'done', topup: { status: 'requested' } } },
+    });
+  });
+
+  it.each([
+    ['no rule', null, {}, 'charge: wants an enabled top-up rule'],
+    ['a rule that is not enabled', { enabled: false }, {}, 'charge: wants an enabled top-up rule'],
+    ['a name', {}, { name: 'Monthly' }, 'name: is for credit that is given'],
+    ['a priority', {}, { priority: 10 }, 'priority: is for credit that is given'],
+    ['an end of what is paid', {}, { expires_in_days: 31 }, 'expires_in_days: is for credit that is given'],
+  ])('is refused with %s: 422', async (_, rule, more, message) => {
+    const { one, put } = await start(rule);
+    const { status, body } = await put(more);
+    expect([status, body.code]).toEqual([422, 'INVALID_REQUEST_BODY']);
+    expect(body.message).toContain(message);
+    expect((await app.call('GET', one)).status).toBe(404);
+  });
+
+  it('is refused beyond the cap of the rule: 400 MONTHLY_CAP_REACHED', async () => {
+    const { put } = await start({ monthly_cap: 2500 });
+    expect(await put({ amount: 2501, anchor_at: tomorrow() })).toMatchObject({
+      ...{ status: 400, body: { code: 'MONTHLY_CAP_REACHED', monthly_cap: 2500, used: 0, required: 2501 } },
+    });
+    expect((await put({ amount: 2500 })).status).toBe(200);
+  });
+
+  it('is refused where its source may not charge any more', async () => {
+    const payment = { source_id: 'src_stripe', provider_customer_id: 'cus_x' };
+    const { customerId, put } = await start({ payment });
+    await app.database.pool.query("update topup_rule set source_id = 'src_gone' where customer_id = $1", [customerId]);
+    expect(await put()).toMatchObject({ status: 422, body: { code: 'CHARGING_NOT_CONFIGURED' } });
+  });
+});
+
 describe('a top-up rule', () => {
   it('is set with what it leaves out, shown, changed, and gone once it is deleted', async () => {
     const customerId = await app.newCustomer();

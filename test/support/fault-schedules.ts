@@ -51,7 +51,44 @@ const change: WebOperation = {
   },
 };
 
-export const SCHEDULE_OPERATIONS: readonly WebOperation[] = [schedule, change];
+/** Either it is called off and told of once, or it was begun before by a worker, once. */
+const callOff: WebOperation = {
+  name: 'end a schedule that charges, of which a period is due',
+  statements: 6,
+  async prepare({ traffic, database }, lost) {
+    return async (under) => {
+      const customerId = await traffic.newCustomer();
+      const rule = {
+        ...{ enabled: true, threshold: 0, mode: 'amount', amount: 5, monthly_cap: 100, payment: null },
+        consent: { accepted_at: '2026-01-31T12:00:00Z', text_version: '1' },
+      };
+      const ruled = await traffic.call('PUT', `/customers/${customerId}/wallets/USD/top-up-rule`, rule);
+      expect(ruled.status).toBe(200);
+      const body = { amount: 5, every: 'year', anchor_at: TOMORROW, charge: true };
+      expect((await traffic.call('PUT', pathOf(customerId), body)).status).toBe(200);
+      await makeDue(database.pool, customerId);
+      const end = () => traffic.call('DELETE', pathOf(customerId));
+      const { result: first, hit } = await under(end);
+      expect(first.status).toBe(hit === null ? 200 : lost);
+      expect(await end()).toMatchObject({ status: 200, body: { status: 'ended', next_period: 1 } });
+      const { rows } = await database.pool.query(
+        `select (select count(*)::int from wallet_alert a where a.customer_id = $1 and kind = 'grant_skipped') as told,
+           (select count(*)::int from topup t where t.customer_id = $1) as begun`,
+        [customerId],
+      );
+      expect(rows.map(({ told, begun }) => told + begun)).toEqual([1]);
+    };
+  },
+};
+
+export const SCHEDULE_OPERATIONS: readonly WebOperation[] = [schedule, change, callOff];
+
+async function makeDue(pool: FaultRig['database']['pool'], customerId: string): Promise<void> {
+  const past = "date_trunc('milliseconds', now() - interval '1 minute')";
+  await pool.query(`update grant_schedule set anchor_at = ${past}, next_at = ${past} where customer_id = $1`, [
+    customerId,
+  ]);
+}
 
 const pathOf = (customerId: string) => `/customers/${customerId}/wallets/USD/grant-schedules/yearly`;
 
@@ -61,10 +98,7 @@ export async function customerWithDueGrant(rig: FaultRig): Promise<string> {
   const customerId = await traffic.newCustomer();
   const body = { amount: 5, every: 'year', anchor_at: TOMORROW };
   expect((await traffic.call('PUT', pathOf(customerId), body)).status).toBe(200);
-  const past = "date_trunc('milliseconds', now() - interval '1 minute')";
-  await database.pool.query(`update grant_schedule set anchor_at = ${past}, next_at = ${past} where customer_id = $1`, [
-    customerId,
-  ]);
+  await makeDue(database.pool, customerId);
   owe(rig, customerId, 5);
   return customerId;
 }

@@ -187,3 +187,33 @@ describe('for all rules and balances', () => {
     );
   });
 });
+
+describe('a period of a schedule', () => {
+  const refilled = (changes: Changes = {}) => decide({ refill: 2500, wallet: { balance: 5000 }, ...changes });
+
+  it('is charged with what was agreed, however much is there, and whatever max_charge is', () => {
+    expect(refilled()).toEqual({ kind: 'charge', amount: 2500 });
+    expect(refilled({ wallet: { balance: -5000 } })).toEqual({ kind: 'charge', amount: 2500 });
+    expect(decide({ refill: 2500, wallet: { balance: 5000 } }, TARGET)).toEqual({ kind: 'charge', amount: 2500 });
+  });
+
+  it.each<[string, Changes, object]>([
+    ['a rule that is not enabled', { rule: { enabled: false } }, { why: 'disabled' }],
+    ['a frozen wallet', { wallet: { balance: 5000, isActive: false } }, { why: 'not_active' }],
+    ['a suspended rule', { rule: { suspendedReason: 'declined' } }, { why: 'suspended' }],
+    ['an attempt under way', { history: { isInFlight: true } }, { why: 'in_flight' }],
+    ['a back-off', { rule: { retryAt: inFuture(MINUTE) } }, { why: 'back_off' }],
+    ['the interval', { history: { lastAttemptAt: ago(MINUTE) } }, { why: 'interval' }],
+    ['the attempts of a day', { history: { attemptsToday: 3 } }, { block: 'max_per_day' }],
+    ['the cap', { history: { usedThisMonth: 97_501 } }, { block: 'monthly_cap', until: MONTH.until }],
+    ['the minimum', { gatewayMinimum: 2501 }, { block: 'below_minimum', until: MONTH.until }],
+  ])('waits for %s as a low balance does', (_, changes, waiting) => {
+    expect(refilled(changes)).toMatchObject(waiting);
+  });
+
+  it('takes all that is left of the cap, and never a part of what was agreed', () => {
+    expect(refilled({ history: { usedThisMonth: 97_500 } })).toEqual({ kind: 'charge', amount: 2500 });
+    const left = { refill: 2500, history: { usedThisMonth: 97_501 } };
+    expect(decide(left, TARGET)).toMatchObject({ kind: 'blocked', block: 'monthly_cap' });
+  });
+});

@@ -13,6 +13,7 @@ import { scanForTopUps } from '../../src/top-ups/scan.ts';
 import { dyingAfter } from '../support/dying-pool.ts';
 import { SETTINGS } from '../support/ledger.ts';
 import { deleteRefill, putRefill, scheduleOf, settleDue, skipsOf, workRefills } from '../support/refill-rig.ts';
+import { drawnPoints } from '../support/rounds.ts';
 import { stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
@@ -92,6 +93,7 @@ describe('a schedule that charges', () => {
     await work();
     expect(await amounts(key)).toEqual([['charged', 2000]]);
     expect(await skipsOf(rig, key)).toEqual([['superseded', 0, 7]]);
+    expect(await scheduleOf(rig, key)).toMatchObject({ refill_period: 8, done: 9 });
     await rig.tellPaid(key);
     rig.pass(7 * DAY);
     await work();
@@ -563,7 +565,8 @@ describe('workers that settle and charge', () => {
   });
 
   it('killed at any statement: the period is charged once, and credited once, however its event comes', async () => {
-    for (let statements = 0, isDead = true; isDead; statements += 1) {
+    const { first, step } = drawnPoints(4);
+    for (let statements = first - 1, isDead = true; isDead; statements += step) {
       const key = await begin();
       await put(key);
       const victim = dyingAfter(rig.database.pool, statements);

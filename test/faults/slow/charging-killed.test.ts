@@ -30,9 +30,20 @@ afterAll(async () => {
 });
 
 /** A customer with a card and a rule, who has just fallen below its threshold. */
-async function customerToFillUp(): Promise<string> {
+const customerToFillUp = (): Promise<string> => customerWithRule(900);
+
+/** A customer with a card and a rule, who has enough, and is to be charged for a period of a schedule that is due. */
+async function customerToRefill(): Promise<string> {
+  const customerId = await customerWithRule(5000);
+  const path = `/customers/${customerId}/wallets/USD/grant-schedules/yearly`;
+  const { status } = await rig.traffic.call('PUT', path, { amount: 2000, every: 'year', charge: true });
+  expect(status).toBe(200);
+  return customerId;
+}
+
+async function customerWithRule(balance: number): Promise<string> {
   customers += 1;
-  const customerId = await rig.traffic.newCustomer(900);
+  const customerId = await rig.traffic.newCustomer(balance);
   const provider = `cus_s${customers}`;
   stripe.addMethod({ id: `pm_${customers}`, customerId: provider, fingerprint: null });
   const rule = {
@@ -66,6 +77,10 @@ async function isCharged(customerId: string): Promise<boolean> {
 async function timeGoesBy(): Promise<void> {
   await rig.database.pool.query("update topup set look_at = now() where look_at is not null and state <> 'charged'");
   await rig.database.pool.query('update topup_due set retry_at = now()');
+  // What could not be settled was put off.
+  await rig.database.pool.query(
+    'update grant_schedule set next_at = now() where next_at is not null and done = first_period',
+  );
 }
 
 /** The next worker charges, Stripe tells of it, and all is well, once. */
@@ -99,15 +114,20 @@ describe('kill -9 of a worker that charges: the customer is charged once and cre
     expect(stripe.keys.filter((one) => one === key).length).toBeGreaterThanOrEqual(2);
   }, 180_000);
 
-  it.each(['before', 'after'] as const)(
-    'at its statements, %s they reach the server',
-    async (when) => {
+  it.each([
+    ['before', 'who is low', customerToFillUp],
+    ['after', 'who is low', customerToFillUp],
+    ['before', 'of whom a period of a schedule is due', customerToRefill],
+    ['after', 'of whom a period of a schedule is due', customerToRefill],
+  ] as const)(
+    'at its statements, %s they reach the server, for a customer %s',
+    async (when, _, customerToCharge) => {
       const kill: Fault = { when, connection: 'cut', meanwhile: () => victim.end('SIGKILL') };
       let names = transactionsThatName('');
       const counts = (statement: ProxiedStatement) => names(statement);
       const killed: string[] = [];
       const attempt = async (under: UnderFault) => {
-        const customerId = await customerToFillUp();
+        const customerId = await customerToCharge();
         names = transactionsThatName(customerId);
         await under(async () => {
           victim = rig.spawn('jobs/worker.ts');
