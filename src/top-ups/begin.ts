@@ -5,6 +5,7 @@ import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { lockWallets } from '../ledger/store.ts';
 import { LOOK_WHILE_SUSPENDED_MS, removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
+import { openRefills } from '../schedules/refill-store.ts';
 import { LEASE_MS, nextLook } from './attempt.ts';
 import { insertTopUp, isUnderWayAt, readHistory } from './attempt-store.ts';
 import { type Period, periodsOf } from './calendar.ts';
@@ -90,11 +91,16 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
   const rule = await lockRule(tx, key);
   const isOn = rule?.enabled === true && rule.endedAt === null;
   if (!isOn) await endRefills(tx, key, now);
-  const wanted = isOn ? await takeRefills(tx, key, now) : [];
+  const { wanted, open } = isOn ? await takeRefills(tx, key, now) : { wanted: [], open: 0 };
   const wallets = await lockWallets(tx, [key], { currencies: new Set([currency]), now });
   const wallet = wallets.get(walletKeyText(key));
+  // One fell due before the wallet was locked, and nothing was decided about it.
+  if ((await openRefills(tx, key)).length > open) {
+    await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
+    return null;
+  }
   if (rule === null || rule.endedAt !== null || wallet === undefined) {
-    await leaveList(tx, key, now);
+    await removeTopUpDue(tx, key);
     return null;
   }
   if (wallet.status === 'closed') {
@@ -136,14 +142,6 @@ async function lifted(tx: Tx, rule: TopUpRule, { method, now }: Beginning): Prom
   return resumed;
 }
 
-/** Takes a locked wallet off the list, but for a period of a schedule that fell due just before the wallet was locked. */
-async function leaveList(tx: Tx, key: WalletKey, now: Date): Promise<void> {
-  const { merchantId, customerId, currency } = key;
-  const { wanted } = await readRefills(tx, key, now);
-  if (wanted.length === 0) return removeTopUpDue(tx, key);
-  await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
-}
-
 interface Waiting {
   readonly key: WalletKey;
   readonly decision: Extract<TopUpDecision, { kind: 'wait' }>;
@@ -157,7 +155,7 @@ async function putOff(tx: Tx, { key, decision: { why, until }, now }: Waiting): 
   switch (why) {
     case 'disabled':
     case 'above':
-      return leaveList(tx, key, now);
+      return removeTopUpDue(tx, key);
     case 'not_active':
       return after(LOOK.notActive);
     case 'suspended':

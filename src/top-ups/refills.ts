@@ -17,11 +17,16 @@ export async function readRefills(db: Queryable, key: WalletKey, now: Date): Pro
   return sorted(db, await openRefills(db, key), now);
 }
 
-/** The same, locked; what is over is written down and told. */
-export async function takeRefills(tx: Tx, key: WalletKey, now: Date): Promise<readonly WantedRefill[]> {
-  const { wanted, over } = await sorted(tx, await lockOpenRefills(tx, key), now);
+/** The same, locked; what is over is written down and told. @returns how many are open then as well, those under way among them */
+export async function takeRefills(
+  tx: Tx,
+  key: WalletKey,
+  now: Date,
+): Promise<Pick<SortedRefills, 'wanted'> & { readonly open: number }> {
+  const schedules = await lockOpenRefills(tx, key);
+  const { wanted, over } = await sorted(tx, schedules, now);
   await save(tx, key, { over, now });
-  return wanted;
+  return { wanted, open: schedules.length - over.length };
 }
 
 async function sorted(db: Queryable, schedules: readonly GrantSchedule[], now: Date): Promise<SortedRefills> {

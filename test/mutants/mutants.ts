@@ -2225,8 +2225,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget a period that fell due while its wallet was looked at',
     file: 'src/top-ups/begin.ts',
-    find: '  if (wanted.length === 0) return removeTopUpDue(tx, key);',
-    replace: '  if (wanted.length >= 0) return removeTopUpDue(tx, key);',
+    find: '.length > open)',
+    replace: '.length < 0)',
     tests: ['test/top-ups/refills.test.ts'],
   },
   {
