@@ -18,6 +18,8 @@ export interface PostingCount {
   readonly outcome: 'created' | 'repeated' | 'refused';
   readonly code: string;
   readonly count: number;
+  /** How many of them left their wallet with more open lots than the API gives one. */
+  readonly beyondLots: number;
 }
 
 /**
@@ -212,6 +214,11 @@ function counts(registry: Registry, providers: readonly string[]): Counts {
     labelNames: ['origin', 'direction', 'outcome', 'code'],
     registers,
   });
+  const beyondLots = new Counter({
+    name: 'chokin_lots_beyond_limit_total',
+    help: 'Credits of payments that left a wallet with more open lots than the API gives one; debits of it read all of them.',
+    registers,
+  });
   const announced = new Counter({
     name: 'chokin_announcements_total',
     help: 'Tries to hand over what a wallet has to tell its merchant.',
@@ -242,8 +249,9 @@ function counts(registry: Registry, providers: readonly string[]): Counts {
     countEvent: (provider, state, reason) => events.inc({ provider, state, reason }),
     countEventFailure: (outcome) => failures.inc({ outcome }),
     countPostings: (origin, counted) => {
-      for (const { direction, outcome, code, count } of counted) {
+      for (const { direction, outcome, code, count, beyondLots: lots } of counted) {
         postings.inc({ origin, direction, outcome, code }, count);
+        beyondLots.inc(lots);
       }
     },
     countAnnounced: (outcome) => announced.inc({ outcome }),

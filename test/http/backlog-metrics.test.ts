@@ -127,6 +127,7 @@ describe('the metrics of the whole service', { timeout: 60_000 }, () => {
     ['chokin_postings_total{origin="api",direction="debit",outcome="created",code=""}', 1],
     ['chokin_postings_total{origin="api",direction="debit",outcome="repeated",code=""}', 1],
     ['chokin_postings_total{origin="api",direction="debit",outcome="refused",code="INSUFFICIENT_WALLET_FUNDS"}', 1],
+    ['chokin_lots_beyond_limit_total', 0],
     ['chokin_lane_wait_seconds_count{lane="ledger"}', 3],
     ['chokin_lane_commit_seconds_count{lane="ledger"}', 3],
     ['chokin_announcements_total{outcome="failed"}', 0],

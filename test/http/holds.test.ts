@@ -81,7 +81,7 @@ describe('holds by the API', () => {
     expect(body).not.toHaveProperty('available');
   });
 
-  it('do nothing twice where a request is repeated, and show what the first one made', async () => {
+  it('example 12: do nothing twice where a request is repeated, and show what the first one made', async () => {
     const { call, place, balances } = await customerWith(1000);
     const { body: hold } = await place(500, 'k');
     const again = await place(500, 'k');

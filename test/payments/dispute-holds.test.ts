@@ -120,7 +120,7 @@ const dispute = (state: DisputeFact['state'], amountMinor: number | null, more: 
 const debit = (amountMinor: number) => posting({ amountMinor, isCredit: false });
 
 describe('the examples of holds for disputes', () => {
-  it('an open dispute holds what is there, a later top-up is free, and losing takes all', () => {
+  it('example 9: an open dispute holds what is there, a later top-up is free, and losing takes all', () => {
     const open = () => {
       const world = new DisputedWallet().tell(paid(2000));
       world.post(debit(1500));
@@ -136,7 +136,7 @@ describe('the examples of holds for disputes', () => {
     expect(open().tell(dispute('withdrawn', 2000)).state).toEqual([1200, 0, [0]]);
   });
 
-  it('a refund lowers the hold of an open dispute, and losing it takes the rest', () => {
+  it('example 10: a refund lowers the hold of an open dispute, and losing it takes the rest', () => {
     const world = new DisputedWallet().tell(paid(2000), dispute('open', 2000));
     expect(world.state).toEqual([2000, 2000, [2000]]);
     world.tell(refunded(500));
@@ -240,7 +240,7 @@ describe('what an open dispute holds', () => {
     expect(new DisputedWallet().tell(dispute('open', 600), paid(1000)).state).toEqual([1000, 600, [600]]);
   });
 
-  it('is placed also where the wallet has as many open holds as a merchant may have', () => {
+  it('example 14: is placed also where the wallet has as many open holds as a merchant may have', () => {
     const world = new DisputedWallet({ balance: 1000 }).tell(paid(1000));
     world.wallet = { ...world.wallet, openHolds: 1000, holdSeq: 1000, held: 1000 };
     const terms = { partial: false, expiresInSeconds: 900, reason: null, referenceObjectId: null, metadata: null };

@@ -78,7 +78,7 @@ const refused = (code: string, facts: object = {}) => ({ kind: 'refused', refusa
 const later = (seconds: number) => new Date(NOW.getTime() + seconds * 1000);
 
 describe('the examples of holds', () => {
-  it('six holds of 1000 on 5000: the sixth is refused', () => {
+  it('example 1: six holds of 1000 on 5000: the sixth is refused', () => {
     const books = withBalance(5000);
     for (let count = 0; count < 5; count += 1) expect(books.do(place(1000)).kind).toBe('placed');
     const facts = { available: 0, required: 1000, shortfall: 1000 };
@@ -86,7 +86,7 @@ describe('the examples of holds', () => {
     expect(books.balances).toEqual([5000, 5000]);
   });
 
-  it('a capture for less releases the rest', () => {
+  it('example 2: a capture for less releases the rest', () => {
     const books = withBalance(1000);
     books.do(place(500));
     const entry = { amountMinor: 120, afterBalance: 880, eventType: 'hold_captured', isCredit: false };
@@ -95,7 +95,7 @@ describe('the examples of holds', () => {
     expect(books.balances).toEqual([880, 0]);
   });
 
-  it('a hold is captured in parts, each once', () => {
+  it('example 3: a hold is captured in parts, each once', () => {
     const books = withBalance(1000);
     books.do(place(500));
     const part = capture(200, { isFinal: false, idempotencyKey: 'api:a' });
@@ -114,14 +114,17 @@ describe('the examples of holds', () => {
     [550, 'take', { kind: 'captured', entry: { amountMinor: 550 }, hold: { captured: 500, beyond: 50 } }, [50, 0]],
     [700, 'take', refused('INSUFFICIENT_WALLET_FUNDS', { available: 600, required: 700, shortfall: 100 }), [600, 500]],
     [700, 'up_to_balance', { kind: 'captured', entry: { amountMinor: 600 }, uncaptured: 100 }, [0, 0]],
-  ] as const)('a capture of %i of a hold of 500 on 600, beyond it: %s', (amount, beyond, outcome, balances) => {
-    const books = withBalance(600);
-    books.do(place(500));
-    expect(books.do(capture(amount, { beyond }))).toMatchObject(outcome);
-    expect(books.balances).toEqual(balances);
-  });
+  ] as const)(
+    'example 4: a capture of %i of a hold of 500 on 600, beyond it: %s',
+    (amount, beyond, outcome, balances) => {
+      const books = withBalance(600);
+      books.do(place(500));
+      expect(books.do(capture(amount, { beyond }))).toMatchObject(outcome);
+      expect(books.balances).toEqual(balances);
+    },
+  );
 
-  it('a debit may take what is available and no more', () => {
+  it('example 5: a debit may take what is available and no more', () => {
     const books = withBalance(1000);
     books.do(place(900));
     const facts = { available: 100, required: 101, shortfall: 1 };
@@ -130,7 +133,7 @@ describe('the examples of holds', () => {
     expect(books.balances).toEqual([900, 900]);
   });
 
-  it('a hold that is over stands in nobody’s way, though no sweeper ran', () => {
+  it('example 6: a hold that is over stands in nobody’s way, though no sweeper ran', () => {
     const books = withBalance(1000);
     books.do(place(900));
     expect(books.do(debit(800), later(899.999))).toMatchObject(
@@ -146,7 +149,7 @@ describe('the examples of holds', () => {
     ]);
   });
 
-  it('a capture that comes too late is a debit, if that is wanted, once', () => {
+  it('example 7: a capture that comes too late is a debit, if that is wanted, once', () => {
     const books = withBalance(1000);
     books.do(place(300));
     expect(books.do(capture(300), later(900))).toMatchObject({
@@ -163,7 +166,7 @@ describe('the examples of holds', () => {
     expect(books.alerts).toHaveLength(1);
   });
 
-  it('a capture never overdraws after a claw-back', () => {
+  it('example 8: a capture never overdraws after a claw-back', () => {
     const books = withBalance(1000);
     books.do(place(800));
     books.do(refundOfTopUp(600));
@@ -190,7 +193,7 @@ describe('the examples of holds', () => {
     expect(books.do(late, later(900))).toMatchObject({ kind: 'captured', entry: { amountMinor: 20 }, uncaptured: 30 });
   });
 
-  it('a batch decides in its order', () => {
+  it('example 13: a batch decides in its order', () => {
     const opened = post([place(600)], postInput([wallet({ balance: 1000 })]));
     const input = postInput(opened.wallets, { holds: opened.holds?.open ?? [] });
     const { outcomes } = post([capture(120), place(500), place(500)], input);
@@ -201,14 +204,14 @@ describe('the examples of holds', () => {
     ]);
   });
 
-  it('a wallet has 1000 open holds at most', () => {
+  it('example 14: a wallet has 1000 open holds at most', () => {
     const full = wallet({ balance: 5000, held: 1000, openHolds: 1000, holdSeq: 1000 });
     expect(post([place(1)], postInput([full])).outcomes).toMatchObject([
       refused('HOLD_LIMIT_EXCEEDED', { limit: 1000 }),
     ]);
   });
 
-  it('a hold grows only by what is available', () => {
+  it('example 15: a hold grows only by what is available', () => {
     const books = withBalance(1000);
     books.do(place(500));
     books.do(place(300));

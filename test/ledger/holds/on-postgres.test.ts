@@ -116,7 +116,7 @@ describe('holds and entries on Postgres', () => {
 });
 
 describe('holds on Postgres', () => {
-  it('are no more than the balance when 200 are placed at once, and are captured or expire, never both', async () => {
+  it('example 11: are no more than the balance when 200 are placed at once, and are captured or expire, never both', async () => {
     const [customer = ''] = await funded(['racing'], 300);
     const placed = await Promise.all(
       Array.from({ length: 200 }, (_, index) => run([place(customer, 10, `r${index}`)])),
@@ -253,6 +253,9 @@ describe('holds on Postgres', () => {
     await run([place(customer, 10, 'first'), { ...place(customer, 10, 'second'), expiresInSeconds: 1800 }]);
     expect(await due()).toEqual([later(900)]);
     await run([{ ...key, op: 'sweep' }], later(900));
+    expect(await due()).toEqual([later(1800)]);
+    // Nothing ends: it stays on the list all the same.
+    await run([{ ...key, op: 'sweep' }], later(1000));
     expect(await due()).toEqual([later(1800)]);
     // The sweep ends what is over; the command behind it places another one, which ends sooner than nothing.
     await run([{ ...key, op: 'sweep' }, place(customer, 10, 'third')], later(1800));

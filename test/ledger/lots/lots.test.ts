@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { countPostings } from '../../../src/ledger/count-postings.ts';
 import { type LotTerms, type WalletAlert, walletKeyText } from '../../../src/ledger/entry.ts';
 import { type CaptureHold, type Hold, holdId, type PlaceHold } from '../../../src/ledger/holds/hold.ts';
 import {
@@ -124,7 +125,7 @@ const insufficient = (available: number) => ({
 const refused = (code: string, facts: object = {}) => ({ kind: 'refused', refusal: { code, ...facts } });
 
 describe('the examples of lots', () => {
-  it('1: a debit drains by priority, then by the earlier end, promotional ones first, then the base', () => {
+  it('example 1: a debit drains by priority, then by the earlier end, promotional ones first, then the base', () => {
     const own = books(1000);
     own.do(lot(500, { end: { at: time('01-31T00:00:00') } }));
     own.do(lot(300, { end: { at: time('01-15T00:00:00') } }));
@@ -135,7 +136,7 @@ describe('the examples of lots', () => {
     expect(own.base).toBe(1000);
   });
 
-  it('2: a lot is spent up to its end, exclusive, though no sweeper ran', () => {
+  it('example 2: a lot is spent up to its end, exclusive, though no sweeper ran', () => {
     const until = (now: Date) => {
       const own = books();
       own.do(lot(300, { end: { at: NOON } }), minutes(-60));
@@ -167,25 +168,25 @@ describe('the examples of lots', () => {
     return own;
   }
 
-  it('3: a lot does not expire from under a hold, whose capture takes it first', () => {
+  it('example 3: a lot does not expire from under a hold, whose capture takes it first', () => {
     const own = kept();
     own.do(capture(650), minutes(3));
     expect([own.balance, own.base, own.states]).toEqual([150, 150, ['drained']]);
   });
 
-  it('4: what a hold protected expires when the hold is released', () => {
+  it('example 4: what a hold protected expires when the hold is released', () => {
     const own = kept();
     expect(own.do(release, minutes(3))).toMatchObject({ kind: 'changed', wallet: { balance: 700 } });
     expect([own.balance, own.states]).toEqual([700, ['expired']]);
   });
 
-  it('5: a credit that makes room lets it expire before the next debit', () => {
+  it('example 5: a credit that makes room lets it expire before the next debit', () => {
     const own = kept();
     expect(own.do(credit(500), minutes(1))).toMatchObject({ kind: 'created', wallet: { balance: 1200 } });
     expect(own.do(debit(500), minutes(1))).toMatchObject(insufficient(400));
   });
 
-  it('6: a credit repays the debt before its lot is filled', () => {
+  it('example 6: a credit repays the debt before its lot is filled', () => {
     const own = books();
     own.do(takeBack(500));
     own.do(lot(800, { end: { days: 30 } }));
@@ -194,14 +195,14 @@ describe('the examples of lots', () => {
     expect([own.balance, own.states]).toEqual([0, ['expired']]);
   });
 
-  it('6: a credit of no more than the debt opens no lot', () => {
+  it('example 6: a credit of no more than the debt opens no lot', () => {
     const own = books();
     own.do(takeBack(500));
     own.do(lot(500));
     expect([own.balance, own.left]).toEqual([0, []]);
   });
 
-  it('11: a void takes no more than is available', () => {
+  it('example 11: a void takes no more than is available', () => {
     const own = books(400);
     own.do(lot(600));
     own.do(place(700, 900));
@@ -215,7 +216,7 @@ describe('the examples of lots', () => {
     expect([own.balance, own.left]).toEqual([700, [300]]);
   });
 
-  it('12: an end that is moved re-arms the notices, but those of the first half of its life', () => {
+  it('example 12: an end that is moved re-arms the notices, but those of the first half of its life', () => {
     const own = books();
     own.do(lot(300, { end: { at: time('03-01T00:00:00') } }), time('02-01T00:00:00'));
     own.do(sweep, time('02-27T00:00:00'));
@@ -231,15 +232,21 @@ describe('the examples of lots', () => {
     expect([own.balance, own.states]).toEqual([300, ['open']]);
   });
 
-  it('13: the 101st open lot is refused to the API, and not to a payment', () => {
+  it('example 13: the 101st open lot is refused to the API, and not to a payment', () => {
     const own = books();
     for (let count = 0; count < 100; count += 1) own.do(lot(1));
     expect(own.do(lot(1))).toMatchObject(refused('LOT_LIMIT_EXCEEDED', { limit: 100 }));
-    expect(own.do({ ...lot(1), eventType: 'payment' }).kind).toBe('created');
-    expect(own.own.openLots).toBe(101);
+    const [last, ofPayment] = [credit(1), { ...lot(1), eventType: 'payment' as const }];
+    const outcomes = [own.do(last), own.do(ofPayment)];
+    expect([outcomes[1]?.kind, own.own.openLots]).toEqual(['created', 101]);
+    // The metric tells of it, and of no other entry of that wallet.
+    expect(countPostings([last, ofPayment, debit(1)], [...outcomes, own.do(debit(1))])).toMatchObject([
+      { direction: 'credit', count: 2, beyondLots: 1 },
+      { direction: 'debit', count: 1, beyondLots: 0 },
+    ]);
   });
 
-  it('14: a key that was used before lots were known still fits its request', () => {
+  it('example 14: a key that was used before lots were known still fits its request', () => {
     const request = { ...credit(500), reason: 'Welcome', metadata: { a: 1 }, idempotencyKey: 'api:k' };
     // Made by the release before.
     expect(fingerprint(request)).toBe('83555abfbdde7a6c7c82a636b6f8ecedf74752e011c1ae45b8f730b266a5dba4');
@@ -249,7 +256,7 @@ describe('the examples of lots', () => {
     expect(own.do({ ...request, terms: terms() })).toMatchObject(refused('IDEMPOTENCY_KEY_REUSED'));
   });
 
-  it('16: credit that was paid for ends only where that is allowed, and late', () => {
+  it('example 16: credit that was paid for ends only where that is allowed, and late', () => {
     const paid = lot(500, { kind: 'paid', end: { days: 365 } });
     expect(books().do(paid)).toMatchObject(refused('PAID_CREDIT_CANNOT_EXPIRE', { minDays: null }));
     const allowed = (paidExpiryMinDays: number) => books(0, { ...DEFAULT_RULE, paidExpiryMinDays }).do(paid).kind;
