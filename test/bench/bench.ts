@@ -10,6 +10,7 @@ import { bytesPerClosedHold, HOLD_ROWS } from './rows/holds.ts';
 import { LOT_ROWS } from './rows/lots.ts';
 import { POSTING_ROWS } from './rows/postings.ts';
 import { svixRows } from './rows/svix.ts';
+import { SWEEP_ROWS } from './rows/sweeps.ts';
 
 const HELP = `Usage: npm run bench [-- --rounds 3 --seconds 2 --only W2]
 
@@ -27,7 +28,14 @@ time a request takes in each process and in Postgres' backends. Postgres runs wi
 
 Messages through Svix are measured where SVIX_SERVER_URL and SVIX_TOKEN name a Svix server that may call 127.0.0.1.`;
 
-const rows = (): readonly Row[] => [...EVENT_ROWS, ...POSTING_ROWS, ...HOLD_ROWS, ...LOT_ROWS, ...svixRows()];
+const rows = (): readonly Row[] => [
+  ...EVENT_ROWS,
+  ...POSTING_ROWS,
+  ...HOLD_ROWS,
+  ...LOT_ROWS,
+  ...SWEEP_ROWS,
+  ...svixRows(),
+];
 
 /** @returns whether the books agree */
 async function auditBooks(rig: Rig): Promise<boolean> {

@@ -42,7 +42,7 @@ export const debit = (customerId = anyCustomer(), currency = 'USD', key = newKey
   });
 
 /** Customers with their wallets, which nobody is told of: news of new wallets is not what is measured. */
-async function openFor(pool: Pool, customers: readonly string[]): Promise<void> {
+export async function openFor(pool: Pool, customers: readonly string[]): Promise<void> {
   for (let from = 0; from < customers.length; from += 5_000) {
     const some = customers.slice(from, from + 5_000);
     await pool.query(

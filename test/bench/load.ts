@@ -100,7 +100,7 @@ export async function drive(
   baseUrl: string,
   concurrency: number,
   seconds: number,
-  next: () => LoadRequest | null,
+  next: () => LoadRequest | null | Promise<LoadRequest | null>,
 ): Promise<LoadResult> {
   const lines = await Promise.all(Array.from({ length: concurrency }, () => Line.open(new URL(baseUrl))));
   const latencies: number[] = [];
@@ -110,7 +110,9 @@ export async function drive(
   const caller = async (line: Line) => {
     let followed: LoadRequest | null = null;
     while (performance.now() < deadline) {
-      const current: LoadRequest | null = followed ?? next();
+      const wanted: LoadRequest | null | Promise<LoadRequest | null> = followed ?? next();
+      // Who keeps a rate is waited for; everybody else goes on at once.
+      const current: LoadRequest | null = wanted instanceof Promise ? await wanted : wanted;
       if (current === null) return;
       const sentAt = performance.now();
       const answer: Answer = await line.send(current);

@@ -128,7 +128,7 @@ describe('lots, holds and entries on Postgres', () => {
 });
 
 describe('lots on Postgres', () => {
-  it('15: are spent or expire, never both, when 100 debits race their end', async () => {
+  it('example 15: are spent or expire, never both, when 100 debits race their end', async () => {
     const customer = await funded('racing', 200);
     await run([lot(customer, 500)]);
     const end = DAY;
@@ -222,6 +222,43 @@ describe('lots on Postgres', () => {
       ...['lock-wallets', 'find-entries-by-keys', 'find-open-lots'],
       ...['write-postings-and-holds', 'write-lots'],
     ]);
+  });
+
+  it('cost a plain debit no row: it reads its wallet, and writes that, an entry, and a note of it', async () => {
+    const customer = await funded('rows', 5000);
+    await database.pool.query("delete from unannounced_wallet where customer_id = $1 and currency = 'USD'", [customer]);
+    const read: unknown[] = [];
+    const one = posting({ customerId: customer, amountMinor: 1, isCredit: false, idempotencyKey: 'api:rows' });
+    // Of the session, as far as it has told nobody: those of this transaction are the difference.
+    const counted = async (tx: Tx) => {
+      const { rows } = await tx.query<{ name: string; rows: number }>(
+        `select relname as name, (n_tup_ins + n_tup_upd + n_tup_del)::int as rows from pg_stat_xact_user_tables order by 1`,
+      );
+      return rows;
+    };
+    const written = await transaction(database.pool, async (tx) => {
+      const before = new Map((await counted(tx)).map(({ name, rows }) => [name, rows]));
+      const counting = new Proxy(tx, {
+        get: (target, name) => {
+          if (name !== 'queryArrays') return Reflect.get(target, name);
+          return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+            const result = await target.queryArrays(sql, values);
+            read.push([typeof sql === 'string' ? sql : sql.name, result.rows.length, result.rows[0]?.length ?? 0]);
+            return result;
+          };
+        },
+      });
+      await postBatch(counting, [one], { ...SETTINGS, now: START });
+      const after = (await counted(tx)).map(({ name, rows }) => ({ name, rows: rows - (before.get(name) ?? 0) }));
+      return after.filter(({ rows }) => rows > 0).map(({ name, rows }) => `${name} ${rows}`);
+    });
+    // A column more of each wallet is a price that all pay: it is to be a decision.
+    expect(read.slice(0, 2)).toEqual([
+      ['lock-wallets', 1, 25],
+      ['find-entries-by-keys', 0, 0],
+    ]);
+    expect(read).toHaveLength(3);
+    expect(written).toEqual(['entry 1', 'unannounced_wallet 1', 'wallet 1']);
   });
 
   it('leave the work list when they end, and stay on it while another one ends later', async () => {
