@@ -9,7 +9,7 @@ import { WalletModel } from '../support/wallet-model.ts';
 
 /**
  * F30: random sequences of credits, debits, batches, repeated keys, payments, refunds, disputes, repeated events, waits that
- * end and replays by hand, through the API and the receiver and on Postgres, beside a model that keeps a few maps. After
+ * end, replays by hand and wallets that are frozen, closed and opened, through the API and the receiver and on Postgres, beside a model that keeps a few maps. After
  * every single step the answer, every balance and the state of every event are the model's, and the whole audit is run. A
  * sequence that fails is shrunk, and its failure says how to repeat it. Holds have a model of their own (test/support/hold-model.ts).
  */

@@ -56,7 +56,7 @@ export async function findWrongs(pool: Pool, traffic: Traffic, svix: SvixServer)
   wrongs.push(...scheduled.wrongs);
   const bought = await traffic.checkouts.findWrongs(pool);
   wrongs.push(...bought.wrongs);
-  for (const { customerId, owedMinor } of traffic.accounts) {
+  for (const { customerId, owedMinor } of [...traffic.accounts, ...traffic.statuses.accounts]) {
     const wallet = wallets.find((one) => one.customer_id === customerId && one.currency === 'USD');
     const moved = (scheduled.moved.get(customerId) ?? 0) + (bought.moved.get(customerId) ?? 0);
     const owed = owedMinor + moved - (lots.expired.get(customerId) ?? 0);

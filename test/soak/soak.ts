@@ -134,7 +134,7 @@ async function rest(world: World, traffic: Traffic): Promise<void> {
 
 function progressLine(
   { kills, restarts }: World,
-  { counts, lots, refills, schedules, checkouts }: Traffic,
+  { counts, lots, refills, schedules, checkouts, statuses }: Traffic,
   startedMs: number,
 ): string {
   const seconds = Math.round((performance.now() - startedMs) / 1000);
@@ -142,7 +142,7 @@ function progressLine(
     `${seconds} s: ${counts.events} events in ${counts.deliveries} deliveries, ${counts.refusedForgeries} forgeries refused, ` +
     `${counts.debits} debits (${counts.insufficient} refused), ${counts.captures} captures, ${counts.releases} releases, ${counts.lapses} lapses, ` +
     `${lots.given.length} lots (${lots.voids} voids, ${lots.changes} changes), ` +
-    `${refills.rules} changes of top-up rules, ${refills.requests} top-ups (${refills.payments} payments), ${schedules.planned} schedules, ` +
+    `${refills.rules} changes of top-up rules, ${refills.requests} top-ups (${refills.payments} payments), ${schedules.planned} schedules, ${statuses.changes} changes of statuses, ` +
     `${checkouts.opened} checkouts (${checkouts.payments} payments, ${checkouts.refunds} refunds, ${checkouts.collects} collected), ` +
     `${counts.troubles} retries, ${kills} kills, ${restarts} crashes of Postgres`
   );

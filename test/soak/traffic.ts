@@ -6,6 +6,7 @@ import { LotTraffic } from './lots.ts';
 import type { Plan, Random } from './plan.ts';
 import { RefillTraffic } from './refills.ts';
 import { ScheduleTraffic } from './schedules.ts';
+import { StatusTraffic } from './statuses.ts';
 import { ADMIN_KEY } from './world.ts';
 
 /** A wallet, and what it must come to by everything that was said to succeed. */
@@ -28,6 +29,7 @@ interface Answer extends Partial<CheckoutAnswer> {
   readonly hold_id?: string;
   readonly hold?: { readonly hold_id: string };
   readonly entry?: { readonly amount: number };
+  readonly available?: number;
   readonly scheduled_entry_id?: string;
   readonly scheduled_entry?: { readonly scheduled_entry_id: string };
   readonly topup_id?: string;
@@ -89,6 +91,7 @@ export class Traffic {
   readonly lots = new LotTraffic(this);
   readonly refills = new RefillTraffic(this);
   readonly schedules = new ScheduleTraffic(this);
+  readonly statuses = new StatusTraffic(this);
   readonly checkouts: CheckoutTraffic;
   /** Pairs of events of which one is applied, and the other parked. */
   readonly oneIsParked: (readonly [string, string])[] = [];
@@ -117,10 +120,11 @@ export class Traffic {
       const webhookSecret = `whsec_soak_${merchant}_${this.#plan.seed}`;
       const source = { provider: 'stripe', name: 'Soak', webhook_secret: webhookSecret };
       const { webhook_path: webhookPath } = await admin(`${path}/sources`, source);
-      for (let index = 0; index < this.#plan.customersEach; index += 1) {
+      const accounts = [...Array<Account[]>(this.#plan.customersEach).fill(this.accounts), this.statuses.accounts];
+      for (const own of accounts) {
         const body = { email: 'soak@example.com', name: 'Soak' };
         const { customer_id: customerId } = await this.#insist(random, 'POST', '/customers', apiKey, body);
-        this.accounts.push({ merchantId, customerId, apiKey, webhookPath, webhookSecret, owedMinor: 0 });
+        own.push({ merchantId, customerId, apiKey, webhookPath, webhookSecret, owedMinor: 0 });
       }
     }
   }
@@ -152,6 +156,7 @@ export class Traffic {
     ];
     await Promise.all(workers);
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await this.statuses.end(random);
   }
 
   #act(random: Random, signal: AbortSignal): Promise<void> {
@@ -160,12 +165,13 @@ export class Traffic {
     if (kind < 0.35) return this.lots.play(random);
     if (kind < 0.45) return this.checkouts.play(random, signal);
     if (kind < 0.53) return this.refills.play(random, signal);
-    return kind < 0.58 ? this.schedules.play(random) : this.#debit(random);
+    if (kind < 0.58) return this.schedules.play(random);
+    return kind < 0.68 ? this.statuses.play(random) : this.#debit(random);
   }
 
   /** A payment with its refunds or its dispute, each told by an event of its own. */
   async #pay(random: Random, signal: AbortSignal): Promise<void> {
-    const account = random.pick(this.accounts);
+    const account = random.pick([...this.accounts, ...this.statuses.accounts]);
     const amount = random.int(1, 5_000);
     const paymentId = this.id('pi');
     const metadata = { wallet_customer_id: account.customerId };

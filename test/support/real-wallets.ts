@@ -7,7 +7,7 @@ import { type Answer, startTestApp, type TestApp } from './app.ts';
 import { startInbox, type TestInbox, testSource } from './inbox.ts';
 import { expectBooksToAgree, MERCHANT } from './ledger.ts';
 import { signStripe } from './signing.ts';
-import type { EntryRequest, ModelEvent, ModelResult, WalletModel } from './wallet-model.ts';
+import type { EntryRequest, ModelEvent, ModelResult, StatusRequest, WalletModel } from './wallet-model.ts';
 
 const WAIT_SECONDS = 900;
 /** Sells orders unless a payment says otherwise, so that early refunds are credited. The model knows no holds, so none is placed for a dispute. */
@@ -62,6 +62,14 @@ export class RealWallets {
     );
   }
 
+  async setStatus({ customerId, currency, status }: StatusRequest): Promise<ModelResult> {
+    const path = `/customers/${customerId}/wallets/${currency}/status`;
+    const answer = await this.app.call('PUT', path, { status, reason: 'a sequence' });
+    if (answer.status === 200) return { kind: answer.body.status };
+    expect(answer.status).toBe(STATUS_OF_CODE[answer.body.code]);
+    return { kind: answer.body.code };
+  }
+
   /** Delivers an event as the provider does, and applies what is then to be applied. */
   async deliver(body: string): Promise<void> {
     const { status } = await this.app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) });
@@ -85,9 +93,12 @@ export class RealWallets {
     const { customers } = model;
     const wallets = await readWallets(autocommit(pool), MERCHANT, customers);
     const versions = new Map(wallets.map((wallet) => [`${wallet.customerId} ${wallet.currency}`, wallet.version]));
-    const balances = wallets.map((wallet) => [`${wallet.customerId} ${wallet.currency}`, wallet.balance]);
+    const balances = wallets.map(({ customerId, currency, balance, status }) => [
+      `${customerId} ${currency}`,
+      [balance, status],
+    ]);
     expect(Object.fromEntries(balances)).toEqual(
-      Object.fromEntries([...model.wallets].map(([name, { balance }]) => [name, balance])),
+      Object.fromEntries([...model.wallets].map(([name, { balance, status }]) => [name, [balance, status]])),
     );
     for (const [name, wallet] of model.wallets) {
       const version = versions.get(name) ?? -1;
@@ -125,6 +136,9 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   INSUFFICIENT_WALLET_FUNDS: 400,
   CUSTOMER_NOT_FOUND: 404,
   IDEMPOTENCY_KEY_EXISTS: 409,
+  WALLET_FROZEN: 409,
+  WALLET_CLOSED: 409,
+  WALLET_NOT_EMPTY: 409,
   IDEMPOTENCY_KEY_REUSED: 422,
   UNSUPPORTED_CURRENCY: 422,
 };

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { RealWallets } from './real-wallets.ts';
 import { commandsOf } from './replay.ts';
 import { stripeDispute, stripePayment, stripeRefund } from './signing.ts';
-import type { EntryRequest, ModelPayment, News, PaymentPlan, WalletModel } from './wallet-model.ts';
+import type { EntryRequest, ModelPayment, ModelStatus, News, PaymentPlan, WalletModel } from './wallet-model.ts';
 
 /** What may happen to wallets, done to a {@link WalletModel} and to the service and compared after each step. */
 type WalletCommand = fc.AsyncCommand<WalletModel, RealWallets>;
@@ -84,6 +84,19 @@ const repeatRequest = command(
   },
   ({ requests }) => requests.length > 0,
 );
+
+const statusRequest = fc.record({
+  who: fc.constantFrom(0, 0, 1, 2),
+  currency: fc.constantFrom('USD', 'USD', 'USD', 'INR', 'XTS'),
+  status: fc.constantFrom<ModelStatus>('active', 'active', 'active', 'frozen', 'frozen', 'closed'),
+});
+
+const setStatus = command('set the status', statusRequest, async ({ who, ...rest }, model, real) => {
+  const one = { ...rest, customerId: pick([...model.customers, NOBODY], who) };
+  const expected = model.setStatus(one);
+  expect(await real.setStatus(one)).toEqual(expected);
+  await real.expectSame(model, 'requests');
+});
 
 /** News of one of the payments, of which the provider makes an event. */
 function news<State extends News['state']>(
@@ -191,7 +204,10 @@ const replayParked = command('replay what is parked', giving, async ({ payment: 
   await again(one, 'parked', model, real);
 });
 
-const COMMANDS = [...[post, batch, repeatRequest, payment, refund, dispute], ...[repeatEvent, endWaits, replayParked]];
+const COMMANDS = [
+  ...[post, batch, repeatRequest, payment, refund, dispute, setStatus],
+  ...[repeatEvent, endWaits, replayParked],
+];
 
 /** Sequences of up to 40 commands. */
 export const walletCommands = commandsOf(COMMANDS, { maxCommands: 40, size: 'max' });

@@ -21,6 +21,21 @@ export interface ModelResult {
   readonly details?: { readonly available: number; readonly required: number; readonly shortfall: number };
 }
 
+/** What may happen in a wallet: all, nothing that the merchant takes, nothing but what payments do. */
+export type ModelStatus = 'active' | 'frozen' | 'closed';
+
+export interface StatusRequest {
+  readonly customerId: string;
+  readonly currency: string;
+  readonly status: ModelStatus;
+}
+
+interface ModelWallet {
+  balance: number;
+  version: number;
+  status: ModelStatus;
+}
+
 export interface PaymentPlan {
   readonly paymentId: string;
   /** The customer that it names. */
@@ -134,7 +149,7 @@ export class WalletModel {
   readonly payments: readonly ModelPayment[];
   readonly events: ModelEvent[] = [];
   /** By customer and currency. */
-  readonly wallets = new Map<string, { balance: number; version: number }>();
+  readonly wallets = new Map<string, ModelWallet>();
   readonly requests: EntryRequest[] = [];
   /** Counts the waits that are over. */
   now = 0;
@@ -147,7 +162,8 @@ export class WalletModel {
     this.customers = customers;
     this.payments = plans.map((plan) => new ModelPayment(plan));
     for (const customerId of customers) {
-      for (const currency of ['USD', 'INR']) this.wallets.set(`${customerId} ${currency}`, { balance: 0, version: 0 });
+      for (const currency of ['USD', 'INR'])
+        this.wallets.set(`${customerId} ${currency}`, { balance: 0, version: 0, status: 'active' });
     }
   }
 
@@ -168,6 +184,8 @@ export class WalletModel {
     if (currency === 'XTS') return { kind: 'UNSUPPORTED_CURRENCY' };
     const wallet = this.wallets.get(`${customerId} ${currency}`);
     if (wallet === undefined) return { kind: 'CUSTOMER_NOT_FOUND' };
+    if (wallet.status === 'closed') return { kind: 'WALLET_CLOSED' };
+    if (wallet.status === 'frozen' && !isCredit) return { kind: 'WALLET_FROZEN' };
     if (!isCredit && wallet.balance < amount) {
       const details = { available: Math.max(wallet.balance, 0), required: amount, shortfall: amount - wallet.balance };
       return { kind: 'INSUFFICIENT_WALLET_FUNDS', details };
@@ -179,6 +197,15 @@ export class WalletModel {
       this.requests.push(request);
     }
     return { kind: 'created', balance: wallet.balance };
+  }
+
+  /** Freezes, closes or opens a wallet. */
+  setStatus({ customerId, currency, status }: StatusRequest): ModelResult {
+    const wallet = this.wallets.get(`${customerId} ${currency}`);
+    if (wallet === undefined) return { kind: currency === 'XTS' ? 'UNSUPPORTED_CURRENCY' : 'CUSTOMER_NOT_FOUND' };
+    if (status === 'closed' && wallet.balance !== 0) return { kind: 'WALLET_NOT_EMPTY' };
+    wallet.status = status;
+    return { kind: status };
   }
 
   /** An event of the provider, for the first time; a repetition of one changes nothing and need not be told. */
@@ -243,7 +270,11 @@ export class WalletModel {
       return !isMoney && !(payment.state === 'succeeded' && purpose === 'order' && paid > 0);
     }
     const wallet = this.wallets.get(`${payment.customerId} USD`);
-    if (wallet !== undefined) wallet.balance += target - payment.posted;
+    if (wallet !== undefined && target !== payment.posted) {
+      wallet.balance += target - payment.posted;
+      // Somebody has to look at what comes to a wallet that was closed.
+      if (wallet.status === 'closed') wallet.status = 'frozen';
+    }
     payment.posted = target;
     return true;
   }
