@@ -230,3 +230,35 @@ describe.skipIf(version === null)('behind a pooler that is too old, or set wrong
     await expect(pool.query('select 1')).rejects.toThrow(/unsupported startup parameter/);
   });
 });
+
+describe.skipIf(version === null)(
+  'statements that leave without waiting, through a pooler that takes sessions away',
+  () => {
+    it('stay in their transaction, and fail with it, whoever else has its session the next moment', async () => {
+      const through = await pooler({ mode: 'transaction', size: 2 });
+      await database.pool.query('create table mark (id integer primary key, x bigint not null)');
+      await database.pool.query('grant all on mark to public');
+      const pool = open(through.through(database.directUrl), { maxConnections: 8 });
+      const X = 'select txid_current()::bigint as x, $1::integer as n';
+      const one = async (id: number) =>
+        transaction(pool, async (tx) => {
+          const [first, second] = await Promise.all([tx.query<{ x: number }>(X, [1]), tx.query<{ x: number }>(X, [2])]);
+          expect(second.rows[0]?.x).toBe(first.rows[0]?.x);
+          // Every seventh is there already.
+          const key = id % 7 === 0 ? -1 : id;
+          tx.withoutWaiting(tx.query('insert into mark values ($1, txid_current())', [key]));
+          return first.rows[0]?.x;
+        });
+      await database.pool.query('insert into mark values (-1, 0)');
+      const ids = Array.from({ length: 200 }, (_, id) => id);
+      const ended = await Promise.allSettled(ids.map(one));
+      const { rows } = await database.pool.query<{ id: number; x: number }>('select id, x from mark where id >= 0');
+      const kept = new Map(rows.map(({ id, x }) => [id, x]));
+      for (const [id, end] of ended.entries()) {
+        if (end.status === 'fulfilled') expect(kept.get(id)).toBe(end.value);
+        else expect([end.reason.code, kept.has(id)]).toEqual(['23505', false]);
+      }
+      expect(kept.size).toBe(ids.filter((id) => id % 7 !== 0).length);
+    }, 60_000);
+  },
+);

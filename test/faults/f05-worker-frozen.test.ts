@@ -188,7 +188,11 @@ class Applying {
 
   readonly follow: FaultRule = ({ connection, sql }) => {
     const open = this.on(connection);
-    if (/from provider_event where event_id = any \(\$\d+\) order by event_id for update/.test(sql)) {
+    if (
+      /from provider_event\s+where merchant_id = \$\d+ and event_id = any \(\$\d+\)\s+order by event_id for update/.test(
+        sql,
+      )
+    ) {
       this.transactions.push({ connection, posts: false, end: null });
     } else if (open !== undefined && sql.includes('insert into entry')) open.posts = true;
     else if (open !== undefined && (sql === 'commit' || sql === 'rollback')) open.end = sql;

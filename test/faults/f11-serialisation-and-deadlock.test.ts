@@ -229,13 +229,15 @@ function answerAlways(matches: (statement: ProxiedStatement) => boolean, fault: 
   return { times: () => times, stop };
 }
 
+const LOCKS_EVENTS =
+  /from provider_event\s+where merchant_id = \$\d+ and event_id = any \(\$\d+\)\s+order by event_id for update/;
+
 /** Tells the statements of the transactions that apply events, but for their BEGIN, from everything else. */
 function ofApplying(): (statement: ProxiedStatement) => boolean {
   const open = new Map<number, 'open' | 'ending'>();
   rig.proxy.inject(({ applicationName, connection, sql }) => {
     if (open.get(connection) === 'ending') open.delete(connection);
-    if (applicationName === 'chokin-worker' && sql.includes('from provider_event where event_id = any'))
-      open.set(connection, 'open');
+    if (applicationName === 'chokin-worker' && LOCKS_EVENTS.test(sql)) open.set(connection, 'open');
     else if (open.has(connection) && ['commit', 'rollback'].includes(sql)) open.set(connection, 'ending');
     return null;
   });

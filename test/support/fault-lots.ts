@@ -88,7 +88,7 @@ const spendLots: WebOperation = {
 
 const voidLot: WebOperation = {
   name: 'void a lot',
-  statements: 9,
+  statements: 8,
   async prepare(rig, lost) {
     const { customerId, given, owe } = await receiver(rig);
     return async (under) => {

@@ -51,7 +51,8 @@ const debit: WebOperation = {
       expect(first.status).toBe(hit === null ? 200 : lost);
       const [written] = await entriesOf(rig, [one]);
       const again = await traffic.debit(one);
-      expect(again.status).toBe(written === undefined ? 200 : 409);
+      // COMMIT leaves with the write, so it may be carried out after the line was cut, and after the look at the entries.
+      expect(again.status).toBe(again.status === 200 && written === undefined ? 200 : 409);
       const { body } = await traffic.debit(one);
       const entries = await entriesOf(rig, [one]);
       expect(entries).toHaveLength(1);
@@ -74,7 +75,11 @@ const batch: WebOperation = {
       const written = new Set((await entriesOf(rig, debits)).map(({ key }) => key));
       for (const [index, { key }] of debits.entries()) if (first[index]?.status === 200) expect(written).toContain(key);
       const again = await traffic.debitBatchOnce(debits);
-      expect(again.map(({ status }) => status)).toEqual(debits.map(({ key }) => (written.has(key) ? 409 : 200)));
+      // As with one debit: what was not there yet may have been written before it was tried again.
+      for (const [index, { key }] of debits.entries()) {
+        const { status } = again[index] ?? {};
+        expect(status).toBe(status === 200 && !written.has(key) ? 200 : 409);
+      }
       expect(await entriesOf(rig, debits)).toHaveLength(debits.length);
     };
   },
