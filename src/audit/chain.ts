@@ -1,113 +1,143 @@
-import { bigint, text, timestamptz } from '../db/codec.ts';
-import { statement } from '../db/statement.ts';
+import { bigint, hex, nullable, text, timestamptz } from '../db/codec.ts';
+import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
-import { beginningOf, type ChainPlace, judgeHash, placeAfter } from '../ledger/chain-check.ts';
-import { type Entry, type WalletKey, walletKeyText } from '../ledger/entry.ts';
-import type { StruckOut } from '../ledger/hash-chain.ts';
+import { type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { CHAINED_ENTRY, chainedEntries, WALLET, WALLET_KEY } from '../ledger/tables.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
+import { type Mark, saveMarks } from './marks.ts';
+import { type Name, Walk } from './walk.ts';
 
 /**
  * Rule 3b: every entry has the hash that follows from it and the entry before it, and every wallet has the hash of its newest
- * entry. It reads all entries, and holds only one page of them at a time.
+ * entry. Without marks it reads all entries; with them, those that are new. It holds only one page of them at a time.
  */
 
-const RULE = '3b hash chain';
 const WALLETS_PER_PAGE = 500;
 /** Few enough for the memory, also if all entries have as much metadata as the API takes. */
 const ENTRIES_PER_PAGE = 500;
-/** How much the clock of a process may differ from the database's. */
-const CLOCKS_DIFFER_MS = 60_000;
 
-const HEAD = pick(WALLET.shape, 'merchantId', 'customerId', 'currency', 'version', 'head', 'headVersion');
-type Head = WalletKey & { readonly version: number; readonly head: string | null; readonly headVersion: number };
+const HEAD = pick(WALLET.shape, 'merchantId', 'customerId', 'currency', 'balance', 'version', 'head', 'headVersion');
 
-export async function checkChains(db: Queryable): Promise<readonly Disagreement[]> {
+/** How far a run has come. */
+export interface AuditProgress {
+  readonly wallets: number;
+  readonly entries: number;
+}
+
+/** What is to be done with what was proved before. */
+interface Marking {
+  /** Marks of wallets that were read from their first entry on before this time count for nothing. */
+  readonly wholeSince: Date;
+  /** What is noted as the time of the proof. */
+  readonly now: Date;
+  /** Whether the entries that are read are also judged by rules 2 to 4, since nobody else reads them. */
+  readonly judges: boolean;
+}
+
+interface ChainSettings {
+  /** Null: nothing is noted, and what was noted is not looked at. */
+  readonly marking: Marking | null;
+  readonly onProgress?: ((progress: AuditProgress) => void) | undefined;
+}
+
+/** @returns what disagrees, and how much was read */
+export async function checkChains(
+  db: Queryable,
+  { marking, onProgress }: ChainSettings,
+): Promise<{ readonly found: readonly Disagreement[]; readonly read: AuditProgress }> {
   const { closedAt } = await CLOSED_AT.one(db);
   const found: Disagreement[] = [];
-  const name = (key: WalletKey, detail: string) => {
-    if (found.length < MAX_PER_RULE)
-      found.push({ rule: RULE, subject: `${key.merchantId}/${key.customerId}/${key.currency}`, detail });
+  const name: Name = (rule, key, detail) => {
+    if (found.filter((one) => one.rule === rule).length < MAX_PER_RULE)
+      found.push({ rule, subject: `${key.merchantId}/${key.customerId}/${key.currency}`, detail });
   };
   let after: WalletKey = { merchantId: '', customerId: '', currency: '' };
+  let read: AuditProgress = { wallets: 0, entries: 0 };
   while (found.length < MAX_PER_RULE) {
-    const wallets: Head[] = await WALLETS.all(db, { ...afterKey(after), limit: WALLETS_PER_PAGE });
-    const last = wallets.at(-1);
+    const page = marking === null ? await WALLETS.all(db, pageAfter(after)) : await MARKED.all(db, pageAfter(after));
+    const last = page.at(-1);
     if (last === undefined) break;
-    await checkPage(db, { wallets, after, last, closedAt, name });
+    const walks = page.map((wallet) => {
+      const mark = markOf(wallet);
+      return new Walk({ wallet, mark, trusts: mark !== null && isTrusted(mark, marking) }, closedAt, name);
+    });
+    const entries = await follow(db, walks, marking?.judges ?? false);
+    if (marking !== null) await note(db, walks, marking.now);
+    read = { wallets: read.wallets + walks.length, entries: read.entries + entries };
+    onProgress?.(read);
     after = last;
   }
-  return found;
+  return { found, read };
 }
 
-interface Page {
-  readonly wallets: readonly Head[];
-  /** Reports a disagreement. */
-  readonly name: (key: WalletKey, detail: string) => void;
-  readonly after: WalletKey;
-  readonly last: WalletKey;
-  readonly closedAt: Date;
+/** Reads what is to be read of some wallets. @returns how many entries that were */
+async function follow(db: Queryable, walks: readonly Walk[], judges: boolean): Promise<number> {
+  const byKey = new Map(walks.map((walk) => [walletKeyText(walk.wallet), walk]));
+  let entries = 0;
+  for (const spans of spansOf(walks)) {
+    for (const entry of await ENTRIES.all(db, { spans })) {
+      byKey.get(walletKeyText(entry))?.take(entry, judges);
+      entries += 1;
+    }
+  }
+  for (const walk of walks) walk.end(judges);
+  return entries;
 }
 
-async function checkPage(db: Queryable, { wallets, after, last, closedAt, name }: Page): Promise<void> {
-  const walks = new Map(wallets.map((wallet) => [walletKeyText(wallet), new Walk(wallet, closedAt, name)]));
-  // The cursor begins after every entry of the wallet that comes before the first one here.
-  let cursor = { ...after, seq: Number.MAX_SAFE_INTEGER };
-  for (;;) {
-    const entries: (Entry & StruckOut)[] = await ENTRIES.all(db, {
-      ...afterKey(cursor),
-      afterSeq: cursor.seq,
-      lastMerchantId: last.merchantId,
-      lastCustomerId: last.customerId,
-      lastCurrency: last.currency,
-      limit: ENTRIES_PER_PAGE,
-    });
-    for (const entry of entries) walks.get(walletKeyText(entry))?.take(entry);
-    cursor = entries.at(-1) ?? cursor;
-    if (entries.length < ENTRIES_PER_PAGE) break;
-  }
-  for (const walk of walks.values()) walk.end();
+interface Span extends WalletKey {
+  readonly fromSeq: number;
+  readonly toSeq: number;
 }
 
-/** Follows one wallet's entries up to the version that it had when it was read. */
-class Walk {
-  readonly #wallet: Head;
-  readonly #closedAt: Date;
-  readonly #name: (key: WalletKey, detail: string) => void;
-  #place: ChainPlace;
-  #hashAtHead: string | null = null;
-
-  constructor(wallet: Head, closedAt: Date, name: (key: WalletKey, detail: string) => void) {
-    this.#wallet = wallet;
-    this.#closedAt = closedAt;
-    this.#name = name;
-    this.#place = beginningOf(wallet);
+/** What is to be read, in order, in parts of so many entries. */
+function* spansOf(walks: readonly Walk[]): Generator<readonly Span[]> {
+  let spans: Span[] = [];
+  let room = ENTRIES_PER_PAGE;
+  for (const { wallet, fromSeq } of walks) {
+    const { merchantId, customerId, currency, version } = wallet;
+    for (let from = fromSeq; from <= version; ) {
+      const to = Math.min(version, from + room - 1);
+      spans.push({ merchantId, customerId, currency, fromSeq: from, toSeq: to });
+      room -= to - from + 1;
+      from = to + 1;
+      if (room > 0) continue;
+      yield spans;
+      spans = [];
+      room = ENTRIES_PER_PAGE;
+    }
   }
-
-  take(entry: Entry & StruckOut): void {
-    if (entry.seq > this.#wallet.version) return;
-    const finding = judgeHash(this.#place, entry);
-    if (finding === 'wrong') this.#name(entry, `entry ${entry.seq} or the chain before it was changed`);
-    const isLate = entry.createdAt.getTime() > this.#closedAt.getTime() + CLOCKS_DIFFER_MS;
-    if (finding === 'missing' && isLate) this.#name(entry, `entry ${entry.seq} has no hash and is of this release`);
-    if (entry.seq === this.#wallet.headVersion) this.#hashAtHead = entry.hash;
-    this.#place = placeAfter(entry);
-  }
-
-  end(): void {
-    const { head, headVersion, version } = this.#wallet;
-    const isNewest = this.#place.hash === null || headVersion === version;
-    if (head !== this.#hashAtHead || !isNewest)
-      this.#name(
-        this.#wallet,
-        `its head is of entry ${headVersion} of ${version} and not that entry's, or not of the newest`,
-      );
-  }
+  if (spans.length > 0) yield spans;
 }
 
-function afterKey({ merchantId, customerId, currency }: WalletKey) {
-  return { afterMerchantId: merchantId, afterCustomerId: customerId, afterCurrency: currency };
+async function note(db: Queryable, walks: readonly Walk[], now: Date): Promise<void> {
+  const proved = walks.filter((walk) => !walk.hasFindings && !walk.isUnread);
+  await saveMarks(
+    db,
+    proved.map((walk) => walk.markAt(now)),
+  );
+}
+
+type Marked = WalletKey & {
+  readonly markSeq?: number | null;
+  readonly markBalance?: number | null;
+  readonly markHead?: string | null;
+  readonly wholeAt?: Date | null;
+};
+
+function markOf({ merchantId, customerId, currency, ...mark }: Marked): Mark | null {
+  const { markSeq = null, markBalance = null, markHead: head = null, wholeAt = null } = mark;
+  if (markSeq === null || markBalance === null || wholeAt === null) return null;
+  return { merchantId, customerId, currency, seq: markSeq, balance: markBalance, head, wholeAt, provedAt: wholeAt };
+}
+
+/** Whether reading may begin at a mark. One of a time to come was not made by an audit. */
+function isTrusted({ wholeAt }: Mark, marking: Marking | null): boolean {
+  return marking !== null && wholeAt >= marking.wholeSince && wholeAt <= marking.now;
+}
+
+function pageAfter({ merchantId, customerId, currency }: WalletKey) {
+  return { afterMerchantId: merchantId, afterCustomerId: customerId, afterCurrency: currency, limit: WALLETS_PER_PAGE };
 }
 
 /**
@@ -122,11 +152,11 @@ const CLOSED_AT = statement({
     from installation i cross join (select max(run_on) as run_on from schema_migration where name = '0018_entry-hash') m`,
 });
 
-const AFTER = { afterMerchantId: text, afterCustomerId: text, afterCurrency: text };
+const AFTER = { afterMerchantId: text, afterCustomerId: text, afterCurrency: text, limit: bigint };
 
 const WALLETS = statement({
   acrossMerchants: 'the audit reads every wallet',
-  params: { ...AFTER, limit: bigint },
+  params: AFTER,
   row: HEAD,
   text: (p) => `
     select ${columns(HEAD, 'w')} from wallet w
@@ -135,14 +165,39 @@ const WALLETS = statement({
     limit ${p.limit}`,
 });
 
-const ENTRIES = statement({
-  acrossMerchants: 'the audit reads every entry',
-  params: { ...AFTER, afterSeq: bigint, lastMerchantId: text, lastCustomerId: text, lastCurrency: text, limit: bigint },
-  row: CHAINED_ENTRY,
+const MARKED = statement({
+  acrossMerchants: 'the audit reads every wallet',
+  params: AFTER,
+  row: {
+    ...HEAD,
+    markSeq: nullable(bigint),
+    markBalance: nullable(bigint),
+    markHead: nullable(hex),
+    wholeAt: nullable(timestamptz),
+  },
   text: (p) => `
-    select ${chainedEntries('e')}
-    where (e.merchant_id, e.customer_id, e.currency, e.seq) > (${p.afterMerchantId}, ${p.afterCustomerId}, ${p.afterCurrency}, ${p.afterSeq})
-      and (e.merchant_id, e.customer_id, e.currency) <= (${p.lastMerchantId}, ${p.lastCustomerId}, ${p.lastCurrency})
-    order by ${columns(WALLET_KEY, 'e')}, e.seq
+    select ${columns(HEAD, 'w')}, m.seq as mark_seq, m.balance as mark_balance, m.head as mark_head, m.whole_at
+    from wallet w
+    left join lateral (
+      select * from audit_mark m
+      where m.merchant_id = w.merchant_id and m.customer_id = w.customer_id and m.currency = w.currency offset 0) m on true
+    where (w.merchant_id, w.customer_id, w.currency) > (${p.afterMerchantId}, ${p.afterCustomerId}, ${p.afterCurrency})
+    order by ${columns(WALLET_KEY, 'w')}
     limit ${p.limit}`,
+});
+
+const ENTRIES = statement({
+  acrossMerchants: 'the audit reads the entries of every wallet',
+  params: { spans: rowsOf({ ...WALLET_KEY, fromSeq: bigint, toSeq: bigint }) },
+  row: CHAINED_ENTRY,
+  text: ({ spans }) => `
+    select e.*
+    from ${spans('s')}
+    cross join lateral (
+      select ${chainedEntries('e')}
+      where e.merchant_id = s.merchant_id and (e.customer_id, e.currency, e.seq) >= (s.customer_id, s.currency, s.from_seq)
+        and (e.customer_id, e.currency, e.seq) <= (s.customer_id, s.currency, s.to_seq)
+      order by e.customer_id, e.currency, e.seq
+      offset 0) e
+    order by e.merchant_id, e.customer_id, e.currency, e.seq`,
 });

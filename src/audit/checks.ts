@@ -3,15 +3,16 @@ import { rowsOf, statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { CONTRA_ACCOUNTS, EVENT_TYPES } from '../ledger/entry.ts';
 import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
-import { checkChains } from './chain.ts';
+import { type AuditProgress, checkChains } from './chain.ts';
 import { type Disagreement, runCheck } from './check.ts';
 import { CHECKOUT_CHECKS, checkOverdueCheckouts } from './checkout-checks.ts';
 import { CHECKOUT_PAYMENT_CHECKS } from './checkout-payment-checks.ts';
 import { checkGuards } from './guards.ts';
 import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
-import { LEDGER_CHECKS } from './ledger-checks.ts';
+import { ENTRY_SCANS, LEDGER_CHECKS } from './ledger-checks.ts';
 import { checkOverdueLots, LOT_CHECKS } from './lot-checks.ts';
 import { checkLotsReplayed } from './lots-replayed.ts';
+import { isWhole, MARK_CHECKS, mayMark } from './marks.ts';
 import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
 import { checkOverdueSchedules, SCHEDULE_CHECKS } from './schedule-checks.ts';
@@ -27,14 +28,18 @@ export interface AuditReport {
     entries: number;
     balance: number;
   }[];
-  /** What each contra account gave to wallets (credit) and took back (debit). */
-  readonly trialBalance: readonly {
-    merchantId: string;
-    currency: string;
-    account: string;
-    credit: number;
-    debit: number;
-  }[];
+  /** What each contra account gave to wallets (credit) and took back (debit); null if not every entry was read. */
+  readonly trialBalance:
+    | readonly {
+        merchantId: string;
+        currency: string;
+        account: string;
+        credit: number;
+        debit: number;
+      }[]
+    | null;
+  /** How many entries were followed, of how many wallets. */
+  readonly read: AuditProgress;
   readonly disagreements: readonly Disagreement[];
   /** Payments whose events have lost their bodies to retention or erasure: what is kept of those was judged, and no body proves it. */
   readonly judgedByFacts: number;
@@ -46,21 +51,31 @@ export interface AuditSettings {
   readonly rule: Pick<LowBalanceRule, 'defaultThresholds'> | null;
   /** The bodies of events are read again for payments that changed since then; for all payments if null or left out. */
   readonly bodiesSince?: Date | null;
+  /**
+   * What was proved after this time, from the first entry of a wallet on, is not read again, and what is proved now is noted; both need
+   * `now`. Left out, or where nothing may be written, everything is read and nothing noted.
+   */
+  readonly wholeSince?: Date;
+  readonly onProgress?: (progress: AuditProgress) => void;
   /** The service's time; left out, nothing is said of what should have ended long ago. */
   readonly now?: Date;
 }
 
 /**
  * Computes again everything that the ledger has stored, and reports every disagreement. It may run while the service works,
- * since each check sees the books at one moment. It reads every entry, so large books need a connection without a statement
- * timeout.
+ * since each check sees the books at one moment. It reads every entry, or with `wholeSince` those that are new, so large books
+ * need a connection without a statement timeout.
  */
 export async function audit(
   db: Queryable,
-  { rule, bodiesSince = null, now }: AuditSettings = { rule: null },
+  { rule, bodiesSince = null, now, wholeSince, onProgress }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
+  const marks = wholeSince !== undefined && now !== undefined && (await mayMark(db)) ? { wholeSince, now } : null;
+  const readsAll = marks === null || (await isWhole(db, marks.wholeSince));
   const checks = [
+    readsAll ? ENTRY_SCANS : [],
+    marks === null ? [] : MARK_CHECKS,
     LEDGER_CHECKS,
     PAYMENT_CHECKS,
     OUTBOX_CHECKS,
@@ -78,11 +93,14 @@ export async function audit(
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
   disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkOverdueSchedules(db, now ?? null)));
   disagreements.push(...(await checkOverdueCheckouts(db, now ?? null)), ...(await checkLotsReplayed(db)));
-  disagreements.push(...(await checkChains(db)), ...(await checkGuards(db)));
+  const marking = marks === null ? null : { ...marks, judges: !readsAll };
+  const { found, read } = await checkChains(db, { marking, onProgress });
+  disagreements.push(...found, ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {
     balances: await BALANCES.all(db),
-    trialBalance: await TRIAL_BALANCE.all(db, { contraAccounts }),
+    trialBalance: readsAll ? await TRIAL_BALANCE.all(db, { contraAccounts }) : null,
+    read,
     disagreements,
     judgedByFacts: settledAgain.judgedByFacts,
   };

@@ -4,8 +4,8 @@ import { type Check, first, SIGNED, WALLET_NAME } from './check.ts';
 
 const MAY_LEAVE_A_DEBT = [...MAY_OVERDRAW].map((type) => `'${type}'`).join(', ');
 
-/** Rules 1 to 4: wallets and their entries. */
-export const LEDGER_CHECKS: readonly Check[] = [
+/** Rules 1 to 4 as they are proved by reading every entry. */
+export const ENTRY_SCANS: readonly Check[] = [
   {
     rule: '1 conservation',
     find: statement(
@@ -45,6 +45,10 @@ export const LEDGER_CHECKS: readonly Check[] = [
       where after_balance < 0 and not is_credit and event_type not in (${MAY_LEAVE_A_DEBT})`),
     ),
   },
+];
+
+/** What is left of them. */
+export const LEDGER_CHECKS: readonly Check[] = [
   {
     rule: '2 agreement: every customer has a wallet',
     find: statement(

@@ -3,17 +3,18 @@ import { formatTable } from '../views/table.ts';
 import type { AuditReport } from './checks.ts';
 
 /** The report as JSON, named as everything else that is shown. */
-export function auditResponse({ balances, trialBalance, disagreements, judgedByFacts }: AuditReport) {
+export function auditResponse({ balances, trialBalance, read, disagreements, judgedByFacts }: AuditReport) {
   return {
     balances: balances.map(({ merchantId, ...rest }) => ({ business_id: merchantId, ...rest })),
-    trial_balance: trialBalance.map(({ merchantId, ...rest }) => ({ business_id: merchantId, ...rest })),
+    trial_balance: trialBalance?.map(({ merchantId, ...rest }) => ({ business_id: merchantId, ...rest })) ?? null,
+    entries_read: read.entries,
     disagreements,
     judged_by_facts: judgedByFacts,
   };
 }
 
 /** The report for people, as text: balances, trial balance and disagreements. */
-export function renderAudit({ balances, trialBalance, disagreements, judgedByFacts }: AuditReport): string {
+export function renderAudit({ balances, trialBalance, read, disagreements, judgedByFacts }: AuditReport): string {
   const held = balances.map((row) => [
     row.merchantId,
     row.currency,
@@ -21,7 +22,7 @@ export function renderAudit({ balances, trialBalance, disagreements, judgedByFac
     row.entries,
     formatMinor(row.balance, row.currency),
   ]);
-  const given = trialBalance.map((row) => [
+  const given = (trialBalance ?? []).map((row) => [
     row.merchantId,
     row.currency,
     row.account,
@@ -41,11 +42,17 @@ export function renderAudit({ balances, trialBalance, disagreements, judgedByFac
     'Wallets',
     formatTable(['merchant', 'currency', 'wallets', 'entries', 'balance'], held),
     '',
-    'Trial balance (sums to zero by merchant and currency)',
-    formatTable(
-      ['merchant', 'currency', 'account', 'gave', 'took back', 'net'],
-      [...given, ...wallets].sort((a, b) => `${a[0]} ${a[1]}`.localeCompare(`${b[0]} ${b[1]}`)),
-    ),
+    ...(trialBalance === null
+      ? [
+          `${read.entries} entries are new since the last proof, and were proved. All of them, with the trial balance: --full`,
+        ]
+      : [
+          'Trial balance (sums to zero by merchant and currency)',
+          formatTable(
+            ['merchant', 'currency', 'account', 'gave', 'took back', 'net'],
+            [...given, ...wallets].sort((a, b) => `${a[0]} ${a[1]}`.localeCompare(`${b[0]} ${b[1]}`)),
+          ),
+        ]),
     '',
   ];
   if (judgedByFacts > 0)

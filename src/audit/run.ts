@@ -4,25 +4,44 @@ import type { Pool } from '../db/pool.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { AuditProgress } from './chain.ts';
 import { type AuditReport, type AuditSettings, audit } from './checks.ts';
+import { startOfWeek } from './marks.ts';
 
-export interface AuditServices extends AuditSettings {
+export interface AuditServices extends Omit<AuditSettings, 'now' | 'wholeSince' | 'onProgress'> {
+  /** Reads every entry, also what was proved this week. */
+  readonly isFull?: boolean;
   /** It must have no statement timeout, since an audit reads every entry. */
   readonly pool: Pool;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** Audits the books, stores the result for the metric, and logs an error for every disagreement. */
-export async function runAudit({ pool, clock, logger, rule, bodiesSince }: AuditServices): Promise<AuditReport> {
+const PROGRESS_MS = 10_000;
+
+/** Audits the books, from where they were proved, stores the result for the metric, and logs an error for every disagreement. */
+export async function runAudit(services: AuditServices): Promise<AuditReport> {
+  const { pool, clock, logger, rule, bodiesSince = null, isFull = false } = services;
   const startedAt = performance.now();
-  const report = await audit(autocommit(pool), { rule, bodiesSince: bodiesSince ?? null, now: clock.now() });
+  const now = clock.now();
+  const wholeSince = isFull ? now : startOfWeek(now);
+  const report = await audit(autocommit(pool), { rule, bodiesSince, now, wholeSince, onProgress: progressIn(logger) });
   const durationMs = Math.round(performance.now() - startedAt);
   const { disagreements } = report;
   await INSERT_RUN.run(autocommit(pool), { disagreements: disagreements.length, durationMs, finishedAt: clock.now() });
   for (const { rule, subject, detail } of disagreements) logger.error({ rule, subject, detail }, 'the books disagree');
-  if (disagreements.length === 0) logger.info({ durationMs }, 'the books agree');
+  if (disagreements.length === 0) logger.info({ durationMs, ...report.read }, 'the books agree');
   return report;
+}
+
+/** Logs how far a run has come, every ten seconds. */
+export function progressIn(logger: Logger): (progress: AuditProgress) => void {
+  let nextMs = performance.now() + PROGRESS_MS;
+  return (progress) => {
+    if (performance.now() < nextMs) return;
+    nextMs = performance.now() + PROGRESS_MS;
+    logger.info(progress, 'the audit goes on');
+  };
 }
 
 /**

@@ -1,0 +1,235 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type AuditSettings, audit } from '../../src/audit/checks.ts';
+import { startOfWeek } from '../../src/audit/marks.ts';
+import { runAudit } from '../../src/audit/run.ts';
+import { autocommit, type Queryable, Tx, transaction } from '../../src/db/transaction.ts';
+import { nextHash, startOfChain } from '../../src/ledger/hash-chain.ts';
+import { listEntries } from '../../src/ledger/history.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+
+/** Aims at audits that go on where the last one ended: what they read, what they find of what they do not read, and what they miss. */
+
+const WALLET = "merchant_id = 'bus_default' and customer_id = 'cus_a' and currency = 'USD'";
+const DAY_MS = 86_400_000;
+let database: TestDatabase;
+/** A Monday, so that the week began the day before. */
+const NOW = new Date(startOfWeek(new Date()).getTime() + 8 * DAY_MS);
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await makeCustomers(database.pool, ['a', 'b']);
+  await credit(10);
+  await audit(autocommit(database.pool), settings());
+  await credit(1);
+});
+afterAll(() => database.drop());
+
+const settings = (overrides: Partial<AuditSettings> = {}): AuditSettings => {
+  return { rule: null, now: NOW, wholeSince: startOfWeek(NOW), ...overrides };
+};
+const NEXT_WEEK = new Date(NOW.getTime() + 7 * DAY_MS);
+const nextWeek = () => settings({ now: NEXT_WEEK, wholeSince: startOfWeek(NEXT_WEEK) });
+const LATER = new Date(NOW.getTime() + 3_600_000);
+/** As with --full. */
+const full = () => settings({ now: LATER, wholeSince: LATER });
+
+const credit = (count: number, db: Tx | null = null) => {
+  const postings = Array.from({ length: count }, () => posting({ amountMinor: 5 }));
+  const post = (tx: Tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() });
+  return db === null ? transaction(database.pool, post) : post(db);
+};
+
+/** Works as the owner of the database, whom no trigger stops; undone. */
+async function tampering<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
+  const client = await database.pool.connect();
+  try {
+    await client.query('begin');
+    await client.query("set local session_replication_role = 'replica'");
+    return await work(new Tx(client));
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
+
+const findings = async (db: Queryable, given: AuditSettings) =>
+  (await audit(db, given)).disagreements
+    .filter(({ subject }) => subject.includes('cus_a'))
+    .map(({ rule, detail }) => `${rule}: ${detail}`);
+
+describe('an audit that goes on from its marks', () => {
+  it('reads what is new and the entry before it, and all of it in the next week or if it is asked to', async () => {
+    await tampering(async (tx) => {
+      const first = await audit(tx, settings());
+      expect([first.read.entries, first.trialBalance, first.disagreements]).toEqual([2, null, []]);
+      const second = await audit(tx, settings());
+      expect([second.read.entries, second.trialBalance]).toEqual([0, null]);
+      for (const all of [full(), nextWeek()]) {
+        const { read, trialBalance, disagreements } = await audit(tx, all);
+        expect([read.entries, trialBalance === null, disagreements]).toEqual([11, false, []]);
+      }
+    });
+  });
+
+  it('reads all and notes nothing where it may not write', async () => {
+    const client = await database.pool.connect();
+    await client.query('begin transaction read only');
+    const { read, trialBalance } = await audit(new Tx(client), settings());
+    await client.query('rollback');
+    client.release();
+    expect([read.entries, trialBalance === null]).toEqual([11, false]);
+  });
+
+  it('goes on after a kill where it was', async () => {
+    await makeCustomers(
+      database.pool,
+      Array.from({ length: 300 }, (_, index) => `z${index}`),
+    );
+    await transaction(database.pool, (tx) => {
+      const postings = Array.from({ length: 300 }, (_, index) =>
+        posting({ customerId: `cus_z${index}`, amountMinor: 1 }),
+      );
+      return postBatch(tx, postings, { ...SETTINGS, now: new Date() });
+    });
+    await tampering(async (tx) => {
+      let pages = 0;
+      const dying: Queryable = {
+        query: (statement, values) => tx.query(statement, values),
+        queryArrays: (statement, values) => {
+          const sql = typeof statement === 'string' ? statement : statement.text;
+          pages += sql.includes('as mark_seq') ? 1 : 0;
+          if (pages === 2) throw new Error('killed');
+          return tx.queryArrays(statement, values);
+        },
+      };
+      await expect(audit(dying, nextWeek())).rejects.toThrow('killed');
+      const { read, disagreements } = await audit(tx, nextWeek());
+      expect(disagreements).toEqual([]);
+      // Of 311 entries, those of the first 500 wallets were proved.
+      expect(read.wallets).toBe(604);
+      expect(read.entries).toBeLessThan(100);
+      expect(read.entries).toBeGreaterThan(0);
+    });
+  });
+
+  it('says how far it is, and that the books agree', async () => {
+    const lines: string[] = [];
+    const logger = createLogger('info', 'test', { write: (line: string) => void lines.push(line) });
+    await runAudit({ pool: database.pool, clock: { now: () => NOW }, logger, rule: null });
+    expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ msg: 'the books agree', wallets: 604, entries: 302 });
+  });
+});
+
+describe('of what was tampered with', () => {
+  beforeAll(async () => {
+    await database.pool.query('delete from audit_mark');
+    await audit(autocommit(database.pool), settings());
+    await credit(1);
+  });
+
+  it.each([
+    ['a new entry', `update entry set reason = 'x' where ${WALLET} and seq = 12`, /^3b hash chain: entry 12 /],
+    [
+      'the amount of a new entry',
+      `update entry set amount = 6, after_balance = 61 where ${WALLET} and seq = 12`,
+      /^3b hash chain: entry 12 /,
+    ],
+    [
+      'the last proved entry',
+      `update entry set hash = sha256('x') where ${WALLET} and seq = 11`,
+      /^3c proved before: entry 11 is not/,
+    ],
+    [
+      'the balance',
+      `update wallet set balance = balance + 1 where ${WALLET}`,
+      /^2 agreement: balance 61, entries sum to 60/,
+    ],
+    ['the head', `update wallet set head = sha256('x') where ${WALLET}`, /^3b hash chain: its head/],
+    [
+      'the wallet, which was restored without its last entries',
+      `delete from entry where ${WALLET} and seq > 9;
+       update wallet w set version = 9, head_version = 9, balance = 45, head = e.hash, updated_at = e.created_at from entry e
+       where w.merchant_id = e.merchant_id and w.customer_id = e.customer_id and w.currency = e.currency and e.seq = 9
+         and w.customer_id = 'cus_a' and w.currency = 'USD'`,
+      /^3c proved before: 11 entries were proved, and it has 9/,
+    ],
+    ['a mark’s hash', `update audit_mark set head = sha256('x') where ${WALLET}`, /^3c proved before: entry 11 is not/],
+    ['a mark’s balance', `update audit_mark set balance = 1 where ${WALLET}`, /^3c proved before: entry 11 is not/],
+    ['a mark, moved back', `update audit_mark set seq = 3 where ${WALLET}`, /^3c proved before: entry 3 is not/],
+    [
+      'a mark, moved beyond the newest entry',
+      `update audit_mark set seq = 99 where ${WALLET}`,
+      /^3c proved before: 99 /,
+    ],
+    [
+      'a mark, moved to a newest entry that was tampered with',
+      `update entry set amount = 6, after_balance = 61 where ${WALLET} and seq = 12;
+       update audit_mark set seq = 12, balance = 61 where ${WALLET}`,
+      /^2 agreement: balance 60, entries sum to 61/,
+    ],
+    [
+      'an old entry, under a mark of a time to come',
+      `update entry set reason = 'x' where ${WALLET} and seq = 2;
+       update audit_mark set whole_at = whole_at + interval '1 year' where ${WALLET}`,
+      /^3b hash chain: entry 2 /,
+    ],
+    [
+      'the wallet itself',
+      `delete from entry where ${WALLET}; delete from wallet where ${WALLET}`,
+      /^3c proved before: 11 entries were proved, and there is no/,
+    ],
+  ])('%s is found at once, and by every run until it is mended', async (_, sql, expected) => {
+    await tampering(async (tx) => {
+      await tx.query(sql);
+      for (const given of [settings(), settings(), nextWeek()]) {
+        expect(await findings(tx, given)).toContainEqual(expect.stringMatching(expected));
+      }
+    });
+  });
+
+  it('an old entry is found when its wallet is read from the first entry on, which is once a week', async () => {
+    await tampering(async (tx) => {
+      await tx.query(`update entry set reason = 'x' where ${WALLET} and seq = 2`);
+      expect(await findings(tx, settings())).toEqual([]);
+      expect(await findings(tx, full())).toContainEqual(expect.stringMatching(/^3b hash chain: entry 2 /));
+      expect(await findings(tx, nextWeek())).toContainEqual(expect.stringMatching(/^3b hash chain: entry 2 /));
+    });
+  });
+
+  it('a history that was written anew, with every hash and the head, is found by the hash that was proved', async () => {
+    await tampering(async (tx) => {
+      const key = { merchantId: MERCHANT, customerId: 'cus_a' };
+      const all = {
+        currency: 'USD',
+        eventType: null,
+        createdFrom: null,
+        createdTo: null,
+        afterSeq: null,
+        beforeSeq: null,
+      };
+      const entries = await listEntries(tx, key, { ...all, pageSize: 100, pageNumber: 0 });
+      let hash = startOfChain({ ...key, currency: 'USD', version: 0, balance: 0 });
+      for (const entry of entries.toReversed()) {
+        const reason = entry.seq === 2 ? 'forged' : null;
+        hash = nextHash(hash, { ...entry, reason });
+        await tx.query(`update entry set reason = $1, hash = decode($2, 'hex') where ${WALLET} and seq = $3`, [
+          reason,
+          hash,
+          entry.seq,
+        ]);
+      }
+      await tx.query(`update wallet set head = decode($1, 'hex') where ${WALLET}`, [hash]);
+      for (const given of [settings(), nextWeek(), full()]) {
+        expect(await findings(tx, given)).toEqual(['3c proved before: entry 11 is not the one that was proved']);
+      }
+    });
+  });
+});
+
+it('the week begins on Sunday in UTC', () => {
+  expect(startOfWeek(new Date('2026-11-29T00:00:00Z'))).toEqual(new Date('2026-11-29T00:00:00Z'));
+  expect(startOfWeek(new Date('2026-11-28T23:59:59Z'))).toEqual(new Date('2026-11-22T00:00:00Z'));
+});
