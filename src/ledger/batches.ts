@@ -43,7 +43,7 @@ const MAX_BATCH = { items: 500, bytes: 4 * MB };
 const MAX_WAITING = { total: { items: 20_000, bytes: 32 * MB }, each: { items: 5_000, bytes: 8 * MB } };
 /** What an entry without metadata takes while it waits, with its promise. */
 const POSTING_BYTES = 500;
-/** Two, so that one batch is decided while the other commits; in one run each, four reached 2.1× of the baseline, two 2.9×. */
+/** Two, so that one batch is decided while the other commits. Four were slower, since each batch was smaller (docs/performance.md). */
 const POSTING_BATCHERS = 2;
 /** A wallet that was not free in 3 s (db/pool.ts) is held by somebody who does not commit; everybody else of the batch waits. */
 const HURRIED_LOCK_TIMEOUT_MS = 250;

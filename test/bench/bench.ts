@@ -2,17 +2,24 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { audit } from '../../src/audit/checks.ts';
 import { autocommit } from '../../src/db/transaction.ts';
+import { growth } from './growth.ts';
 import { circumstances, report, writeFigures } from './report.ts';
 import { Rig } from './rig.ts';
 import { measure, type Row, type RowResult } from './row.ts';
+import { CHECKOUT_ROWS } from './rows/checkouts.ts';
+import { DELIVERY_ROWS } from './rows/deliveries.ts';
 import { EVENT_ROWS } from './rows/events.ts';
+import { HISTORY_ROWS } from './rows/history.ts';
 import { bytesPerClosedHold, HOLD_ROWS } from './rows/holds.ts';
 import { LOT_ROWS } from './rows/lots.ts';
 import { POSTING_ROWS } from './rows/postings.ts';
+import { SCAN_ROWS } from './rows/scan.ts';
 import { svixRows } from './rows/svix.ts';
 import { SWEEP_ROWS } from './rows/sweeps.ts';
+import { TOP_UP_ROWS } from './rows/top-ups.ts';
 
 const HELP = `Usage: npm run bench [-- --rounds 3 --seconds 2 --only W2]
+       npm run bench -- growth [--largest 1000000]
 
 Measures the service beside two baselines (naive, and strong: with named statements), beside what no service on this machine can
 pass (bare node:http, bare Express, HTTP + HMAC, SQL in batches of 500), and its own parts beside its plain debits. All sides of a row
@@ -26,15 +33,14 @@ time a request takes in each process and in Postgres' backends. Postgres runs wi
   --markdown FILE  writes the tables as Markdown as well; into docs/performance.md at their place
   --list           names the rows and measures nothing
 
+growth measures debits, reads, pages of history, claims of the announcer and the scan of low balances at 10,000 to 10,000,000 entries
+(--largest stops earlier), and debits by 1, 2 and 4 web processes.
+
 Messages through Svix are measured where SVIX_SERVER_URL and SVIX_TOKEN name a Svix server that may call 127.0.0.1.`;
 
 const rows = (): readonly Row[] => [
-  ...EVENT_ROWS,
-  ...POSTING_ROWS,
-  ...HOLD_ROWS,
-  ...LOT_ROWS,
-  ...SWEEP_ROWS,
-  ...svixRows(),
+  ...[...EVENT_ROWS, ...POSTING_ROWS, ...HISTORY_ROWS, ...SCAN_ROWS, ...DELIVERY_ROWS],
+  ...[...HOLD_ROWS, ...LOT_ROWS, ...SWEEP_ROWS, ...CHECKOUT_ROWS, ...TOP_UP_ROWS, ...svixRows()],
 ];
 
 /** @returns whether the books agree */
@@ -57,6 +63,7 @@ const options = z.object({
   scale: number,
   only: z.array(z.string()),
   markdown: z.string().optional(),
+  largest: number.int(),
 });
 
 async function run({ rounds, seconds, scale, only, markdown }: z.output<typeof options>): Promise<void> {
@@ -82,7 +89,22 @@ async function run({ rounds, seconds, scale, only, markdown }: z.output<typeof o
   }
 }
 
-const { values } = parseArgs({
+async function runGrowth({ rounds, seconds, largest, markdown }: z.output<typeof options>): Promise<void> {
+  const rig = await Rig.start();
+  try {
+    const where = circumstances(await rig.version(), `medians of ${rounds}, ${seconds} s a measurement`);
+    console.log(where);
+    const tables = await growth({ rig, largest, rounds, seconds });
+    console.log(`\n${tables('terminal')}`);
+    if (markdown !== undefined)
+      await writeFigures(markdown, 'npm run bench -- growth', `${where}\n\n${tables('markdown')}`);
+  } finally {
+    await rig.stop();
+  }
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     help: { type: 'boolean', short: 'h' },
     list: { type: 'boolean' },
@@ -91,8 +113,10 @@ const { values } = parseArgs({
     scale: { type: 'string', default: '1' },
     only: { type: 'string', multiple: true, default: [''] },
     markdown: { type: 'string' },
+    largest: { type: 'string', default: '10000000' },
   },
 });
 if (values.help) console.log(HELP);
 else if (values.list) for (const { id, name } of rows()) console.log(`${id} ${name}`);
+else if (positionals[0] === 'growth') await runGrowth(options.parse(values));
 else await run(options.parse(values));

@@ -1,178 +1,198 @@
-import { once } from 'node:events';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { startWorker } from '../../jobs/worker.ts';
-import { audit } from '../../src/audit/checks.ts';
 import { systemClock } from '../../src/clock.ts';
 import { migrate } from '../../src/commands/migrate.ts';
-import { loadConfig } from '../../src/config/env.ts';
-import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
-import { createPool, type Pool } from '../../src/db/pool.ts';
-import { autocommit } from '../../src/db/transaction.ts';
-import { retain } from '../../src/retention/retain.ts';
-import { retentionRule } from '../../src/retention/rule.ts';
-import { createLogger } from '../../src/telemetry/log.ts';
-import { formatTable } from '../../src/views/table.ts';
-import { startWeb } from '../../src/web.ts';
-import { STRIPE_SECRET, signStripe, stripePaymentSucceeded } from '../support/signing.ts';
-import { eventually } from '../support/wait.ts';
+import type { Pool } from '../../src/db/pool.ts';
+import { transaction } from '../../src/db/transaction.ts';
+import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
+import { claimOutbox } from '../../src/ledger/outbox.ts';
+import { type CpuSeconds, microsecondsEach } from './cpu.ts';
+import { customer, debit, forgetNews, get, SETTINGS } from './fill.ts';
+import { fillEntries, fillWallets } from './large.ts';
+import { drive, type LoadRequest } from './load.ts';
+import { type Style, tableIn } from './report.ts';
+import type { Rig, Server } from './rig.ts';
+import { brief, median } from './row.ts';
 
-const HELP = `Usage: npm run bench:growth [-- --payments 2000]
+/** Whether what things cost stays the same while the tables grow, and what several web processes do together. */
 
-Measures what a payment takes in the database: top-ups by Stripe, each with its event, one event that is ignored, and a
-webhook that is delivered. Then everything is made old and forgotten, and measured again. Ends with an audit.`;
+const WALLETS = 10_000;
+const SIZES = [10_000, 100_000, 1_000_000, 10_000_000];
+const CALLERS = 64;
+/** A merchant's lists take turns. */
+const LIST_CALLERS = 4;
+const CLAIMED = 250;
+/** Of the first size; a value that is further away is marked. */
+const TOLERANCE = 0.2;
 
-const API_KEY = 'ck_test_growth_key_0123456789abcdef0123456789abcd';
-/** What grows with payments; the rest is small, or empties itself. */
-const TABLES = [
-  ...['entry', 'wallet', 'customer', 'customer_link', 'payment', 'payment_part', 'provider_event'],
-  ...['webhook_message', 'webhook_delivery', 'webhook_attempt', 'wallet_alert'],
-];
-const PAYMENTS_OF_A_CUSTOMER = 10;
+const anybody = () => customer(Math.floor(Math.random() * WALLETS));
+const posting = () => debit(anybody());
+const balance = () => get(`/customers/${anybody()}/wallets`);
+const history = () => get(`/customers/${anybody()}/wallets/ledger-entries?currency=USD&page_size=50`);
 
-interface Size {
-  readonly table: string;
-  readonly heap: number;
-  readonly indexes: number;
-  readonly total: number;
+/** What is measured at each size. A rate is better larger, a time is better smaller. */
+const MEASURES = [
+  'debits/s',
+  'µs of web and Postgres a debit',
+  'reads/s',
+  'µs a read',
+  'pages/s',
+  'µs a page',
+  'claim of 250, ms',
+  'scan, ms',
+] as const;
+type Measures = Record<(typeof MEASURES)[number], number>;
+
+export interface GrowthOptions {
+  readonly rig: Rig;
+  readonly largest: number;
+  readonly rounds: number;
+  readonly seconds: number;
 }
 
-async function measure(pool: Pool): Promise<readonly Size[]> {
-  for (const table of TABLES) await pool.query(`vacuum (full, analyze) ${table}`);
-  const { rows } = await pool.query<Size>(
-    `select t as table, pg_table_size(t::regclass)::float8 as heap, pg_indexes_size(t::regclass)::float8 as indexes,
-       pg_total_relation_size(t::regclass)::float8 as total from unnest($1::text[]) t`,
-    [TABLES],
+interface Load {
+  readonly rig: Rig;
+  readonly urls: readonly string[];
+  readonly seconds: number;
+  readonly callers?: number;
+}
+
+/** Requests a second, and the time that each took of the web process and its backends. */
+async function load({ rig, urls, seconds, callers = CALLERS }: Load, next: () => LoadRequest) {
+  const from = await rig.cpu.read();
+  const results = await Promise.all(urls.map((url) => drive(url, Math.ceil(callers / urls.length), seconds, next)));
+  const to = await rig.cpu.read();
+  const requests = results.reduce((sum, one) => sum + one.requests, 0);
+  const cpu: CpuSeconds = microsecondsEach(from, to, requests);
+  const rate = results.reduce((sum, one) => sum + one.requestsPerSecond, 0);
+  return { rate, microseconds: cpu.web + cpu['Postgres for web'] };
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now();
+  await work();
+  return performance.now() - startedAt;
+}
+
+const ROLLED_BACK = Symbol('rolled back');
+
+/** A claim of wallets with news, which is taken back. */
+async function claim(pool: Pool): Promise<number> {
+  await forgetNews(pool);
+  await pool.query(
+    `insert into unannounced_wallet (merchant_id, customer_id, currency, since)
+     select merchant_id, customer_id, currency, now() from wallet limit $1`,
+    [CLAIMED],
   );
-  return rows;
+  const time = await timed(() =>
+    transaction(pool, async (tx) => {
+      await claimOutbox(tx, CLAIMED, 60);
+      throw ROLLED_BACK;
+    }).catch((error: unknown) => {
+      if (error !== ROLLED_BACK) throw error;
+    }),
+  );
+  await forgetNews(pool);
+  return time;
 }
 
-async function main(payments: number): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'chokin-growth-'));
-  await chmod(folder, 0o755);
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'cluster'), settings: ['fsync=off'] });
-  const receiver = createServer((request, response) => request.resume().on('end', () => response.end('ok')));
-  receiver.listen(0, '127.0.0.1');
-  await once(receiver, 'listening');
-  const address = receiver.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const logger = createLogger('warn', 'growth');
-  const { databaseUrl } = postgres;
-  await migrate(databaseUrl, logger);
-  const pool = createPool({ databaseUrl, applicationName: 'growth', maxConnections: 4, logger });
-  const config = loadConfig({
-    ...{ PORT: '0', API_KEY, STRIPE_WEBHOOK_SECRET: STRIPE_SECRET, ALLOW_PRIVATE_ENDPOINTS: 'true' },
-    RATE_LIMIT_PER_MINUTE: '0',
-  });
-  const shared = { config, databaseUrl, logger, clock: systemClock };
-  const web = await startWeb({ ...shared, print: () => {} });
-  const worker = await startWorker(shared);
-  try {
-    const post = async (path: string, body: string, headers: Readonly<Record<string, string>>) => {
-      const all = { 'content-type': 'application/json', authorization: `Bearer ${API_KEY}`, ...headers };
-      const answer = await fetch(`${web.url}${path}`, { method: 'POST', body, headers: all });
-      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-      return answer.text();
-    };
-    await post('/webhook-endpoints', JSON.stringify({ url: `http://127.0.0.1:${port}/` }), {});
-    const before = await measure(pool);
-    const customers = await Promise.all(
-      Array.from({ length: Math.ceil(payments / PAYMENTS_OF_A_CUSTOMER) }, async (_, n) => {
-        const person = { email: `somebody${n}@example.com`, name: `Some Body ${n}` };
-        return String(JSON.parse(await post('/customers', JSON.stringify(person), {})).customer_id);
-      }),
-    );
-    for (let first = 0; first < payments; first += 50) {
-      const bodies = Array.from({ length: Math.min(50, payments - first) }, (_, n) => {
-        const customer = (first + n) % customers.length;
-        const paid = stripePaymentSucceeded({
-          ...{
-            amount: 2000,
-            currency: 'usd',
-            customer: `cus_growth${customer}`,
-            email: `somebody${customer}@example.com`,
-          },
-          metadata: { wallet_customer_id: customers[customer] ?? '' },
-        });
-        const noise = JSON.stringify({
-          ...JSON.parse(paid),
-          id: `evt_noise${first + n}`,
-          type: 'payment_intent.created',
-        });
-        return [paid, noise];
-      }).flat();
-      await Promise.all(bodies.map((body) => post('/webhooks/stripe', body, { ...signStripe(body) })));
-    }
-    await eventually(
-      'everything to be applied and told',
-      async () => {
-        const { rows } = await pool.query<{ left: number }>(
-          `select (select count(*) from provider_event where state = 'pending') + (select count(*) from unannounced_wallet)
-             + (select count(*) from webhook_delivery where state = 'pending') as left`,
-        );
-        return rows[0]?.left === 0;
-      },
-      600_000,
-    );
-    const grown = await measure(pool);
-    await makeOld(pool);
-    const services = { pool, clock: systemClock, logger, rule: retentionRule(config) };
-    const startedAt = performance.now();
-    for (let isDone = false; !isDone; )
-      isDone = (await retain(services, { merchantId: null, isDryRun: false })).every((one) => one.isDone);
-    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-    const kept = await measure(pool);
-    const { disagreements } = await audit(autocommit(pool));
-    console.log(report({ payments, before, grown, kept }));
-    console.log(`All of it was forgotten in ${seconds} s.`);
-    console.log(`Disagreements of the audit: ${disagreements.length}`);
-  } finally {
-    await worker.close();
-    await web.close();
-    await pool.end();
-    receiver.closeAllConnections();
-    receiver.close();
-    await postgres.stop('immediate');
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function makeOld(pool: Pool): Promise<void> {
-  const old = "- interval '400 days'";
-  await pool.query(`update provider_event set settled_at = settled_at ${old}, received_at = received_at ${old}`);
-  await pool.query(`update webhook_message set created_at = created_at ${old}`);
-}
-
-interface Measured {
-  readonly payments: number;
-  readonly before: readonly Size[];
-  readonly grown: readonly Size[];
-  readonly kept: readonly Size[];
-}
-
-function report({ payments, before, grown, kept }: Measured): string {
-  const each = (sizes: readonly Size[], table: string, of: 'heap' | 'indexes' | 'total') => {
-    const sizeIn = (all: readonly Size[]) => all.find((one) => one.table === table)?.[of] ?? 0;
-    return Math.round((sizeIn(sizes) - sizeIn(before)) / payments);
+async function measureOnce({ rig, seconds }: GrowthOptions, web: Server, pool: Pool): Promise<Measures> {
+  const one = { rig, urls: [web.url], seconds };
+  const debits = await load(one, posting);
+  await forgetNews(pool);
+  const reads = await load(one, balance);
+  const pages = await load({ ...one, callers: LIST_CALLERS }, history);
+  const scanned = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} };
+  return {
+    ...{ 'debits/s': debits.rate, 'µs of web and Postgres a debit': debits.microseconds },
+    ...{
+      'reads/s': reads.rate,
+      'µs a read': reads.microseconds,
+      'pages/s': pages.rate,
+      'µs a page': pages.microseconds,
+    },
+    'claim of 250, ms': await claim(pool),
+    'scan, ms': await timed(() => checkLowBalances(scanned)),
   };
-  const rows = TABLES.map((table) => [
-    table,
-    each(grown, table, 'heap'),
-    each(grown, table, 'indexes'),
-    each(grown, table, 'total'),
-    each(kept, table, 'total'),
-  ]);
-  const sum = (sizes: readonly Size[]) => TABLES.reduce((all, table) => all + each(sizes, table, 'total'), 0);
-  return formatTable(
-    ['bytes a payment', 'rows', 'indexes', 'together', 'once old'],
-    [...rows, ['all', '', '', sum(grown), sum(kept)]],
-  );
 }
 
-const { values } = parseArgs({ options: { payments: { type: 'string' }, help: { type: 'boolean' } } });
-if (values.help) console.log(HELP);
-else await main(Number(values.payments ?? 2000));
-process.exit();
+/** The tables of one run: a row a size, and a row a number of web processes. */
+export async function growth(options: GrowthOptions): Promise<(style: Style) => string> {
+  const { rig, largest, rounds } = options;
+  const databaseUrl = await rig.database('bench_growth', async (url) => {
+    await migrate(url, rig.logger);
+    await rig.server('web', url);
+    const pool = rig.pool(url);
+    await pool.query(
+      `insert into customer (merchant_id, customer_id, email, name, created_at)
+       select 'bus_default', 'cus_bench' || n, '', '', now() from generate_series(0, $1::bigint - 1) n`,
+      [WALLETS],
+    );
+    await fillWallets(pool, { from: 0, to: WALLETS });
+  });
+  const web = await rig.server('web', databaseUrl);
+  const pool = rig.pool(databaseUrl);
+  const sizes: { entries: number; bytes: number; measures: Measures }[] = [];
+  for (const entries of SIZES.filter((size) => size <= largest)) {
+    const seconds = (await timed(() => fillUpTo(pool, entries))) / 1000;
+    process.stderr.write(`${entries.toLocaleString('en')} entries, filled in ${Math.round(seconds)} s\n`);
+    await measureOnce({ ...options, seconds: 1 }, web, pool);
+    const all: Measures[] = [];
+    for (let round = 0; round < rounds; round += 1) all.push(await measureOnce(options, web, pool));
+    const { rows } = await pool.query<{ bytes: number }>(
+      "select pg_total_relation_size('entry') / count(*) as bytes from entry",
+    );
+    sizes.push({ entries, bytes: rows[0]?.bytes ?? 0, measures: medians(all) });
+  }
+  const several = await severalWebs(options, databaseUrl);
+  await forgetNews(pool);
+  return (style) => [sizeTable(style, sizes), severalTable(style, several)].join('\n\n');
+}
+
+/** What was measured before has written entries as well. */
+async function fillUpTo(pool: Pool, entries: number): Promise<void> {
+  const { rows } = await pool.query<{ count: number }>(
+    "select sum(version)::bigint as count from wallet where currency = 'USD'",
+  );
+  await fillEntries(pool, Math.max(0, Math.round((entries - (rows[0]?.count ?? 0)) / WALLETS)));
+}
+
+function medians(all: readonly Measures[]): Measures {
+  const values = MEASURES.map((name) => [name, median(all.map((one) => one[name]))]);
+  return Object.fromEntries(values);
+}
+
+async function severalWebs({ rig, rounds, seconds }: GrowthOptions, databaseUrl: string) {
+  const webs = [await rig.server('web', databaseUrl)];
+  for (const place of ['2', '3', '4']) webs.push(await rig.server('web', databaseUrl, { PLACE: place }));
+  const rates = new Map<number, { rate: number; microseconds: number }[]>([1, 2, 4].map((count) => [count, []]));
+  await load({ rig, urls: webs.map(({ url }) => url), seconds: 1 }, posting);
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [count, found] of rates) {
+      const urls = webs.slice(0, count).map(({ url }) => url);
+      found.push(await load({ rig, urls, seconds }, posting));
+    }
+  }
+  return [...rates].map(([count, found]) => ({
+    count,
+    rate: median(found.map(({ rate }) => rate)),
+    microseconds: median(found.map(({ microseconds }) => microseconds)),
+  }));
+}
+
+function sizeTable(style: Style, sizes: readonly { entries: number; bytes: number; measures: Measures }[]): string {
+  const first = sizes[0]?.measures;
+  const cell = (name: keyof Measures, value: number) => {
+    const ratio = value / (first?.[name] ?? Number.NaN);
+    const isFlat = Math.abs(ratio - 1) <= TOLERANCE;
+    return `${brief(value)} (${ratio.toFixed(2)}×${isFlat ? '' : ' !'})`;
+  };
+  const rows = sizes.map(({ entries, bytes, measures }) => [
+    ...[entries.toLocaleString('en'), String(bytes)],
+    ...MEASURES.map((name) => cell(name, measures[name])),
+  ]);
+  return tableIn(style, ['entries', 'bytes an entry', ...MEASURES], rows);
+}
+
+function severalTable(style: Style, several: Awaited<ReturnType<typeof severalWebs>>): string {
+  const rows = several.map(({ count, rate, microseconds }) => [String(count), brief(rate), brief(microseconds)]);
+  return tableIn(style, ['web processes', 'debits/s', 'µs of web and Postgres a debit'], rows);
+}

@@ -7,7 +7,7 @@ import { allOf, brief, type ClaimResult, type RowResult } from './row.ts';
 /** Tables of what was measured, for a terminal or as Markdown for docs/performance.md. */
 export type Style = 'terminal' | 'markdown';
 
-function tableIn(style: Style, header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function tableIn(style: Style, header: readonly string[], rows: readonly (readonly string[])[]): string {
   if (style === 'terminal') return formatTable(header, rows);
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');

@@ -187,7 +187,7 @@ function reached(bar: Claim['bar'], { ratio, least, most }: Record<'ratio' | 'le
   return isMet(ratio) ? 'median' : 'no';
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const [low = Number.NaN, high = low] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
   return (low + high) / 2;

@@ -9,7 +9,7 @@ import { limitSide, settle } from './kit.ts';
 
 /** W1: provider events, from the first that is posted until the last is credited. */
 
-const paymentOf = (customerId: string, metadata: Readonly<Record<string, string>> = {}, amount = 1) =>
+export const paymentOf = (customerId: string, metadata: Readonly<Record<string, string>> = {}, amount = 1) =>
   stripePaymentSucceeded({ amount, metadata: { wallet_customer_id: customerId, ...metadata } });
 
 const eventRequest = (body: string): LoadRequest => ({
@@ -27,6 +27,7 @@ interface Crediting {
   readonly seconds: number;
   /** The body of one event. */
   readonly body: () => string;
+  readonly prepare?: (count: number) => Promise<void>;
   /** Whether nothing that was taken waits to be credited. */
   readonly isDone: () => Promise<boolean>;
 }
@@ -35,10 +36,18 @@ interface Crediting {
  * Events posted as fast as they are taken, and the clock stopped when the last of them is credited. As many as would take the length of
  * a measurement at the rate of the one before.
  */
-async function crediting({ url, callers, seconds, body, isDone }: Crediting): Promise<() => Promise<Measured>> {
+async function crediting({
+  url,
+  callers,
+  seconds,
+  body,
+  isDone,
+  prepare,
+}: Crediting): Promise<() => Promise<Measured>> {
   let rate = 200 / seconds;
   const measure = async () => {
     const count = Math.max(callers, Math.round(rate * seconds));
+    await prepare?.(count);
     const requests = Array.from({ length: count }, () => eventRequest(body()));
     const startedAt = performance.now();
     const { p50Ms, p99Ms } = await drive(url, callers, PATIENCE_MS / 1000, () => requests.pop() ?? null);
@@ -52,12 +61,18 @@ async function crediting({ url, callers, seconds, body, isDone }: Crediting): Pr
   return measure;
 }
 
-async function ourCrediting({ rig, seconds }: Run, callers: number, body: () => string) {
+/** @param prepare makes what so many bodies are about, before the clock starts */
+export async function ourCrediting(
+  { rig, seconds }: Run,
+  callers: number,
+  body: () => string,
+  prepare: (count: number) => Promise<void> = async () => {},
+) {
   const { url } = await rig.ours();
   const pool = rig.pool(await rig.main());
   const isDone = async () =>
     (await pool.query("select 1 from provider_event where state = 'pending' limit 1")).rowCount === 0;
-  const credit = await crediting({ url, callers, seconds, body, isDone });
+  const credit = await crediting({ url, callers, seconds, body, isDone, prepare });
   return async () => {
     const result = await credit();
     await settle(pool);
