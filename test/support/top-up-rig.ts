@@ -45,6 +45,8 @@ export interface RigOptions {
   readonly source?: Partial<Source>;
   /** Others beside it. */
   readonly others?: readonly Source[];
+  /** Of its own unless one is given. */
+  readonly database?: TestDatabase;
 }
 
 /** Wallets that are filled up by a double of Stripe, at a time that the test sets. */
@@ -69,8 +71,8 @@ export class TopUpRig {
     Object.assign(this.inbox.services, { clock: { now: () => this.now } });
   }
 
-  static async start({ source: changes = {}, others = [] }: RigOptions = {}): Promise<TopUpRig> {
-    const database = await createTestDatabase();
+  static async start({ source: changes = {}, others = [], database: given }: RigOptions = {}): Promise<TopUpRig> {
+    const database = given ?? (await createTestDatabase());
     const stripe = new StripeCharging(CHARGE_KEY);
     const apiUrl = await stripe.start();
     const keys = { apiKey: new Secret(CHARGE_KEY), chargeKey: new Secret(CHARGE_KEY) };
