@@ -5,6 +5,7 @@ import { FaultRig } from '../support/fault-rig.ts';
 import { earlyRefund, newDebit, paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
 import { OwnCluster } from '../support/own-cluster.ts';
 import { rounds } from '../support/rounds.ts';
+import { stripeRefund } from '../support/signing.ts';
 import { SVIX_TOKEN, SvixServer } from '../support/svix-server.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -13,7 +14,8 @@ import { eventually } from '../support/wait.ts';
  * provider sends everything again, twice and in other orders, and the merchant repeats its debits under their keys. Every
  * payment, refund and debit counts once, balances are as owed, and the audit agrees.
  *
- * What does not come back by itself: customers made since the backup (payments that name one are parked, and replayed with
+ * A purchase that was open then is completed again by its payment, and the refund of that returns the wallet's part again, once.
+ * What does not come back by itself: checkouts opened since the backup (their payments are parked), customers made since the backup (payments that name one are parked, and replayed with
  * the customer that takes its place), and entries that the merchant made without a key. Versions are given again: a
  * merchant who drops what is older than it knows hears nothing of a wallet until its version has come as far as it was,
  * and then hears the truth, since no message shares its id with one of the time that was lost.
@@ -39,6 +41,8 @@ it.concurrent.for(BACKUPS)(
     const fresh = earlyRefund(ada, 700, 300);
     const before = [old.payment, ...times(30, () => paymentEvent(ada, 10))];
     const after = [old.refund, fresh.payment, fresh.refund, ...times(30, () => paymentEvent(ada, 10))];
+    const [eve, dan] = [await traffic.newCustomer(1_000), await traffic.newCustomer(1_000)];
+    const bought = await purchase(rig, eve);
     const debits = times(10, () => newDebit(ada, 7));
 
     await Promise.all(debits.slice(0, 5).map((debit) => traffic.debit(debit)));
@@ -54,6 +58,9 @@ it.concurrent.for(BACKUPS)(
     // What the backup does not know of.
     for (const event of after) await traffic.deliver(event);
     await Promise.all(debits.slice(5).map((debit) => traffic.debit(debit)));
+    for (const event of [bought.payment, bought.refund]) await traffic.deliver(event);
+    const unknown = await purchase(rig, dan);
+    await traffic.deliver(unknown.payment);
     const lost = await traffic.newCustomer();
     const ofLost = paymentEvent(lost, 50);
     const ofBob = paymentEvent(bob, 60);
@@ -68,7 +75,7 @@ it.concurrent.for(BACKUPS)(
     await rm(cluster.dataDir, { recursive: true });
     await cluster.copy(backup, cluster.dataDir);
     await cluster.start();
-    const everything = [...before, ...after, ofLost, ofBob];
+    const everything = [...before, ...after, bought.payment, bought.refund, unknown.payment, ofLost, ofBob];
     for (const event of everything.toReversed()) await traffic.deliver(event);
     await Promise.all(everything.map((event) => traffic.deliver(event)));
     await appliedOrParked(rig, everything);
@@ -77,9 +84,22 @@ it.concurrent.for(BACKUPS)(
 
     // Nobody knows whose the payment was, until somebody says so. The credit without a key is gone.
     const { body: parked } = await traffic.call('GET', '/events?status=parked');
-    expect(parked.items).toEqual([expect.objectContaining({ reason: 'unknown_customer' })]);
+    const parkedFor = new Map<string, string>(
+      parked.items.map((one: { reason: string; event_id: string }) => [one.reason, one.event_id]),
+    );
+    expect([...parkedFor.keys()].toSorted()).toEqual(['unknown_checkout', 'unknown_customer']);
     const successor = await traffic.newCustomer();
-    await traffic.call('POST', `/events/${parked.items[0].event_id}/replay`, { customer_id: successor });
+    await traffic.call('POST', `/events/${parkedFor.get('unknown_customer')}/replay`, { customer_id: successor });
+    const again = await traffic.call('GET', `/customers/${eve}/checkouts/${bought.checkoutId}`);
+    expect(again.body).toMatchObject({
+      status: 'completed',
+      captured: 1000,
+      wallet_returned: 500,
+      payment_refunded: 250,
+    });
+    // Nothing is held of a purchase that nobody knows any more. What was paid of it is credited once somebody says so.
+    await traffic.call('POST', `/events/${parkedFor.get('unknown_checkout')}/replay`, { customer_id: dan });
+    traffic.owed.set(dan, 1_000 + 500);
     traffic.owed.delete(lost);
     traffic.owed.set(successor, 50);
     traffic.owed.set(bob, 60);
@@ -92,6 +112,23 @@ it.concurrent.for(BACKUPS)(
     expect(knownTo(svix, bob)).toEqual({ version: 2, balance: 100 });
   },
 );
+
+/** A purchase of 15.00 of which the wallet is to pay 10.00, what tells of its payment, and of the refund of half of that. */
+async function purchase({ traffic }: FaultRig, customerId: string) {
+  const wanted = { total: 1_500, currency: 'USD', idempotency_key: `buys-${customerId}`, expires_in_seconds: 86_400 };
+  const { status, body } = await traffic.call('POST', `/customers/${customerId}/checkouts`, wanted);
+  expect([status, body.wallet_part, body.payment_part]).toEqual([200, 1_000, 500]);
+  const checkoutId: string = body.checkout_id;
+  const paymentId = `pi_${checkoutId}`;
+  const payment = paymentEvent(customerId, 500, paymentId, { wallet_checkout_id: checkoutId });
+  const eventId = `evt_${checkoutId}`;
+  const refund = stripeRefund({ eventId, paymentId, amount: 250, currency: 'usd', status: 'succeeded' });
+  return {
+    checkoutId,
+    payment: { ...payment, effectMinor: -1_000 },
+    refund: { eventId, customerId, effectMinor: 500, body: refund },
+  };
+}
 
 /** What the merchant knows of a wallet who does as the README says: drops what it has seen, and what is older than it knows. */
 function knownTo(svix: SvixServer, customerId: string): { version: number; balance: number } {
