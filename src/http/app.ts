@@ -51,13 +51,13 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
     const refused = dodoOnly(request.method, request.path) ?? { code: 'NOT_FOUND', message: NOWHERE };
     send(response, replyTo(refused));
   });
-  app.use(((error, request, response, _next) =>
-    fail(services, { request, response }, error)) satisfies ErrorRequestHandler);
+  const failed = (request: Request, response: Response, error: unknown) => fail(services, { request, response }, error);
+  app.use(((error, request, response, _next) => failed(request, response, error)) satisfies ErrorRequestHandler);
   const beginAsData = (request: Request, response: Response) => {
     begin(request, response);
     setSecurityHeaders(response);
   };
-  return createFront({ app, routes: ROUTES, begin: beginAsData, respond });
+  return createFront({ app, routes: ROUTES, begin: beginAsData, respond, fail: failed });
 }
 
 function strangerOf(request: Request): BytesOf {

@@ -12,13 +12,15 @@ interface FrontOptions {
   /** What is done for every request before its route is looked for. */
   readonly begin: (request: Request, response: Response) => void;
   readonly respond: (route: Route, request: Request, response: Response) => Promise<void>;
+  /** What is done where even that fails. */
+  readonly fail: (request: Request, response: Response, error: unknown) => void;
 }
 
 /**
  * Answers the two busiest routes, a new entry and a customer's wallets, without the way through all that Express asks first. It does the same
  * for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
  */
-export function createFront({ app, routes, begin, respond }: FrontOptions): RequestListener {
+export function createFront({ app, routes, begin, respond, fail }: FrontOptions): RequestListener {
   const find = (method: Route['method'], path: string): Route => {
     const route = routes.find((one) => one.method === method && one.path === path);
     invariant(route !== undefined, `there is no route ${method} ${path}`);
@@ -40,6 +42,9 @@ export function createFront({ app, routes, begin, respond }: FrontOptions): Requ
     request.res = response;
     request.params = { customer_id: match[1] ?? '' };
     begin(request, response);
-    void respond(route, request, response);
+    respond(route, request, response)
+      .catch((error: unknown) => fail(request, response, error))
+      // As Express does at the end. A rejection that nobody takes would end the process.
+      .catch(() => response.destroy());
   };
 }
