@@ -175,14 +175,15 @@ it('sends nothing that writes where BEGIN failed, and hears of nothing that read
   expect(await notes()).toEqual([]);
 });
 
-it('fails rather than write less than it was given: a wallet that is not there', async () => {
+it('fails rather than write less than it was given', async () => {
   const [wallet] = await readWallets(autocommit(database.pool), 'bus_default', ['cus_b']);
   if (wallet === undefined) throw new Error('no wallet');
-  const gone = { ...wallet, customerId: 'cus_nobody' };
+  const rest = { entries: [], alerts: [], holds: null, lots: null, statuses: [], checkouts: [] };
+  // One row, given as two: one of them is not written.
   const writing = transaction(pool, async (tx) => {
     await tx.query('insert into note values (1)');
-    await write(tx, { wallets: [gone], entries: [], alerts: [], holds: null, lots: null, statuses: [], checkouts: [] });
+    await write(tx, { wallets: [wallet, wallet], ...rest });
   });
-  await expect(writing).rejects.toThrow();
+  await expect(writing).rejects.toMatchObject({ code: '22012' });
   expect(await notes()).toEqual([]);
 });

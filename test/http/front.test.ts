@@ -31,7 +31,9 @@ interface Asked {
 
 /** The answer as it came over the line, but for what differs between any two. */
 async function ask(baseURL: string, { method, path, headers = {}, body }: Asked) {
-  const sent = httpRequest(`${baseURL}${path}`, { method, headers, agent: false });
+  // By its parts: of a URL, an empty query would be lost.
+  const { hostname, port } = new URL(baseURL);
+  const sent = httpRequest({ hostname, port, path, method, headers, agent: false });
   sent.end(body);
   const [response] = await once(sent, 'response');
   const chunks: Buffer[] = [];
