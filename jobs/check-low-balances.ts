@@ -1,10 +1,11 @@
 import type { PgBoss } from 'pg-boss';
-import { checkLowBalances, type ScanServices } from '../src/ledger/low-balance/scan.ts';
+import { checkLowBalances, type ScanPlace, type ScanServices } from '../src/ledger/low-balance/scan.ts';
 import type { Logger } from '../src/telemetry/log.ts';
 
 /** Runs the scheduled scan for low balances. */
 export async function workCheckLowBalances(boss: PgBoss, services: ScanServices, logger: Logger): Promise<void> {
+  const place: ScanPlace = { after: null };
   await boss.work('check-low-balances', { batchSize: 1, pollingIntervalSeconds: 2 }, async () => {
-    logger.debug(await checkLowBalances(services), 'low balances were checked');
+    logger.debug(await checkLowBalances(services, place), 'low balances were checked');
   });
 }

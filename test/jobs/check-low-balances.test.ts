@@ -155,10 +155,38 @@ describe('the scan for low balances', () => {
     await run({ ...key, op: 'sweep' });
     expect((await scan()).alerts).toBe(0);
     expect(await alerts('cus_k')).toEqual(['low', 'hold_expired']);
-    const candidates = await lowBalanceCandidates(autocommit(database.pool), RULE, { after: null, limit: 100 });
+    const candidates = await lowBalanceCandidates(autocommit(database.pool), RULE, {
+      after: null,
+      upTo: null,
+      limit: 100,
+    });
     expect(candidates).not.toContainEqual(key);
     await post('cus_k', 1500, true);
     expect(await alerts('cus_k')).toEqual(['low', 'hold_expired', 'recovered']);
+  });
+
+  it('looks through a few wallets with each statement, and goes on where a run broke off', async () => {
+    const names = Array.from({ length: 9 }, (_, index) => `part${index}`);
+    const customers = await makeCustomers(database.pool, names);
+    for (const customerId of customers) await post(customerId, 2000, true);
+    const raised = { ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 3000]]) } };
+    const services = { settings: raised, clock: { now: () => now }, onPosted: () => {}, partSize: 4 };
+    // Alerts of some customers cannot be written: the run breaks off among them, with the parts before it done.
+    await database.pool.query(`
+      create function refuse_alert() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_alert before insert on wallet_alert for each row when (new.customer_id = 'cus_part4') execute function refuse_alert()`);
+    const place = { after: null };
+    await expect(checkLowBalances({ ...services, pool: database.pool }, place)).rejects.toThrow('refused');
+    const raisedFor = async () => (await Promise.all(customers.map(alerts))).filter((kinds) => kinds.length > 0).length;
+    expect(place.after).not.toBeNull();
+    const before = await raisedFor();
+    expect(before).toBeGreaterThan(0);
+    await database.pool.query('drop trigger refuse_alert on wallet_alert; drop function refuse_alert');
+    const { alerts: rest } = await checkLowBalances({ ...services, pool: database.pool }, place);
+    expect([place.after, await raisedFor()]).toEqual([null, names.length]);
+    // No part that was done is looked at again.
+    expect(rest).toBeLessThanOrEqual(names.length - before);
+    expect((await checkLowBalances({ ...services, pool: database.pool }, place)).alerts).toBe(0);
   });
 
   it('watches a wallet that holds its threshold, also where the threshold came to the balance and not the balance to it', async () => {
