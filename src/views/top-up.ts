@@ -120,7 +120,8 @@ export const ruleShape = z
     suspension: z.strictObject({ reason: z.enum(SUSPENSIONS), since: timestamp }).nullable(),
     decline_code: z.string().nullable().meta({ description: 'Of the last decline, until the rule is resumed.' }),
     next_attempt_at: timestamp.nullable().meta({
-      description: 'When the wallet is looked at again, where it is below its threshold and nothing is under way.',
+      description:
+        'When the wallet is looked at again, where it is below its threshold or a period of a schedule is to be charged, and nothing is under way.',
     }),
     spent_this_month: minorUnits.meta({ description: 'What counts against `monthly_cap`.' }),
     failures_in_a_row: z.int(),

@@ -13,11 +13,14 @@ interface Deed {
 }
 
 const PAUSE_MS = 100;
+const SOON_MS = 8_000;
 const OF_RULES = ['TOP_UP_RULE_NOT_FOUND', 'WALLET_CLOSED'];
 
-/** A merchant with top-up rules who charges when he is asked to: once, twice, with tax on top, late, or not at all. */
+/** A merchant with top-up rules, and schedules that charge by them, who charges when he is asked to: once, twice, with tax on top, late, or not at all. */
 export class RefillTraffic {
   readonly #deeds = new Map<string, Deed>();
+  /** By the id of a schedule that charges once: how much. */
+  readonly #scheduled = new Map<string, number>();
   readonly #traffic: Traffic;
   rules = 0;
   payments = 0;
@@ -35,6 +38,7 @@ export class RefillTraffic {
     const fate = random.int(1, 10);
     if (fate <= 4) await this.#setRule(random, account);
     else if (fate <= 5) await this.#topUpByHand(random, account, signal);
+    else if (fate <= 6) await this.#schedule(random, account);
     else await this.#actOnRequests(random, account, signal);
     await delay(random.int(0, PAUSE_MS));
   }
@@ -78,11 +82,27 @@ export class RefillTraffic {
     if (random.chance(0.8)) this.#pay(random, account, { topUpId, amount, signal });
   }
 
+  /** One period that is due soon; some are taken back before, or just too late. */
+  async #schedule(random: Random, account: Account): Promise<void> {
+    const amount = random.int(100, 2_000);
+    const scheduleId = this.#traffic.id('refill');
+    const path = `${walletOf(account)}/grant-schedules/${scheduleId}`;
+    const anchor = new Date(Date.now() + random.int(0, SOON_MS)).toISOString();
+    const body = { amount, every: 'month', anchor_at: anchor, count: 1, charge: true };
+    // A wallet without an enabled rule has none, and one has so many at most.
+    const codes = ['INVALID_REQUEST_BODY', 'CONFLICT', 'WALLET_CLOSED'];
+    this.#scheduled.set(scheduleId, amount);
+    const made = await this.#traffic.answered(random, { method: 'PUT', path, account, body, codes });
+    if (made === null || random.chance(0.7)) return;
+    await delay(random.int(0, SOON_MS));
+    await this.#traffic.answered(random, { method: 'DELETE', path, account, codes: ['SCHEDULE_NOT_FOUND'] });
+  }
+
   async #actOnRequests(random: Random, account: Account, signal: AbortSignal): Promise<void> {
     const path = `${walletOf(account)}/top-ups?status=requested&page_size=100`;
     const listed = await this.#traffic.answered(random, { method: 'GET', path, account, codes: [] });
     for (const { topup_id: topUpId, origin, amount } of listed?.items ?? []) {
-      if (topUpId === undefined || amount === undefined || origin !== 'threshold' || this.#deeds.has(topUpId)) continue;
+      if (topUpId === undefined || amount === undefined || origin === 'manual' || this.#deeds.has(topUpId)) continue;
       this.#deeds.set(topUpId, { paid: [], isFailed: false });
       await this.#act(random, account, { topUpId, amount, signal });
     }
@@ -122,8 +142,8 @@ export class RefillTraffic {
 
   /** What top-ups came to that must not be, in words. */
   async findWrongs(pool: Pool): Promise<readonly string[]> {
-    const { rows } = await pool.query<{ topup_id: string; origin: string; state: string; payment_id: string | null }>(
-      'select topup_id, origin, state, payment_id from topup',
+    const { rows } = await pool.query<Found>(
+      'select topup_id, origin, state, payment_id, amount, idempotency_key from topup',
     );
     const wrongs: string[] = [];
     const known = new Set(rows.map((row) => row.topup_id));
@@ -135,8 +155,29 @@ export class RefillTraffic {
       if (state === 'succeeded' && !paid.includes(paymentId ?? ''))
         wrongs.push(`the top-up ${id} was paid by ${paymentId}, which does not carry its id`);
     }
-    return wrongs;
+    return [...wrongs, ...this.#wronglyScheduled(rows.filter(({ origin }) => origin === 'schedule'))];
   }
+
+  /** Each schedule was due once: one of its top-ups is paid, or to be paid, and those that came to nothing are beside it. */
+  #wronglyScheduled(rows: readonly Found[]): readonly string[] {
+    const open = new Set<string>();
+    return rows.flatMap(({ topup_id: id, idempotency_key: key, amount, state }) => {
+      const scheduleId = /^grant_USD_(.*)_1_0(?:#[23])?$/.exec(key ?? '')?.[1] ?? '';
+      const isOpen = state === 'requested' || state === 'succeeded';
+      const isRight = this.#scheduled.get(scheduleId) === amount && !(isOpen && open.has(scheduleId));
+      if (isOpen) open.add(scheduleId);
+      return isRight ? [] : [`the top-up ${id} of ${amount}, ${state}, was begun by the schedule of ${key}`];
+    });
+  }
+}
+
+interface Found {
+  readonly topup_id: string;
+  readonly origin: string;
+  readonly state: string;
+  readonly payment_id: string | null;
+  readonly amount: number;
+  readonly idempotency_key: string | null;
 }
 
 interface Asked {

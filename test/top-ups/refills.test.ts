@@ -224,6 +224,37 @@ function say({ customerId }: WalletKey, says: string): void {
   card.says = says;
 }
 
+describe('the event of a refill', () => {
+  it('before the answer of the charge, and twice, credits once', async () => {
+    const key = await begin();
+    await put(key);
+    rig.stripe.plays.push(async () => {
+      await rig.tellPaid(key);
+      await rig.tellPaid(key);
+    });
+    await work();
+    expect(await amounts(key)).toEqual([['succeeded', 2000]]);
+    await work();
+    expect(await rig.inbox.balance(key.customerId)).toBe(7000);
+    expect(await scheduleOf(rig, key)).toMatchObject({ refill_state: 'done' });
+  });
+
+  it('after the schedule was deleted and made anew, is of the old one and keeps the new one from nothing', async () => {
+    const key = await begin();
+    await put(key);
+    await work();
+    await deleteRefill(rig, key);
+    await put(key, { amountMinor: 700 });
+    await rig.tellPaid(key);
+    rig.pass(10 * MINUTE);
+    await work();
+    expect(await amounts(key)).toEqual([
+      ['succeeded', 2000],
+      ['charged', 700],
+    ]);
+  });
+});
+
 describe('declines of a refill', () => {
   it('are tried again after an hour and six, and then suspend the rule; nothing more is tried for the period', async () => {
     const key = await begin();

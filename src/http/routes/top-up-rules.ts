@@ -143,12 +143,15 @@ const remove = merchantRoute({
   scope: 'write',
   tag,
   summary: 'Fill a wallet up no more',
-  description: 'An attempt under way goes on, since it may have been paid.',
+  description:
+    'An attempt under way goes on, since it may have been paid. Periods of schedules that are due and not charged yet are skipped.',
   params: walletParams,
   response: { status: 204, description: 'There is no rule any more.', schema: z.null() },
   errors: ['TOP_UP_RULE_NOT_FOUND'],
-  async handle({ services: { pool, clock }, merchantId, params }) {
+  async handle({ services: { pool, clock, onPosted }, merchantId, params }) {
     await transaction(pool, (tx) => deleteRule(tx, topUpWalletOf(merchantId, params), clock.now()));
+    // Periods of schedules that it was to pay are told of.
+    onPosted();
     return null;
   },
 });
