@@ -84,7 +84,7 @@ async function claim(pool: Pool): Promise<number> {
   );
   const time = await timed(() =>
     transaction(pool, async (tx) => {
-      await claimOutbox(tx, CLAIMED, 60);
+      await claimOutbox(tx, { limit: CLAIMED, leaseSeconds: 60 });
       throw ROLLED_BACK;
     }).catch((error: unknown) => {
       if (error !== ROLLED_BACK) throw error;
