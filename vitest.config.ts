@@ -48,6 +48,7 @@ const maxWorkers = isAllFaults ? 3 : 4;
 
 const each = {
   pool: 'forks',
+  setupFiles: ['test/support/backend.ts'],
   maxWorkers,
   // Generous, for a busy machine: what must be quick says so itself.
   testTimeout: 180_000,

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { onCitus } from '../db/backend.ts';
 import { array, text } from '../db/codec.ts';
 import { FUNCTION_GRANTS, RUNTIME_ROLES, TABLE_GRANTS } from '../db/grants.ts';
 import { releaseMigrations } from '../db/schema.ts';
+import { spreadGuards } from '../db/spread.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
@@ -36,7 +38,8 @@ const UNKNOWN_MIGRATIONS = statement({
 const TABLES = TABLE_GRANTS.map(({ table }) => table).filter((table) => table.startsWith('public.'));
 
 export async function checkGuards(db: Queryable): Promise<readonly Disagreement[]> {
-  const lines = (await readFile(GUARDS_FILE, 'utf8')).split('\n').filter((line) => line !== '');
+  const made = (await readFile(GUARDS_FILE, 'utf8')).split('\n').filter((line) => line !== '');
+  const lines = onCitus() ? spreadGuards(made) : made;
   // While a newer release takes over, only the guards that every release has can be compared.
   const isNewer = await hasNewerMigrations(db);
   const isJudged = (line: string) => !isNewer || ALWAYS.test(line);

@@ -170,6 +170,14 @@ const PAUSED = statement({
       where ${matches(WALLET_KEY, 'x', 'e')} and x.created_at <= e.created_at
       order by x.change_no desc limit 1) h
     where h.pause_expiry`,
+  textOnCitus: ({ captures }) => `
+    select ${columns(WALLET_KEY, 'n')}, n.seq, n.paused_since
+    from (
+      select distinct on (${columns(WALLET_KEY, 'e')}, e.seq) ${columns(WALLET_KEY, 'e')}, e.seq, x.created_at as paused_since, x.pause_expiry
+      from ${captures('e')}
+      join wallet_status_change x on ${matches(WALLET_KEY, 'x', 'e')} and x.created_at <= e.created_at
+      order by ${columns(WALLET_KEY, 'e')}, e.seq, x.change_no desc) n
+    where n.pause_expiry`,
 });
 
 const STORED_LOT = pick(

@@ -136,6 +136,7 @@ const UNEXPLAINED_LINKS = `
 export const PAYMENT_CHECKS: readonly Check[] = [
   {
     rule: '5 once: a payment has the entries it says it has',
+    isOfEach: true,
     find: statement(
       first(`select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
         format('%s: posted %s in %s entries, found %s in %s', concat_ws('_', p.kind, p.payment_id, p.part_id), p.posted, p.postings, p.found, p.entries) as detail
@@ -176,6 +177,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
   },
   {
     rule: '5d moved: what one customer gave back another got, and whose a payment is follows from it',
+    isOfEach: true,
     find: statement(
       first(`select format('%s/%s/%s', m.merchant_id, m.source_id, m.payment_id) as subject,
         format('move %s of %s and a bonus of %s from %s to %s, whose entries are %s and %s, %s and %s of the bonus; the payment is of %s after %s moves',
@@ -210,6 +212,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
   {
     // What was reopened counts as told again, whatever became of its event since.
     rule: '5d by hand: what was handled by hand has its dismissed event, and the entry that it names',
+    isOfEach: true,
     find: statement(
       first(`select format('%s/%s/%s', h.merchant_id, h.source_id, h.payment_id) as subject,
         case when x.is_dismissed then format('%s of %s by hand, and the entry %s says otherwise', h.amount, h.customer_id, h.entry_id)
@@ -232,7 +235,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
       first(`select format('%s/%s/%s', e.merchant_id, e.source_id, e.event_id) as subject,
         format('%s since %s', e.state, coalesce(e.waiting_since, e.received_at)) as detail
       from provider_event e
-      where e.event_id = any (${WITHOUT_JOB})`),
+      where e.state in ('pending', 'waiting') and e.event_id = any (${WITHOUT_JOB})`),
     ),
   },
   {
@@ -240,6 +243,7 @@ export const PAYMENT_CHECKS: readonly Check[] = [
     // accepted if an event of the source holds the provider's id and is of a payment of that customer, if an event holds both ids
     // (or was replayed with our customer), or if the customer was made together with the link.
     rule: '5c settled again: a link has a cause',
+    isOfEach: true,
     find: statement(
       first(`select format('%s/%s/%s', l.merchant_id, l.source_id, l.provider_customer_id) as subject,
         format('linked with %s, and no event tells why', l.customer_id) as detail

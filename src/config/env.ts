@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
+import { BACKENDS, chooseBackend } from '../db/backend.ts';
 import { parseRate, type Rate } from '../money.ts';
 import { PROVIDER_NAMES } from '../providers/shared/names.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -33,6 +34,7 @@ const BASE_SCHEMA = {
   HEALTH_PORT: wholeNumber(0, 65535).optional(),
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_DIRECT_URL: databaseUrl.optional(),
+  DATABASE_BACKEND: z.enum(BACKENDS, 'wants postgres or citus').default('postgres'),
   DATABASE_POOL_SIZE: wholeNumber(4, 200).default(12),
   DATA_DIR: z.string().min(1, 'wants a folder').default('.data'),
   LOG_LEVEL: z
@@ -159,6 +161,7 @@ export function loadConfig(given?: NodeJS.ProcessEnv): Config {
     const isFromFile = (problem: string) => fromFile.has(nameIn(problem));
     throw new ConfigError([...found].map((one) => (isFromFile(one) ? `${one}  (set in ${ENV_FILE})` : one)));
   }
+  if (base.data.DATABASE_BACKEND === 'citus') chooseBackend('citus');
   return { ...base.data, ...sources };
 }
 

@@ -88,7 +88,7 @@ const BEGIN = statement({
     insert into customer_erasure as r (merchant_id, customer_id, requested_at, with_texts, phase, not_before)
     values (${merchantId}, ${customerId}, ${now}, ${withTexts}, 'entries', ${now})
     on conflict (merchant_id, customer_id) do update
-    set requested_at = greatest(excluded.requested_at, r.requested_at + interval '1 millisecond'), with_texts = r.with_texts or excluded.with_texts, phase = 'entries', place = null,
+    set requested_at = greatest(excluded.requested_at, (r.requested_at at time zone 'UTC' + interval '1 millisecond') at time zone 'UTC'), with_texts = r.with_texts or excluded.with_texts, phase = 'entries', place = null,
       kept = 0, not_before = excluded.not_before, finished_at = null
     returning ${columns(ERASURE.shape, 'r')}`,
 });

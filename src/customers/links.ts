@@ -101,16 +101,21 @@ export async function saveLinks(
 const SAVE_LINKS = statement({
   params: { merchantId: text, sourceId: text, links: rowsOf(OWN_LINK) },
   text: ({ merchantId, sourceId, links }) => `
-    insert into customer_link as l (merchant_id, source_id, ${columns(OWN_LINK)})
-    select ${merchantId}, ${sourceId}, ${columns(OWN_LINK, 'n')} from ${links('n')}
-    where n.cause in ('operator', 'replay') or not exists (
-      select from erased_link r
-      where r.merchant_id = ${merchantId} and r.source_id = ${sourceId} and r.customer_id = n.customer_id
-        and r.provider_customer_hash = ${erasedHashSql(merchantId, 'n.provider_customer_id')} offset 0)
-    order by 3
-    on conflict (merchant_id, source_id, provider_customer_id) do update
-    set ${assignments(CHANGING, 'excluded')}
-    where ${GIVES_WAY}`,
+    with named as materialized (
+      select n.* from ${links('n')}
+      where n.cause in ('operator', 'replay') or not exists (
+        select from erased_link r
+        where r.merchant_id = ${merchantId} and r.source_id = ${sourceId} and r.customer_id = n.customer_id
+          and r.provider_customer_hash = ${erasedHashSql(merchantId, 'n.provider_customer_id')} offset 0)),
+    saved as (
+      insert into customer_link as l (merchant_id, source_id, ${columns(OWN_LINK)})
+      select ${merchantId}, ${sourceId}, ${columns(OWN_LINK, 'n')} from named n
+      order by 3
+      on conflict (merchant_id, source_id, provider_customer_id) do update
+      set ${assignments(CHANGING, 'excluded')}
+      where ${GIVES_WAY}
+      returning 1)
+    select 1 from saved`,
 });
 
 interface LinkQuery {

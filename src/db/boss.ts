@@ -3,6 +3,7 @@ import { PgBoss } from 'pg-boss';
 import { z } from 'zod';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { onCitus } from './backend.ts';
 import { connectionString } from './database-url.ts';
 import { probeWay } from './pooler-probe.ts';
 import { prepareSession } from './session.ts';
@@ -39,6 +40,7 @@ export function createBoss(options: BossOptions): PgBoss {
     // Without indexes, for the reason given in db/pool.ts, the fetch of jobs would scan and sort the whole queue. Through a pooler, which
     // pg-boss's statements pass one by one, their user's own settings are what there is (roles.ts).
     ...{ onConnect },
+    backend: onCitus() ? 'citus' : 'postgres',
     migrate: false,
     createSchema: false,
     supervise: works,

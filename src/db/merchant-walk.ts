@@ -33,6 +33,8 @@ export function merchantsDue(waiting: Waiting): (db: Queryable, now: Date) => Pr
       select m.merchant_id from merchants m
       where m.merchant_id is not null
         and exists (select from ${table} s where s.merchant_id = m.merchant_id and s.${column} <= ${now})`,
+    textOnCitus: ({ now }) =>
+      `select distinct merchant_id from ${table} where ${column} <= ${now} order by merchant_id`,
   });
   return async (db, now) => (await due.all(db, { now })).map(({ merchantId }) => merchantId);
 }

@@ -1,4 +1,5 @@
 import { InvariantError } from '../errors.ts';
+import { ofOneMerchant, onCitus, routed } from './backend.ts';
 import type { Codec } from './codec.ts';
 import { columnName, columns, type Row, rowReader, type Shape } from './table.ts';
 import type { Queryable } from './transaction.ts';
@@ -51,6 +52,8 @@ export interface StatementDeclaration<Declared extends Parameters, Columns exten
   /** What it returns; nothing for a statement that only writes. */
   readonly row?: Columns;
   readonly text: (places: Places<Declared>) => string;
+  /** What it is on Citus, which cannot do it so for several merchants at once. */
+  readonly textOnCitus?: (places: Places<Declared>) => string;
   /** Why it does not name one merchant as a parameter, as every other statement on merchants' tables does. */
   readonly acrossMerchants?: string;
 }
@@ -67,6 +70,8 @@ export interface Statement<Declared extends Parameters, Columns extends Shape> {
   first(db: Queryable, ...given: Given<Declared>): Promise<Row<Columns> | null>;
   /** The only row of a statement that always has one, such as a count. @throws {InvariantError} if it has none */
   one(db: Queryable, ...given: Given<Declared>): Promise<Row<Columns>>;
+  /** The rows of one merchant, of a statement that reads those of all: on Citus, which cannot do for several what is not simple. */
+  ofMerchant(db: Queryable, merchantId: string, ...given: Given<Declared>): Promise<Row<Columns>[]>;
   /** How many rows it wrote, or returned. */
   run(db: Queryable, ...given: Given<Declared>): Promise<number>;
 }
@@ -80,6 +85,7 @@ export interface DeclaredStatement {
   readonly row: Shape;
   /** Whether it names a merchant as a parameter: as a value, not as one of many. */
   readonly namesMerchant: boolean;
+  readonly textOnCitus: string;
   readonly acrossMerchants: string | null;
 }
 
@@ -105,13 +111,24 @@ export function statement<Declared extends Parameters, Columns extends Shape = R
   const { places, encoders, types } = placesOf(params);
   const text = declaration.text(places as Places<Declared>);
   const namesMerchant = 'merchantId' in params && !isRows(params.merchantId);
-  STATEMENTS.push({ name: name ?? null, text, parameterTypes: types, row, namesMerchant, acrossMerchants });
+  const merchantPlace = namesMerchant ? String(places.merchantId) : null;
+  const textOnCitus = routed((declaration.textOnCitus ?? declaration.text)(places as Places<Declared>), merchantPlace);
+  STATEMENTS.push({
+    name: name ?? null,
+    text,
+    parameterTypes: types,
+    row,
+    namesMerchant,
+    textOnCitus,
+    acrossMerchants,
+  });
   const sql = name === undefined ? text : { name, text };
+  const sqlOnCitus = name === undefined ? textOnCitus : { name, text: textOnCitus };
   const read = rowReader(row);
   const query = async (db: Queryable, given: Given<Declared>) => {
     const values: Readonly<Record<string, unknown>> = given[0] ?? {};
     return db.queryArrays(
-      sql,
+      onCitus() ? sqlOnCitus : sql,
       encoders.map((encode) => encode(values)),
     );
   };
@@ -127,6 +144,12 @@ export function statement<Declared extends Parameters, Columns extends Shape = R
       const row = await first(db, ...given);
       if (row === null) throw new InvariantError('no row from a statement that always has one');
       return row;
+    },
+    ofMerchant: async (db, merchantId, ...given) => {
+      const own = ofOneMerchant(textOnCitus, `$${types.length + 1}`);
+      const values: Readonly<Record<string, unknown>> = given[0] ?? {};
+      const { rows } = await db.queryArrays(own, [...encoders.map((encode) => encode(values)), merchantId]);
+      return rows.map(read) as Row<Columns>[];
     },
     run: async (db, ...given) => (await query(db, given)).rowCount ?? 0,
   };

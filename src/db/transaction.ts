@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { onCitus } from './backend.ts';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
 import { type SqlText, writes } from './sql-text.ts';
@@ -94,12 +95,12 @@ export class Tx implements Queryable {
 
   /** Until the end of the transaction, a lock that is not free in this time makes its statement fail. */
   async setLockTimeout(milliseconds: number): Promise<void> {
-    await this.#set(`set local lock_timeout = ${milliseconds}`);
+    await this.#set(`${toAllNodes()}set local lock_timeout = ${milliseconds}`);
   }
 
   /** Until the end of the transaction, no statement is given up for taking long; locks may be waited for up to a minute. */
   async takeTime(): Promise<void> {
-    await this.#set("set local statement_timeout = 0; set local lock_timeout = '60s'");
+    await this.#set(`${toAllNodes()}set local statement_timeout = 0; set local lock_timeout = '60s'`);
   }
 
   /** Once BEGIN is answered: outside of a transaction it would say nothing and do nothing. */
@@ -129,6 +130,9 @@ export class Tx implements Queryable {
     }
   }
 }
+
+/** What a transaction sets for itself reaches the nodes of Citus only so; what a session sets reaches none (roles.ts has what they go by). */
+const toAllNodes = () => (onCitus() ? "set local citus.propagate_set_commands = 'local'; " : '');
 
 /** The pool as a {@link Queryable}, for reads and single statements that need no transaction of their own. */
 export function autocommit(pool: pg.Pool): Queryable {

@@ -122,7 +122,7 @@ const APPLY_TWINS = statement({
   text: ({ merchantId, from, into, now }) => `
     update provider_event t
     set state = 'applied', reason = null, effect = 'none', settled_at = ${now},
-      detail = left(concat_ws('; ', t.detail, 'applied at ' || ${from} || ' before'), 2000)
+      detail = left(coalesce(t.detail || '; ', '') || 'applied at ' || ${from} || ' before', 2000)
     from ${twins({ merchantId, from, into })} e
     where t.merchant_id = ${merchantId} and t.event_id = e.twin_id and e.state = 'applied' and t.state <> 'applied'`,
 });

@@ -242,8 +242,8 @@ const DISMISS = statement({
   text: ({ merchantId, eventId, note, now }) => `
     update provider_event
     set state = 'dismissed', reason = null, settled_at = ${now}, is_closed = true,
-      detail = left(case when state = 'dismissed' then concat_ws('; ', detail, ${note}::text)
-        else concat_ws(': ', reason, coalesce(${note}::text, detail)) end, 2000)
+      detail = left(case when state = 'dismissed' then coalesce(detail || coalesce('; ' || ${note}::text, ''), ${note}::text, '')
+        else coalesce(reason || coalesce(': ' || coalesce(${note}::text, detail), ''), ${note}::text, detail, '') end, 2000)
     where merchant_id = ${merchantId} and event_id = ${eventId}
     returning ${COLUMNS}`,
 });

@@ -1,9 +1,10 @@
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { array, bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
+import { bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
+import { lockDue } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /**
@@ -46,7 +47,7 @@ export async function claimOutbox(
   tx: Tx,
   { limit, leaseSeconds, unheard = [] }: ClaimRequest,
 ): Promise<readonly ClaimedWallet[]> {
-  const due = await LOCK_DUE.all(tx, { limit, unheard });
+  const due = await lockDue(tx, { limit, unheard });
   // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
   return ofEachMerchant(due, (merchantId, keys) =>
     FIX_CLAIMS.all(tx, {
@@ -58,21 +59,6 @@ export async function claimOutbox(
     }),
   );
 }
-
-const LOCK_DUE = statement({
-  name: 'lock-due',
-  acrossMerchants: 'whoever has waited longest is next',
-  params: { limit: bigint, unheard: array(text) },
-  row: WALLET_KEY,
-  text: ({ limit, unheard }) => `
-    select ${columns(WALLET_KEY)}
-    from unannounced_wallet
-    where merchant_id <> all (${unheard}::text[])
-      and (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
-    order by since
-    limit ${limit}
-    for update skip locked`,
-});
 
 const CLAIM = {
   ...WALLET_KEY,

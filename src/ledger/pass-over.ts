@@ -24,6 +24,7 @@ const MERCHANTS = statement({
       select (select u.merchant_id from unannounced_wallet u where u.merchant_id > m.merchant_id order by u.merchant_id limit 1)
       from merchants m where m.merchant_id is not null)
     select merchant_id from merchants where merchant_id is not null`,
+  textOnCitus: () => 'select distinct merchant_id from unannounced_wallet order by merchant_id',
 });
 
 /** Locks wallets of the outbox that nobody works on, in order and without waiting for any. */

@@ -81,11 +81,14 @@ const SET_DUE = statement({
       select n.* from ${due('n')}
       join wallet w on w.merchant_id = ${merchantId} and w.customer_id = n.customer_id and w.currency = n.currency
       order by w.customer_id, w.currency
-      for key share of w)
-    insert into topup_due (merchant_id, ${columns(OWN_DUE)})
-    select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
-    on conflict (merchant_id, customer_id, currency) do update
-    set retry_at = case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end`,
+      for key share of w),
+    put as (
+      insert into topup_due (merchant_id, ${columns(OWN_DUE)})
+      select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
+      on conflict (merchant_id, customer_id, currency) do update
+      set retry_at = case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end
+      returning 1)
+    select 1 from put`,
 });
 
 /**
@@ -105,10 +108,10 @@ const WAKE_DUE = statement({
   params: { merchantId: text, keys: rowsOf(OWN_KEY), now: timestamptz, sinceLook: float },
   text: ({ merchantId, keys, now, sinceLook }) => `
     update topup_due d
-    set woken_at = ${now}, retry_at = greatest(${now}, d.retry_at - make_interval(secs => ${sinceLook}))
+    set woken_at = ${now}, retry_at = greatest(${now}, (d.retry_at at time zone 'UTC' - make_interval(secs => ${sinceLook})) at time zone 'UTC')
     from ${keys('k')}
     where d.merchant_id = ${merchantId} and d.customer_id = k.customer_id and d.currency = k.currency and d.woken_at is null
-      and d.retry_at > greatest(${now}, d.retry_at - make_interval(secs => ${sinceLook}))`,
+      and d.retry_at > greatest(${now}, (d.retry_at at time zone 'UTC' - make_interval(secs => ${sinceLook})) at time zone 'UTC')`,
 });
 
 /** Puts wallets on the list that do not stand there, but for those that somebody writes to now, who will do so himself. @returns how many */
@@ -126,10 +129,13 @@ const ADD_DUE = statement({
     with locked as materialized (
       select w.customer_id, w.currency from ${keys('k')}
       join wallet w on w.merchant_id = ${merchantId} and w.customer_id = k.customer_id and w.currency = k.currency
-      for key share of w skip locked)
-    insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
-    select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from locked k
-    on conflict do nothing`,
+      for key share of w skip locked),
+    added as (
+      insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
+      select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from locked k
+      on conflict do nothing
+      returning 1)
+    select 1 from added`,
 });
 
 /** Takes a wallet off the list. Its row must be locked: else a debit under way would find it there, and then nobody would look. */

@@ -1,4 +1,4 @@
-import { eachMerchant } from '../db/by-merchant.ts';
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
@@ -114,22 +114,40 @@ const DUE_IN = statement({
 });
 
 async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
-  return CLAIM.all(db, { maxMessages: MAX_CLAIMED, leaseSeconds: LEASE_SECONDS, maxBytes: MAX_CLAIMED_BYTES });
+  const due = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
+  return ofEachMerchant(due, (merchantId, own) =>
+    CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS }),
+  );
 }
 
-const CLAIM = statement({
+/** SQL for whether a message is to be sent now, and nobody is about it. */
+const IS_DUE = '(claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())';
+
+const DUE = statement({
   acrossMerchants: 'whatever has waited longest is next',
-  params: { maxMessages: bigint, leaseSeconds: float, maxBytes: bigint },
-  row: UNSENT.shape,
-  text: ({ maxMessages, leaseSeconds, maxBytes }) => `
+  params: { maxMessages: bigint, maxBytes: bigint },
+  row: { merchantId: text, messageId: text },
+  text: ({ maxMessages, maxBytes }) => `
     with due as (
       select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
-      where (claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())
-      order by since limit ${maxMessages} for update skip locked),
+      where ${IS_DUE}
+      order by since limit ${maxMessages}),
     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
+    select merchant_id, message_id from sized where total <= ${maxBytes} or total = bytes`,
+});
+
+/** Those that somebody else has claimed meanwhile, or is claiming, are his. */
+const CLAIM = statement({
+  params: { merchantId: text, messages: rowsOf({ messageId: text }), leaseSeconds: float },
+  row: UNSENT.shape,
+  text: ({ merchantId, messages, leaseSeconds }) => `
+    with free as materialized (
+      select u.message_id from unsent_message u
+      join ${messages('k', { merchantId })} using (merchant_id, message_id)
+      where ${IS_DUE}
+      for update of u skip locked)
     update unsent_message u set claimed_until = now() + make_interval(secs => ${leaseSeconds}), retry_at = null
-    from sized s
-    where u.merchant_id = s.merchant_id and u.message_id = s.message_id and (s.total <= ${maxBytes} or s.total = s.bytes)
+    from free f where u.merchant_id = ${merchantId} and u.message_id = f.message_id
     returning ${columns(UNSENT.shape, 'u')}`,
 });
 

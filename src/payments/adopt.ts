@@ -1,3 +1,4 @@
+import { onCitus } from '../db/backend.ts';
 import { bigint, text } from '../db/codec.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -90,7 +91,10 @@ export async function movePayments(
   const dropped = await DROP_UNPOSTED.all(tx, pair);
   await MOVE_TOKEN_USES.run(tx, pair);
   await MOVE_GROUPS.run(tx, pair);
-  return { moved: await MOVE_PAYMENTS.run(tx, pair), dropped };
+  const moved = await MOVE_PAYMENTS.run(tx, pair);
+  // One Postgres has moved them with their payments by now.
+  if (onCitus()) for (const own of OF_PAYMENTS) await own.run(tx, pair);
+  return { moved, dropped };
 }
 
 /** Of a group that both know, each has payments of its own. */
@@ -99,13 +103,16 @@ const MOVE_GROUPS = statement({
   text: ({ merchantId, from, into }) => `
     with own as (
       delete from payment_group where merchant_id = ${merchantId} and source_id = ${from}
-      returning group_id, payment_ids, customer_id, token_hash, series_id, created_at)
-    insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, customer_id, token_hash, series_id, created_at)
-    select ${merchantId}, ${into}, group_id, payment_ids, customer_id, token_hash, series_id, created_at from own
-    on conflict (merchant_id, source_id, group_id) do update
-    set payment_ids = array(select distinct unnest(g.payment_ids || excluded.payment_ids) as id order by id),
-      customer_id = coalesce(g.customer_id, excluded.customer_id), token_hash = coalesce(g.token_hash, excluded.token_hash),
-      series_id = coalesce(g.series_id, excluded.series_id)`,
+      returning group_id, payment_ids, customer_id, token_hash, series_id, created_at),
+    moved as (
+      insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, customer_id, token_hash, series_id, created_at)
+      select ${merchantId}, ${into}, group_id, payment_ids, customer_id, token_hash, series_id, created_at from own
+      on conflict (merchant_id, source_id, group_id) do update
+      set payment_ids = array(select distinct unnest(g.payment_ids || excluded.payment_ids) as id order by id),
+        customer_id = coalesce(g.customer_id, excluded.customer_id), token_hash = coalesce(g.token_hash, excluded.token_hash),
+        series_id = coalesce(g.series_id, excluded.series_id)
+      returning 1)
+    select 1 from moved`,
 });
 
 /** A token stays used by the payment that used it. */
@@ -173,3 +180,12 @@ const MOVE_PAYMENTS = statement({
     update payment set source_id = ${into}, key_source = nullif(coalesce(key_source, source_id), ${into})
     where merchant_id = ${merchantId} and source_id = ${from}`,
 });
+
+/** On Citus no key cascades to the rows of other tables (src/db/spread.ts). */
+const OF_PAYMENTS = ['payment_part', 'payment_movement', 'payment_move'].map((table) =>
+  statement({
+    params: PAIR,
+    text: ({ merchantId, from, into }) => `
+      update ${table} set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
+  }),
+);

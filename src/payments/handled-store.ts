@@ -101,7 +101,7 @@ const TIE_HANDLED = statement({
   params: { merchantId: text, ties: rowsOf({ ...OWN_PAYMENT_KEY, groupId: text }) },
   text: ({ merchantId, ties }) => `
     update handled_movement h
-    set payment_id = t.payment_id, fact = (h.fact - 'ofGroup') || jsonb_build_object('paymentId', t.payment_id)
+    set payment_id = t.payment_id, fact = (h.fact - 'ofGroup') || jsonb_object(array['paymentId', t.payment_id])
     from ${ties('t')}
     where h.merchant_id = ${merchantId} and h.source_id = t.source_id and h.payment_id = t.group_id`,
 });

@@ -1,5 +1,5 @@
-import { ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, boolean, hex, integer, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
+import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
+import { array, bigint, boolean, hex, integer, nullable, oneOf, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -67,21 +67,37 @@ const COUNT_LIVING = statement({
 
 /** Deletes tokens that ended before this time and that no payment used or follows. @returns how many, `limit` at most */
 export async function deleteEndedTokens(db: Queryable, endedBefore: Date, limit: number): Promise<number> {
-  return DELETE_ENDED.run(db, { endedBefore, limit });
+  const ended = await ENDED.all(db, { endedBefore, limit });
+  let deleted = 0;
+  await eachMerchant(ended, async (merchantId, own) => {
+    const tokenHashes = own.map(({ tokenHash }) => tokenHash);
+    deleted += await DELETE_ENDED.run(db, { merchantId, tokenHashes, endedBefore });
+  });
+  return deleted;
 }
 
-const DELETE_ENDED = statement({
+/** SQL for whether a token ended unused before this time. */
+const hasEnded = (endedBefore: string) =>
+  `used_payment_id is null and not is_followed and least(expires_at, revoked_at) < ${endedBefore}`;
+
+const ENDED = statement({
   acrossMerchants: 'the sweep is over all of them',
   params: { endedBefore: timestamptz, limit: bigint },
+  row: { merchantId: text, tokenHash: hex },
   text: ({ endedBefore, limit }) => `
-    with ended as materialized (
-      select merchant_id, token_hash from payment_token
-      where used_payment_id is null and not is_followed and least(expires_at, revoked_at) < ${endedBefore}
-      order by least(expires_at, revoked_at)
-      limit ${limit}
+    select merchant_id, token_hash from payment_token where ${hasEnded(endedBefore)}
+    order by least(expires_at, revoked_at) limit ${limit}`,
+});
+
+const DELETE_ENDED = statement({
+  params: { merchantId: text, tokenHashes: array(hex), endedBefore: timestamptz },
+  text: ({ merchantId, tokenHashes, endedBefore }) => `
+    with free as materialized (
+      select token_hash from payment_token
+      where merchant_id = ${merchantId} and token_hash = any (${tokenHashes}) and ${hasEnded(endedBefore)}
+      order by token_hash
       for update skip locked)
-    delete from payment_token t using ended
-    where t.merchant_id = ended.merchant_id and t.token_hash = ended.token_hash`,
+    delete from payment_token t using free f where t.merchant_id = ${merchantId} and t.token_hash = f.token_hash`,
 });
 
 /** Ends a token of the customer at once; a token that was revoked before stays as it is. @returns false if there is none */

@@ -264,21 +264,27 @@ export async function endRun(
   { merchantId, runId, leasedBy }: RunLease,
   { state, problem, now }: RunEnd,
 ): Promise<void> {
-  await END_RUN.run(db, { merchantId, runId, leasedBy, state, problem, now });
+  const ended = await END_RUN.first(db, { merchantId, runId, leasedBy, state, problem, now });
+  if (ended === null || state !== 'finished' || ended.dryRun) return;
+  const { sourceId, since, until } = ended;
+  await NOTE_COMPARED.run(db, { merchantId, sourceId, since, until });
 }
 
 const END_RUN = statement({
   params: { merchantId: text, runId: text, leasedBy: text, state: text, problem: nullable(text), now: timestamptz },
+  row: { sourceId: text, since: timestamptz, until: timestamptz, dryRun: boolean },
   text: ({ merchantId, runId, leasedBy, state, problem, now }) => `
-    with ended as (
-      update reconciliation
-      set state = ${state}, problem = left(${problem}, 500), finished_at = ${now}, updated_at = ${now}, leased_by = null,
-        leased_until = null
-      where merchant_id = ${merchantId} and run_id = ${runId} and leased_by = ${leasedBy} and state = 'running'
-      returning merchant_id, source_id, since, until, dry_run)
-    update reconciliation_source s
-    set compared_until = greatest(s.compared_until, e.until)
-    from ended e
-    where ${state} = 'finished' and not e.dry_run and s.merchant_id = e.merchant_id and s.source_id = e.source_id
-      and e.since <= coalesce(s.compared_until, s.known_since)`,
+    update reconciliation
+    set state = ${state}, problem = left(${problem}, 500), finished_at = ${now}, updated_at = ${now}, leased_by = null,
+      leased_until = null
+    where merchant_id = ${merchantId} and run_id = ${runId} and leased_by = ${leasedBy} and state = 'running'
+    returning source_id, since, until, dry_run`,
+});
+
+const NOTE_COMPARED = statement({
+  params: { merchantId: text, sourceId: text, since: timestamptz, until: timestamptz },
+  text: ({ merchantId, sourceId, since, until }) => `
+    update reconciliation_source
+    set compared_until = greatest(compared_until, ${until})
+    where merchant_id = ${merchantId} and source_id = ${sourceId} and ${since} <= coalesce(compared_until, known_since)`,
 });

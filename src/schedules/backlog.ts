@@ -56,6 +56,13 @@ const BACKLOG = statement({
         select s.next_at as at from grant_schedule s
         where s.merchant_id = m.merchant_id and s.next_at <= now() order by s.next_at limit 10000) d)
     select least(count(*), 10000) as due, coalesce(extract(epoch from now() - min(at)), 0)::float8 as seconds from due`,
+  textOnCitus: () => `
+    with due as (
+      select case when tries = 0 then post_at else due_at end as at from scheduled_entry
+      where due_at <= now() + interval '1 hour' and (due_at <= now() or (tries = 0 and post_at <= now()))
+      union all
+      select next_at as at from grant_schedule where next_at <= now())
+    select least(count(*), 10000) as due, coalesce(extract(epoch from now() - min(at)), 0)::float8 as seconds from due`,
 });
 
 /** Schedules among which those are that are put off, of a merchant only some: their time by the calendar is computed here. */
@@ -70,4 +77,7 @@ const SOON = statement({
       select ${columns(GRANT_SCHEDULE.shape, 's')} from grant_schedule s
       where s.merchant_id = m.merchant_id and s.next_at <= now() + interval '1 hour' order by s.next_at limit 200) d
     limit 2000`,
+  textOnCitus: () => `
+    select ${columns(GRANT_SCHEDULE.shape)}, now() as read_at from grant_schedule
+    where next_at <= now() + interval '1 hour' order by next_at limit 2000`,
 });

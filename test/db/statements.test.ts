@@ -27,6 +27,7 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'src/commands/migrate-turn.ts',
   'src/commands/build-indexes.ts',
   'src/commands/widen-keys.ts',
+  'src/commands/distribute.ts',
 ]);
 
 async function sources(): Promise<ReadonlyMap<string, SqlPlaces>> {

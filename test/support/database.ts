@@ -3,6 +3,7 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { citusNodes, onEveryNode } from './citus-cluster.ts';
 import { urlAs } from './database-users.ts';
 
 export interface TestDatabase {
@@ -30,7 +31,9 @@ export async function createTestDatabase(
 ): Promise<TestDatabase> {
   const clusterUrl = inject('clusterUrl');
   const name = `chokin_${randomBytes(6).toString('hex')}`;
-  await onCluster(clusterUrl, `create database ${name} template ${template}`);
+  const isSpread = template === 'chokin_template' && citusNodes().length > 0;
+  const onNodes = (statement: string) => (isSpread ? onEveryNode(statement) : onCluster(clusterUrl, statement));
+  await onNodes(`create database ${name} template ${template}`);
   const url = new URL(clusterUrl);
   url.pathname = `/${name}`;
   const serviceUrl = new URL(inject('serviceUrl'));
@@ -54,7 +57,7 @@ export async function createTestDatabase(
     pool,
     drop: async () => {
       if (!pool.ended) await pool.end();
-      await onCluster(clusterUrl, `drop database if exists ${name} with (force)`);
+      await onNodes(`drop database if exists ${name} with (force)`);
     },
   };
 }

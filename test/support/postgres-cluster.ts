@@ -7,6 +7,7 @@ import { migrate } from '../../src/commands/migrate.ts';
 import { startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { createUser } from '../../src/db/service-users.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { citusNodes, makeCitusTemplate, onEveryNode } from './citus-cluster.ts';
 import { ROLES_OF, USERS } from './database-users.ts';
 import { startPooler } from './pooler.ts';
 
@@ -24,6 +25,12 @@ const SESSIONS = { transaction: 8, session: 60 } as const;
 
 /** Started once a run: a real Postgres, and in it the migrated database `chokin_template` that every test file clones. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  if (citusNodes().length > 0) {
+    const coordinator = await makeCitusTemplate();
+    project.provide('clusterUrl', coordinator);
+    project.provide('serviceUrl', coordinator);
+    return () => onEveryNode('drop database if exists chokin_template with (force)');
+  }
   const folder = await mkdtemp(join(tmpdir(), 'chokin-test-'));
   const dataDir = join(folder, 'cluster');
   const { chmod } = await import('node:fs/promises');

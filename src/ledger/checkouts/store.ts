@@ -54,9 +54,12 @@ const INSERT = statement({
   text: ({ merchantId, opened, due }) => `
     with opened as (
       insert into checkout (merchant_id, ${columns(OWN_CHECKOUT)})
-      select ${merchantId}, ${columns(OWN_CHECKOUT, 'n')} from ${opened('n')})
-    insert into checkout_due (merchant_id, ${columns(OWN_DUE)})
-    select ${merchantId}, ${columns(OWN_DUE, 'n')} from ${due('n')}`,
+      select ${merchantId}, ${columns(OWN_CHECKOUT, 'n')} from ${opened('n')}),
+    waiting as (
+      insert into checkout_due (merchant_id, ${columns(OWN_DUE)})
+      select ${merchantId}, ${columns(OWN_DUE, 'n')} from ${due('n')}
+      returning 1)
+    select 1 from waiting`,
 });
 
 /** The merchant's checkouts of these ids, whoever's they are. */

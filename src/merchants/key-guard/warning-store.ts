@@ -32,10 +32,13 @@ const STORE = statement({
       delete from key_warning
       where merchant_id = ${merchantId} and warning_id <= (
         select k.warning_id from key_warning k where k.merchant_id = ${merchantId}
-        order by k.warning_id desc offset ${before} limit 1))
-    insert into key_warning (merchant_id, ${columns(OWN_WARNING)})
-    select ${merchantId}, ${columns(OWN_WARNING, 'n')} from ${warnings('n')}
-    on conflict do nothing`,
+        order by k.warning_id desc offset ${before} limit 1)),
+    stored as (
+      insert into key_warning (merchant_id, ${columns(OWN_WARNING)})
+      select ${merchantId}, ${columns(OWN_WARNING, 'n')} from ${warnings('n')}
+      on conflict do nothing
+      returning 1)
+    select 1 from stored`,
 });
 
 interface WarningsQuery {

@@ -83,13 +83,15 @@ const INSERT_MESSAGES = statement({
       insert into webhook_message (merchant_id, ${columns(MESSAGE.shape)}, created_at)
       select ${merchantId}, ${columns(MESSAGE.shape, 'm')}, ${now}
       from given m where exists (select from wanted w where w.message_id = m.message_id)
-      on conflict do nothing)
-    insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
-    select ${merchantId}, message_id, endpoint_id,
-      case when disabled then 'failed' else 'pending' end, case when disabled then null else now() end
-    from wanted
-    on conflict do nothing
-    returning merchant_id, message_id, endpoint_id, state`,
+      on conflict do nothing),
+    delivered as (
+      insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
+      select ${merchantId}, message_id, endpoint_id,
+        case when disabled then 'failed' else 'pending' end, case when disabled then null else now() end
+      from wanted
+      on conflict do nothing
+      returning merchant_id, message_id, endpoint_id, state)
+    select merchant_id, message_id, endpoint_id, state from delivered`,
 });
 
 /** Stores a test of one endpoint. */
@@ -255,7 +257,7 @@ const SETTLE = statement({
   row: { ...DELIVERY_KEY, nextAttemptAt: nullable(timestamptz) },
   text: ({ merchantId, settled }) => `
     update webhook_delivery d
-    set state = n.state, attempts = n.attempts, next_attempt_at = now() + make_interval(secs => n.next_in_seconds)
+    set state = n.state, attempts = n.attempts, next_attempt_at = (now() at time zone 'UTC' + make_interval(secs => n.next_in_seconds)) at time zone 'UTC'
     from ${settled('n', { merchantId })}
     where ${matches(DELIVERY_KEY, 'd', 'n')} and (n.state = 'delivered' or d.state <> 'delivered')
     returning ${columns(DELIVERY_KEY, 'd')}, d.next_attempt_at`,

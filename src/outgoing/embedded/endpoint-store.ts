@@ -128,6 +128,9 @@ const WITHOUT_ENDPOINT = statement({
   text: ({ merchantIds }) => `
     select m.merchant_id from unnest(${merchantIds}::text[]) as m (merchant_id)
     where not exists (select from webhook_endpoint e where e.merchant_id = m.merchant_id)`,
+  textOnCitus: ({ merchantIds }) => `
+    select m.merchant_id from unnest(${merchantIds}::text[]) as m (merchant_id)
+    except select merchant_id from webhook_endpoint where merchant_id = any (${merchantIds})`,
 });
 
 /** The present secret of an endpoint as it is stored, perhaps sealed; null if there is no such endpoint. */

@@ -42,6 +42,9 @@ const sealedColumn = ({ table, column, placeOf, what }: SealedColumn) => ({
     text: () => `
       select merchant_id, endpoint_id, ${column} as stored from ${table}
       where ${column} is not null order by 1, 2, 3 for update`,
+    // Rows of several nodes cannot be locked at once. One that changes meanwhile is not replaced, and stored under the newest key anyway.
+    textOnCitus: () => `
+      select merchant_id, endpoint_id, ${column} as stored from ${table} where ${column} is not null order by 1, 2, 3`,
   }),
   replace: statement({
     params: { merchantId: text, secrets: rowsOf({ endpointId: text, stored: text, sealed: text }) },

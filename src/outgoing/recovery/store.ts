@@ -1,4 +1,4 @@
-import { float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { bigint, float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
 import { statement } from '../../db/statement.ts';
 import { columns, pick, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
@@ -77,23 +77,35 @@ const SELECT = statement({
 
 /** Claims the one that has waited longest, so that a long one does not hold up the others. */
 export async function claimRecovery(db: Queryable): Promise<ClaimedRecovery | null> {
-  return CLAIM.first(db, { leaseSeconds: LEASE_SECONDS });
+  for (const { merchantId, recoveryId } of await DUE.all(db, { limit: MOST_TRIED })) {
+    const claimed = await CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS });
+    if (claimed !== null) return claimed;
+  }
+  return null;
 }
+
+/** The first may be claimed by others between the look and the claim. */
+const MOST_TRIED = 10;
+
+const DUE = statement({
+  acrossMerchants: 'the one that has waited longest is next',
+  params: { limit: bigint },
+  row: { merchantId: text, recoveryId: text },
+  text: ({ limit }) => `
+    select merchant_id, recovery_id from webhook_recovery
+    where state = 'running' and not_before <= now()
+    order by not_before limit ${limit}`,
+});
 
 const CLAIMED = { merchantId: text, ...RECOVERY.shape, ...PROGRESS };
 
 const CLAIM = statement({
-  acrossMerchants: 'the one that has waited longest is next',
-  params: { leaseSeconds: float },
+  params: { merchantId: text, recoveryId: text, leaseSeconds: float },
   row: CLAIMED,
-  text: ({ leaseSeconds }) => `
-    with due as (
-      select merchant_id, recovery_id from webhook_recovery
-      where state = 'running' and not_before <= now()
-      order by not_before limit 1 for update skip locked)
-    update webhook_recovery r set not_before = now() + make_interval(secs => ${leaseSeconds})
-    from due where r.merchant_id = due.merchant_id and r.recovery_id = due.recovery_id
-    returning ${columns(CLAIMED, 'r')}`,
+  text: ({ merchantId, recoveryId, leaseSeconds }) => `
+    update webhook_recovery set not_before = now() + make_interval(secs => ${leaseSeconds})
+    where merchant_id = ${merchantId} and recovery_id = ${recoveryId} and state = 'running' and not_before <= now()
+    returning ${columns(CLAIMED)}`,
 });
 
 /** Seconds until the next recovery is due; null if none is under way. */

@@ -50,13 +50,16 @@ const INSERT_SENT = statement({
   name: 'insert-sent',
   params: { merchantId: text, messages: rowsOf(SENT.shape), sentAt: timestamptz },
   text: ({ merchantId, messages, sentAt }) => `
-    with watched as (insert into svix_merchant (merchant_id) values (${merchantId}) on conflict do nothing)
-    insert into svix_message (merchant_id, ${columns(SENT.shape)}, sent_at)
-    select ${merchantId}, ${columns(SENT.shape, 's')}, ${sentAt} from ${messages('s')}
-    on conflict (merchant_id, message_id) do update
-      set customer_id = excluded.customer_id, currency = excluded.currency,
-        first_seq = excluded.first_seq, last_seq = excluded.last_seq
-      where svix_message.customer_id is null and excluded.customer_id is not null`,
+    with watched as (insert into svix_merchant (merchant_id) values (${merchantId}) on conflict do nothing),
+    sent as (
+      insert into svix_message (merchant_id, ${columns(SENT.shape)}, sent_at)
+      select ${merchantId}, ${columns(SENT.shape, 's')}, ${sentAt} from ${messages('s')}
+      on conflict (merchant_id, message_id) do update
+        set customer_id = excluded.customer_id, currency = excluded.currency,
+          first_seq = excluded.first_seq, last_seq = excluded.last_seq
+        where svix_message.customer_id is null and excluded.customer_id is not null
+      returning 1)
+    select 1 from sent`,
 });
 
 export interface KnownSent extends Pick<SentMessage, 'messageId' | 'svixMessageId' | 'eventType' | 'endpointId'> {
@@ -207,18 +210,25 @@ const NOTE_DISABLED = statement({
 
 /** Takes the merchants that were looked at the longest ago, and not within the last `seconds`. */
 export async function takeMerchantsToLookAt(db: Queryable, seconds: number, limit: number): Promise<readonly string[]> {
-  return (await TAKE_MERCHANTS.all(db, { seconds, limit })).map(({ merchantId }) => merchantId);
+  const taken: string[] = [];
+  for (const { merchantId } of await MERCHANTS_DUE.all(db, { seconds, limit }))
+    if ((await TAKE_MERCHANT.run(db, { merchantId, seconds })) > 0) taken.push(merchantId);
+  return taken;
 }
 
-const TAKE_MERCHANTS = statement({
+const MERCHANTS_DUE = statement({
   acrossMerchants: 'who was looked at the longest ago is next',
   params: { seconds: float, limit: bigint },
   row: { merchantId: text },
   text: ({ seconds, limit }) => `
-    with due as (
-      select merchant_id from svix_merchant
-      where looked_at is null or looked_at < now() - make_interval(secs => ${seconds})
-      order by looked_at nulls first limit ${limit} for update skip locked)
-    update svix_merchant m set looked_at = now() from due where m.merchant_id = due.merchant_id
-    returning m.merchant_id`,
+    select merchant_id from svix_merchant
+    where looked_at is null or looked_at < now() - make_interval(secs => ${seconds})
+    order by looked_at nulls first limit ${limit}`,
+});
+
+const TAKE_MERCHANT = statement({
+  params: { merchantId: text, seconds: float },
+  text: ({ merchantId, seconds }) => `
+    update svix_merchant set looked_at = now()
+    where merchant_id = ${merchantId} and (looked_at is null or looked_at < now() - make_interval(secs => ${seconds}))`,
 });

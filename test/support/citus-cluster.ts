@@ -1,0 +1,69 @@
+import pg from 'pg';
+import { distribute } from '../../src/commands/distribute.ts';
+import { migrate } from '../../src/commands/migrate.ts';
+import { createUser } from '../../src/db/service-users.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { ROLES_OF, USERS } from './database-users.ts';
+
+/**
+ * A Citus cluster that somebody else started, for npm run test:citus: CITUS_URL is its coordinator's superuser, CITUS_WORKERS the same of the
+ * workers. A test's database is a clone, on every node, of one whose tables are spread.
+ */
+export function citusNodes(): readonly string[] {
+  const coordinator = process.env.CITUS_URL;
+  if (!coordinator) return [];
+  return [coordinator, ...(process.env.CITUS_WORKERS ?? '').split(',').filter((url) => url !== '')];
+}
+
+/** Makes `chokin_template` on every node, spread by merchant. @returns the coordinator's URL */
+export async function makeCitusTemplate(): Promise<string> {
+  const nodes = citusNodes();
+  const [coordinator = '', ...workers] = nodes;
+  const logger = createLogger('warn', 'test');
+  for (const node of nodes) {
+    await onNode(node, 'drop database if exists chokin_template with (force)', 'create database chokin_template');
+    await onNode(of(node, 'chokin_template'), 'create extension citus');
+  }
+  const template = of(coordinator, 'chokin_template');
+  const { hostname, port } = new URL(coordinator);
+  await onNode(template, `select citus_set_coordinator_host('${hostname}', ${port})`);
+  for (const worker of workers) {
+    const at = new URL(worker);
+    await onNode(template, `select citus_add_node('${at.hostname}', ${at.port})`);
+  }
+  await migrate(template, logger);
+  const { password } = new URL(template);
+  for (const user of ['web', 'worker', 'operator'] as const)
+    await createUser(template, { name: USERS[user], roles: ROLES_OF[user], password });
+  await distribute(template, logger);
+  for (const node of nodes) {
+    // Citus keeps a session of its own in each database that was used, and one that is used cannot be cloned.
+    await onNode(
+      node,
+      'alter database chokin_template allow_connections false',
+      "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = 'chokin_template'",
+    );
+  }
+  return coordinator;
+}
+
+/** Runs the statement on the coordinator and every worker. */
+export async function onEveryNode(statement: string): Promise<void> {
+  await Promise.all(citusNodes().map((node) => onNode(node, statement)));
+}
+
+function of(node: string, database: string): string {
+  const url = new URL(node);
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
+async function onNode(url: string, ...statements: readonly string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
