@@ -16,7 +16,7 @@ import { requestHash, resume, suspend } from './outcome.ts';
 import { declinesOf, recordNews } from './record.ts';
 import type { WantedRefill } from './refill-attempts.ts';
 import { endRefills, noteTried, readRefills, takeRefills } from './refills.ts';
-import type { TopUpRule } from './rule.ts';
+import type { Block, TopUpRule } from './rule.ts';
 import { lockRule, saveRule } from './store.ts';
 import type { TopUp } from './tables.ts';
 import { metadataOf, tellOfTopUps } from './tell.ts';
@@ -30,6 +30,7 @@ const LOOK = {
   unproven: MINUTE,
   notActive: 5 * MINUTE,
   belowMinimum: 60 * MINUTE,
+  blockedRefill: 5 * MINUTE,
   suspended: LOOK_WHILE_SUSPENDED_MS,
 } as const;
 
@@ -124,7 +125,7 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
       await putOff(tx, { key, decision, now });
       return null;
     case 'blocked':
-      await block(tx, { rule: ready, decision, now });
+      await block(tx, { rule: ready, decision, refill, now });
       return null;
     case 'charge':
       return attempt(tx, ready, { ...beginning, amount: decision.amount, refill, month: periods.month });
@@ -172,21 +173,29 @@ async function putOff(tx: Tx, { key, decision: { why, until }, now }: Waiting): 
 interface Blocked {
   readonly rule: TopUpRule;
   readonly decision: Extract<TopUpDecision, { kind: 'blocked' }>;
+  readonly refill: WantedRefill | null;
   readonly now: Date;
 }
 
 /** Tells why nothing is charged, once in the period. */
-async function block(tx: Tx, { rule, decision: { block: reason, until }, now }: Blocked): Promise<void> {
+async function block(tx: Tx, { rule, decision: { block: reason, until }, refill, now }: Blocked): Promise<void> {
   const { merchantId, customerId, currency, blocks } = rule;
   const blockedUntil = blocks[reason];
   if (blockedUntil === undefined || new Date(blockedUntil) <= now) {
     await saveRule(tx, { ...rule, blocks: { ...blocks, [reason]: until.toISOString() } });
     await tellOfTopUps(tx, [{ kind: 'blocked', rule, block: reason, until }], now);
   }
-  // A smaller balance wants more, which may be enough.
-  const soon = new Date(now.getTime() + LOOK.belowMinimum);
-  const retryAt = reason === 'below_minimum' && soon < until ? soon : until;
+  const retryAt = new Date(Math.min(until.getTime(), now.getTime() + soonest(reason, refill)));
   await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt }]);
+}
+
+/** What may be charged before the end of a block, though nobody puts a wallet on the list that stands there. */
+function soonest(reason: Block, refill: WantedRefill | null): number {
+  if (reason === 'max_per_day') return Number.POSITIVE_INFINITY;
+  // The balance may have become low, and that may want less.
+  if (refill !== null) return LOOK.blockedRefill;
+  // A smaller balance wants more, which may be enough.
+  return reason === 'below_minimum' ? LOOK.belowMinimum : Number.POSITIVE_INFINITY;
 }
 
 interface Attempting extends Beginning {

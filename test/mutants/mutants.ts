@@ -2258,6 +2258,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/top-ups/refills.test.ts'],
   },
   {
+    name: 'let a balance that became low wait for a month behind a refill',
+    file: 'src/top-ups/begin.ts',
+    find: 'return LOOK.blockedRefill;',
+    replace: 'return Number.POSITIVE_INFINITY;',
+    tests: ['test/top-ups/refills.test.ts'],
+  },
+  {
     name: 'ask again for a charge whose schedule has ended',
     file: 'src/top-ups/wanted.ts',
     find: "  if (topUp.origin === 'schedule' && !(await isStillScheduled(db, topUp))) return false;\n",

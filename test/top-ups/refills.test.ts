@@ -353,6 +353,24 @@ describe('the rule of the wallet', () => {
     ]);
   });
 
+  it('fills a balance up that became low only after a refill was blocked, within minutes', async () => {
+    const key = await begin({ monthlyCap: 4000, amount: 500, maxCharge: 500 });
+    await put(key, { amountMinor: 3000 });
+    await work();
+    await rig.tellPaid(key);
+    await put(key, { scheduleId: 'large', amountMinor: 1500, anchorAt: new Date(rig.now.getTime() + HOUR) });
+    rig.pass(2 * HOUR);
+    await work();
+    expect(await kinds(key)).toContain('topup.blocked');
+    await rig.post(key, 7500, false);
+    rig.pass(5 * MINUTE);
+    await work();
+    expect((await rig.attempts(key)).map(({ origin, amount }) => [origin, amount])).toEqual([
+      ['schedule', 3000],
+      ['threshold', 500],
+    ]);
+  });
+
   it('lets a refill wait no longer where its cap is raised', async () => {
     const key = await begin({ monthlyCap: 3000 });
     await put(key);
