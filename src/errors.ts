@@ -47,7 +47,13 @@ interface RefusalFacts {
   WALLET_FROZEN: { readonly currency: string };
   WALLET_CLOSED: { readonly currency: string };
   /** What keeps a wallet from being closed; `left` and `held` in minor units. */
-  WALLET_NOT_EMPTY: { readonly left: number; readonly held: number; readonly openHolds: number };
+  WALLET_NOT_EMPTY: {
+    readonly left: number;
+    readonly held: number;
+    readonly openHolds: number;
+    readonly checkouts: number;
+    readonly topUps: number;
+  };
   /** A process of a release that knows of no status may still run. */
   STATUSES_NOT_YET: NoFacts;
 

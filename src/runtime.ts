@@ -12,15 +12,14 @@ import { Readers, type ReadersOptions } from './db/readers.ts';
 import { firstFindings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
 import { requireEncoding } from './db/suitable.ts';
-import { autocommit, type Queryable, type Tx } from './db/transaction.ts';
+import { autocommit, type Queryable } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
 import { requireUsableWay } from './db/way.ts';
 import { LedgerBatches } from './ledger/batches.ts';
-import type { Checkout } from './ledger/checkouts/checkout.ts';
 import type { LedgerSettings } from './ledger/store.ts';
 import { keysOfSourceSecrets } from './merchants/secret-keys.ts';
 import { SourceDirectory } from './merchants/sources.ts';
-import { tellOfCheckouts } from './outgoing/checkouts.ts';
+import { tellOfPaid } from './outgoing/checkouts.ts';
 import { keysOfEndpointSecrets } from './outgoing/embedded/secret-keys.ts';
 import { createWaker, type Waker } from './outgoing/wake-announcer.ts';
 import { PROVIDER_NAMES } from './providers/shared/names.ts';
@@ -28,6 +27,7 @@ import type { Logger } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Observe, UNOBSERVED } from './telemetry/observe.ts';
 import { startTracing } from './telemetry/tracing.ts';
+import { countInFlight } from './top-ups/in-flight.ts';
 import { sayMissingKeys, sayUnready } from './views/readiness.ts';
 
 /** The ids of the encryption keys of all secrets that are in use. */
@@ -287,14 +287,9 @@ export class Runtime {
     const waker = await this.waker();
     const topUpWaker = await this.waker('charge-top-ups');
     const wake = { onPosted: () => waker.wake(), onTopUpDue: () => topUpWaker.wake() };
-    const ledger = new LedgerBatches({ pool, settings, clock, ...wake, tellOfPaid, observe });
+    const knowing = { ...settings, topUpsInFlight: countInFlight };
+    const ledger = new LedgerBatches({ pool, settings: knowing, clock, ...wake, tellOfPaid, observe });
     this.onClose(() => ledger.drain());
     return ledger;
   }
-}
-
-/** What the wallet pays alone is completed as it is opened. */
-function tellOfPaid(tx: Tx, checkouts: readonly Checkout[], now: Date): Promise<void> {
-  const notices = checkouts.map((checkout) => ({ type: 'checkout.completed', checkout }) as const);
-  return tellOfCheckouts(tx, notices, now);
 }

@@ -84,9 +84,14 @@ async function set(context: CliContext, { pauseExpiry = null, ...asked }: Asked)
   if (result.kind !== 'refused') return shown(walletStatusResponse(result.wallet, result.last));
   const { refusal } = result;
   if (refusal.code !== 'WALLET_NOT_EMPTY') return refuse(refusal);
-  const holds = refusal.openHolds === 0 ? '' : ` ${refusal.openHolds} holds are open.`;
+  const { left, openHolds, checkouts, topUps } = refusal;
+  const open = [
+    ...(openHolds === 0 ? [] : [` ${openHolds} holds are open.`]),
+    ...(checkouts === 0 ? [] : [` ${checkouts} checkouts are open.`]),
+    ...(topUps === 0 ? [] : [` ${topUps} top-ups are under way.`]),
+  ];
   return giveUp(
-    `A wallet that is to be closed has to be empty: ${formatMinor(refusal.left, asked.currency)} is left.${holds}`,
+    `A wallet that is to be closed has to be empty: ${formatMinor(left, asked.currency)} is left.${open.join('')}`,
   );
 }
 

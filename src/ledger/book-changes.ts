@@ -4,7 +4,7 @@ import { type ClosedHold, type Hold, type HoldCapture, holdKeyText } from './hol
 import type { Lot, LotChanges, LotMovement } from './lots/lot.ts';
 import type { LotRule } from './lots/notices.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
-import type { StatusChange } from './status/status.ts';
+import type { InFlight, StatusChange } from './status/status.ts';
 
 /** What a batch is decided on, and what it changes in the books. */
 
@@ -23,6 +23,8 @@ export interface PostInput {
   readonly statuses: ReadonlyMap<string, StatusChange>;
   /** Those that were opened before under the keys of the commands, by {@link idempotencyText}. */
   readonly checkouts: ReadonlyMap<string, Checkout>;
+  /** Of wallets that a command closes, by {@link walletKeyText}; absent where there is no such command. */
+  readonly inFlight?: ReadonlyMap<string, InFlight>;
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
@@ -39,7 +41,7 @@ export interface HoldChanges {
   readonly captures: readonly HoldCapture[];
   /** Wallets in which something ends sooner than it did. */
   readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
-  /** Wallets that a debit left below what their top-up rule wants, with when that is to be looked at. */
+  /** Wallets that a debit left below what their top-up rule wants, or that were closed, which ends the rule, with when that is to be looked at. */
   readonly fallen: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[];
   /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
   readonly quiet: ReadonlySet<string>;
@@ -102,11 +104,13 @@ export function holdChanges({ before, wallets, holds, captures, lots, now }: Hol
   };
 }
 
-/** A wallet that was debited and has less than its top-up rule wants. */
+/** A wallet that was debited and has less than its top-up rule wants, or that was closed and has a rule. */
 function fallenBelow(wallet: Wallet, before: Wallet | undefined, now: Date): HoldChanges['fallen'] {
   const { merchantId, customerId, currency, balance, topUpBelow } = wallet;
-  const isFallen = topUpBelow !== null && balance < topUpBelow && before !== undefined && balance < before.balance;
-  return isFallen ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
+  if (topUpBelow === null || before === undefined) return [];
+  const isFallen = balance < topUpBelow && balance < before.balance;
+  const isClosed = wallet.status === 'closed' && before.status !== 'closed';
+  return isFallen || isClosed ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }
 
 /** Whether nothing changed that only {@link HoldChanges} write, but for what lots hold. */

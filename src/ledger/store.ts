@@ -32,7 +32,7 @@ import {
   type PostingResult,
   post,
 } from './post.ts';
-import { findStatuses, writeStatuses } from './status/store.ts';
+import { findInFlight, findStatuses, type TopUpsInFlight, writeStatuses } from './status/store.ts';
 import { ENTRY, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_KEY } from './tables.ts';
 import { isDue } from './working-books.ts';
 
@@ -42,6 +42,7 @@ export interface LedgerSettings {
   readonly currencies: ReadonlySet<string>;
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
+  readonly topUpsInFlight?: TopUpsInFlight;
 }
 
 /** What the ledger must know to write: its settings, and the time that its rows will bear. */
@@ -110,7 +111,8 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   const lots = await findLots(tx, commands, { wallets, known });
   const statuses = await findStatuses(tx, commands, wallets);
   const checkouts = await findCheckouts(tx, commands.filter(isOpening));
-  const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses, checkouts });
+  const inFlight = await findInFlight(tx, commands, moment.topUpsInFlight);
+  const result = post(commands, { ...moment, wallets, known, holds, ...lots, statuses, checkouts, inFlight });
   const isTopUpDue = await write(tx, result);
   await settleDue(tx, result.outcomes);
   return {

@@ -21,7 +21,7 @@ import { type LotRule, nextDue } from './lots/notices.ts';
 import type { Pauses } from './lots/pauses.ts';
 import { WorkingLots } from './lots/working-lots.ts';
 import { afterEntry, makeEntry } from './next-entry.ts';
-import type { StatusChange } from './status/status.ts';
+import type { InFlight, StatusChange } from './status/status.ts';
 
 /** A debit or credit that is decided: `fingerprint` is that of the request made under its key. */
 type Decided = Posting & Pick<Entry, 'fingerprint'> & Pick<LotsOfEntry, 'fromLot'>;
@@ -155,6 +155,10 @@ export class WorkingBooks {
   /** Since when the wallet's credit does not come to its end; null where it does. */
   pausedSince(wallet: WalletKey): Date | null {
     return this.#pauses.get(walletKeyText(wallet)) ?? null;
+  }
+
+  inFlightIn(wallet: WalletKey): InFlight {
+    return this.#before.inFlight?.get(walletKeyText(wallet)) ?? { checkouts: 0, topUps: 0 };
   }
 
   lastStatusChange(wallet: WalletKey): StatusChange | null {

@@ -22,3 +22,9 @@ export async function tellOfCheckouts(tx: Tx, notices: readonly CheckoutNotice[]
   );
   await leaveMessages(tx, messages, now);
 }
+
+/** What the wallet pays alone is completed as it is opened. */
+export function tellOfPaid(tx: Tx, checkouts: readonly CheckoutNotice['checkout'][], now: Date): Promise<void> {
+  const notices = checkouts.map((checkout) => ({ type: 'checkout.completed', checkout }) as const);
+  return tellOfCheckouts(tx, notices, now);
+}

@@ -10,10 +10,10 @@ export const STATUS_WORDS = {
     code,
     message: `The wallet in ${currency} is closed.`,
   }),
-  WALLET_NOT_EMPTY: ({ code, left, held, openHolds }: Refusal<'WALLET_NOT_EMPTY'>) => ({
+  WALLET_NOT_EMPTY: ({ code, left, held, openHolds, checkouts, topUps }: Refusal<'WALLET_NOT_EMPTY'>) => ({
     code,
-    message: `A wallet that is to be closed has to be empty: ${left} minor units are left, and ${openHolds} holds are open.`,
-    details: { left, held, open_holds: openHolds },
+    message: `A wallet that is to be closed has to be empty: ${left} minor units are left, ${openHolds} holds and ${checkouts} checkouts are open, and ${topUps} top-ups under way.`,
+    details: { left, held, open_holds: openHolds, open_checkouts: checkouts, topups_under_way: topUps },
   }),
   HOLDS_NOT_YET: ({ code }: Refusal<'HOLDS_NOT_YET'>) => ({
     code,

@@ -131,6 +131,30 @@ describe('the status of a wallet by the API', () => {
     expect((await call('GET', `/lots/${lot.lot_id}`)).body.changes).toMatchObject([{ new_expires_at: end }]);
   });
 
+  it('is not closed while a checkout is open that the wallet pays nothing of, or a top-up is under way', async () => {
+    const { id, set } = await newCustomer();
+    const { pool } = app.database;
+    await pool.query(
+      `insert into topup (merchant_id, customer_id, currency, topup_id, origin, state, amount, source_id, is_late, look_at, created_at)
+       values ('bus_default', $1, 'USD', 'top_' || lpad('1', 26, '0'), 'manual', 'requested', 5, 'src_stripe', false, now(), now())`,
+      [id],
+    );
+    const opened = await app.call('POST', `/customers/${id}/checkouts`, {
+      ...{ total: 5000, currency: 'USD', idempotency_key: 'order' },
+    });
+    expect(opened.body).toMatchObject({ wallet_part: 0, status: 'open' });
+    const closed = () => set('closed', { reason: 'Left us' });
+    const left = { code: 'WALLET_NOT_EMPTY', left: 0, open_holds: 0 };
+    expect((await closed()).body).toMatchObject({ ...left, open_checkouts: 1, topups_under_way: 1 });
+    await pool.query(
+      "update topup set state = 'expired', reason = 'not_acted_on', settled_at = now(), look_at = null where customer_id = $1",
+      [id],
+    );
+    expect((await closed()).body).toMatchObject({ ...left, open_checkouts: 1, topups_under_way: 0 });
+    await app.call('POST', `/customers/${id}/checkouts/${opened.body.checkout_id}/cancel`);
+    expect((await closed()).body).toMatchObject({ status: 'closed' });
+  });
+
   it('is not changed while a process of a release that knows of none may run', async () => {
     const { set } = await newCustomer();
     await app.database.pool.query("update installation set statuses_from = now() + interval '7 days'");

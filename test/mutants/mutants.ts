@@ -2050,15 +2050,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'close a wallet with money in it',
     file: 'src/ledger/status/rules.ts',
-    find: '(left !== 0 || openHolds > 0)',
-    replace: '(openHolds > 0)',
+    find: '(left !== 0 || openHolds + checkouts + topUps > 0)',
+    replace: '(openHolds + checkouts + topUps > 0)',
+    tests: ['test/ledger/status/status.test.ts'],
+  },
+  {
+    name: 'close a wallet while a checkout is open or a top-up under way',
+    file: 'src/ledger/status/rules.ts',
+    find: 'openHolds + checkouts + topUps > 0',
+    replace: 'openHolds > 0',
     tests: ['test/ledger/status/status.test.ts'],
   },
   {
     name: 'close a wallet with open holds',
     file: 'src/ledger/status/rules.ts',
-    find: '(left !== 0 || openHolds > 0)',
-    replace: '(left !== 0)',
+    find: '(left !== 0 || openHolds + checkouts',
+    replace: '(left !== 0 || checkouts',
     tests: ['test/ledger/status/status.test.ts'],
   },
   {

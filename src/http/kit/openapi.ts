@@ -93,6 +93,8 @@ const ERROR_SCHEMA: Json = {
     left: { type: 'integer', description: 'With WALLET_NOT_EMPTY: the balance, in minor units.' },
     held: { type: 'integer', description: 'With WALLET_NOT_EMPTY: what open holds set aside, in minor units.' },
     open_holds: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
+    open_checkouts: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many there are.' },
+    topups_under_way: { type: 'integer', description: 'With WALLET_NOT_EMPTY: how many may still bring money.' },
     minimum: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
     total: { type: 'integer', description: 'With BELOW_GATEWAY_MINIMUM, in minor units.' },
     monthly_cap: { type: 'integer', description: 'With MONTHLY_CAP_REACHED, in minor units.' },

@@ -21,11 +21,12 @@ export const WALLET_ERRORS = {
     sample: { message: 'The wallet in USD is closed.' },
   },
   WALLET_NOT_EMPTY: {
-    cause: 'a wallet that is to be closed has a balance, a debt, or open holds',
-    cure: 'debit or credit what is `left`, void lots, and end its holds',
+    cause: 'a wallet that is to be closed has a balance, a debt, open holds or checkouts, or a top-up under way',
+    cure: 'debit or credit what is `left`, void lots, end its holds and checkouts, and wait for its top-ups',
     sample: {
-      message: 'A wallet that is to be closed has to be empty: 1 minor units are left, and 0 holds are open.',
-      ...{ left: 1, held: 0, open_holds: 0 },
+      message:
+        'A wallet that is to be closed has to be empty: 1 minor units are left, 0 holds and 0 checkouts are open, and 0 top-ups under way.',
+      ...{ left: 1, held: 0, open_holds: 0, open_checkouts: 0, topups_under_way: 0 },
     },
   },
   UNSTABLE_KEY: {

@@ -4,7 +4,7 @@ import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, omit, pick } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
-import { type CustomerKey, idempotencyText } from '../entry.ts';
+import { type CustomerKey, idempotencyText, type WalletKey } from '../entry.ts';
 import { type Checkout, type CheckoutKey, endOfCheckout } from './checkout.ts';
 import { CHECKOUT, CHECKOUT_DUE, CHECKOUT_PROGRESS, OWN_CHECKOUT, OWN_CHECKOUT_KEY } from './tables.ts';
 
@@ -45,6 +45,24 @@ export async function insertCheckouts(tx: Tx, checkouts: readonly Checkout[]): P
     await INSERT.run(tx, { merchantId, opened, due });
   });
 }
+
+/** How many of the wallet's checkouts are open. */
+export async function countOpenCheckouts(
+  db: Queryable,
+  { merchantId, customerId, currency }: WalletKey,
+): Promise<number> {
+  return (await COUNT_OPEN.one(db, { merchantId, customerId, currency })).count;
+}
+
+/** Open ones are on the work list, and few; of a customer there may be thousands that have ended. */
+const COUNT_OPEN = statement({
+  params: { merchantId: text, customerId: text, currency: text },
+  row: { count: bigint },
+  text: (p) => `
+    select count(*) as count
+    from checkout_due d join checkout c using (merchant_id, customer_id, checkout_id)
+    where d.merchant_id = ${p.merchantId} and d.customer_id = ${p.customerId} and c.currency = ${p.currency} and c.state = 'open'`,
+});
 
 const OWN_DUE = omit(CHECKOUT_DUE.shape, 'merchantId');
 

@@ -31,8 +31,9 @@ export function changeStatus(books: WorkingBooks, command: ChangeStatus): Status
   const pauseExpiry = status === 'frozen' && (command.pauseExpiry ?? isPaused);
   if (wallet.status === status && isPaused === pauseExpiry) return done(books, wallet);
   const { balance: left, held, openHolds } = wallet;
-  if (status === 'closed' && (left !== 0 || openHolds > 0)) {
-    return { kind: 'refused', refusal: { code: 'WALLET_NOT_EMPTY', left, held, openHolds } };
+  const { checkouts, topUps } = books.inFlightIn(wallet);
+  if (status === 'closed' && (left !== 0 || openHolds + checkouts + topUps > 0)) {
+    return { kind: 'refused', refusal: { code: 'WALLET_NOT_EMPTY', left, held, openHolds, checkouts, topUps } };
   }
   const resumed = isPaused && !pauseExpiry ? endPause(books, wallet, actor) : wallet;
   return done(books, books.setStatus(resumed, { newStatus: status, pauseExpiry, reason, actor }));

@@ -30,6 +30,13 @@ export interface ChangeStatus extends WalletKey {
   readonly actor: string;
 }
 
+/** What is under way that may still bring money to a wallet, or take it, besides its holds. */
+export interface InFlight {
+  /** Those that are open; one that the wallet pays nothing of holds nothing. */
+  readonly checkouts: number;
+  readonly topUps: number;
+}
+
 /** `status_set`: the wallet is as it was asked to be, whether that changed it or not. `last`: the change in force, if there was one. */
 export type StatusResult =
   | { readonly kind: 'status_set'; readonly wallet: Wallet; readonly last: StatusChange | null }

@@ -3,10 +3,14 @@ import { text } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { columns, omit } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
-import { type Wallet, walletKeyText } from '../entry.ts';
+import { countOpenCheckouts } from '../checkouts/store.ts';
+import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { OWN_KEY, WALLET_STATUS_CHANGE } from '../tables.ts';
-import type { StatusChange } from './status.ts';
+import type { InFlight, StatusChange } from './status.ts';
+
+/** How many top-ups of the wallet are under way: the ledger knows of none, so whoever does says it. */
+export type TopUpsInFlight = (tx: Tx, wallet: WalletKey) => Promise<number>;
 
 /**
  * The newest change of the status of each wallet that is not active, or whose status a command changes, by {@link walletKeyText}. For
@@ -22,6 +26,21 @@ export async function findStatuses(
   const wanted = [...wallets.values()].filter((one) => one.status !== 'active' || named.has(walletKeyText(one)));
   const found = await ofEachMerchant(wanted, (merchantId, keys) => LAST_CHANGES.all(tx, { merchantId, keys }));
   return new Map(found.map((change) => [walletKeyText(change), change]));
+}
+
+/** What is under way for wallets that commands close, which are locked, by {@link walletKeyText}. No statement is made for none. */
+export async function findInFlight(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  topUpsInFlight: TopUpsInFlight | undefined,
+): Promise<ReadonlyMap<string, InFlight>> {
+  const found = new Map<string, InFlight>();
+  for (const command of commands) {
+    if (!('op' in command) || command.op !== 'change_status' || command.status !== 'closed') continue;
+    const topUps = (await topUpsInFlight?.(tx, command)) ?? 0;
+    found.set(walletKeyText(command), { checkouts: await countOpenCheckouts(tx, command), topUps });
+  }
+  return found;
 }
 
 const LAST_CHANGES = statement({

@@ -3,7 +3,7 @@ import { type Entry, idempotencyText, type LotTerms, type Wallet, walletKeyText 
 import { type Hold, holdId } from '../../../src/ledger/holds/hold.ts';
 import { type Lot, type LotChange, lotId } from '../../../src/ledger/lots/lot.ts';
 import { type CommandResult, type LedgerCommand, type PostedBatch, post } from '../../../src/ledger/post.ts';
-import type { ChangeStatus, StatusChange } from '../../../src/ledger/status/status.ts';
+import type { ChangeStatus, InFlight, StatusChange } from '../../../src/ledger/status/status.ts';
 import { MERCHANT, posting } from '../../support/ledger.ts';
 import { NOW, postInput, wallet } from '../../support/wallets.ts';
 
@@ -222,6 +222,37 @@ describe('a closed wallet', () => {
     expect(one.do(payment)).toMatchObject({ kind: 'repeated' });
     expect(one.do({ ...payment, idempotencyKey: 'q', currency: 'EUR' })).toMatchObject(refusal('UNSUPPORTED_CURRENCY'));
     expect([one.wallet.status, one.statuses.length]).toEqual(['closed', 1]);
+  });
+
+  it('is not closed while a checkout is open that it pays nothing of, or a top-up is under way', () => {
+    const empty = wallet({ updatedAt: NOW });
+    const close = {
+      ...{ op: 'change_status' as const, ...KEY, status: 'closed' as const, pauseExpiry: null },
+      ...{ reason: 'why', actor: 'key:one' },
+    };
+    const closeWith = (own: InFlight) =>
+      post([close], { ...postInput([empty]), now: NOW, inFlight: new Map([[walletKeyText(KEY), own]]) }).outcomes[0];
+    expect(closeWith({ checkouts: 1, topUps: 0 })).toMatchObject(
+      refusal('WALLET_NOT_EMPTY', { left: 0, checkouts: 1 }),
+    );
+    expect(closeWith({ checkouts: 0, topUps: 1 })).toMatchObject(refusal('WALLET_NOT_EMPTY', { left: 0, topUps: 1 }));
+    expect(closeWith({ checkouts: 0, topUps: 0 })).toMatchObject({ wallet: { status: 'closed' } });
+  });
+
+  it('that has a top-up rule is put on the list of those that are looked at, which ends the rule', () => {
+    const fallen = (topUpBelow: number | null, status: 'closed' | 'frozen') => {
+      const command = {
+        op: 'change_status' as const,
+        ...KEY,
+        status,
+        pauseExpiry: null,
+        reason: 'why',
+        actor: 'key:one',
+      };
+      const ruled = wallet({ updatedAt: NOW, topUpBelow });
+      return post([command], { ...postInput([ruled]), now: NOW }).holds?.fallen.length;
+    };
+    expect([fallen(500, 'closed'), fallen(null, 'closed'), fallen(500, 'frozen')]).toEqual([1, 0, 0]);
   });
 
   it('may be made active again', () => {
