@@ -200,4 +200,10 @@ const ENTRIES = statement({
       order by e.customer_id, e.currency, e.seq
       offset 0) e
     order by e.merchant_id, e.customer_id, e.currency, e.seq`,
+  textOnCitus: ({ spans }) => `
+    select e.*
+    from (select ${chainedEntries('e')}) e
+    join ${spans('s')} on e.merchant_id = s.merchant_id and (e.customer_id, e.currency, e.seq) >= (s.customer_id, s.currency, s.from_seq)
+      and (e.customer_id, e.currency, e.seq) <= (s.customer_id, s.currency, s.to_seq)
+    order by e.merchant_id, e.customer_id, e.currency, e.seq`,
 });

@@ -39,6 +39,7 @@ export function routed(text: string, merchant: string | null): string {
  */
 export const SPREAD = [
   ...[
+    'audit_mark',
     'bonus_rule',
     'checkout',
     'checkout_due',
