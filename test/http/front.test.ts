@@ -8,19 +8,26 @@ import { createRequestLog } from '../../src/http/kit/request-log.ts';
 import { setSecurityHeaders } from '../../src/http/kit/security-headers.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { API_KEY, startTestApp, type TestApp } from '../support/app.ts';
+import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
-/** The two busiest routes are answered before Express is asked. Nobody can tell: neither callers, nor the log, nor the metrics. */
+/** The busiest routes are answered before Express is asked. Nobody can tell: neither callers, nor the log, nor the metrics. */
 
 let app: TestApp;
 let customer: string;
 const lines: Record<string, unknown>[] = [];
+/** Of a log in which a hundred lines of what clients do wrong are not reached before. */
+let takesDeliveries: TestApp;
+const linesOfDeliveries: Record<string, unknown>[] = [];
 beforeAll(async () => {
-  const logger = createLogger('debug', 'test', { write: (line: string) => void lines.push(JSON.parse(line)) });
-  app = await startTestApp({ logger, environment: { RATE_LIMIT_PER_MINUTE: '1000' } });
+  const logsTo = (own: Record<string, unknown>[]) =>
+    createLogger('debug', 'test', { write: (line: string) => void own.push(JSON.parse(line)) });
+  const environment = { RATE_LIMIT_PER_MINUTE: '1000' };
+  app = await startTestApp({ logger: logsTo(lines), environment });
   customer = await app.newCustomer();
+  takesDeliveries = await startTestApp({ logger: logsTo(linesOfDeliveries), environment });
 });
-afterAll(() => app.close());
+afterAll(() => Promise.all([app.close(), takesDeliveries.close()]));
 
 interface Asked {
   readonly method: 'GET' | 'POST';
@@ -65,6 +72,25 @@ const get = (headers: Record<string, string> = {}, path = READ()): Asked => {
   return { method: 'GET', path, headers: { authorization, 'x-request-id': 'front-test', ...headers } };
 };
 
+const PAID = stripePaymentSucceeded({ amount: 5, metadata: {} });
+
+/** A provider's request; the same each time, as when the provider sends it again. */
+function delivery({
+  path = '/webhooks/stripe',
+  body = PAID,
+  headers = { ...signStripe(body) },
+  encoding = 'identity',
+}: {
+  path?: string;
+  body?: string;
+  headers?: Record<string, string>;
+  encoding?: string;
+} = {}): Asked {
+  const length = `${Buffer.byteLength(body)}`;
+  const about = { 'x-request-id': 'front-test', 'content-encoding': encoding, 'content-length': length };
+  return { method: 'POST', path, body, headers: { ...headers, ...about } };
+}
+
 const CASES: readonly [name: string, asked: () => Asked | Promise<Asked>][] = [
   ['wallets', () => get()],
   ['wallets of nobody', () => get({}, '/customers/cus_nobody/wallets')],
@@ -108,6 +134,19 @@ const CASES: readonly [name: string, asked: () => Asked | Promise<Asked>][] = [
   ['an id of a request that could break lines', () => get({ 'x-request-id': 'a b' })],
 ];
 
+const DELIVERIES: readonly [name: string, asked: () => Asked][] = [
+  ['a delivery', () => delivery()],
+  ['a delivery that nobody signed', () => delivery({ headers: {} })],
+  ['a delivery with another signature', () => delivery({ headers: { ...signStripe('{}') } })],
+  ['a delivery of no provider', () => delivery({ path: '/webhooks/strip' })],
+  ['a delivery of a provider that is not configured', () => delivery({ path: '/webhooks/paddle' })],
+  ['a delivery to no source', () => delivery({ path: '/webhooks/stripe/src_nobody' })],
+  ['a delivery to a source', () => delivery({ path: '/webhooks/stripe/src_stripe' })],
+  ['a delivery that is too large', () => delivery({ body: 'x'.repeat(1_100_000) })],
+  ['a compressed delivery', () => delivery({ encoding: 'gzip' })],
+  ['a delivery that is asked for', () => ({ ...delivery(), method: 'GET' })],
+];
+
 /** The id that was made up for a request is its own. */
 const withoutMadeUpId = (answer: Awaited<ReturnType<typeof ask>>) => ({
   ...answer,
@@ -119,19 +158,28 @@ it.each(CASES)('answers as Express does: %s', async (_, asked) => {
     await ask(app.baseURL, post(entry()));
     lines.push({ msg: 'front' });
   }
-  const one = await asked();
-  lines.length = 1;
-  const answered = () => lines.filter(({ msg }) => msg === 'request answered');
-  const byFront = withoutMadeUpId(await ask(app.baseURL, one));
+  await expectTheSame({ app, lines }, await asked());
+});
+
+it.each(DELIVERIES)('answers as Express does: %s', async (_, asked) => {
+  await expectTheSame({ app: takesDeliveries, lines: linesOfDeliveries }, asked());
+});
+
+async function expectTheSame(where: { app: TestApp; lines: Record<string, unknown>[] }, one: Asked): Promise<void> {
+  const { baseURL } = where.app;
+  where.lines.length = Math.min(where.lines.length, 1);
+  const answered = () => where.lines.filter(({ msg }) => msg === 'request answered');
+  where.lines[0] = { msg: 'front' };
+  const byFront = withoutMadeUpId(await ask(baseURL, one));
   // An empty query is one all the same, so this one is Express' own.
-  const byExpress = withoutMadeUpId(await ask(app.baseURL, { ...one, path: `${one.path}?` }));
+  const byExpress = withoutMadeUpId(await ask(baseURL, { ...one, path: `${one.path}?` }));
   expect(byFront).toEqual(byExpress);
   await eventually('both to be logged', async () => answered().length === 2);
   const [front, express] = answered().map(({ time: _time, responseTime: _took, reqId, ...line }) => {
     return { ...line, reqId: String(reqId).length === 36 ? '…' : reqId };
   });
   expect(front).toEqual(express);
-});
+}
 
 it('writes an entry as Express does', async () => {
   const answers = await Promise.all(

@@ -189,6 +189,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/http/front.test.ts'],
   },
   {
+    name: 'take a delivery to a source for one to its default',
+    file: 'src/http/kit/front.ts',
+    find: 'if (sourceId === undefined) return { route: deliver, params: { provider } };',
+    replace: 'if (sourceId !== null) return { route: deliver, params: { provider } };',
+    tests: ['test/http/front.test.ts'],
+  },
+  {
     name: 'ignore the commit tag',
     file: 'src/db/transaction.ts',
     find: "if (command !== 'COMMIT') throw",

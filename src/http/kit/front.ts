@@ -4,7 +4,9 @@ import { invariant } from '../../errors.ts';
 import type { Route } from './route.ts';
 
 /** Ids as they are made, which nothing has to be decoded of. */
-const HOT_PATH = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets(\/ledger-entries)?$/;
+const WALLETS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets(\/ledger-entries)?$/;
+/** Whether there is such a provider, and such a source, the route says. */
+const WEBHOOK = /^\/webhooks\/([a-z]{1,100})(?:\/([A-Za-z0-9_-]{1,100}))?$/;
 
 interface FrontOptions {
   readonly app: Express;
@@ -17,8 +19,8 @@ interface FrontOptions {
 }
 
 /**
- * Answers the two busiest routes, a new entry and a customer's wallets, without the way through all that Express asks first. It does the same
- * for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
+ * Answers the busiest routes, a new entry, a customer's wallets and providers' deliveries, without the way through all that Express asks
+ * first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
  */
 export function createFront({ app, routes, begin, respond, fail }: FrontOptions): RequestListener {
   const find = (method: Route['method'], path: string): Route => {
@@ -28,11 +30,24 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
   };
   const read = find('get', '/customers/{customer_id}/wallets');
   const write = find('post', '/customers/{customer_id}/wallets/ledger-entries');
+  const deliver = find('post', '/webhooks/{provider}');
+  const deliverToSource = find('post', '/webhooks/{provider}/{source_id}');
+  const hot = (method: string | undefined, url: string): Hot | null => {
+    if (method !== 'GET' && method !== 'POST') return null;
+    const [, customerId, entries] = WALLETS.exec(url) ?? [];
+    if (customerId !== undefined) {
+      const route = entries === undefined ? read : write;
+      return method === (route === read ? 'GET' : 'POST') ? { route, params: { customer_id: customerId } } : null;
+    }
+    if (method === 'GET') return null;
+    const [, provider, sourceId] = WEBHOOK.exec(url) ?? [];
+    if (provider === undefined) return null;
+    if (sourceId === undefined) return { route: deliver, params: { provider } };
+    return { route: deliverToSource, params: { provider, source_id: sourceId } };
+  };
   return (message, answer) => {
-    const { method, url = '' } = message;
-    const match = method === 'POST' || method === 'GET' ? HOT_PATH.exec(url) : null;
-    const route = match?.[2] === undefined ? read : write;
-    if (match === null || method !== (route === read ? 'GET' : 'POST')) {
+    const found = hot(message.method, message.url ?? '');
+    if (found === null) {
       app(message, answer);
       return;
     }
@@ -40,11 +55,16 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
     const request: Request = Object.setPrototypeOf(message, app.request);
     const response: Response = Object.setPrototypeOf(answer, app.response);
     request.res = response;
-    request.params = { customer_id: match[1] ?? '' };
+    request.params = found.params;
     begin(request, response);
-    respond(route, request, response)
+    respond(found.route, request, response)
       .catch((error: unknown) => fail(request, response, error))
       // As Express does at the end. A rejection that nobody takes would end the process.
       .catch(() => response.destroy());
   };
+}
+
+interface Hot {
+  readonly route: Route;
+  readonly params: Record<string, string>;
 }
