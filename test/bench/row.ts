@@ -111,7 +111,7 @@ export interface RowResult {
   readonly claims: readonly ClaimResult[];
 }
 
-type Sample = Measured & { readonly cpu: CpuSeconds };
+export type Sample = Measured & { readonly cpu: CpuSeconds };
 
 /** Measures all sides in every block, beginning with another one each time. */
 export async function measure(row: Row, run: Run, rounds: number): Promise<RowResult> {
@@ -161,7 +161,7 @@ function summary(side: string, blocks: readonly Map<string, Sample>[]): SideResu
   };
 }
 
-function judge(claim: Claim, unit: string, blocks: readonly Map<string, Sample>[]): ClaimResult {
+export function judge(claim: Claim, unit: string, blocks: readonly Map<string, Sample>[]): ClaimResult {
   const pairs = blocks.map((block) =>
     claim.of((side) => {
       const measured = block.get(side);

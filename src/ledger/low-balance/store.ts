@@ -45,8 +45,9 @@ const END_OF_PART = statement({
  * The next wallets in the order of their keys that may have something to be said about: those whose last word, as the
  * wallet or its last alert has it, may not be the right one, all that are low where reminders are wanted, and those that
  * have to be watched from now on. Reads state alone, so what a missed run would have found, the next one finds. There is no
- * index to help, on purpose: an index on the balance would cost every posting a third of its speed. So each statement reads a part
- * of the wallets at the most: a million at once took 12 s where nothing was in memory, of the 15 that a statement has.
+ * index to help, on purpose: every posting would have to write to an index on the balance, and to all others of the wallet with it, since such
+ * an update is no HOT one. So each statement reads a part of the wallets at the most: a million at once took 12 s where nothing was in memory,
+ * of the 15 that a statement has. What the scan takes is W7 of docs/performance.md.
  */
 export async function lowBalanceCandidates(
   db: Queryable,
