@@ -292,7 +292,7 @@ const beforeEvents: Watch = (statement) => statement.sql.includes('order by even
 /** Before a wallet is marked as told of: it is leased, nothing is locked, and Svix has accepted the messages. */
 const beforeMarks: Watch = (statement) => statement.sql.includes('for update of w skip locked');
 /** Looking for wallets whose lease is over, or that have none. */
-const LOOKING = 'from unannounced_wallet\n    where (claimed_until is null';
+const LOOKING = 'from unannounced_wallet\n    where merchant_id <> all (';
 
 interface Hold {
   /** Resolves with the proxy where the statement stands. */
