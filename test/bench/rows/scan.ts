@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { systemClock } from '../../../src/clock.ts';
 import { migrate } from '../../../src/commands/migrate.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/db/embedded.ts';
@@ -18,6 +19,7 @@ const execute = promisify(execFile);
 const WALLETS = 1_000_000;
 /** Half of what a statement of the service may take: a slower machine has to get by as well. */
 const COLD_STATEMENT_MS = 7_500;
+const STATEMENT_TOO_LONG = '57014';
 const LARGE_FILE = 1024 * 1024;
 
 class Scanned {
@@ -61,7 +63,10 @@ class Scanned {
       const startedAt = performance.now();
       const isDone = await checkLowBalances({ pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} }).then(
         () => true,
-        () => false,
+        (error: unknown) => {
+          if (error instanceof pg.DatabaseError && error.code === STATEMENT_TOO_LONG) return false;
+          throw error;
+        },
       );
       return { value: isDone ? performance.now() - startedAt : Number.POSITIVE_INFINITY, requests: 0 };
     });
