@@ -25,6 +25,11 @@ const topUpId = takes('<top-up-id>', 'top_…', text(100, 1));
 
 /** Wallets that are filled up by themselves. */
 export function addTopUpCommands(group: Command): void {
+  addAttemptCommands(group);
+  addRuleCommands(group);
+}
+
+function addAttemptCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'list',
     summary: "List a wallet's top-ups, newest first",
@@ -73,7 +78,9 @@ export function addTopUpCommands(group: Command): void {
       return shown(topUp);
     },
   });
+}
 
+function addRuleCommands(group: Command): void {
   addMerchantCommand(group, {
     name: 'rule',
     summary: 'Show when and how a wallet is filled up',
