@@ -15,6 +15,9 @@ export function citusNodes(): readonly string[] {
   return [coordinator, ...(process.env.CITUS_WORKERS ?? '').split(',').filter((url) => url !== '')];
 }
 
+/** What processes of the service need to be told. */
+export const BACKEND: Readonly<Record<string, string>> = citusNodes().length > 0 ? { DATABASE_BACKEND: 'citus' } : {};
+
 /** Makes `chokin_template` on every node, spread by merchant. @returns the coordinator's URL */
 export async function makeCitusTemplate(): Promise<string> {
   const nodes = citusNodes();

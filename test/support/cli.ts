@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { BACKEND } from './citus-cluster.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { NODE_COMPILE_CACHE } from './process.ts';
 import { ENCRYPTION_KEY } from './secrets.ts';
@@ -44,7 +45,7 @@ export async function startTestCli(): Promise<TestCli> {
     // Nobody listens at that address: no test asks a provider itself.
     const nowhere = { STRIPE_API_URL: 'http://127.0.0.1:9' };
     const given = { DATABASE_URL: database.url, ENCRYPTION_KEY, ...nowhere, ...environment };
-    const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...given };
+    const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...BACKEND, ...given };
     return spawn(process.execPath, [join(ROOT, 'src/cli/chokin.ts'), ...wordsOf(words)], { cwd: folder, env });
   };
   const chokin: TestCli['chokin'] = async (words, { stdin = '', ...environment } = {}) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BACKEND } from './citus-cluster.ts';
 import { urlOfScript } from './database-users.ts';
 import { eventually } from './wait.ts';
 
@@ -45,13 +46,20 @@ export function startProcess(
 ): ServiceProcess {
   const { DATABASE_URL: url } = environment;
   const database = url === undefined ? {} : { DATABASE_URL: urlOfScript(script, url) };
-  const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, DRAIN_SECONDS: '0', ...environment, ...database };
+  const env = {
+    PATH: process.env.PATH,
+    NODE_COMPILE_CACHE,
+    DRAIN_SECONDS: '0',
+    ...BACKEND,
+    ...environment,
+    ...database,
+  };
   return watch(script, spawn(process.execPath, [join(ROOT, script), ...args], { cwd, env }));
 }
 
 /** Runs a line as a process manager does: by a shell, in the checkout, with nothing but `environment`. */
 export function startLine(line: string, environment: Record<string, string>): ServiceProcess {
-  const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...environment };
+  const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...BACKEND, ...environment };
   return watch(line, spawn('sh', ['-c', line], { cwd: ROOT, env }));
 }
 
