@@ -71,7 +71,10 @@ export async function postAll(
 }
 
 export async function forgetNews(pool: Pool): Promise<void> {
-  await pool.query('update wallet set announced_version = version where announced_version <> version');
+  await pool.query(
+    `update wallet set announced_version = version, announced_alert_seq = alert_seq
+     where announced_version <> version or announced_alert_seq <> alert_seq`,
+  );
   await pool.query('delete from unannounced_wallet');
 }
 
