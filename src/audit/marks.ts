@@ -64,7 +64,8 @@ const MAY_MARK = statement({
   row: { may: boolean },
   text: () => `
     select case when to_regclass('public.audit_mark') is null or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then false
-      else has_table_privilege('public.audit_mark', 'select, insert, update, delete') end as may`,
+      else has_table_privilege('public.audit_mark', 'select') and has_table_privilege('public.audit_mark', 'insert')
+        and has_table_privilege('public.audit_mark', 'update') end as may`,
 });
 
 /** Whether a run reads any wallet from its first entry on that was marked before the week began, or the first wallet of all. */

@@ -59,7 +59,7 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.unannounced_wallet',  'select, insert, delete, update (trace_parent)', 'select, insert, update, delete'],
   ['public.scheduled_entry',     'select, insert, update',           'select, update'],
   ['public.grant_schedule',      'select, insert, update',           'select, update'],
-  ['public.audit_mark',          '',                                 'select, insert, update, delete'],
+  ['public.audit_mark',          '',                                 'select, insert, update'],
   ['public.audit_run',           'select',                           'select, insert, delete'],
 
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],

@@ -83,6 +83,18 @@ describe('an audit that goes on from its marks', () => {
     expect([read.entries, trialBalance === null]).toEqual([11, false]);
   });
 
+  it('reads all and notes nothing as a user who may read everything and write nothing', async () => {
+    await tampering(async (tx) => {
+      const reader = `only_reads_${process.pid}`;
+      await tx.query(`create role ${reader}`);
+      await tx.query(`grant usage on schema public, pgboss to ${reader}`);
+      await tx.query(`grant select on all tables in schema public, pgboss to ${reader}`);
+      await tx.query(`set local role ${reader}`);
+      const { read, trialBalance } = await audit(tx, settings());
+      expect([read.entries, trialBalance === null]).toEqual([11, false]);
+    });
+  });
+
   it('goes on after a kill where it was', async () => {
     await makeCustomers(
       database.pool,

@@ -233,12 +233,14 @@ describe('addresses and queries', () => {
   });
 
   it.each([
-    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=1001', 400],
-    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=1000', 200],
+    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=101', 400],
+    ['/customers/:id/wallets/ledger-entries?page_size=100&page_number=100', 200],
+    // In one wallet a far page is found by counting.
+    ['/customers/:id/wallets/ledger-entries?currency=USD&page_size=100&page_number=1001', 200],
   ])('GET %s is %i: a page is not reached by reading without end', async (path, status) => {
     const answer = await app.call('GET', path.replace(':id', customer));
     expect(answer.status).toBe(status);
-    if (status === 400) expect(answer.body.message).toMatch(/^page_number: reaches beyond 100000 .*before_seq/);
+    if (status === 400) expect(answer.body.message).toMatch(/^page_number: reaches beyond 10000 .*before_seq/);
   });
 
   it('a debit of nobody is 404', async () => {
