@@ -57,7 +57,8 @@ async function requireCitus(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ nodes: number }>(
     "select count(*)::int as nodes from pg_dist_node where noderole = 'primary' and shouldhaveshards",
   );
-  if (rows[0]?.nodes === 0) throw new Error('no node holds shards: add workers by citus_add_node(host, port)');
+  if (rows[0]?.nodes === 0)
+    throw new Error('no node holds shards. Make some workers by citus_add_node(host, port), and run this again');
   const migrated = await client.query("select from pg_class where oid = to_regclass('public.provider_event')");
   if (migrated.rowCount === 0) throw new Error('the database has no tables yet: run npm run migrate');
 }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { LotTerms } from '../../src/ledger/entry.ts';
+import type { LotTerms, Posting } from '../../src/ledger/entry.ts';
 import type { CommandResult, LedgerCommand } from '../../src/ledger/post.ts';
 import { statusChange } from './hold-model.ts';
 import { LOT_RULE, MERCHANT, posting } from './ledger.ts';
@@ -538,18 +538,9 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
         eventType: kind === 'claw-back' ? 'payment_reversal' : 'merchant_adjustment',
       }),
     );
-  /** A dispute that is lost, won, and lost again, as its news come. */
   const dispute = fc
     .record({ customerId: wallet.customerId, amountMinor: amount, number: fc.constantFrom(1, 2, 3, 4) })
-    .map(({ number: count, ...rest }) => {
-      const keys = Array.from({ length: count }, (_, index) => `src:dispute#${index + 1}`);
-      const isCredit = count % 2 === 0;
-      return posting({
-        ...rest,
-        ...(count > 1 ? { restores: keys.slice(0, -1) } : {}),
-        ...{ isCredit, eventType: isCredit ? 'dispute_reversal' : 'dispute', idempotencyKey: keys.at(-1) ?? null },
-      });
-    });
+    .map(({ number: count, ...rest }) => partOfDispute(posting(rest), count));
   const place = fc.record({
     ...{ ...wallet, op: fc.constant('place' as const), amountMinor: amount, partial: fc.constant(false) },
     ...{
@@ -604,5 +595,34 @@ export function lotSteps(customers: readonly string[]): fc.Arbitrary<readonly Lo
     seconds: fc.constantFrom(0, 0, 1, 60, 3600, 43_200, 86_400, 100_000, -3),
     commands: fc.array(command, { minLength: 1, maxLength: 6 }),
   });
-  return fc.array(step, { minLength: 1, maxLength: 25 });
+  return fc.array(step, { minLength: 1, maxLength: 25 }).map(withDisputesInOrder);
+}
+
+const PART_OF_DISPUTE = 'src:dispute#';
+
+/** A dispute that is lost, won, and lost again, as its news come. */
+function partOfDispute(rest: Posting, count: number): Posting {
+  const keys = Array.from({ length: count }, (_, index) => `${PART_OF_DISPUTE}${index + 1}`);
+  const isCredit = count % 2 === 0;
+  return {
+    ...rest,
+    ...(count > 1 ? { restores: keys.slice(0, -1) } : {}),
+    ...{ isCredit, eventType: isCredit ? 'dispute_reversal' : 'dispute', idempotencyKey: keys.at(-1) ?? null },
+  };
+}
+
+/** The parts of a payment are numbered as they are posted: one comes again, but none before those that it restores. */
+function withDisputesInOrder(steps: readonly LotStep[]): readonly LotStep[] {
+  const counts = new Map<string, number>();
+  return steps.map(({ seconds, commands }) => ({
+    seconds,
+    commands: commands.map((command) => {
+      if ('op' in command || command.idempotencyKey?.startsWith(PART_OF_DISPUTE) !== true) return command;
+      const { restores: _, ...rest } = command;
+      const before = counts.get(rest.customerId) ?? 0;
+      const count = Math.min(Number(command.idempotencyKey.slice(PART_OF_DISPUTE.length)), before + 1);
+      counts.set(rest.customerId, Math.max(before, count));
+      return partOfDispute(rest, count);
+    }),
+  }));
 }

@@ -240,7 +240,7 @@ describe('lots on Postgres', () => {
       const before = new Map((await counted(tx)).map(({ name, rows }) => [name, rows]));
       const counting = new Proxy(tx, {
         get: (target, name) => {
-          if (name !== 'queryArrays') return Reflect.get(target, name);
+          if (name !== 'queryArrays') return boundTo(target, name);
           return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             const result = await target.queryArrays(sql, values);
             read.push([typeof sql === 'string' ? sql : sql.name, result.rows.length, result.rows[0]?.length ?? 0]);
