@@ -30,6 +30,8 @@ export class Tx implements Queryable {
   #unanswered: Promise<unknown>[] = [];
   #savepoints = 0;
   #hasWritten = false;
+  /** Something is known to have failed that nobody waited for, maybe before it was sent: that fails nothing at the server. */
+  hasFailed = false;
 
   /** @param begun the answer to BEGIN, if it is not there yet */
   constructor(client: pg.ClientBase, begun: Promise<unknown> | null = null) {
@@ -77,13 +79,15 @@ export class Tx implements Queryable {
    * it has not done all that it should. If it does, the transaction throws what it threw, and nothing is kept.
    */
   withoutWaiting(answer: Promise<unknown>): void {
-    answer.catch(() => {});
+    answer.catch(() => {
+      this.hasFailed = true;
+    });
     this.#unanswered.push(answer);
   }
 
-  /** What is under way and waited for by nobody, in its order. */
-  get unanswered(): readonly Promise<unknown>[] {
-    return this.#unanswered;
+  /** What failed first of that which nobody waited for, once all of it is answered; undefined if nothing did. */
+  async failure(): Promise<PromiseRejectedResult | undefined> {
+    return (await Promise.allSettled(this.#unanswered)).find((one) => one.status === 'rejected');
   }
 
   /** @throws {unknown} what the first of the statements threw that nobody waited for */
@@ -231,14 +235,13 @@ async function commit(client: pg.PoolClient, tx: Tx): Promise<number> {
   const answer = client.query('commit');
   // It is waited for below, when the statements before it are settled.
   answer.catch(() => {});
-  const statements = await Promise.allSettled(tx.unanswered);
-  const failed = statements.find(({ status }) => status === 'rejected');
+  const failed = await tx.failure();
   const startedMs = performance.now();
   const { command } = await answer.catch((error: unknown) => {
     throw error instanceof pg.DatabaseError ? error : new OutcomeUnknownError(error);
   });
   // COMMIT of a failed transaction succeeds, with the tag ROLLBACK and nothing kept.
-  if (failed?.status === 'rejected') {
+  if (failed !== undefined) {
     throw command === 'COMMIT' ? new OutcomeUnknownError(failed.reason) : failed.reason;
   }
   if (command !== 'COMMIT') throw new Error(`the transaction was rolled back at commit (the server said ${command})`);
@@ -267,6 +270,8 @@ async function transactionOn<T>(
   try {
     const result = await work(tx);
     await begun;
+    const failed = tx.hasFailed ? await tx.failure() : undefined;
+    if (failed !== undefined) throw failed.reason;
     const seconds = await commit(client, tx);
     if (tx.hasWritten) noteWriteKept(pool);
     onCommit?.(seconds);
@@ -290,7 +295,6 @@ async function transactionOn<T>(
 /** What is wrong with a transaction: a statement that nobody waited for, whose failure the others only met, or what was thrown. */
 async function firstFailure(tx: Tx, thrown: unknown): Promise<unknown> {
   if (isUnanswered(thrown)) return thrown;
-  const statements = await Promise.allSettled(tx.unanswered);
-  const failed = statements.find(({ status }) => status === 'rejected');
-  return failed?.status === 'rejected' ? failed.reason : thrown;
+  const failed = await tx.failure();
+  return failed === undefined ? thrown : failed.reason;
 }

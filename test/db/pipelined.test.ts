@@ -175,6 +175,18 @@ it('sends nothing that writes where BEGIN failed, and hears of nothing that read
   expect(await notes()).toEqual([]);
 });
 
+it('commits nothing where a statement that nobody waited for failed before it was sent', async () => {
+  const [wallet] = await readWallets(autocommit(database.pool), 'bus_default', ['cus_b']);
+  if (wallet === undefined) throw new Error('no wallet');
+  const rest = { entries: [], alerts: [], holds: null, lots: null, statuses: [], checkouts: [] };
+  const writing = transaction(pool, async (tx) => {
+    await tx.query('insert into note values (1)');
+    await write(tx, { wallets: [{ ...wallet, updatedAt: new Date(Number.NaN) }], ...rest });
+  });
+  await expect(writing).rejects.toThrow(RangeError);
+  expect(await notes()).toEqual([]);
+});
+
 it('fails rather than write less than it was given', async () => {
   const [wallet] = await readWallets(autocommit(database.pool), 'bus_default', ['cus_b']);
   if (wallet === undefined) throw new Error('no wallet');

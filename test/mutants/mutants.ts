@@ -160,6 +160,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/pipelined.test.ts'],
   },
   {
+    name: 'commit although a statement that nobody waited for was never sent',
+    file: 'src/db/transaction.ts',
+    find: 'tx.hasFailed ? await tx.failure() : undefined;',
+    replace: 'undefined;',
+    tests: ['test/db/pipelined.test.ts'],
+  },
+  {
     name: 'throw what met a failure instead of the failure that nobody waited for',
     file: 'src/db/transaction.ts',
     find: 'const error = await firstFailure(tx, thrown);',
