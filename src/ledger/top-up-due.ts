@@ -138,6 +138,23 @@ const ADD_DUE = statement({
     select 1 from added`,
 });
 
+/** Has wallets that stand on the list looked at no later than then: they are locked, and closed, which ends their rules. */
+export async function hurryTopUpDue(
+  tx: Tx,
+  merchantId: string,
+  closed: readonly (WalletKey & { readonly createdAt: Date })[],
+): Promise<void> {
+  await HURRY_DUE.run(tx, { merchantId, closed });
+}
+
+const HURRY_DUE = statement({
+  params: { merchantId: text, closed: rowsOf({ ...OWN_KEY, createdAt: timestamptz }) },
+  text: ({ merchantId, closed }) => `
+    update topup_due d set retry_at = k.created_at
+    from ${closed('k')}
+    where d.merchant_id = ${merchantId} and d.customer_id = k.customer_id and d.currency = k.currency and d.retry_at > k.created_at`,
+});
+
 /** Takes a wallet off the list. Its row must be locked: else a debit under way would find it there, and then nobody would look. */
 export async function removeTopUpDue(tx: Tx, { merchantId, customerId, currency }: WalletKey): Promise<void> {
   await REMOVE_DUE.run(tx, { merchantId, customerId, currency });

@@ -143,12 +143,12 @@ async function methodFor(
   const { merchantId, customerId, currency, payment } = rule;
   const nobody: Found = { method: null, charger: null };
   if (payment === null || !rule.enabled) return nobody;
+  const db = autocommit(pool);
+  const wallet = (await readWallets(db, merchantId, [customerId])).find((one) => one.currency === currency);
+  // That it is closed ends the rule, whatever the provider says.
+  if (wallet === undefined || wallet.status === 'closed') return nobody;
   if (rule.suspendedReason === null) {
-    const now = clock.now();
-    const db = autocommit(pool);
-    const wallet = (await readWallets(db, merchantId, [customerId])).find((one) => one.currency === currency);
-    if (wallet === undefined) return nobody;
-    const { decision } = await wouldCharge(db, rule, { wallet, gatewayMinimum, now });
+    const { decision } = await wouldCharge(db, rule, { wallet, gatewayMinimum, now: clock.now() });
     if (decision.kind !== 'charge') return nobody;
   }
   try {

@@ -7,6 +7,7 @@ import { countOpenCheckouts } from '../checkouts/store.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { OWN_KEY, WALLET_STATUS_CHANGE } from '../tables.ts';
+import { hurryTopUpDue } from '../top-up-due.ts';
 import type { InFlight, StatusChange } from './status.ts';
 
 /** How many top-ups of the wallet are under way: the ledger knows of none, so whoever does says it. */
@@ -61,6 +62,9 @@ const OWN_CHANGE = omit(WALLET_STATUS_CHANGE.shape, 'merchantId');
 /** Notes changes of wallets that are locked, and written already. */
 export async function writeStatuses(tx: Tx, changes: readonly StatusChange[]): Promise<void> {
   await eachMerchant(changes, (merchantId, own) => WRITE_CHANGES.run(tx, { merchantId, changes: own }));
+  const closed = changes.filter(({ newStatus }) => newStatus === 'closed');
+  // What is written with the wallet puts it on the list, but hurries nothing that stands there: a blocked rule is looked at next month.
+  await eachMerchant(closed, (merchantId, own) => hurryTopUpDue(tx, merchantId, own));
 }
 
 const WRITE_CHANGES = statement({

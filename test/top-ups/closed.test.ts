@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { transaction } from '../../src/db/transaction.ts';
+import type { WalletKey } from '../../src/ledger/entry.ts';
+import type { ChangeStatus } from '../../src/ledger/status/status.ts';
+import { postBatch } from '../../src/ledger/store.ts';
+import { SETTINGS } from '../support/ledger.ts';
+import { TopUpRig } from '../support/top-up-rig.ts';
+
+/** The rule of a wallet that is closed ends with it, however late the wallet was to be looked at. */
+
+const DAY = 86_400_000;
+
+let rig: TopUpRig;
+beforeAll(async () => {
+  rig = await TopUpRig.start();
+});
+afterAll(() => rig.stop());
+
+function set(key: WalletKey, status: ChangeStatus['status']) {
+  const command = { op: 'change_status' as const, ...key, status, pauseExpiry: null, reason: 'why', actor: 'key:one' };
+  return transaction(rig.database.pool, (tx) => postBatch(tx, [command], { ...SETTINGS, now: rig.now }));
+}
+
+const rows = async (sql: string, { customerId }: WalletKey) => (await rig.database.pool.query(sql, [customerId])).rows;
+const dueAt = async (key: WalletKey): Promise<Date | undefined> =>
+  (await rows('select retry_at from topup_due where customer_id = $1', key))[0]?.retry_at;
+const ruleOf = async (key: WalletKey) => (await rows('select * from topup_rule where customer_id = $1', key))[0];
+
+/** It is empty, and nothing is charged before the end of the month. */
+async function blocked(): Promise<WalletKey> {
+  const key = await rig.begin({ monthlyCap: 2000 });
+  await rig.post(key, 200, false);
+  await rig.run();
+  await rig.tellPaid(key);
+  await rig.post(key, 2900, false);
+  rig.pass(3_600_000);
+  await rig.run();
+  expect((await dueAt(key))?.getTime()).toBeGreaterThan(rig.now.getTime() + DAY);
+  return key;
+}
+
+it('ends where it was blocked until the end of the month, and charges nothing once the wallet is open again', async () => {
+  const key = await blocked();
+  expect(await set(key, 'closed')).toMatchObject([{ kind: 'status_set', wallet: { status: 'closed' } }]);
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  expect(await dueAt(key)).toBeUndefined();
+  await set(key, 'active');
+  rig.pass(32 * DAY);
+  await rig.run();
+  expect(await rig.attempts(key)).toHaveLength(1);
+});
+
+it('ends where it was suspended, and its provider cannot be asked', async () => {
+  const key = await blocked();
+  await rig.database.pool.query(
+    "update topup_rule set suspended_reason = 'declined', suspended_at = $2 where customer_id = $1",
+    [key.customerId, rig.now],
+  );
+  await set(key, 'closed');
+  await rig.run({ connect: () => Promise.reject(new Error('away')) });
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+});
