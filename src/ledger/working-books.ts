@@ -157,8 +157,12 @@ export class WorkingBooks {
     return this.#pauses.get(walletKeyText(wallet)) ?? null;
   }
 
+  /** What was under way before, and the checkouts that commands before have opened. */
   inFlightIn(wallet: WalletKey): InFlight {
-    return this.#before.inFlight?.get(walletKeyText(wallet)) ?? { checkouts: 0, topUps: 0 };
+    const text = walletKeyText(wallet);
+    const { checkouts, topUps } = this.#before.inFlight?.get(text) ?? { checkouts: 0, topUps: 0 };
+    const opened = this.#opened.filter((one) => one.state === 'open' && walletKeyText(one) === text);
+    return { checkouts: checkouts + opened.length, topUps };
   }
 
   lastStatusChange(wallet: WalletKey): StatusChange | null {

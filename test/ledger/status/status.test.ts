@@ -4,6 +4,7 @@ import { type Hold, holdId } from '../../../src/ledger/holds/hold.ts';
 import { type Lot, type LotChange, lotId } from '../../../src/ledger/lots/lot.ts';
 import { type CommandResult, type LedgerCommand, type PostedBatch, post } from '../../../src/ledger/post.ts';
 import type { ChangeStatus, InFlight, StatusChange } from '../../../src/ledger/status/status.ts';
+import { opening } from '../../support/checkouts.ts';
 import { MERCHANT, posting } from '../../support/ledger.ts';
 import { NOW, postInput, wallet } from '../../support/wallets.ts';
 
@@ -237,6 +238,21 @@ describe('a closed wallet', () => {
     );
     expect(closeWith({ checkouts: 0, topUps: 1 })).toMatchObject(refusal('WALLET_NOT_EMPTY', { left: 0, topUps: 1 }));
     expect(closeWith({ checkouts: 0, topUps: 0 })).toMatchObject({ wallet: { status: 'closed' } });
+  });
+
+  it('is not closed by what stands in one batch behind the opening of a checkout that it pays nothing of', () => {
+    const close = {
+      ...{ op: 'change_status' as const, ...KEY, status: 'closed' as const, pauseExpiry: null },
+      ...{ reason: 'why', actor: 'key:one' },
+    };
+    const { outcomes } = post([opening(KEY.customerId, 5000), close], {
+      ...postInput([wallet({ updatedAt: NOW })]),
+      now: NOW,
+    });
+    expect(outcomes).toMatchObject([
+      { kind: 'checkout_opened', checkout: { state: 'open', walletPart: 0 } },
+      refusal('WALLET_NOT_EMPTY', { left: 0, openHolds: 0, checkouts: 1 }),
+    ]);
   });
 
   it('that has a top-up rule is put on the list of those that are looked at, which ends the rule', () => {
