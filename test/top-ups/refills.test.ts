@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
-import { lockWallets } from '../../src/ledger/store.ts';
+import { lockWallets, postBatch } from '../../src/ledger/store.ts';
 import { setTopUpDue } from '../../src/ledger/top-up-due.ts';
+import { afterPeriods, duePeriods } from '../../src/schedules/grant-schedule.ts';
 import { getSchedule } from '../../src/schedules/grant-store.ts';
 import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
 import { deleteRule, failTopUp, resumeRule } from '../../src/top-ups/manage.ts';
@@ -459,6 +460,39 @@ describe('the rule of the wallet', () => {
     rig.pass(5 * DAY);
     await work();
     expect(await tried(key)).toBe(0);
+  });
+});
+
+describe('a process of a release that knows of no schedule that charges', () => {
+  /** As it settles what is due: it sees a schedule that gives, and writes nothing of what is to be paid. */
+  const settleAsBefore = (key: WalletKey) =>
+    transaction(rig.database.pool, async (tx) => {
+      const schedule = await getSchedule(tx, { ...key, scheduleId: 'monthly' });
+      if (schedule === null) throw new Error('no schedule');
+      const due = duePeriods(schedule, rig.now);
+      const postings = due.flatMap((one) => ('posting' in one ? [one.posting] : []));
+      const results = await postBatch(tx, postings, { ...SETTINGS, now: rig.now });
+      const { done, nextAt } = afterPeriods(schedule, due, { results, now: rig.now }).schedule;
+      await tx.query('update grant_schedule set done = $2, next_at = $3 where customer_id = $1', [
+        ...[key.customerId, done, nextAt],
+      ]);
+    });
+
+  it('gives nothing for it, and what is due is charged by those that know', async () => {
+    const key = await begin();
+    await put(key, { every: 'day' });
+    await expect(settleAsBefore(key)).rejects.toMatchObject({ code: '23514' });
+    await work();
+    expect(await amounts(key)).toEqual([['charged', 2000]]);
+    rig.pass(3 * DAY);
+    await expect(settleAsBefore(key)).rejects.toMatchObject({ code: '23514' });
+    expect(await rig.inbox.balance(key.customerId)).toBe(5000);
+    await rig.tellPaid(key);
+    await work();
+    expect(await amounts(key)).toEqual([
+      ['succeeded', 2000],
+      ['charged', 2000],
+    ]);
   });
 });
 
