@@ -2076,6 +2076,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/status/status.test.ts'],
   },
   {
+    name: 'close a wallet behind a checkout that is opened in the same batch',
+    file: 'src/ledger/working-books.ts',
+    find: 'checkouts: checkouts + opened.length, topUps',
+    replace: 'checkouts, topUps',
+    tests: ['test/ledger/status/status.test.ts'],
+  },
+  {
+    name: 'leave the rule of a closed wallet until it is looked at anyway',
+    file: 'src/ledger/top-up-due.ts',
+    find: 'update topup_due d set retry_at = k.created_at',
+    replace: 'update topup_due d set retry_at = d.retry_at',
+    tests: ['test/top-ups/closed.test.ts'],
+  },
+  {
     name: 'close a wallet with open holds',
     file: 'src/ledger/status/rules.ts',
     find: '(left !== 0 || openHolds + checkouts',
