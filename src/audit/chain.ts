@@ -31,8 +31,6 @@ interface Marking {
   readonly wholeSince: Date;
   /** What is noted as the time of the proof. */
   readonly now: Date;
-  /** Whether the entries that are read are also judged by rules 2 to 4, since nobody else reads them. */
-  readonly judges: boolean;
 }
 
 interface ChainSettings {
@@ -62,7 +60,8 @@ export async function checkChains(
       const mark = markOf(wallet);
       return new Walk({ wallet, mark, trusts: mark !== null && isTrusted(mark, marking) }, closedAt, name);
     });
-    const entries = await follow(db, walks, marking?.judges ?? false);
+    // What is noted as proved is judged by rules 2 to 4 as well, since no later run reads it. Where nothing is, the sums over all entries do.
+    const entries = await follow(db, walks, marking !== null);
     if (marking !== null) await note(db, walks, marking.now);
     read = { wallets: read.wallets + walks.length, entries: read.entries + entries };
     onProgress?.(read);

@@ -93,9 +93,10 @@ export async function audit(
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
   disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkOverdueSchedules(db, now ?? null)));
   disagreements.push(...(await checkOverdueCheckouts(db, now ?? null)), ...(await checkLotsReplayed(db)));
-  const marking = marks === null ? null : { ...marks, judges: !readsAll };
-  const { found, read } = await checkChains(db, { marking, onProgress });
-  disagreements.push(...found, ...(await checkGuards(db)));
+  const { found, read } = await checkChains(db, { marking: marks, onProgress });
+  const isKnown = ({ rule, subject }: Disagreement) =>
+    disagreements.some((one) => one.rule === rule && `${one.subject} `.startsWith(`${subject} `));
+  disagreements.push(...found.filter((one) => !isKnown(one)), ...(await checkGuards(db)));
   const contraAccounts = EVENT_TYPES.map((eventType) => ({ eventType, account: CONTRA_ACCOUNTS[eventType] }));
   return {
     balances: await BALANCES.all(db),

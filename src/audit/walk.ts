@@ -97,8 +97,10 @@ export class Walk {
 
   end(judges: boolean): void {
     const { head, headVersion, version, balance } = this.wallet;
-    const unreadHash = headVersion === version ? this.#place.hash : head;
-    const atHead = this.isUnread ? unreadHash : this.#hashAtHead;
+    // Behind its head a wallet may have entries of a release without hashes, which were proved: then its head was, too, and is not read again.
+    const isProved = this.#begins && this.#mark !== null && headVersion < this.#mark.seq;
+    const readHash = this.isUnread ? this.#place.hash : this.#hashAtHead;
+    const atHead = isProved ? head : readHash;
     const isNewest = this.#place.hash === null || headVersion === version;
     if (head !== atHead || !isNewest)
       this.#find(
