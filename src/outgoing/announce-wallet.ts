@@ -157,7 +157,7 @@ async function handOver(
     return { kind: 'sent', messages: messages.length };
   } catch (error) {
     logger.error({ err: error }, 'announcing a wallet went wrong');
-    return failedUnexpectedly(news.attempts);
+    return failedUnexpectedly(error, news.attempts);
   } finally {
     onHandedOver();
   }

@@ -1,3 +1,4 @@
+import { isUnavailable } from '../db/sqlstate.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 
@@ -15,7 +16,7 @@ const FIRST_RETRY_SECONDS = 2;
 /** The longest wait between two tries. Merchants hear of everything within 30 s after Svix is back; see `ticker.ts`. */
 export const LAST_RETRY_SECONDS = 10;
 const PERMANENT_RETRY_SECONDS = 900;
-/** An error of our own that comes this often is no short trouble of the database. */
+/** An error of our own after so many failures is a defect. */
 const MAX_UNEXPECTED = 5;
 
 /** Seconds until messages that could not be handed over are tried again; `attempts` is how often that failed before. */
@@ -25,9 +26,13 @@ export function secondsUntilRetry(sent: Exclude<SendResult, { kind: 'sent' }>, a
   return Math.min(FIRST_RETRY_SECONDS * 2 ** Math.min(attempts, 10), LAST_RETRY_SECONDS);
 }
 
-/** An exception as a result, so that it does not keep other messages from being sent. */
-export function failedUnexpectedly(attempts: number): SendResult & { kind: 'failed' } {
-  return { kind: 'failed', permanent: attempts >= MAX_UNEXPECTED, reason: 'an error of our own; the log has it' };
+/**
+ * An exception as a result, so that it does not keep other messages from being sent. A database that is away or busy is no defect, however
+ * often the other side failed before: it is tried again soon.
+ */
+export function failedUnexpectedly(error: unknown, attempts: number): SendResult & { kind: 'failed' } {
+  const permanent = attempts >= MAX_UNEXPECTED && !isUnavailable(error);
+  return { kind: 'failed', permanent, reason: 'an error of our own; the log has it' };
 }
 
 /**

@@ -76,7 +76,7 @@ interface ClaimedMessage extends OutgoingMessage {
 type Sent = SendResult['kind'];
 
 async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage): Promise<Sent> {
-  const sent = await publisher.send([message]).catch(() => failedUnexpectedly(message.attempts));
+  const sent = await publisher.send([message]).catch((error: unknown) => failedUnexpectedly(error, message.attempts));
   if (sent.kind !== 'sent') {
     const afterSeconds = secondsUntilRetry(sent, message.attempts);
     await postpone(autocommit(pool), message, { ...sent, afterSeconds });

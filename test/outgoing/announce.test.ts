@@ -412,6 +412,16 @@ describe('claims', () => {
     expect(publisher.recorded).toHaveLength(2 * names.length);
   });
 
+  test('of a wallet that somebody holds are tried again soon, however often the sender failed before', async () => {
+    const [customerId = ''] = await makeCustomers(database.pool, ['flaky']);
+    await database.pool.query('update unannounced_wallet set attempts = 7');
+    const holder = await hold([customerId]);
+    expect(await run(new RecordingPublisher())).toMatchObject({ failed: 2, retryAfterSeconds: 10 });
+    await holder.letGo();
+    await makeDue();
+    expect(await run(new RecordingPublisher())).toMatchObject({ wallets: 2, failed: 0 });
+  });
+
   test('read what they are about', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['read']);
     await post({ customerId, amountMinor: 5 }, { customerId, amountMinor: 5, isCredit: false });
