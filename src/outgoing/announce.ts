@@ -224,7 +224,7 @@ class Run {
     const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize, unheard) : [];
     for (const part of parts) this.#held.add(part);
     this.#unread = [...parts];
-    if (parts.length > 0) this.#isExhausted = false;
+    if (parts.length > 0 || this.#passing.isCutShort) this.#isExhausted = false;
     const isLong = parts.length >= this.#pageSize / 2 || parts.some(({ isLast }) => !isLast);
     const waitMs = parts.length === 0 ? IDLE_MS : isLong ? 0 : GATHER_MS;
     this.#nextClaimMs = performance.now() + waitMs;

@@ -7,6 +7,8 @@ import type { Publisher } from './publisher.ts';
 const PAGE_SIZE = 500;
 /** Nobody waits for it, so that a wallet of which much happens is marked once for all of it. */
 const EVERY_MS = 1_000;
+/** What is heard is claimed in between: of a merchant whom nobody hears there may be a million wallets. */
+const AT_MOST_MS = 2_000;
 
 /** Who is heard, and where. */
 interface Hearing {
@@ -21,6 +23,7 @@ interface Hearing {
 export class PassingOver {
   readonly #hearing: Hearing;
   #nextMs = 0;
+  #isCutShort = false;
   #unheard: readonly string[] = [];
 
   constructor(hearing: Hearing) {
@@ -32,8 +35,13 @@ export class PassingOver {
     return this.#unheard;
   }
 
+  /** Whether the last {@link pass} left wallets for the next one. */
+  get isCutShort(): boolean {
+    return this.#isCutShort;
+  }
+
   /**
-   * Passes over what nobody hears, unless it did so within the last second.
+   * Passes over what nobody hears, for two seconds at the most, unless it did so within the last second.
    * @param goesOn false ends it between two transactions
    * @returns how many wallets were marked
    */
@@ -41,8 +49,12 @@ export class PassingOver {
     const { pool, publisher } = this.#hearing;
     if (publisher.unheard === undefined || performance.now() < this.#nextMs) return 0;
     this.#unheard = await publisher.unheard(autocommit(pool), await merchantsInOutbox(autocommit(pool)));
+    const endsMs = performance.now() + AT_MOST_MS;
+    const isTime = () => performance.now() < endsMs;
     let passed = 0;
-    for (const merchantId of this.#unheard) passed += await passOverMerchant(this.#hearing, merchantId, goesOn);
+    for (const merchantId of this.#unheard)
+      passed += await passOverMerchant(this.#hearing, merchantId, () => goesOn() && isTime());
+    this.#isCutShort = !isTime();
     this.#nextMs = performance.now() + EVERY_MS;
     return passed;
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -106,6 +107,37 @@ test('what somebody hears is told beside what nobody hears', async () => {
   // The dollars of the one are told; the rupees of the heard one were opened before there was an endpoint.
   expect(await run()).toMatchObject({ wallets: 1, passedOver: 2 });
   expect([await told('cus_beside'), await told('cus_heard')]).toEqual([[], [1, 2, 3]]);
+});
+
+test('what somebody hears does not wait until all is passed over that nobody hears', async () => {
+  await makeCustomers(
+    database.pool,
+    Array.from({ length: 800 }, (_, index) => `many${index}`),
+  );
+  await makeCustomers(database.pool, ['not-last'], OTHER);
+  await addEndpoint(OTHER);
+  await post('cus_not-last', 1, OTHER);
+  const { publisher } = outgoing;
+  const steps: string[] = [];
+  const slow: Publisher = {
+    concurrency: publisher.concurrency,
+    pausedForSeconds: () => 0,
+    unheard: async (db, merchantIds) => {
+      if (merchantIds.length === 1) {
+        steps.push('passed over');
+        await delay(1_200);
+      }
+      return (await publisher.unheard?.(db, merchantIds)) ?? [];
+    },
+    send: (messages) => {
+      steps.push('told');
+      return publisher.send(messages);
+    },
+    record: (tx, messages) => publisher.record(tx, messages),
+  };
+  expect(await run(slow)).toMatchObject({ retryAfterSeconds: null });
+  expect(await told('cus_not-last')).toEqual([1]);
+  expect(steps.indexOf('told')).toBeLessThan(steps.lastIndexOf('passed over'));
 });
 
 test('the first endpoint is told of what comes after it and of nothing before, whether that was passed over or not', async () => {
