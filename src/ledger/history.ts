@@ -65,8 +65,9 @@ async function spansOf(
   const spans: Span[] = [];
   for (const { currency: own } of wallets) {
     const key = { merchantId, customerId, currency: own };
-    // Times have milliseconds and no more.
-    const before = createdFrom === null ? null : await balanceAt(db, key, new Date(createdFrom.getTime() - 1));
+    // Times have milliseconds and no more. No entry is of a time before 1970, and the first that Postgres takes has none before it.
+    const justBefore = createdFrom === null ? null : new Date(Math.max(createdFrom.getTime() - 1, 0));
+    const before = justBefore === null ? null : await balanceAt(db, key, justBefore);
     const last = createdTo === null ? null : await balanceAt(db, key, createdTo);
     const after = Math.max(before?.version ?? 0, afterSeq ?? 0);
     const to = Math.min(last?.version ?? NO_END, beforeSeq === null ? NO_END : beforeSeq - 1);

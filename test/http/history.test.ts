@@ -100,6 +100,7 @@ describe('time', () => {
     ['created_at_lte=2026-02-03T00:00:00Z', [100, 10, 1]],
     ['created_at_gte=2026-02-03T05:30:00%2B05:30&created_at_lte=2026-02-04T00:00:00Z', [100, 10]],
     ['created_at_gte=2026-03-01T00:00:00Z', []],
+    ['created_at_gte=0001-01-01T00:00:00Z&created_at_lte=2026-02-02T00:00:00Z', [1]],
   ])('filters entries by %s', async (query, expected) => {
     expect(await amounts(id, query)).toEqual(expected);
   });
