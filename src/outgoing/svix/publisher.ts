@@ -57,7 +57,10 @@ export class SvixPublisher implements Publisher {
     return Math.max(0, Math.ceil((this.#pausedUntilMs - this.#clock.now().getTime()) / 1000));
   }
 
-  /** Stops at the first message that is not accepted. The ones before it are repeated next time, under their ids. */
+  /**
+   * Stops at the first message that is not accepted. The ones before it are passed over next time where Svix named them, else repeated under
+   * their ids: a part may be thirty messages, which would never get through a line that loses one in ten if all had to in one go.
+   */
   async send(messages: readonly OutgoingMessage[]): Promise<SendResult> {
     for (const message of messages) {
       const span = this.#observe.tracing.start('send to Svix', {
@@ -95,6 +98,7 @@ export class SvixPublisher implements Publisher {
     const paused = this.pausedForSeconds();
     if (paused > 0) return { kind: 'deferred', retryAfterSeconds: paused, reason: 'sending to Svix is paused' };
     const messageId = idForSvix(message.messageId);
+    if (this.#svixIds.has(messageId)) return SENT;
     // A message of the first release has its old id in the payload.
     const payload = messageId === message.messageId ? message.payload : withId(message.payload, messageId);
     const posted = await this.#call(merchantId, (svix, application) =>
