@@ -31,6 +31,12 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
   return rows.map(({ what, count }) => `${count} ${what}`);
 }
 
+/** How many entries there are. */
+export async function entriesWritten(pool: Pool): Promise<string> {
+  const { rows } = await pool.query<{ count: string }>('select sum(version)::text as count from wallet');
+  return rows[0]?.count ?? '';
+}
+
 const CHANGED = z.object({
   customer_id: z.string(),
   currency: z.string(),
