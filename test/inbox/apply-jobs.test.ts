@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { autocommit } from '../../src/db/transaction.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
 import { firstThatFit, type OwnedJob, putBack } from '../../src/inbox/apply-jobs.ts';
+import { withMerchants } from '../../src/inbox/whose-events.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { MERCHANT } from '../support/ledger.ts';
+import { stripePayment } from '../support/signing.ts';
 
 /** Jobs that a batch has no room for, and what is no job of this worker any more. */
 
@@ -22,6 +26,25 @@ afterAll(async () => {
 
 const job = (priority: number): OwnedJob => ({
   ...{ id: randomUUID(), merchantId: MERCHANT, eventId: `evt_${priority}`, retryCount: 0, retryLimit: 5, priority },
+});
+
+describe('jobs that a release before made, which name their event alone', () => {
+  it('are of the merchant whose event it is, found along his key; what is gone is nobody’s', async () => {
+    const merchants =
+      "insert into merchant (merchant_id, name, mode) values ($1, 'One', 'test'), ('bus_other', 'Other', 'test')";
+    await database.pool.query(merchants, [MERCHANT]);
+    await inbox.play([stripePayment({ paymentId: 'pi_old', amount: 5 })]);
+    const { rows } = await database.pool.query<{ event_id: string }>('select event_id from provider_event');
+    const [eventId = ''] = rows.map(({ event_id }) => event_id);
+    const jobs = [{ eventId }, { eventId: 'evt_gone' }, { eventId: 'evt_new', merchantId: 'bus_other' }];
+    expect(await withMerchants(autocommit(inbox.services.pool), jobs)).toEqual([
+      { eventId, merchantId: MERCHANT },
+      { eventId: 'evt_gone', merchantId: '' },
+      { eventId: 'evt_new', merchantId: 'bus_other' },
+    ]);
+    const result = await applyEvents(inbox.services, [{ id: randomUUID(), eventId, retryCount: 1, retryLimit: 5 }]);
+    expect(result).toMatchObject([{ status: 'failed', output: { error: 'ClaimLostError' } }]);
+  });
 });
 
 describe('jobs that are fetched together', () => {
