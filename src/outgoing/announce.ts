@@ -1,7 +1,7 @@
 import { autocommit } from '../db/transaction.ts';
-import { outboxDueInSeconds, releaseOutbox, renewOutbox } from '../ledger/outbox.ts';
+import { outboxDueInSeconds, releaseOutbox } from '../ledger/outbox.ts';
 import { type AnnounceWalletOptions, announceWallet, Marks } from './announce-wallet.ts';
-import { claimParts, LEASE_SECONDS, readParts } from './claim.ts';
+import { claimParts, keepClaims, RENEW_MS, readParts } from './claim.ts';
 import type { WalletNews } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
 import { PassingOver } from './pass-over.ts';
@@ -32,7 +32,6 @@ export interface AnnounceResult {
 
 /** Wallets claimed at a time, unless the publisher takes more at once. Few enough to be handed over before their lease ends. */
 const MIN_PAGE_SIZE = 250;
-const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 /**
  * After a claim that found few wallets, the next one waits this long. A busy ledger then causes a few batches a second instead
  * of hundreds of tiny ones, which would compete with the postings for the disk.
@@ -96,11 +95,8 @@ class Run {
 
   async run(): Promise<AnnounceResult> {
     const { pool, publisher } = this.#options;
-    const renewal = setInterval(() => {
-      const claims = [...this.#held].map(({ claim }) => claim);
-      // A renewal that fails does no harm: if another process claims the wallet as well, its messages have the same ids.
-      renewOutbox(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
-    }, RENEW_MS);
+    const heldClaims = () => [...this.#held].map(({ claim }) => claim);
+    const renewal = setInterval(() => void keepClaims(pool, heldClaims()), RENEW_MS);
     try {
       if (publisher.pausedForSeconds() === 0) this.#track(this.#sendUnsent());
       while (this.#goesOn()) {
@@ -116,10 +112,7 @@ class Run {
       await Promise.all(this.#underWay);
       clearInterval(renewal);
       clearTimeout(this.#claimTimer);
-      await releaseOutbox(
-        autocommit(pool),
-        [...this.#held].map(({ claim }) => claim),
-      );
+      await releaseOutbox(autocommit(pool), heldClaims());
     }
     if (this.#errors.length > 0) throw this.#errors[0];
     await this.#noteWhenDue();

@@ -3,12 +3,13 @@ import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
-import { claimOutbox } from '../ledger/outbox.ts';
+import { type ClaimedWallet, claimOutbox, renewOutbox } from '../ledger/outbox.ts';
 import { MAX_ENTRY_BYTES, type WalletNews, wholeMessages } from './messages.ts';
 import { firstPart, MAX_PART_BYTES, type Part } from './parts.ts';
 
 /** A lease is renewed while its wallet is worked on, so this limits only how long a crash delays the wallet. */
 export const LEASE_SECONDS = 15;
+export const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 
 /** Metadata that is too large for any message is not read at all. */
 const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
@@ -24,6 +25,7 @@ export async function claimParts(pool: Pool, limit: number, unheard: readonly st
   const claims = await transaction(pool, (tx) => claimOutbox(tx, { limit, leaseSeconds: LEASE_SECONDS, unheard }));
   // Measured after the commit of the claim: entries do not change, and so no lock is held meanwhile.
   const parts: Part[] = [];
+  let heldSinceMs = performance.now();
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
     const sizes = await sizeClaims(autocommit(pool), some, LIMITS);
@@ -31,8 +33,16 @@ export async function claimParts(pool: Pool, limit: number, unheard: readonly st
     for (const [position, claim] of some.entries()) {
       parts.push(firstPart(claim, { entries: at(sizes, position), alerts: at(alerts, position) }));
     }
+    if (performance.now() - heldSinceMs < RENEW_MS) continue;
+    await keepClaims(pool, claims);
+    heldSinceMs = performance.now();
   }
   return parts;
+}
+
+/** Renews leases. A renewal that fails does no harm: if another process claims the wallet as well, its messages have the same ids. */
+export async function keepClaims(pool: Pool, claims: readonly ClaimedWallet[]): Promise<void> {
+  await renewOutbox(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
 }
 
 /** What was read for each claim or part, in the same order. */

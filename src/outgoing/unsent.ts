@@ -4,13 +4,11 @@ import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import { LEASE_SECONDS } from './claim.ts';
+import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
 
 /** Messages that say nothing of a wallet's balance: they wait in a table of their own until they are handed over. */
-
-const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 
 /** Leaves messages to be sent, in the transaction that makes them true. */
 export async function leaveMessages(tx: Tx, messages: readonly OutgoingMessage[], now: Date): Promise<void> {

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { claimOutbox, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
@@ -420,6 +422,30 @@ describe('claims', () => {
     await holder.letGo();
     await makeDue();
     expect(await run(new RecordingPublisher())).toMatchObject({ wallets: 2, failed: 0 });
+  });
+
+  test('keep their leases while it takes long to measure them', async () => {
+    const names = Array.from({ length: 30 }, (_, index) => `large${index}`);
+    await makeCustomers(database.pool, names);
+    const query = pg.Client.prototype.query as (...given: unknown[]) => unknown;
+    const slow = vi.spyOn(pg.Client.prototype, 'query').mockImplementation(async function (
+      this: pg.Client,
+      ...given: unknown[]
+    ) {
+      const [statement] = given;
+      const isSizing = typeof statement === 'object' && statement !== null && 'name' in statement;
+      if (isSizing && statement.name === 'size-claims') await delay(3_000);
+      return query.apply(this, given);
+    });
+    try {
+      expect(await claimParts(database.pool, 60)).toHaveLength(60);
+    } finally {
+      slow.mockRestore();
+    }
+    const { rows } = await database.pool.query(
+      'select extract(epoch from min(claimed_until) - now())::float8 as left from unannounced_wallet',
+    );
+    expect(rows[0].left).toBeGreaterThan(12);
   });
 
   test('read what they are about', async () => {
