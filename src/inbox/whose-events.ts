@@ -23,15 +23,20 @@ export async function withMerchants<Event extends NamedEvent>(
 
 /**
  * Looks them up at each merchant, along the key of the events, which begins with him: by their ids alone, Postgres before 18 would read the
- * whole index, of as many events as there ever were. Only for an hour or two after an upgrade.
+ * whole index, of as many events as there ever were. The merchants are found along it too. Only for an hour or two after an upgrade.
  */
 const WHOSE_EVENTS = statement({
   acrossMerchants: 'a job of a release before names its event alone',
   params: { eventIds: array(text) },
   row: EVENT_KEY,
   text: ({ eventIds }) => `
+    with recursive merchants (merchant_id) as (
+      (select merchant_id from provider_event order by merchant_id limit 1)
+      union all
+      select (select x.merchant_id from provider_event x where x.merchant_id > m.merchant_id order by x.merchant_id limit 1)
+      from merchants m where m.merchant_id is not null)
     select e.merchant_id, e.event_id
-    from merchant m
+    from merchants m
     cross join lateral (
       select x.merchant_id, x.event_id from provider_event x
       where x.merchant_id = m.merchant_id and x.event_id = any (${eventIds})
