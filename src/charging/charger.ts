@@ -2,12 +2,17 @@ import type { WalletMetadata } from '../payments/fact.ts';
 
 /** What charging asks of a provider. Never called within a transaction of the database: a call takes as long as a provider likes. */
 export interface Charger {
-  /** The payment method as it is now; `methodId` null: the one that the customer pays with unless told otherwise. */
-  findMethod(customerId: string, methodId: string | null): Promise<MethodReading>;
   /**
-   * Charges a saved payment method whose owner is not there. The same request under the same key is the same charge, for as long as
-   * the provider remembers keys. It never throws for what the provider does.
+   * Whether the same request under the same key is the same charge, for as long as the provider remembers keys. Else every request is
+   * another charge: each is made once, and what became of it is looked for and never asked again.
    */
+  readonly knowsKeys: boolean;
+  /**
+   * The payment method as it is now; `methodId` null: the one that the customer pays with unless told otherwise. One that would be charged in
+   * another currency is none.
+   */
+  findMethod(customerId: string, methodId: string | null, currency: string): Promise<MethodReading>;
+  /** Charges a saved payment method whose owner is not there. It never throws for what the provider does. */
   chargeSaved(request: ChargeRequest, key: string): Promise<ChargeAnswer>;
   /** The outcome of a charge whose answer was lost, by the id in its metadata; null if there was no such charge. */
   findCharge(place: ChargePlace): Promise<ChargeAnswer | null>;
@@ -65,6 +70,7 @@ export interface ChargeRequest {
 
 export interface ChargePlace {
   readonly customerId: string;
+  readonly methodId: string;
   readonly topUpId: string;
   /** When it was first asked for, at the earliest. */
   readonly since: Date;
@@ -77,7 +83,13 @@ export type MethodReading =
 /** What the provider's API answers to a charge. */
 export type ChargeAnswer =
   | { readonly kind: 'charged' | 'processing'; readonly paymentId: string }
-  | { readonly kind: 'declined'; readonly paymentId: string | null; readonly declineCode: string }
+  | {
+      readonly kind: 'declined';
+      readonly paymentId: string | null;
+      readonly declineCode: string;
+      /** The provider says that to try again does not help; some codes say so by themselves (top-ups/declines.ts). */
+      readonly isHard?: boolean;
+    }
   /** The charge was surely not made, and would not be if it were asked for again. */
   | { readonly kind: 'refused' }
   /** It may have been made: no answer, an outage, a limit, a request under way. */

@@ -1,7 +1,11 @@
 import type { Config } from '../config/env.ts';
 import type { Source } from '../merchants/source.ts';
+import type { ProviderAccount } from '../providers/shared/api.ts';
+import { CHARGING_PROVIDERS } from '../providers/shared/names.ts';
 import type { Charger } from './charger.ts';
 import { type KeyAccountServices, KeyAccounts } from './key-account.ts';
+
+const CHARGES: ReadonlySet<Source['provider']> = new Set(CHARGING_PROVIDERS);
 
 export interface OpenCharger extends Charger {
   /** Whether it is known that the source hears of what is charged here. What nobody hears of is never credited. */
@@ -22,14 +26,20 @@ export function connectChargers({ config: { apiUrls }, ...services }: ChargerSer
   const accounts = new KeyAccounts(services);
   return async (source) => {
     const { provider, mode, chargeKey: apiKey } = source;
-    if (provider !== 'stripe' || apiKey === null) return null;
-    // Loaded only now, since it brings the provider's package.
-    const { stripeCharger } = await import('./stripe.ts');
+    if (apiKey === null) return null;
     const baseUrl = apiUrls.get(provider);
-    const charger = stripeCharger({ apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
+    const charger = await openCharger(provider, { apiKey, mode, ...(baseUrl === undefined ? {} : { baseUrl }) });
+    if (charger === null) return null;
     const verdict = await accounts.judge(source, apiKey);
     return verdict === 'other' ? null : { ...charger, isProven: verdict === 'same' };
   };
+}
+
+/** Each is loaded only now, since it brings the provider's package. */
+async function openCharger(provider: Source['provider'], account: ProviderAccount): Promise<Charger | null> {
+  if (provider === 'stripe') return (await import('./stripe.ts')).stripeCharger(account);
+  if (provider === 'dodo') return (await import('./dodo.ts')).dodoCharger(account);
+  return null;
 }
 
 /**
@@ -47,5 +57,18 @@ export function mayOpenSessions({ enabled, provider, chargeKey }: Source): boole
 
 /** Whether wallets may be filled up by charging at this source. */
 export function mayCharge(source: Source): boolean {
-  return source.enabled && source.provider === 'stripe' && source.chargeKey !== null && obeysTopUps(source);
+  return source.enabled && CHARGES.has(source.provider) && source.chargeKey !== null && obeysTopUps(source);
+}
+
+/** Whether the source may make pages on which a wallet is filled up. */
+export function maySellTopUps(source: Source): boolean {
+  return mayCharge(source) && mayOpenSessions(source);
+}
+
+const DODO_SUBSCRIPTION = /^sub_[A-Za-z0-9]{1,100}$/;
+
+/** What the name of a payment method has to be at the source; null if it is that. */
+export function methodProblem({ provider }: Pick<Source, 'provider'>, methodId: string | null): string | null {
+  if (provider !== 'dodo' || (methodId !== null && DODO_SUBSCRIPTION.test(methodId))) return null;
+  return 'wants the id of an on-demand subscription of the customer (sub_…), by which Dodo charges';
 }

@@ -44,6 +44,8 @@ export interface KeyAccountServices {
 /** A key's account stays what it is, but the source's may be set anew. */
 const KNOWN_FOR_MS = { same: 10 * 60_000, other: 30_000, unproven: 30_000 } as const;
 const MOST_KNOWN = 10_000;
+/** How the ids of payments begin that the provider's API finds. */
+const PAYMENT_IDS: Readonly<Partial<Record<Source['provider'], string>>> = { stripe: 'pi_', dodo: 'pay_' };
 const OTHER_ACCOUNT =
   'the charge key opens another account than the events of its source come from, so that nothing is charged by it: set a key of the same account';
 
@@ -98,7 +100,9 @@ export class KeyAccounts {
   }
 
   async #findsPayment({ merchantId, sourceId, provider, mode }: Source, apiKey: Secret): Promise<boolean | null> {
-    const paymentId = await somePayment(autocommit(this.#services.pool), { merchantId, sourceId, prefix: 'pi_' });
+    const prefix = PAYMENT_IDS[provider];
+    if (prefix === undefined) return null;
+    const paymentId = await somePayment(autocommit(this.#services.pool), { merchantId, sourceId, prefix });
     const api = paymentId === null ? null : await this.#services.connectApi({ provider, mode, apiKey });
     if (paymentId === null || api === null) return null;
     try {

@@ -80,6 +80,7 @@ export function stripeCharger(account: ProviderAccount): Charger {
   keyParts(account.apiKey, { provider: NAME, form: KEY_FORMS[account.mode] });
   const client = openClient({ timeoutMs: CHARGE_TIMEOUT_MS, ...account });
   return {
+    knowsKeys: true,
     findMethod: (customerId, methodId) => findMethod(client, customerId, methodId),
     chargeSaved: (request, key) => chargeSaved(client, request, key),
     findCharge: (place) => findCharge(client, place),

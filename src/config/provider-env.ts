@@ -11,13 +11,17 @@ import {
 } from '../payments/purpose.ts';
 import { apiKeyProblem, webhookSecretProblem } from '../providers/secret-form.ts';
 import { defaultMetadataRule } from '../providers/shared/metadata-rule.ts';
-import { LISTABLE_PROVIDERS, PROVIDER_NAMES, type ProviderName } from '../providers/shared/names.ts';
+import {
+  CHARGING_PROVIDERS,
+  LISTABLE_PROVIDERS,
+  PROVIDER_NAMES,
+  type ProviderName,
+} from '../providers/shared/names.ts';
 
 /** The environment's part for each provider: `STRIPE_WEBHOOK_SECRET`, `STRIPE_REFUNDS` and so on. */
 
 const LISTABLE: ReadonlySet<ProviderName> = new Set(LISTABLE_PROVIDERS);
-/** Where Chokin can charge saved payment methods. */
-const CHARGING_PROVIDERS: ReadonlySet<ProviderName> = new Set(['stripe']);
+const CHARGES: ReadonlySet<ProviderName> = new Set(CHARGING_PROVIDERS);
 
 const secretList = z.string().transform((text) =>
   text
@@ -67,7 +71,7 @@ const schema = z.object(SCHEMA);
 export const SOURCE_VARIABLES: readonly string[] = PROVIDER_NAMES.flatMap((provider) =>
   Object.keys(SCHEMA)
     .filter((name) => !/^ACCOUNTS?$/.test(name) || ACCOUNT_VARIABLE[provider] === name)
-    .filter((name) => name !== 'CHARGING_KEY' || CHARGING_PROVIDERS.has(provider))
+    .filter((name) => name !== 'CHARGING_KEY' || CHARGES.has(provider))
     .map((name) => `${provider.toUpperCase()}_${name}`),
 );
 

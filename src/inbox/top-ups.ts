@@ -8,7 +8,7 @@ import type { Payment } from '../payments/payment.ts';
 import { isBeingTried } from '../payments/record.ts';
 import { type PaymentKey, paymentAt } from '../payments/tables.ts';
 import { isPaidByAnother, mayBeFor, type NamedTopUp, renewsTopUp, topUpIdOf } from '../payments/top-up.ts';
-import { isInFlight } from '../top-ups/attempt.ts';
+import { isInFlight, type TopUpNews } from '../top-ups/attempt.ts';
 import { lockTopUps, topUpOfPayment, topUpsByIds } from '../top-ups/attempt-store.ts';
 import { suspend } from '../top-ups/outcome.ts';
 import { type Heard, recordNews } from '../top-ups/record.ts';
@@ -125,8 +125,12 @@ export class TopUps {
       (topUp.sourceId !== null && topUp.sourceId !== sourceId) ||
       (topUp.paymentId !== null && topUp.paymentId !== paymentId);
     if (isOfAnother) return;
-    const kind = fact.state === 'failed' ? 'payment_failed' : 'payment_pending';
-    this.#hear(text, { news: { kind, paymentId }, sourceId });
+    const { code: declineCode = null, isHard = false } = fact.decline ?? {};
+    const news: TopUpNews =
+      fact.state === 'failed'
+        ? { kind: 'payment_failed', paymentId, declineCode, isHard }
+        : { kind: 'payment_pending', paymentId };
+    this.#hear(text, { news, sourceId });
   }
 
   #hear(text: string, heard: Omit<Heard, 'now'>): void {

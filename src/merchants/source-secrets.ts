@@ -3,7 +3,7 @@ import type { SecretBox } from '../crypto/secret-box.ts';
 import { refuse } from '../errors.ts';
 import { apiKeyProblem, webhookSecretProblem } from '../providers/secret-form.ts';
 import { ProviderApiError } from '../providers/shared/api.ts';
-import type { ProviderName } from '../providers/shared/names.ts';
+import { CHARGING_PROVIDERS, type ProviderName } from '../providers/shared/names.ts';
 import { replaceChargeKey } from './charge-key-store.ts';
 import type { SourceAccountKind, SourceKey } from './source.ts';
 import {
@@ -15,6 +15,8 @@ import {
 import type { SourceDirectory } from './sources.ts';
 
 /** Setting the secrets of sources: what may be set, and whose it may not be. */
+
+const CHARGES: ReadonlySet<ProviderName> = new Set(CHARGING_PROVIDERS);
 
 /** The environment's sources have secrets too, which no other may have. */
 type SourceServices = SecretServices & { readonly sources: SourceDirectory };
@@ -55,11 +57,13 @@ export async function storeChargeAccess(
 ): Promise<void> {
   if (chargeKey !== null) {
     const wants = (what: string) => refuse({ code: 'INVALID_FIELD', field: 'charge_key', wants: what });
-    if (source.provider !== 'stripe')
-      wants('is for sources of Stripe; others are charged by whoever hears of topup.requested');
+    if (!CHARGES.has(source.provider))
+      wants('is for sources of Stripe and Dodo; others are charged by whoever hears of topup.requested');
     const problem = apiKeyProblem(chargeKey.reveal());
     if (problem !== null) wants(problem);
-    if (!chargeKey.reveal().includes(`_${source.mode}_`)) wants(`wants a key of ${source.mode} mode`);
+    // Dodo documents no form of its keys; one of the other mode is refused by the address that a source of this mode asks.
+    if (source.provider === 'stripe' && !chargeKey.reveal().includes(`_${source.mode}_`))
+      wants(`wants a key of ${source.mode} mode`);
     requireKey(services.box);
   }
   await replaceChargeKey(services, source, chargeKey);

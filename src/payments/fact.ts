@@ -67,6 +67,8 @@ export interface PaymentFact extends OfUnknownAmount {
   readonly startsSeries?: true;
   /** Set if `pending` means that the payer is asked for something at once, such as to confirm his card, and may have gone away. */
   readonly awaitsPayer?: true;
+  /** Why it `failed`, where the event says so: a decline code, and whether its provider says that to try again does not help. */
+  readonly decline?: { readonly code: string; readonly isHard: boolean };
   /** Set if `succeeded` means authorised: if the account captures by hand, only captures count as the money. */
   readonly isAuthorisation?: true;
   /** What was authorised and will not be captured, since some API versions tell its release as a refund (Stripe). */

@@ -48,7 +48,12 @@ export type TopUpNews =
   | { readonly kind: 'not_found' }
   /** By its verified event. */
   | { readonly kind: 'paid'; readonly paymentId: string }
-  | { readonly kind: 'payment_failed'; readonly paymentId: string }
+  | {
+      readonly kind: 'payment_failed';
+      readonly paymentId: string;
+      readonly declineCode?: string | null;
+      readonly isHard?: boolean;
+    }
   | { readonly kind: 'payment_pending'; readonly paymentId: string }
   | { readonly kind: 'merchant_failed'; readonly declineCode: string | null; readonly isHard: boolean }
   /** The provider made no page to pay at, and never will for it. */
@@ -86,7 +91,10 @@ export function step(attempt: Standing, news: TopUpNews): TopUpStep | null {
     case 'payment_failed':
       // Before the API's answer that is still to come: it says why, and the same request would be answered alike.
       return state === 'processing' || state === 'charged'
-        ? { state: 'declined', paymentId: news.paymentId, reason: 'declined', declineCode: null }
+        ? {
+            ...{ state: 'declined', paymentId: news.paymentId, reason: 'declined' },
+            ...{ declineCode: news.declineCode ?? null, isHard: news.isHard === true },
+          }
         : null;
     case 'payment_pending':
       // Nor does it end the asking of one whose outcome is not known: whose payment it is, the answer says.
@@ -116,7 +124,7 @@ function answered({ state, paymentId: known }: Standing, answer: ChargeAnswer): 
       if (wasAsked && answer.paymentId === null) return { state: 'unknown' };
       return {
         ...{ state: 'declined', reason: 'declined' },
-        ...{ paymentId: answer.paymentId ?? known, declineCode: answer.declineCode },
+        ...{ paymentId: answer.paymentId ?? known, declineCode: answer.declineCode, isHard: answer.isHard === true },
       };
     case 'refused':
       return wasAsked ? { state: 'unknown' } : { state: 'failed', reason: 'provider_refused' };
@@ -135,19 +143,35 @@ export const LEASE_MS = MINUTE;
 const ASK_AGAIN_FOR_MS = 23 * HOUR;
 /** Between the last request and the list that says that there is no such payment. */
 const SETTLED_AFTER_MS = 10 * MINUTE;
+/**
+ * Where every request is another charge: not to be listed after so long is not to exist. A request whose answer was lost is done with within
+ * minutes, and nobody documents how late a list may be; for a day nobody else is charged instead.
+ */
+const LISTED_WITHIN_MS = 23 * HOUR;
 /** For so long an attempt is looked at often, an unknown outcome each minute; then each hour. */
 const FRESH_FOR_MS = HOUR;
 /** What the API calls a success and no event confirms is looked for at the provider. */
 const LOOK_FOR_EVENT_AFTER_MS = 15 * MINUTE;
 
+interface Unresolved {
+  readonly createdAt: Date;
+  readonly askedAt: Date;
+  /** Whether the customer may be charged still. */
+  readonly isWanted: boolean;
+  /** Whether the same request under the same key is the same charge. */
+  readonly knowsKeys: boolean;
+}
+
 /**
  * What to do next about an attempt whose outcome is not known: ask under the same key, or look through what was paid. To ask again charges
- * where nothing was charged before, so it is for those alone who may be charged still.
+ * where nothing was charged before, so it is for those alone who may be charged still; and where there are no keys, never.
+ * `look_on`: what is listed counts, and what is not may be there all the same.
  */
 export function howToResolve(
-  { createdAt, askedAt, isWanted }: { readonly createdAt: Date; readonly askedAt: Date; readonly isWanted: boolean },
+  { createdAt, askedAt, isWanted, knowsKeys }: Unresolved,
   now: Date,
-): 'ask_again' | 'look' | 'wait' {
+): 'ask_again' | 'look' | 'look_on' | 'wait' {
+  if (!knowsKeys) return now.getTime() - askedAt.getTime() < LISTED_WITHIN_MS ? 'look_on' : 'look';
   if (isWanted && now.getTime() - createdAt.getTime() < ASK_AGAIN_FOR_MS) return 'ask_again';
   return now.getTime() - askedAt.getTime() < SETTLED_AFTER_MS ? 'wait' : 'look';
 }

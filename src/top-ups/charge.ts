@@ -10,7 +10,7 @@ import { readWallets } from '../ledger/store.ts';
 import { claimTopUpDue, merchantsWithTopUpDue, setTopUpDue, type TopUpClaim } from '../ledger/top-up-due.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
-import { paymentsThatPosted } from '../payments/lookups.ts';
+import { findPayments, paymentsThatPosted } from '../payments/lookups.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
 import { claimTopUps, lookLater, merchantsWithTopUps, noteAsked } from './attempt-store.ts';
@@ -111,6 +111,9 @@ async function fillUp(services: ChargeServices, key: WalletKey): Promise<void> {
     return;
   }
   const method = found?.method ?? null;
+  // What cannot be asked twice must not lapse while it waits: it begins only once it may be asked.
+  if (found?.charger?.knowsKeys === false && source !== null)
+    await services.pace.take(source.sourceId, services.signal);
   const askedFor = rule?.payment ?? null;
   const asked = { method, askedFor, gatewayMinimum, isProven: found?.charger?.isProven ?? false };
   const topUp = await transaction(pool, (tx) => begin(tx, { key, ...asked, now: clock.now() }));
@@ -157,7 +160,7 @@ async function methodFor(
       logger.warn({ merchantId, sourceId: payment.sourceId }, 'wallets cannot be filled up: the source may not charge');
       return 'unavailable';
     }
-    const method = await charger.findMethod(payment.providerCustomerId, payment.paymentMethodId);
+    const method = await charger.findMethod(payment.providerCustomerId, payment.paymentMethodId, currency);
     return { method, charger };
   } catch (error) {
     logger.warn({ err: error, merchantId, sourceId: payment.sourceId }, 'a payment method could not be looked up');
@@ -171,7 +174,7 @@ async function ask(services: ChargeServices, topUp: TopUp, charger: Charger): Pr
   const { request, sourceId, topUpId } = topUp;
   invariant(request !== null && sourceId !== null, 'an attempt without its request');
   const leasedAt = (topUp.leasedUntil?.getTime() ?? 0) - LEASE_MS;
-  await pace.take(sourceId, signal);
+  if (charger.knowsKeys) await pace.take(sourceId, signal);
   if (clock.now().getTime() - leasedAt > BEGIN_WITHIN_MS) return;
   const answer = await charger.chargeSaved(request, topUpId).catch((error: unknown) => {
     logger.error({ err: error, topUpId }, 'a provider was asked to charge, and what it answered is not known');
@@ -183,7 +186,15 @@ async function ask(services: ChargeServices, topUp: TopUp, charger: Charger): Pr
 async function hear({ pool, clock }: ChargeServices, topUp: TopUp, news: TopUpNews): Promise<void> {
   await transaction(pool, async (tx) => {
     const locked = await lockTopUp(tx, topUp);
-    if (locked !== null) await recordNews(tx, locked, { news, now: clock.now() });
+    if (locked === null) return;
+    const now = clock.now();
+    const after = await recordNews(tx, locked, { news, now });
+    // An event that came before an answer which was still to be had changed nothing, and does not come again.
+    if (after === null || after.topUp.state !== 'processing' || after.topUp.paymentId === null) return;
+    const { merchantId, sourceId, paymentId } = after.topUp;
+    const payments = await findPayments(tx, merchantId, paymentId);
+    const hasFailed = payments.some((one) => one.sourceId === sourceId && one.state === 'failed');
+    if (hasFailed) await recordNews(tx, after, { news: { kind: 'payment_failed', paymentId }, now });
   });
 }
 
@@ -244,17 +255,22 @@ async function resolve(services: ChargeServices, topUp: TopUp): Promise<void> {
   }
   const now = clock.now();
   const isWanted = source !== null && (await isStillWanted(autocommit(pool), topUp, source));
-  switch (howToResolve({ createdAt, askedAt: askedAt ?? createdAt, isWanted }, now)) {
+  const { knowsKeys } = charger;
+  const how = howToResolve({ createdAt, askedAt: askedAt ?? createdAt, isWanted, knowsKeys }, now);
+  switch (how) {
     case 'ask_again':
       await noteAsked(autocommit(pool), topUp, now);
       return ask(services, topUp, charger);
+    case 'look_on':
     case 'look': {
-      const place = { customerId: request.customerId, topUpId, since: createdAt };
-      const answer = await charger.findCharge(place).catch((error: unknown) => {
+      const { customerId, methodId } = request;
+      const place = { customerId, methodId, topUpId, since: createdAt };
+      const listed = await charger.findCharge(place).catch((error: unknown) => {
         logger.warn({ err: error, merchantId, sourceId, topUpId }, 'a customer’s payments could not be listed');
         return { kind: 'unknown' as const };
       });
-      return hear(services, topUp, answer === null ? { kind: 'not_found' } : { kind: 'answer', answer });
+      if (listed === null && how === 'look') return hear(services, topUp, { kind: 'not_found' });
+      return hear(services, topUp, { kind: 'answer', answer: listed ?? { kind: 'unknown' } });
     }
     case 'wait':
       return hear(services, topUp, { kind: 'answer', answer: { kind: 'unknown' } });

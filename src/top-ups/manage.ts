@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { mayCharge } from '../charging/connect.ts';
+import { mayCharge, methodProblem } from '../charging/connect.ts';
 import type { Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
@@ -48,6 +48,9 @@ export async function putRule(
   if (problem !== null) refuse({ code: 'INVALID_FIELD', ...problem });
   if (wanted.enabled && wanted.consent === null) refuse({ code: 'CONSENT_REQUIRED' });
   if (wanted.payment !== null && (source === null || !mayCharge(source))) refuse({ code: 'CHARGING_NOT_CONFIGURED' });
+  const wants = source === null ? null : methodProblem(source, wanted.payment?.paymentMethodId ?? null);
+  if (wanted.payment !== null && wants !== null)
+    refuse({ code: 'INVALID_FIELD', field: 'payment.payment_method_id', wants });
   const before = await lockRule(tx, wanted);
   if (!wanted.enabled) await endRefills(tx, wanted, now);
   const wallet = await lockedWallet(tx, wanted, moment);

@@ -1,5 +1,5 @@
 import type { SessionRefusal } from '../charging/charger.ts';
-import { type ConnectCharger, mayCharge, type OpenCharger } from '../charging/connect.ts';
+import { type ConnectCharger, maySellTopUps, type OpenCharger } from '../charging/connect.ts';
 import type { Clock } from '../clock.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
@@ -17,7 +17,7 @@ import { metadataOf } from './tell.ts';
  * @throws {RefusalError} CHARGING_NOT_CONFIGURED, PROVIDER_UNAVAILABLE
  */
 export async function sessionCharger(connect: ConnectCharger, source: Source | null): Promise<OpenCharger> {
-  if (source === null || !mayCharge(source)) return refuse({ code: 'CHARGING_NOT_CONFIGURED' });
+  if (source === null || !maySellTopUps(source)) return refuse({ code: 'CHARGING_NOT_CONFIGURED' });
   try {
     return (await connect(source)) ?? refuse({ code: 'CHARGING_NOT_CONFIGURED' });
   } catch (error) {

@@ -66,7 +66,7 @@ const WORDS: { readonly [Code in RefusalCode]: Words<Code> } = {
   ),
   CHARGING_NOT_CONFIGURED: say(
     'CHARGING_NOT_CONFIGURED',
-    'The source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key of the same account, which sells top-ups or obeys all metadata.',
+    'The source cannot charge for top-ups. It has to be an enabled source of Stripe or Dodo (a page to pay at: of Stripe) with a charge key of the same account, which sells top-ups or obeys all metadata.',
   ),
   TOP_UP_IN_FLIGHT: say('TOP_UP_IN_FLIGHT', 'A top-up of this wallet is under way. Wait for what comes of it.'),
   MONTHLY_CAP_REACHED: ({ code, amount, monthlyCap, used }) => ({

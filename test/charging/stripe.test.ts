@@ -79,7 +79,7 @@ describe('a charge by Stripe', () => {
 
   it('that ended in an error 500 stays unknown under its key, and is found in the list', async () => {
     stripe.plays.push('error');
-    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    const place = { customerId: 'cus_s', methodId: 'pm_card', topUpId: `top_${next}`, since: new Date() };
     expect(await charge()).toEqual({ kind: 'unknown' });
     expect(await charge()).toEqual({ kind: 'unknown' });
     expect(await charger.findCharge(place)).toEqual({ kind: 'charged', paymentId: newest() });
@@ -112,13 +112,13 @@ describe('a charge by Stripe', () => {
   it('to a server that is down is unknown', async () => {
     await stripe.stop();
     expect(await charge()).toEqual({ kind: 'unknown' });
-    await expect(charger.findMethod('cus_s', null)).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(charger.findMethod('cus_s', null, 'USD')).rejects.toMatchObject({ kind: 'unavailable' });
     await stripe.start();
   });
 
   it('is found as what has charged, where a later payment that failed carries its id as well', async () => {
     await charge();
-    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    const place = { customerId: 'cus_s', methodId: 'pm_card', topUpId: `top_${next}`, since: new Date() };
     const charged = stripe.intents.at(-1);
     if (charged === undefined) throw new Error('nothing was charged');
     stripe.intents.push({ ...charged, id: 'pi_copy', status: 'requires_payment_method' });
@@ -127,7 +127,7 @@ describe('a charge by Stripe', () => {
 
   it('finds what a payment made long before it stands behind, page after page', async () => {
     await charge();
-    const place = { customerId: 'cus_s', topUpId: `top_${next}`, since: new Date() };
+    const place = { customerId: 'cus_s', methodId: 'pm_card', topUpId: `top_${next}`, since: new Date() };
     const first = newest();
     for (let more = 0; more < 120; more += 1) await charge(`more_${more}`).then(() => (next += 0));
     stripe.intents.forEach((one, index) => {
@@ -141,8 +141,8 @@ describe('the payment method', () => {
   it('is the one that is named, else the default of the customer', async () => {
     stripe.addMethod({ id: 'pm_other', customerId: 'cus_s', fingerprint: 'other' });
     const other = { kind: 'found', methodId: 'pm_other', fingerprint: 'other' };
-    expect(await charger.findMethod('cus_s', null)).toEqual(other);
-    expect(await charger.findMethod('cus_s', 'pm_card')).toEqual({
+    expect(await charger.findMethod('cus_s', null, 'USD')).toEqual(other);
+    expect(await charger.findMethod('cus_s', 'pm_card', 'USD')).toEqual({
       kind: 'found',
       methodId: 'pm_card',
       fingerprint: 'print',
@@ -150,10 +150,10 @@ describe('the payment method', () => {
   });
 
   it('is none where there is no default, where it is detached, and where it is somebody else’s', async () => {
-    expect(await charger.findMethod('cus_nobody', null)).toEqual({ kind: 'none' });
-    expect(await charger.findMethod('cus_s', 'pm_gone')).toEqual({ kind: 'none' });
+    expect(await charger.findMethod('cus_nobody', null, 'USD')).toEqual({ kind: 'none' });
+    expect(await charger.findMethod('cus_s', 'pm_gone', 'USD')).toEqual({ kind: 'none' });
     stripe.addMethod({ id: 'pm_theirs', customerId: 'cus_them', fingerprint: null });
-    expect(await charger.findMethod('cus_s', 'pm_theirs')).toEqual({ kind: 'none' });
+    expect(await charger.findMethod('cus_s', 'pm_theirs', 'USD')).toEqual({ kind: 'none' });
   });
 });
 

@@ -8,7 +8,8 @@ let app: TestApp;
 
 beforeAll(async () => {
   stripe = new StripeCharging(KEY);
-  const environment = { STRIPE_API_KEY: KEY, STRIPE_CHARGING_KEY: KEY, STRIPE_API_URL: await stripe.start() };
+  const keys = { STRIPE_API_KEY: KEY, STRIPE_CHARGING_KEY: KEY, DODO_CHARGING_KEY: 'dodo.charges' };
+  const environment = { ...keys, STRIPE_API_URL: await stripe.start() };
   app = await startTestApp({ environment });
 });
 afterAll(async () => {
@@ -141,11 +142,17 @@ describe('a top-up rule', () => {
     expect(answer.body.message).toContain(name.replace('example 18: ', ''));
   });
 
-  it('charges at no source but one of Stripe with a charge key', async () => {
+  it('charges at no source without a charge key, and at Dodo by a subscription that is named', async () => {
     const path = `${wallet(await app.newCustomer())}/top-up-rule`;
-    const by = (source_id: string) =>
-      app.call('PUT', path, { ...RULE, payment: { source_id, provider_customer_id: 'cus_s' } });
-    expect((await by('src_dodo')).body.code).toBe('CHARGING_NOT_CONFIGURED');
+    const by = (source_id: string, more: object = {}) =>
+      app.call('PUT', path, { ...RULE, payment: { source_id, provider_customer_id: 'cus_s', ...more } });
+    expect((await by('src_razorpay')).body.code).toBe('CHARGING_NOT_CONFIGURED');
+    for (const more of [{}, { payment_method_id: 'pm_1' }]) {
+      const { status, body } = await by('src_dodo', more);
+      expect(status).toBe(422);
+      expect(body.message).toMatch(/^payment\.payment_method_id: wants the id of an on-demand subscription/);
+    }
+    expect((await by('src_dodo', { payment_method_id: 'sub_1' })).status).toBe(200);
     expect((await by('src_none')).body.code).toBe('CHARGING_NOT_CONFIGURED');
     expect((await by('src_stripe')).status).toBe(200);
   });

@@ -107,6 +107,15 @@ describe('the account of an API key', () => {
     expect(await accountsOf(claimer)).toEqual(['acct_claimed']);
   });
 
+  it('is not asked for where no key says it: a key charges at Dodo as it is set, and at no provider that knows no charges', async () => {
+    const shop = await operator.newShop('dodo');
+    expect((await operator.call('PATCH', shop.path, { charge_key: 'dodo.charges' })).status).toBe(200);
+    const other = await operator.newShop('razorpay');
+    expect(await operator.call('PATCH', other.path, { charge_key: 'rzp_test_a:b' })).toMatchObject({
+      ...{ status: 422, body: { message: expect.stringContaining('is for sources of Stripe and Dodo') } },
+    });
+  });
+
   it('has to be that of the key that charges as well, as far as both are known', async () => {
     stripe.account = 'acct_reads';
     const shop = await operator.newShop('stripe', { api_key: newKey() });

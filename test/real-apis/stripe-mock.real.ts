@@ -160,9 +160,9 @@ it('charges a saved payment method, and lists what was charged', async () => {
   const request = { amount: 2000, currency: 'USD', customerId: 'cus_s', methodId: 'pm_card', metadata };
   // Its PaymentIntents are of no status that a confirmed one ends in, which counts as declined.
   expect(await charger.chargeSaved(request, 'top_a')).toMatchObject({ paymentId: expect.stringMatching(/^pi_/) });
-  await charger.findMethod('cus_s', null);
-  await charger.findMethod('cus_s', 'pm_card');
-  expect(await charger.findCharge({ customerId: 'cus_s', topUpId: 'top_a', since: new Date() })).toBeNull();
+  await charger.findMethod('cus_s', null, 'USD');
+  await charger.findMethod('cus_s', 'pm_card', 'USD');
+  expect(await charger.findCharge({ ...request, topUpId: 'top_a', since: new Date() })).toBeNull();
   expectAccepted();
 });
 

@@ -88,12 +88,21 @@ describe('an outcome that is not known', () => {
     expect(minutesTo(nextLook('unknown', createdAt, later(1)), later(1))).toBe(1);
     expect(minutesTo(nextLook('unknown', createdAt, later(60)), later(60))).toBe(60);
     const asked = (now: number, askedAt: number, isWanted = true) =>
-      howToResolve({ createdAt, askedAt: later(askedAt), isWanted }, later(now));
+      howToResolve({ createdAt, askedAt: later(askedAt), isWanted, knowsKeys: true }, later(now));
     expect(asked(9, 0, false)).toBe('wait');
     expect(asked(10, 0, false)).toBe('look');
     expect(asked(23 * 60 - 1, 0)).toBe('ask_again');
     expect(asked(23 * 60, 23 * 60 - 1)).toBe('wait');
     expect(asked(23 * 60 + 9, 23 * 60 - 1)).toBe('look');
+  });
+
+  it('is only looked for where every request is another charge, and what is not listed is not there after 23 hours', () => {
+    for (const isWanted of [true, false]) {
+      const how = (minutes: number) =>
+        howToResolve({ createdAt, askedAt: createdAt, isWanted, knowsKeys: false }, later(minutes));
+      expect([0, 1, 60, 23 * 60 - 1].map(how)).toEqual(['look_on', 'look_on', 'look_on', 'look_on']);
+      expect([23 * 60, 48 * 60].map(how)).toEqual(['look', 'look']);
+    }
   });
 
   it('ends for a request that nobody acts on after a day, for a pending payment after three weeks', () => {

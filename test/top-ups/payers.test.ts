@@ -147,8 +147,8 @@ describe('a rule that is suspended, once Stripe tells of what its customer pays 
         if (charger === null) return null;
         return {
           ...charger,
-          async findMethod(customerId, methodId) {
-            const found = await charger.findMethod(customerId, methodId);
+          async findMethod(customerId, methodId, currency) {
+            const found = await charger.findMethod(customerId, methodId, currency);
             otherCard(key.payer);
             await rig.inbox.play([news(key)]);
             return found;

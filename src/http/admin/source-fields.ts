@@ -65,7 +65,7 @@ export const apiKey = z
 
 export const chargeKey = z.string({ error: API_KEY_WANTED }).regex(API_KEY_PATTERN, { error: API_KEY_WANTED }).meta({
   description:
-    "A key of Stripe's API that may charge saved payment methods (write access to PaymentIntents, read access to Customers and PaymentMethods), for top-ups. Null: nobody is charged by this source any more.",
+    "A key of Stripe's API that may charge saved payment methods (write access to PaymentIntents, read access to Customers and PaymentMethods), or of Dodo's that may charge on-demand subscriptions, for top-ups. Null: nobody is charged by this source any more.",
 });
 
 export const accounts = z.array(text(200, 1)).max(100).meta({

@@ -41,11 +41,11 @@ export const TOP_UP_ERRORS = {
   },
   CHARGING_NOT_CONFIGURED: {
     cause:
-      'the source of a top-up has no charge key, or one of another account, is disabled, is not of Stripe, or would not credit the top-up',
+      'the source of a top-up has no charge key, or one of another account, is disabled, is not of Stripe or Dodo (a page: of Stripe), or would not credit the top-up',
     cure: 'give the source a charge key of its own account, or charge yourself (`payment: null`, no `session`)',
     sample: {
       message:
-        'The source cannot charge for top-ups. It has to be an enabled source of Stripe with a charge key of the same account, which sells top-ups or obeys all metadata.',
+        'The source cannot charge for top-ups. It has to be an enabled source of Stripe or Dodo (a page to pay at: of Stripe) with a charge key of the same account, which sells top-ups or obeys all metadata.',
     },
   },
   PROVIDER_UNAVAILABLE: {

@@ -52,15 +52,15 @@ const ruleBody = z
       .strictObject({
         source_id: text(100, 1),
         provider_customer_id: text(255, 1),
-        payment_method_id: text(255, 1)
-          .nullable()
-          .default(null)
-          .meta({ description: "Null: the customer's default at Stripe, as it is at each attempt." }),
+        payment_method_id: text(255, 1).nullable().default(null).meta({
+          description:
+            "Null: the customer's default at Stripe, as it is at each attempt. At Dodo the customer's on-demand subscription (`sub_…`), which has to be named.",
+        }),
       })
       .nullable()
       .meta({
         description:
-          'Null: you charge yourself, when `topup.requested` tells you to. Else a source of Stripe with a charge key.',
+          'Null: you charge yourself, when `topup.requested` tells you to. Else a source of Stripe or Dodo with a charge key.',
       }),
     consent: z
       .strictObject({ accepted_at: moment, text_version: text(255, 1) })

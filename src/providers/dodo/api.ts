@@ -28,11 +28,11 @@ import { type Once, PageMemo, pageKey } from '../shared/page-memo.ts';
  * and the payments that succeeded, cost something and name a subscription. `timestamp` is when the object was made.
  */
 
-const NAME = 'dodo';
+export const NAME = 'dodo';
 /** The most that Dodo lists at once. */
-const PAGE_SIZE = 100;
+export const PAGE_SIZE = 100;
 /** Dodo documents no form of its keys, so this is what a header can carry. */
-const KEY_FORM = /^[\x21-\x7e]+$/;
+export const KEY_FORM = /^[\x21-\x7e]+$/;
 
 /** An object of any kind, and what the client needs to know of it. */
 interface Found {
@@ -129,7 +129,8 @@ interface CallOptions {
 
 type Call = (options: CallOptions) => { asResponse(): Promise<Response> };
 
-function openClient({ apiKey, mode, baseUrl }: ProviderAccount, timeoutMs: number): DodoPayments {
+/** The SDK, which by itself would send a request without an answer twice more: it sends each once. */
+export function openDodo({ apiKey, mode, baseUrl }: ProviderAccount, timeoutMs: number): DodoPayments {
   return new DodoPayments({
     bearerToken: apiKey.reveal(),
     // Both are given, so that the SDK does not look for them in the environment.
@@ -148,7 +149,7 @@ function openClient({ apiKey, mode, baseUrl }: ProviderAccount, timeoutMs: numbe
 export const connectDodo: ConnectProviderApi = (account) => {
   keyParts(account.apiKey, { provider: NAME, form: KEY_FORM });
   const timeoutMs = account.timeoutMs ?? API_TIMEOUT_MS;
-  const client = openClient(account, timeoutMs);
+  const client = openDodo(account, timeoutMs);
   const lists = {
     payment: (query: DodoPayments.PaymentListParams, options: CallOptions) => client.payments.list(query, options),
     refund: (query: DodoPayments.RefundListParams, options: CallOptions) => client.refunds.list(query, options),
@@ -207,7 +208,7 @@ export const connectDodo: ConnectProviderApi = (account) => {
  * The JSON of an answer, or null for a 404. The SDK's errors quote answers, so they are not passed on. The SDK also takes a text
  * for an empty list and has no time limit for reading an answer, so only the response is taken from it and read here.
  */
-async function asked(timeoutMs: number, call: Call): Promise<unknown> {
+export async function asked(timeoutMs: number, call: Call): Promise<unknown> {
   const signal = AbortSignal.timeout(timeoutMs);
   let response: Response;
   try {

@@ -37,6 +37,7 @@ import {
 } from '../shared/fields.ts';
 import { walletMetadata } from '../shared/metadata.ts';
 import type { NamedPayment, Provider } from '../shared/provider.ts';
+import { declineOf } from './declines.ts';
 
 /*
  * Dodo Payments signs with Standard Webhooks and renders a body when it is delivered, not when the event happened.
@@ -45,7 +46,7 @@ import type { NamedPayment, Provider } from '../shared/provider.ts';
  * |---------------------------------------|------------------------------------------------------------------------------|
  * | payment.succeeded                     | payment succeeded, of `total_amount` (tax included, the customer's currency); |
  * |                                       | of 0 if it only changed the payment method (`is_update_payment_method`)      |
- * | payment.failed, .cancelled            | payment failed                                                               |
+ * | payment.failed, .cancelled            | payment failed, for `error_code` (declines.ts)                               |
  * | payment.processing                    | payment pending                                                              |
  * | refund.succeeded, .failed             | refund, by `status` (review → pending), else by the event. A null `amount`   |
  * |                                       | is all that is left if not `is_partial`, and parked if it is                 |
@@ -79,7 +80,13 @@ const PAYMENT_FIELDS = {
   created_at: lenientIsoTime,
 };
 
-const PAYMENT = event(PAYMENT_FIELDS);
+const ANY_PAYMENT = event(PAYMENT_FIELDS);
+
+const PAYMENT = event({
+  ...PAYMENT_FIELDS,
+  status: z.string().nullish().catch(null),
+  error_code: z.string().nullish().catch(null),
+});
 
 const PAID = event({
   ...PAYMENT_FIELDS,
@@ -89,7 +96,7 @@ const PAID = event({
 });
 
 function paymentFact(
-  { timestamp, data }: z.infer<typeof PAYMENT>,
+  { timestamp, data }: z.infer<typeof ANY_PAYMENT>,
   state: PaymentFact['state'],
   amountMinor: number | null,
 ): PaymentFact {
@@ -119,7 +126,11 @@ const readPaid = reader(PAID, (paid) => {
 });
 
 const readPayment = (state: 'failed' | 'pending') =>
-  reader(PAYMENT, (payment) => tell(paymentFact(payment, state, null)));
+  reader(PAYMENT, (payment) => {
+    const fact = paymentFact(payment, state, null);
+    const { status, error_code } = payment.data;
+    return tell(state === 'failed' && error_code ? { ...fact, decline: declineOf(status, error_code) } : fact);
+  });
 
 const REFUND_STATES = {
   succeeded: 'succeeded',
