@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
+import { DodoCharging } from '../support/dodo-charging.ts';
 import { DodoCheckout } from '../support/dodo-checkout.ts';
 import { stripeAccount } from '../support/provider-api-dialects.ts';
 import { RazorpayOrders } from '../support/razorpay-orders.ts';
@@ -188,6 +189,33 @@ it('what a shop is answered is of the types of the official packages', async () 
   claims.push({ what: 'dodo request', type: 'DodoPayments.CheckoutSessionCreateParams', value: session });
   claims.push({ what: 'razorpay request', type: 'Orders.RazorpayOrderCreateRequestBody', value: order });
   await expectTrue(claims, SHOP_WRONG_TYPES);
+});
+
+it('what a charge of a subscription is answered is of the types of the official package', async () => {
+  const dodo = new DodoCharging('key');
+  open.push({ close: () => dodo.stop() });
+  const url = await dodo.start();
+  dodo.addSubscription({ id: 'sub_1', customerId: 'cus_1' });
+  const headers = { authorization: 'Bearer key', 'content-type': 'application/json' };
+  const body = {
+    ...{ product_price: 2000, product_currency: 'USD' },
+    metadata: { wallet_customer_id: 'cus_a', wallet_purpose: 'topup', wallet_topup_id: 'top_1' },
+    customer_balance_config: { allow_customer_credits_purchase: false, allow_customer_credits_usage: false },
+  };
+  const claims: TypeClaim[] = [{ what: 'dodo request', type: 'DodoPayments.SubscriptionChargeParams', value: body }];
+  const ask = async (path: string, type: string, init: RequestInit = {}) => {
+    const response = await fetch(`${url}${path}`, { headers, ...init });
+    const value: unknown = await response.json();
+    expect(response.status, JSON.stringify(value)).toBe(200);
+    claims.push({ what: `dodo ${path}`, type, value });
+  };
+  const post = { method: 'POST', body: JSON.stringify(body) };
+  await ask('/subscriptions/sub_1/charge', 'DodoPayments.SubscriptionChargeResponse', post);
+  await ask('/subscriptions/sub_1', 'DodoPayments.Subscription');
+  await ask(`/payments/${dodo.payments[0]?.id}`, 'DodoPayments.Payment');
+  const query = 'subscription_id=sub_1&created_at_gte=2026-01-01T00:00:00.000Z&page_size=100&page_number=0';
+  await ask(`/payments?${query}`, '{ items: DodoPayments.PaymentListResponse[] }');
+  await expectTrue(claims, []);
 });
 
 interface Question {
