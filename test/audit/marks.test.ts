@@ -216,6 +216,8 @@ describe('of what was tampered with', () => {
         `update wallet set head_version = 10, head = (select hash from entry where ${WALLET} and seq = 10) where ${WALLET}`,
       );
       await tx.query(`update audit_mark set head = null where ${WALLET} and seq = 11`);
+      // In a whole run the database is minutes old, and so is what was noted when it was made.
+      await tx.query('update installation set release_closed_at = now()');
       for (const given of [settings(), settings(), nextWeek()]) expect(await findings(tx, given)).toEqual([]);
     });
   });

@@ -79,11 +79,14 @@ const ids = (listed: readonly Listed[]): string[] => listed.map(({ objectId }) =
 
 /**
  * What the adapter reads, without the event's type: several types tell the same. When the payer tried is that of the object,
- * which the documented webhooks made at another time than ours.
+ * which the documented webhooks made at another time than ours. Nor why a payment failed: no list of Dodo's says it (PaymentListResponse of
+ * its package), and what is listed is not asked for again for that.
  */
 function readBy(provider: ServedProvider, body: Buffer | string): object {
   const { eventType: _, ...read } = PROVIDERS[provider].interpret(Buffer.from(body));
-  return 'facts' in read ? { ...read, facts: read.facts.map((fact) => ({ ...fact, triedAt: null })) } : read;
+  return 'facts' in read
+    ? { ...read, facts: read.facts.map((fact) => ({ ...fact, triedAt: null, decline: null })) }
+    : read;
 }
 
 async function failureOf(asked: Promise<unknown>): Promise<ProviderApiError> {
