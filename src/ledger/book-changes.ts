@@ -45,8 +45,6 @@ export interface HoldChanges {
   readonly fallen: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[];
   /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
   readonly quiet: ReadonlySet<string>;
-  /** Where entries drew on open lots and nothing of the above changes: those lots, written by one short statement with the entries. */
-  readonly draws: LotChanges | null;
 }
 
 /** What a batch changes in the books. */
@@ -55,7 +53,7 @@ export interface BookChanges {
   readonly wallets: readonly Wallet[];
   readonly entries: readonly Entry[];
   readonly alerts: readonly WalletAlert[];
-  /** Null if nothing about holds or lots changes. */
+  /** Null if nothing about holds changes, and nothing about lots but what entries drew on open ones. */
   readonly holds: HoldChanges | null;
   /** Null if nothing about lots changes. */
   readonly lots: LotChanges | null;
@@ -78,16 +76,15 @@ interface HoldsMoved {
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
 export function holdChanges({ before, wallets, holds, captures, lots, now }: HoldsMoved): HoldChanges | null {
   const isStill = wallets.every((wallet) => isSameBeside(wallet, before.get(walletKeyText(wallet))));
-  const isMoved = lots !== null || !isStill;
   const fallen = wallets.flatMap((wallet) => fallenBelow(wallet, before.get(walletKeyText(wallet)), now));
-  if (!isMoved && holds.length === 0 && captures.length === 0 && fallen.length === 0) return null;
+  const isMoved = !isStill || holds.length + captures.length + fallen.length > 0;
+  if (!isMoved && lots === null) return null;
   const quiet = wallets.filter((wallet) => {
     const was = before.get(walletKeyText(wallet));
     return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
   });
-  const isMore = !isStill || holds.length + captures.length + fallen.length + quiet.length > 0;
+  if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;
   return {
-    draws: lots?.isDrawn === true && !isMore ? lots : null,
     open: holds.filter(({ state }) => state === 'open'),
     closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
     placed: new Set(

@@ -3,7 +3,6 @@ import { bigint, integer, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
-import { invariant } from '../errors.ts';
 import { insertAlerts } from './alerts.ts';
 import type { BookChanges } from './book-changes.ts';
 import type { OpenCheckout } from './checkouts/open-checkout.ts';
@@ -20,6 +19,7 @@ import {
 import type { HoldCommand } from './holds/hold.ts';
 import { countWithin } from './holds/parts.ts';
 import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
+import { writeWithDraws } from './lots/draws.ts';
 import type { LotRule } from './lots/notices.ts';
 import { findLots, restoredKeys, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
@@ -237,15 +237,11 @@ export async function write(
   await eachMerchant(wallets, async (merchantId, moved) => {
     const written = entries.filter(ofMerchant(merchantId));
     const rows = { merchantId, written, moved };
-    if (holds === null) {
-      return tx.withoutWaiting(WRITE.run(tx, { ...rows, count: moved.length + written.length }));
-    }
-    const counts = await writeWithHolds(tx, rows, holds);
-    if (counts.fallen > 0) isTopUpDue = true;
-    invariant(counts.wallets === moved.length, 'a locked wallet was not there to be updated');
-    invariant(counts.entries === written.length, 'an entry was not written');
+    if (holds !== null) isTopUpDue = (await writeWithHolds(tx, rows, holds)) > 0 || isTopUpDue;
+    else if (lots !== null) await writeWithDraws(tx, rows, lots);
+    else tx.withoutWaiting(WRITE.run(tx, { ...rows, count: moved.length + written.length }));
   });
-  if (lots !== null && holds?.draws !== lots) await writeLots(tx, lots);
+  if (lots !== null && holds !== null) await writeLots(tx, lots);
   await writeStatuses(tx, statuses);
   await insertCheckouts(tx, checkouts);
   await insertAlerts(tx, alerts);
@@ -253,7 +249,7 @@ export async function write(
 }
 
 /**
- * Another statement writes these too, where holds change (holds/store.ts). COMMIT may be on its way when this one is answered, so it counts
+ * Other statements write these too, where holds change (holds/store.ts) or lots are drawn on (lots/draws.ts). COMMIT may be on its way when this one is answered, so it counts
  * by itself what it wrote, and divides by zero rather than leave something out.
  */
 const WRITE = statement({

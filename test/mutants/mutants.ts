@@ -345,8 +345,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'write what was drawn of lots, and forget what else changed with it',
     file: 'src/ledger/book-changes.ts',
-    find: 'lots?.isDrawn === true && !isMore ? lots : null',
-    replace: 'lots?.isDrawn === true ? lots : null',
+    find: 'if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;',
+    replace: 'if (lots?.isDrawn === true) return null;',
     tests: ['test/ledger/lots/on-postgres.test.ts'],
   },
   {

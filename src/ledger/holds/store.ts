@@ -4,8 +4,7 @@ import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
 import type { HoldChanges } from '../book-changes.ts';
-import { type Entry, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
-import { writeWithDraws } from '../lots/draws.ts';
+import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import {
   CLOSED_HOLD,
   HOLD,
@@ -19,6 +18,7 @@ import {
   WALLET_KEY,
 } from '../tables.ts';
 import { isDue } from '../working-books.ts';
+import { expectWritten, type Written } from '../written.ts';
 import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
 
 /** A hold as it is read, whether it is open or closed. */
@@ -150,23 +150,21 @@ const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
 const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 
-interface Written {
-  readonly merchantId: string;
-  readonly written: readonly Entry[];
-  readonly moved: readonly Wallet[];
-}
-
-/** Writes what a batch without holds writes, and what it changes about holds, of one merchant in one statement. */
+/**
+ * Writes what a batch without holds writes, and what it changes about holds, of one merchant in one statement.
+ * @returns how many wallets came onto the list of those to be filled up
+ * @throws {InvariantError} if a locked wallet was not there
+ */
 export async function writeWithHolds(
   tx: Tx,
-  { merchantId, written, moved }: Written,
-  { quiet, placed, draws, ...changes }: HoldChanges,
-): Promise<{ readonly wallets: number; readonly entries: number; readonly fallen: number }> {
-  if (draws !== null) return { ...(await writeWithDraws(tx, { merchantId, written, moved }, draws)), fallen: 0 };
+  rows: Written,
+  { quiet, placed, ...changes }: HoldChanges,
+): Promise<number> {
+  const { merchantId, written, moved } = rows;
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
-  return WRITE_WITH_HOLDS.one(tx, {
+  const { fallen, ...counts } = await WRITE_WITH_HOLDS.one(tx, {
     merchantId,
     written,
     moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),
@@ -176,6 +174,8 @@ export async function writeWithHolds(
     due: own(changes.due),
     fallen: own(changes.fallen),
   });
+  expectWritten(rows, counts);
+  return fallen;
 }
 
 /** A wallet that is on the work list already costs a look at it alone. Texts of holds that close do not leave the database. */

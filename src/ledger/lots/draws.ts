@@ -3,31 +3,22 @@ import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
 import { invariant } from '../../errors.ts';
-import type { Entry, Wallet } from '../entry.ts';
 import { LOT, LOT_MOVEMENT, MOVED, OWN_ENTRY, OWN_KEY, WALLET, WALLET_KEY } from '../tables.ts';
+import { expectWritten, type Written } from '../written.ts';
 import type { LotChanges } from './lot.ts';
 
 /** Entries that take out of open lots and leave something in each: what most debits of wallets with lots do. */
 
-interface Written {
-  readonly merchantId: string;
-  readonly written: readonly Entry[];
-  readonly moved: readonly Wallet[];
-}
-
-/** Writes them in one statement a merchant, which looks at no table but those that change. */
-export async function writeWithDraws(
-  tx: Tx,
-  { merchantId, written, moved }: Written,
-  { open, movements }: LotChanges,
-): Promise<{ readonly wallets: number; readonly entries: number }> {
+/** Writes them in one statement, which looks at no table but those that change. @throws {InvariantError} if a row was not there */
+export async function writeWithDraws(tx: Tx, rows: Written, { open, movements }: LotChanges): Promise<void> {
+  const { merchantId } = rows;
   const drawn = open.filter((lot) => lot.merchantId === merchantId);
   const { lots, ...counts } = await WRITE_WITH_DRAWS.one(tx, {
-    ...{ merchantId, written, moved, drawn },
+    ...{ ...rows, drawn },
     movements: movements.filter((one) => one.merchantId === merchantId),
   });
   invariant(lots === drawn.length, 'a lot was not there to be drawn on');
-  return counts;
+  expectWritten(rows, counts);
 }
 
 const DRAWN = pick(LOT.shape, 'remaining', 'spent', 'expired', 'voided', 'takenBack');

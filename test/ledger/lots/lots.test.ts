@@ -83,7 +83,7 @@ function books(base = 0, lotRule = DEFAULT_RULE) {
       const given = { known, lots: [...lots.values()], holds: [...holds.values()], movements, lotRule, now };
       const result = post([command], postInput([own], given));
       own = result.wallets[0] ?? own;
-      quiet = result.holds?.quiet ?? null;
+      quiet = result.holds?.quiet ?? new Set();
       for (const one of [...(result.lots?.open ?? []), ...(result.lots?.closed ?? [])]) lots.set(lotId(one), one);
       for (const one of [...(result.holds?.open ?? []), ...(result.holds?.closed ?? [])]) holds.set(holdId(one), one);
       movements.push(...(result.lots?.movements ?? []));
