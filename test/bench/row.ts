@@ -36,6 +36,12 @@ export interface Claim {
   readonly unit?: string;
 }
 
+/** Measures once. */
+type Measure = () => Promise<Measured>;
+
+/** What each measurement uses up is made before it, and neither its time nor the processor's counts. */
+type Side = Measure | { readonly prepare: () => Promise<unknown>; readonly measure: Measure };
+
 export interface Row {
   /** Such as W2; several rows may share it. */
   readonly id: string;
@@ -43,7 +49,7 @@ export interface Row {
   readonly unit: string;
   readonly claims: readonly Claim[];
   /** Gets ready, once, when the row is wanted. @returns the sides by name, ours first */
-  sides(run: Run): Promise<Readonly<Record<string, () => Promise<Measured>>>>;
+  sides(run: Run): Promise<Readonly<Record<string, Side>>>;
   /** Of measurements that change what they measure, such as a mass that falls due. */
   readonly rounds?: number;
 }
@@ -124,8 +130,9 @@ export async function measure(row: Row, run: Run, rounds: number): Promise<RowRe
     for (const name of inTurn(names, round)) {
       const side = sides[name];
       if (side === undefined) continue;
+      if ('prepare' in side) await side.prepare();
       const from = await run.rig.cpu.read();
-      const measured = await side();
+      const measured = await ('prepare' in side ? side.measure() : side());
       const to = await run.rig.cpu.read();
       block.set(name, { ...measured, cpu: microsecondsEach(from, to, measured.requests) });
     }

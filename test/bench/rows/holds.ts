@@ -4,14 +4,16 @@ import { invariant } from '../../../src/errors.ts';
 import { holdId, type PlaceHold } from '../../../src/ledger/holds/hold.ts';
 import { postBatch } from '../../../src/ledger/store.ts';
 import { anyCustomer, customer, debit, MERCHANT, newKey, post, SETTINGS, WALLETS } from '../fill.ts';
-import { drive, type LoadRequest } from '../load.ts';
+import type { LoadRequest } from '../load.ts';
 import { beside, type Measured, type Row, type Run } from '../row.ts';
-import { measured, ourSide, settle } from './kit.ts';
+import { ourSide, settle } from './kit.ts';
 
 /** What holds cost, as a share of plain debits by the same service in the same blocks. */
 
 const CALLERS = 64;
 const BATCH = 500;
+/** More than any machine so far has captured. */
+const MOST_CAPTURED_A_SECOND = 8_000;
 
 const placing = (customerId = anyCustomer()) =>
   post(`/customers/${customerId}/wallets/holds`, { amount: 10, currency: 'USD', idempotency_key: newKey() });
@@ -36,36 +38,37 @@ async function openHolds(pool: Pool, count: number): Promise<{ customerId: strin
   return open;
 }
 
-interface Work {
-  readonly run: Run;
-  readonly pool: Pool;
-  readonly url: string;
-  rate(next: () => LoadRequest | null): Promise<Measured>;
-}
+type OpenHold = Awaited<ReturnType<typeof openHolds>>[number];
 
 interface Shape {
   readonly name: string;
-  readonly unit?: string;
   readonly bar: number;
+  readonly next: (open: OpenHold[]) => LoadRequest | null;
+  /** How many holds are open when a measurement begins, beside those that are left over. */
+  readonly holds?: (run: Run) => number;
+  /** Two requests are one pair. */
+  readonly arePairs?: boolean;
   /** What plain debits it is compared with. */
   readonly plain?: () => LoadRequest;
-  measure(work: Work): Promise<Measured>;
 }
 
 /** A row beside plain debits, spread or on the same wallet. */
-function besideDebits({ name, unit = '/s', bar, plain = () => debit(), measure }: Shape): Row {
+function besideDebits({ name, bar, next, holds = () => 0, arePairs = false, plain = () => debit() }: Shape): Row {
+  const unit = arePairs ? 'pairs/s' : '/s';
   return {
     ...{ id: 'holds', name: `${name}, ${CALLERS} callers`, unit, claims: [beside('plain debits', bar)] },
     sides: async (run) => {
-      const { url } = await run.rig.ours();
       const pool = run.rig.pool(await run.rig.main());
-      const rate = async (next: () => LoadRequest | null) => measured(await drive(url, CALLERS, run.seconds, next));
+      const open: OpenHold[] = [];
+      const prepare = async () => {
+        open.push(...(await openHolds(pool, Math.max(holds(run) - open.length, 0))));
+        await settle(pool);
+      };
+      // The warm-up uses some up as well.
+      await prepare();
+      const measure = await ourSide(run, CALLERS, () => next(open));
       return {
-        ours: async () => {
-          const result = await measure({ run, pool, url, rate });
-          await settle(pool);
-          return result;
-        },
+        ours: { prepare, measure: async () => (arePairs ? halved(await measure()) : measure()) },
         'plain debits': await ourSide(run, CALLERS, plain),
       };
     },
@@ -87,14 +90,15 @@ const byBatches: Row = {
   ...{ id: 'holds', name: `place by batches of ${BATCH}, 4 callers`, unit: '/s' },
   claims: [beside('single ones by 64 callers', 3, 'single ones')],
   sides: async (run) => {
-    const { url } = await run.rig.ours();
     const operation = () => ({
       ...{ op: 'place', customer_id: anyCustomer(), amount: 10, currency: 'USD', idempotency_key: newKey() },
     });
-    const next = () => post('/holds/batch', { operations: Array.from({ length: BATCH }, operation) });
+    const measure = await ourSide(run, 4, () =>
+      post('/holds/batch', { operations: Array.from({ length: BATCH }, operation) }),
+    );
     return {
       ours: async () => {
-        const { value, requests, ...rest } = measured(await drive(url, 4, run.seconds, next));
+        const { value, requests, ...rest } = await measure();
         return { ...rest, value: value * BATCH, requests: requests * BATCH };
       },
       'single ones': await ourSide(run, CALLERS, () => placing()),
@@ -105,29 +109,25 @@ const byBatches: Row = {
 export const HOLD_ROWS: readonly Row[] = [
   besideDebits({
     ...{ name: 'debits while another hold is open', bar: 0.95 },
-    measure: async ({ pool, rate }) => {
-      await openHolds(pool, WALLETS / 10);
-      return rate(() => debit());
-    },
+    holds: () => WALLETS / 10,
+    next: () => debit(),
   }),
-  besideDebits({ name: 'place', bar: 0.6, measure: ({ rate }) => rate(() => placing()) }),
+  besideDebits({ name: 'place', bar: 0.6, next: () => placing() }),
   besideDebits({
     ...{ name: 'final capture', bar: 0.6 },
-    measure: async ({ pool, rate, run }) => {
-      const open = await openHolds(pool, run.seconds * 4_000);
-      return rate(() => {
-        const one = open.pop();
-        return one === undefined ? null : capturing(one.customerId, one.id);
-      });
+    holds: (run) => run.seconds * MOST_CAPTURED_A_SECOND,
+    next: (open) => {
+      const one = open.pop();
+      return one === undefined ? null : capturing(one.customerId, one.id);
     },
   }),
   besideDebits({
-    ...{ name: 'pairs of place and capture', unit: 'pairs/s', bar: 0.3 },
-    measure: async ({ rate }) => halved(await rate(() => pair(anyCustomer()))),
+    ...{ name: 'pairs of place and capture', bar: 0.3, arePairs: true },
+    next: () => pair(anyCustomer()),
   }),
   besideDebits({
-    ...{ name: 'pairs on one wallet', unit: 'pairs/s', bar: 0.35, plain: () => debit(customer(0)) },
-    measure: async ({ rate }) => halved(await rate(() => pair(customer(0)))),
+    ...{ name: 'pairs on one wallet', bar: 0.35, arePairs: true, plain: () => debit(customer(0)) },
+    next: () => pair(customer(0)),
   }),
   byBatches,
 ];
