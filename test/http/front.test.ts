@@ -57,6 +57,9 @@ async function ask(baseURL: string, { method, path, headers = {}, body }: Asked)
 const authorization = `Bearer ${API_KEY}`;
 const json = { authorization, 'content-type': 'application/json', 'x-request-id': 'front-test' };
 const WRITE = () => `/customers/${customer}/wallets/ledger-entries`;
+const HOLD = () => `/customers/${customer}/wallets/holds`;
+const holding = (more: Record<string, unknown> = {}) =>
+  JSON.stringify({ amount: 1, currency: 'USD', idempotency_key: 'front', ...more });
 const READ = () => `/customers/${customer}/wallets`;
 const entry = (more: Record<string, unknown> = {}) =>
   JSON.stringify({ amount: 5, currency: 'USD', entry_type: 'credit', idempotency_key: 'front', ...more });
@@ -130,6 +133,18 @@ const CASES: readonly [name: string, asked: () => Asked | Promise<Asked>][] = [
   ['far too large', () => post('{}', { 'content-length': '9000000' })],
   ['another type', () => post(entry(), { 'content-type': 'text/plain' })],
   ['compressed', () => post(entry(), { 'content-encoding': 'gzip' })],
+  ['a hold that is there', () => post(holding(), {}, HOLD())],
+  ['its key for another', () => post(holding({ amount: 2 }), {}, HOLD())],
+  ['a hold of more than there is', () => post(holding({ amount: 10_000, idempotency_key: 'much' }), {}, HOLD())],
+  ['a hold without a key', () => post(holding({ idempotency_key: undefined }), {}, HOLD())],
+  ['a hold for nobody', () => post(holding(), {}, '/customers/cus_nobody/wallets/holds')],
+  ['a hold by who may only read', async () => post(holding(), await app.newKey('bus_default', ['read']), HOLD())],
+  ['a capture of what is not there', () => post('{}', {}, `${HOLD()}/hold_${customer}_USD_99/capture`)],
+  ["a capture of what is not the customer's", () => post('{}', {}, `${HOLD()}/hold_cus_nobody_USD_1/capture`)],
+  ['a capture of what is no id', () => post('{}', {}, `${HOLD()}/hold/capture`)],
+  ['a capture of more than is held', () => post('{"amount":3}', {}, `${HOLD()}/hold_${customer}_USD_1/capture`)],
+  ['a capture without a body', () => post('', {}, `${HOLD()}/hold_${customer}_USD_99/capture`)],
+  ['a capture that is asked for', () => get({}, `${HOLD()}/hold_${customer}_USD_1/capture`)],
   ['a trace', () => post(entry(), { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' })],
   ['an id of a request that could break lines', () => get({ 'x-request-id': 'a b' })],
 ];
@@ -156,6 +171,7 @@ const withoutMadeUpId = (answer: Awaited<ReturnType<typeof ask>>) => ({
 it.each(CASES)('answers as Express does: %s', async (_, asked) => {
   if (lines.length === 0 || !lines.some(({ msg }) => msg === 'front')) {
     await ask(app.baseURL, post(entry()));
+    await ask(app.baseURL, post(holding(), {}, HOLD()));
     lines.push({ msg: 'front' });
   }
   await expectTheSame({ app, lines }, await asked());
@@ -198,6 +214,25 @@ it('writes an entry as Express does', async () => {
     }),
   );
   expect(answers[0]?.wallet).toMatchObject({ balance: 5 });
+  expect(answers[0]).toEqual(answers[1]);
+});
+
+it('places and captures as Express does', async () => {
+  const answers = await Promise.all(
+    ['', '?'].map(async (query) => {
+      const own = await app.newCustomer();
+      const path = `/customers/${own}/wallets`;
+      await ask(app.baseURL, post(entry(), {}, `${path}/ledger-entries`));
+      const placed = await ask(app.baseURL, post(holding(), {}, `${path}/holds${query}`));
+      const id = JSON.parse(placed.body).hold_id;
+      const captured = await ask(app.baseURL, post('', {}, `${path}/holds/${id}/capture${query}`));
+      return [placed, captured].map(({ status, body }) => [
+        status,
+        body.replaceAll(own, 'cus').replaceAll(/"[0-9TZ:.-]{24}"|"[0-9a-f]{64}"/g, '"…"'),
+      ]);
+    }),
+  );
+  expect(answers[0]?.map(([status]) => status)).toEqual([200, 200]);
   expect(answers[0]).toEqual(answers[1]);
 });
 

@@ -5,6 +5,8 @@ import type { Route } from './route.ts';
 
 /** Ids as they are made, which nothing has to be decoded of. */
 const WALLETS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets(\/ledger-entries)?$/;
+/** A new hold, or the capture of one. */
+const HOLDS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets\/holds(?:\/([A-Za-z0-9_-]{1,150})\/capture)?$/;
 /** Whether there is such a provider, and such a source, the route says. */
 const WEBHOOK = /^\/webhooks\/([a-z]{1,100})(?:\/([A-Za-z0-9_-]{1,100}))?$/;
 
@@ -19,8 +21,8 @@ interface FrontOptions {
 }
 
 /**
- * Answers the busiest routes, a new entry, a customer's wallets and providers' deliveries, without the way through all that Express asks
- * first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
+ * Answers the busiest routes, a new entry, hold or capture, a customer's wallets and providers' deliveries, without the way through all that
+ * Express asks first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
  */
 export function createFront({ app, routes, begin, respond, fail }: FrontOptions): RequestListener {
   const find = (method: Route['method'], path: string): Route => {
@@ -30,6 +32,8 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
   };
   const read = find('get', '/customers/{customer_id}/wallets');
   const write = find('post', '/customers/{customer_id}/wallets/ledger-entries');
+  const hold = find('post', '/customers/{customer_id}/wallets/holds');
+  const capture = find('post', '/customers/{customer_id}/wallets/holds/{hold_id}/capture');
   const deliver = find('post', '/webhooks/{provider}');
   const deliverToSource = find('post', '/webhooks/{provider}/{source_id}');
   const hot = (method: string | undefined, url: string): Hot | null => {
@@ -40,6 +44,13 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
       return method === (route === read ? 'GET' : 'POST') ? { route, params: { customer_id: customerId } } : null;
     }
     if (method === 'GET') return null;
+    const [, holder, holdId] = HOLDS.exec(url) ?? [];
+    if (holder !== undefined) {
+      const customer = { customer_id: holder };
+      return holdId === undefined
+        ? { route: hold, params: customer }
+        : { route: capture, params: { ...customer, hold_id: holdId } };
+    }
     const [, provider, sourceId] = WEBHOOK.exec(url) ?? [];
     if (provider === undefined) return null;
     if (sourceId === undefined) return { route: deliver, params: { provider } };
