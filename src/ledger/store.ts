@@ -18,7 +18,7 @@ import {
 } from './entry.ts';
 import type { HoldCommand } from './holds/hold.ts';
 import { countWithin } from './holds/parts.ts';
-import { findHolds, settleDue, writeWithHolds } from './holds/store.ts';
+import { findHoldsOfDue, findNamedHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import { writeWithDraws } from './lots/draws.ts';
 import type { LotRule } from './lots/notices.ts';
 import { findLots, restoredKeys, writeLots } from './lots/store.ts';
@@ -100,14 +100,17 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
     !('op' in one) || one.op === 'capture' || one.op === 'void_lot' ? [one] : [],
   );
   const keys = namedIn(commands, moment);
-  // One round trip. Keys are looked up behind the lock all the same: the server begins with the look-up when the lock is there.
-  const [locked, found] = await Promise.all([selectForUpdate(tx, keys), findByKeys(tx, keyed)]);
+  const about = commands.filter(isAboutHolds);
+  // One round trip. What is named is looked up behind the lock all the same: the server begins with the look-up when the lock is there.
+  const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed), findNamedHolds(tx, about)] as const;
+  const [locked, found, foundHolds] = await Promise.all(looked);
   const { wallets, isNews } = await endInParts(tx, await withMissing(tx, { keys, locked }, moment), moment);
   const restored = restoredKeys(commands, wallets);
   const isFound = wallets === locked && restored.length === 0;
   const known = isFound ? found : await findByKeys(tx, [...keyed, ...restored]);
-  const named = commands.filter(isAboutHolds);
-  const holds = await findHolds(tx, named, { wallets, now: moment.now });
+  // What ended in parts meanwhile is not as it was. Those that are named come last, since they have their texts.
+  const named = wallets === locked ? foundHolds : await findNamedHolds(tx, about);
+  const holds = [...(await findHoldsOfDue(tx, wallets.values(), moment.now)), ...named];
   const lots = await findLots(tx, commands, { wallets, known });
   const statuses = await findStatuses(tx, commands, wallets);
   const checkouts = await findCheckouts(tx, commands.filter(isOpening));
@@ -225,8 +228,7 @@ const FIND_BY_KEYS = statement({
  * Writes entries, the new state of locked wallets and the note that there is something to announce, in one statement a
  * merchant, and lots and alerts, where there are any, in others.
  * @returns whether a wallet came onto the list of those to be filled up
- * @throws {InvariantError} if one of the wallets is not there; whoever calls has locked them. Without changes of holds, the transaction
- *   throws a DatabaseError for that, where it waits for the write or commits.
+ * @throws {DatabaseError} if one of the wallets is not there, which whoever calls has locked: here, or where the transaction commits
  */
 export async function write(
   tx: Tx,
@@ -238,7 +240,7 @@ export async function write(
     const written = entries.filter(ofMerchant(merchantId));
     const rows = { merchantId, written, moved };
     if (holds !== null) isTopUpDue = (await writeWithHolds(tx, rows, holds)) > 0 || isTopUpDue;
-    else if (lots !== null) await writeWithDraws(tx, rows, lots);
+    else if (lots !== null) writeWithDraws(tx, rows, lots);
     else tx.withoutWaiting(WRITE.run(tx, { ...rows, count: moved.length + written.length }));
   });
   if (lots !== null && holds !== null) await writeLots(tx, lots);

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
+import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch, readWallets, write } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { type ProxiedStatement, StatementProxy } from '../support/statement-proxy.ts';
 
 /** Statements that leave before the ones in front of them are answered, up to COMMIT: whatever is lost on the way, no failure passes for a success. */
@@ -49,13 +50,13 @@ function holdAnswer(at: (statement: ProxiedStatement) => boolean, until: (statem
   });
 }
 
-it('a debit takes two round trips: BEGIN, lock and look-up go together, and so do the write and COMMIT', async () => {
+/** @returns the first line of each statement that was sent. Each answer waits for the last of its round trip: for ever, if that waited for the answer. */
+async function inTwoRoundTrips(command: LedgerCommand) {
   const order: string[] = [];
   const watch = proxy.inject((statement) => {
     if (isOfOurs(statement)) order.push(statement.sql.trim().split('\n')[0] ?? '');
     return null;
   });
-  // Each answer waits for the last statement of its round trip, so it would wait for ever if that waited for the answer.
   const undo = [
     watch,
     holdAnswer(
@@ -64,8 +65,13 @@ it('a debit takes two round trips: BEGIN, lock and look-up go together, and so d
     ),
     holdAnswer(isWrite, isCommit),
   ];
-  const [result] = await transaction(pool, (tx) => postBatch(tx, [credit('trips')], now()));
+  const [result] = await transaction(pool, (tx) => postBatch(tx, [command], now()));
   for (const one of undo) one();
+  return { order, result };
+}
+
+it('a debit takes two round trips: BEGIN, lock and look-up go together, and so do the write and COMMIT', async () => {
+  const { order, result } = await inTwoRoundTrips(credit('trips'));
   expect(result).toMatchObject({ kind: 'created' });
   expect(order).toEqual([
     'begin',
@@ -74,6 +80,39 @@ it('a debit takes two round trips: BEGIN, lock and look-up go together, and so d
     'with written as (',
     'commit',
   ]);
+});
+
+it('so does a hold that is placed or captured', async () => {
+  const own = { merchantId: MERCHANT, customerId: 'cus_b', currency: 'USD' };
+  const rest = { reason: null, metadata: null };
+  await transaction(pool, (tx) => postBatch(tx, [{ ...credit('held'), ...own, amountMinor: 10_000 }], now()));
+  const placed = await inTwoRoundTrips({
+    ...{ op: 'place', ...own, ...rest, amountMinor: 3, partial: false, expiresInSeconds: 900, referenceObjectId: null },
+    idempotencyKey: 'api:trips',
+  });
+  expect(placed.result).toMatchObject({ kind: 'placed' });
+  const captured = await inTwoRoundTrips({
+    ...{
+      op: 'capture',
+      ...own,
+      ...rest,
+      holdNo: 1,
+      amountMinor: null,
+      isFinal: true,
+      beyond: 'refuse',
+      late: 'refuse',
+    },
+    idempotencyKey: null,
+  });
+  expect(captured.result).toMatchObject({ kind: 'captured' });
+  for (const { order } of [placed, captured])
+    expect(order).toEqual([
+      'begin',
+      expect.stringContaining('select w.'),
+      expect.stringContaining('select h.'),
+      'with written as (',
+      'commit',
+    ]);
 });
 
 it.each([

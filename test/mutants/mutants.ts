@@ -176,9 +176,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'look idempotency keys up before the wallets are locked',
     file: 'src/ledger/store.ts',
-    find: 'const [locked, found] = await Promise.all([selectForUpdate(tx, keys), findByKeys(tx, keyed)]);',
+    find: 'const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed),',
+    replace: 'const first = findByKeys(tx, keyed);\n  const looked = [selectForUpdate(tx, keys), first,',
+    tests: ['test/db/pipelined.test.ts'],
+  },
+  {
+    name: 'look named holds up before the wallets are locked',
+    file: 'src/ledger/store.ts',
+    find: 'const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed), findNamedHolds(tx, about)] as const;',
     replace:
-      'const looked = findByKeys(tx, keyed);\n  const [locked, found] = await Promise.all([selectForUpdate(tx, keys), looked]);',
+      'const first = findNamedHolds(tx, about);\n  const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed), first] as const;',
     tests: ['test/db/pipelined.test.ts'],
   },
   {

@@ -1,5 +1,5 @@
-import { ofEachMerchant } from '../../db/by-merchant.ts';
-import { bigint, boolean, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { ofEachMerchant, ofEachMerchantAtOnce } from '../../db/by-merchant.ts';
+import { bigint, boolean, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
@@ -18,7 +18,7 @@ import {
   WALLET_KEY,
 } from '../tables.ts';
 import { isDue } from '../working-books.ts';
-import { expectWritten, type Written } from '../written.ts';
+import { COUNT, type Written, whole } from '../written.ts';
 import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
 
 /** A hold as it is read, whether it is open or closed. */
@@ -51,32 +51,25 @@ export const BEYOND = `(
 /** What a statement reads of `h` and `b`, in the order of {@link READ_HOLD}. */
 export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 'h')}, b.beyond, b.late_debits`;
 
-interface Locked {
-  readonly wallets: ReadonlyMap<string, Wallet>;
-  readonly now: Date;
-}
-
-/**
- * The holds that a batch may have to do with: those that its commands name by number or by key, and all open ones of locked wallets
- * in which one ends by now. No statement is made for what there is none of. The named ones come last, since they have their texts.
- */
-export async function findHolds(
-  tx: Tx,
-  commands: readonly HoldCommand[],
-  { wallets, now }: Locked,
-): Promise<readonly Hold[]> {
+/** The holds that commands name by number or by key. No statement is made for what there is none of; all are sent before one is answered. */
+export async function findNamedHolds(tx: Tx, commands: readonly HoldCommand[]): Promise<readonly Hold[]> {
   // Each key once, too.
   const keyed = [...new Map(commands.flatMap(keysIn).map((key) => [holdKeyOfText(key), key])).values()];
   // Each hold once, however many commands of the batch name it.
   const named = [
     ...new Map(commands.flatMap((one) => ('holdNo' in one ? [[holdKeyText(one), one] as const] : []))).values(),
   ];
-  const due = [...wallets.values()].filter((wallet) => wallet.openHolds > 0 && isDue(wallet, now));
-  return [
-    ...(await ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }))),
-    ...(await ofEachMerchant(keyed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys }))),
-    ...(await ofEachMerchant(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys }))),
-  ];
+  const found = await Promise.all([
+    ofEachMerchantAtOnce(keyed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys })),
+    ofEachMerchantAtOnce(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys })),
+  ]);
+  return found.flat();
+}
+
+/** All open holds of locked wallets in which one ends by now, without their texts. */
+export function findHoldsOfDue(tx: Tx, wallets: Iterable<Wallet>, now: Date): Promise<readonly Hold[]> {
+  const due = [...wallets].filter((wallet) => wallet.openHolds > 0 && isDue(wallet, now));
+  return ofEachMerchant(due, (merchantId, keys) => OPEN_HOLDS.all(tx, { merchantId, keys }));
 }
 
 type KeyOfHold = WalletKey & Pick<Hold, 'idempotencyKey'>;
@@ -151,9 +144,10 @@ const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 
 /**
- * Writes what a batch without holds writes, and what it changes about holds, of one merchant in one statement.
- * @returns how many wallets came onto the list of those to be filled up
- * @throws {InvariantError} if a locked wallet was not there
+ * Writes what a batch without holds writes, and what it changes about holds, of one merchant in one statement. It is waited for only where
+ * a wallet may come onto the list of those to be filled up; else the transaction throws what it throws.
+ * @returns how many wallets came onto that list
+ * @throws {DatabaseError} if a locked wallet was not there
  */
 export async function writeWithHolds(
   tx: Tx,
@@ -164,18 +158,18 @@ export async function writeWithHolds(
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
-  const { fallen, ...counts } = await WRITE_WITH_HOLDS.one(tx, {
-    merchantId,
-    written,
+  const fallen = own(changes.fallen);
+  const values = {
+    ...{ merchantId, written, fallen, count: moved.length + written.length },
     moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),
     opened: own(changes.open).map(withTexts),
     closed: own(changes.closed).map(withTexts),
     captures: own(changes.captures),
     due: own(changes.due),
-    fallen: own(changes.fallen),
-  });
-  expectWritten(rows, counts);
-  return fallen;
+  };
+  if (fallen.length > 0) return (await WRITE_WITH_HOLDS.one(tx, values)).fallen;
+  tx.withoutWaiting(WRITE_WITH_HOLDS.run(tx, values));
+  return 0;
 }
 
 /** A wallet that is on the work list already costs a look at it alone. Texts of holds that close do not leave the database. */
@@ -190,9 +184,10 @@ const WRITE_WITH_HOLDS = statement({
     captures: rowsOf(OWN_CAPTURE),
     due: rowsOf(OWN_DUE),
     fallen: rowsOf(OWN_TOPUP),
+    ...COUNT,
   },
-  row: { wallets: bigint, entries: bigint, fallen: bigint },
-  text: ({ merchantId, written, moved, opened, closed, captures, due, fallen }) => `
+  row: { whole: integer, fallen: bigint },
+  text: ({ merchantId, written, moved, opened, closed, captures, due, fallen, count }) => `
     with written as (
       insert into entry (merchant_id, ${columns(OWN_ENTRY)})
       select ${merchantId}, ${columns(OWN_ENTRY, 'n')} from ${written('n')}
@@ -232,8 +227,7 @@ const WRITE_WITH_HOLDS = statement({
       select ${merchantId}, ${columns(OWN_TOPUP, 'n')} from ${fallen('n')}
       on conflict do nothing
       returning 1)
-    select (select count(*) from moved) as wallets, (select count(*) from written) as entries,
-      (select count(*) from fallen) as fallen`,
+    select ${whole(['moved', 'written'], count)}, (select count(*) from fallen) as fallen`,
 });
 
 /**
