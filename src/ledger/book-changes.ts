@@ -41,7 +41,7 @@ export interface HoldChanges {
   readonly captures: readonly HoldCapture[];
   /** Wallets in which something ends sooner than it did. */
   readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
-  /** Wallets that a debit left below what their top-up rule wants, or that were closed, which ends the rule, with when that is to be looked at. */
+  /** Wallets that a debit took below what their top-up rule wants, or that were closed, which ends the rule, with when that is to be looked at. */
   readonly fallen: readonly (WalletKey & { readonly since: Date; readonly retryAt: Date })[];
   /** The wallets that have nothing to tell, by {@link walletKeyText}: what the merchant asked of holds is not told. */
   readonly quiet: ReadonlySet<string>;
@@ -101,11 +101,14 @@ export function holdChanges({ before, wallets, holds, captures, lots, now }: Hol
   };
 }
 
-/** A wallet that was debited and has less than its top-up rule wants, or that was closed and has a rule. */
+/**
+ * A wallet that a debit took below what its top-up rule wants, or that was closed and has a rule. One that was below before stands on the
+ * list already: it is taken off under its lock, and only while it is not below, and a rule that wants more puts it there.
+ */
 function fallenBelow(wallet: Wallet, before: Wallet | undefined, now: Date): HoldChanges['fallen'] {
   const { merchantId, customerId, currency, balance, topUpBelow } = wallet;
   if (topUpBelow === null || before === undefined) return [];
-  const isFallen = balance < topUpBelow && balance < before.balance;
+  const isFallen = balance < topUpBelow && before.balance >= topUpBelow;
   const isClosed = wallet.status === 'closed' && before.status !== 'closed';
   return isFallen || isClosed ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }

@@ -8,8 +8,9 @@ import type { Wallet, WalletKey } from './entry.ts';
 import { OWN_KEY, TOPUP_DUE, WALLET_KEY } from './tables.ts';
 
 /**
- * The work list of wallets that are below their threshold, or were. A debit puts a wallet there (holds/store.ts); when to look at it
- * again is for its top-up rule to say.
+ * The work list of wallets that are below their threshold, or were. The debit that takes a wallet below it puts it there (holds/store.ts), and
+ * it is taken off under its lock, while it is not below: so whoever is below stands there, and further debits leave it alone. When to look
+ * at it again is for its top-up rule to say.
  */
 
 const OWN_DUE = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
@@ -114,7 +115,7 @@ const WAKE_DUE = statement({
       and d.retry_at > greatest(${now}, (d.retry_at at time zone 'UTC' - make_interval(secs => ${sinceLook})) at time zone 'UTC')`,
 });
 
-/** Puts wallets on the list that do not stand there, but for those that somebody writes to now, who will do so himself. @returns how many */
+/** Puts wallets on the list that do not stand there, but for those that somebody writes to now: they wait for the next look at all. @returns how many */
 export async function addTopUpDue(
   db: Queryable,
   merchantId: string,

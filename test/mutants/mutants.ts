@@ -350,6 +350,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
+    name: 'put no wallet on the list of those to be filled up that falls from its very threshold',
+    file: 'src/ledger/book-changes.ts',
+    find: 'balance < topUpBelow && before.balance >= topUpBelow',
+    replace: 'balance < topUpBelow && before.balance > topUpBelow',
+    tests: ['test/ledger/top-up-due.test.ts'],
+  },
+  {
     name: 'write what was drawn of lots, and forget what else changed with it',
     file: 'src/ledger/book-changes.ts',
     find: 'if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;',

@@ -3,8 +3,10 @@ import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import { lockWallets, postBatch } from '../../src/ledger/store.ts';
 import { addTopUpDue, setTopUpDue } from '../../src/ledger/top-up-due.ts';
+import { begin } from '../../src/top-ups/begin.ts';
 import { failTopUp, requestTopUp } from '../../src/top-ups/manage.ts';
 import { posting, SETTINGS } from '../support/ledger.ts';
+import { rounds } from '../support/rounds.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -80,5 +82,32 @@ describe('a debit that puts its wallet on the work list, and whoever does the sa
     });
     expect(found).toBe(0);
     expect(await dueOf(key)).toHaveLength(1);
+  });
+});
+
+describe('a wallet that is below its threshold', () => {
+  const look = (key: WalletKey) => {
+    // So little is never charged: else an attempt in flight would keep it on the list.
+    const gatewayMinimum = 1_000_000;
+    const beginning = { key, method: null, askedFor: null, isProven: false, gatewayMinimum, now: rig.now };
+    return once((tx) => begin(tx, beginning));
+  };
+
+  it('stands on the list while debits and credits take it below and above, beside whoever takes it off', async () => {
+    const { pool } = rig.database;
+    const key = await rig.begin({ payment: null });
+    for (let round = 0; round < rounds(12, 60, 200); round += 1) {
+      const amounts = Array.from({ length: 6 }, () => Math.floor(Math.random() * 300) - 150).filter((one) => one !== 0);
+      await Promise.all(
+        amounts.flatMap((amount) => [rig.post(key, Math.abs(amount), amount > 0).catch(() => {}), look(key)]),
+      );
+      const { rows } = await pool.query<{ balance: number; is_listed: boolean }>(
+        `select w.balance, d.customer_id is not null as is_listed
+         from wallet w left join topup_due d using (merchant_id, customer_id, currency)
+         where w.customer_id = $1 and w.currency = 'USD'`,
+        [key.customerId],
+      );
+      expect(rows.filter(({ balance, is_listed }) => balance < 1000 && !is_listed)).toEqual([]);
+    }
   });
 });
