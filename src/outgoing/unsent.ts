@@ -1,3 +1,4 @@
+import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
@@ -25,6 +26,7 @@ const UNSENT = table('unsent_message', {
 const MESSAGE = pick(UNSENT.shape, 'messageId', 'eventType', 'payload');
 
 const LEAVE = statement({
+  name: 'leave-messages',
   params: { merchantId: text, messages: rowsOf(MESSAGE), now: timestamptz },
   text: ({ merchantId, messages, now }) => `
     insert into unsent_message (merchant_id, ${columns(MESSAGE)}, since)
@@ -53,7 +55,8 @@ export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<Unse
     // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
     renew(autocommit(pool), claimed).catch(() => {});
   }, RENEW_MS);
-  const sending = claimed.map((message) => sendOne(pool, publisher, message));
+  const records = recordsOf(pool, publisher);
+  const sending = claimed.map((message) => sendOne(pool, { publisher, records }, message));
   await Promise.allSettled(sending);
   clearInterval(renewal);
   const results = await Promise.all(sending);
@@ -73,25 +76,58 @@ interface ClaimedMessage extends OutgoingMessage {
 
 type Sent = SendResult['kind'];
 
-async function sendOne(pool: Pool, publisher: Publisher, message: ClaimedMessage): Promise<Sent> {
+interface Sending {
+  readonly publisher: Publisher;
+  readonly records: Batcher<ClaimedMessage, null>;
+}
+
+async function sendOne(pool: Pool, { publisher, records }: Sending, message: ClaimedMessage): Promise<Sent> {
   const sent = await publisher.send([message]).catch((error: unknown) => failedUnexpectedly(error, message.attempts));
   if (sent.kind !== 'sent') {
     const afterSeconds = secondsUntilRetry(sent, message.attempts);
     await postpone(autocommit(pool), message, { ...sent, afterSeconds });
     return sent.kind;
   }
-  await transaction(pool, async (tx) => {
-    // If the row is gone, another process has recorded the message already.
-    if ((await TAKE_OFF.run(tx, { merchantId: message.merchantId, messageId: message.messageId })) === 1)
-      await publisher.record(tx, [message]);
-  });
+  await records.submit(message);
   return 'sent';
 }
 
+const UNBOUNDED = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+/** Takes messages off that were handed over, those of the same moment in one transaction. */
+function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
+  return new Batcher({
+    maxBatch: { items: MAX_CLAIMED, bytes: Number.POSITIVE_INFINITY },
+    // Bounded by what was claimed.
+    maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
+    ownerOf: ({ merchantId }) => merchantId,
+    flush: (messages) =>
+      transaction(pool, async (tx) => {
+        const taken = await ofEachMerchant(messages, (merchantId, own) =>
+          TAKE_OFF.all(tx, { merchantId, messages: own }),
+        );
+        const ids = new Set(taken.map(({ messageId }) => messageId));
+        // Where a row is gone, another process has recorded the message already.
+        const own = messages.filter(({ messageId }) => ids.has(messageId));
+        if (own.length > 0) await publisher.record(tx, own);
+        return messages.map(() => null);
+      }),
+  });
+}
+
+/** Locked in one order for everybody: another process may have claimed the same, once their lease was over. */
 const TAKE_OFF = statement({
-  params: { merchantId: text, messageId: text },
-  text: ({ merchantId, messageId }) =>
-    `delete from unsent_message where merchant_id = ${merchantId} and message_id = ${messageId}`,
+  name: 'take-off-messages',
+  params: { merchantId: text, messages: rowsOf({ messageId: text }) },
+  row: { messageId: text },
+  text: ({ merchantId, messages }) => `
+    with own as materialized (
+      select u.merchant_id, u.message_id from unsent_message u
+      join ${messages('k', { merchantId })} using (merchant_id, message_id)
+      order by u.merchant_id, u.message_id
+      for update of u)
+    delete from unsent_message u using own where u.merchant_id = own.merchant_id and u.message_id = own.message_id
+    returning u.message_id`,
 });
 
 /**

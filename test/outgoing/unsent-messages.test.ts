@@ -120,6 +120,24 @@ describe('messages that belong to no wallet', () => {
     expect(recorded).toEqual(['msg_slow']);
   });
 
+  it('are taken off together that were handed over at once, and one that cannot be recorded keeps no other', async () => {
+    await leave('msg_a', 'msg_b', 'msg_c');
+    const together: (readonly string[])[] = [];
+    const refusing: Publisher = {
+      ...publisher(),
+      record: async (_tx, messages) => {
+        together.push(messages.map(({ messageId }) => messageId));
+        if (together.at(-1)?.includes('msg_b')) throw new Error('not this one');
+      },
+    };
+    await expect(sendUnsent(database.pool, refusing)).rejects.toThrow('not this one');
+    expect(together[0]).toEqual(['msg_a', 'msg_b', 'msg_c']);
+    expect(await left()).toMatchObject([{ message_id: 'msg_b' }]);
+    await makeDue();
+    expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 1 });
+    expect(recorded).toEqual(['msg_b']);
+  });
+
   it('leave the wallets room: a hundred at a time, and then the announcer comes again', async () => {
     await leave(...Array.from({ length: 104 }, (_, index) => `msg_${index}`));
     expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 100, unfinished: true });

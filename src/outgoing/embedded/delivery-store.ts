@@ -71,6 +71,7 @@ function messageRow({ messageId, eventType, payload, traceParent = null, range }
 }
 
 const INSERT_MESSAGES = statement({
+  name: 'insert-messages',
   params: { merchantId: text, messages: rowsOf(MESSAGE.shape), now: timestamptz },
   row: { ...DELIVERY_KEY, state: oneOf<EndpointDelivery['state']>() },
   text: ({ merchantId, messages, now }) => `
