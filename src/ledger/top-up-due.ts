@@ -76,6 +76,7 @@ export async function setTopUpDue(
 }
 
 const SET_DUE = statement({
+  name: 'set-top-up-due',
   params: { merchantId: text, due: rowsOf(OWN_DUE) },
   text: ({ merchantId, due }) => `
     with locked as materialized (
@@ -162,6 +163,7 @@ export async function removeTopUpDue(tx: Tx, { merchantId, customerId, currency 
 }
 
 const REMOVE_DUE = statement({
+  name: 'remove-top-up-due',
   params: WALLET_KEY,
   text: ({ merchantId, customerId, currency }) => `
     delete from topup_due

@@ -74,6 +74,7 @@ export async function getMerchant(db: Queryable, merchantId: string): Promise<Me
 }
 
 const GET_MERCHANT = statement({
+  name: 'get-merchant',
   params: { merchantId: text },
   row: MERCHANT.shape,
   text: ({ merchantId }) => `select ${columns(MERCHANT.shape)} from merchant where merchant_id = ${merchantId}`,

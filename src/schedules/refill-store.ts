@@ -28,8 +28,9 @@ export async function lockOpenRefills(
   return LOCK_OF_WALLET.all(tx, { merchantId, customerId, currency });
 }
 
-const selectOpen = (lock: '' | 'for update') =>
+const selectOpen = (name: string, lock: '' | 'for update') =>
   statement({
+    name,
     params: KEY,
     row: shape,
     text: ({ merchantId, customerId, currency }) => `
@@ -37,8 +38,8 @@ const selectOpen = (lock: '' | 'for update') =>
       where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency} and ${IS_OPEN}
       order by schedule_id ${lock}`,
   });
-const OF_WALLET = selectOpen('');
-const LOCK_OF_WALLET = selectOpen('for update');
+const OF_WALLET = selectOpen('open-refills', '');
+const LOCK_OF_WALLET = selectOpen('lock-open-refills', 'for update');
 
 /** A page of the wallets of every merchant that have any, in the order of their keys. */
 export async function walletsWithOpenRefills(

@@ -74,6 +74,7 @@ export async function insertTopUp(tx: Tx, topUp: TopUp): Promise<void> {
 }
 
 const INSERT = statement({
+  name: 'insert-top-up',
   params: TOPUP.shape,
   text: (p) => `insert into topup (${columns(TOPUP.shape)}) select ${values(TOPUP.shape, p)}`,
 });
@@ -87,6 +88,7 @@ export async function saveTopUp(tx: Tx, topUp: TopUp): Promise<void> {
 }
 
 const SAVE = statement({
+  name: 'save-top-up',
   params: { merchantId: text, topUps: rowsOf({ topUpId: TOPUP.shape.topUpId, ...CHANGES }) },
   text: ({ merchantId, topUps }) => `
     update topup t set ${assignments(CHANGES, 'n')}
@@ -104,8 +106,9 @@ export async function lockTopUps(tx: Tx, merchantId: string, ids: readonly strin
   return LOCK_BY_IDS.all(tx, { merchantId, ids: ids.map((topUpId) => ({ topUpId })) });
 }
 
-const selectByIds = (lock: '' | 'for update of t') =>
+const selectByIds = (name: string, lock: '' | 'for update of t') =>
   statement({
+    name,
     params: { merchantId: text, ids: rowsOf({ topUpId: TOPUP.shape.topUpId }) },
     row: TOPUP.shape,
     text: ({ merchantId, ids }) => `
@@ -113,8 +116,8 @@ const selectByIds = (lock: '' | 'for update of t') =>
       from topup t join ${ids('k', { merchantId })} using (merchant_id, topup_id)
       order by t.merchant_id, t.topup_id ${lock}`,
   });
-const READ_BY_IDS = selectByIds('');
-const LOCK_BY_IDS = selectByIds('for update of t');
+const READ_BY_IDS = selectByIds('read-top-ups', '');
+const LOCK_BY_IDS = selectByIds('lock-top-ups', 'for update of t');
 
 /** The attempt that a payment paid; null if it paid none. */
 export async function topUpOfPayment(

@@ -26,16 +26,17 @@ export async function lockRule(tx: Tx, { merchantId, customerId, currency }: Wal
   return row === null ? null : toRule(row);
 }
 
-const selectRule = (lock: '' | 'for update') =>
+const selectRule = (name: string, lock: '' | 'for update') =>
   statement({
+    name,
     params: KEY,
     row: TOPUP_RULE.shape,
     text: ({ merchantId, customerId, currency }) => `
       select ${columns(TOPUP_RULE.shape)} from topup_rule
       where merchant_id = ${merchantId} and customer_id = ${customerId} and currency = ${currency} ${lock}`,
   });
-const READ_RULE = selectRule('');
-const LOCK_RULE = selectRule('for update');
+const READ_RULE = selectRule('read-top-up-rule', '');
+const LOCK_RULE = selectRule('lock-top-up-rule', 'for update');
 
 /** Locks the rules of these wallets, in one order for everybody; those without a rule are left out. */
 export async function lockRules(tx: Tx, keys: readonly WalletKey[]): Promise<readonly TopUpRule[]> {
@@ -44,6 +45,7 @@ export async function lockRules(tx: Tx, keys: readonly WalletKey[]): Promise<rea
 }
 
 const LOCK_RULES = statement({
+  name: 'lock-top-up-rules',
   params: { merchantId: text, keys: rowsOf({ customerId: text, currency: text }) },
   row: TOPUP_RULE.shape,
   text: ({ merchantId, keys }) => `
@@ -61,6 +63,7 @@ export async function saveRule(tx: Tx, rule: TopUpRule): Promise<void> {
 const CHANGEABLE = omit(TOPUP_RULE.shape, 'merchantId', 'customerId', 'currency');
 
 const SAVE_RULE = statement({
+  name: 'save-top-up-rule',
   params: TOPUP_RULE.shape,
   text: (p) => `
     insert into topup_rule (${columns(TOPUP_RULE.shape)}) select ${values(TOPUP_RULE.shape, p)}

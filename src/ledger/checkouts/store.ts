@@ -90,8 +90,9 @@ export async function lockCheckouts(tx: Tx, merchantId: string, ids: readonly st
   return LOCK_BY_IDS.all(tx, { merchantId, ids: ids.map((checkoutId) => ({ checkoutId })) });
 }
 
-const selectByIds = (lock: '' | 'for update of c') =>
+const selectByIds = (name: string, lock: '' | 'for update of c') =>
   statement({
+    name,
     params: { merchantId: text, ids: rowsOf(pick(CHECKOUT.shape, 'checkoutId')) },
     row: CHECKOUT.shape,
     text: ({ merchantId, ids }) => `
@@ -99,8 +100,8 @@ const selectByIds = (lock: '' | 'for update of c') =>
       from checkout c join ${ids('k', { merchantId })} using (merchant_id, checkout_id)
       order by c.merchant_id, c.checkout_id ${lock}`,
   });
-const READ_BY_IDS = selectByIds('');
-const LOCK_BY_IDS = selectByIds('for update of c');
+const READ_BY_IDS = selectByIds('read-checkouts', '');
+const LOCK_BY_IDS = selectByIds('lock-checkouts', 'for update of c');
 
 /**
  * Writes what locked checkouts of a merchant have become, and has those that are open looked at when they end; the others are off the
@@ -118,6 +119,7 @@ export async function saveCheckouts(tx: Tx, merchantId: string, checkouts: reado
 }
 
 const SAVE = statement({
+  name: 'save-checkouts',
   params: {
     merchantId: text,
     saved: rowsOf({ ...OWN_CHECKOUT_KEY, ...CHECKOUT_PROGRESS }),
@@ -150,6 +152,7 @@ export async function getCheckout(
 }
 
 const GET = statement({
+  name: 'get-checkout',
   params: pick(CHECKOUT.shape, 'merchantId', 'customerId', 'checkoutId'),
   row: CHECKOUT.shape,
   text: ({ merchantId, customerId, checkoutId }) => `
