@@ -27,21 +27,31 @@ const MERCHANTS = statement({
   textOnCitus: () => 'select distinct merchant_id from unannounced_wallet order by merchant_id',
 });
 
-/** Locks wallets of the outbox that nobody works on, in order and without waiting for any. */
-export async function lockToPassOver(tx: Tx, merchantId: string, limit: number): Promise<readonly WalletKey[]> {
-  return LOCK.all(tx, { merchantId, limit });
+/**
+ * Locks wallets of the outbox that nobody works on, in the order of their keys and without waiting for any.
+ * @param after the last wallet of the page before; null for the first. What was taken off the list is dead in its index until it is vacuumed,
+ *   and would be read again by each page that began with the first key.
+ */
+export async function lockToPassOver(
+  tx: Tx,
+  merchantId: string,
+  { after, limit }: { readonly after: WalletKey | null; readonly limit: number },
+): Promise<readonly WalletKey[]> {
+  const { customerId, currency } = after ?? { customerId: '', currency: '' };
+  return LOCK.all(tx, { merchantId, afterCustomerId: customerId, afterCurrency: currency, limit });
 }
 
 const LOCK = statement({
   name: 'lock-to-pass-over',
-  params: { merchantId: text, limit: bigint },
+  params: { merchantId: text, afterCustomerId: text, afterCurrency: text, limit: bigint },
   row: WALLET_KEY,
-  text: ({ merchantId, limit }) => `
+  text: (p) => `
     select ${columns(WALLET_KEY, 'w')}
     from unannounced_wallet u join wallet w using (merchant_id, customer_id, currency)
-    where u.merchant_id = ${merchantId} and (u.claimed_until is null or u.claimed_until <= now())
+    where u.merchant_id = ${p.merchantId} and (u.customer_id, u.currency) > (${p.afterCustomerId}, ${p.afterCurrency})
+      and (u.claimed_until is null or u.claimed_until <= now())
     order by w.merchant_id, w.customer_id, w.currency
-    limit ${limit}
+    limit ${p.limit}
     for update of w skip locked`,
 });
 

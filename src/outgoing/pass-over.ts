@@ -1,5 +1,6 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
+import type { WalletKey } from '../ledger/entry.ts';
 import { lockToPassOver, merchantsInOutbox, passOver } from '../ledger/pass-over.ts';
 import type { Publisher } from './publisher.ts';
 
@@ -25,6 +26,8 @@ export class PassingOver {
   #nextMs = 0;
   #isCutShort = false;
   #unheard: readonly string[] = [];
+  /** Where the last pass was cut short, by merchant. */
+  readonly #places = new Map<string, Place>();
 
   constructor(hearing: Hearing) {
     this.#hearing = hearing;
@@ -52,32 +55,47 @@ export class PassingOver {
     const endsMs = performance.now() + AT_MOST_MS;
     const isTime = () => performance.now() < endsMs;
     let passed = 0;
-    for (const merchantId of this.#unheard)
-      passed += await passOverMerchant(this.#hearing, merchantId, () => goesOn() && isTime());
+    for (const merchantId of this.#unheard) {
+      const place = this.#places.get(merchantId) ?? { after: null };
+      let began: WalletKey | null;
+      do {
+        began = place.after;
+        passed += await passOverMerchant(this.#hearing, merchantId, { goesOn: () => goesOn() && isTime(), place });
+        // What came before where it went on is looked at as well.
+      } while (began !== null && place.after === null);
+      if (place.after === null) this.#places.delete(merchantId);
+      else this.#places.set(merchantId, place);
+    }
     this.#isCutShort = !isTime();
     this.#nextMs = performance.now() + EVERY_MS;
     return passed;
   }
 }
 
+/** How far a merchant's wallets were passed over. */
+interface Place {
+  after: WalletKey | null;
+}
+
 /** Marks every wallet of the merchant's that is in the outbox and free, as long as nobody hears. @returns how many */
 export async function passOverMerchant(
   { pool, publisher }: Hearing,
   merchantId: string,
-  goesOn: () => boolean = () => true,
+  { goesOn = () => true, place = { after: null } }: { readonly goesOn?: () => boolean; readonly place?: Place } = {},
 ): Promise<number> {
   let passed = 0;
   while (goesOn()) {
-    const count = await transaction(pool, async (tx) => {
-      const wallets = await lockToPassOver(tx, merchantId, PAGE_SIZE);
+    const wallets = await transaction(pool, async (tx) => {
+      const locked = await lockToPassOver(tx, merchantId, { after: place.after, limit: PAGE_SIZE });
       // Asked for once the wallets are locked: whoever was added before one of their entries was written is seen here.
-      const isUnheard = wallets.length > 0 && (await publisher.unheard?.(tx, [merchantId]))?.includes(merchantId);
-      if (isUnheard !== true) return 0;
-      await passOver(tx, merchantId, wallets);
-      return wallets.length;
+      const isUnheard = locked.length > 0 && (await publisher.unheard?.(tx, [merchantId]))?.includes(merchantId);
+      if (isUnheard !== true) return [];
+      await passOver(tx, merchantId, locked);
+      return locked;
     });
-    passed += count;
-    if (count < PAGE_SIZE) break;
+    passed += wallets.length;
+    place.after = wallets.length < PAGE_SIZE ? null : (wallets.at(-1) ?? null);
+    if (place.after === null) break;
   }
   return passed;
 }

@@ -1986,8 +1986,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pass over wallets of somebody who is heard by now',
     file: 'src/outgoing/pass-over.ts',
-    find: 'if (isUnheard !== true) return 0;',
-    replace: 'if (wallets.length === 0) return 0;',
+    find: 'if (isUnheard !== true) return [];',
+    replace: 'if (locked.length === 0) return [];',
+    tests: ['test/outgoing/pass-over.test.ts'],
+  },
+  {
+    name: 'leave what came into the outbox before the place where passing over went on',
+    file: 'src/outgoing/pass-over.ts',
+    find: 'while (began !== null && place.after === null)',
+    replace: 'while (began === place)',
     tests: ['test/outgoing/pass-over.test.ts'],
   },
   {

@@ -98,6 +98,29 @@ test('nothing is claimed for merchants whom nobody hears, and their wallets are 
   expect(await inOutbox()).toBe(0);
 });
 
+test('each page goes on after the one before, a pass that was cut short is gone on with, and what came before its place is not left', async () => {
+  const some = (from: number) => Array.from({ length: 300 }, (_, index) => `paged${from + index}`);
+  await makeCustomers(database.pool, some(100));
+  const passing = new PassingOver({ pool: database.pool, publisher: outgoing.publisher });
+  const queries = vi.spyOn(pg.Client.prototype, 'query');
+  let pages = 0;
+  expect(await passing.pass(() => pages++ === 0)).toBe(500);
+  await makeCustomers(database.pool, ['paged0']);
+  let passed = 0;
+  await eventually('the next pass', async () => {
+    passed += await passing.pass(() => true);
+    return passed > 0;
+  });
+  const locks = (queries.mock.calls as readonly unknown[][]).flatMap(([query]) =>
+    typeof query === 'object' && query !== null && 'name' in query && query.name === 'lock-to-pass-over' ? [query] : [],
+  );
+  queries.mockRestore();
+  expect([passed, await inOutbox()]).toEqual([102, 0]);
+  // From the first key, after the page before, and from the first key again.
+  const after = locks.map((query) => ('values' in query && Array.isArray(query.values) ? query.values[1] : null));
+  expect(after).toEqual(['', expect.stringMatching(/^cus_paged/), '']);
+});
+
 test('what somebody hears is told beside what nobody hears', async () => {
   await makeCustomers(database.pool, ['beside']);
   await makeCustomers(database.pool, ['heard'], OTHER);

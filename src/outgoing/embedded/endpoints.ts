@@ -95,7 +95,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
   async #passOver(merchantId: string): Promise<void> {
     const endsMs = performance.now() + PASS_OVER_MS;
     const hearing = { pool: this.#options.pool, publisher: { unheard: withoutEndpoint } };
-    await passOverMerchant(hearing, merchantId, () => performance.now() < endsMs);
+    await passOverMerchant(hearing, merchantId, { goesOn: () => performance.now() < endsMs });
   }
 
   listEndpoints(merchantId: string): Promise<readonly WebhookEndpoint[]> {
