@@ -5,7 +5,7 @@ import { walletKeyText } from '../ledger/entry.ts';
 import type { Source } from '../merchants/source.ts';
 import type { Fact } from '../payments/fact.ts';
 import type { Payment } from '../payments/payment.ts';
-import { isBeingTried } from '../payments/record.ts';
+import { isBeingTried, isTriedAgain } from '../payments/record.ts';
 import { type PaymentKey, paymentAt } from '../payments/tables.ts';
 import { isPaidByAnother, mayBeFor, type NamedTopUp, renewsTopUp, topUpIdOf } from '../payments/top-up.ts';
 import { isInFlight, type TopUpNews } from '../top-ups/attempt.ts';
@@ -99,7 +99,11 @@ export class TopUps {
     if (topUp === null || fact.kind !== 'payment') return;
     const text = idText(key.merchantId, topUp.topUpId);
     if (fact.state === 'succeeded') this.#paid(text, { topUp, fact, before, after });
-    else if (mayBeFor(topUp, after, fact) && (fact.state === 'failed' || isBeingTried(fact, after)))
+    // A failure that is told late says nothing of the try that was begun since.
+    else if (
+      mayBeFor(topUp, after, fact) &&
+      (fact.state === 'failed' ? !isTriedAgain(after) : isBeingTried(fact, after))
+    )
       this.#tried(text, fact, after);
   }
 

@@ -4,6 +4,7 @@ import { acceptedParts } from './checkout-shares.ts';
 import type { Fact, PaymentFact } from './fact.ts';
 import type { IntentRules } from './intent.ts';
 import type { Payment, PaymentIntent } from './payment.ts';
+import { isTriedAgain } from './record.ts';
 
 /**
  * A payment that names a checkout by its id. Whoever wrote that id, it can only complete a record of our own at its own price, so it is
@@ -139,7 +140,7 @@ export function withNamedCheckout(payment: Payment, fact: Fact, checkout: Checko
 /** Whether a payment of a checkout is under way: nothing of it has succeeded yet, or not all of it was captured. */
 export function isUnderWay(payment: Payment): boolean {
   if (payment.checkoutId === null || (payment.purpose !== null && payment.purpose !== 'checkout')) return false;
-  if (payment.state === 'pending') return true;
+  if (payment.state === 'pending' || isTriedAgain(payment)) return true;
   return payment.state === 'succeeded' && payment.agreedAmount === null && awaitsCaptures(payment);
 }
 

@@ -217,7 +217,9 @@ const UNDER_WAY = statement({
   row: PAYMENT.shape,
   text: ({ merchantId, checkoutId, limit }) => `
     select ${columns(PAYMENT.shape, 'p')} from payment p
-    where p.merchant_id = ${merchantId} and p.checkout_id = ${checkoutId} and (p.state in ('pending', 'succeeded') or p.heard_of)
+    where p.merchant_id = ${merchantId} and p.checkout_id = ${checkoutId} and (
+        p.state in ('pending', 'succeeded') or p.heard_of or p.pending_at > coalesce(p.failed_at, '-infinity')
+      )
       and p.agreed_amount is null
     limit ${limit}`,
 });

@@ -55,6 +55,8 @@ export interface Payment {
   readonly paidAt: number | null;
   /** When a try of it failed last, likewise by the latest time; null if none did, or nobody says when. */
   readonly failedAt: number | null;
+  /** When it was being tried last, likewise; null if it never was, a failure of unknown time came since, or nobody says when. */
+  readonly pendingAt: number | null;
   /** What the wallet holds of the payment itself, net, by entries written. */
   readonly postedCredit: number;
   /** What of the wallet's part of its checkout went back because its captures fell, net; the wallet holds it besides. */

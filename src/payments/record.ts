@@ -19,7 +19,8 @@ import {
 const PAYMENT_RANK = { unknown: 0, pending: 1, failed: 2, succeeded: 3 } as const;
 
 /** A payment without the fields that depend on when and how often it was told. */
-export function withoutTimes({ paidAt: _, failedAt: _failedAt, isUnread: _isUnread, ...payment }: Payment) {
+export function withoutTimes(timed: Payment) {
+  const { paidAt: _, failedAt: _failedAt, pendingAt: _pendingAt, isUnread: _isUnread, ...payment } = timed;
   return {
     ...payment,
     parts: payment.parts.map(({ reports: _reports, openedAt: _openedAt, ...part }) => part),
@@ -57,11 +58,8 @@ export function record(payment: Payment, fact: Fact, intent: PaymentIntent | nul
 
 function recordPayment(payment: Payment, fact: PaymentFact, intent: PaymentIntent | null): Payment {
   if (fact.isAuthorisation && fact.state === 'succeeded') return recordAuthorisation(payment, fact, intent);
+  if (fact.state !== 'succeeded') return recordTry(payment, fact);
   if (PAYMENT_RANK[fact.state] < PAYMENT_RANK[payment.state]) return payment;
-  if (fact.state !== 'succeeded') {
-    const failedAt = fact.state === 'failed' ? latest(payment.failedAt, millis(fact.occurredAt)) : payment.failedAt;
-    return { ...payment, state: fact.state, failedAt, currency: fact.currency ?? payment.currency };
-  }
   const amountPaid = Math.max(fact.amountMinor ?? 0, payment.amountPaid ?? 0);
   return {
     ...withIntent(payment, intent),
@@ -71,6 +69,28 @@ function recordPayment(payment: Payment, fact: PaymentFact, intent: PaymentInten
     currency: payment.state === 'succeeded' ? payment.currency : fact.currency,
     movements: withUncaptured(payment.movements, fact),
   };
+}
+
+/** The payment after news of a try that has not succeeded. Of several, the newest is known by its time, in whatever order they are heard of. */
+function recordTry(payment: Payment, { state, occurredAt, currency, awaitsPayer }: PaymentFact): Payment {
+  if (payment.state === 'succeeded') return payment;
+  const at = millis(occurredAt);
+  if (state === 'failed') {
+    // Whatever was tried before a failure of unknown time has failed by it.
+    const pendingAt = at === null ? null : payment.pendingAt;
+    return {
+      ...payment,
+      ...{ state, pendingAt, failedAt: latest(payment.failedAt, at), currency: currency ?? payment.currency },
+    };
+  }
+  const pendingAt = awaitsPayer === true ? payment.pendingAt : latest(payment.pendingAt, at);
+  if (PAYMENT_RANK[state] < PAYMENT_RANK[payment.state]) return { ...payment, pendingAt };
+  return { ...payment, state, pendingAt, currency: currency ?? payment.currency };
+}
+
+/** Whether a payment that has failed is being tried once more since: its failure was told late, or its payer chose another card. */
+export function isTriedAgain({ state, failedAt, pendingAt }: Payment): boolean {
+  return state === 'failed' && pendingAt !== null && (failedAt === null || pendingAt > failedAt);
 }
 
 /** Sets what the payment is for, by the first news of its success. Before that, nothing moves. */

@@ -67,6 +67,7 @@ export const PAYMENT = table('payment', {
   heardOf: boolean,
   paidAt: nullable(milliseconds),
   failedAt: nullable(milliseconds),
+  pendingAt: nullable(milliseconds),
   postedCredit: bigint,
   postedReturn: bigint,
   postings: integer,

@@ -365,9 +365,9 @@ describe('another amount than agreed', () => {
   it('keeps what is held until a person has looked, though another try of the buyer fails meanwhile', async () => {
     const one = await buying();
     const other = { ...one, paymentId: `${one.paymentId}_other` };
-    await inbox.play([paid(one, { amount: 2900 }), paid(other, { type: 'processing' })]);
+    await inbox.play([paid(one, { amount: 2900 }), paid(other, { type: 'processing', createdSeconds: 1 })]);
     expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
-    await inbox.play([paid(other, { type: 'payment_failed' })]);
+    await inbox.play([paid(other, { type: 'payment_failed', createdSeconds: 2 })]);
     expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(7);
     expect(daysFromNow((await now(one)).prolongedUntil)).toBe(7);
   });
@@ -441,6 +441,36 @@ describe('a payment that takes its time', () => {
     await inbox.play([failed(one, 60)]);
     expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
     expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
+  });
+
+  it('keeps what is held for a try that goes on where the failure of the one before is told late', async () => {
+    for (const balance of [2000, 0]) {
+      const one = await buying({ balance });
+      const until = async () => (balance > 0 ? (await holdOf(one))?.expiresAt : (await now(one)).prolongedUntil);
+      await inbox.play([pending(one, 30), failed(one)]);
+      expect(daysFromNow(await until())).toBe(21);
+      await inbox.play([failed(one, 10), pending(one, -60)]);
+      expect(daysFromNow(await until())).toBe(21);
+      await inbox.play([failed(one, 60)]);
+      expect(await until()).toEqual(balance > 0 ? one.checkout.expiresAt : null);
+      expect(await now(one)).toMatchObject({ state: 'open', prolongedUntil: null });
+    }
+  });
+
+  it('keeps it where that is told in the batch of the try that goes on', async () => {
+    const one = await buying();
+    await Promise.all([pending(one, 30), failed(one), pending(one, -60)].map((body) => inbox.deliver(body)));
+    await inbox.settled();
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
+  });
+
+  it('keeps it for a payment that is tried again after a failure, though another one fails meanwhile', async () => {
+    const one = await buying();
+    const other = { ...one, paymentId: `${one.paymentId}_other` };
+    await inbox.play([failed(one), pending(one, 30), pending(other), failed(other, 10)]);
+    expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(21);
+    await inbox.play([failed(one, 60)]);
+    expect((await holdOf(one))?.expiresAt).toEqual(one.checkout.expiresAt);
   });
 
   it.each([

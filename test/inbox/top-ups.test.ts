@@ -76,6 +76,16 @@ describe('a payment that names a top-up', () => {
     expect(await now()).toEqual({ state: 'processing', payment_id: `pi_a_${customerId}` });
   });
 
+  it('goes on where only the failure of the try before is told late, so that nobody is charged beside it', async () => {
+    const { customerId, tries, now } = await requested();
+    const at = Math.floor(Date.now() / 1000);
+    const pi = `pi_a_${customerId}`;
+    await inbox.play([tries('pi_a', 'processing', at), tries('pi_a', 'payment_failed', at - 10)]);
+    expect(await now()).toEqual({ state: 'processing', payment_id: pi });
+    await inbox.play([tries('pi_a', 'payment_failed', at + 60)]);
+    expect(await now()).toEqual({ state: 'declined', payment_id: pi });
+  });
+
   it('and is disputed suspends nothing where the wallet has no rule', async () => {
     const { customerId, tries, now } = await requested();
     const paymentId = `pi_paid_${customerId}`;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { postingsDue } from '../../src/payments/due.ts';
 import type { Payment } from '../../src/payments/payment.ts';
-import { record } from '../../src/payments/record.ts';
+import { isTriedAgain, record } from '../../src/payments/record.ts';
 import { settle } from '../../src/payments/settle.ts';
 import { disputeFact, happenings, newPayment, paymentFact, play, refundFact } from '../support/payments.ts';
 
@@ -38,6 +38,29 @@ describe('the life of a payment', () => {
     const life = lifeOf('paid 700; paid 1000; paid 900; refund a all; refund a 5; refund a 3; refund a all');
     expect(life.amountPaid).toBe(1000);
     expect(life.parts.map((part) => part.amountMinor)).toEqual([5]);
+  });
+
+  const SECOND = 1_700_000_000_000;
+  const tried = (state: 'pending' | 'failed', second: number | null) =>
+    paymentFact({ state, occurredAt: second === null ? null : new Date(SECOND + second * 1000) });
+  it.each([
+    ['a try after its failure', [tried('failed', 0), tried('pending', 9)], true],
+    ['a failure before its try that is told late', [tried('pending', 9), tried('failed', 0)], true],
+    ['a try before its failure that is told late', [tried('failed', 9), tried('pending', 0)], false],
+    ['a failure after its try', [tried('pending', 0), tried('failed', 9)], false],
+    ['a failure of the second of its try', [tried('pending', 9), tried('failed', 9)], false],
+    [
+      'the newest of each, whatever is heard last',
+      [tried('pending', 9), tried('failed', 5), tried('pending', 1)],
+      true,
+    ],
+    ['a failure of unknown time', [tried('pending', 9), tried('failed', null)], false],
+    ['a try after a failure of unknown time', [tried('failed', null), tried('pending', 9)], true],
+    ['a try of unknown time', [tried('failed', 0), tried('pending', null)], false],
+    ['a success', [tried('failed', 0), tried('pending', 9), paymentFact()], false],
+    ['what asks for its payer', [tried('failed', 0), { ...tried('pending', 9), awaitsPayer: true as const }], false],
+  ])('by %s it is known whether a payment that failed is being tried again', (_, facts, isAgain) => {
+    expect(isTriedAgain(facts.reduce((life, fact) => record(life, fact, null), newPayment()))).toBe(isAgain);
   });
 
   it("keeps the first success's purpose and currency, and takes neither from an earlier attempt", () => {

@@ -44,6 +44,7 @@ export function newPayment(overrides: Partial<Payment> = {}): Payment {
     heardOf: false,
     paidAt: null,
     failedAt: null,
+    pendingAt: null,
     isUnread: false,
     postedCredit: 0,
     postedReturn: 0,

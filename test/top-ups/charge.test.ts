@@ -688,9 +688,13 @@ describe('payments that name a top-up', () => {
     const metadata = Object((await told(key))[0]?.data.metadata);
     const wrong = [{ metadata: { ...metadata, wallet_customer_id: other } }, { metadata, currency: 'inr' }];
     for (const [index, payment] of wrong.entries()) {
-      for (const type of ['processing', 'payment_failed'] as const) {
+      const tries = [
+        { type: 'processing', createdSeconds: 1 },
+        { type: 'payment_failed', createdSeconds: 2 },
+      ] as const;
+      for (const one of tries) {
         const paymentId = `pi_block_${index}_${key.customerId}`;
-        await inbox.play([stripePayment({ amount: 2000, currency: 'usd', paymentId, type, ...payment })]);
+        await inbox.play([stripePayment({ amount: 2000, currency: 'usd', paymentId, ...one, ...payment })]);
         expect(await attempts(key)).toMatchObject([{ state: 'requested', payment_id: null }]);
       }
     }
