@@ -76,6 +76,7 @@ export async function forgetNews(pool: Pool): Promise<void> {
      where announced_version <> version or announced_alert_seq <> alert_seq`,
   );
   await pool.query('delete from unannounced_wallet');
+  await pool.query('delete from unsent_message');
 }
 
 /** The wallets of most rows, with money in each. */

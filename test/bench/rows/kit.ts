@@ -16,12 +16,13 @@ export function measured(result: LoadResult): Measured {
 }
 
 /**
- * Waits until the worker has announced what was posted: that is part of a posting's cost, and must not be a part of what is measured next.
+ * Waits until the worker has told of what was done: that is part of a posting's cost, and must not be a part of what is measured next.
  * What it cannot do in some seconds is said and forgotten.
  */
 export async function settle(pool: Pool): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
-  while ((await pool.query('select 1 from unannounced_wallet limit 1')).rowCount !== 0) {
+  const untold = '(select from unannounced_wallet limit 1) union all (select from unsent_message limit 1)';
+  while ((await pool.query(untold)).rowCount !== 0) {
     if (performance.now() > deadline) {
       const { rows } = await pool.query<{ wallets: number; entries: number }>(
         `select count(*) as wallets, coalesce(sum(w.version - greatest(w.announced_version, 0)), 0)::bigint as entries
@@ -29,7 +30,7 @@ export async function settle(pool: Pool): Promise<void> {
       );
       const [{ wallets, entries } = { wallets: 0, entries: 0 }] = rows;
       process.stderr.write(
-        `  after ${PATIENCE_MS / 1000} s, ${entries} entries of ${wallets} wallets were not yet announced\n`,
+        `  after ${PATIENCE_MS / 1000} s, ${entries} entries of ${wallets} wallets were not yet announced, or a message not sent\n`,
       );
       await forgetNews(pool);
       return;
