@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { onCitus } from './backend.ts';
+import { asOfOnePostgres } from './node-errors.ts';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
 import { type SqlText, writes } from './sql-text.ts';
@@ -196,7 +197,7 @@ function runForArrays(target: pg.ClientBase, statement: SqlText, values: readonl
 function withoutValues(error: unknown): never {
   if (error instanceof pg.DatabaseError)
     for (const part of ['detail', 'where', 'internalQuery'] as const) delete error[part];
-  throw error;
+  throw onCitus() ? asOfOnePostgres(error) : error;
 }
 
 /** A transaction that loses this many races in a row has another problem, so its error is thrown. */

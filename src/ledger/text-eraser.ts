@@ -14,7 +14,7 @@ interface Numbered {
   /** The column of the number, of the same name in all its tables. */
   readonly column: 'hold_no' | 'lot_no' | 'change_no';
   readonly tables: readonly { readonly name: string; readonly hasTexts: string }[];
-  /** The function that strikes out the texts of such numbers; it runs as the owner of the database. */
+  /** The function that locks the wallet and strikes out the texts of such numbers; it runs as the owner of the database. */
   readonly strike: 'erase_hold_texts' | 'erase_lot_texts' | 'erase_status_texts';
 }
 
@@ -43,11 +43,7 @@ export function textEraser({ column, tables, strike }: Numbered) {
   const erase = statement({
     params: { merchantId: text, customerId: text, currency: text, numbers: array(bigint) },
     row: { struck: bigint },
-    text: (p) => `
-    with own as materialized (
-      select 1 from wallet
-      where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} for update)
-    select ${strike}(${p.merchantId}, ${p.customerId}, ${p.currency}, ${p.numbers}) as struck from own`,
+    text: (p) => `select ${strike}(${p.merchantId}, ${p.customerId}, ${p.currency}, ${p.numbers}) as struck`,
   });
   return async (
     db: Queryable,

@@ -1,5 +1,5 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { array, hex, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, hex, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, omit, pick, table } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -50,28 +50,31 @@ export async function lockGroups(
   now: Date,
 ): Promise<readonly PaymentGroup[]> {
   return ofEachMerchant(members, async (merchantId, own) => {
-    await JOIN_GROUPS.run(tx, { merchantId, members: own, most: MAX_GROUP_PAYMENTS, now });
+    await JOIN_GROUPS.run(tx, { merchantId, members: own, now });
     return READ_GROUPS.all(tx, { merchantId, members: own });
   });
 }
 
 const MEMBERS = rowsOf({ ...OWN_KEY, paymentId: nullable(text) });
 
-/** A group that has nobody new is locked and not written: the condition of the update is read after the lock. */
+/**
+ * A group that has nobody new is locked and not written: the condition of the update is read after the lock. The most that it may hold is no
+ * parameter: to Citus' nodes, what follows "on conflict" comes without the types of parameters.
+ */
 const JOIN_GROUPS = statement({
   name: 'join-payment-groups',
-  params: { merchantId: text, members: MEMBERS, most: integer, now: timestamptz },
-  text: ({ merchantId, members, most, now }) => `
+  params: { merchantId: text, members: MEMBERS, now: timestamptz },
+  text: ({ merchantId, members, now }) => `
     insert into payment_group as g (merchant_id, source_id, group_id, payment_ids, created_at)
     select ${merchantId}, source_id, group_id,
-      coalesce((array_agg(distinct payment_id) filter (where payment_id is not null))[1:${most}], '{}'), ${now}
+      coalesce((array_agg(distinct payment_id) filter (where payment_id is not null))[1:${MAX_GROUP_PAYMENTS}], '{}'), ${now}
     from ${members('m')} group by source_id, group_id order by source_id, group_id
     on conflict (merchant_id, source_id, group_id) do update
     set payment_ids = array(
       select unnest(g.payment_ids || (array(
         select unnest(excluded.payment_ids) except select unnest(g.payment_ids) order by 1
-      ))[1:${most} - cardinality(g.payment_ids)]) as id order by id)
-    where cardinality(g.payment_ids) < ${most} and not g.payment_ids @> excluded.payment_ids`,
+      ))[1:${MAX_GROUP_PAYMENTS} - cardinality(g.payment_ids)]) as id order by id)
+    where cardinality(g.payment_ids) < ${MAX_GROUP_PAYMENTS} and not g.payment_ids @> excluded.payment_ids`,
 });
 
 const READ_GROUPS = statement({

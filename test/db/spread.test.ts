@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
+import { asOfOnePostgres } from '../../src/db/node-errors.ts';
 import { spreadGuards, spreadKey } from '../../src/db/spread.ts';
 import { isRaceLost } from '../../src/db/sqlstate.ts';
 
@@ -27,21 +28,56 @@ describe('what spreading tables changes of them', () => {
   });
 });
 
-describe('a key of a request that another transaction wrote meanwhile', () => {
-  const duplicate = (message: string, constraint?: string) =>
-    Object.assign(new pg.DatabaseError(message, 1, 'error'), { code: '23505', constraint });
+describe('an error of a node', () => {
+  const of = (code: string, message: string) =>
+    asOfOnePostgres(Object.assign(new pg.DatabaseError(message, 1, 'error'), { code }));
 
   it.each([
-    ['by one Postgres', duplicate('duplicate key', 'entry_idempotency_key'), true],
     [
-      'by a node of Citus, of its part of the table, in the message alone',
-      duplicate('duplicate key value violates unique constraint "entry_idempotency_key_102273"'),
-      true,
+      'XX000',
+      'duplicate key value violates unique constraint "checkout_idempotency_key_102007"',
+      '23505',
+      'checkout_idempotency_key',
     ],
-    ['of checkouts', duplicate('… unique constraint "checkout_idempotency_key_7"'), true],
-    ['and not another key', duplicate('… unique constraint "entry_pkey_102273"'), false],
-    ['nor one that is called alike', duplicate('… unique constraint "entry_idempotency_key_of_mine"'), false],
-  ])('is known %s', (_, error, isKnown) => {
-    expect(isRaceLost(error)).toBe(isKnown);
+    [
+      '23505',
+      'duplicate key value violates unique constraint "entry_idempotency_key_102273"',
+      '23505',
+      'entry_idempotency_key',
+    ],
+    [
+      'XX000',
+      'new row for relation "entry_102087" violates check constraint "entry_adds_up"',
+      '23514',
+      'entry_adds_up',
+    ],
+    [
+      'XX000',
+      'insert or update on table "entry_102087" violates foreign key constraint "entry_of_wallet_fkey_102087"',
+      '23503',
+      'entry_of_wallet_fkey',
+    ],
+    ['XX000', 'canceling statement due to lock timeout', '55P03', undefined],
+    ['XX000', 'canceling statement due to statement timeout', '57014', undefined],
+    ['XX000', 'deadlock detected', '40P01', undefined],
+    ['XX000', 'a bug, constraint "of_nobody_102007"', 'XX000', undefined],
+    ['0A000', 'deadlock detected', '0A000', undefined],
+  ])('%s "%s" is %s of one Postgres', (code, message, asked, constraint) => {
+    expect(of(code, message)).toEqual(
+      expect.objectContaining(constraint === undefined ? { code: asked } : { code: asked, constraint }),
+    );
+  });
+
+  it('of a key that another transaction wrote meanwhile is a race that was lost, and of another key is not', () => {
+    const duplicate = (name: string) => of('XX000', `duplicate key value violates unique constraint "${name}"`);
+    for (const lost of ['entry_idempotency_key_102273', 'checkout_idempotency_key_102007', 'entry_idempotency_key'])
+      expect(isRaceLost(duplicate(lost))).toBe(true);
+    for (const other of ['entry_pkey_102273', 'entry_idempotency_key_of_mine'])
+      expect(isRaceLost(duplicate(other))).toBe(false);
+  });
+
+  it('is left as it is where it is none of the database', () => {
+    const error = new Error('deadlock detected');
+    expect(asOfOnePostgres(error)).toBe(error);
   });
 });
