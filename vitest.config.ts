@@ -46,13 +46,16 @@ const LEFT_OUT = [
 // on two cores, four at a time take two thirds of the time of two. The slow faults have deadlines, which four would miss.
 const maxWorkers = isAllFaults ? 3 : 4;
 
+// As in test/support/wait.ts.
+const patience = process.env.CITUS_URL ? 4 : 1;
+
 const each = {
   pool: 'forks',
   setupFiles: ['test/support/backend.ts'],
   maxWorkers,
   // Generous, for a busy machine: what must be quick says so itself.
-  testTimeout: 180_000,
-  hookTimeout: 180_000,
+  testTimeout: 180_000 * patience,
+  hookTimeout: 180_000 * patience,
   // A retry would hide a race, which is what many of these tests are for. CI runs a failed file once more and says so.
   retry: 0,
 } as const;

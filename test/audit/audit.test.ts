@@ -16,6 +16,7 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 import { startProcess } from '../support/process.ts';
+import { WITHOUT_GUARDS } from '../support/tampering.ts';
 import { eventually } from '../support/wait.ts';
 
 let database: TestDatabase;
@@ -41,7 +42,7 @@ async function tampered(statement: string, work: (rules: string[]) => void | Pro
   const client = await database.pool.connect();
   try {
     await client.query('begin');
-    await client.query("set local session_replication_role = 'replica'");
+    await client.query(WITHOUT_GUARDS);
     await client.query(statement);
     const { disagreements } = await audit(new Tx(client));
     await work(disagreements.map((one) => one.rule.slice(0, 1)));
@@ -57,7 +58,7 @@ describe('the audit', () => {
     ["update wallet set version = 9 where customer_id = 'cus_a' and currency = 'USD'", ['2', '3', '3']],
     ["delete from entry where customer_id = 'cus_a' and seq = 1", ['1', '2', '3', '3']],
     [
-      "update entry set created_at = created_at - interval '1 day' where customer_id = 'cus_a' and seq = 2",
+      "update entry set created_at = (created_at at time zone 'UTC' - interval '1 day') at time zone 'UTC' where customer_id = 'cus_a' and seq = 2",
       ['3', '3', '3'],
     ],
     [

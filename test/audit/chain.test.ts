@@ -8,6 +8,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { walletResponse } from '../../src/views/wallet.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { WITHOUT_GUARDS } from '../support/tampering.ts';
 
 let database: TestDatabase;
 
@@ -46,7 +47,7 @@ async function findingsAfter(statement: string): Promise<string[]> {
   const client = await database.pool.connect();
   try {
     await client.query('begin');
-    await client.query("set local session_replication_role = 'replica'");
+    await client.query(WITHOUT_GUARDS);
     await client.query(statement);
     return await chainFindings(new Tx(client));
   } finally {
@@ -78,7 +79,7 @@ describe('rule 3b', () => {
     ],
     [
       'a time moved',
-      "update entry set created_at = created_at - interval '1 second' where customer_id = 'cus_a' and seq = 1",
+      "update entry set created_at = (created_at at time zone 'UTC' - interval '1 second') at time zone 'UTC' where customer_id = 'cus_a' and seq = 1",
       /entry 1 /,
     ],
     [

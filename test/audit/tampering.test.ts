@@ -13,6 +13,7 @@ import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 import { stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { adyenDelivery, paypalCapture, paypalDispute } from '../support/signing-paypal-adyen-cashfree.ts';
+import { WITHOUT_GUARDS } from '../support/tampering.ts';
 
 /**
  * Aim: whoever changes the database behind the program's back, as its worker's user or as its owner, is named by the audit.
@@ -112,7 +113,7 @@ async function disagreementsAfter(statement: string): Promise<readonly Disagreem
   const client = await database.pool.connect();
   try {
     await client.query('begin');
-    await client.query("set local session_replication_role = 'replica'");
+    await client.query(WITHOUT_GUARDS);
     await client.query(statement);
     return (await audit(new Tx(client), { rule: RULE })).disagreements;
   } finally {

@@ -351,8 +351,8 @@ describe('checkouts', () => {
     };
     expect(
       await found(
-        "update checkout set expires_at = expires_at + interval '1 second' where checkout_id = $1",
-        "update checkout set expires_at = expires_at - interval '1 second' where checkout_id = $1",
+        "update checkout set expires_at = (expires_at at time zone 'UTC' + interval '1 second') at time zone 'UTC' where checkout_id = $1",
+        "update checkout set expires_at = (expires_at at time zone 'UTC' - interval '1 second') at time zone 'UTC' where checkout_id = $1",
       ),
     ).toEqual([
       '10a checkouts: one that is open holds its part of the wallet, and no other does',

@@ -26,7 +26,7 @@ const SUITES = [
   ...['f14-', 'f15-', 'f16-', 'f17-', 'f18-', 'f28-', 'f29-', 'f30-', 'f31-'].map((name) => `test/faults/${name}`),
 ];
 
-/** Of the migrated Postgres without Citus: its catalogue, its plans, an older release's data. */
+/** Of the migrated Postgres without Citus: its catalogue, an older release's data. */
 const NOT_ON_CITUS = ['test/audit/guards.test.ts'];
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -86,7 +86,7 @@ async function entries({ database }: FaultRig, paymentId: string): Promise<(stri
 async function waitToBeOver(where: FaultRig, paymentId: string): Promise<void> {
   const { rowCount } = await where.database.pool.query(
     `with aged as (
-       update provider_event set waiting_since = waiting_since - interval '16 minutes'
+       update provider_event set waiting_since = (waiting_since at time zone 'UTC' - interval '16 minutes') at time zone 'UTC'
        where payment_id = $1 and state = 'waiting' returning event_id)
      update pgboss.job j set start_after = start_after - interval '16 minutes'
      from aged where j.name = 'apply-provider-event' and j.state = 'created' and j.data ->> 'eventId' = aged.event_id`,
@@ -160,7 +160,9 @@ describe('a refund before its payment', () => {
     await late.startWebHere();
     const customerId = await late.traffic.newCustomer();
     await deliver(late, refund(customerId, 'pi_backlog', 100, { wallet_customer_id: customerId }));
-    await late.database.pool.query("update provider_event set received_at = received_at - interval '1 hour'");
+    await late.database.pool.query(
+      "update provider_event set received_at = (received_at at time zone 'UTC' - interval '1 hour') at time zone 'UTC'",
+    );
     await late.startWorkerHere();
     await expectSeen(late, 'pi_backlog', 'refund.created waiting');
     expect(await balance(late, customerId)).toBe(0);

@@ -294,14 +294,13 @@ const ROWS: { readonly [Reason in ParkReason]: Row } = {
   apply_failed: {
     source: sources.orders,
     before: async ({ paymentId }) => {
-      await database.pool.query(`
-        create function poison() returns trigger language plpgsql as $$ begin raise exception 'poison'; end $$;
-        create trigger poison before insert on payment for each row when (new.payment_id = '${paymentId}')
-          execute function poison()`);
+      await database.pool.query(
+        `alter table payment add constraint poison check (payment_id <> '${paymentId}') not valid`,
+      );
       await inbox.boss.updateQueue('apply-provider-event', { retryLimit: 0 });
     },
     body: (one) => paid(one),
-    after: () => database.pool.query('drop function poison cascade'),
+    after: () => database.pool.query('alter table payment drop constraint poison'),
   },
   unsupported_payload: {
     source: sources.orders,

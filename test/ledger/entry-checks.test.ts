@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { asOfOnePostgres } from '../../src/db/node-errors.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
 
@@ -47,9 +49,9 @@ async function refusedBy(columns: Columns): Promise<string | null> {
     await client.query(`insert into entry (${names.join()}) values (${places.join()})`, Object.values(row));
     return null;
   } catch (error) {
-    const isRefusal = error instanceof Error && 'constraint' in error && typeof error.constraint === 'string';
-    if (!isRefusal) throw error;
-    return String(error.constraint);
+    const refusal = asOfOnePostgres(error);
+    if (!(refusal instanceof pg.DatabaseError) || refusal.constraint === undefined) throw error;
+    return refusal.constraint;
   } finally {
     await client.query('rollback');
     client.release();

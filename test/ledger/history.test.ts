@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { onCitus } from '../../src/db/backend.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { EventType } from '../../src/ledger/entry.ts';
 import { type HistoryQuery, listEntries } from '../../src/ledger/history.ts';
@@ -73,7 +74,8 @@ async function readPage(tx: Tx, query: HistoryQuery) {
   return { seqs: entries.map(({ seq }) => seq), scans };
 }
 
-it.each<[string, Partial<HistoryQuery>, number[], string]>([
+// Plans and counts of one Postgres: of Citus, each node makes its own.
+it.skipIf(onCitus()).each<[string, Partial<HistoryQuery>, number[], string]>([
   ['no cursor', {}, [2000, 1999, 1998], 'entry_pkey'],
   ['before_seq', { beforeSeq: 1000 }, [999, 998, 997], 'entry_pkey'],
   ['after_seq', { afterSeq: 1998 }, [2000, 1999], 'entry_pkey'],

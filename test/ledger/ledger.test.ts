@@ -71,7 +71,7 @@ describe('the ledger on Postgres', () => {
   it('locks the wallets of a batch in their own order, whatever order they are posted in', async () => {
     const [first, second] = ['cus_order_a', 'cus_order_b'];
     await makeCustomers(database.pool, ['order_a', 'order_b']);
-    const lockOf = "select 1 from wallet where customer_id = $1 and currency = 'USD' for update";
+    const lockOf = `select 1 from wallet where merchant_id = '${MERCHANT}' and customer_id = $1 and currency = 'USD' for update`;
     const [holder, other] = [await database.pool.connect(), await database.pool.connect()];
     try {
       await holder.query('begin');

@@ -74,7 +74,9 @@ describe('an ignored event', () => {
     const states = async () => (await sql('select state from provider_event')).rows.map(({ state }) => state);
     await inbox.deliver(ignored);
     expect(await countOf('ignored_events')).toBe(0);
-    await sql("update provider_event set settled_at = settled_at - interval '15 days'");
+    await sql(
+      "update provider_event set settled_at = (settled_at at time zone 'UTC' - interval '15 days') at time zone 'UTC'",
+    );
     expect(await countOf('ignored_events', true)).toBe(1);
     expect(await states()).toEqual(['ignored']);
     expect(await countOf('ignored_events')).toBe(1);
@@ -267,7 +269,7 @@ describe('a run', () => {
       );
     await inbox.settled();
     await sql(
-      "update provider_event set settled_at = settled_at - interval '100 days' where payment_id like 'pi_kill_%'",
+      "update provider_event set settled_at = (settled_at at time zone 'UTC' - interval '100 days') at time zone 'UTC' where payment_id like 'pi_kill_%'",
     );
     const bodies = async () =>
       (await sql("select from provider_event where payment_id like 'pi_kill_%' and length(body) = 0")).rowCount;

@@ -57,7 +57,7 @@ const countOf = async (what: string, isDryRun = false) => (await run(isDryRun)).
 /** Makes every event of these payments as old as that, which settled just now. */
 async function age(days: number, ...paymentIds: readonly string[]): Promise<void> {
   await database.pool.query(
-    `update provider_event set settled_at = settled_at - $1 * interval '1 day', received_at = received_at - $1 * interval '1 day'
+    `update provider_event set settled_at = (settled_at at time zone 'UTC' - $1 * interval '1 day') at time zone 'UTC', received_at = (received_at at time zone 'UTC' - $1 * interval '1 day') at time zone 'UTC'
      where payment_id = any ($2)`,
     [days, paymentIds],
   );

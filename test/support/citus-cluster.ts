@@ -55,6 +55,18 @@ export async function onEveryNode(statement: string): Promise<void> {
   await Promise.all(citusNodes().map((node) => onNode(node, statement)));
 }
 
+/** The nodes hold sessions at each other for a while, and one that is made again at this moment keeps its database. */
+export async function dropOnEveryNode(name: string): Promise<void> {
+  for (const node of citusNodes())
+    for (let left = 10; left >= 0; left -= 1) {
+      const error = await onNode(node, `drop database if exists ${name} with (force)`).catch(
+        (failed: unknown) => failed,
+      );
+      if (error === undefined) break;
+      if (left === 0 || !(error instanceof pg.DatabaseError) || error.code !== '55006') throw error;
+    }
+}
+
 function of(node: string, database: string): string {
   const url = new URL(node);
   url.pathname = `/${database}`;

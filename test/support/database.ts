@@ -3,7 +3,7 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import { citusNodes, onEveryNode } from './citus-cluster.ts';
+import { citusNodes, dropOnEveryNode, onEveryNode } from './citus-cluster.ts';
 import { urlAs } from './database-users.ts';
 
 export interface TestDatabase {
@@ -44,6 +44,8 @@ export async function createTestDatabase(
     maxConnections,
     logger: createLogger('silent', 'test'),
   });
+  // A transaction takes many times as many round trips there.
+  if (isSpread) pool.options.connectionTimeoutMillis = 60_000;
   // A clone would be the same installation as the template, and share its applications at a real Svix server.
   if (template === 'chokin_template') {
     await pool.query('update installation set installation_id = $1', [`ins_${randomBytes(16).toString('hex')}`]);
@@ -57,7 +59,7 @@ export async function createTestDatabase(
     pool,
     drop: async () => {
       if (!pool.ended) await pool.end();
-      await onNodes(`drop database if exists ${name} with (force)`);
+      await (isSpread ? dropOnEveryNode(name) : onNodes(`drop database if exists ${name} with (force)`));
     },
   };
 }

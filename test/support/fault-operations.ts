@@ -197,7 +197,7 @@ export async function customerWithOverdueHold(rig: FaultRig): Promise<string> {
   const { pool } = rig.database;
   const past = "now() - interval '1 minute'";
   await pool.query(
-    `update hold set created_at = created_at - interval '1 hour', expires_at = ${past} where customer_id = $1`,
+    `update hold set created_at = (created_at at time zone 'UTC' - interval '1 hour') at time zone 'UTC', expires_at = ${past} where customer_id = $1`,
     [customerId],
   );
   for (const table of ['wallet', 'wallet_due'])

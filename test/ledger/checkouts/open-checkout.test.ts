@@ -10,6 +10,7 @@ import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { waitingForLocks } from '../../support/lock-waits.ts';
 import { eventually } from '../../support/wait.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
@@ -217,12 +218,7 @@ describe('opening a checkout', () => {
       await postBatch(tx, [first], { ...SETTINGS, now: START });
       const waiting = new LedgerBatches(settings).checkout(second);
       // Its wallet is free; it waits for the key.
-      await eventually('the second to wait for the key', async () => {
-        const { rows } = await database.pool.query(
-          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        );
-        return rows.length > 0;
-      });
+      await eventually('the second to wait for the key', async () => (await waitingForLocks(database.pool)) > 0);
       return { waiting };
     });
     expect(await later.waiting).toMatchObject({ refusal: { code: 'IDEMPOTENCY_KEY_REUSED' } });

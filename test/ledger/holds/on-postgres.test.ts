@@ -10,6 +10,7 @@ import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { HoldModel, holdSteps, inModelWords } from '../../support/hold-model.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { movedBy, unguarded } from '../../support/tampering.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
 
@@ -350,8 +351,8 @@ describe('holds on Postgres', () => {
     ],
     [
       '8d',
-      "update wallet_due set due_at = due_at + interval '1 hour'",
-      "update wallet_due set due_at = due_at - interval '1 hour'",
+      `update wallet_due set due_at = ${movedBy('due_at', '1 hour')}`,
+      `update wallet_due set due_at = ${movedBy('due_at', '-1 hour')}`,
     ],
   ])('the audit notices by rule %s: %s', async (rule, tamper, undo) => {
     const [customer = ''] = await funded([`tampered_${rule}`], 100);
@@ -374,10 +375,7 @@ describe('holds on Postgres', () => {
       { op: 'release', merchantId: MERCHANT, customerId: customer, currency: 'USD', holdNo: 1, reason: null },
     ]);
     const change = (set: string) =>
-      database.pool.query(`
-        alter table closed_hold disable trigger user;
-        update closed_hold set ${set} where customer_id = '${customer}';
-        alter table closed_hold enable trigger user`);
+      unguarded(database.pool, `update closed_hold set ${set} where customer_id = '${customer}'`);
     await change(tampered);
     const { disagreements } = await audit(autocommit(database.pool));
     await change("state = 'released'");

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
+import { onCitus } from '../../../src/db/backend.ts';
 import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts';
 import type { LotTerms } from '../../../src/ledger/entry.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
@@ -9,7 +10,9 @@ import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { waitingForLocks } from '../../support/lock-waits.ts';
 import { inLotWords, LotModel, lotSteps } from '../../support/lot-model.ts';
+import { movedBy, unguarded } from '../../support/tampering.ts';
 import { eventually } from '../../support/wait.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
@@ -145,7 +148,7 @@ describe('lots on Postgres', () => {
       `select coalesce(sum(amount) filter (where event_type = 'merchant_adjustment'), 0) as debits,
           coalesce(sum(amount) filter (where event_type = 'credit_expired'), 0) as expired,
           coalesce(sum(amount + coalesce((select sum(m.amount) from lot_movement m
-            where m.customer_id = e.customer_id and m.currency = e.currency and m.seq = e.seq), 0))
+            where m.merchant_id = e.merchant_id and m.customer_id = e.customer_id and m.currency = e.currency and m.seq = e.seq), 0))
             filter (where event_type = 'merchant_adjustment'), 0) as base
         from entry e where customer_id = $1 and not is_credit`,
       [customer],
@@ -224,42 +227,48 @@ describe('lots on Postgres', () => {
     ]);
   });
 
-  it('cost a plain debit no row: it reads its wallet, and writes that, an entry, and a note of it', async () => {
-    const customer = await funded('rows', 5000);
-    await database.pool.query("delete from unannounced_wallet where customer_id = $1 and currency = 'USD'", [customer]);
-    const read: unknown[] = [];
-    const one = posting({ customerId: customer, amountMinor: 1, isCredit: false, idempotencyKey: 'api:rows' });
-    // Of the session, as far as it has told nobody: those of this transaction are the difference.
-    const counted = async (tx: Tx) => {
-      const { rows } = await tx.query<{ name: string; rows: number }>(
-        `select relname as name, (n_tup_ins + n_tup_upd + n_tup_del)::int as rows from pg_stat_xact_user_tables order by 1`,
-      );
-      return rows;
-    };
-    const written = await transaction(database.pool, async (tx) => {
-      const before = new Map((await counted(tx)).map(({ name, rows }) => [name, rows]));
-      const counting = new Proxy(tx, {
-        get: (target, name) => {
-          if (name !== 'queryArrays') return boundTo(target, name);
-          return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
-            const result = await target.queryArrays(sql, values);
-            read.push([typeof sql === 'string' ? sql : sql.name, result.rows.length, result.rows[0]?.length ?? 0]);
-            return result;
-          };
-        },
+  // What the server counts of a session, each node counts of its own.
+  it.skipIf(onCitus())(
+    'cost a plain debit no row: it reads its wallet, and writes that, an entry, and a note of it',
+    async () => {
+      const customer = await funded('rows', 5000);
+      await database.pool.query("delete from unannounced_wallet where customer_id = $1 and currency = 'USD'", [
+        customer,
+      ]);
+      const read: unknown[] = [];
+      const one = posting({ customerId: customer, amountMinor: 1, isCredit: false, idempotencyKey: 'api:rows' });
+      // Of the session, as far as it has told nobody: those of this transaction are the difference.
+      const counted = async (tx: Tx) => {
+        const { rows } = await tx.query<{ name: string; rows: number }>(
+          `select relname as name, (n_tup_ins + n_tup_upd + n_tup_del)::int as rows from pg_stat_xact_user_tables order by 1`,
+        );
+        return rows;
+      };
+      const written = await transaction(database.pool, async (tx) => {
+        const before = new Map((await counted(tx)).map(({ name, rows }) => [name, rows]));
+        const counting = new Proxy(tx, {
+          get: (target, name) => {
+            if (name !== 'queryArrays') return boundTo(target, name);
+            return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+              const result = await target.queryArrays(sql, values);
+              read.push([typeof sql === 'string' ? sql : sql.name, result.rows.length, result.rows[0]?.length ?? 0]);
+              return result;
+            };
+          },
+        });
+        await postBatch(counting, [one], { ...SETTINGS, now: START });
+        const after = (await counted(tx)).map(({ name, rows }) => ({ name, rows: rows - (before.get(name) ?? 0) }));
+        return after.filter(({ rows }) => rows > 0).map(({ name, rows }) => `${name} ${rows}`);
       });
-      await postBatch(counting, [one], { ...SETTINGS, now: START });
-      const after = (await counted(tx)).map(({ name, rows }) => ({ name, rows: rows - (before.get(name) ?? 0) }));
-      return after.filter(({ rows }) => rows > 0).map(({ name, rows }) => `${name} ${rows}`);
-    });
-    // A column more of each wallet is a price that all pay: it is to be a decision.
-    expect(read.slice(0, 2)).toEqual([
-      ['lock-wallets', 1, 25],
-      ['find-entries-by-keys', 0, 0],
-    ]);
-    expect(read).toHaveLength(3);
-    expect(written).toEqual(['entry 1', 'unannounced_wallet 1', 'wallet 1']);
-  });
+      // A column more of each wallet is a price that all pay: it is to be a decision.
+      expect(read.slice(0, 2)).toEqual([
+        ['lock-wallets', 1, 25],
+        ['find-entries-by-keys', 0, 0],
+      ]);
+      expect(read).toHaveLength(3);
+      expect(written).toEqual(['entry 1', 'unannounced_wallet 1', 'wallet 1']);
+    },
+  );
 
   it('leave the work list when they end, and stay on it while another one ends later', async () => {
     const customer = await funded('listed', 100);
@@ -316,10 +325,7 @@ describe('lots on Postgres', () => {
       [customer],
     );
     const { disagreements } = await audit(autocommit(database.pool));
-    await database.pool.query(`
-      alter table lot_movement disable trigger user;
-      delete from lot_movement where customer_id = '${customer}' and seq = 1;
-      alter table lot_movement enable trigger user`);
+    await unguarded(database.pool, `delete from lot_movement where customer_id = '${customer}' and seq = 1`);
     expect(disagreements).toContainEqual({
       rule: '9b lots: none ever had less than nothing, or more than its amount',
       subject: `${MERCHANT}/${customer}/USD lot 1`,
@@ -349,13 +355,10 @@ describe('lots on Postgres', () => {
         now: START,
       });
       const erased = eraseLotTexts(autocommit(pool), { merchantId: MERCHANT, customerId: customer }, FIRST_LOT);
-      await eventually('the erasure to wait for the batch', async () => {
-        const { rowCount } = await pool.query(
-          `select 1 from pg_stat_activity
-           where wait_event_type = 'Lock' and datname = current_database() and query like '%erase_lot_texts%'`,
-        );
-        return rowCount !== null && rowCount > 0;
-      });
+      await eventually(
+        'the erasure to wait for the batch',
+        async () => (await waitingForLocks(pool, '%erase_lot_texts%')) > 0,
+      );
       return { erased };
     });
     await erasing.erased;
@@ -384,9 +387,9 @@ describe('lots on Postgres', () => {
     ['9b', 'lot', 'origin_seq = origin_seq - 1', 'origin_seq = origin_seq + 1'],
     ['9f', 'lot', 'priority = priority + 1', 'priority = priority - 1'],
     ['9f', 'lot', 'changes = changes + 1', 'changes = changes - 1'],
-    ['9g', 'wallet_due', "due_at = due_at + interval '3 days'", "due_at = due_at - interval '3 days'"],
+    ['9g', 'wallet_due', `due_at = ${movedBy('due_at', '3 days')}`, `due_at = ${movedBy('due_at', '-3 days')}`],
   ])('the audit notices by rule %s: %s, %s', async (rule, table, tamper, undo) => {
-    const customer = await funded(`tampered_${rule}_${tamper.replace(/\W/g, '')}`, 100);
+    const customer = await funded(`tampered_${rule}_${tamper.replace(/\W/g, '').slice(0, 20)}`, 100);
     const change = { end: { at: later(2 * DAY) }, priority: 40, reason: 'asked', actor: 'key:one' };
     await run([
       lot(customer, 10),
@@ -419,7 +422,12 @@ describe('lots on Postgres', () => {
 
   it.each([
     ['9b', 'closed_lot', "state = 'expired'", "state = 'voided'"],
-    ['9e', 'closed_lot', "expires_at = expires_at + interval '1 day'", "expires_at = expires_at - interval '1 day'"],
+    [
+      '9e',
+      'closed_lot',
+      `expires_at = ${movedBy('expires_at', '1 day')}`,
+      `expires_at = ${movedBy('expires_at', '-1 day')}`,
+    ],
     ['9c', 'lot_movement', 'amount = -amount', 'amount = -amount'],
   ])('the audit notices by rule %s what triggers refuse: %s, %s', async (rule, table, tamper, undo) => {
     const customer = await funded(`refused_${rule}`, 100);
@@ -428,10 +436,7 @@ describe('lots on Postgres', () => {
     if (rule === '9e') await run([{ ...keyOf(customer), op: 'sweep' }], later(DAY));
     else await run([{ ...voided, idempotencyKey: 'api:void' }]);
     const set = (what: string) =>
-      database.pool.query(`
-        alter table ${table} disable trigger user;
-        update ${table} set ${what} where customer_id = '${customer}';
-        alter table ${table} enable trigger user`);
+      unguarded(database.pool, `update ${table} set ${what} where customer_id = '${customer}'`);
     await set(tamper);
     const { disagreements } = await audit(autocommit(database.pool));
     await set(undo);

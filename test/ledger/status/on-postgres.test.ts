@@ -9,6 +9,7 @@ import { postBatch, readWallets } from '../../../src/ledger/store.ts';
 import { createLogger } from '../../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { WITHOUT_GUARDS } from '../../support/tampering.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
 const later = (days: number) => new Date(START.getTime() + days * 86_400_000);
@@ -146,7 +147,7 @@ describe('the status of wallets on Postgres', () => {
       const client = await database.pool.connect();
       try {
         await client.query('begin');
-        await client.query("set local session_replication_role = 'replica'");
+        await client.query(WITHOUT_GUARDS);
         await client.query(change);
         const { disagreements } = await audit(new Tx(client));
         return disagreements.map(({ rule }) => rule.slice(0, 3));

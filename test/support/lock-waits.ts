@@ -1,0 +1,24 @@
+import { onCitus } from '../../src/db/backend.ts';
+
+const ON_ONE = `
+  select 1 from pg_stat_activity
+  where datname = current_database() and wait_event_type = 'Lock' and query like $1`;
+
+/** The statement is known on the coordinator, and the wait on the node. */
+const ON_NODES = `
+  select 1 from citus_stat_activity where datname = current_database() group by global_pid
+  having bool_or(wait_event_type = 'Lock') and bool_or(not is_worker_query and query like $1)`;
+
+interface Asking {
+  query(text: string, values: unknown[]): Promise<{ rowCount: number | null }>;
+}
+
+/**
+ * How many statements wait for a lock of somebody else's at this moment, on whichever node. Call it outside of a transaction, since inside one
+ * Postgres always shows the same picture of its activity.
+ * @param like what their text is like
+ */
+export async function waitingForLocks(db: Asking, like = '%'): Promise<number> {
+  const { rowCount } = await db.query(onCitus() ? ON_NODES : ON_ONE, [like]);
+  return rowCount ?? 0;
+}
