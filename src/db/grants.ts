@@ -64,7 +64,8 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
 
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],
   ['public.payment',             'select, update (customer_id, moves, updated_at, bonus_lost, bonus_lost_before)', 'select, insert, update, delete'],
-  ['public.payment_move',        'select, insert',                   'select'],
+  // On Citus no key moves it along with its payment.
+  ['public.payment_move',        'select, insert',                   'select, update (source_id)'],
   ['public.payment_part',        'select, update (hold_wanted, hold_no, holds)', 'select, insert, update'],
   ['public.payment_movement',    'select',                           'select, insert, update'],
   ['public.payment_group',       'select, insert, update (payment_ids)', 'select, insert, update, delete'],

@@ -325,7 +325,9 @@ describe('checkouts', () => {
     pass(2700);
     const client = await app.database.pool.connect();
     await client.query('begin');
-    await client.query('select 1 from wallet where customer_id = $1 for update', [ada.id]);
+    await client.query("select 1 from wallet where merchant_id = 'bus_default' and customer_id = $1 for update", [
+      ada.id,
+    ]);
     await expire();
     await client.query('rollback');
     client.release();

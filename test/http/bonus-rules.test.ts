@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { stripePayment, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -254,14 +255,13 @@ describe('a bonus rule', () => {
     const second = await startInbox(app.database, { sources: [stripe, other] });
     const customer = await app.newCustomer();
     const holder = await app.database.pool.connect();
-    const waiting = async () => {
-      const locked = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-      return (await app.database.pool.query(locked)).rowCount;
-    };
+    const waiting = () => waitingForLocks(app.database.pool);
     try {
       await withRules({ first: { percent: 10, first_top_up_only: true } }, async () => {
         await holder.query('begin');
-        await holder.query('select from wallet where customer_id = $1 for update', [customer]);
+        await holder.query("select from wallet where merchant_id = 'bus_default' and customer_id = $1 for update", [
+          customer,
+        ]);
         const ids = Array.from({ length: 2 }, newId);
         for (const [index, id] of ids.entries()) {
           await inbox.deliver(event(customer, id, 1000));

@@ -12,6 +12,7 @@ import { hashToken } from '../../src/payments/token.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { BONUS_RATIO, expectBooksToAgree, MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { disputeFact, newPayment, paymentFact, refundFact } from '../support/payments.ts';
 import { providerFixture } from '../support/provider-fixtures.ts';
 import { dodoPayment, razorpayPayment, stripePayment, stripePaymentSucceeded } from '../support/signing.ts';
@@ -331,17 +332,12 @@ describe('payments that carry one token', () => {
     await inbox.deliver(razorpayPayment({ paymentId, amount: 1000, notes: { wallet_token: token } }), sources.razorpay);
     let applied: Promise<void> | null = null;
     await transaction(database.pool, async (tx) => {
-      await tx.query('select from payment_token where customer_id = $1 for update', [customerId]);
+      await tx.query("select from payment_token where merchant_id = 'bus_default' and customer_id = $1 for update", [
+        customerId,
+      ]);
       applied = work();
       await expect
-        .poll(
-          async () => {
-            const waits =
-              "select count(*)::int as n from pg_stat_activity where wait_event_type = 'Lock' and query like '%payment_token%'";
-            return (await database.pool.query(waits)).rows[0]?.n;
-          },
-          { timeout: 10_000 },
-        )
+        .poll(() => waitingForLocks(database.pool, '%payment_token%'), { timeout: 30_000 })
         .toBeGreaterThan(0);
       await tx.query('update payment_token set revoked_at = now() where customer_id = $1', [customerId]);
     });

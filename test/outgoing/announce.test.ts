@@ -12,6 +12,7 @@ import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Aims at the work list: that everything is said, once, in order, with the same ids and bytes after a crash. */
@@ -68,15 +69,13 @@ const listed = async (customerId: string) => {
   return rows;
 };
 
-const WAITS_TO_MARK = `
-  select 1 from pg_stat_activity
-  where wait_event_type = 'Lock' and datname = current_database() and query like '%for update of w%'`;
-
 /** Locks the wallets of customers as a session by hand would. */
 async function hold(customers: readonly (string | undefined)[]) {
   const client = await database.pool.connect();
   await client.query('begin');
-  await client.query('select 1 from wallet where customer_id = any ($1) for update', [customers]);
+  await client.query("select 1 from wallet where merchant_id = 'bus_default' and customer_id = any ($1) for update", [
+    customers,
+  ]);
   const letGo = async () => {
     await client.query('rollback');
     client.release();
@@ -347,7 +346,7 @@ describe('claims', () => {
     await transaction(database.pool, async (tx) => {
       await postBatch(tx, [posting({ customerId: customerId, amountMinor: 5 })], { ...SETTINGS, now: new Date() });
       expect((await claim(1)).map(({ toVersion }) => toVersion)).toEqual([0]);
-      await tx.query('select from unannounced_wallet for update skip locked');
+      await tx.query("select from unannounced_wallet where merchant_id = 'bus_default' for update skip locked");
       expect(await claim()).toEqual([]);
     });
   });
@@ -383,12 +382,12 @@ describe('claims', () => {
     const publisher = new RecordingPublisher();
     const holder = await hold([solo]);
     const announced = run(publisher);
-    await eventually('the wallet to be waited for', async () => {
-      const { rowCount } = await database.pool.query(WAITS_TO_MARK);
-      return rowCount === 1;
-    });
+    await eventually(
+      'the wallet to be waited for',
+      async () => (await waitingForLocks(database.pool, '%for update of w%')) === 1,
+    );
     const { rows: free } = await database.pool.query(
-      'select customer_id from wallet where customer_id = any ($1) for update skip locked',
+      "select customer_id from wallet where merchant_id = 'bus_default' and customer_id = any ($1) for update skip locked",
       [customers],
     );
     expect(free).toHaveLength(2 * (names.length - 1));

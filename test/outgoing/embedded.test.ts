@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sign } from '../../src/crypto/standard-webhooks.ts';
+import { onCitus } from '../../src/db/backend.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { QUEUES } from '../../src/db/queues.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
@@ -18,6 +19,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { NEWEST } from '../support/attempts.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { publicly } from '../support/refusals.ts';
 import { BOX } from '../support/secrets.ts';
 import { eventually } from '../support/wait.ts';
@@ -424,7 +426,8 @@ async function seedDeliveries(endpointId: string, count: number, state: 'pending
 }
 
 describe('an endpoint', () => {
-  test('with thousands of deliveries is deleted along indexes', async ({ skip }) => {
+  // What one Postgres plans: a node of Citus plans the same of its own parts of the tables.
+  test.skipIf(onCitus())('with thousands of deliveries is deleted along indexes', async ({ skip }) => {
     const { rows: servers } = await database.pool.query<{ isOld: boolean }>(
       `select current_setting('server_version_num')::integer < 160000 as "isOld"`,
     );
@@ -459,16 +462,20 @@ describe('an endpoint', () => {
       await client.query('begin');
       // The other side looks for the deadlock first, and so it is the one that is cut off.
       await client.query("set local deadlock_timeout = '60s'");
-      await client.query('select 1 from webhook_delivery where endpoint_id = $1 for update', [id]);
+      await client.query(
+        "select 1 from webhook_delivery where merchant_id = 'bus_default' and endpoint_id = $1 for update",
+        [id],
+      );
       const deleted = outgoing.webhooks.deleteEndpoint(MERCHANT, id);
-      await eventually('the deletion to wait for the delivery', async () => {
-        const { rowCount } = await database.pool.query(
-          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        );
-        return rowCount === 1;
-      });
+      await eventually(
+        'the deletion to wait for the delivery',
+        async () => (await waitingForLocks(database.pool)) === 1,
+      );
       // As a delivery does that notes its endpoint's failure last.
-      await client.query('update webhook_endpoint set failing_since = now() where endpoint_id = $1', [id]);
+      await client.query(
+        "update webhook_endpoint set failing_since = now() where merchant_id = 'bus_default' and endpoint_id = $1",
+        [id],
+      );
       await client.query('commit');
       expect(await deleted).toBe(true);
     } finally {

@@ -14,6 +14,7 @@ import type { Publisher } from '../../src/outgoing/publisher.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { BOX } from '../support/secrets.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -220,12 +221,7 @@ test('an entry that is written while its wallet is being passed over waits, and 
         [MERCHANT],
       );
       writing = post('cus_waits', 1);
-      await eventually('the entry to wait for the wallet', async () => {
-        const { rowCount } = await database.pool.query(
-          "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-        );
-        return rowCount === 1;
-      });
+      await eventually('the entry to wait for the wallet', async () => (await waitingForLocks(database.pool)) === 1);
       return unheard;
     },
   };

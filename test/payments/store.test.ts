@@ -5,6 +5,7 @@ import { lockPayments, savePayments } from '../../src/payments/store.ts';
 import { paymentKeyText } from '../../src/payments/tables.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { refundFact } from '../support/payments.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -46,12 +47,7 @@ describe('the lives of payments', () => {
     const others: Promise<void>[] = [];
     await addRefund('second', async () => {
       others.push(addRefund('third'), addRefund('fourth'));
-      await eventually('both to wait for the lock', async () => {
-        const { rows } = await database.pool.query<{ count: number }>(
-          "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        );
-        return rows[0]?.count === 2;
-      });
+      await eventually('both to wait for the lock', async () => (await waitingForLocks(database.pool)) === 2);
     });
     await Promise.all(others);
     const found = await refunds();

@@ -11,6 +11,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, posting, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { dodoPayment, dodoRefund, stripeDispute, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -178,11 +179,13 @@ describe('an erasure that is asked for again', () => {
     const holder = await app.database.pool.connect();
     try {
       await holder.query('begin');
-      await holder.query('select from customer_erasure where customer_id = $1 for update', [customerId]);
+      await holder.query(
+        "select from customer_erasure where merchant_id = 'bus_default' and customer_id = $1 for update",
+        [customerId],
+      );
       const going = goOn(0);
-      const waiting =
-        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%update customer_erasure%'";
-      await eventually('the worker to wait with its step', async () => (await sql(waiting)).rowCount === 1);
+      const waiting = () => waitingForLocks(app.database.pool, '%update customer_erasure%');
+      await eventually('the worker to wait with its step', async () => (await waiting()) === 1);
       await eraseCustomer(new Tx(holder), { ...request, withTexts: true }, new Date());
       await holder.query('commit');
       expect(await going).toBe(0);

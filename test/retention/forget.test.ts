@@ -307,7 +307,7 @@ describe('a run', () => {
   it('leaves what somebody holds, and takes it the next time', async () => {
     await sql("update provider_event set settled_at = now() - interval '20 days' where state = 'ignored'");
     await transaction(database.pool, async (tx) => {
-      await tx.query("select from provider_event where state = 'ignored' for update");
+      await tx.query("select from provider_event where merchant_id = 'bus_default' and state = 'ignored' for update");
       expect(await countOf('ignored_events')).toBe(0);
     });
     expect(await countOf('ignored_events')).toBe(1);
