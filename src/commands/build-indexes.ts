@@ -39,6 +39,18 @@ const INDEXES: Readonly<Record<string, string>> = {
   customer_name_beginning: 'customer (merchant_id, lower(name) text_pattern_ops)',
 };
 
+/**
+ * Unique ones that stand in for another one, which is dropped once they are there: nothing is without a key meanwhile. What a merchant
+ * asks for under a key of his own, and what is begun for a period under the period's key, never meet.
+ */
+const APART = {
+  instead: 'topup_idempotency_key',
+  indexes: {
+    topup_key_of_request: "topup (merchant_id, customer_id, idempotency_key) where origin = 'manual'",
+    topup_key_of_period: "topup (merchant_id, customer_id, idempotency_key) where origin = 'schedule'",
+  },
+} as const;
+
 /** Finds them by part of their names where the database has pg_trgm; src/customers/search.ts asks whether it is there. */
 const NAME_PART = 'customer_name_part';
 
@@ -51,6 +63,11 @@ interface NewIndex {
 /** Builds the indexes that are not there; one that a killed migration left unfinished is built anew. */
 export async function buildIndexes(client: pg.Client, logger: Logger): Promise<void> {
   for (const [name, definition] of Object.entries(INDEXES)) await buildIndex(client, logger, { name, definition });
+  for (const [name, definition] of Object.entries(APART.indexes))
+    await buildIndex(client, logger, { name, definition, isUnique: true });
+  // It waits for transactions that are under way, as building does.
+  await client.query('set lock_timeout = 0');
+  await client.query(`drop index concurrently if exists public.${APART.instead}`);
   const schema = await schemaOfTrigrams(client);
   if (schema === null) return;
   // Kept in order at once: else what is new waits in a list that every search reads, and somebody's insert has to clear.

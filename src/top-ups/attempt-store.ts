@@ -135,7 +135,7 @@ const OF_PAYMENT = statement({
     where merchant_id = ${merchantId} and source_id = ${sourceId} and payment_id = ${paymentId} limit 1`,
 });
 
-/** What the customer asked for under this key; null if nothing. */
+/** What the customer asked for under this key; null if nothing. The keys of a schedule's periods are others, though they may read alike. */
 export async function topUpUnderKey(
   db: Queryable,
   {
@@ -152,24 +152,26 @@ const UNDER_KEY = statement({
   row: TOPUP.shape,
   text: ({ merchantId, customerId, idempotencyKey }) => `
     select ${columns(TOPUP.shape)} from topup
-    where merchant_id = ${merchantId} and customer_id = ${customerId} and idempotency_key = ${idempotencyKey}`,
+    where merchant_id = ${merchantId} and customer_id = ${customerId} and idempotency_key = ${idempotencyKey}
+      and origin = 'manual'`,
 });
 
-/** What was begun under these keys, in no particular order. */
-export async function topUpsUnderKeys(
+/** What was begun for periods of schedules under these keys, in no particular order: nothing that somebody asked for under a key of his own. */
+export async function topUpsOfPeriods(
   db: Queryable,
   merchantId: string,
   keys: readonly { readonly customerId: string; readonly idempotencyKey: string }[],
 ): Promise<TopUp[]> {
-  return UNDER_KEYS.all(db, { merchantId, keys });
+  return OF_PERIODS.all(db, { merchantId, keys });
 }
 
-const UNDER_KEYS = statement({
+const OF_PERIODS = statement({
   params: { merchantId: text, keys: rowsOf({ customerId: text, idempotencyKey: text }) },
   row: TOPUP.shape,
   text: ({ merchantId, keys }) => `
     select ${columns(TOPUP.shape, 't')}
-    from topup t join ${keys('k', { merchantId })} using (merchant_id, customer_id, idempotency_key)`,
+    from topup t join ${keys('k', { merchantId })} using (merchant_id, customer_id, idempotency_key)
+    where t.origin = 'schedule'`,
 });
 
 /** The attempt of a wallet that is in flight and blocks others; null if none is. */

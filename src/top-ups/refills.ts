@@ -6,7 +6,7 @@ import { getSchedule, saveProgress } from '../schedules/grant-store.ts';
 import { tellOfSkipped } from '../schedules/post-grants.ts';
 import { endRefill, type SettledRefill } from '../schedules/refill.ts';
 import { lockOpenRefills, openRefills } from '../schedules/refill-store.ts';
-import { topUpsUnderKeys } from './attempt-store.ts';
+import { topUpsOfPeriods } from './attempt-store.ts';
 import { keysOf, newestOf, type SortedRefills, sortRefills, type WantedRefill } from './refill-attempts.ts';
 import type { TopUp } from './tables.ts';
 
@@ -38,7 +38,7 @@ async function topUpsOf(db: Queryable, schedules: readonly GrantSchedule[]): Pro
     keysOf(schedule).map((idempotencyKey) => ({ customerId: schedule.customerId, idempotencyKey })),
   );
   const merchantId = schedules[0]?.merchantId;
-  return merchantId === undefined || keys.length === 0 ? [] : topUpsUnderKeys(db, merchantId, keys);
+  return merchantId === undefined || keys.length === 0 ? [] : topUpsOfPeriods(db, merchantId, keys);
 }
 
 /** A schedule, and what the period that it noted last has come to. */

@@ -883,6 +883,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/payments/payment.test.ts'],
   },
   {
+    name: 'take what somebody asked for under the key of a period for its payment',
+    file: 'src/top-ups/attempt-store.ts',
+    find: "where t.origin = 'schedule'",
+    replace: 'where t.origin is not null',
+    tests: ['test/top-ups/refills.test.ts'],
+  },
+  {
+    name: 'answer who asks for a top-up with that of a period',
+    file: 'src/top-ups/attempt-store.ts',
+    find: "and origin = 'manual'`",
+    replace: 'and origin is not null`',
+    tests: ['test/top-ups/refills.test.ts'],
+  },
+  {
     name: 'forget when a payment failed',
     file: 'src/payments/record.ts',
     find: 'latest(payment.failedAt, at)',

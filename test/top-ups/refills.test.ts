@@ -7,7 +7,7 @@ import { setTopUpDue } from '../../src/ledger/top-up-due.ts';
 import { afterPeriods, duePeriods } from '../../src/schedules/grant-schedule.ts';
 import { getSchedule } from '../../src/schedules/grant-store.ts';
 import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
-import { deleteRule, failTopUp, resumeRule } from '../../src/top-ups/manage.ts';
+import { deleteRule, failTopUp, requestTopUp, resumeRule } from '../../src/top-ups/manage.ts';
 import { standingOfSchedules } from '../../src/top-ups/refills.ts';
 import type { TopUpTerms } from '../../src/top-ups/rule.ts';
 import { scanForTopUps } from '../../src/top-ups/scan.ts';
@@ -112,6 +112,42 @@ describe('a schedule that charges', () => {
     expect(await tried(key)).toBe(0);
     expect(await skipsOf(rig, key)).toEqual([['too_old', 0, 0]]);
     expect(await scheduleOf(rig, key)).toMatchObject({ refill_state: 'skipped', done: 1 });
+  });
+
+  it('counts nothing as its payment that was asked for under a key which reads like that of the period, before or after', async () => {
+    const key = await begin();
+    const ask = (idempotencyKey: string, amount = 2000) => {
+      const request = { ...key, amount, idempotencyKey, session: null };
+      const moment = { currencies: SETTINGS.currencies, now: rig.now };
+      return transaction(rig.database.pool, (tx) => requestTopUp(tx, request, moment));
+    };
+    const periodKey = 'grant_USD_monthly_1_0';
+    const { topUp } = await ask(periodKey);
+    const metadata = { wallet_customer_id: key.customerId, wallet_topup_id: topUp.topUpId };
+    const paymentId = `pi_own_${key.customerId}`;
+    await rig.inbox.play([stripePayment({ paymentId, amount: 2000, currency: 'usd', metadata })]);
+    await put(key);
+    await work();
+    const made = async () => (await rig.attempts(key)).map(({ origin, state }) => [origin, state]);
+    const both = [
+      ['manual', 'succeeded'],
+      ['schedule', 'charged'],
+    ];
+    expect((await made()).toSorted()).toEqual(both);
+    await rig.tellPaid(key);
+    await work();
+    expect(await scheduleOf(rig, key)).toMatchObject({ refill_state: 'done', refill_period: 0, done: 1 });
+    expect(await rig.inbox.balance(key.customerId)).toBe(9000);
+    // It stays known under its key, and the keys of periods are free for others.
+    expect((await ask(periodKey)).topUp.topUpId).toBe(topUp.topUpId);
+    rig.pass(31 * DAY);
+    await work();
+    await rig.tellPaid(key);
+    const later = await ask('grant_USD_monthly_1_1', 700);
+    expect(later).toMatchObject({ isRepeated: false, topUp: { origin: 'manual', state: 'requested', amount: 700 } });
+    await expect(ask('grant_USD_monthly_1_1', 701)).rejects.toMatchObject({
+      refusal: { code: 'IDEMPOTENCY_KEY_REUSED' },
+    });
   });
 
   it('tells what its last refill came to', async () => {
