@@ -11,6 +11,7 @@ import { claimTopUpDue, merchantsWithTopUpDue, setTopUpDue, type TopUpClaim } fr
 import type { Source } from '../merchants/source.ts';
 import type { Sources } from '../merchants/sources.ts';
 import { findPayments, paymentsThatPosted } from '../payments/lookups.ts';
+import { isTriedAgain } from '../payments/record.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { howToResolve, LEASE_MS, nextLook, type TopUpNews } from './attempt.ts';
 import { claimTopUps, lookLater, merchantsWithTopUps, noteAsked } from './attempt-store.ts';
@@ -193,7 +194,9 @@ async function hear({ pool, clock }: ChargeServices, topUp: TopUp, news: TopUpNe
     if (after === null || after.topUp.state !== 'processing' || after.topUp.paymentId === null) return;
     const { merchantId, sourceId, paymentId } = after.topUp;
     const payments = await findPayments(tx, merchantId, paymentId);
-    const hasFailed = payments.some((one) => one.sourceId === sourceId && one.state === 'failed');
+    const hasFailed = payments.some(
+      (one) => one.sourceId === sourceId && one.state === 'failed' && !isTriedAgain(one),
+    );
     if (hasFailed) await recordNews(tx, after, { news: { kind: 'payment_failed', paymentId }, now });
   });
 }

@@ -869,6 +869,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/inbox/checkouts.test.ts'],
   },
   {
+    name: 'end a top-up once it is answered by a failure that was told late',
+    file: 'src/top-ups/charge.ts',
+    find: " && !isTriedAgain(one)",
+    replace: '',
+    tests: ['test/top-ups/charge.test.ts'],
+  },
+  {
     name: 'end a top-up by a failure that is told late',
     file: 'src/inbox/top-ups.ts',
     find: "fact.state === 'failed' ? !isTriedAgain(after)",
