@@ -871,7 +871,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'end a top-up once it is answered by a failure that was told late',
     file: 'src/top-ups/charge.ts',
-    find: " && !isTriedAgain(one)",
+    find: ' && !isTriedAgain(one)',
     replace: '',
     tests: ['test/top-ups/charge.test.ts'],
   },
