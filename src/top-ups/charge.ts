@@ -194,9 +194,7 @@ async function hear({ pool, clock }: ChargeServices, topUp: TopUp, news: TopUpNe
     if (after === null || after.topUp.state !== 'processing' || after.topUp.paymentId === null) return;
     const { merchantId, sourceId, paymentId } = after.topUp;
     const payments = await findPayments(tx, merchantId, paymentId);
-    const hasFailed = payments.some(
-      (one) => one.sourceId === sourceId && one.state === 'failed' && !isTriedAgain(one),
-    );
+    const hasFailed = payments.some((one) => one.sourceId === sourceId && one.state === 'failed' && !isTriedAgain(one));
     if (hasFailed) await recordNews(tx, after, { news: { kind: 'payment_failed', paymentId }, now });
   });
 }
