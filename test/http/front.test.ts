@@ -75,6 +75,9 @@ const get = (headers: Record<string, string> = {}, path = READ()): Asked => {
   return { method: 'GET', path, headers: { authorization, 'x-request-id': 'front-test', ...headers } };
 };
 
+const quote = (more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+  post(JSON.stringify({ total: 500, currency: 'USD', ...more }), headers, `/customers/${customer}/checkouts/quote`);
+
 const PAID = stripePaymentSucceeded({ amount: 5, metadata: {} });
 
 /** A provider's request; the same each time, as when the provider sends it again. */
@@ -146,6 +149,14 @@ const CASES: readonly [name: string, asked: () => Asked | Promise<Asked>][] = [
   ['a capture without a body', () => post('', {}, `${HOLD()}/hold_${customer}_USD_99/capture`)],
   ['a capture that is asked for', () => get({}, `${HOLD()}/hold_${customer}_USD_1/capture`)],
   ['a trace', () => post(entry(), { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' })],
+  ['a quote', () => quote()],
+  ['a quote by a key that may only read', async () => quote({}, await app.newKey('bus_default', ['read']))],
+  ['a quote by a key that may only write', async () => quote({}, await app.newKey('bus_default', ['write']))],
+  ["a quote for another merchant's customer", async () => quote({}, await app.newKey('bus_front', ['read']))],
+  ['a quote in no such currency', () => quote({ currency: 'XXX' })],
+  ['a quote that the wallet cannot pay', () => quote({ wallet: { require_full: true } })],
+  ['a quote of what is unknown', () => quote({ totl: 1 })],
+  ['a quote that is asked for as a page', () => ({ ...quote(), method: 'GET' })],
   ['an id of a request that could break lines', () => get({ 'x-request-id': 'a b' })],
 ];
 

@@ -4,7 +4,7 @@ import { invariant } from '../../errors.ts';
 import type { Route } from './route.ts';
 
 /** Ids as they are made, which nothing has to be decoded of. */
-const WALLETS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets(\/ledger-entries)?$/;
+const OF_CUSTOMER = /^\/customers\/([A-Za-z0-9_-]{1,100})\/(wallets(?:\/ledger-entries)?|checkouts\/quote)$/;
 /** A new hold, or the capture of one. */
 const HOLDS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets\/holds(?:\/([A-Za-z0-9_-]{1,150})\/capture)?$/;
 /** Whether there is such a provider, and such a source, the route says. */
@@ -21,8 +21,8 @@ interface FrontOptions {
 }
 
 /**
- * Answers the busiest routes, a new entry, hold or capture, a customer's wallets and providers' deliveries, without the way through all that
- * Express asks first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
+ * Answers the busiest routes, a new entry, hold or capture, a customer's wallets, a quote and providers' deliveries, without the way through all
+ * that Express asks first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
  */
 export function createFront({ app, routes, begin, respond, fail }: FrontOptions): RequestListener {
   const find = (method: Route['method'], path: string): Route => {
@@ -30,18 +30,22 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
     invariant(route !== undefined, `there is no route ${method} ${path}`);
     return route;
   };
-  const read = find('get', '/customers/{customer_id}/wallets');
-  const write = find('post', '/customers/{customer_id}/wallets/ledger-entries');
+  const ofCustomer: Readonly<Record<string, Route>> = {
+    wallets: find('get', '/customers/{customer_id}/wallets'),
+    'wallets/ledger-entries': find('post', '/customers/{customer_id}/wallets/ledger-entries'),
+    'checkouts/quote': find('post', '/customers/{customer_id}/checkouts/quote'),
+  };
   const hold = find('post', '/customers/{customer_id}/wallets/holds');
   const capture = find('post', '/customers/{customer_id}/wallets/holds/{hold_id}/capture');
   const deliver = find('post', '/webhooks/{provider}');
   const deliverToSource = find('post', '/webhooks/{provider}/{source_id}');
   const hot = (method: string | undefined, url: string): Hot | null => {
     if (method !== 'GET' && method !== 'POST') return null;
-    const [, customerId, entries] = WALLETS.exec(url) ?? [];
-    if (customerId !== undefined) {
-      const route = entries === undefined ? read : write;
-      return method === (route === read ? 'GET' : 'POST') ? { route, params: { customer_id: customerId } } : null;
+    const [, customerId, place] = OF_CUSTOMER.exec(url) ?? [];
+    if (customerId !== undefined && place !== undefined) {
+      const route = ofCustomer[place];
+      const isOf = route?.method === (method === 'GET' ? 'get' : 'post');
+      return isOf ? { route, params: { customer_id: customerId } } : null;
     }
     if (method === 'GET') return null;
     const [, holder, holdId] = HOLDS.exec(url) ?? [];
