@@ -25,6 +25,7 @@ import type { Metrics } from '../src/telemetry/metrics.ts';
 import { workAdoptSource } from './adopt-source.ts';
 import { workAnnounceBalanceChanges } from './announce-balance-changes.ts';
 import { workApplyProviderEvent } from './apply-provider-event.ts';
+import { workApplyProviderEvents } from './apply-provider-events.ts';
 import { workAuditBooks } from './audit-books.ts';
 import { workChargeTopUps } from './charge-top-ups.ts';
 import { workCheckLowBalances } from './check-low-balances.ts';
@@ -93,8 +94,8 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
   const shared = { pool, boss, clock, logger };
   const { UNKNOWN_PAYMENT_WAIT_SECONDS: waitSeconds, NAMING_WAIT_SECONDS: namingWaitSeconds } = config;
   const rules = { waitSeconds, namingWaitSeconds, maxBonusRatio: config.MAX_BONUS_RATIO };
-
-  await workApplyProviderEvent(boss, { ...shared, sources, settings, ...rules, ...wakes, observe });
+  const applying = { ...shared, sources, settings, ...rules, ...wakes, observe };
+  await Promise.all([workApplyProviderEvents(boss, applying), workApplyProviderEvent(boss, applying)]);
   const { publisher } = outgoing;
   let announcer: Announcer | null = null;
   const sending = new Sending({ config, pool, logger });

@@ -1,4 +1,5 @@
 import { statement } from '../db/statement.ts';
+import { eventsWithJobs } from '../inbox/event-jobs.ts';
 import { isRequestKeySql, type KeySql, paymentKeySql } from '../ledger/keys.ts';
 import { type Check, first, SIGNED } from './check.ts';
 
@@ -75,9 +76,7 @@ const WITHOUT_JOB = `array(
         select e.event_id from provider_event e
         where e.state in ('pending', 'waiting') and coalesce(e.waiting_since, e.received_at) < now() - ${LEFT_ALONE}
         except
-        select j.data ->> 'eventId' from pgboss.job j
-        where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active')
-          and greatest(j.created_on, j.start_after) > now() - ${LEFT_ALONE})`;
+        ${eventsWithJobs(`greatest(j.created_on, j.start_after) > now() - ${LEFT_ALONE}`)})`;
 
 /** SQL for whether the body of the event `e`, or what is kept of it, holds an id. */
 const NAMES = (id: string) =>

@@ -15,7 +15,8 @@ const READ_ID = statement({
 
 /**
  * Notes that no process of an older release runs any more, which writes entries without hashes: from now on (`again`), or
- * (`once`) unless that was noted before. From then on holds are placed, lots opened, bonuses split off wallets frozen and checkouts opened, which such a process does not look at.
+ * (`once`) unless that was noted before. From then on holds are placed, lots opened, bonuses split off wallets frozen and checkouts opened, which such a process does not look at,
+ * and events share jobs, which it would not do.
  */
 export async function closeRelease(db: Queryable, when: 'again' | 'once'): Promise<void> {
   await CLOSE_RELEASE.run(db, { isAgain: when === 'again' });
@@ -27,7 +28,8 @@ const CLOSE_RELEASE = statement({
     update installation
     set release_closed_at = case when ${isAgain} then now() else coalesce(release_closed_at, now()) end,
       holds_from = least(holds_from, now()), lots_from = least(lots_from, now()), statuses_from = least(statuses_from, now()),
-      bonuses_from = least(bonuses_from, now()), checkouts_from = least(checkouts_from, now())`,
+      bonuses_from = least(bonuses_from, now()), checkouts_from = least(checkouts_from, now()),
+      event_jobs_from = least(event_jobs_from, now())`,
 });
 
 /** Whether no process of a release that knows no holds runs any more. */
@@ -48,6 +50,9 @@ const LOTS_ARE_OPENED = '(select lots_from <= now() from installation)';
 
 /** SQL for whether no process runs any more of a release that knows no lots, or lots but no bonuses. */
 export const BONUSES_ARE_SPLIT = '(select greatest(lots_from, bonuses_from) <= now() from installation)';
+
+/** SQL for whether no worker of a release that knows no jobs of many events runs any more. */
+export const EVENTS_SHARE_JOBS = '(select event_jobs_from <= now() from installation)';
 
 /** Whether no process of a release that knows of no status of wallets runs any more. */
 export async function mayChangeStatus(db: Queryable): Promise<boolean> {

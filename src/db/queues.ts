@@ -42,20 +42,31 @@ const LOOKS_AT_STATE = {
   deleteAfterSeconds: DAY_SECONDS,
 } as const;
 
+/** 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
+const APPLIES_EVENTS = {
+  notify: true,
+  retryLimit: 12,
+  retryDelay: 2,
+  retryBackoff: true,
+  retryDelayMax: 900,
+  expireInSeconds: 60,
+  heartbeatSeconds: 10,
+  retentionSeconds: 90 * DAY_SECONDS,
+  // A finished job says nothing that its events do not; the fewer there are, the faster the queue.
+  deleteAfterSeconds: 600,
+} as const;
+
 export const QUEUES = {
-  /** One provider event to apply; jobs of releases before do not name its merchant. 12 retries, doubling from 2 s up to 15 min, last for about an hour and a half. */
-  'apply-provider-event': define(z.strictObject({ merchantId: z.string().optional(), eventId: z.string() }), {
-    notify: true,
-    retryLimit: 12,
-    retryDelay: 2,
-    retryBackoff: true,
-    retryDelayMax: 900,
-    expireInSeconds: 60,
-    heartbeatSeconds: 10,
-    retentionSeconds: 90 * DAY_SECONDS,
-    // A finished job says nothing that its event does not; the fewer there are, the faster the queue.
-    deleteAfterSeconds: 600,
-  }),
+  /** The events of one commit, each as its merchant and id, and the bytes of all their bodies. What fails goes on as a job of its own. */
+  'apply-provider-events': define(
+    z.strictObject({ events: z.array(z.tuple([z.string(), z.string()])).min(1), bytes: z.int() }),
+    APPLIES_EVENTS,
+  ),
+  /** One provider event to apply: one that waited, failed or was asked for again. Jobs of releases before do not name its merchant. */
+  'apply-provider-event': define(
+    z.strictObject({ merchantId: z.string().optional(), eventId: z.string() }),
+    APPLIES_EVENTS,
+  ),
   /** "There is something to announce now." At most one is queued, none for later; the work lists in the database say what. */
   'announce-balance-changes': define(nothing, {
     policy: 'short',
@@ -214,16 +225,26 @@ export async function completeJobs(
   if (affected !== jobs.length) throw new ClaimLostError();
 }
 
+/** Lets a transaction that does a part of a job's work commit only if the job is still this run's; it is completed later. @throws {ClaimLostError} */
+export async function keepClaim(
+  boss: PgBoss,
+  tx: Queryable,
+  { name, job: { id, retryCount } }: { readonly name: QueueName; readonly job: { id: string; retryCount: number } },
+): Promise<void> {
+  const { affected } = settled.parse(await boss.touch(name, [{ id, retryCount }], { db: bossDatabase(tx) }));
+  if (affected !== 1) throw new ClaimLostError();
+}
+
 /** The jobs of a queue that wait. */
 export interface QueueBacklog {
   readonly name: QueueName;
-  /** Due now and not taken up. */
+  /** Due now and not taken up; of jobs that hold many events, how many events. */
   readonly due: number;
   /** Given up, until somebody redrives them. */
   readonly dead: number;
 }
 
-/** What every queue holds. Counts stop at 10,000, beyond which nobody needs the exact number. */
+/** What every queue holds. Counts stop at 10,000, and at 2,000 jobs of many events, beyond which nobody needs the exact number. */
 export async function queueBacklogs(db: Queryable): Promise<readonly QueueBacklog[]> {
   const queues = QUEUE_NAMES.map((name) => ({ name, deadName: deadLetterOf(name) }));
   const found = new Map((await QUEUE_BACKLOGS.all(db, { queues })).map((one) => [one.name, one]));
@@ -237,9 +258,11 @@ const QUEUE_BACKLOGS = statement({
     select q.name, d.due, g.dead
     from ${queues('q')}
     cross join lateral (
-      select count(*) as due from (
-        select 1 from pgboss.job j
-        where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now() limit 10000) one) d
+      select least(coalesce(sum(one.events), 0), 10000)::bigint as due from (
+        select case jsonb_typeof(j.data -> 'events') when 'array' then jsonb_array_length(j.data -> 'events') else 1 end as events
+        from pgboss.job j
+        where j.name = q.name and j.state < 'active' and not j.blocked and j.start_after <= now()
+        limit case q.name when 'apply-provider-events' then 2000 else 10000 end) one) d
     cross join lateral (
       select count(*) as dead from (
         select 1 from pgboss.job j

@@ -142,7 +142,10 @@ export function watchOperations(metrics: Metrics, readers: ReadsInTurn): void {
   }
   const perQueue = async (pick: (queue: QueueBacklog) => number) =>
     new Map((await read())?.queues.map((queue) => [queue.name, pick(queue)]));
-  const due = { name: 'chokin_jobs_due', help: 'Jobs that are due and were not taken up yet, by queue.' };
+  const due = {
+    name: 'chokin_jobs_due',
+    help: 'Jobs that are due and were not taken up yet, by queue; of jobs of many events, the events.',
+  };
   metrics.watchEach({ ...due, label: 'queue' }, () => perQueue((queue) => queue.due));
   const dead = { name: 'chokin_jobs_dead', help: 'Jobs that were given up and wait for somebody to redrive them.' };
   metrics.watchEach({ ...dead, label: 'queue' }, () => perQueue((queue) => queue.dead));

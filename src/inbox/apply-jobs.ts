@@ -2,11 +2,11 @@ import type { PgBoss } from 'pg-boss';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, integer, text } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
-import { ClaimLostError, completeJobs } from '../db/queues.ts';
+import { ClaimLostError, completeJobs, type QueueName } from '../db/queues.ts';
 import { statement } from '../db/statement.ts';
-import { autocommit, transaction } from '../db/transaction.ts';
-import { insertApplyJobs } from './enqueue.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { EventKey } from './events.ts';
+import { MAX_BODY_BYTES } from './shared-jobs.ts';
 
 /** A fetched job: the event to apply, and the claim under which it may be completed. */
 export interface ApplyJob {
@@ -28,9 +28,6 @@ export interface ApplyResult {
   readonly status: 'completed' | 'failed' | 'deadletter';
   readonly output?: { readonly error: string };
 }
-
-/** The most that the bodies of one transaction may hold together; two are under way in a process, and reading takes several times as much. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
 /** Splits jobs into those that are next and whose bodies fit into one transaction, one at least, and those that must wait. */
 export async function firstThatFit(
@@ -64,20 +61,25 @@ const BODY_SIZES = statement({
 /**
  * Lets whoever is free take up jobs that this batch has no room for: others with their places in the queue come in their stead.
  * If one of them belongs to another worker by now, pg-boss tries again those that do not.
+ * @param insert makes the same jobs once more
  */
 export async function putBack(
   { pool, boss }: { readonly pool: Pool; readonly boss: PgBoss },
-  jobs: readonly OwnedJob[],
+  {
+    name,
+    jobs,
+    insert,
+  }: {
+    readonly name: QueueName;
+    readonly jobs: readonly { readonly id: string; readonly retryCount: number }[];
+    readonly insert: (tx: Tx) => Promise<void>;
+  },
 ): Promise<readonly ApplyResult[]> {
   if (jobs.length === 0) return [];
   try {
     await transaction(pool, async (tx) => {
-      await completeJobs(boss, tx, { name: 'apply-provider-event', jobs });
-      await insertApplyJobs(
-        boss,
-        tx,
-        jobs.map(({ merchantId, eventId, priority = 0 }) => ({ merchantId, eventId, priority })),
-      );
+      await completeJobs(boss, tx, { name, jobs });
+      await insert(tx);
     });
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {

@@ -10,16 +10,14 @@ import { bringHome } from './adopted-events.ts';
 import { type ApplyJob, type ApplyResult, firstThatFit, type OwnedJob, putBack } from './apply-jobs.ts';
 import { ApplyTrace } from './apply-trace.ts';
 import { adviseManualCapture } from './capture-advice.ts';
-import { enqueue } from './enqueue.ts';
+import { enqueue, insertApplyJobs } from './enqueue.ts';
 import { type ApplyServices, type ApplyTransaction, type EventWork, parkEvent, sourceKey } from './event-work.ts';
 import { type EventKey, type LockedEvent, lockEvents, saveVerdicts, wakeEvents } from './events.ts';
 import { joinGroups, namesGroup, saveGroupNames } from './groups.ts';
-import { accountsIn, readStored } from './kept-facts.ts';
-import { namesPayer, wakePayers } from './payers.ts';
-import { withDecisionTimes } from './reread.ts';
+import { wakePayers } from './payers.ts';
+import { readEvent } from './read-event.ts';
 import { type Settled, settleFacts } from './settle-facts.ts';
 import { ignoreSupersededThinEvents } from './thin-events.ts';
-import { namedAnyway } from './unread.ts';
 import { withMerchants } from './whose-events.ts';
 
 /**
@@ -33,22 +31,27 @@ export async function applyEvents(
   services: ApplyServices,
   fetched: readonly ApplyJob[],
 ): Promise<readonly ApplyResult[]> {
-  const run: Run = { services, lockTimeoutMs: null };
+  const run: ApplyRun = { services, lockTimeoutMs: null };
   const jobs = await withMerchants(autocommit(services.pool), fetched);
   const fresh = jobs.filter((job) => job.retryCount === 0);
   const { batch, left } = await firstThatFit(services, fresh);
-  const results = [...(await putBack(services, left))];
+  const insert = (tx: Tx) => insertApplyJobs(services.boss, tx, { jobs: left.map(again), release: 'closed' });
+  const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];
   if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
   for (const job of jobs) if (job.retryCount > 0) results.push(await applyAlone(run, job));
   return results;
 }
 
+const QUEUE = 'apply-provider-event';
+
+const again = ({ merchantId, eventId, priority = 0 }: OwnedJob) => ({ merchantId, eventId, priority });
+
 function keyOf({ merchantId, eventId }: EventKey): EventKey {
   return { merchantId, eventId };
 }
 
-interface Run {
+export interface ApplyRun {
   readonly services: ApplyServices;
   /** Null to keep the limit of the connection. */
   lockTimeoutMs: number | null;
@@ -61,13 +64,31 @@ interface Run {
  */
 const HURRIED_LOCK_TIMEOUT_MS = 50;
 
-async function applyBatch(run: Run, jobs: readonly OwnedJob[]): Promise<readonly ApplyResult[]> {
+/** To be called with whatever made a transaction of the run fail. */
+export function hurryAfter(run: ApplyRun, error: unknown): void {
+  if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
+}
+
+/** Events that are applied in one transaction. */
+interface Attempt {
+  readonly events: readonly EventKey[];
+  readonly mode: 'together' | 'alone';
+  /** What the transaction does at last with the jobs that they came by. */
+  readonly settleJobs: (tx: Tx) => Promise<void>;
+}
+
+function attemptOf({ services }: ApplyRun, jobs: readonly OwnedJob[], mode: Attempt['mode']): Attempt {
+  const settleJobs = (tx: Tx) => completeJobs(services.boss, tx, { name: QUEUE, jobs });
+  return { events: jobs, mode, settleJobs };
+}
+
+async function applyBatch(run: ApplyRun, jobs: readonly OwnedJob[]): Promise<readonly ApplyResult[]> {
   try {
-    await applyAll(run, jobs, 'together');
+    await applyAll(run, attemptOf(run, jobs, 'together'));
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {
     if (isOutage(error)) throw error;
-    if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
+    hurryAfter(run, error);
     const { logger } = run.services;
     logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
     const results: ApplyResult[] = [];
@@ -77,19 +98,19 @@ async function applyBatch(run: Run, jobs: readonly OwnedJob[]): Promise<readonly
 }
 
 /** A transaction for one event: it locks its payments and wallets in order, whatever the events before it locked. */
-async function applyAlone(run: Run, job: OwnedJob): Promise<ApplyResult> {
+async function applyAlone(run: ApplyRun, job: OwnedJob): Promise<ApplyResult> {
   try {
-    await applyAll(run, [job], 'alone');
+    await applyAll(run, attemptOf(run, [job], 'alone'));
     return { id: job.id, status: 'completed' };
   } catch (error) {
     if (isOutage(error)) throw error;
-    if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
+    hurryAfter(run, error);
     return fail(run.services, job, error);
   }
 }
 
 /** One transaction; metrics, traces and the announcer hear of it only once it is committed. */
-async function applyAll(run: Run, jobs: readonly OwnedJob[], mode: 'together' | 'alone'): Promise<void> {
+export async function applyAll(run: ApplyRun, attempt: Attempt): Promise<void> {
   const { services, lockTimeoutMs } = run;
   const { pool, observe = UNOBSERVED } = services;
   const { metrics } = observe;
@@ -97,7 +118,7 @@ async function applyAll(run: Run, jobs: readonly OwnedJob[], mode: 'together' | 
   const onCommit = (seconds: number) => metrics.observeCommit('apply', seconds);
   const apply = async (tx: Tx) => {
     if (lockTimeoutMs !== null) await tx.setLockTimeout(lockTimeoutMs);
-    return applyInTransaction({ services, tx, now: services.clock.now() }, { jobs, mode, trace });
+    return applyInTransaction({ services, tx, now: services.clock.now() }, { ...attempt, trace });
   };
   try {
     const { works, postingCounts, woken } = await transaction(pool, apply, onCommit);
@@ -139,15 +160,9 @@ async function fail(
 /** How long events are put off whose source is being adopted by another one at this moment. */
 const ADOPTION_WAIT_MS = 2_000;
 
-interface Asked {
-  readonly jobs: readonly OwnedJob[];
-  readonly mode: 'together' | 'alone';
-  readonly trace: ApplyTrace;
-}
-
 async function applyInTransaction(
   batch: ApplyTransaction,
-  { jobs, mode, trace }: Asked,
+  { events: asked, mode, settleJobs, trace }: Attempt & { readonly trace: ApplyTrace },
 ): Promise<{
   readonly works: readonly EventWork[];
   readonly postingCounts: Settled['postingCounts'];
@@ -155,7 +170,7 @@ async function applyInTransaction(
   readonly woken: number;
 }> {
   const { services, tx, now } = batch;
-  const events = await lockEvents(tx, jobs);
+  const events = await lockEvents(tx, asked);
   // An event that is settled already was applied by an earlier run of the same job, whose completion was lost.
   const unsettled = events.filter((event) => event.state === 'pending' || event.state === 'waiting');
   const { events: open, later } = await bringHome(tx, unsettled, now);
@@ -185,7 +200,7 @@ async function applyInTransaction(
   await followUp(batch, works, settled);
   // Last, since it locks rows of wallets that are not locked here.
   const woken = await wakePayers(tx, works, now);
-  await completeJobs(services.boss, tx, { name: 'apply-provider-event', jobs });
+  await settleJobs(tx);
   return { works, postingCounts: settled.postingCounts, woken };
 }
 
@@ -202,42 +217,6 @@ async function findSources(
     if (source !== null) found.set(sourceId, source);
   }
   return found;
-}
-
-type Reading = Pick<
-  EventWork,
-  'source' | 'facts' | 'naming' | 'ties' | 'payer' | 'accounts' | 'paymentId' | 'unread' | 'verdict'
->;
-
-function readEvent(event: LockedEvent, source: Source | null): Reading {
-  const nothing = { source, facts: [], naming: null, ties: [], payer: null, accounts: [], paymentId: null, unread: [] };
-  if (source === null) return { ...nothing, verdict: parkEvent('source_missing', event.sourceId) };
-  const interpretation = readStored(source.provider, event);
-  if (interpretation.kind === 'ignored') {
-    const verdict = { state: 'ignored', reason: null, detail: interpretation.reason, effect: null } as const;
-    const heard = namesPayer(source, interpretation) ? { payer: interpretation.payer } : {};
-    return { ...nothing, ...heard, accounts: accountsIn(source.provider, event), verdict };
-  }
-  const facts = interpretation.kind === 'facts' ? withDecisionTimes(event, interpretation.facts) : [];
-  const paymentId = facts[0]?.paymentId ?? null;
-  if (interpretation.livemode !== undefined && interpretation.livemode !== (source.mode === 'live')) {
-    const detail = `the event is ${interpretation.livemode ? 'live' : 'test'}, the source is ${source.mode}`;
-    return { ...nothing, paymentId, verdict: parkEvent('wrong_mode', detail) };
-  }
-  switch (interpretation.kind) {
-    case 'parked': {
-      const { reason, detail } = interpretation;
-      return { ...nothing, ...namedAnyway(interpretation), verdict: parkEvent(reason, detail) };
-    }
-    case 'facts': {
-      const accounts = accountsIn(source.provider, event);
-      const verdict = { state: 'applied', reason: null, detail: null, effect: event.effect ?? 'none' } as const;
-      const { naming = null, ties = [] } = interpretation;
-      // What names only a group is found under that, as long as none of its payments is known.
-      const named = paymentId ?? ties[0]?.paymentId ?? naming?.groupId ?? null;
-      return { source, facts, naming, ties, payer: null, accounts, paymentId: named, unread: [], verdict };
-    }
-  }
 }
 
 /** Wakes what waited for the payments now applied or named, and sets the alarm for what waits from now on. */

@@ -1,10 +1,12 @@
 import type { PgBoss } from 'pg-boss';
 import { ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, integer, text } from '../db/codec.ts';
+import { bigint, boolean, integer, text } from '../db/codec.ts';
+import { EVENTS_SHARE_JOBS } from '../db/installation.ts';
 import { bossDatabase } from '../db/queues.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { EventKey } from './events.ts';
+import { type DueEvent, inJobs, insertSharedJobs } from './shared-jobs.ts';
 
 /** Events that jobs are to apply: now, or not before a time. */
 interface DueEvents {
@@ -12,17 +14,27 @@ interface DueEvents {
   readonly startAfter?: Date;
 }
 
-/** Enqueues the application of events in the transaction that stored or changed them, each for its turn. */
+/** Enqueues the application of events in the transaction that changed them, each by a job of its own and for its turn. */
 export async function enqueue(boss: PgBoss, tx: Tx, { events, startAfter }: DueEvents): Promise<void> {
   if (events.length === 0) return;
-  const turns = await takeTurns(tx, events);
+  const { turns, release } = await takeTurns(tx, events, 'alone');
   const when = startAfter === undefined ? {} : { startAfter };
   // pg-boss serves the highest priority first.
   const jobs = events.map(({ merchantId, eventId }) => ({
     ...{ merchantId, eventId, priority: -(turns.get(eventId) ?? 0) },
     ...when,
   }));
-  await insertApplyJobs(boss, tx, jobs);
+  await insertApplyJobs(boss, tx, { jobs, release });
+}
+
+/** The same for the events that a transaction stored: with few jobs, each of many events, once every worker does such jobs. */
+export async function enqueueTogether(boss: PgBoss, tx: Tx, events: readonly Omit<DueEvent, 'turn'>[]): Promise<void> {
+  if (events.length === 0) return;
+  const { turns, release } = await takeTurns(tx, events, 'together');
+  const inTurn = events.map((event) => ({ ...event, turn: turns.get(event.eventId) ?? 0 }));
+  if (release === 'closed') return insertSharedJobs(boss, tx, inJobs(inTurn));
+  const jobs = inTurn.map(({ merchantId, eventId, turn }) => ({ merchantId, eventId, priority: -turn }));
+  return insertApplyJobs(boss, tx, { jobs, release });
 }
 
 interface NewApplyJob extends EventKey {
@@ -30,9 +42,19 @@ interface NewApplyJob extends EventKey {
   readonly startAfter?: Date;
 }
 
-/** Adds jobs that apply events, in the caller's transaction. */
-export async function insertApplyJobs(boss: PgBoss, tx: Tx, jobs: readonly NewApplyJob[]): Promise<void> {
-  const rows = jobs.map(({ merchantId, eventId, ...when }) => ({ data: { merchantId, eventId }, ...when }));
+/** Whether a worker of the release before may still run. */
+type Release = 'open' | 'closed';
+
+/** Adds jobs that apply events, in the caller's transaction. A worker of the release before can only read those that do not name the merchant. */
+export async function insertApplyJobs(
+  boss: PgBoss,
+  tx: Tx,
+  { jobs, release }: { readonly jobs: readonly NewApplyJob[]; readonly release: Release },
+): Promise<void> {
+  const rows = jobs.map(({ merchantId, eventId, ...when }) => ({
+    data: release === 'open' ? { eventId } : { merchantId, eventId },
+    ...when,
+  }));
   await boss.insert('apply-provider-event', rows, { db: bossDatabase(tx) });
 }
 
@@ -49,31 +71,44 @@ const MAX_SKIPPED = 100;
  * and nothing that waits is overtaken for ever. The numbers begin anew when the queue is empty. Two transactions at once may give
  * the same turns, which costs nobody more than that.
  * @param events that wait, in this transaction or before it
+ * @param kind by jobs of one event each, or, once no worker of the release before runs, of many; each kind has turns of its own
  * @returns the turn of each, by its id; the lowest is served first
  */
-async function takeTurns(tx: Tx, events: readonly EventKey[]): Promise<ReadonlyMap<string, number>> {
-  const turns = await ofEachMerchant(events, (merchantId, own) =>
-    TAKE_TURNS.all(tx, { merchantId, events: own, maxCounted: MAX_COUNTED, maxSkipped: MAX_SKIPPED }),
+async function takeTurns(
+  tx: Tx,
+  events: readonly EventKey[],
+  kind: 'alone' | 'together',
+): Promise<{ readonly turns: ReadonlyMap<string, number>; readonly release: Release }> {
+  const bounds = { mayShare: kind === 'together', maxCounted: MAX_COUNTED, maxSkipped: MAX_SKIPPED };
+  const rows = await ofEachMerchant(events, (merchantId, own) =>
+    TAKE_TURNS.all(tx, { merchantId, events: own, ...bounds }),
   );
-  return new Map(turns.map(({ eventId, turn }) => [eventId, turn]));
+  const turns = new Map(rows.map(({ eventId, turn }) => [eventId, turn]));
+  return { turns, release: rows.some(({ isClosed }) => isClosed) ? 'closed' : 'open' };
 }
 
 const TAKE_TURNS = statement({
   name: 'take-turns',
-  params: { merchantId: text, events: rowsOf({ eventId: text }), maxCounted: bigint, maxSkipped: bigint },
-  row: { eventId: text, turn: integer },
-  text: ({ merchantId, events, maxCounted, maxSkipped }) => {
+  params: {
+    ...{ merchantId: text, events: rowsOf({ eventId: text }), mayShare: boolean },
+    ...{ maxCounted: bigint, maxSkipped: bigint },
+  },
+  row: { eventId: text, turn: integer, isClosed: boolean },
+  text: ({ merchantId, events, mayShare, maxCounted, maxSkipped }) => {
     const waitingIn = (state: 'pending' | 'waiting') => `
         (select '${state}' as state, count(*) as waiting from (
           select from provider_event p
           where p.merchant_id = ${merchantId} and p.state = '${state}' and exists (select from own where own.state = '${state}')
           limit ${maxCounted} + (select count(*) from asked)) ${state})`;
     return `
-    with head as materialized (
+    with release as materialized (select ${EVENTS_SHARE_JOBS} as is_closed),
+    head as materialized (
       select coalesce(-max(j.priority) filter (where j.start_after <= now()), -min(j.priority), 0) as turn
       from (
         select priority, start_after from pgboss.job
-        where name = 'apply-provider-event' and state < 'active' and not blocked
+        where name = (
+            select case when ${mayShare} and is_closed then 'apply-provider-events' else 'apply-provider-event' end from release)
+          and state < 'active' and not blocked
         order by priority desc, created_on limit ${maxSkipped}) j),
     asked as (
       select e.event_id, e.state, row_number() over (partition by e.state order by a.place) as place
@@ -82,7 +117,7 @@ const TAKE_TURNS = statement({
     line as materialized (
       select own.state, greatest(coalesce(w.waiting, 0) - own.count, 0) as before
       from own left join (${waitingIn('pending')} union all ${waitingIn('waiting')}) w using (state))
-    select a.event_id, least(head.turn + least(line.before + a.place - 1, ${maxCounted}), 2147483647)::integer as turn
-    from asked a join line using (state) cross join head`;
+    select a.event_id, least(head.turn + least(line.before + a.place - 1, ${maxCounted}), 2147483647)::integer as turn, r.is_closed
+    from asked a join line using (state) cross join head cross join release r`;
   },
 });

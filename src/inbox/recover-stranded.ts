@@ -8,6 +8,7 @@ import { statement } from '../db/statement.ts';
 import { transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { enqueue } from './enqueue.ts';
+import { eventsWithJobs } from './event-jobs.ts';
 import { parkEvent } from './event-work.ts';
 import { EVENT_KEY, saveVerdicts } from './events.ts';
 
@@ -64,7 +65,7 @@ const isOverdue = (p: { readonly now: string; readonly pendingSeconds: string; r
 const OVERDUE = { now: timestamptz, pendingSeconds: float, waitingSeconds: float };
 
 /**
- * Payloads of pg-boss are its own business, but a job of ours can only be known by what we put into it. Events and jobs are compared as sets,
+ * Events and jobs are compared as sets,
  * which takes one reading of each: where Postgres does not know how many there are, it would join them by reading all jobs for each event.
  */
 const FIND_STRANDED = statement({
@@ -75,8 +76,7 @@ const FIND_STRANDED = statement({
     with without_job as (
       select e.event_id from provider_event e where ${isOverdue(p)}
       except
-      select j.data ->> 'eventId' from pgboss.job j
-      where j.name = 'apply-provider-event' and j.state in ('created', 'retry', 'active'))
+      ${eventsWithJobs()})
     select e.merchant_id, e.event_id from provider_event e
     where e.event_id = any (array(select event_id from without_job)) and ${isOverdue(p)}
     order by e.received_at

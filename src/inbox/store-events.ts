@@ -4,7 +4,7 @@ import { bytea, nullable, text, timestamptz } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, table } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
-import { enqueue } from './enqueue.ts';
+import { enqueueTogether } from './enqueue.ts';
 
 /** An event to be taken in. */
 export interface NewEvent {
@@ -39,7 +39,8 @@ export async function storeEvents(boss: PgBoss, tx: Tx, events: readonly NewEven
   const ids = await ofEachMerchant(rows, (merchantId, own) => STORE_EVENTS.all(tx, { merchantId, events: own }));
   const stored = new Set(ids.map(({ eventId }) => eventId));
   const pending = events.filter((event) => event.state === 'pending' && stored.has(event.eventId));
-  await enqueue(boss, tx, { events: pending });
+  const due = pending.map(({ merchantId, eventId, body }) => ({ merchantId, eventId, bytes: body.length }));
+  await enqueueTogether(boss, tx, due);
   return stored;
 }
 

@@ -2,10 +2,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { autocommit, type Queryable, transaction } from '../../src/db/transaction.ts';
 import { newId } from '../../src/ids.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import { storeEvents } from '../../src/inbox/store-events.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { makeCustomers, RULE } from '../support/ledger.ts';
 import { stripePaymentSucceeded } from '../support/signing.ts';
 
@@ -51,15 +50,7 @@ it('the audit never holds more than a few bodies, however many a payment has', a
     const event = { eventId, merchantId, sourceId, ...about, ...state, body: Buffer.from(body + ' '.repeat(MEGABYTE)) };
     await transaction(inbox.services.pool, (tx) => storeEvents(inbox.boss, tx, [event]));
   }
-  for (;;) {
-    const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', {
-      batchSize: 250,
-      includeMetadata: true,
-    });
-    if (jobs.length === 0) break;
-    const claims = jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
-    await applyEvents(inbox.services, claims);
-  }
+  while ((await applyDueOnce(inbox.services, 250)).length > 0);
   const { rows } = await database.pool.query("select count(*)::int as n from provider_event where state = 'applied'");
   expect(rows).toEqual([{ n: EVENTS }]);
 

@@ -18,7 +18,7 @@ let inbox: TestInbox;
 beforeAll(async () => {
   cli = await startTestCli();
   await makeCustomers(cli.database.pool, ['ada']);
-  inbox = await startInbox(cli.database, { works: false });
+  inbox = await startInbox(cli.database, { works: false, sharesJobs: false });
 });
 afterAll(async () => {
   await inbox.stop();

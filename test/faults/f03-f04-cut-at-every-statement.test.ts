@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { applyEvents } from '../../src/inbox/apply.ts';
+import { applySharedJobs } from '../../src/inbox/apply-shared.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { postBatch } from '../../src/ledger/store.ts';
@@ -20,6 +22,7 @@ import {
   expectApplied,
   expectExpiredOnce,
   expectToldOnce,
+  IS_JOB_OF_EVENT,
   isOfWeb,
   WEB_OPERATIONS,
 } from '../support/fault-operations.ts';
@@ -32,7 +35,7 @@ import {
   SCHEDULE_OPERATIONS,
 } from '../support/fault-schedules.ts';
 import { disputeEvents, earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
-import { testSource, testSources } from '../support/inbox.ts';
+import { claimShared, claimSingle, testSource, testSources } from '../support/inbox.ts';
 import { BONUS_RATIO, posting, SETTINGS } from '../support/ledger.ts';
 import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
@@ -46,6 +49,15 @@ const CUTS: readonly Fault[] = [
   { when: 'before', connection: 'cut' },
   { when: 'after', connection: 'cut' },
 ];
+
+const BAD_PAYMENTS = `
+  create function refuse_bad_payment() returns trigger language plpgsql as $$ begin raise exception 'bad'; end $$;
+  create trigger refuse_bad_payment before insert on payment for each row when (new.payment_id like 'pi_bad_%')
+    execute function refuse_bad_payment();`;
+const OPEN_JOBS_OF = `
+  select e.state, count(j.id) as jobs
+  from provider_event e left join pgboss.job j on ${IS_JOB_OF_EVENT} and j.state < 'completed'
+  where e.delivery_key = $1 group by 1`;
 
 const logger = createLogger('silent', 'test');
 const tried: { operation: string; fault: string; points: number }[] = [];
@@ -64,7 +76,7 @@ beforeAll(async () => {
   const { url: databaseUrl } = rig.database;
   const boss = createBoss({ databaseUrl, applicationName: 'test-jobs', maxConnections: 2, works: false, logger });
   await boss.start();
-  await boss.updateQueue('apply-provider-event', { retryDelay: 0, retryBackoff: false });
+  for (const queue of QUEUES) await boss.updateQueue(queue, { retryDelay: 0, retryBackoff: false });
   const sources = testSources([testSource('stripe')]);
   const onPosted = () => {};
   const rules = { settings: SETTINGS, maxBonusRatio: BONUS_RATIO, waitSeconds: 900, namingWaitSeconds: 0 };
@@ -115,6 +127,27 @@ describe('a connection that is cut at every statement: trying again completes, o
       await applyOnce();
       await expectApplied(rig, event);
     });
+  });
+
+  it('apply the events of a job one by one, since one of them is bad: that one goes on alone, the other is credited', async () => {
+    const customerId = await rig.traffic.newCustomer();
+    const { pool: database } = rig.database;
+    await database.query(BAD_PAYMENTS);
+    await applyOnce();
+    await tryEverywhere('apply a job of many apart', 24, isOfWorker, async (under) => {
+      const good = paymentEvent(customerId, 10);
+      const bad = { ...paymentEvent(customerId, 10, `pi_bad_${randomUUID()}`), effectMinor: 0 };
+      await Promise.all([good, bad].map((event) => rig.traffic.deliver(event)));
+      await under(applyOnce);
+      // Once more for what was cut off, and once for what was taken apart of it.
+      for (let more = 0; more < 2; more += 1) await applyOnce();
+      await expectApplied(rig, good);
+      const { rows } = await database.query(OPEN_JOBS_OF, [bad.eventId]);
+      expect(rows).toEqual([{ state: 'pending', jobs: 1 }]);
+      await database.query("delete from pgboss.job where name = 'apply-provider-event'");
+      await database.query("update provider_event set state = 'ignored' where delivery_key = $1", [bad.eventId]);
+    });
+    await database.query('drop function refuse_bad_payment cascade');
   });
 
   it('apply a payment whose refund came before it', async () => {
@@ -218,14 +251,25 @@ describe('a connection that is cut at every statement: trying again completes, o
   });
 });
 
-/** What the worker does with the jobs it finds. */
+/** What the worker does with the jobs it finds: those of many events first, and then what these have left to jobs of one. */
 async function applyOnce(): Promise<void> {
   const { boss } = services;
-  const jobs = await boss.fetch<{ eventId: string }>('apply-provider-event', { batchSize: 250, includeMetadata: true });
-  const claims = jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
-  const results = await applyEvents(services, claims).catch(() => claims.map(({ id }) => ({ id, status: 'failed' })));
+  const shared = await claimShared(boss, 250);
+  await failing('apply-provider-events', shared, () => applySharedJobs(services, shared));
+  const single = await claimSingle(boss, 250);
+  await failing('apply-provider-event', single, () => applyEvents(services, single));
+}
+
+const QUEUES = ['apply-provider-events', 'apply-provider-event'] as const;
+
+async function failing(
+  queue: (typeof QUEUES)[number],
+  claims: readonly { readonly id: string }[],
+  work: () => Promise<readonly { readonly id: string; readonly status: string }[]>,
+): Promise<void> {
+  const results = await work().catch(() => claims.map(({ id }) => ({ id, status: 'failed' })));
   const failed = results.filter(({ status }) => status !== 'completed').map(({ id }) => id);
-  if (failed.length > 0) await boss.fail('apply-provider-event', failed);
+  if (failed.length > 0) await services.boss.fail(queue, failed);
 }
 
 async function announceOnce(): Promise<void> {

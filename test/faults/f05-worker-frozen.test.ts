@@ -3,7 +3,7 @@ import { applyEvents } from '../../src/inbox/apply.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { paymentEvent } from '../support/fault-traffic.ts';
-import { startInbox } from '../support/inbox.ts';
+import { giveEachEventItsJob, startInbox } from '../support/inbox.ts';
 import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
 import { rounds } from '../support/rounds.ts';
 import { stripePaymentSucceeded } from '../support/signing.ts';
@@ -106,10 +106,44 @@ describe.concurrent('a worker that freezes', () => {
     },
   );
 
+  it.for(POINTS.slice(0, rounds(1, POINTS.length)))(
+    '$name with jobs of many events, and goes on when another one has done its work: each payment is credited once',
+    { timeout: 120_000 },
+    async ({ when, statement, retries }, { onTestFinished }) => {
+      const rig = await startRig(onTestFinished, 'jobs of many');
+      await deliverEvents(rig);
+      const applying = new Applying();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const fault: Fault = { when, connection: 'kept', meanwhile: () => promise };
+      const armed = rig.proxy.arm(
+        1,
+        fault,
+        ({ connection, sql }) => applying.on(connection) !== undefined && sql.includes(statement),
+      );
+      rig.proxy.inject(applying.follow);
+      const first = await rig.startWorker();
+      await eventually('the first to be there', () => armed.hit !== null);
+      first.child.kill('SIGSTOP');
+      await rig.startWorker();
+      const ofEvents = async () => [await jobsIn(rig, 'apply-provider-events'), await jobsIn(rig, QUEUE)].flat();
+      const areDone = async () => (await ofEvents()).every(({ state }) => state === 'completed');
+      await eventually('all to be applied', async () => (await areDone()) && (await areApplied(rig)), TAKEN_OVER_MS);
+      const before = await ofEvents();
+
+      first.child.kill('SIGCONT');
+      resolve();
+      expect(await first.end('SIGTERM')).toBe(0);
+      await rig.expectAllWell();
+      expect(await ofEvents()).toEqual(before);
+      const shared = await jobsIn(rig, 'apply-provider-events');
+      expect(Math.max(...shared.map((job) => job.retries))).toBe(retries);
+    },
+  );
+
   it('finds, when it completes a job that was given out again, that it is not its own any more', async () => {
     const database = await createTestDatabase();
     const [customerId = ''] = await makeCustomers(database.pool, ['frozen']);
-    const inbox = await startInbox(database, { works: false });
+    const inbox = await startInbox(database, { works: false, sharesJobs: false });
     const { boss, services } = inbox;
     const claim = async () => {
       const [job] = await boss.fetch<{ eventId: string }>(QUEUE, { batchSize: 1, includeMetadata: true });
@@ -134,9 +168,14 @@ describe.concurrent('a worker that freezes', () => {
   });
 });
 
-async function startRig(onTestFinished: TestContext['onTestFinished']): Promise<FaultRig> {
+/** With a job for each event, which can be followed one by one, or with jobs of many. */
+async function startRig(
+  onTestFinished: TestContext['onTestFinished'],
+  kind: 'jobs of one event' | 'jobs of many' = 'jobs of one event',
+): Promise<FaultRig> {
   const rig = await FaultRig.start();
   onTestFinished(() => rig.close());
+  if (kind === 'jobs of one event') await giveEachEventItsJob(rig.database);
   await rig.startWebHere();
   return rig;
 }
@@ -215,13 +254,23 @@ const isDone =
   (job: Job): boolean =>
     job.state === 'completed' && job.retries === retries;
 
-async function jobsOf({ database }: FaultRig): Promise<readonly Job[]> {
+async function jobsOf(rig: FaultRig): Promise<readonly Job[]> {
+  const jobs = await jobsIn(rig, QUEUE);
+  expect(jobs).toHaveLength(EVENTS);
+  return jobs;
+}
+
+async function jobsIn({ database }: FaultRig, queue: string): Promise<readonly Job[]> {
   const { rows } = await database.pool.query<Job>(
-    'select state, retry_count as retries from pgboss.job where name = $1',
-    [QUEUE],
+    'select state, retry_count as retries from pgboss.job where name = $1 order by id',
+    [queue],
   );
-  expect(rows).toHaveLength(EVENTS);
   return rows;
+}
+
+async function areApplied({ database }: FaultRig): Promise<boolean> {
+  const { rowCount } = await database.pool.query("select 1 from provider_event where state = 'applied'");
+  return rowCount === EVENTS;
 }
 
 async function areClaimed(rig: FaultRig, retries: number): Promise<boolean> {

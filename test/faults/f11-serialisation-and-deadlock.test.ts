@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { LOT_OPERATIONS } from '../support/fault-lots.ts';
-import { expectApplied, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
+import { expectApplied, IS_JOB_OF_EVENT, isOfWeb, WEB_OPERATIONS } from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { earlyRefund, newDebit, paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
 import { makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
@@ -122,15 +122,19 @@ describe('applying', () => {
     for (const event of [unlucky, lucky]) await traffic.deliver(event);
     const always = raiseAlways('40P01', ({ sql, holds }) => locksWallets(sql) && holds(unlucky.customerId));
     await rig.startWorkerHere();
-    await eventually('the job to be put off', async () => (await jobsOf(unlucky))[0]?.state === 'retry');
+    await eventually('the event to be put off, with a job of its own', async () => {
+      const [shared, own] = await jobsOf(unlucky);
+      return shared?.state === 'completed' && own?.state === 'created';
+    });
+    await eventually('its neighbour to be applied', async () => isDone(await jobsOf(lucky)));
     expect(always.times()).toBe(2 * MAX_ATTEMPTS);
     await expectApplied(rig, lucky);
     always.stop();
     // Time goes by, and the next event wakes the worker.
-    await database.pool.query("update pgboss.job set start_after = now() where state = 'retry'");
+    await database.pool.query("update pgboss.job set start_after = now() where name = 'apply-provider-event'");
     await traffic.deliver(paymentEvent(lucky.customerId, 10));
     await eventually('the event to be applied', async () => isDone(await jobsOf(unlucky)));
-    expect(await jobsOf(unlucky)).toEqual([{ state: 'completed', retries: 1 }]);
+    expect(await jobsOf(unlucky)).toEqual([1, 2].map(() => ({ state: 'completed', retries: 0 })));
     await expectApplied(rig, unlucky);
   });
 
@@ -256,7 +260,7 @@ const isWoken = (jobs: readonly Job[]) => jobs.filter(({ state }) => state === '
 async function jobsOf({ eventId }: TrafficEvent): Promise<readonly Job[]> {
   const { rows } = await rig.database.pool.query<Job>(
     `select j.state, j.retry_count as retries
-     from provider_event e join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+     from provider_event e join pgboss.job j on ${IS_JOB_OF_EVENT}
      where e.delivery_key = $1 order by j.created_on`,
     [eventId],
   );

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { IS_JOB_OF_EVENT } from '../support/fault-operations.ts';
 import { FaultRig } from '../support/fault-rig.ts';
 import { paymentEvent, type TrafficEvent } from '../support/fault-traffic.ts';
 import { rounds } from '../support/rounds.ts';
@@ -52,7 +53,7 @@ async function statusesOfAll({ body }: TrafficEvent): Promise<Map<number, number
 const HOW_OFTEN = `
   select k.id,
     (select count(*) from provider_event e where e.delivery_key = k.id) as events,
-    (select count(*) from provider_event e join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+    (select count(*) from provider_event e join pgboss.job j on ${IS_JOB_OF_EVENT}
      where e.delivery_key = k.id) as jobs,
     (select count(*) from provider_event e join payment p using (merchant_id, source_id, payment_id)
      join entry n on n.customer_id = $2 and n.reference_object_id = p.payment_id where e.delivery_key = k.id) as entries

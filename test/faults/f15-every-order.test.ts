@@ -1,10 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import type { DisputeFact, Fact, RefundFact } from '../../src/payments/fact.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
 import { happenings } from '../support/payments.ts';
 import { rounds } from '../support/rounds.ts';
@@ -123,12 +122,9 @@ async function playAll(plays: readonly Play[], services: ApplyServices): Promise
 
 /** What a worker does with the jobs that are due, until none is left. */
 async function applyDue(services: ApplyServices): Promise<void> {
-  const options = { batchSize: 500, includeMetadata: true } as const;
   for (;;) {
-    const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', options);
-    if (jobs.length === 0) return;
-    const claims = jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
-    const results = await applyEvents(services, claims);
+    const results = await applyDueOnce(services);
+    if (results.length === 0) return;
     expect(results.filter(({ status }) => status !== 'completed')).toEqual([]);
   }
 }

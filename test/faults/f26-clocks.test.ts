@@ -64,7 +64,7 @@ describe.concurrent('a worker whose clock is wrong', () => {
       applies.letGo();
       await rig.expectAllWell();
       const { rows } = await rig.database.pool.query(
-        "select retry_count from pgboss.job where name = 'apply-provider-event'",
+        "select retry_count from pgboss.job where name = 'apply-provider-events'",
       );
       expect(rows).toEqual([{ retry_count: 0 }, { retry_count: 0 }]);
 

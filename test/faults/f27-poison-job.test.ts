@@ -15,6 +15,7 @@ import { eventually } from '../support/wait.ts';
  * and it is over once the cause is mended and the jobs are put back.
  */
 const QUEUE = 'apply-provider-event';
+const SHARED = 'apply-provider-events';
 const RETRIES = 1;
 const NEIGHBOURS = 30;
 
@@ -42,19 +43,22 @@ it('poison jobs end in the dead letter queue by themselves, are shown, and are p
   });
   await boss.start();
   onTestFinished(() => boss.stop({ graceful: false }));
-  await boss.updateQueue(QUEUE, { retryLimit: RETRIES, retryDelay: 1, retryBackoff: false });
+  for (const queue of [SHARED, QUEUE])
+    await boss.updateQueue(queue, { retryLimit: RETRIES, retryDelay: 1, retryBackoff: false });
 
   // No worker runs yet, so that the first batch has all of them.
   const neighbours = Array.from({ length: NEIGHBOURS }, () => paymentEvent(good, 10));
   const poison = [paymentEvent(good, 10, 'pi_poison'), ...[7, 8, 9].map((amount) => paymentEvent(cursed, amount))];
   const all = [...neighbours, ...poison].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
   await Promise.all(all.map((event) => traffic.deliver(event)));
+  // Nobody can read these: one of the kind that holds an event, and one of the kind that holds many.
   await boss.send(QUEUE, { nonsense: true });
+  await boss.send(SHARED, { nonsense: true });
   const startedAt = performance.now();
   const worker = await rig.startWorker();
   const dead = poison.length + 1;
-  await eventually('the poison to be dead-lettered', async () => (await deadJobs(rig)) === dead, 30_000);
-  expect(performance.now() - startedAt).toBeLessThan(30_000);
+  await eventually('the poison to be dead-lettered', async () => (await deadJobs(rig)) === dead, 60_000);
+  expect(performance.now() - startedAt).toBeLessThan(60_000);
 
   // The neighbours were applied by the first try of their jobs, before the poison was given up.
   const { rows } = await database.pool.query(
@@ -71,10 +75,11 @@ it('poison jobs end in the dead letter queue by themselves, are shown, and are p
   const readings = { chokin_events_parked: poison.length, [`chokin_jobs_dead{queue="${QUEUE}"}`]: dead };
   await eventually('the alarm to be raised', async () => shows(await metricsOf(rig, 'PORT'), readings));
   const ofWorker = await metricsOf(rig, 'WORKER_METRICS_PORT');
+  // Each failed once more, among the others of its commit.
   const failures = (outcome: string) => `chokin_event_failures_total{outcome="${outcome}"}`;
-  expect(shows(ofWorker, { [failures('parked')]: poison.length, [failures('retried')]: poison.length * RETRIES })).toBe(
-    true,
-  );
+  expect(
+    shows(ofWorker, { [failures('parked')]: poison.length, [failures('retried')]: poison.length * (1 + RETRIES) }),
+  ).toBe(true);
   expect((await readAlerts()).find(({ alert }) => alert === 'ChokinJobsDead')?.expr).toBe(
     'max by (queue) (chokin_jobs_dead) > 0',
   );
@@ -99,7 +104,7 @@ it('poison jobs end in the dead letter queue by themselves, are shown, and are p
   await rig.expectAllWell();
   expect(await stateOf(rig, all)).toEqual(['applied']);
   expect(alarms(worker.output())).toHaveLength(poison.length);
-}, 90_000);
+}, 150_000);
 
 async function deadJobs({ database }: FaultRig): Promise<number> {
   const { rows } = await database.pool.query<{ count: number }>('select count(*) from pgboss.job where name = $1', [
@@ -118,8 +123,8 @@ async function isQueued({ database }: FaultRig, name: string): Promise<boolean> 
 /** How often the jobs that were done had been retried. */
 async function retriesOfDone({ database }: FaultRig): Promise<readonly number[]> {
   const { rows } = await database.pool.query<{ retry_count: number }>(
-    "select distinct retry_count from pgboss.job where name = $1 and state = 'completed'",
-    [QUEUE],
+    "select distinct retry_count from pgboss.job where name = any ($1) and state = 'completed'",
+    [[SHARED, QUEUE]],
   );
   return rows.map((row) => row.retry_count);
 }

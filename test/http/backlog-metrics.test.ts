@@ -222,6 +222,15 @@ describe('what is stuck', () => {
     expect(figure(text, 'chokin_jobs_due{queue="apply-provider-event"}')).toBe(0);
   });
 
+  it('shows the events of jobs that hold many', async () => {
+    const text = await stuck(
+      `insert into pgboss.job (name, data, policy)
+       values ('apply-provider-events', '{"events": [["m", "e1", 0, 1], ["m", "e2", 1, 1]]}', 'standard'),
+         ('apply-provider-events', '{"events": [["m", "e3", 0, 1]]}', 'standard'), ('apply-provider-events', '{}', 'standard')`,
+    );
+    expect(figure(text, 'chokin_jobs_due{queue="apply-provider-events"}')).toBe(4);
+  });
+
   it('shows in jobs that nobody takes up, or that were given up', async () => {
     const text = await stuck(
       `insert into pgboss.job (name, data, start_after, policy)

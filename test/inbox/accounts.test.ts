@@ -260,7 +260,7 @@ describe('the account of a source', () => {
       ]);
       expect(learnt.rowCount).toBe(0);
       const failed = await app.database.pool.query(
-        "select 1 from pgboss.job where name = 'apply-provider-event' and (retry_count > 0 or state in ('retry', 'failed'))",
+        "select 1 from pgboss.job where name in ('apply-provider-event', 'apply-provider-events') and (retry_count > 0 or state in ('retry', 'failed'))",
       );
       expect(failed.rowCount).toBe(0);
     },

@@ -47,6 +47,10 @@ describe('jobs that a release before made, which name their event alone', () => 
   });
 });
 
+const ofQueue = (jobs: readonly OwnedJob[]) => {
+  return { name: 'apply-provider-event', jobs, insert: () => Promise.resolve() } as const;
+};
+
 describe('jobs that are fetched together', () => {
   it('go by their place in the queue, those of events that are gone too', async () => {
     const [later, sooner] = [job(-1), job(0)];
@@ -57,13 +61,13 @@ describe('jobs that are fetched together', () => {
   it('and are put back though another worker has one of them fail, so that pg-boss tries those again that it has not', async () => {
     const jobs = [job(0), job(-1)];
     const failed = jobs.map(({ id }) => ({ id, status: 'failed', output: { error: 'ClaimLostError' } }));
-    expect(await putBack({ pool: database.pool, boss: inbox.boss }, jobs)).toEqual(failed);
-    expect(await putBack({ pool: database.pool, boss: inbox.boss }, [])).toEqual([]);
+    expect(await putBack({ pool: database.pool, boss: inbox.boss }, ofQueue(jobs))).toEqual(failed);
+    expect(await putBack({ pool: database.pool, boss: inbox.boss }, ofQueue([]))).toEqual([]);
   });
 
   it('and cannot be put back for another reason end with that', async () => {
     const pool = new pg.Pool();
     await pool.end();
-    await expect(putBack({ pool, boss: inbox.boss }, [job(0)])).rejects.toThrow('after calling end');
+    await expect(putBack({ pool, boss: inbox.boss }, ofQueue([job(0)]))).rejects.toThrow('after calling end');
   });
 });

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { workApplyProviderEvents } from '../../jobs/apply-provider-events.ts';
 import { createPaymentToken } from '../../src/customers/payment-tokens.ts';
 import { reassignPayment } from '../../src/customers/reassign.ts';
 import { closeRelease } from '../../src/db/installation.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { listClosedLots, listOpenLots } from '../../src/ledger/lots/read.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import {
   BONUS_RATIO,
   expectBooksToAgree,
@@ -98,20 +98,10 @@ const dispute = ({ paymentId }: Payer, amount: number, status: 'needs_response' 
 
 /** Applies events in one transaction, as far as they may be. */
 async function applyTogether(bodies: readonly string[]): Promise<void> {
-  const queue = 'apply-provider-event';
-  await inbox.boss.offWork(queue);
-  const order: string[] = [];
-  for (const body of bodies) {
-    const receipt = await inbox.deliver(body);
-    if (receipt.kind === 'stored') order.push(receipt.eventId);
-  }
-  const fetched = await inbox.boss.fetch<{ eventId: string }>(queue, { batchSize: 10, includeMetadata: true });
-  const jobs = fetched.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, ...data }));
-  expect(jobs.length).toBe(bodies.length);
-  await applyEvents(
-    inbox.services,
-    jobs.toSorted((one, other) => order.indexOf(one.eventId) - order.indexOf(other.eventId)),
-  );
+  for (const queue of ['apply-provider-events', 'apply-provider-event']) await inbox.boss.offWork(queue);
+  for (const body of bodies) await inbox.deliver(body);
+  expect(await applyDueOnce(inbox.services, 10)).toHaveLength(bodies.length);
+  await workApplyProviderEvents(inbox.boss, inbox.services);
   await workApplyProviderEvent(inbox.boss, inbox.services);
 }
 

@@ -27,7 +27,7 @@ const secondAccount = testSource('stripe', { sourceId: 'src_second' });
 beforeAll(async () => {
   database = await createTestDatabase();
   await makeCustomers(database.pool, []);
-  inbox = await startInbox(database, { sources: [stripe, secondAccount, ...shops], works: false });
+  inbox = await startInbox(database, { sources: [stripe, secondAccount, ...shops], works: false, sharesJobs: false });
 });
 
 afterAll(async () => {

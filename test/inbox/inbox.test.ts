@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { workApplyProviderEvents } from '../../jobs/apply-provider-events.ts';
 import { autocommit } from '../../src/db/transaction.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { eventsOfPayment, getEvent, listEvents } from '../../src/inbox/events.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
 import { paymentLife } from '../../src/payments/life.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import {
   dodoPayment,
@@ -55,14 +55,7 @@ const eventTypes = async (paymentId: string) => {
 
 /** Applies what is queued, as a worker with these services would. */
 async function applyFetched(services: ApplyServices): Promise<void> {
-  const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', {
-    batchSize: 20,
-    includeMetadata: true,
-  });
-  await applyEvents(
-    services,
-    jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId })),
-  );
+  await applyDueOnce(services, 20);
 }
 
 const parked = async (paymentId: string) => {
@@ -330,13 +323,14 @@ describe('rare cases', () => {
     expect(await inbox.balance(customerId)).toBe(0);
     for (const refunds of ['ignore', 'credit'] as const) {
       const services = { ...inbox.services, sources: testSources([{ ...stripe, refunds }]) };
-      await inbox.boss.offWork('apply-provider-event');
+      for (const queue of ['apply-provider-events', 'apply-provider-event']) await inbox.boss.offWork(queue);
       await inbox.deliver(
         stripeRefund({ type: 'updated', paymentId: 'pi_policy', refundId: 're_policy', amount: 1000 }),
       );
       await applyFetched(services);
       expect(await inbox.balance(customerId)).toBe(0);
     }
+    await workApplyProviderEvents(inbox.boss, inbox.services);
     await workApplyProviderEvent(inbox.boss, inbox.services);
   });
 

@@ -42,7 +42,7 @@ const sources = {
 beforeAll(async () => {
   database = await createTestDatabase(30);
   await makeCustomers(database.pool, []);
-  inbox = await startInbox(database, { sources: Object.values(sources), works: false });
+  inbox = await startInbox(database, { sources: Object.values(sources), works: false, sharesJobs: false });
 });
 
 afterAll(async () => {

@@ -27,7 +27,7 @@ let services: ApplyServices;
 beforeAll(async () => {
   database = await createTestDatabase();
   [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
-  inbox = await startInbox(database, { sources: [stripe], works: false });
+  inbox = await startInbox(database, { sources: [stripe], works: false, sharesJobs: false });
   const find: Sources['find'] = (db, merchantId, sourceId) => {
     invariant(sourceId !== gone.sourceId, 'poison');
     return inbox.services.sources.find(db, merchantId, sourceId);

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { autocommit } from '../../src/db/transaction.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import { listEvents } from '../../src/inbox/events.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource, testSources } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import { razorpayPayment, razorpayRefund } from '../support/signing.ts';
 
@@ -42,15 +41,8 @@ afterAll(async () => {
 
 /** Applies all that is queued. */
 async function work(): Promise<void> {
-  const options = { batchSize: 20, includeMetadata: true } as const;
   const services = { ...inbox.services, sources: testSources([rule === 'before' ? before : after]) };
-  const jobs = await inbox.boss.fetch<{ eventId: string }>('apply-provider-event', options);
-  if (jobs.length === 0) return;
-  await applyEvents(
-    services,
-    jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId })),
-  );
-  await work();
+  while ((await applyDueOnce(services, 20)).length > 0);
 }
 
 async function tell(...bodies: readonly string[]): Promise<void> {

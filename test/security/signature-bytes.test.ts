@@ -51,7 +51,7 @@ function expectRefused({ status, text }: RawAnswer): void {
 async function stored(): Promise<unknown> {
   const { rows } = await app.database.pool.query(
     `select (select count(*)::int from provider_event) as events,
-       (select count(*)::int from pgboss.job where name = 'apply-provider-event') as jobs`,
+       (select count(*)::int from pgboss.job where name in ('apply-provider-event', 'apply-provider-events')) as jobs`,
   );
   return rows[0];
 }

@@ -27,7 +27,7 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
     where state = 'open' and coalesce(prolonged_until, expires_at) <= now() having count(*) > 0
     union all
     select 'jobs', count(*) from pgboss.job
-    where name in ('apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
+    where name in ('apply-provider-events', 'apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
   return rows.map(({ what, count }) => `${count} ${what}`);
 }
 

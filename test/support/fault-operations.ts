@@ -34,9 +34,14 @@ const receive: WebOperation = {
   },
 };
 
+/** SQL for whether the job `j` applies the event `e`, alone or among others. */
+export const IS_JOB_OF_EVENT = `(
+    (j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id)
+    or (j.name = 'apply-provider-events' and jsonb_path_exists(j.data, 'strict $.events[*] ? (@[1] == $id)', jsonb_build_object('id', e.event_id), true)))`;
+
 const EVENTS_AND_JOBS = `
   select count(distinct e.event_id) as events, count(j.id) as jobs
-  from provider_event e left join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+  from provider_event e left join pgboss.job j on ${IS_JOB_OF_EVENT}
   where e.delivery_key = $1`;
 
 const debit: WebOperation = {
@@ -222,7 +227,7 @@ export async function expectExpiredOnce({ database }: FaultRig, customerId: stri
 export async function expectApplied({ database }: FaultRig, { eventId }: TrafficEvent): Promise<void> {
   const { rows } = await database.pool.query(
     `select e.state, count(j.id) as jobs
-     from provider_event e left join pgboss.job j on j.name = 'apply-provider-event' and j.data ->> 'eventId' = e.event_id
+     from provider_event e left join pgboss.job j on ${IS_JOB_OF_EVENT}
        and j.state <> 'completed' and j.start_after <= now()
      where e.delivery_key = $1 group by 1`,
     [eventId],

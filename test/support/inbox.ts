@@ -1,13 +1,18 @@
 import type { PgBoss } from 'pg-boss';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { workApplyProviderEvents } from '../../jobs/apply-provider-events.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { autocommit } from '../../src/db/transaction.ts';
+import { applyEvents } from '../../src/inbox/apply.ts';
+import type { ApplyJob, ApplyResult } from '../../src/inbox/apply-jobs.ts';
+import { applySharedJobs, type SharedJob } from '../../src/inbox/apply-shared.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import type { EventState } from '../../src/inbox/events.ts';
 import { type Receipt, Receiver } from '../../src/inbox/receive.ts';
+import { sharedEvents } from '../../src/inbox/shared-jobs.ts';
 import { type LedgerSettings, readWallets } from '../../src/ledger/store.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import type { Sources } from '../../src/merchants/sources.ts';
@@ -108,6 +113,35 @@ export interface TestInbox {
   stop(): Promise<void>;
 }
 
+/** From now on events get a job each, as while a worker of the release before may run. */
+export async function giveEachEventItsJob({ pool }: TestDatabase): Promise<void> {
+  await pool.query("update installation set event_jobs_from = 'infinity'");
+}
+
+/** Takes up jobs of many events that are due, as a worker does. */
+export async function claimShared(boss: PgBoss, batchSize: number): Promise<readonly SharedJob[]> {
+  const options = { batchSize, includeMetadata: true } as const;
+  const jobs = await boss.fetch<Parameters<typeof sharedEvents>[0]>('apply-provider-events', options);
+  return jobs.map(({ id, retryCount, priority, data }) => ({ id, retryCount, ...sharedEvents(data, priority) }));
+}
+
+/** The same for jobs of one event. */
+export async function claimSingle(boss: PgBoss, batchSize: number): Promise<readonly ApplyJob[]> {
+  const options = { batchSize, includeMetadata: true } as const;
+  const jobs = await boss.fetch<{ eventId: string }>('apply-provider-event', options);
+  return jobs.map(({ id, retryCount, retryLimit, priority, data }) => {
+    return { id, retryCount, retryLimit, priority, ...data };
+  });
+}
+
+/** Does once with the jobs that are due what a worker with these services does. @returns how each ended; none if none was due */
+export async function applyDueOnce(services: ApplyServices, batchSize = 500): Promise<readonly ApplyResult[]> {
+  const [shared, single] = [await claimShared(services.boss, batchSize), await claimSingle(services.boss, batchSize)];
+  const results = shared.length === 0 ? [] : [...(await applySharedJobs(services, shared))];
+  if (single.length > 0) results.push(...(await applyEvents(services, single)));
+  return results;
+}
+
 /** A receiver and a worker that applies events, on one database. */
 export async function startInbox(
   database: TestDatabase,
@@ -116,6 +150,8 @@ export async function startInbox(
     waitSeconds?: number;
     namingWaitSeconds?: number;
     works?: boolean;
+    /** Whether the events of a commit share jobs, or have one each as in the release before; they do unless given. */
+    sharesJobs?: boolean;
     /** Of what applies events. */
     clock?: Clock;
     settings?: LedgerSettings;
@@ -157,7 +193,11 @@ export async function startInbox(
     namingWaitSeconds: options.namingWaitSeconds ?? 0,
     onPosted: () => {},
   };
-  if (options.works !== false) await workApplyProviderEvent(boss, services);
+  if (options.sharesJobs === false) await giveEachEventItsJob(database);
+  if (options.works !== false) {
+    await workApplyProviderEvents(boss, services);
+    await workApplyProviderEvent(boss, services);
+  }
   const providers = { ...PROVIDERS, paypal: testPaypal() };
   const receiver = new Receiver({ pool: webPool, boss, clock: systemClock, logger, providers });
   const deliver = (body: string, source = defaultSource) =>

@@ -1,10 +1,9 @@
 import { expect } from 'vitest';
 import { autocommit } from '../../src/db/transaction.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
 import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { readWallets } from '../../src/ledger/store.ts';
 import { type Answer, startTestApp, type TestApp } from './app.ts';
-import { startInbox, type TestInbox, testSource } from './inbox.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource } from './inbox.ts';
 import { expectBooksToAgree, MERCHANT } from './ledger.ts';
 import { signStripe } from './signing.ts';
 import type { EntryRequest, ModelEvent, ModelResult, StatusRequest, WalletModel } from './wallet-model.ts';
@@ -116,18 +115,10 @@ export class RealWallets {
   }
 
   async #applyAll(): Promise<void> {
-    const wanted = { batchSize: 50, includeMetadata: true } as const;
     for (;;) {
-      const jobs = await this.#inbox.boss.fetch<{ eventId: string }>('apply-provider-event', wanted);
-      if (jobs.length === 0) return;
-      const claims = jobs.map(({ id, retryCount, retryLimit, data: { eventId } }) => ({
-        id,
-        retryCount,
-        retryLimit,
-        eventId,
-      }));
-      const results = await applyEvents(this.#services, claims);
-      expect(results.map(({ status }) => status)).toEqual(jobs.map(() => 'completed'));
+      const results = await applyDueOnce(this.#services, 50);
+      if (results.length === 0) return;
+      expect(results.map(({ status }) => status)).toEqual(results.map(() => 'completed'));
     }
   }
 }

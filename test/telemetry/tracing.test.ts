@@ -197,7 +197,7 @@ describe('the parts', () => {
 
   it('link the span of a batch with the trace of each of its events, and say when nothing came of it', async () => {
     const tracing = await connect();
-    const inbox = await startInbox(database, { works: false });
+    const inbox = await startInbox(database, { works: false, sharesJobs: false });
     const services = { ...inbox.services, observe: { ...UNOBSERVED, tracing } };
     const receiver = new Receiver(services);
     for (const customer of ['cus_a', 'cus_b']) {
@@ -234,7 +234,7 @@ describe('the parts', () => {
   it('follow what is announced through Svix, also where it fails', async () => {
     const server = await SvixServer.start();
     const tracing = await connect();
-    const inbox = await startInbox(database, { works: false });
+    const inbox = await startInbox(database, { works: false, sharesJobs: false });
     const { pool, boss, clock } = inbox.services;
     const config = { SVIX_TOKEN: new Secret(SVIX_TOKEN), SVIX_SERVER_URL: server.url, ALLOW_PRIVATE_ENDPOINTS: false };
     const observe = { ...UNOBSERVED, tracing };

@@ -1,0 +1,129 @@
+import { ofEachMerchant } from '../db/by-merchant.ts';
+import { array, text } from '../db/codec.ts';
+import { ClaimLostError, completeJobs, keepClaim } from '../db/queues.ts';
+import { isOutage } from '../db/sqlstate.ts';
+import { statement } from '../db/statement.ts';
+import { type Tx, transaction } from '../db/transaction.ts';
+import { UNOBSERVED } from '../telemetry/observe.ts';
+import { type ApplyRun, applyAll, hurryAfter } from './apply.ts';
+import { type ApplyResult, putBack } from './apply-jobs.ts';
+import { enqueue } from './enqueue.ts';
+import type { ApplyServices } from './event-work.ts';
+import { EVENT_KEY, type EventKey } from './events.ts';
+import { insertSharedJobs, nextThatFit, type SharedEvents } from './shared-jobs.ts';
+
+/** A fetched job of many events, and the claim under which it may be completed. */
+export interface SharedJob extends SharedEvents {
+  readonly id: string;
+  readonly retryCount: number;
+}
+
+const QUEUE = 'apply-provider-events';
+
+/** When an event is tried again that failed among others. From then on it has the retries of a job of its own. */
+const FIRST_RETRY_MS = 2_000;
+
+/**
+ * Applies the events of jobs that hold many: those of the jobs that are next, and as many as their bodies allow, in one transaction that also
+ * completes their jobs. Jobs that have no room go back to the queue at once. If the transaction fails, each event is tried in one of its
+ * own under the claim of its job, and those that fail again go on as jobs of one event. The events of a job whose run ended without a word
+ * are taken apart before any of them is looked at, since one of them may be what ends the process.
+ * @throws {Error} if the database is away; pg-boss then retries every job
+ */
+export async function applySharedJobs(
+  services: ApplyServices,
+  jobs: readonly SharedJob[],
+): Promise<readonly ApplyResult[]> {
+  const run: ApplyRun = { services, lockTimeoutMs: null };
+  const { batch, left } = nextThatFit(jobs.filter(({ retryCount }) => retryCount === 0));
+  const insert = (tx: Tx) => insertSharedJobs(services.boss, tx, left);
+  const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];
+  if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
+  for (const job of jobs) if (job.retryCount > 0) results.push(await takeApart(services, job));
+  return results;
+}
+
+async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<readonly ApplyResult[]> {
+  const { boss, logger } = run.services;
+  const events = jobs.flatMap((job) => job.events);
+  const settleJobs = (tx: Tx) => completeJobs(boss, tx, { name: QUEUE, jobs });
+  try {
+    await applyAll(run, { events, mode: 'together', settleJobs });
+    return jobs.map(({ id }) => ({ id, status: 'completed' }));
+  } catch (error) {
+    if (isOutage(error)) throw error;
+    hurryAfter(run, error);
+    logger.debug({ err: error, events: events.length }, 'a batch of events failed and is applied one by one');
+    const results: ApplyResult[] = [];
+    for (const job of jobs) results.push(await applyApart(run, job));
+    return results;
+  }
+}
+
+/**
+ * Applies the events of a job one after another, each in a transaction that commits only while the job is this run's; it ends with the job, and
+ * those that failed go on with jobs of their own. What was applied stays so if the job is lost in the middle: the next run does not look at it again.
+ */
+async function applyApart(run: ApplyRun, job: SharedJob): Promise<ApplyResult> {
+  const { services } = run;
+  const { boss, clock, logger, observe: { metrics } = UNOBSERVED } = services;
+  const settleJobs = (tx: Tx) => keepClaim(boss, tx, { name: QUEUE, job });
+  const failed: EventKey[] = [];
+  for (const event of job.events) {
+    try {
+      await applyAll(run, { events: [event], mode: 'alone', settleJobs });
+    } catch (error) {
+      if (isOutage(error)) throw error;
+      if (error instanceof ClaimLostError) return lost(job, error);
+      hurryAfter(run, error);
+      metrics.countEventFailure('retried');
+      const { retryCount } = job;
+      logger.warn({ err: error, eventId: event.eventId, retryCount }, 'an event could not be applied and is retried');
+      failed.push(event);
+    }
+  }
+  const startAfter = new Date(clock.now().getTime() + FIRST_RETRY_MS);
+  return end(services, job, (tx) => enqueue(boss, tx, { events: failed, startAfter }));
+}
+
+/** Gives each event of a job that was not applied yet a job of its own, and reads none of them. */
+function takeApart(services: ApplyServices, job: SharedJob): Promise<ApplyResult> {
+  return end(services, job, async (tx) => {
+    const events = await ofEachMerchant(job.events, (merchantId, own) =>
+      STILL_PENDING.all(tx, { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
+    );
+    await enqueue(services.boss, tx, { events });
+  });
+}
+
+const STILL_PENDING = statement({
+  params: { merchantId: text, eventIds: array(text) },
+  row: EVENT_KEY,
+  text: ({ merchantId, eventIds }) => `
+    select merchant_id, event_id from provider_event
+    where merchant_id = ${merchantId} and event_id = any (${eventIds}) and state = 'pending'
+    order by event_id`,
+});
+
+/** Completes a job in the transaction that makes jobs of what is left of it. */
+async function end(
+  { pool, boss }: ApplyServices,
+  job: SharedJob,
+  makeJobs: (tx: Tx) => Promise<void>,
+): Promise<ApplyResult> {
+  try {
+    await transaction(pool, async (tx) => {
+      await makeJobs(tx);
+      await completeJobs(boss, tx, { name: QUEUE, jobs: [job] });
+    });
+    return { id: job.id, status: 'completed' };
+  } catch (error) {
+    if (error instanceof ClaimLostError) return lost(job, error);
+    throw error;
+  }
+}
+
+/** It belongs to another worker meanwhile, whose run counts; pg-boss finds nothing to fail. */
+const lost = ({ id }: SharedJob, { name }: ClaimLostError): ApplyResult => {
+  return { id, status: 'failed', output: { error: name } };
+};
