@@ -36,7 +36,7 @@ const POINTS: readonly Point[] = [
 
 describe.concurrent('a worker that freezes', () => {
   it('and goes on when another one has claimed its jobs: it posts everything and can commit nothing of it', {
-    timeout: 90_000,
+    timeout: 180_000,
   }, async ({ onTestFinished }) => {
     const rig = await startRig(onTestFinished);
     const { proxy, database } = rig;
