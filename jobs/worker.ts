@@ -135,7 +135,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
       // First no queue takes further jobs; only then does pg-boss close, which happens one thing after another.
       await Promise.all(QUEUE_NAMES.map((name) => boss.offWork(name, { wait: false })));
       await sending.close();
-      const announced = Promise.race([announcer?.close(), delay(JOBS_PATIENCE_MS, null, { ref: false })]);
+      const announced = patiently([announcer?.close(), outgoing.deliverer.close()]);
       const stopped = boss.stop({ graceful: true, timeout: JOBS_PATIENCE_MS });
       // An audit may take longer than a platform waits. It only reads and will run again, so it is cancelled.
       await cancelStatements(autocommit(pool), auditName);
@@ -149,6 +149,11 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
 /** How long jobs may take to finish at a stop. Platforms send SIGKILL after 30 s. */
 const JOBS_PATIENCE_MS = 25_000;
 const METRICS_PATIENCE_MS = 1_000;
+
+/** Waits for all of it, but not longer than jobs may take. */
+function patiently(work: readonly (Promise<void> | undefined)[]): Promise<unknown> {
+  return Promise.race([Promise.all(work), delay(JOBS_PATIENCE_MS, null, { ref: false })]);
+}
 
 async function serveMetrics(config: Config, metrics: Metrics, readiness: Readiness): Promise<HttpServer | null> {
   if (config.WORKER_METRICS_PORT === undefined) return null;

@@ -73,6 +73,7 @@ const CASES: readonly AlertCase[] = [
   figure('ChokinWalletsNotAnnounced', 'chokin_wallet_unannounced_oldest_seconds', ['601', '600']),
   figure('ChokinMessagesUnsent', 'chokin_message_unsent_oldest_seconds', ['901', '900']),
   figure('ChokinDeliveriesOverdue', 'chokin_delivery_overdue_oldest_seconds', ['601', '600']),
+  figure('ChokinDeliveriesBroken', 'chokin_delivery_attempts_total', ['0+1x', '7'], 'outcome="broken"'),
   {
     alert: 'ChokinEndpointsFail',
     fires: counters(`${ATTEMPTS},outcome="failed"`, 3, `${ATTEMPTS},outcome="delivered"`, 2),

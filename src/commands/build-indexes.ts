@@ -14,6 +14,8 @@ const INDEXES: Readonly<Record<string, string>> = {
   payment_part_by_id: 'payment_part (part_id, merchant_id, source_id, kind)',
   // Disputes are asked for as long as they hold money, however old they are. A row enters it with its hold and leaves it with that.
   payment_part_holding: 'payment_part (merchant_id, source_id, kind, part_id) where hold_no is not null',
+  // The work list of the embedded sender, by merchant, so that none waits behind another's.
+  webhook_delivery_due_of_merchant: "webhook_delivery (merchant_id, next_attempt_at) where state = 'pending'",
   wallet_alert_oldest: 'wallet_alert (merchant_id, created_at)',
   // A customer's top-ups, for rules that give a bonus on the first; and the bonuses that he got by rules.
   payment_top_up: "payment (merchant_id, customer_id, currency) where purpose = 'topup'",

@@ -78,17 +78,17 @@ export const QUEUES = {
     retentionSeconds: DAY_SECONDS,
     deleteAfterSeconds: 3600,
   }),
-  /** One message to one endpoint. The sender schedules each next try itself; retries here are for our own failures. */
+  /** "There is a delivery now", from another process than the one that delivers. Which are due, their table says; a worker of a release before reads the job. */
   'deliver-webhook': define(z.strictObject({ merchantId: z.string(), messageId: z.string(), endpointId: z.string() }), {
     notify: true,
-    retryLimit: 10,
+    retryLimit: 2,
     retryDelay: 5,
     retryBackoff: true,
     retryDelayMax: 900,
     expireInSeconds: 60,
     heartbeatSeconds: 10,
-    retentionSeconds: 14 * DAY_SECONDS,
-    deleteAfterSeconds: DAY_SECONDS,
+    retentionSeconds: DAY_SECONDS,
+    deleteAfterSeconds: 3600,
   }),
   'check-low-balances': define(nothing, {
     policy: 'short',

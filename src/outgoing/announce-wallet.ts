@@ -64,8 +64,8 @@ export class Marks {
         // What is handed over is bounded by what was claimed.
         maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
         ownerOf: ({ news }) => news.merchantId,
-        flush: (handed) =>
-          transaction(pool, async (tx) => {
+        flush: async (handed) => {
+          const markings = await transaction(pool, async (tx) => {
             const news = handed.map((one) => one.news);
             const markings = await mark(tx, news);
             const messages = handed.flatMap((one, index) => (markings[index] === 'marked' ? one.messages : []));
@@ -73,7 +73,10 @@ export class Marks {
               await publisher.record(tx, group);
             }
             return markings;
-          }),
+          });
+          publisher.committed?.();
+          return markings;
+        },
       });
     this.#together = batcher(maxBatch, (tx, news) => markAnnounced(tx, news, 'skip'));
     this.#apart = batcher(1, async (tx, news) => {

@@ -6,13 +6,12 @@ import type { Pool } from '../db/pool.ts';
 import { type ReadsInTurn, readingBy } from '../db/readers.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Observe, UNOBSERVED } from '../telemetry/observe.ts';
-import { deliverWebhook } from './embedded/deliver.ts';
-import { DeliveryBatches, type DeliveryJob } from './embedded/delivery-batches.ts';
-import type { DeliveryKey } from './embedded/delivery-store.ts';
+import { Deliverer } from './embedded/deliverer.ts';
 import { DirectWebhooks } from './embedded/endpoints.ts';
 import { DirectPublisher } from './embedded/publisher.ts';
 import { DirectRecovery } from './embedded/recovery.ts';
 import { DirectSender } from './embedded/send.ts';
+import { Settlements } from './embedded/settlements.ts';
 import { DeliverySlots } from './embedded/slots.ts';
 import type { OutgoingWebhooks } from './outgoing.ts';
 import type { Publisher } from './publisher.ts';
@@ -43,8 +42,8 @@ export interface Outgoing {
   /** Checks the sender once it is started. */
   readonly watch: SenderWatch;
   readonly publisher: Publisher;
-  /** One try of the embedded sender. Under Svix it serves the jobs that were queued before the change to Svix. */
-  deliver(job: DeliveryJob, key: DeliveryKey): Promise<void>;
+  /** The embedded sender's. Under Svix it serves what is left from before the change to Svix. */
+  readonly deliverer: Deliverer;
   /** Works on recoveries that are due. @returns seconds until one is due again; null if none is left */
   recover(signal: AbortSignal): Promise<number | null>;
   /** Looks for endpoints that Svix gave up on, and forgets what is no longer kept. */
@@ -57,8 +56,9 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   const { config, pool, boss, clock, logger, box, readers = readingBy(pool), observe = UNOBSERVED } = options;
   const allowPrivate = config.ALLOW_PRIVATE_ENDPOINTS;
   const sender = new DirectSender({ clock, allowPrivate });
+  const settlements = new Settlements({ pool, clock, logger });
   const slots = new DeliverySlots();
-  const batches = new DeliveryBatches({ pool, boss, clock, logger });
+  const deliverer = new Deliverer({ pool, clock, settlements, sender, logger, box, slots, observe });
   const { SVIX_TOKEN: token, SVIX_SERVER_URL: serverUrl } = config;
   const server = serverUrl === undefined ? {} : { serverUrl };
   const account =
@@ -68,14 +68,18 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
       ? new DirectWebhooks({ pool, readers, boss, clock, allowPrivate, box })
       : new SvixWebhooks({ account, pool, readers, boss, clock, allowPrivate, box });
   const recoverySender =
-    account === null ? new DirectRecovery(pool, boss, clock) : new SvixRecovery({ pool, account, box, clock, logger });
+    account === null
+      ? new DirectRecovery(pool, clock, () => deliverer.wake())
+      : new SvixRecovery({ pool, account, box, clock, logger });
   const watch = new SenderWatch({ pool, logger, account });
   return {
     webhooks,
     watch,
     publisher:
-      account === null ? new DirectPublisher(boss, clock) : new SvixPublisher({ account, clock, logger, observe }),
-    deliver: (job, key) => deliverWebhook({ batches, sender, logger, box, slots, observe }, job, key),
+      account === null
+        ? new DirectPublisher(clock, () => deliverer.wake())
+        : new SvixPublisher({ account, clock, logger, observe }),
+    deliverer,
     recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
     lookAfterEndpoints: async (signal) => {
       if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);
@@ -84,6 +88,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     close: async () => {
       await watch.close();
       await webhooks.close();
+      await deliverer.close();
       await sender.close();
     },
   };

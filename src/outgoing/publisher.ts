@@ -53,4 +53,6 @@ export interface Publisher {
   /** Hands one wallet's messages over, in order. A failure of the other side is a result, not an exception. */
   send(messages: readonly OutgoingMessage[]): Promise<SendResult>;
   record(tx: Tx, messages: readonly OutgoingMessage[]): Promise<void>;
+  /** What was recorded is committed. */
+  committed?(): void;
 }

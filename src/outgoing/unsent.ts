@@ -101,8 +101,8 @@ function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
     // Bounded by what was claimed.
     maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
     ownerOf: ({ merchantId }) => merchantId,
-    flush: (messages) =>
-      transaction(pool, async (tx) => {
+    flush: async (messages) => {
+      await transaction(pool, async (tx) => {
         const taken = await ofEachMerchant(messages, (merchantId, own) =>
           TAKE_OFF.all(tx, { merchantId, messages: own }),
         );
@@ -110,8 +110,10 @@ function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
         // Where a row is gone, another process has recorded the message already.
         const own = messages.filter(({ messageId }) => ids.has(messageId));
         if (own.length > 0) await publisher.record(tx, own);
-        return messages.map(() => null);
-      }),
+      });
+      publisher.committed?.();
+      return messages.map(() => null);
+    },
   });
 }
 

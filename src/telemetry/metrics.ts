@@ -10,7 +10,7 @@ const FAILURES = ['retried', 'parked'] as const;
 const ANNOUNCED_RESULTS = ['sent', 'deferred', 'failed'] as const;
 
 /** What became of one try of the embedded sender. `retried`: another is scheduled; `failed`: it was the last. */
-const ATTEMPTS = ['delivered', 'retried', 'failed'] as const;
+const ATTEMPTS = ['delivered', 'retried', 'failed', 'broken'] as const;
 
 /** Postings of one batch with the same result. `code` is the error code of refused postings, and empty for others. */
 export interface PostingCount {

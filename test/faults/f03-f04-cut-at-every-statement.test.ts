@@ -10,7 +10,11 @@ import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
+import { Deliverer } from '../../src/outgoing/embedded/deliverer.ts';
 import { DirectPublisher } from '../../src/outgoing/embedded/publisher.ts';
+import { DirectSender } from '../../src/outgoing/embedded/send.ts';
+import { Settlements } from '../../src/outgoing/embedded/settlements.ts';
+import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
 import { settleAllDue } from '../../src/schedules/due.ts';
 import { DUE_ENTRIES } from '../../src/schedules/post-entries.ts';
 import { DUE_GRANTS } from '../../src/schedules/post-grants.ts';
@@ -37,6 +41,7 @@ import {
 import { disputeEvents, earlyRefund, newDebit, paymentEvent } from '../support/fault-traffic.ts';
 import { claimShared, claimSingle, testSource, testSources } from '../support/inbox.ts';
 import { BONUS_RATIO, posting, SETTINGS } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
 import { atEveryStatement, type Fault, type ProxiedStatement, type UnderFault } from '../support/statement-proxy.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -249,6 +254,31 @@ describe('a connection that is cut at every statement: trying again completes, o
       await expectToldOnce(rig, customerId);
     });
   });
+
+  it('deliver a message', async () => {
+    const customerId = await rig.traffic.newCustomer(10_000);
+    const shared = { pool, clock: systemClock, logger };
+    const sender = new DirectSender({ clock: systemClock, allowPrivate: true });
+    const settlements = new Settlements(shared);
+    const deliverer = new Deliverer({ ...shared, settlements, sender, box: BOX, slots: new DeliverySlots() });
+    await announceOnce();
+    while ((await deliverer.deliverDue()) > 0);
+    await tryEverywhere('deliver a message', 7, isOfWorker, async (under) => {
+      await rig.traffic.debit(newDebit(customerId, 5));
+      await announceOnce();
+      const before = receiver.received.length;
+      await under(() => deliverer.deliverDue().catch(() => {}));
+      // Time goes by, and the lease ends.
+      await rig.database.pool.query("update webhook_delivery set next_attempt_at = now() where state = 'pending'");
+      await deliverer.deliverDue();
+      const sent = receiver.received.slice(before).map(({ body, headers }) => `${headers['webhook-id']} ${body}`);
+      expect(sent.length).toBeGreaterThan(0);
+      expect(new Set(sent).size).toBe(1);
+      const { rows } = await rig.database.pool.query("select from webhook_delivery where state <> 'delivered'");
+      expect(rows).toEqual([]);
+    });
+    await sender.close();
+  });
 });
 
 /** What the worker does with the jobs it finds: those of many events first, and then what these have left to jobs of one. */
@@ -273,6 +303,6 @@ async function failing(
 }
 
 async function announceOnce(): Promise<void> {
-  const publisher = new DirectPublisher(services.boss, systemClock);
+  const publisher = new DirectPublisher(systemClock, () => {});
   await announce({ pool, publisher, logger, maxSeconds: 10 });
 }

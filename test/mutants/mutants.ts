@@ -1851,10 +1851,24 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'let a late failure un-deliver a message that was delivered',
-    file: 'src/outgoing/embedded/delivery-store.ts',
-    find: " and (n.state = 'delivered' or d.state <> 'delivered')",
-    replace: '',
+    file: 'src/outgoing/embedded/claimed-deliveries.ts',
+    find: "(d.next_attempt_at = n.leased_until or n.state = 'delivered' and d.state <> 'delivered')",
+    replace: "(d.next_attempt_at is not null or d.state = 'delivered')",
     tests: ['test/outgoing/embedded.test.ts'],
+  },
+  {
+    name: 'leave a delivery that is being sent to another worker, too',
+    file: 'src/outgoing/embedded/claimed-deliveries.ts',
+    find: "set next_attempt_at = date_trunc('milliseconds', now() + make_interval(secs => ${leaseSeconds}))",
+    replace: "set next_attempt_at = date_trunc('milliseconds', now() - make_interval(secs => ${leaseSeconds}))",
+    tests: ['test/outgoing/deliverer.test.ts'],
+  },
+  {
+    name: 'give one merchant every slot for deliveries',
+    file: 'src/outgoing/embedded/deliverer.ts',
+    find: 'Math.min(roomIn(own, MOST_OF_MERCHANT), roomIn(this.#all, MOST))',
+    replace: 'roomIn(this.#all, MOST)',
+    tests: ['test/outgoing/deliverer.test.ts'],
   },
   {
     name: 'forget a secret that still signs when it is rotated again',
@@ -1893,7 +1907,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'disable an endpoint without telling its merchant',
-    file: 'src/outgoing/embedded/delivery-batches.ts',
+    file: 'src/outgoing/embedded/settlements.ts',
     find: '    await leaveMessages(tx, [disabledMessage({ merchantId, endpointId, ...givenUp }, now)], now);\n',
     replace: '',
     tests: ['test/outgoing/embedded.test.ts'],

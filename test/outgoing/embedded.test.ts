@@ -3,14 +3,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { sign } from '../../src/crypto/standard-webhooks.ts';
 import { onCitus } from '../../src/db/backend.ts';
 import { createBoss } from '../../src/db/boss.ts';
-import { QUEUES } from '../../src/db/queues.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
-import { deliverWebhook } from '../../src/outgoing/embedded/deliver.ts';
-import { DeliveryBatches } from '../../src/outgoing/embedded/delivery-batches.ts';
-import { requeueDeliveries } from '../../src/outgoing/embedded/requeue.ts';
+import { Deliverer } from '../../src/outgoing/embedded/deliverer.ts';
 import { DirectSender } from '../../src/outgoing/embedded/send.ts';
+import { Settlements } from '../../src/outgoing/embedded/settlements.ts';
 import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
 import { storeHeaders } from '../../src/outgoing/header-store.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
@@ -61,7 +59,22 @@ afterEach(async () => {
   await boss.deleteAllJobs('deliver-webhook');
 });
 
-const makeBatches = () => new DeliveryBatches({ pool: database.pool, boss, clock, logger });
+const makeDeliverer = (sender: Pick<DirectSender, 'post'>) => {
+  const shared = { pool: database.pool, clock, logger };
+  const settlements = new Settlements(shared);
+  return new Deliverer({ ...shared, settlements, sender, box: BOX, slots: new DeliverySlots() });
+};
+
+/** A deliverer whose receiver answers when it is told to. */
+function slowly(statusCode: number) {
+  const [begun, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const post = async () => {
+    begun.resolve();
+    await answered.promise;
+    return { statusCode, error: null, response: '', durationMs: 1, timedOut: false, retryAfterSeconds: null };
+  };
+  return { deliverer: makeDeliverer({ post }), begun: begun.promise, answer: answered.resolve };
+}
 
 const announceAll = () => announce({ pool: database.pool, publisher: outgoing.publisher, logger, maxSeconds: 10 });
 
@@ -81,15 +94,8 @@ const makeEndpoint = (overrides: Partial<EndpointInput> = {}): Promise<WebhookEn
 const attemptsOf = async (endpointId: string) =>
   (await outgoing.webhooks.listAttempts(MERCHANT, endpointId, NEWEST))?.attempts ?? null;
 
-/** Runs the jobs that wait, whenever they are due, and returns how many there were. */
-async function deliverAll(sender = outgoing.deliver): Promise<number> {
-  const jobs = await boss.fetch('deliver-webhook', { batchSize: 100, ignoreStartAfter: true });
-  for (const job of jobs) {
-    await sender(job, QUEUES['deliver-webhook'].payload.parse(job.data));
-    await boss.complete('deliver-webhook', job.id);
-  }
-  return jobs.length;
-}
+/** Tries what is due, and returns how many there were. */
+const deliverAll = (deliverer = outgoing.deliverer): Promise<number> => deliverer.deliverDue();
 
 /** The time of the next try comes. */
 const passTime = () =>
@@ -201,11 +207,7 @@ describe('a delivery', () => {
       expect(delivery).toMatchObject({ state: 'pending' });
       expect(delivery?.wait_seconds).toBeGreaterThan(step * 0.8 - 4);
       expect(delivery?.wait_seconds).toBeLessThan(step * 1.2);
-      const [job] = await boss.findJobs('deliver-webhook', { queued: true });
-      const { rows } = await database.pool.query('select next_attempt_at from webhook_delivery where state = $1', [
-        'pending',
-      ]);
-      expect(job?.startAfter).toEqual(rows[0]?.next_attempt_at);
+      expect(await deliverAll()).toBe(0);
       await passTime();
     }
     expect(await deliverAll()).toBe(1);
@@ -243,9 +245,7 @@ describe('a delivery', () => {
     await credit();
     await announceAll();
     receiver.answerWith(answer);
-    await deliverAll((job, key) =>
-      deliverWebhook({ batches: makeBatches(), sender, logger, box: BOX, slots: new DeliverySlots() }, job, key),
-    );
+    await deliverAll(makeDeliverer(sender));
     expect(await attemptsOf(endpoint.id)).toMatchObject([{ status: 'failed', ...attempt }]);
     const [delivery] = await deliveries();
     expect(delivery).toMatchObject({ state: 'pending', attempts: 1 });
@@ -268,41 +268,38 @@ describe('a delivery', () => {
     await sender.close();
   });
 
-  test('of a job that went to another worker meanwhile leaves no trace', async () => {
+  test('whose lease another worker took over is shown as an attempt, and decides nothing unless it was delivered', async () => {
     const endpoint = await makeEndpoint();
     await credit();
     await announceAll();
-    const [job] = await boss.fetch('deliver-webhook');
-    if (job === undefined) throw new Error('no job');
-    await outgoing.deliver({ id: job.id, retryCount: 7 }, QUEUES['deliver-webhook'].payload.parse(job.data));
-    expect(receiver.received).toHaveLength(1);
-    expect(await attemptsOf(endpoint.id)).toEqual([]);
-    expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 0 }]);
+    for (const statusCode of [500, 204]) {
+      const { deliverer, begun, answer } = slowly(statusCode);
+      const late = deliverer.deliverDue();
+      await begun;
+      // The other worker is about it, and its lease ends later.
+      await database.pool.query(
+        "update webhook_delivery set next_attempt_at = next_attempt_at + interval '10 seconds'",
+      );
+      answer();
+      await late;
+      const state = statusCode === 204 ? 'delivered' : 'pending';
+      expect(await deliveries()).toMatchObject([{ state, attempts: statusCode === 204 ? 1 : 0 }]);
+      await passTime();
+    }
+    expect((await attemptsOf(endpoint.id))?.map((one) => one.statusCode).toSorted()).toEqual([204, 500]);
   });
 
   test('that failed late, after a resend was delivered, stays delivered', async () => {
     const endpoint = await makeEndpoint();
     await credit();
     await announceAll();
-    const [job] = await boss.fetch('deliver-webhook');
-    if (job === undefined) throw new Error('no job');
-    const key = QUEUES['deliver-webhook'].payload.parse(job.data);
-    const hangs = Promise.withResolvers<void>();
-    const begun = Promise.withResolvers<void>();
-    const late = { statusCode: null, error: 'no answer', response: null, durationMs: 1, timedOut: true };
-    const sender = {
-      post: async () => {
-        begun.resolve();
-        await hangs.promise;
-        return { ...late, retryAfterSeconds: null };
-      },
-    };
-    const options = { batches: makeBatches(), logger, box: BOX, slots: new DeliverySlots() };
-    const first = deliverWebhook({ ...options, sender }, { id: job.id, retryCount: 0 }, key);
-    await begun.promise;
-    expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, key.messageId)).toBe(true);
+    const { rows } = await database.pool.query('select message_id from webhook_delivery');
+    const { deliverer, begun, answer } = slowly(500);
+    const first = deliverer.deliverDue();
+    await begun;
+    expect(await outgoing.webhooks.resend(MERCHANT, endpoint.id, rows[0].message_id)).toBe(true);
     expect(await deliverAll()).toBe(1);
-    hangs.resolve();
+    answer();
     await first;
     expect(await deliveries()).toMatchObject([{ state: 'delivered', wait_seconds: null }]);
     expect(await deliverAll()).toBe(0);
@@ -310,14 +307,33 @@ describe('a delivery', () => {
     expect((await attemptsOf(endpoint.id))?.map(({ status }) => status).toSorted()).toEqual(['failed', 'succeeded']);
   });
 
-  test('passes failures of our own on, for pg-boss to try again', async () => {
+  test('is put off after a failure of our own, which is no try', async () => {
     await makeEndpoint();
     await credit();
     await announceAll();
     await database.pool.query('alter table webhook_attempt rename to lost');
-    await expect(deliverAll()).rejects.toThrow('webhook_attempt');
+    await deliverAll();
     await database.pool.query('alter table lost rename to webhook_attempt');
-    expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 0 }]);
+    const [delivery] = await deliveries();
+    expect(delivery).toMatchObject({ state: 'pending', attempts: 0 });
+    expect(delivery?.wait_seconds).toBeGreaterThan(200);
+    await passTime();
+    expect(await deliverAll()).toBe(1);
+    expect(await deliveries()).toMatchObject([{ state: 'delivered', attempts: 1 }]);
+  });
+
+  test('whose endpoint’s secret does not open holds up no other', async () => {
+    const broken = await makeEndpoint({ url: `${receiver.url}/broken` });
+    await makeEndpoint({ url: `${receiver.url}/well` });
+    await database.pool.query("update webhook_endpoint set secret = 'v1.00000000.nonsense' where endpoint_id = $1", [
+      broken.id,
+    ]);
+    await credit();
+    await announceAll();
+    expect(await deliverAll()).toBe(2);
+    expect(receiver.received.map(({ path }) => path)).toEqual(['/hook/well']);
+    const states = (await deliveries()).map(({ state, attempts }) => `${state} ${attempts}`);
+    expect(states.toSorted()).toEqual(['delivered 1', 'pending 0']);
   });
 
   test('of an endpoint that was deleted or disabled meanwhile sends nothing', async () => {
@@ -325,7 +341,7 @@ describe('a delivery', () => {
     await credit();
     await announceAll();
     expect(await outgoing.webhooks.deleteEndpoint(MERCHANT, deleted.id)).toBe(true);
-    expect(await deliverAll()).toBe(1);
+    expect(await deliverAll()).toBe(0);
     const disabled = await makeEndpoint();
     await credit();
     await announceAll();
@@ -333,76 +349,6 @@ describe('a delivery', () => {
     expect(await deliverAll()).toBe(1);
     expect(receiver.received).toEqual([]);
     expect(await deliveries()).toMatchObject([{ state: 'failed', attempts: 0, wait_seconds: null }]);
-  });
-});
-
-describe('a delivery that lost its job', () => {
-  /** All pending deliveries fell due this long ago. */
-  const makeOverdue = (interval: string) =>
-    database.pool.query("update webhook_delivery set next_attempt_at = now() - $1::interval where state = 'pending'", [
-      interval,
-    ]);
-  const requeue = () => requeueDeliveries(database.pool, boss);
-
-  test('gets a new one, once, and is delivered', async () => {
-    await makeEndpoint();
-    await credit();
-    await announceAll();
-    await boss.deleteAllJobs('deliver-webhook');
-    await makeOverdue('4 minutes 50 seconds');
-    expect(await requeue()).toBe(0);
-    await makeOverdue('5 minutes 10 seconds');
-    const [first, second] = await Promise.all([requeue(), requeue()]);
-    expect(first + second).toBe(1);
-    expect(await requeue()).toBe(0);
-    expect(await deliverAll()).toBe(1);
-    expect(receiver.received).toHaveLength(1);
-    await makeOverdue('1 day');
-    expect(await requeue()).toBe(0);
-    expect(await deliveries()).toMatchObject([{ state: 'delivered', attempts: 1 }]);
-  });
-
-  test.each([
-    ['waits', async () => {}, 0],
-    ['is under way', async () => void (await boss.fetch('deliver-webhook')), 0],
-    [
-      'will be tried again',
-      async () => {
-        const [job] = await boss.fetch('deliver-webhook');
-        await boss.fail('deliver-webhook', job?.id ?? '');
-      },
-      0,
-    ],
-    [
-      'is done',
-      async () => {
-        const [job] = await boss.fetch('deliver-webhook');
-        await boss.complete('deliver-webhook', job?.id ?? '');
-      },
-      1,
-    ],
-    ['is dead', async () => void (await database.pool.query("update pgboss.job set state = 'failed'")), 1],
-    [
-      'is another’s',
-      async () => void (await database.pool.query(`update pgboss.job set data = data || '{"endpointId": "x"}'`)),
-      1,
-    ],
-  ])('is told from one whose job %s', async (_, befall, expected) => {
-    await makeEndpoint();
-    await credit();
-    await announceAll();
-    await befall();
-    await makeOverdue('1 hour');
-    expect(await requeue()).toBe(expected);
-  });
-
-  test('is found with at most five hundred at a time', async () => {
-    const { id } = await makeEndpoint();
-    await seedDeliveries(id, 501, 'pending');
-    await makeOverdue('1 hour');
-    expect(await requeue()).toBe(500);
-    expect(await requeue()).toBe(1);
-    expect(await requeue()).toBe(0);
   });
 });
 
@@ -514,7 +460,6 @@ describe('an endpoint', () => {
       receiver.answerWith({ status: 500 });
       await deliverAll();
       await database.pool.query("update webhook_delivery set state = 'failed', next_attempt_at = null");
-      await boss.deleteAllJobs('deliver-webhook');
     };
     await failOnce();
     offsetMs = 4 * DAY_MS;
@@ -668,9 +613,10 @@ describe('an endpoint', () => {
     receiver.answerWith({ status: 500 }, { status: 500 });
     await deliverAll();
     await outgoing.webhooks.resend(MERCHANT, endpoint.id, String(receiver.payloads[0]?.id));
-    expect(await deliverAll()).toBe(2);
+    expect(await deliverAll()).toBe(1);
     expect(receiver.received).toHaveLength(2);
     expect(await deliveries()).toMatchObject([{ state: 'pending', attempts: 2 }]);
+    expect(await deliverAll()).toBe(0);
     await passTime();
     expect(await deliverAll()).toBe(1);
     expect(await deliveries()).toMatchObject([{ state: 'delivered', attempts: 3 }]);

@@ -322,7 +322,7 @@ describe('the retry schedule', () => {
   ])('an answer of %s (timed out: %s) leaves the delivery %s', (statusCode, timedOut, state) => {
     const settled = afterAttempt({ attempts: 0 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5);
     const nextInSeconds = state === 'delivered' ? null : statusCode === 429 || timedOut ? 60 : 5;
-    expect(settled).toEqual({ state, attempts: 1, nextInSeconds });
+    expect(settled).toEqual({ state, isTry: true, nextInSeconds });
     if (state !== 'delivered') {
       expect(afterAttempt({ attempts: 7 }, { statusCode, timedOut, retryAfterSeconds: null }, 0.5).state).toBe(
         'failed',

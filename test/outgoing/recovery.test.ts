@@ -3,7 +3,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { systemClock } from '../../src/clock.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createBoss } from '../../src/db/boss.ts';
-import { QUEUES } from '../../src/db/queues.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
@@ -92,14 +91,7 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
   }
 
   async function deliverAll(): Promise<void> {
-    for (;;) {
-      const jobs = await boss.fetch('deliver-webhook', { batchSize: 100, ignoreStartAfter: true });
-      if (jobs.length === 0) break;
-      for (const job of jobs) {
-        await outgoing.deliver(job, QUEUES['deliver-webhook'].payload.parse(job.data));
-        await boss.complete('deliver-webhook', job.id);
-      }
-    }
+    while ((await outgoing.deliverer.deliverDue()) > 0);
   }
 
   const messagesAt = (path: string) =>

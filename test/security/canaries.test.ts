@@ -348,7 +348,12 @@ async function failInDatabase(pair: Pair, customerId: string): Promise<void> {
       const { rows } = await database.pool.query<{ name: string }>(
         "select distinct name from pgboss.job where state <> 'completed' and output is not null",
       );
-      return ['apply-provider-event', 'deliver-webhook'].every((queue) => rows.some((row) => row.name === queue));
+      return rows.some((row) => row.name === 'apply-provider-event');
+    });
+    await eventually('a delivery to be set aside, of which nothing can be written down', async () => {
+      const text =
+        "select from webhook_delivery where state = 'pending' and attempts = 0 and next_attempt_at > now() + interval '1 minute'";
+      return ((await database.pool.query(text)).rowCount ?? 0) > 0;
     });
     await keepJobs();
   } finally {

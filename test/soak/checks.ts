@@ -26,8 +26,12 @@ export async function notYet(pool: Pool): Promise<readonly string[]> {
     select 'checkouts that are over', count(*) from checkout
     where state = 'open' and coalesce(prolonged_until, expires_at) <= now() having count(*) > 0
     union all
+    select 'deliveries', count(*) from webhook_delivery d join webhook_endpoint e using (merchant_id, endpoint_id)
+    where d.state = 'pending' and d.next_attempt_at <= now() + case when e.failing_since is null then interval '25 seconds' else '0' end
+    having count(*) > 0
+    union all
     select 'jobs', count(*) from pgboss.job
-    where name in ('apply-provider-events', 'apply-provider-event', 'deliver-webhook') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
+    where name in ('apply-provider-events', 'apply-provider-event') and state in ('created', 'retry', 'active') and start_after <= now() having count(*) > 0`);
   return rows.map(({ what, count }) => `${count} ${what}`);
 }
 

@@ -110,7 +110,6 @@ describe('web and worker', { timeout: 60_000 }, () => {
     expect(announced.attributes).toMatchObject({ 'chokin.outcome': 'sent', 'chokin.entries': '1' });
     expect(delivered).toMatchObject({ kind: CLIENT, parentSpanId: announced.spanId });
     expect(delivered.attributes).toMatchObject({
-      'messaging.destination.name': 'deliver-webhook',
       'chokin.event.type': 'wallet.balance.changed',
       'chokin.message.id': endpoint.payloads[0]?.id,
       'http.response.status_code': '204',

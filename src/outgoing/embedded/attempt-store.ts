@@ -17,7 +17,7 @@ export interface AttemptRecord {
   readonly at: Date;
 }
 
-/** Stores tries to deliver messages. */
+/** Stores tries to deliver messages; of deliveries that went with their endpoint, nothing. */
 export async function insertAttempts(tx: Tx, attempts: readonly (DeliveryKey & AttemptRecord)[]): Promise<void> {
   await eachMerchant(attempts, (merchantId, own) =>
     INSERT_ATTEMPTS.run(tx, { merchantId, attempts: own.map(({ at, ...attempt }) => ({ ...attempt, createdAt: at })) }),
@@ -43,7 +43,8 @@ const INSERT_ATTEMPTS = statement({
   params: { merchantId: text, attempts: rowsOf(OWN_ATTEMPT) },
   text: ({ merchantId, attempts }) => `
     insert into webhook_attempt (merchant_id, ${columns(OWN_ATTEMPT)})
-    select ${merchantId}, ${columns(OWN_ATTEMPT, 'n')} from ${attempts('n')}`,
+    select ${merchantId}, ${columns(OWN_ATTEMPT, 'n')}
+    from ${attempts('n', { merchantId })} join webhook_delivery d using (merchant_id, message_id, endpoint_id)`,
 });
 
 /** A page, newest first. The cursor is the last attempt of the page before, so that new attempts do not shift the pages. */

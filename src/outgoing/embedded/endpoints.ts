@@ -44,7 +44,7 @@ import {
   updateEndpoint,
   withoutEndpoint,
 } from './endpoint-store.ts';
-import { insertDeliveryJobs } from './publisher.ts';
+import { wakeDeliverer } from './wake-deliverer.ts';
 
 export interface DirectWebhooksOptions {
   readonly pool: Pool;
@@ -60,7 +60,7 @@ const SECRET_BYTES = 32;
 /** Some ten thousand wallets. Usually the worker has passed over all but those of the last second. */
 const PASS_OVER_MS = 2_000;
 
-/** The merchants' outgoing webhooks without Svix: endpoints in Postgres, deliveries by our own jobs. */
+/** The merchants' outgoing webhooks without Svix: endpoints in Postgres, deliveries by our own workers. */
 export class DirectWebhooks implements OutgoingWebhooks {
   readonly #options: DirectWebhooksOptions;
 
@@ -182,7 +182,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
       refuseUnlessWanted(endpoint, eventType);
       const key = { merchantId, messageId, endpointId };
       if (!(await makePending(tx, key))) return false;
-      await insertDeliveryJobs({ boss, tx }, [key]);
+      await wakeDeliverer(boss, tx, key);
       return true;
     });
   }
@@ -198,7 +198,7 @@ export class DirectWebhooks implements OutgoingWebhooks {
       const messageId = newId('message');
       const message = exampleMessage(type, { merchantId, messageId, at: now });
       await insertExample(tx, endpointId, { message, now });
-      await insertDeliveryJobs({ boss, tx }, [{ merchantId, messageId, endpointId }]);
+      await wakeDeliverer(boss, tx, { merchantId, messageId, endpointId });
       return messageId;
     });
   }

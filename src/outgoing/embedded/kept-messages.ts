@@ -2,7 +2,6 @@ import { array, bigint, integer, nullable, text, timestamptz } from '../../db/co
 import { statement } from '../../db/statement.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import type { EndpointKey } from '../outgoing.ts';
-import type { DeliveryKey } from './delivery-store.ts';
 
 /** The embedded sender's stored messages, as a recovery finds and offers them. */
 
@@ -55,29 +54,26 @@ const SELECT_KEPT = statement({
 
 /**
  * Makes a delivery due for each of these messages that the endpoint has not received, unless one is under way already.
- * @returns the deliveries that were made due
+ * @returns how many deliveries were made due
  */
 export async function offerMessages(
   tx: Tx,
   { merchantId, endpointId }: EndpointKey,
   messageIds: readonly string[],
-): Promise<readonly DeliveryKey[]> {
-  if (messageIds.length === 0) return [];
-  const offered = await OFFER.all(tx, { merchantId, endpointId, messageIds });
-  return offered.map(({ messageId }) => ({ merchantId, messageId, endpointId }));
+): Promise<number> {
+  if (messageIds.length === 0) return 0;
+  return OFFER.run(tx, { merchantId, endpointId, messageIds });
 }
 
 const OFFER = statement({
   params: { merchantId: text, endpointId: text, messageIds: array(text) },
-  row: { messageId: text },
   text: ({ merchantId, endpointId, messageIds }) => `
     insert into webhook_delivery as d (merchant_id, message_id, endpoint_id, state, next_attempt_at)
     select merchant_id, message_id, ${endpointId}, 'pending', now() from webhook_message
     where merchant_id = ${merchantId} and message_id = any (${messageIds})
     on conflict (merchant_id, message_id, endpoint_id) do update
       set state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at
-      where d.state = 'failed'
-    returning message_id`,
+      where d.state = 'failed'`,
 });
 
 /**

@@ -16,10 +16,13 @@ const OLDEST = { merchantId: text, before: timestamptz, limit: bigint };
 
 type Places = Readonly<Record<keyof typeof OLDEST, string>>;
 
-/** SQL for whether a message under an alias is still to be delivered to an endpoint. */
+/**
+ * SQL for whether a message under an alias is still to be delivered to an endpoint. It asks for the time that only pending ones have: by their
+ * state Postgres may read all of the merchant's that are pending for each message, where it knows nothing of the table yet.
+ */
 const isPending = (m: string) => `exists (
       select 1 from webhook_delivery d
-      where d.merchant_id = ${m}.merchant_id and d.message_id = ${m}.message_id and d.state = 'pending' offset 0)`;
+      where d.merchant_id = ${m}.merchant_id and d.message_id = ${m}.message_id and d.next_attempt_at is not null offset 0)`;
 
 /**
  * Whence messages come that were stored before a time. One that is still to be delivered stays; so does one that a recovery under way may offer, which would

@@ -1,4 +1,3 @@
-import type { PgBoss } from 'pg-boss';
 import { z } from 'zod';
 import type { Clock } from '../../clock.ts';
 import type { Pool } from '../../db/pool.ts';
@@ -10,7 +9,6 @@ import type { ClaimedRecovery } from '../recovery/store.ts';
 import { storeMessages } from './delivery-store.ts';
 import { selectEndpoint } from './endpoint-store.ts';
 import { fillRanges, hasMorePending, type KeptPlace, offerMessages, selectKept } from './kept-messages.ts';
-import { insertDeliveryJobs } from './publisher.ts';
 
 const PAGE_SIZE = 200;
 const FILLED_AT_A_TIME = 1000;
@@ -20,16 +18,17 @@ const BUSY_SECONDS = 5;
 
 const placeText = z.object({ createdAt: z.coerce.date(), messageId: z.string() });
 
-/** The embedded sender's part of a recovery: it makes deliveries and jobs for messages that are stored already or are stored now. */
+/** The embedded sender's part of a recovery: it makes deliveries for messages that are stored already or are stored now. */
 export class DirectRecovery implements RecoverySender {
   readonly #pool: Pool;
-  readonly #boss: Pick<PgBoss, 'insert'>;
   readonly #clock: Clock;
+  readonly #onOffered: () => void;
 
-  constructor(pool: Pool, boss: Pick<PgBoss, 'insert'>, clock: Clock) {
+  /** @param onOffered called when there may be deliveries that are due */
+  constructor(pool: Pool, clock: Clock, onOffered: () => void) {
     this.#pool = pool;
-    this.#boss = boss;
     this.#clock = clock;
+    this.#onOffered = onOffered;
   }
 
   endpoint(merchantId: string, endpointId: string): Promise<WebhookEndpoint | null> {
@@ -49,6 +48,7 @@ export class DirectRecovery implements RecoverySender {
     const kept = await selectKept(db, { merchantId, since, until, eventTypes }, { after, limit: PAGE_SIZE });
     const ids = kept.map(({ messageId }) => messageId);
     const resent = await transaction(this.#pool, (tx) => this.#offer(tx, recovery, ids));
+    this.#onOffered();
     const last = kept.at(-1);
     const isLast = last === undefined || kept.length < PAGE_SIZE;
     return { kind: 'done', place: isLast ? null : JSON.stringify(last), resent };
@@ -66,22 +66,22 @@ export class DirectRecovery implements RecoverySender {
     if (await hasMorePending(autocommit(this.#pool), recovery, MAX_PENDING)) {
       return { kind: 'postponed', seconds: BUSY_SECONDS };
     }
-    return transaction(this.#pool, async (tx) => {
+    const resent = await transaction(this.#pool, async (tx) => {
       await storeMessages(tx, made, this.#clock.now());
       await this.#offer(
         tx,
         recovery,
         made.map(({ messageId }) => messageId),
       );
-      return { kind: 'done', resent: await this.#offer(tx, recovery, known) };
+      return this.#offer(tx, recovery, known);
     });
+    this.#onOffered();
+    return { kind: 'done', resent };
   }
 
   async #offer(tx: Tx, recovery: ClaimedRecovery, messageIds: readonly string[]): Promise<number> {
     // The endpoint may have been deleted since the recovery was claimed.
     if ((await selectEndpoint(tx, recovery, 'for key share')) === null) return 0;
-    const offered = await offerMessages(tx, recovery, messageIds);
-    await insertDeliveryJobs({ boss: this.#boss, tx }, offered);
-    return offered.length;
+    return offerMessages(tx, recovery, messageIds);
   }
 }
