@@ -1,34 +1,28 @@
 import type { PgBoss } from 'pg-boss';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { deadLetterOf, QUEUES } from '../../src/db/queues.ts';
+import { deadLetterOf } from '../../src/db/queues.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
-import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { applyEvents } from '../../src/inbox/apply.ts';
+import { autocommit } from '../../src/db/transaction.ts';
 import { getEvent } from '../../src/inbox/events.ts';
 import { Receiver } from '../../src/inbox/receive.ts';
 import { redriveEvents } from '../../src/inbox/recover-dead.ts';
 import { requeueStranded } from '../../src/inbox/recover-stranded.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
-import { postBatch } from '../../src/ledger/store.ts';
-import { announce } from '../../src/outgoing/announce.ts';
-import { requeueDeliveries } from '../../src/outgoing/embedded/requeue.ts';
-import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
-import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
-import { BOX } from '../support/secrets.ts';
+import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 import { type Lost, TwoCommits } from '../support/two-commits.ts';
-import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /**
  * On Citus a transaction of one merchant and of the queue has two commits (docs/decisions/0050-citus.md). Whoever dies between them leaves rows
- * without their job, or a job without what it did, and each such gap heals by itself: every transaction that writes both is cut there, both ways.
+ * without their job, or a job without what it did, and each such gap heals by itself: every transaction of the inbox that writes both is cut there, both
+ * ways. Messages have no jobs, but for wake-ups.
  */
 const APPLY = 'apply-provider-event';
-const DELIVER = 'deliver-webhook';
+const SHARED = 'apply-provider-events';
 const WAYS: readonly Lost[] = ['queue', 'merchants'];
 const logger = createLogger('silent', 'test');
 /** By when the sweep takes a job for lost. */
@@ -38,10 +32,6 @@ let database: TestDatabase;
 let inbox: TestInbox;
 let boss: PgBoss;
 let two: TwoCommits;
-let outgoing: Outgoing;
-/** The same, whose transactions may be cut. */
-let cut: Outgoing;
-let endpoint: WebhookReceiver;
 const stripe = testSource('stripe');
 
 beforeAll(async () => {
@@ -50,35 +40,18 @@ beforeAll(async () => {
   inbox = await startInbox(database, { sources: [stripe], works: false });
   boss = inbox.boss;
   two = new TwoCommits(database.pool);
-  endpoint = await WebhookReceiver.start();
-  const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
-  const common = { config, boss, clock: systemClock, logger, box: BOX };
-  outgoing = createOutgoing({ ...common, pool: database.pool });
-  cut = createOutgoing({ ...common, pool: two.pool });
-  const asked = { url: endpoint.url, description: '', eventTypes: null, disabled: false };
-  await announceBy(outgoing);
-  await outgoing.webhooks.createEndpoint(MERCHANT, asked);
 });
 
 afterEach(async () => {
   expect(two.isCut).toBe(true);
-  await announceBy(outgoing);
-  await boss.deleteAllJobs(APPLY);
-  await boss.deleteAllJobs(DELIVER);
-  await database.pool.query("delete from webhook_delivery where merchant_id = 'bus_default'");
-  endpoint.received.length = 0;
+  await forgetJobs();
 });
 
 afterAll(async () => {
   await expectBooksToAgree(database.pool);
-  await Promise.all([outgoing.close(), cut.close()]);
-  await endpoint.close();
   await inbox.stop();
   await database.drop();
 });
-
-const announceBy = ({ publisher }: Outgoing, pool = database.pool) =>
-  announce({ pool, publisher, logger, maxSeconds: 10 });
 
 const payment = (paymentId: string, customerId = 'cus_a') =>
   stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: customerId } });
@@ -89,20 +62,17 @@ const deliver = (body: string, pool = database.pool) =>
     headers: { ...signStripe(body) },
   });
 
-/** Applies the events whose jobs wait. @returns how many there were */
-async function applyAll(): Promise<number> {
-  const jobs = await boss.fetch<{ eventId: string }>(APPLY, {
-    batchSize: 10,
-    includeMetadata: true,
-    ignoreStartAfter: true,
-  });
-  const results = await applyEvents(
-    inbox.services,
-    jobs.map(({ id, retryCount, retryLimit, data }) => ({ id, retryCount, retryLimit, eventId: data.eventId })),
+/** Applies the events whose jobs wait. @returns how many jobs there were */
+const applyAll = async (): Promise<number> => (await applyDueOnce(inbox.services, 10)).length;
+
+const forgetJobs = () => Promise.all([APPLY, SHARED].map((queue) => boss.deleteAllJobs(queue)));
+
+/** The queue's clock: what a run did not end is taken up again. */
+const retried = () =>
+  database.pool.query(
+    "update pgboss.job set state = 'retry', retry_count = retry_count + 1, start_after = now() where name = $1 and state = 'active'",
+    [SHARED],
   );
-  for (const { id } of results) await boss.complete(APPLY, id);
-  return jobs.length;
-}
 
 const sweep = () => requeueStranded({ ...inbox.services, clock: later });
 
@@ -132,6 +102,20 @@ describe.each(WAYS)('between two commits, where what is lost is of the %s,', (lo
     expect(await inbox.balance('cus_a')).toBe(before + 100);
   });
 
+  it('an event that is being applied is applied once', async () => {
+    const before = (await inbox.balance('cus_a')) ?? 0;
+    await deliver(payment(`pi_applied_${lost}`));
+    two.cutNext(lost);
+    const applied = applyDueOnce({ ...inbox.services, pool: two.pool }, 10);
+    await expect(applied).rejects.toThrow(OutcomeUnknownError);
+    expect(await inbox.balance('cus_a')).toBe(lost === 'queue' ? before + 100 : before);
+    expect((await sweep()).enqueued).toBe(lost === 'queue' ? 0 : 1);
+    // The job that is still there finds nothing to do.
+    if (lost === 'queue') await retried();
+    expect(await applyAll()).toBe(1);
+    expect(await inbox.balance('cus_a')).toBe(before + 100);
+  });
+
   it('an event that is replayed is applied once', async () => {
     const before = (await inbox.balance('cus_a')) ?? 0;
     const eventId = await parkedEvent(`pi_replayed_${lost}`);
@@ -154,7 +138,7 @@ describe.each(WAYS)('between two commits, where what is lost is of the %s,', (lo
     const receipt = await deliver(payment(`pi_redriven_${lost}`));
     if (receipt.kind !== 'stored') throw new Error('it was not stored');
     const { eventId } = receipt;
-    await boss.deleteAllJobs(APPLY);
+    await forgetJobs();
     await boss.send(deadLetterOf(APPLY), { merchantId: MERCHANT, eventId });
     expect(await sweep()).toEqual({ enqueued: 0, parked: 1 });
     two.cutNext(lost);
@@ -176,7 +160,7 @@ describe.each(WAYS)('between two commits, where what is lost is of the %s,', (lo
   it('the sweep finds again what it found', async () => {
     const before = (await inbox.balance('cus_a')) ?? 0;
     await deliver(payment(`pi_swept_${lost}`));
-    await boss.deleteAllJobs(APPLY);
+    await forgetJobs();
     two.cutNext(lost);
     await expect(requeueStranded({ ...inbox.services, pool: two.pool, clock: later })).rejects.toThrow(
       OutcomeUnknownError,
@@ -185,96 +169,4 @@ describe.each(WAYS)('between two commits, where what is lost is of the %s,', (lo
     expect(await applyAll()).toBe(1);
     expect(await inbox.balance('cus_a')).toBe(before + 100);
   });
-
-  it('a message is sent once', async () => {
-    await announced();
-    two.cutNext(lost);
-    // It is noted and comes up again, as after any outage.
-    await announceBy(cut, two.pool);
-    expect(two.isCut).toBe(true);
-    // A job of a message that is not there sends nothing.
-    expect(await deliverAll()).toBe(lost === 'queue' ? 0 : 1);
-    expect(endpoint.received).toHaveLength(0);
-    await reclaimed();
-    await announceBy(outgoing);
-    await overdue();
-    expect(await requeueDeliveries(database.pool, boss)).toBe(lost === 'queue' ? 1 : 0);
-    expect(await requeueDeliveries(database.pool, boss)).toBe(0);
-    expect(await deliverAll()).toBe(1);
-    expect(endpoint.received).toHaveLength(1);
-  });
-
-  it('a message that was delivered is not lost, and sent again only if that is not known', async () => {
-    await announced();
-    await announceBy(outgoing);
-    two.cutNext(lost);
-    await expect(deliverAll(cut, false)).rejects.toThrow(OutcomeUnknownError);
-    expect(endpoint.received).toHaveLength(1);
-    if (lost === 'queue') await againAsARetry();
-    else {
-      await overdue();
-      expect(await requeueDeliveries(database.pool, boss)).toBe(1);
-      await deliverAll();
-    }
-    // Twice under one id, which receivers know again.
-    expect(endpoint.received).toHaveLength(lost === 'queue' ? 1 : 2);
-    expect(new Set(endpoint.received.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
-    expect(await requeueDeliveries(database.pool, boss)).toBe(0);
-  });
-
-  it('a message that was not taken is tried again', async () => {
-    await announced();
-    await announceBy(outgoing);
-    endpoint.answerWith({ status: 500 }, { status: 200 });
-    two.cutNext(lost);
-    await expect(deliverAll(cut, false)).rejects.toThrow(OutcomeUnknownError);
-    if (lost === 'queue') await againAsARetry();
-    await overdue();
-    expect(await requeueDeliveries(database.pool, boss)).toBe(lost === 'queue' ? 1 : 0);
-    expect(await deliverAll()).toBe(1);
-    expect(endpoint.received).toHaveLength(2);
-    const { rows } = await database.pool.query("select state from webhook_delivery where merchant_id = 'bus_default'");
-    expect(rows).toEqual([{ state: 'delivered' }]);
-  });
 });
-
-/** News of the wallet that nobody has heard of. */
-async function announced(): Promise<void> {
-  const news = [posting({ amountMinor: 1 })];
-  await transaction(database.pool, (tx) => postBatch(tx, news, { ...SETTINGS, now: new Date() }));
-}
-
-/** The time goes by of a claim that a process left, and until what failed is tried again. */
-async function reclaimed(): Promise<void> {
-  await database.pool.query(
-    "update unannounced_wallet set claimed_until = null, retry_at = null where merchant_id = 'bus_default'",
-  );
-}
-
-/** Deliveries are as late as those that have lost their job. */
-async function overdue(): Promise<void> {
-  await database.pool.query(
-    "update webhook_delivery set next_attempt_at = '2026-01-01' where merchant_id = 'bus_default' and state = 'pending'",
-  );
-}
-
-/** Runs the jobs that wait, whenever they are due. @returns how many there were */
-async function deliverAll({ deliver: send } = outgoing, completes = true): Promise<number> {
-  const jobs = await boss.fetch(DELIVER, { batchSize: 10, ignoreStartAfter: true });
-  for (const job of jobs) {
-    await send(job, QUEUES[DELIVER].payload.parse(job.data));
-    if (completes) await boss.complete(DELIVER, job.id);
-  }
-  return jobs.length;
-}
-
-/** The job is taken up again that is still there, and sends nothing, since what it did is known. */
-async function againAsARetry(): Promise<void> {
-  const received = endpoint.received.length;
-  await database.pool.query(
-    "update pgboss.job set state = 'retry', retry_count = retry_count + 1, start_after = now() where name = $1 and state = 'active'",
-    [DELIVER],
-  );
-  expect(await deliverAll()).toBe(1);
-  expect(endpoint.received).toHaveLength(received);
-}
