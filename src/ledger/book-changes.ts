@@ -15,8 +15,10 @@ export interface PostInput {
   readonly known: ReadonlyMap<string, Entry>;
   /** All open holds of wallets where one ends by now ({@link isDue}), which may lack their texts, then those that commands name. */
   readonly holds: readonly Hold[];
-  /** All open lots of the wallets, and those that commands name by number. */
+  /** All open lots of the wallets but the {@link unread}, and those that commands name by number. */
   readonly lots: readonly Lot[];
+  /** How many lots of each wallet its debits cannot reach, by {@link walletKeyText}; none of those is over. Absent: none. */
+  readonly unread?: ReadonlyMap<string, number>;
   /** Those of entries that commands restore; their lots are among the lots, and they are known. */
   readonly movements: readonly LotMovement[];
   /** The newest change of the status of each wallet that is not active, or whose status a command changes, by {@link walletKeyText}. */

@@ -111,7 +111,7 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   // What ended in parts meanwhile is not as it was. Those that are named come last, since they have their texts.
   const named = wallets === locked ? foundHolds : await findNamedHolds(tx, about);
   const holds = [...(await findHoldsOfDue(tx, wallets.values(), moment.now)), ...named];
-  const lots = await findLots(tx, commands, { wallets, known });
+  const lots = await findLots(tx, commands, { wallets, known, now: moment.now });
   const statuses = await findStatuses(tx, commands, wallets);
   const checkouts = await findCheckouts(tx, commands.filter(isOpening));
   const inFlight = await findInFlight(tx, commands, moment.topUpsInFlight);

@@ -406,10 +406,24 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/lots/on-postgres.test.ts'],
   },
   {
-    name: 'take a lot that opens for one that is drawn on',
+    name: 'take a lot whose terms change for one that is drawn on',
     file: 'src/ledger/lots/working-lots.ts',
-    find: '    open.sort(inDrainOrder);\n    this.#isDrawn = false;\n    this.#note(lot);',
-    replace: '    open.sort(inDrainOrder);\n    this.#note(lot);',
+    find: '    this.#isDrawn = false;\n',
+    replace: '',
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
+    name: 'find the lots that a debit reaches in another order than they are spent in',
+    file: 'src/ledger/lots/store.ts',
+    find: "o.expires_at nulls last, (o.kind = 'promo') desc",
+    replace: "(o.kind = 'promo') desc, o.expires_at nulls last",
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
+    name: 'leave lots unread that a hold keeps',
+    file: 'src/ledger/lots/reach.ts',
+    find: ' && wallet.openHolds === 0',
+    replace: '',
     tests: ['test/ledger/lots/on-postgres.test.ts'],
   },
   {

@@ -37,6 +37,9 @@ export interface Lot extends WalletKey {
   readonly closedAt: Date | null;
 }
 
+/** What of a lot is not the same for all new ones. */
+export type NewLot = Pick<Lot, 'kind' | 'name' | 'priority' | 'amountMinor' | 'expiresAt' | 'originSeq' | 'originKey'>;
+
 /** A lot of which nothing is left. */
 interface ClosedLot extends Lot {
   readonly closedAt: Date;
@@ -71,7 +74,7 @@ export interface LotChanges {
   readonly closed: readonly ClosedLot[];
   readonly movements: readonly LotMovement[];
   readonly changes: readonly LotChange[];
-  /** Whether open ones have less in them than before, and nothing else is changed. */
+  /** Whether open ones have less in them than before, and nothing else of them is changed. */
   readonly isDrawn: boolean;
 }
 
@@ -149,4 +152,9 @@ export function voidFingerprint({ op, currency, lotNo, amountMinor, reason }: Vo
 /** Whether it has ended by `now`. Such a lot is open as long as a hold needs it. */
 export function isOver({ expiresAt }: Pick<Lot, 'expiresAt'>, now: Date): boolean {
   return expiresAt !== null && expiresAt <= now;
+}
+
+/** What is in them together. */
+export function remainingIn(lots: readonly Lot[]): number {
+  return lots.reduce((sum, { remaining }) => sum + remaining, 0);
 }

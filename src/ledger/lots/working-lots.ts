@@ -12,6 +12,8 @@ import {
   type LotMovement,
   type LotsOfEntry,
   lotKeyText,
+  type NewLot,
+  remainingIn,
 } from './lot.ts';
 import { LotMovements } from './movements.ts';
 import { type LotRule, nextDue } from './notices.ts';
@@ -22,6 +24,7 @@ import { WAYS, wayOf } from './ways.ts';
 /** What was read of lots. */
 interface ReadLots {
   readonly lots: readonly Lot[];
+  readonly unread?: ReadonlyMap<string, number>;
   /** Of entries that are undone. */
   readonly movements: readonly LotMovement[];
   readonly lotRule: LotRule;
@@ -34,25 +37,28 @@ export class WorkingLots {
   readonly #lots = new Map<string, Lot>();
   /** Of each wallet, in the order in which they are spent. */
   readonly #open = new Map<string, Lot[]>();
+  readonly #unread: ReadonlyMap<string, number>;
   readonly #changed = new Map<string, LotKey>();
   readonly #movements: LotMovements;
   readonly #changes: LotChange[] = [];
-  /** Nothing but to take out of open lots what leaves something in them. */
+  /** Nothing but to take out of lots. One that opens or closes shows in the numbers of its wallet. */
   #isDrawn = true;
 
   /** @param pauses of whoever changes them */
-  constructor({ lots, movements, lotRule }: ReadLots, pauses: Pauses) {
+  constructor({ lots, unread = new Map(), movements, lotRule }: ReadLots, pauses: Pauses) {
     this.#rule = lotRule;
+    this.#unread = unread;
     this.#pauses = pauses;
     this.#movements = new LotMovements(movements);
     for (const lot of lots) this.#see(lot);
     for (const open of this.#open.values()) open.sort(inDrainOrder);
   }
 
-  /** A wallet's open lots in the order in which they are spent. */
+  /** A wallet's open lots in the order in which they are spent, without those that are not read. */
   open(wallet: Wallet): readonly Lot[] {
-    const open = this.#open.get(walletKeyText(wallet)) ?? [];
-    invariant(open.length === wallet.openLots, 'a wallet came without its open lots');
+    const text = walletKeyText(wallet);
+    const open = this.#open.get(text) ?? [];
+    invariant(open.length + (this.#unread.get(text) ?? 0) === wallet.openLots, 'a wallet came without its open lots');
     return open;
   }
 
@@ -174,7 +180,6 @@ export class WorkingLots {
     const open = this.#openOf(lot);
     open.push(lot);
     open.sort(inDrainOrder);
-    this.#isDrawn = false;
     this.#note(lot);
     this.#movements.add(entry, lot, amountMinor);
     return {
@@ -206,24 +211,23 @@ export class WorkingLots {
     const lots = this.open(wallet);
     const again = new Map<number, number>();
     let left = amountMinor;
-    for (const { lotNo, amount } of undone.length === 0 ? [] : this.#tracesOf(undone).given.toReversed()) {
-      const lot = lots.find((one) => one.lotNo === lotNo);
-      if (lot === undefined) continue;
+    const take = (lot: Lot, most: number) => {
       const before = again.get(lot.lotNo) ?? 0;
-      const taken = Math.min(amount, left, lot.remaining - before);
+      const taken = Math.min(most, left, lot.remaining - before);
       again.set(lot.lotNo, before + taken);
       left -= taken;
+    };
+    for (const { lotNo, amount } of undone.length === 0 ? [] : this.#tracesOf(undone).given.toReversed()) {
+      const lot = lots.find((one) => one.lotNo === lotNo);
+      if (lot !== undefined) take(lot, amount);
     }
     const isOwn = (one: Lot) => one.originKey !== null && origins.has(one.originKey);
     const ended = (one: Lot) => isOver(one, this.timeOf(one, createdAt));
-    for (const lot of lots.filter(eventType === 'hold_captured' ? ended : isOwn)) {
-      const before = again.get(lot.lotNo) ?? 0;
-      const taken = Math.min(left, lot.remaining - before);
-      again.set(lot.lotNo, before + taken);
-      left -= taken;
-    }
+    for (const lot of lots.filter(eventType === 'hold_captured' ? ended : isOwn)) take(lot, left);
     const base = wallet.balance - wallet.inLots;
     const draining = { base, amount: left, isBaseFirst: MAY_OVERDRAW.has(eventType) };
+    const isInReach = !this.#unread.get(walletKeyText(wallet)) || amountMinor <= remainingIn(lots);
+    invariant(isInReach, 'a debit reaches lots that were not read');
     if (again.size === 0) return drain(lots, draining);
     const rest = lots.map((lot) => ({ ...lot, remaining: lot.remaining - (again.get(lot.lotNo) ?? 0) }));
     for (const { lot, amount } of drain(rest, draining)) again.set(lot.lotNo, (again.get(lot.lotNo) ?? 0) + amount);
@@ -254,10 +258,7 @@ export class WorkingLots {
       const next: Lot =
         remaining > 0 ? taken : { ...this.#resumed(taken, entry), state: WAYS[way], closedAt: entry.createdAt };
       open.splice(open.indexOf(lot), 1, ...(remaining > 0 ? [next] : []));
-      if (remaining === 0) {
-        openLots -= 1;
-        this.#isDrawn = false;
-      }
+      if (remaining === 0) openLots -= 1;
       this.#note(next);
       this.#movements.add(entry, lot, -amount);
       inLots -= amount;
@@ -292,6 +293,3 @@ export class WorkingLots {
     return open;
   }
 }
-
-/** What of a lot is not the same for all new ones. */
-type NewLot = Pick<Lot, 'kind' | 'name' | 'priority' | 'amountMinor' | 'expiresAt' | 'originSeq' | 'originKey'>;

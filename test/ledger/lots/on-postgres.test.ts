@@ -4,6 +4,7 @@ import { audit } from '../../../src/audit/checks.ts';
 import { onCitus } from '../../../src/db/backend.ts';
 import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts';
 import type { LotTerms } from '../../../src/ledger/entry.ts';
+import { type Drainable, drain, inDrainOrder } from '../../../src/ledger/lots/drain.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
 import { getLot, lotsOfEntry } from '../../../src/ledger/lots/read.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
@@ -54,6 +55,39 @@ async function funded(name: string, amountMinor: number): Promise<string> {
   await run([posting({ customerId: customer, amountMinor })]);
   return customer;
 }
+
+interface OpenLot extends Drainable {
+  readonly remaining: number;
+}
+
+/** All open lots, by number. */
+async function openLots(customerId: string): Promise<OpenLot[]> {
+  const { rows } = await database.pool.query<OpenLot>(
+    `select lot_no as "lotNo", kind, priority, expires_at as "expiresAt", remaining from lot where customer_id = $1 order by lot_no`,
+    [customerId],
+  );
+  return rows;
+}
+
+/** The transaction, which notes how many lots each reading of open ones finds. */
+function countRows(tx: Tx, read: number[]): Tx {
+  return new Proxy(tx, {
+    get: (target, name) => {
+      if (name !== 'queryArrays') return boundTo(target, name);
+      return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+        const answer = await target.queryArrays(sql, values);
+        if (typeof sql !== 'string' && /^find-(?:open-lots|lots-in-reach)$/.test(sql.name))
+          read.push(answer.rows.length);
+        return answer;
+      };
+    },
+  });
+}
+
+const place = {
+  ...{ op: 'place' as const, amountMinor: 5, partial: false, expiresInSeconds: 900, reason: null, metadata: null },
+  ...{ referenceObjectId: null, idempotencyKey: 'api:reach' },
+};
 
 /** All rows of a customer, in text. */
 async function rowsOf(customerId: string): Promise<unknown> {
@@ -225,6 +259,61 @@ describe('lots on Postgres', () => {
       ...['lock-wallets', 'find-entries-by-keys', 'find-open-lots'],
       ...['write-postings-and-holds', 'write-lots'],
     ]);
+  });
+
+  it('are drawn on in their order, though of many only those are read that the debits reach', async () => {
+    const customer = await funded('many', 700);
+    const kinds: LotTerms['kind'][] = ['promo', 'adjustment'];
+    const given = fc.sample(
+      fc.record({
+        kind: fc.constantFrom(...kinds),
+        priority: fc.constantFrom(0, 49, 50, 50, 51, 100),
+        end: fc.constantFrom(null, { days: 400 }, { days: 401 }, { days: 4000 }),
+        amount: fc.integer({ min: 1, max: 90 }),
+      }),
+      { numRuns: 40, seed: 7 },
+    );
+    await run(given.map(({ amount, ...terms }) => lot(customer, amount, terms)));
+    const amounts = fc.sample(fc.integer({ min: 1, max: 60 }), { numRuns: 60, seed: 7 });
+    const read: number[] = [];
+    while (amounts.length > 0) {
+      const before = await openLots(customer);
+      const { balance, inLots } = await wallet(customer);
+      const debits = amounts
+        .splice(0, 3)
+        .map((amountMinor) => posting({ customerId: customer, amountMinor, isCredit: false }));
+      const amount = debits.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
+      if (amount > balance) break;
+      await transaction(database.pool, (tx) => postBatch(countRows(tx, read), debits, { ...SETTINGS, now: START }));
+      const drained = drain([...before].sort(inDrainOrder), { base: balance - inLots, amount, isBaseFirst: false });
+      const left = before.flatMap((one) => {
+        const remaining = one.remaining - (drained.find(({ lot }) => lot.lotNo === one.lotNo)?.amount ?? 0);
+        return remaining === 0 ? [] : [{ ...one, remaining }];
+      });
+      expect((await openLots(customer)).map(({ lotNo, remaining }) => [lotNo, remaining])).toEqual(
+        left.map(({ lotNo, remaining }) => [lotNo, remaining]),
+      );
+    }
+    expect(Math.max(...read)).toBeLessThan(20);
+  });
+
+  it('are all read where a hold may keep some, and for anything but debits', async () => {
+    const customer = await funded('reach', 100);
+    const lots = Array.from({ length: 6 }, (_, index) => lot(customer, 10, { end: { days: index + 30 } }));
+    await run(lots);
+    const debit = posting({ customerId: customer, amountMinor: 1, isCredit: false });
+    const readBy = async (commands: readonly LedgerCommand[]) => {
+      const read: number[] = [];
+      await transaction(database.pool, (tx) => postBatch(countRows(tx, read), commands, { ...SETTINGS, now: START }));
+      return read;
+    };
+    expect(await readBy([debit])).toEqual([1]);
+    // 9 are left in the first, of 10 in each.
+    expect(await readBy([debit, { ...debit, amountMinor: 8 }])).toEqual([1]);
+    expect(await readBy([{ ...debit, amountMinor: 11 }])).toEqual([2]);
+    expect(await readBy([debit, posting({ customerId: customer, amountMinor: 1 })])).toEqual([4]);
+    await run([{ ...place, ...keyOf(customer) }]);
+    expect(await readBy([debit])).toEqual([4]);
   });
 
   // What the server counts of a session, each node counts of its own.
