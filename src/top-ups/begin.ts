@@ -5,7 +5,7 @@ import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { lockWallets } from '../ledger/store.ts';
 import { LOOK_WHILE_SUSPENDED_MS, removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
-import { openRefills } from '../schedules/refill-store.ts';
+import { lockOpenRefills, openRefills } from '../schedules/refill-store.ts';
 import { LEASE_MS, nextLook } from './attempt.ts';
 import { insertTopUp, isUnderWayAt, readHistory } from './attempt-store.ts';
 import { type Period, periodsOf } from './calendar.ts';
@@ -15,7 +15,7 @@ import { endTopUpRule } from './end.ts';
 import { requestHash, resume, suspend } from './outcome.ts';
 import { declinesOf, recordNews } from './record.ts';
 import type { WantedRefill } from './refill-attempts.ts';
-import { endRefills, noteTried, readRefills, takeRefills } from './refills.ts';
+import { endLockedRefills, noteTried, readRefills, takeRefills } from './refills.ts';
 import type { Block, TopUpRule } from './rule.ts';
 import { lockRule, saveRule } from './store.ts';
 import type { TopUp } from './tables.ts';
@@ -89,18 +89,28 @@ function decided(rule: TopUpRule, wallet: Wallet, { wanted, ...rest }: Deciding)
 export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null> {
   const { key, gatewayMinimum, now } = beginning;
   const { merchantId, customerId, currency } = key;
-  const rule = await lockRule(tx, key);
-  const isOn = rule?.enabled === true && rule.endedAt === null;
-  if (!isOn) await endRefills(tx, key, now);
-  const { wanted, open } = isOn ? await takeRefills(tx, key, now) : { wanted: [], open: 0 };
-  const wallets = await lockWallets(tx, [key], { currencies: new Set([currency]), now });
+  // In one round trip; the server locks them in this order.
+  const [rule, schedules, wallets] = await Promise.all([
+    lockRule(tx, key),
+    lockOpenRefills(tx, key),
+    lockWallets(tx, [key], { currencies: new Set([currency]), now }),
+  ]);
   const wallet = wallets.get(walletKeyText(key));
+  const isOn = rule?.enabled === true && rule.endedAt === null;
+  if (!isOn) await endLockedRefills(tx, key, { schedules, now });
+  const { wanted, open } = isOn ? await takeRefills(tx, key, { schedules, now }) : { wanted: [], open: 0 };
+  const periods = rule === null ? null : periodsOf(rule, now);
+  const [openNow, isHalted, history] = await Promise.all([
+    openRefills(tx, key),
+    isSuspended(tx, merchantId),
+    periods === null ? null : readHistory(tx, key, periods),
+  ]);
   // One fell due before the wallet was locked, and nothing was decided about it.
-  if ((await openRefills(tx, key)).length > open) {
+  if (openNow.length > open) {
     await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
     return null;
   }
-  if (rule === null || rule.endedAt !== null || wallet === undefined) {
+  if (rule === null || periods === null || history === null || rule.endedAt !== null || wallet === undefined) {
     await removeTopUpDue(tx, key);
     return null;
   }
@@ -112,13 +122,11 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
     await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: now }]);
     return null;
   }
-  if (await isSuspended(tx, merchantId)) {
+  if (isHalted) {
     await putOff(tx, { key, decision: { kind: 'wait', why: 'not_active', until: null }, now });
     return null;
   }
   const ready = await lifted(tx, rule, beginning);
-  const periods = periodsOf(ready, now);
-  const history = await readHistory(tx, key, periods);
   const { decision, refill } = decided(ready, wallet, { wanted, history, gatewayMinimum, now, ...periods });
   switch (decision.kind) {
     case 'wait':
@@ -220,7 +228,8 @@ async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise
     await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt }]);
     return null;
   }
-  await setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: next }]);
+  // Its wallet is locked, so that it is put there, or the transaction fails.
+  tx.withoutWaiting(setTopUpDue(tx, [{ merchantId, customerId, currency, since: now, retryAt: next }]));
   const topUp = newTopUp(rule, attempting);
   if (topUp.method !== null && (await declinesOf(tx, { merchantId, method: topUp.method, now })) >= MOST_DECLINES) {
     const suspended = suspend(rule, { reason: 'too_many_declines', method: topUp.method, now });
@@ -228,14 +237,14 @@ async function attempt(tx: Tx, rule: TopUpRule, attempting: Attempting): Promise
     await tellOfTopUps(tx, [{ kind: 'suspended', rule: suspended }], now);
     return null;
   }
-  await insertTopUp(tx, topUp);
-  if (attempting.refill !== null) await noteTried(tx, attempting.refill);
-  if (!isPaidHere) {
-    const expiresAt = nextLook('requested', now, now);
-    invariant(expiresAt !== null, 'a request without an end');
-    await tellOfTopUps(tx, [{ kind: 'requested', topUp, expiresAt }], now);
-    return null;
-  }
+  const expiresAt = isPaidHere ? null : nextLook('requested', now, now);
+  invariant(isPaidHere || expiresAt !== null, 'a request without an end');
+  await Promise.all([
+    insertTopUp(tx, topUp),
+    attempting.refill === null ? null : noteTried(tx, attempting.refill),
+    expiresAt === null ? null : tellOfTopUps(tx, [{ kind: 'requested', topUp, expiresAt }], now),
+  ]);
+  if (!isPaidHere) return null;
   if (topUp.request !== null) return topUp;
   const answer = { kind: 'declined', paymentId: null, declineCode: NO_PAYMENT_METHOD } as const;
   await recordNews(tx, { rule, topUp }, { news: { kind: 'answer', answer }, now });

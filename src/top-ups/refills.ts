@@ -12,18 +12,23 @@ import type { TopUp } from './tables.ts';
 
 /** Periods of schedules that are paid by the rule of their wallet, as they are stored. They are locked after the rule, and before the wallet. */
 
+/** The schedules of a wallet with a period that is still to be paid, locked. */
+interface Locked {
+  readonly schedules: readonly GrantSchedule[];
+  readonly now: Date;
+}
+
 /** The periods of a wallet that are to be paid, without locks. */
 export async function readRefills(db: Queryable, key: WalletKey, now: Date): Promise<SortedRefills> {
   return sorted(db, await openRefills(db, key), now);
 }
 
-/** The same, locked; what is over is written down and told. @returns how many are open then as well, those under way among them */
+/** Those that are locked; what is over is written down and told. @returns how many are open then as well, those under way among them */
 export async function takeRefills(
   tx: Tx,
   key: WalletKey,
-  now: Date,
+  { schedules, now }: Locked,
 ): Promise<Pick<SortedRefills, 'wanted'> & { readonly open: number }> {
-  const schedules = await lockOpenRefills(tx, key);
   const { wanted, over } = await sorted(tx, schedules, now);
   await save(tx, key, { over, now });
   return { wanted, open: schedules.length - over.length };
@@ -59,7 +64,11 @@ export async function standingOfSchedules(
 
 /** Ends what is still to be paid in a wallet whose rule does not charge any more. Its rule is locked, and its wallet is not unless they are. */
 export async function endRefills(tx: Tx, key: WalletKey, now: Date): Promise<void> {
-  const schedules = await lockOpenRefills(tx, key);
+  await endLockedRefills(tx, key, { schedules: await lockOpenRefills(tx, key), now });
+}
+
+/** The same, of those that are locked. */
+export async function endLockedRefills(tx: Tx, key: WalletKey, { schedules, now }: Locked): Promise<void> {
   await save(tx, key, { over: schedules.map((one) => endRefill(one, 'no_top_up_rule')), now });
 }
 
