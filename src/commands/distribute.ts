@@ -30,10 +30,13 @@ export async function distribute(databaseUrl: string, logger: Logger): Promise<r
     );
     await client.query('set citus.enable_unsafe_triggers = on; set client_min_messages = warning');
     const left = await notSpread(client);
+    if (await isWhole(client, left)) return left;
+    await requireNobody(client);
     if (left.length > 0) await setForeignKeysAside(client);
     await spreadMerchants(client);
     for (const [index, table] of left.entries()) {
       logger.info({ table, left: left.length - index }, 'a table is being spread');
+      await requireNobody(client);
       const beside = table === FIRST ? 'none' : FIRST;
       await client.query("select create_distributed_table($1::regclass, 'merchant_id', colocate_with => $2)", [
         table,
@@ -42,6 +45,7 @@ export async function distribute(databaseUrl: string, logger: Logger): Promise<r
     }
     await putForeignKeysBack(client);
     await letTriggersReadTheirNode(client);
+    await removeLocalRows(client, logger);
     return left;
   } finally {
     await client.end();
@@ -63,11 +67,40 @@ async function requireCitus(client: pg.Client): Promise<void> {
   if (migrated.rowCount === 0) throw new Error('the database has no tables yet: run npm run migrate');
 }
 
+/** Whether all is done, so that nothing has to be locked. */
+async function isWhole(client: pg.Client, left: readonly string[]): Promise<boolean> {
+  if (left.length > 0 || (await withLocalRows(client)).length > 0) return false;
+  const { rows } = await client.query<{ whole: boolean }>(
+    `select to_regclass($1) is null
+       and exists (select from pg_dist_partition where logicalrelid = 'public.merchant'::regclass)
+       and exists (select from pg_proc where oid = 'public.refuse_change_but_erasure()'::regprocedure and prosrc = $2) as whole`,
+    [`public.${NOTES}`, REFUSE_CHANGE_BUT_ERASURE],
+  );
+  return rows[0]?.whole === true;
+}
+
+/**
+ * Whoever is connected writes to tables that are on their way, without the keys that are set aside meanwhile. Nothing overrides this.
+ * @throws {Error} that says which processes to stop
+ */
+export async function requireNobody(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    `select distinct application_name as name from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid() and application_name ~ '^chokin-'
+     order by 1`,
+  );
+  if (rows.length > 0)
+    throw new Error(
+      `stop every process of the service first: ${rows.map(({ name }) => name).join(', ')} of it are connected to this database, and would write to tables while they move`,
+    );
+}
+
 /** The tables that are still to be spread; the one that the others lie with comes first. */
 async function notSpread(client: pg.Client): Promise<readonly string[]> {
   const { rows } = await client.query<{ name: string }>(
     `select name from unnest($1::text[]) as name
-     where not exists (select from pg_dist_partition where logicalrelid = to_regclass('public.' || name) and partmethod = 'h')
+     where to_regclass('public.' || name) is not null
+       and not exists (select from pg_dist_partition where logicalrelid = to_regclass('public.' || name) and partmethod = 'h')
      order by name <> $2, name`,
     [[...SPREAD], FIRST],
   );
@@ -124,11 +157,46 @@ async function letTriggersReadTheirNode(client: pg.Client): Promise<void> {
   );
 }
 
+/** Tables that had rows before they were spread: those stay in the coordinator's own table, where nobody sees them any more. */
+async function withLocalRows(client: pg.Client): Promise<readonly string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select c.relname::text as name from pg_dist_partition d join pg_class c on c.oid = d.logicalrelid
+     where c.relnamespace = 'public'::regnamespace and c.relname = any ($1) and pg_relation_size(c.oid) > 0
+     order by 1`,
+    [['merchant', ...SPREAD]],
+  );
+  return rows.map(({ name }) => name);
+}
+
+/** Removes them in one transaction, once all is spread. Tables that are insert-only refuse it, but to whom no trigger applies. */
+async function removeLocalRows(client: pg.Client, logger: Logger): Promise<void> {
+  const tables = await withLocalRows(client);
+  if (tables.length === 0) return;
+  await client.query('begin');
+  try {
+    await client.query("set local session_replication_role = 'replica'");
+    for (const table of tables)
+      await client.query('select truncate_local_data_after_distributing_table($1::regclass)', [table]);
+    await client.query('commit');
+    logger.info({ tables: tables.length }, 'the rows that were there before were removed from the coordinator');
+  } catch (error) {
+    await client.query('rollback');
+    if (!(error instanceof pg.DatabaseError) || error.code !== '42501') throw error;
+    const remove = tables.map((table) => `select truncate_local_data_after_distributing_table('${table}');`);
+    const sql = ['begin;', "set local session_replication_role = 'replica';", ...remove, 'commit;'].join(' ');
+    logger.warn({ sql }, LOCAL_ROWS_LEFT);
+  }
+}
+
+const LOCAL_ROWS_LEFT =
+  'this user may not remove the rows that the coordinator had before its tables were spread; they take room and are seen by nobody. An administrator should run this SQL in the database';
+
 const HELP = `Usage: npm run distribute
 
 Spreads the merchants' tables of the database that DATABASE_URL names, which must be the coordinator of a Citus cluster with
-workers, over its nodes by merchant. Run it once after npm run migrate, while no process of the service runs; then start them with
-DATABASE_BACKEND=citus. Running it again goes on where it was cut short, or does nothing. docs/operating.md says when it is worth it.
+workers, over its nodes by merchant, and removes what the coordinator had of them. Run it after npm run migrate, while no process of the
+service runs (it refuses if one is connected); then start them with DATABASE_BACKEND=citus. Running it again goes on where it was cut short,
+spreads what a later release added, or does nothing. docs/operating.md says when it is worth it.
 
 Progress is one line of the log for each table.`;
 

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
+import { onCitus } from '../db/backend.ts';
 import { connectionString } from '../db/database-url.ts';
 import { closeRelease } from '../db/installation.ts';
 import { probeWay } from '../db/pooler-probe.ts';
@@ -33,6 +34,9 @@ const SESSION = {
   ...{ idle_in_transaction_session_timeout: '0', enable_seqscan: 'on' },
 };
 
+/** A later migration may give a table a trigger that is spread by now. */
+const ON_CITUS = { 'citus.enable_unsafe_triggers': 'on' };
+
 export interface MigrateOptions {
   /** The folder of the SQL files; that of this release unless given. */
   readonly dir?: string;
@@ -63,7 +67,7 @@ export async function migrate(
   await client.connect();
   try {
     await requireSession(client, databaseUrl);
-    await prepareKeptSession(client, SESSION);
+    await prepareKeptSession(client, onCitus() ? { ...SESSION, ...ON_CITUS } : SESSION);
     await requireEncoding(new Tx(client));
     await awaitTurn(client, logger, turnMs);
     const applied = await install(client, { databaseUrl, dir, logger });

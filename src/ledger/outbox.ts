@@ -245,12 +245,14 @@ export async function outboxDueInSeconds(db: Queryable): Promise<number | null> 
   return (await DUE_IN.one(db)).seconds;
 }
 
+/** What is due now is so whatever the time is at the nodes of Citus, which is not that of who asks. */
 const DUE_IN = statement({
   acrossMerchants: 'the announcer sleeps until any wallet is due',
   params: {},
   row: { seconds: nullable(float) },
   text: () => `
-    select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+    select (case when count(*) > 0 then greatest(0,
+      extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8 as seconds
     from unannounced_wallet`,
 });
 

@@ -66,7 +66,8 @@ const LATE = statement({
 
 /**
  * Says when each of these wallets is to be looked at, whether it stood on the list or not. One that was woken since it was claimed is
- * looked at as soon as that said: whoever looks at it now may have asked its provider before.
+ * looked at as soon as that said: whoever looks at it now may have asked its provider before. What is inserted stands outside of WITH: within it, Citus misreads
+ * what it has sent itself of rows that it locked.
  */
 export async function setTopUpDue(
   tx: Tx,
@@ -82,15 +83,12 @@ const SET_DUE = statement({
     with locked as materialized (
       select n.* from ${due('n')}
       join wallet w on w.merchant_id = ${merchantId} and w.customer_id = n.customer_id and w.currency = n.currency
-      order by w.customer_id, w.currency
-      for key share of w),
-    put as (
-      insert into topup_due (merchant_id, ${columns(OWN_DUE)})
-      select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
-      on conflict (merchant_id, customer_id, currency) do update
-      set retry_at = case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end
-      returning 1)
-    select 1 from put`,
+      order by n.customer_id, n.currency
+      for key share of w)
+    insert into topup_due (merchant_id, ${columns(OWN_DUE)})
+    select ${merchantId}, ${columns(OWN_DUE, 'n')} from locked n
+    on conflict (merchant_id, customer_id, currency) do update
+    set retry_at = case when topup_due.woken_at is null then excluded.retry_at else least(topup_due.retry_at, excluded.retry_at) end`,
 });
 
 /**
@@ -131,13 +129,10 @@ const ADD_DUE = statement({
     with locked as materialized (
       select w.customer_id, w.currency from ${keys('k')}
       join wallet w on w.merchant_id = ${merchantId} and w.customer_id = k.customer_id and w.currency = k.currency
-      for key share of w skip locked),
-    added as (
-      insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
-      select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from locked k
-      on conflict do nothing
-      returning 1)
-    select 1 from added`,
+      for key share of w skip locked)
+    insert into topup_due (merchant_id, customer_id, currency, since, retry_at)
+    select ${merchantId}, k.customer_id, k.currency, ${now}, ${now} from locked k
+    on conflict do nothing`,
 });
 
 /** Has wallets that stand on the list looked at no later than then: they are locked, and closed, which ends their rules. */

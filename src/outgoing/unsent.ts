@@ -145,7 +145,8 @@ const DUE_IN = statement({
   params: {},
   row: { seconds: nullable(float) },
   text: () => `
-    select extract(epoch from min(greatest(claimed_until, retry_at, now())) - now())::float8 as seconds
+    select (case when count(*) > 0 then greatest(0,
+      extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8 as seconds
     from unsent_message`,
 });
 

@@ -10,6 +10,7 @@ shared_preload_libraries = 'citus', and trust or a .pgpass between the nodes. Da
 again. Without CITUS_URL nothing is run.`;
 
 const SUITES = [
+  'test/citus',
   ...[
     'ledger',
     'payments',

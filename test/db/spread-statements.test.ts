@@ -2,10 +2,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { requireNobody } from '../../src/commands/distribute.ts';
 import { ofOneMerchant, routed, SPREAD } from '../../src/db/backend.ts';
+import { createPool } from '../../src/db/pool.ts';
 import { type DeclaredStatement, declaredStatements } from '../../src/db/statement.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { ROOT } from '../support/cli.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/wait.ts';
 
 /**
  * Aim: every statement can be run where merchants' tables are spread over several nodes by merchant (docs/decisions/0050-citus.md), though this
@@ -129,6 +133,31 @@ describe('the tables that are spread', () => {
   });
 });
 
+describe('a database that is being spread', () => {
+  it("must be nobody else's meanwhile, whatever process of the service it is", async () => {
+    await requireNobody(client);
+    for (const applicationName of ['chokin-web', 'chokin-worker-jobs']) {
+      const pool = createPool({
+        databaseUrl: database.webUrl,
+        applicationName,
+        maxConnections: 1,
+        logger: createLogger('silent', 'test'),
+      });
+      await pool.query('select 1');
+      await expect(requireNobody(client)).rejects.toThrow(
+        `stop every process of the service first: ${applicationName} `,
+      );
+      await pool.end();
+      await eventually('it to be gone', () =>
+        requireNobody(client).then(
+          () => true,
+          () => false,
+        ),
+      );
+    }
+  });
+});
+
 describe('every statement on tables that are spread', () => {
   it('is routed to one node, each of its tables by the merchant that it names', async () => {
     const found: string[] = [];
@@ -173,6 +202,15 @@ describe('every statement on tables that are spread', () => {
         .slice(1)
         .map((insert) => insert.split(END)[0]?.split(/\bon conflict\b/) ?? [])
         .some(([rows = '', besides = '']) => /\bselect\b/.test(rows) && /\$\d/.test(besides)),
+    );
+    expect(found.map(({ text }) => brief(text))).toEqual([]);
+  });
+
+  // Citus writes the rows that it locked in one format, and reads them in another where an insert within WITH has them.
+  it('inserts within WITH nothing beside rows that WITH has locked', () => {
+    const found = declaredStatements().filter(
+      ({ textOnCitus: sql }) =>
+        /\bfor (?:no key |key )?(?:update|share)\b/.test(sql) && /\bas (?:materialized )?\(\s*insert into\b/.test(sql),
     );
     expect(found.map(({ text }) => brief(text))).toEqual([]);
   });

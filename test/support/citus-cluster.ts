@@ -21,19 +21,12 @@ export const BACKEND: Readonly<Record<string, string>> = citusNodes().length > 0
 /** Makes `chokin_template` on every node, spread by merchant. @returns the coordinator's URL */
 export async function makeCitusTemplate(): Promise<string> {
   const nodes = citusNodes();
-  const [coordinator = '', ...workers] = nodes;
+  const [coordinator = ''] = nodes;
   const logger = createLogger('warn', 'test');
   for (const node of nodes) {
     await onNode(node, 'drop database if exists chokin_template with (force)', 'create database chokin_template');
-    await onNode(of(node, 'chokin_template'), 'create extension citus');
   }
-  const template = of(coordinator, 'chokin_template');
-  const { hostname, port } = new URL(coordinator);
-  await onNode(template, `select citus_set_coordinator_host('${hostname}', ${port})`);
-  for (const worker of workers) {
-    const at = new URL(worker);
-    await onNode(template, `select citus_add_node('${at.hostname}', ${at.port})`);
-  }
+  const template = await joinNodes('chokin_template');
   await migrate(template, logger);
   const { password } = new URL(template);
   for (const user of ['web', 'worker', 'operator'] as const)
@@ -48,6 +41,20 @@ export async function makeCitusTemplate(): Promise<string> {
     );
   }
   return coordinator;
+}
+
+/** Makes the databases of this name on all nodes one cluster. @returns the coordinator's URL of it */
+export async function joinNodes(name: string): Promise<string> {
+  const [coordinator = '', ...workers] = citusNodes();
+  for (const node of [coordinator, ...workers]) await onNode(of(node, name), 'create extension citus');
+  const url = of(coordinator, name);
+  const { hostname, port } = new URL(coordinator);
+  await onNode(url, `select citus_set_coordinator_host('${hostname}', ${port})`);
+  for (const worker of workers) {
+    const at = new URL(worker);
+    await onNode(url, `select citus_add_node('${at.hostname}', ${at.port})`);
+  }
+  return url;
 }
 
 /** Runs the statement on the coordinator and every worker. */

@@ -9,6 +9,7 @@ import { posting, SETTINGS } from '../support/ledger.ts';
 import { rounds } from '../support/rounds.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 
 let rig: TopUpRig;
 beforeAll(async () => {
@@ -42,12 +43,7 @@ function once<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
 }
 
 function someoneToWait(): Promise<unknown> {
-  return eventually('a session to wait for a lock', async () => {
-    const { rowCount } = await rig.database.pool.query(
-      "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-    );
-    return (rowCount ?? 0) > 0;
-  });
+  return eventually('a session to wait for a lock', async () => (await waitingForLocks(rig.database.pool)) > 0);
 }
 
 const dueOf = async ({ customerId }: WalletKey) =>

@@ -18,6 +18,7 @@ import { drawnPoints } from '../support/rounds.ts';
 import { stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -659,12 +660,7 @@ describe('a schedule that charges is refused', () => {
 });
 
 function someoneToWait(): Promise<unknown> {
-  return eventually('a session to wait for a lock', async () => {
-    const { rowCount } = await rig.database.pool.query(
-      "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-    );
-    return (rowCount ?? 0) > 0;
-  });
+  return eventually('a session to wait for a lock', async () => (await waitingForLocks(rig.database.pool)) > 0);
 }
 
 describe('workers that settle and charge', () => {
