@@ -9,20 +9,24 @@ import { Receiver } from '../../src/inbox/receive.ts';
 import { redriveEvents } from '../../src/inbox/recover-dead.ts';
 import { requeueStranded } from '../../src/inbox/recover-stranded.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
+import { announce } from '../../src/outgoing/announce.ts';
+import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { BOX } from '../support/secrets.ts';
 import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 import { type Lost, TwoCommits } from '../support/two-commits.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /**
  * On Citus a transaction of one merchant and of the queue has two commits (docs/decisions/0050-citus.md). Whoever dies between them leaves rows
- * without their job, or a job without what it did, and each such gap heals by itself: every transaction of the inbox that writes both is cut there, both
- * ways. Messages have no jobs, but for wake-ups.
+ * without their job, or a job without what it did, and each such gap heals by itself: every transaction that writes both is cut there, both ways.
  */
 const APPLY = 'apply-provider-event';
 const SHARED = 'apply-provider-events';
+const DELIVER = 'deliver-webhook';
 const WAYS: readonly Lost[] = ['queue', 'merchants'];
 const logger = createLogger('silent', 'test');
 /** By when the sweep takes a job for lost. */
@@ -32,6 +36,10 @@ let database: TestDatabase;
 let inbox: TestInbox;
 let boss: PgBoss;
 let two: TwoCommits;
+let outgoing: Outgoing;
+/** The same, whose transactions may be cut. */
+let cut: Outgoing;
+let endpoint: WebhookReceiver;
 const stripe = testSource('stripe');
 
 beforeAll(async () => {
@@ -40,18 +48,35 @@ beforeAll(async () => {
   inbox = await startInbox(database, { sources: [stripe], works: false });
   boss = inbox.boss;
   two = new TwoCommits(database.pool);
+  endpoint = await WebhookReceiver.start();
+  const config = { SVIX_TOKEN: undefined, SVIX_SERVER_URL: undefined, ALLOW_PRIVATE_ENDPOINTS: true };
+  const common = { config, boss, clock: systemClock, logger, box: BOX };
+  outgoing = createOutgoing({ ...common, pool: database.pool });
+  cut = createOutgoing({ ...common, pool: two.pool });
+  const asked = { url: endpoint.url, description: '', eventTypes: null, disabled: false };
+  await announceBy(outgoing);
+  await outgoing.webhooks.createEndpoint(MERCHANT, asked);
 });
 
 afterEach(async () => {
   expect(two.isCut).toBe(true);
+  await announceBy(outgoing);
   await forgetJobs();
+  await boss.deleteAllJobs(DELIVER);
+  await database.pool.query("delete from webhook_delivery where merchant_id = 'bus_default'");
+  endpoint.received.length = 0;
 });
 
 afterAll(async () => {
   await expectBooksToAgree(database.pool);
+  await Promise.all([outgoing.close(), cut.close()]);
+  await endpoint.close();
   await inbox.stop();
   await database.drop();
 });
+
+const announceBy = ({ publisher }: Outgoing, pool = database.pool) =>
+  announce({ pool, publisher, logger, maxSeconds: 10 });
 
 const payment = (paymentId: string, customerId = 'cus_a') =>
   stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: customerId } });
@@ -168,5 +193,17 @@ describe.each(WAYS)('between two commits, where what is lost is of the %s,', (lo
     expect((await sweep()).enqueued).toBe(lost === 'queue' ? 1 : 0);
     expect(await applyAll()).toBe(1);
     expect(await inbox.balance('cus_a')).toBe(before + 100);
+  });
+
+  it('a test of an endpoint is sent though nobody was woken, and a wake-up of nothing sends nothing', async () => {
+    const [asked] = await outgoing.webhooks.listEndpoints(MERCHANT);
+    two.cutNext(lost);
+    await expect(cut.webhooks.sendTest(MERCHANT, asked?.id ?? '', 'wallet.created')).rejects.toThrow(
+      OutcomeUnknownError,
+    );
+    expect(await boss.fetch(DELIVER)).toHaveLength(lost === 'queue' ? 0 : 1);
+    expect(await outgoing.deliverer.deliverDue()).toBe(lost === 'queue' ? 1 : 0);
+    expect(endpoint.received).toHaveLength(lost === 'queue' ? 1 : 0);
+    expect(await outgoing.deliverer.deliverDue()).toBe(0);
   });
 });
