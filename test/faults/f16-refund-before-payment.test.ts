@@ -88,7 +88,7 @@ async function waitToBeOver(where: FaultRig, paymentId: string): Promise<void> {
     `with aged as (
        update provider_event set waiting_since = (waiting_since at time zone 'UTC' - interval '16 minutes') at time zone 'UTC'
        where payment_id = $1 and state = 'waiting' returning event_id)
-     update pgboss.job j set start_after = start_after - interval '16 minutes'
+     update pgboss.job j set start_after = (start_after at time zone 'UTC' - interval '16 minutes') at time zone 'UTC'
      from aged where j.name = 'apply-provider-event' and j.state = 'created' and j.data ->> 'eventId' = aged.event_id`,
     [paymentId],
   );
