@@ -34,8 +34,8 @@ export async function createTestDatabase(
   const isSpread = template === 'chokin_template' && citusNodes().length > 0;
   const onNodes = (statement: string) => (isSpread ? onEveryNode(statement) : onCluster(clusterUrl, statement));
   await onNodes(`create database ${name} template ${template}`);
-  // The service's users bring it along to the nodes; the owner, as whom tests do what they do, does not.
-  if (isSpread) await onNodes(`alter database ${name} set lock_timeout = '3s'`);
+  // The service's users bring it along to the nodes; the owner, as whom tests do what they do, does not. Shorter than an idle transaction may last.
+  if (isSpread) await onNodes(`alter database ${name} set lock_timeout = '8s'`);
   const url = new URL(clusterUrl);
   url.pathname = `/${name}`;
   const serviceUrl = new URL(inject('serviceUrl'));
