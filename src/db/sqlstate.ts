@@ -1,4 +1,6 @@
 import pg from 'pg';
+import { onCitus } from './backend.ts';
+import { asOfOnePostgres } from './node-errors.ts';
 
 /** Groups of Postgres' error codes by what to do about them (PostgreSQL manual, appendix A). */
 
@@ -96,4 +98,11 @@ function hasCode(error: unknown, codes: readonly string[]): boolean {
 /** Whether Postgres itself answered with this error. */
 export function isDatabaseError(error: unknown): boolean {
   return error instanceof pg.DatabaseError;
+}
+
+/** Postgres quotes rows and values in these parts of an error, which would travel with it into the jobs' output. */
+export function withoutValues(error: unknown): never {
+  if (error instanceof pg.DatabaseError)
+    for (const part of ['detail', 'where', 'internalQuery'] as const) delete error[part];
+  throw onCitus() ? asOfOnePostgres(error) : error;
 }

@@ -1,11 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { onCitus } from './backend.ts';
-import { asOfOnePostgres } from './node-errors.ts';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
 import { type SqlText, writes } from './sql-text.ts';
-import { isRaceLost, isReadOnly, isUnanswered, isWriteRefused, OutcomeUnknownError } from './sqlstate.ts';
+import {
+  isRaceLost,
+  isReadOnly,
+  isUnanswered,
+  isWriteRefused,
+  OutcomeUnknownError,
+  withoutValues,
+} from './sqlstate.ts';
 
 /** Anything that runs one statement: a pool, where each statement is its own transaction, or a {@link Tx}. */
 export interface Queryable {
@@ -191,13 +197,6 @@ function run<Row extends pg.QueryResultRow>(
 function runForArrays(target: pg.ClientBase, statement: SqlText, values: readonly unknown[]): Promise<RowArrays> {
   const config = typeof statement === 'string' ? { text: statement } : statement;
   return target.query({ ...config, values: [...values], rowMode: 'array' }).catch(withoutValues);
-}
-
-/** Postgres quotes rows and values in these parts of an error, which would travel with it into the jobs' output. */
-function withoutValues(error: unknown): never {
-  if (error instanceof pg.DatabaseError)
-    for (const part of ['detail', 'where', 'internalQuery'] as const) delete error[part];
-  throw onCitus() ? asOfOnePostgres(error) : error;
 }
 
 /** A transaction that loses this many races in a row has another problem, so its error is thrown. */
