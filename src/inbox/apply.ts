@@ -121,7 +121,7 @@ export async function applyAll(run: ApplyRun, attempt: Attempt): Promise<void> {
     return applyInTransaction({ services, tx, now: services.clock.now() }, { ...attempt, trace });
   };
   try {
-    const { works, postingCounts, woken } = await transaction(pool, apply, onCommit);
+    const { works, postingCounts, woken } = await transaction(pool, apply, { onCommit });
     services.onPosted();
     if (woken > 0) services.onTopUpDue?.();
     adviseManualCapture(services, works);

@@ -162,7 +162,7 @@ export class Receiver {
     const { pool, boss } = this.#options;
     const { metrics } = this.#observe;
     const onCommit = (seconds: number) => metrics.observeCommit('inbox', seconds);
-    const stored = await transaction(pool, (tx) => storeEvents(boss, tx, events), onCommit);
+    const stored = await transaction(pool, (tx) => storeEvents(boss, tx, events), { onCommit });
     return events.map(
       ({ eventId, state }): Receipt =>
         stored.has(eventId) ? { kind: 'stored', eventId, state } : { kind: 'duplicate' },

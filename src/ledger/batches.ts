@@ -81,7 +81,7 @@ export class LedgerBatches {
         await traces.note(tx, commands, posted.outcomes);
         return posted;
       };
-      const { outcomes, isNews, isTopUpDue } = await transaction(pool, post, onCommit);
+      const { outcomes, isNews, isTopUpDue } = await transaction(pool, post, { onCommit, keepsPlans: true });
       if (isNews) onPosted();
       if (isTopUpDue) onTopUpDue?.();
       metrics.countPostings('api', countPostings(commands, outcomes));

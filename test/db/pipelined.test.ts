@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch, readWallets, write } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -113,6 +115,24 @@ it('so does a hold that is placed or captured', async () => {
       'with written as (',
       'commit',
     ]);
+});
+
+it('plans the statements of a debit once, and not for each batch anew', async () => {
+  const one = createPool({
+    ...{ databaseUrl: database.url, applicationName: 'plans', maxConnections: 1 },
+    logger: createLogger('silent', 'test'),
+  });
+  const ledger = new LedgerBatches({ pool: one, settings: SETTINGS, clock: systemClock, onPosted: () => {} });
+  // For a list of one, Postgres by itself would choose a plan made for that list each time.
+  for (let debit = 0; debit < 12; debit += 1) await ledger.post(credit(`planned ${debit}`));
+  const { rows } = await one.query<{ generic: number; custom: number }>(
+    `select generic_plans as generic, custom_plans as custom from pg_prepared_statements
+     where name in ('lock-wallets', 'find-entries-by-keys', 'write-postings')`,
+  );
+  expect(rows).toEqual(Array.from({ length: 3 }, () => ({ generic: 12, custom: 0 })));
+  const after = await one.query('show plan_cache_mode');
+  expect(after.rows).toEqual([{ plan_cache_mode: 'auto' }]);
+  await one.end();
 });
 
 it.each([

@@ -23,6 +23,7 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'src/db/service-users.ts',
   'src/db/statement.ts',
   'src/db/transaction.ts',
+  'src/db/driver-query.ts',
   'src/commands/migrate.ts',
   'src/commands/migrate-turn.ts',
   'src/commands/build-indexes.ts',
