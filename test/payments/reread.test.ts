@@ -5,7 +5,7 @@ import type { Payment, PaymentPart } from '../../src/payments/payment.ts';
 import { record } from '../../src/payments/record.ts';
 import { reread } from '../../src/payments/reread.ts';
 import { settle } from '../../src/payments/settle.ts';
-import { disputeFact, entriesText, newPayment, paymentFact } from '../support/payments.ts';
+import { disputeFact, entriesText, newPayment, paymentFact, refundFact } from '../support/payments.ts';
 
 /** What the release before left of a payment of 10000: the entries of its parts stand under ids that it made up. */
 const STORED_AT = Date.UTC(2026, 10, 20);
@@ -119,5 +119,36 @@ describe('a payment of the release before', () => {
       { ...capture, movementId: 'c1', state: 'succeeded', amountMinor: 3000, occurredAt: day(2) },
     ]);
     expect(settled(read)).toMatchObject({ left: 3000, entries: '-7000 payment_reversal' });
+  });
+});
+
+describe('a payment that has completed a checkout', () => {
+  const checkoutId = 'chk_00000000000000000000000001';
+  const checkout = { captured: 2000, refunds: 'proportional' } as const;
+  const completed = newPayment({
+    ...{ state: 'succeeded', purpose: 'checkout', checkoutId, customerId: 'cus_a', currency: 'USD', amountPaid: 3000 },
+    ...{ agreedAmount: 3000, checkout, isUnread: true },
+  });
+  const success = paymentFact({ amountMinor: 3000, occurredAt: day(1), metadata: { wallet_checkout_id: checkoutId } });
+  const refund = refundFact({ refundId: 're_1', amountMinor: 1000, occurredAt: day(2) });
+
+  it.each([
+    ['its events', [success]],
+    ['none, since all are forgotten', []],
+  ])('has still completed it once it is told anew by %s, and its refunds return the same', (_, facts) => {
+    const read = reread(completed, facts);
+    expect(read).toMatchObject({ state: 'succeeded', purpose: 'checkout', checkoutId, customerId: 'cus_a', checkout });
+    expect(read).toMatchObject({ isUnread: false, amountPaid: 3000, agreedAmount: 3000 });
+    expect(settled(read).entries).toBe('');
+    // A third of what was paid: the same of what the wallet paid.
+    expect(settled(record(read, refund, null)).entries).toBe('+666 checkout_refunded');
+  });
+
+  it('returns nothing twice: what was returned for a refund before stands for it', () => {
+    const { payment } = settled(record({ ...completed, isUnread: false }, refund, null));
+    const read = reread({ ...payment, isUnread: true }, [success, refund]);
+    expect(settled(read).entries).toBe('');
+    const rest = refundFact({ refundId: 're_2', amountMinor: 2000, occurredAt: day(3) });
+    expect(settled(record(read, rest, null)).entries).toBe('+1334 checkout_refunded');
   });
 });
