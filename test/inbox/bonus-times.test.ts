@@ -30,7 +30,7 @@ const clock = { now: () => new Date(Date.now() + ahead) };
 
 beforeAll(async () => {
   database = await createTestDatabase(30);
-  inbox = await startInbox(database, { clock, works: false });
+  inbox = await startInbox(database, { clock, works: false, sharesJobs: false });
 });
 beforeEach(() => {
   ahead = 0;
