@@ -25,8 +25,8 @@ const FIRST_RETRY_MS = 2_000;
 
 /**
  * Applies the events of jobs that hold many: those of the jobs that are next, and as many as their bodies allow, in one transaction that also
- * completes their jobs. Jobs that have no room go back to the queue at once. If the transaction fails, each event is tried in one of its
- * own under the claim of its job, and those that fail again go on as jobs of one event. The events of a job whose run ended without a word
+ * completes their jobs. Jobs that have no room go back to the queue at once. If the transaction fails, each job is tried by itself, and then each of its
+ * events under the claim of the job; those that fail again go on as jobs of one event. The events of a job whose run ended without a word
  * are taken apart before any of them is looked at, since one of them may be what ends the process.
  * @throws {Error} if the database is away; pg-boss then retries every job
  */
@@ -52,24 +52,33 @@ async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<re
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {
     if (isOutage(error)) throw error;
+    const [first, ...others] = jobs;
+    if (error instanceof ClaimLostError && first !== undefined && others.length === 0) return [lost(first, error)];
     hurryAfter(run, error);
-    logger.debug({ err: error, events: events.length }, 'a batch of events failed and is applied one by one');
+    logger.debug({ err: error, events: events.length }, 'a batch of events failed and is applied in parts');
     const results: ApplyResult[] = [];
-    for (const job of jobs) results.push(await applyApart(run, job));
+    // First by job, so that only the neighbours of what is bad are applied one by one.
+    for (const job of jobs) {
+      const isWhole = others.length > 0 && job.events.length > 1;
+      results.push(...(isWhole ? await applyBatch(run, [job]) : [await applyApart(run, job)]));
+    }
     return results;
   }
 }
 
 /**
- * Applies the events of a job one after another, each in a transaction that commits only while the job is this run's; it ends with the job, and
- * those that failed go on with jobs of their own. What was applied stays so if the job is lost in the middle: the next run does not look at it again.
+ * Applies the events of a job one after another, each in a transaction that commits only while the job is this run's. The last one completes
+ * it, unless some have failed: those go on with jobs of their own. What was applied stays so if the job is lost in the middle: the next
+ * run does not look at it again.
  */
 async function applyApart(run: ApplyRun, job: SharedJob): Promise<ApplyResult> {
   const { services } = run;
   const { boss, clock, logger, observe: { metrics } = UNOBSERVED } = services;
-  const settleJobs = (tx: Tx) => keepClaim(boss, tx, { name: QUEUE, job });
   const failed: EventKey[] = [];
-  for (const event of job.events) {
+  for (const [index, event] of job.events.entries()) {
+    const isDone = index === job.events.length - 1 && failed.length === 0;
+    const settleJobs = (tx: Tx) =>
+      isDone ? completeJobs(boss, tx, { name: QUEUE, jobs: [job] }) : keepClaim(boss, tx, { name: QUEUE, job });
     try {
       await applyAll(run, { events: [event], mode: 'alone', settleJobs });
     } catch (error) {
@@ -82,6 +91,7 @@ async function applyApart(run: ApplyRun, job: SharedJob): Promise<ApplyResult> {
       failed.push(event);
     }
   }
+  if (failed.length === 0) return { id: job.id, status: 'completed' };
   const startAfter = new Date(clock.now().getTime() + FIRST_RETRY_MS);
   return end(services, job, (tx) => enqueue(boss, tx, { events: failed, startAfter }));
 }

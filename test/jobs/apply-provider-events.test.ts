@@ -256,16 +256,34 @@ describe('an event that cannot be applied', () => {
   it('fails by itself also where several jobs of a batch fail with it: each of them ends, and what has no room waits', async () => {
     const large = { padding: 1_000_000 };
     const ids = [
-      ...(await store(many(2, large))),
-      ...(await store([{ ...large, source: gone }, large])),
       ...(await store(many(1, large))),
+      ...(await store([{ ...large, source: gone }, large])),
+      ...(await store(many(2, large))),
     ];
     const results = await applySharedJobs(services, await claim());
     expect(results.map(({ status }) => status)).toEqual(Array(3).fill('completed'));
-    expect(await statesOf(ids)).toEqual({ applied: 3, pending: 2 });
-    expect((await jobs(SINGLE)).map(({ data }) => data.eventId)).toEqual([ids[2]]);
+    expect(await statesOf(ids)).toEqual({ applied: 2, pending: 3 });
+    expect((await jobs(QUEUE)).filter(({ state }) => state === 'active')).toEqual([]);
+    expect((await jobs(SINGLE)).map(({ data }) => data.eventId)).toEqual([ids[1]]);
     await applyDueOnce(services);
     expect(await statesOf(ids)).toEqual({ applied: 4, pending: 1 });
+  });
+
+  it('leaves the other jobs of its batch whole: their events are applied in one transaction each job', async () => {
+    const ids = [
+      ...(await store(many(20))),
+      ...(await store([...many(2), { source: gone }])),
+      ...(await store(many(20))),
+    ];
+    expect((await applySharedJobs(services, await claim())).map(({ status }) => status)).toEqual(
+      Array(3).fill('completed'),
+    );
+    expect(await statesOf(ids)).toEqual({ applied: 42, pending: 1 });
+    const { rows } = await database.pool.query<{ events: number }>(
+      'select count(*)::int as events from provider_event where event_id = any ($1) group by xmin::text order by 1 desc',
+      [ids],
+    );
+    expect(rows.map(({ events }) => events)).toEqual([20, 20, 1, 1, 1]);
   });
 
   it('after which the job is another worker’s: what was applied stays, and nothing more is tried', async () => {

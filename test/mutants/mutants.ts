@@ -247,8 +247,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'let a run that lost its job of many events apply them one by one',
     file: 'src/inbox/apply-shared.ts',
-    find: 'keepClaim(boss, tx, { name: QUEUE, job });',
-    replace: 'Promise.resolve(tx).then(() => void keepClaim);',
+    find: ': keepClaim(boss, tx, { name: QUEUE, job });',
+    replace: ': Promise.resolve(tx).then(() => void keepClaim);',
     tests: ['test/jobs/apply-provider-events.test.ts'],
   },
   {
@@ -270,6 +270,20 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/inbox/apply-shared.ts',
     find: 'events: failed, startAfter',
     replace: 'events: failed.slice(0, 0), startAfter',
+    tests: ['test/jobs/apply-provider-events.test.ts'],
+  },
+  {
+    name: 'leave a job of many events to another worker when its last event has been applied by itself',
+    file: 'src/inbox/apply-shared.ts',
+    find: 'isDone ? completeJobs(boss, tx, { name: QUEUE, jobs: [job] }) :',
+    replace: '',
+    tests: ['test/jobs/apply-provider-events.test.ts'],
+  },
+  {
+    name: 'apply all events of a batch one by one, since one of them is bad',
+    file: 'src/inbox/apply-shared.ts',
+    find: 'others.length > 0 && job.events.length > 1',
+    replace: 'others.length < 0',
     tests: ['test/jobs/apply-provider-events.test.ts'],
   },
   {
