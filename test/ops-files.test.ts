@@ -153,7 +153,7 @@ describe('the Containerfile', () => {
     expect(copied).toEqual(expect.arrayContaining(['src', 'jobs', 'migrations', 'package-lock.json', 'README.md']));
     for (const file of copied) await access(join(ROOT, file));
     const procfile = await readFile(join(ROOT, 'Procfile'), 'utf8');
-    const started = [...text.matchAll(/node (\S+\.ts)|"node", "(\S+\.ts)"/g)].map(
+    const started = [...text.matchAll(/node (?:--\S+ )?(\S+\.ts)|"node", (?:"--\S+", )?"(\S+\.ts)"/g)].map(
       ([, shell, json]) => shell ?? json ?? '',
     );
     expect(new Set(started)).toEqual(new Set(['src/commands/migrate.ts', 'src/web.ts', 'jobs/worker.ts']));

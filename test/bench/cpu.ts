@@ -39,6 +39,12 @@ export async function residentMegabytes(pid: number): Promise<number> {
   return Number(/VmRSS:\s+(\d+) kB/.exec(text)?.[1] ?? Number.NaN) / 1024;
 }
 
+/** The same, with pages that several processes share, such as those of Node's own file, divided among them. */
+export async function proportionalMegabytes(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'latin1');
+  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? Number.NaN) / 1024;
+}
+
 const backend = z.object({ pid: z.number(), name: z.string(), type: z.string().nullable() });
 
 function groupOf({ name, type }: z.infer<typeof backend>): Group {

@@ -126,7 +126,8 @@ export class Rig {
   async #start(role: Role, databaseUrl: string, environment: Readonly<Record<string, string>>): Promise<Server> {
     const child = fork(join(import.meta.dirname, 'server.ts'), {
       env: { PATH: process.env.PATH, ROLE: role, DATABASE_URL: databaseUrl, API_KEY, ...environment },
-      execArgv: [],
+      // As the Procfile starts them.
+      execArgv: role === 'web' || role === 'worker' ? ['--max-semi-space-size=8'] : [],
     });
     const ended = once(child, 'exit');
     const [message] = await Promise.race([

@@ -1,5 +1,4 @@
 import type { Pool } from '../../../src/db/pool.ts';
-import { residentMegabytes } from '../cpu.ts';
 import { forgetNews, newKey } from '../fill.ts';
 import { drive, type LoadRequest, type LoadResult } from '../load.ts';
 import type { Measured, Run } from '../row.ts';
@@ -82,17 +81,21 @@ export async function limitSide(
   return async (): Promise<Measured> => measured(await drive(url, concurrency, seconds, next));
 }
 
-/** The most that processes had in memory together while `work` went on, in MB. */
-export async function peakOf(pids: readonly number[], work: () => Promise<unknown>): Promise<number> {
+/** The most that processes had in memory together, by a measure in MB, while `work` went on. */
+export async function peakOf(
+  pids: readonly number[],
+  measure: (pid: number) => Promise<number>,
+  work: () => Promise<unknown>,
+): Promise<number> {
   let peak = 0;
   const look = async () => {
-    const sizes = await Promise.all(pids.map(residentMegabytes));
+    const sizes = await Promise.all(pids.map(measure));
     peak = Math.max(
       peak,
       sizes.reduce((sum, size) => sum + size, 0),
     );
   };
-  const timer = setInterval(() => void look(), 50);
+  const timer = setInterval(() => void look(), 100);
   await work();
   clearInterval(timer);
   await look();

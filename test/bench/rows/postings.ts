@@ -1,4 +1,5 @@
 import { invariant } from '../../../src/errors.ts';
+import { proportionalMegabytes, residentMegabytes } from '../cpu.ts';
 import { anyCustomer, customer, debit, get } from '../fill.ts';
 import { drive, type LoadRequest } from '../load.ts';
 import { beside, besideBoth, itself, p50Beside, type Row, type Run } from '../row.ts';
@@ -128,13 +129,12 @@ const memory: Row = {
     const database = await run.rig.main();
     const worker = await run.rig.server('worker', database);
     const pool = run.rig.pool(database);
-    return {
-      ours: async () => {
-        const value = await peakOf([web.pid, worker.pid], () => drive(web.url, 64, run.seconds, spread));
-        await settle(pool);
-        return { value, requests: 0 };
-      },
+    const peakBy = (measure: (pid: number) => Promise<number>) => async () => {
+      const value = await peakOf([web.pid, worker.pid], measure, () => drive(web.url, 64, run.seconds, spread));
+      await settle(pool);
+      return { value, requests: 0 };
     };
+    return { ours: peakBy(residentMegabytes), 'shared pages in parts (PSS)': peakBy(proportionalMegabytes) };
   },
 };
 
