@@ -12,6 +12,7 @@ import {
   withNextAt,
 } from '../../src/schedules/grant-schedule.ts';
 import { EVERY, periodAt } from '../../src/schedules/periods.ts';
+import { isTooOld } from '../../src/schedules/refill.ts';
 import { MERCHANT } from '../support/ledger.ts';
 
 const ANCHOR = new Date('2026-01-31T00:00:00Z');
@@ -193,4 +194,10 @@ describe('the key of a grant', () => {
       expect(parseGrantKey(key)).toBeNull();
     },
   );
+});
+
+it('a period waits for 31 days to be charged, to the moment', () => {
+  const dueAt = at('2026-03-01');
+  expect(isTooOld({ dueAt }, at('2026-04-01'))).toBe(false);
+  expect(isTooOld({ dueAt }, new Date(at('2026-04-01').getTime() + 1))).toBe(true);
 });

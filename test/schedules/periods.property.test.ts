@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Calendar, EVERY, isTimeZone, periodAt, periodsUntil } from '../../src/schedules/periods.ts';
+import {
+  type Calendar,
+  EVERY,
+  isAnchor,
+  isTimeZone,
+  MOST_ANCHOR_YEARS,
+  periodAt,
+  periodsUntil,
+} from '../../src/schedules/periods.ts';
 
 /**
  * Aim: periods fall where a calendar on the wall says. Method: what the clocks of a zone show is asked of Intl, which knows nothing of
@@ -136,4 +144,11 @@ describe('a time zone', () => {
   it.each(['', 'Berlin', '+01:00', 'Europe/Nowhere', 'UTC\n', '[u-ca=hebrew]'])('is not %j', (name) => {
     expect(isTimeZone(name)).toBe(false);
   });
+});
+
+it('an anchor is past by twenty years at most', () => {
+  const now = new Date('2026-03-10T12:00:00Z');
+  const first = now.getTime() - MOST_ANCHOR_YEARS * 365.25 * 86_400_000;
+  expect(isAnchor(new Date(first), now)).toBe(true);
+  expect(isAnchor(new Date(first - 1), now)).toBe(false);
 });

@@ -101,6 +101,24 @@ describe('how much is charged', () => {
   });
 });
 
+describe('at the limit itself', () => {
+  const small = { threshold: 1000, target: 1010 };
+  it.each<[string, Changes, number]>([
+    ['a back-off is over at its end', { rule: { retryAt: NOW } }, 2000],
+    ['an interval is over at its end', { history: { lastAttemptAt: ago(10 * MINUTE) } }, 2000],
+    ['the last attempt of a day is made', { history: { attemptsToday: 2 } }, 2000],
+    ['all that is left of the cap is charged', { history: { usedThisMonth: 98_000 } }, 2000],
+    ['a period is charged that is all the provider charges at least', { refill: 2500, gatewayMinimum: 2500 }, 2500],
+  ])('%s', (_, changes, amount) => {
+    expect(decide(changes)).toEqual({ kind: 'charge', amount });
+  });
+
+  it('the minimum is charged that is all of max_charge', () => {
+    const changes = { rule: { ...small, maxCharge: 50 }, wallet: { balance: 990 }, gatewayMinimum: 50 };
+    expect(decide(changes, TARGET)).toEqual({ kind: 'charge', amount: 50 });
+  });
+});
+
 describe('the first that applies decides', () => {
   // Each row breaks one thing more than the row after it.
   const suspended = { suspendedReason: 'declined' } as const;

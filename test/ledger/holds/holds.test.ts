@@ -166,6 +166,28 @@ describe('the examples of holds', () => {
     expect(books.alerts).toHaveLength(1);
   });
 
+  it('of a checkout is debited for late when it is paid, once more for what was not there then, and never again', () => {
+    const own = { ...KEY, holdNo: 1, kind: 'checkout', state: 'expired', amountMinor: 300 } as const;
+    const late = (number: number, lateDebits: number) => {
+      const hold: Hold = {
+        ...{ ...own, captured: 0, beyond: 0, released: 300, lateDebits, expiresAt: NOW, reason: null },
+        ...{
+          releaseReason: null,
+          referenceObjectId: null,
+          metadata: null,
+          idempotencyKey: 'checkout',
+          fingerprint: '',
+        },
+        ...{ createdAt: NOW, closedAt: NOW },
+      };
+      const command = capture(100, { owner: 'checkout', late: 'debit', idempotencyKey: `checkout:${number}` });
+      return post([command], postInput([wallet({ balance: 1000 })], { holds: [hold] })).outcomes[0];
+    };
+    expect(late(1, 0)).toMatchObject({ kind: 'captured', entry: { amountMinor: 100 }, hold: { lateDebits: 1 } });
+    expect(late(2, 1)).toMatchObject({ kind: 'captured', entry: { amountMinor: 100 }, hold: { lateDebits: 2 } });
+    expect(late(3, 2)).toMatchObject(refused('HOLD_NOT_OPEN'));
+  });
+
   it('example 8: a capture never overdraws after a claw-back', () => {
     const books = withBalance(1000);
     books.do(place(800));
