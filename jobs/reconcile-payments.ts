@@ -15,7 +15,8 @@ const AGAIN_SECONDS = 5;
 /** Reconciles with the providers: begins the runs of the schedule, and works on every run that is under way. */
 export async function workReconcilePayments(boss: PgBoss, services: ReconcileJobServices): Promise<void> {
   const { payload } = QUEUES['reconcile-payments'];
-  await boss.work('reconcile-payments', { batchSize: 1, pollingIntervalSeconds: 2 }, async ([job]) => {
+  const polling = { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 };
+  await boss.work('reconcile-payments', { batchSize: 1, ...polling }, async ([job]) => {
     if (job === undefined) return;
     if (payload.parse(job.data).isScheduled) await startScheduledRuns(services, services.lookbackHours);
     const unfinished = await workOnRuns(services, AbortSignal.any([services.signal, job.signal]));

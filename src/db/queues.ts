@@ -110,6 +110,7 @@ export const QUEUES = {
   /** Works on every reconciliation under way; each remembers its place, so a run that is cut short is only put off. */
   'reconcile-payments': define(z.strictObject({ isScheduled: z.boolean().default(false) }), {
     policy: 'short',
+    notify: true,
     retryLimit: 3,
     retryDelay: 30,
     retryBackoff: true,

@@ -141,8 +141,9 @@ describe('the audit', () => {
       logger,
     });
     await boss.start();
-    await workAuditBooks(boss, { pool: database.pool, clock: systemClock, logger, rule: RULE });
+    // Workers look at once as they begin, and then every ten seconds.
     await boss.send('audit-books', {});
+    await workAuditBooks(boss, { pool: database.pool, clock: systemClock, logger, rule: RULE });
     await eventually('the audit to run', async () => (await lastAudit(db()))?.disagreements === 1);
     await boss.stop({ graceful: true });
     const later = createMetrics();

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWorker, type Worker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
@@ -70,9 +70,8 @@ beforeAll(async () => {
   await app.call('POST', '/webhook-endpoints', { url: receiver.url, event_types: ['payment.reconciled'] });
 }, 60_000);
 
-afterEach(() => expectBooksToAgree(app.database.pool));
-
 afterAll(async () => {
+  await expectBooksToAgree(app.database.pool);
   await worker.close();
   await app.close();
   await Promise.all([...Object.values(apis).map((api) => api.close()), receiver.close()]);
