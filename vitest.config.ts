@@ -27,7 +27,7 @@ function notDrawn(): readonly string[] {
 const ALONE = ['batcher', 'requests-by-sdks'];
 const ROOMS = [
   'audit charging config crypto customers db http jobs ledger',
-  'merchants payments providers retention schedules',
+  'checkouts inbox merchants payments providers reconciliation retention schedules top-ups',
 ].flatMap((rooms) => rooms.split(' '));
 
 /**
