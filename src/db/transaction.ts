@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { onCitus } from './backend.ts';
 import { queryArrays, queryRows, type RowArrays } from './driver-query.ts';
+import { gather } from './gather.ts';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
 import { type SqlText, writes } from './sql-text.ts';
@@ -59,6 +60,7 @@ export class Tx implements Queryable {
    */
   #send<Answer>(isWrite: boolean, send: () => Promise<Answer>): Promise<Answer> {
     this.#hasWritten ||= isWrite;
+    gather(this.#client);
     const begun = this.#begun;
     if (begun === null) return send();
     if (isWrite) return begun.then(send);
@@ -216,6 +218,7 @@ export async function transaction<T>(
  * @throws {unknown} what the first statement threw that nobody waited for, if the server then rolled back
  */
 async function commit(client: pg.PoolClient, tx: Tx): Promise<number> {
+  gather(client);
   const answer = client.query('commit');
   // It is waited for below, when the statements before it are settled.
   answer.catch(() => {});
@@ -250,6 +253,7 @@ function beginningOf({ client, timeoutMs, keepsPlans = false }: Attempt): string
 async function transactionOn<T>(attempt: Attempt, work: (tx: Tx) => Promise<T>): Promise<T> {
   const { client, pool, onCommit } = attempt;
   let broken = false;
+  gather(client);
   const begun = client.query(beginningOf(attempt)).then(() => noteAnswer(pool));
   const tx = new Tx(client, begun);
   try {

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import type { Duplex } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
@@ -115,6 +116,27 @@ it('so does a hold that is placed or captured', async () => {
       'with written as (',
       'commit',
     ]);
+});
+
+it('a debit leaves in two writes to the socket, each with all of its round trip', async () => {
+  const client = await pool.connect();
+  const { connection } = client as unknown as { connection: { stream: Required<Pick<Duplex, '_writev'>> & Duplex } };
+  const { stream } = connection;
+  client.release();
+  await transaction(pool, (tx) => postBatch(tx, [credit('before the writes are counted')], now()));
+  const writes: number[] = [];
+  const writev = stream._writev.bind(stream);
+  stream._writev = (chunks, done) => {
+    writes.push(chunks.length);
+    writev(chunks, done);
+  };
+  const alone = vi.spyOn(stream, '_write');
+  await transaction(pool, (tx) => postBatch(tx, [credit('two writes')], now()));
+  // Of the statements but BEGIN and COMMIT, each is four messages: bind, describe, execute, sync.
+  expect(writes).toEqual([1 + 4 + 4, 4 + 1]);
+  expect(alone).not.toHaveBeenCalled();
+  stream._writev = writev;
+  alone.mockRestore();
 });
 
 it('plans the statements of a debit once, and not for each batch anew', async () => {
