@@ -96,8 +96,27 @@ function parseInt8(text: string): number {
   return value;
 }
 
+/**
+ * Of a time as Postgres writes it in UTC, such as `2026-11-30 01:02:03.456789+00`, its milliseconds; null for one of another form, or of a
+ * year of another length. The driver's own way by patterns takes three times as long, which was 2 % of a read.
+ */
+export function millisecondsOf(text: string): number | null {
+  const end = text.length - 3;
+  if (end < 19 || !text.endsWith('+00') || text[0] === '0' || text[10] !== ' ' || text[4] !== '-') return null;
+  if (text[7] !== '-' || text[13] !== ':' || text[16] !== ':' || (end > 19 && text[19] !== '.')) return null;
+  let fraction = 0;
+  for (let place = 20; place < 23; place += 1) fraction = fraction * 10 + (place < end ? digit(text, place) : 0);
+  const year = two(text, 0) * 100 + two(text, 2);
+  return Date.UTC(year, two(text, 5) - 1, two(text, 8), two(text, 11), two(text, 14), two(text, 17), fraction);
+}
+
+const digit = (text: string, place: number): number => text.charCodeAt(place) - 48;
+const two = (text: string, place: number): number => digit(text, place) * 10 + digit(text, place + 1);
+
 /** Under another `datestyle` the driver would take a time that it cannot read for null: an expired key would be valid for ever. */
 function readTimestamp(text: string): unknown {
+  const milliseconds = millisecondsOf(text);
+  if (milliseconds !== null) return new Date(milliseconds);
   const value: unknown = parseTimestamp(text);
   if (value === null)
     throw new InvariantError(`the database wrote the time ${text}, which is not ISO 8601; see datestyle`);

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { Batcher } from '../db/batcher.ts';
-import { ofEachMerchant } from '../db/by-merchant.ts';
+import { eachMerchant } from '../db/by-merchant.ts';
 import { mayChangeStatus, mayOpenCheckouts, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
@@ -250,9 +250,14 @@ function bytesOfCommand(command: LedgerCommand): number {
 }
 
 async function readCoalesced(pool: Pool, keys: readonly CustomerKey[]): Promise<readonly (readonly Wallet[])[]> {
-  const wallets = await ofEachMerchant(keys, (merchantId, own) =>
-    readWallets(autocommit(pool), merchantId, [...new Set(own.map(({ customerId }) => customerId))]),
-  );
-  const byCustomer = Map.groupBy(wallets, (wallet) => `${wallet.merchantId}\0${wallet.customerId}`);
-  return keys.map((key) => byCustomer.get(`${key.merchantId}\0${key.customerId}`) ?? []);
+  const found = new Map<string, ReadonlyMap<string, readonly Wallet[]>>();
+  await eachMerchant(keys, async (merchantId, own) => {
+    const customers = [...new Set(own.map(({ customerId }) => customerId))];
+    const wallets = await readWallets(autocommit(pool), merchantId, customers);
+    found.set(
+      merchantId,
+      Map.groupBy(wallets, ({ customerId }) => customerId),
+    );
+  });
+  return keys.map(({ merchantId, customerId }) => found.get(merchantId)?.get(customerId) ?? []);
 }

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { Agent, get } from 'node:http';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bearer } from '../support/admin.ts';
-import { ADMIN_KEY, startTestApp, type TestApp } from '../support/app.ts';
+import { ADMIN_KEY, API_KEY, startTestApp, type TestApp } from '../support/app.ts';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -39,6 +41,36 @@ it('whoever guesses at one kind of key has used up the guesses at the other; rig
   expect((await app.call('GET', '/customers', undefined, { ...wrong, 'x-forwarded-for': '203.0.113.4' })).status).toBe(
     401,
   );
+});
+
+it('knows by each request whose it is, whatever key the connection brought before', async () => {
+  const customer = await app.newCustomer();
+  const stranger = await app.newKey('bus_stranger', ['read']);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const ports = new Set<number>();
+  const statusFor = async (headers: Record<string, string>) => {
+    const asked = get(`${app.baseURL}/customers/${customer}/wallets`, { agent, headers });
+    const [response] = await once(asked, 'response');
+    ports.add(response.socket.localPort);
+    await once(response.resume(), 'end');
+    return response.statusCode;
+  };
+  const own = bearer(API_KEY);
+  const found: number[] = [];
+  for (const headers of [
+    own,
+    stranger,
+    own,
+    bearer(`${API_KEY}x`),
+    {},
+    own,
+    bearer(''),
+    { authorization: `bearer  ${API_KEY}` },
+  ])
+    found.push(await statusFor(headers));
+  agent.destroy();
+  expect(found).toEqual([200, 404, 200, 401, 401, 200, 401, 200]);
+  expect(ports.size).toBe(1);
 });
 
 const wrongKey = (key: string, address: string) => ({ ...bearer(key), 'x-forwarded-for': address });

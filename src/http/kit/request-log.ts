@@ -49,18 +49,20 @@ export function createRequestLog(logger: Logger): (request: IncomingMessage, res
     // As they came: a router takes parts of the path away for those behind it.
     const { method, url = '' } = request;
     const startedMs = performance.now();
-    let isOver = false;
     const note = () => {
-      if (isOver) return;
-      isOver = true;
       const level = levelOf(response);
       if (!logger.isLevelEnabled(level)) return;
       const { statusCode } = response;
       const responseTime = Math.round(performance.now() - startedMs);
       logger[level]({ reqId, req: { method, path: loggedPath(url) }, res: { statusCode }, responseTime }, ANSWERED);
     };
-    for (const event of ['finish', 'close', 'error']) response.on(event, note);
+    // It comes after `finish` and after `error`, and where neither does.
+    response.on('close', note);
+    response.on('error', nothing);
   };
 }
+
+/** What is wrong with a response ends it; without a listener it would end the process. */
+const nothing = () => {};
 
 const ANSWERED = 'request answered';
