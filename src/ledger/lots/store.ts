@@ -109,10 +109,10 @@ const OPEN_LOTS = statement({
   row: READ_LOT,
   text: ({ merchantId, keys }) => `
     select h.*
-    from ${keys('k')}
+    from ${keys('k', { merchantId })}
     cross join lateral (
       select ${OPEN_LOT_ROWS}
-      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency) h`,
+      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.currency = k.currency) h`,
 });
 
 /** The open lots that are spent first, until what is in them is as much as the debits take: in the order of drain.ts. */
@@ -152,10 +152,10 @@ const CLOSED_LOTS = statement({
   row: READ_LOT,
   text: ({ merchantId, keys }) => `
     select distinct h.*
-    from ${keys('k')}
+    from ${keys('k', { merchantId })}
     cross join lateral (
       select ${CLOSED_LOT_ROWS}
-      where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency and x.lot_no = k.lot_no) h`,
+      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.currency = k.currency and x.lot_no = k.lot_no) h`,
 });
 
 const OWN_LOT = omit(LOT.shape, 'merchantId');

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { declaredStatements } from '../../src/db/statement.ts';
+import '../../src/ledger/batches.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+/**
+ * Aim: a plan of the ledger's batches that is kept finds each row by its wallet, though it was made while there were none.
+ * Method: the plan for any values that a statement gets in a database without a customer, as the pool asks for it (src/db/pool.ts).
+ */
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+interface PlanNode {
+  readonly 'Relation Name'?: string;
+  readonly 'Index Cond'?: string;
+  readonly Plans?: readonly PlanNode[];
+}
+
+const within = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(within)];
+
+/** By what each table is read, and in `write-…` updated. */
+const reads = async (name: string) => {
+  const declared = declaredStatements().find((one) => one.name === name);
+  const { rows } = await database.pool.query<{ 'QUERY PLAN': readonly { readonly Plan: PlanNode }[] }>(
+    `explain (generic_plan, format json) ${declared?.text}`,
+  );
+  const plan = rows[0]?.['QUERY PLAN'][0]?.Plan;
+  return plan === undefined ? [] : within(plan).filter((node) => node['Index Cond'] !== undefined);
+};
+
+it.each([
+  ['lock-wallets', 'wallet'],
+  ['find-entries-by-keys', 'entry'],
+  ['write-postings', 'wallet'],
+  ['find-open-lots', 'lot'],
+])('%s reads %s by its key', async (name, table) => {
+  const found = (await reads(name)).filter((node) => node['Relation Name'] === table);
+  expect(found).not.toEqual([]);
+  const last = table === 'entry' ? 'idempotency_key' : 'currency';
+  for (const node of found)
+    for (const column of ['merchant_id', 'customer_id', last]) expect(node['Index Cond']).toContain(`${column} = `);
+});
+
+it.each([
+  ...['find-holds-by-keys', 'find-holds-by-numbers', 'find-open-holds', 'write-postings-and-holds', 'write-lots'],
+  ...['write-postings-and-draws', 'find-last-status-changes', 'note-traces'],
+])('%s reads by the wallet', async (name) => {
+  const found = await reads(name);
+  expect(found).not.toEqual([]);
+  for (const node of found) expect(node['Index Cond'], node['Relation Name']).toContain('customer_id = ');
+});
