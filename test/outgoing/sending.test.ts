@@ -3,6 +3,7 @@ import { describe, expect, inject, it, onTestFinished } from 'vitest';
 import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
+import { onCitus } from '../../src/db/backend.ts';
 import { createPool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { decideSending, Sending } from '../../src/outgoing/sending.ts';
@@ -12,7 +13,6 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { urlAs } from '../support/database-users.ts';
 import { MERCHANT, makeCustomers, SETTINGS } from '../support/ledger.ts';
 import { eventually } from '../support/wait.ts';
-import { onCitus } from '../../src/db/backend.ts';
 
 const logger = createLogger('silent', 'test');
 const HERE = { databaseIdentity: '7:16384', address: 'db.example/chokin' };

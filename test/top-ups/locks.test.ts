@@ -6,10 +6,10 @@ import { addTopUpDue, setTopUpDue } from '../../src/ledger/top-up-due.ts';
 import { begin } from '../../src/top-ups/begin.ts';
 import { failTopUp, requestTopUp } from '../../src/top-ups/manage.ts';
 import { posting, SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { rounds } from '../support/rounds.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
-import { waitingForLocks } from '../support/lock-waits.ts';
 
 let rig: TopUpRig;
 beforeAll(async () => {

@@ -13,12 +13,12 @@ import type { TopUpTerms } from '../../src/top-ups/rule.ts';
 import { scanForTopUps } from '../../src/top-ups/scan.ts';
 import { dyingAfter } from '../support/dying-pool.ts';
 import { SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { deleteRefill, putRefill, scheduleOf, settleDue, skipsOf, workRefills } from '../support/refill-rig.ts';
 import { drawnPoints } from '../support/rounds.ts';
 import { stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 import { eventually } from '../support/wait.ts';
-import { waitingForLocks } from '../support/lock-waits.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
