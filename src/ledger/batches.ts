@@ -13,6 +13,7 @@ import { type CustomerKey, type Posting, type Wallet, walletKeyText } from './en
 import type { CaptureHold, ChangeHold, HoldCommand, PlaceHold, ReleaseHold } from './holds/hold.ts';
 import type { CaptureResult, ChangeResult, HoldResult, PlaceResult } from './holds/results.ts';
 import type { ChangeLot, LotCommand, VoidLot } from './lots/lot.ts';
+import { LotOwners } from './lots/owners.ts';
 import type { ChangeLotResult, LotResult, VoidResult } from './lots/results.ts';
 import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { PostingTraces } from './posting-traces.ts';
@@ -70,12 +71,13 @@ export class LedgerBatches {
     this.#clock = clock;
     this.#pool = pool;
     this.#currencies = settings.currencies;
+    const lotOwners = new LotOwners();
     const onCommit = (seconds: number) => metrics.observeCommit('ledger', seconds);
     const flush = async (commands: readonly LedgerCommand[], isHurried: boolean) => {
       const post = async (tx: Tx) => {
         if (isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
         const now = clock.now();
-        const posted = await postCommands(tx, commands, { ...settings, now });
+        const posted = await postCommands(tx, commands, { ...settings, lotOwners, now });
         const paid = posted.outcomes.flatMap(paidAtOnce);
         if (paid.length > 0) await tellOfPaid?.(tx, paid, now);
         await traces.note(tx, commands, posted.outcomes);

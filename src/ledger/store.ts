@@ -21,7 +21,8 @@ import { countWithin } from './holds/parts.ts';
 import { findHoldsOfDue, findNamedHolds, settleDue, writeWithHolds } from './holds/store.ts';
 import { writeWithDraws } from './lots/draws.ts';
 import type { LotRule } from './lots/notices.ts';
-import { findLots, restoredKeys, writeLots } from './lots/store.ts';
+import type { LotOwners } from './lots/owners.ts';
+import { findLots, guessLots, NO_GUESS, restoredKeys, writeLots } from './lots/store.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
 import { makeMissing, namedIn, type WalletOpening } from './open-wallets.ts';
 import {
@@ -43,6 +44,7 @@ export interface LedgerSettings {
   readonly rule: LowBalanceRule;
   readonly lotRule: LotRule;
   readonly topUpsInFlight?: TopUpsInFlight;
+  readonly lotOwners?: LotOwners;
 }
 
 /** What the ledger must know to write: its settings, and the time that its rows will bear. */
@@ -103,7 +105,8 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   const about = commands.filter(isAboutHolds);
   // One round trip. What is named is looked up behind the lock all the same: the server begins with the look-up when the lock is there.
   const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed), findNamedHolds(tx, about)] as const;
-  const [locked, found, foundHolds] = await Promise.all(looked);
+  const guessing = guessLots(tx, commands, moment.lotOwners);
+  const [locked, found, foundHolds, guessed] = await Promise.all([...looked, guessing]);
   const { wallets, isNews } = await endInParts(tx, await withMissing(tx, { keys, locked }, moment), moment);
   const restored = restoredKeys(commands, wallets);
   const isFound = wallets === locked && restored.length === 0;
@@ -111,7 +114,8 @@ export async function postCommands(tx: Tx, commands: readonly LedgerCommand[], m
   // What ended in parts meanwhile is not as it was. Those that are named come last, since they have their texts.
   const named = wallets === locked ? foundHolds : await findNamedHolds(tx, about);
   const holds = [...(await findHoldsOfDue(tx, wallets.values(), moment.now)), ...named];
-  const lots = await findLots(tx, commands, { wallets, known, now: moment.now });
+  const guess = wallets === locked ? guessed : NO_GUESS;
+  const lots = await findLots(tx, commands, { ...moment, wallets, known, guess });
   const statuses = await findStatuses(tx, commands, wallets);
   const checkouts = await findCheckouts(tx, commands.filter(isOpening));
   const inFlight = await findInFlight(tx, commands, moment.topUpsInFlight);

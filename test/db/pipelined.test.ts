@@ -5,6 +5,7 @@ import { createPool, type Pool } from '../../src/db/pool.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { LedgerBatches } from '../../src/ledger/batches.ts';
+import { LotOwners } from '../../src/ledger/lots/owners.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch, readWallets, write } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -21,7 +22,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   await database.pool.query('create table note (id integer primary key)');
   await database.pool.query('grant all on note to public');
-  await makeCustomers(database.pool, ['a', 'b']);
+  await makeCustomers(database.pool, ['a', 'b', 'c']);
   proxy = await StatementProxy.start(database.url);
   const logger = createLogger('silent', 'test');
   pool = createPool({ databaseUrl: proxy.url, applicationName: 'pipelined', maxConnections: 2, logger });
@@ -54,7 +55,7 @@ function holdAnswer(at: (statement: ProxiedStatement) => boolean, until: (statem
 }
 
 /** @returns the first line of each statement that was sent. Each answer waits for the last of its round trip: for ever, if that waited for the answer. */
-async function inTwoRoundTrips(command: LedgerCommand) {
+async function inTwoRoundTrips(command: LedgerCommand, moment = now(), last = 'cross join lateral') {
   const order: string[] = [];
   const watch = proxy.inject((statement) => {
     if (isOfOurs(statement)) order.push(statement.sql.trim().split('\n')[0] ?? '');
@@ -64,11 +65,11 @@ async function inTwoRoundTrips(command: LedgerCommand) {
     watch,
     holdAnswer(
       ({ sql }) => sql === 'begin',
-      ({ sql }) => sql.includes('cross join lateral'),
+      ({ sql }) => sql.includes(last),
     ),
     holdAnswer(isWrite, isCommit),
   ];
-  const [result] = await transaction(pool, (tx) => postBatch(tx, [command], now()));
+  const [result] = await transaction(pool, (tx) => postBatch(tx, [command], moment));
   for (const one of undo) one();
   return { order, result };
 }
@@ -155,6 +156,24 @@ it('plans the statements of a debit once, and not for each batch anew', async ()
   const after = await one.query('show plan_cache_mode');
   expect(after.rows).toEqual([{ plan_cache_mode: 'auto' }]);
   await one.end();
+});
+
+it('so does a debit that draws on lots, once its wallet was seen to have some', async () => {
+  const lotOwners = new LotOwners();
+  const own = { merchantId: MERCHANT, customerId: 'cus_c', currency: 'USD', amountMinor: 10_000 };
+  const terms = { kind: 'promo', name: null, priority: 50, end: null } as const;
+  await transaction(pool, (tx) => postBatch(tx, [{ ...posting(own), terms }], { ...now(), lotOwners }));
+  const debit = posting({ ...own, amountMinor: 1, isCredit: false });
+  await transaction(pool, (tx) => postBatch(tx, [debit], { ...now(), lotOwners }));
+  const { order, result } = await inTwoRoundTrips(debit, { ...now(), lotOwners }, 'from lot x');
+  expect(result).toMatchObject({ kind: 'created', wallet: { inLots: 9_998 } });
+  expect(order).toEqual([
+    'begin',
+    expect.stringContaining('select w.'),
+    expect.stringContaining('select h.'),
+    'with written as (',
+    'commit',
+  ]);
 });
 
 it.each([

@@ -181,6 +181,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/pipelined.test.ts'],
   },
   {
+    name: 'read the lots of a guess before the wallets are locked',
+    file: 'src/ledger/store.ts',
+    find: '  const looked = [selectForUpdate(tx, keys),',
+    replace: '  void guessLots(tx, commands, moment.lotOwners);\n  const looked = [selectForUpdate(tx, keys),',
+    tests: ['test/db/pipelined.test.ts'],
+  },
+  {
     name: 'look named holds up before the wallets are locked',
     file: 'src/ledger/store.ts',
     find: 'const looked = [selectForUpdate(tx, keys), findByKeys(tx, keyed), findNamedHolds(tx, about)] as const;',
@@ -438,6 +445,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/ledger/lots/reach.ts',
     find: ' && wallet.openHolds === 0',
     replace: '',
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
+    name: 'believe a guess of lots although a hold keeps some that were not read',
+    file: 'src/ledger/lots/store.ts',
+    find: '(isInReach || lots.length === wallet.openLots)',
+    replace: 'lots.length > 0',
     tests: ['test/ledger/lots/on-postgres.test.ts'],
   },
   {

@@ -7,7 +7,8 @@ import { type CustomerKey, type Entry, idempotencyText, type Wallet, type Wallet
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
 import { type Lot, type LotChanges, type LotKey, type LotMovement, lotId, MOST_CHANGES } from './lot.ts';
-import { reachOf } from './reach.ts';
+import type { LotOwners } from './owners.ts';
+import { type Debited, FEW_LOTS, isStill, merelyDebited } from './reach.ts';
 
 /** A lot as it is read, whether it is open or closed. */
 export const READ_LOT = { ...LOT.shape, state: oneOf<Lot['state']>(), closedAt: nullable(timestamptz) };
@@ -35,6 +36,38 @@ interface Found {
   /** Among them those under {@link restoredKeys}. */
   readonly known: ReadonlyMap<string, Entry>;
   readonly now: Date;
+  readonly guess: GuessedLots;
+  readonly lotOwners?: LotOwners;
+}
+
+interface GuessedLots {
+  /** Of a wallet either all open ones, or as far as its debits reach. */
+  readonly lots: readonly Lot[];
+  readonly debited?: ReadonlyMap<string, Debited>;
+}
+
+/** Where what was read by a guess may not be so any more. */
+export const NO_GUESS: GuessedLots = { lots: [] };
+
+/**
+ * The lots that debits may draw on in wallets that had some when they were last seen. It is sent behind the lock without waiting for it, and a
+ * round trip is saved where the guess is right.
+ */
+export async function guessLots(
+  tx: Tx,
+  commands: readonly LedgerCommand[],
+  owners: LotOwners | undefined,
+): Promise<GuessedLots> {
+  const having = owners === undefined ? [] : commands.filter((command) => owners.openLotsOf(command) > 0);
+  if (owners === undefined || having.length === 0) return NO_GUESS;
+  const debited = merelyDebited(commands);
+  const keys = [...new Set(having.map(walletKeyText))].flatMap((text) => debited.get(text) ?? []);
+  const [many, few] = [true, false].map((isMany) => keys.filter((key) => owners.openLotsOf(key) > FEW_LOTS === isMany));
+  const found = await Promise.all([
+    ofEachMerchantAtOnce(few ?? [], (merchantId, own) => OPEN_LOTS.all(tx, { merchantId, keys: own })),
+    ofEachMerchantAtOnce(many ?? [], (merchantId, own) => FIRST_LOTS.all(tx, { merchantId, keys: own })),
+  ]);
+  return { lots: found.flat(), debited };
 }
 
 interface FoundLots {
@@ -51,25 +84,41 @@ interface FoundLots {
 export async function findLots(
   tx: Tx,
   commands: readonly LedgerCommand[],
-  { wallets, known, now }: Found,
+  { wallets, known, now, guess, lotOwners }: Found,
 ): Promise<FoundLots> {
+  lotOwners?.note(wallets);
   const having = [...wallets.values()].filter(({ openLots }) => openLots > 0);
   const undone = restoredKeys(commands, wallets).flatMap((key) => known.get(idempotencyText(key)) ?? []);
   const movements = await ofEachMerchant(undone, (merchantId, keys) => MOVEMENTS_OF.all(tx, { merchantId, keys }));
   const named = [...commands.flatMap((command): LotKey[] => ('lotNo' in command ? [command] : [])), ...movements];
   if (having.length === 0 && named.length === 0) return { lots: [], movements, unread: new Map() };
-  const { reached, others } = reachOf(having, commands, now);
+  const guessed = Map.groupBy(guess.lots, walletKeyText);
+  const debited = guess.debited ?? merelyDebited(commands);
+  const [whole, reached, others]: [Lot[], Debited[], Wallet[]] = [[], [], []];
+  const unread = new Map<string, number>();
+  for (const wallet of having) {
+    const text = walletKeyText(wallet);
+    const lots = guessed.get(text);
+    const taken = debited.get(text);
+    const isInReach = taken !== undefined && isStill(wallet, now);
+    if (lots !== undefined && (isInReach || lots.length === wallet.openLots)) {
+      for (const lot of lots) whole.push(lot);
+      unread.set(text, wallet.openLots - lots.length);
+    } else if (isInReach && wallet.openLots > FEW_LOTS) {
+      reached.push(taken);
+      unread.set(text, wallet.openLots);
+    } else others.push(wallet);
+  }
   const [closed, open, first] = await Promise.all([
     ofEachMerchantAtOnce(named, (merchantId, keys) => CLOSED_LOTS.all(tx, { merchantId, keys })),
     ofEachMerchantAtOnce(others, (merchantId, keys) => OPEN_LOTS.all(tx, { merchantId, keys })),
     ofEachMerchantAtOnce(reached, (merchantId, keys) => FIRST_LOTS.all(tx, { merchantId, keys })),
   ]);
-  const unread = new Map(reached.map((wallet) => [walletKeyText(wallet), wallet.openLots]));
   for (const lot of first) {
     const text = walletKeyText(lot);
     unread.set(text, (unread.get(text) ?? 0) - 1);
   }
-  return { lots: [...closed, ...first, ...(await withPausesCounted(tx, open, commands))], movements, unread };
+  return { lots: [...closed, ...whole, ...first, ...(await withPausesCounted(tx, open, commands))], movements, unread };
 }
 
 /** Of lots that were changed often and are to be changed again, how many changes nobody asked for. */

@@ -6,6 +6,7 @@ import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts
 import type { LotTerms } from '../../../src/ledger/entry.ts';
 import { type Drainable, drain, inDrainOrder } from '../../../src/ledger/lots/drain.ts';
 import { eraseLotTexts, FIRST_LOT } from '../../../src/ledger/lots/erase.ts';
+import { LotOwners } from '../../../src/ledger/lots/owners.ts';
 import { getLot, lotsOfEntry } from '../../../src/ledger/lots/read.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
@@ -16,6 +17,8 @@ import { inLotWords, LotModel, lotSteps } from '../../support/lot-model.ts';
 import { movedBy, unguarded } from '../../support/tampering.ts';
 import { eventually } from '../../support/wait.ts';
 
+/** What is guessed of lots is guessed in nearly every test here. */
+const OWNERS = new LotOwners();
 const START = new Date('2026-03-01T12:00:00Z');
 const DAY = 86_400;
 
@@ -31,7 +34,7 @@ afterAll(async () => {
 });
 
 const run = (commands: readonly LedgerCommand[], now = START, { pool } = database) =>
-  transaction(pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now }));
+  transaction(pool, (tx) => postBatch(tx, commands, { ...SETTINGS, lotOwners: OWNERS, now }));
 
 const later = (seconds: number) => new Date(START.getTime() + seconds * 1000);
 
@@ -295,6 +298,40 @@ describe('lots on Postgres', () => {
       );
     }
     expect(Math.max(...read)).toBeLessThan(20);
+  });
+
+  it('are guessed from what was seen last, and read again where that is not so any more', async () => {
+    const customer = await funded('guessed', 100);
+    const read: number[] = [];
+    const debit = posting({ customerId: customer, amountMinor: 1, isCredit: false });
+    const post = async (...commands: LedgerCommand[]) => {
+      read.length = 0;
+      const moment = { ...SETTINGS, lotOwners: OWNERS, now: START };
+      return transaction(database.pool, (tx) => postBatch(countRows(tx, read), commands, moment));
+    };
+    const elsewhere = (...commands: LedgerCommand[]) =>
+      transaction(database.pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now: START }));
+    const given = Array.from({ length: 6 }, (_, index) => lot(customer, 10, { end: { days: index + 30 } }));
+    await run(given.slice(0, 2));
+    await post(debit);
+    expect(read).toEqual([2]);
+    // It had two, and has six.
+    await elsewhere(...given.slice(2));
+    await post(debit);
+    expect(read).toEqual([6]);
+    await post(debit);
+    expect(read).toEqual([1]);
+    // Now a hold may keep any of them.
+    await elsewhere({ ...place, ...keyOf(customer) });
+    await post(debit);
+    expect(read).toEqual([1, 6]);
+    // Nothing is left of them; it is known afterwards.
+    await elsewhere({ op: 'release', ...keyOf(customer), holdNo: 1, reason: null }, { ...debit, amountMinor: 56 });
+    await post(debit);
+    expect(read).toEqual([0]);
+    await post(debit);
+    expect(read).toEqual([]);
+    expect(await wallet(customer)).toMatchObject({ balance: 98, inLots: 0, openLots: 0 });
   });
 
   it('are all read where a hold may keep some, and for anything but debits', async () => {
