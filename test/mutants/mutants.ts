@@ -413,6 +413,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
+    name: 'record what another process has recorded and taken off beside what was taken off now',
+    file: 'src/outgoing/unsent.ts',
+    find: 'messages.filter(({ messageId }) => ids.has(messageId))',
+    replace: 'messages.filter(() => ids.size >= 0)',
+    tests: ['test/outgoing/unsent-messages.test.ts'],
+  },
+  {
     name: 'put no wallet on the list of those to be filled up that falls from its very threshold',
     file: 'src/ledger/book-changes.ts',
     find: 'balance < topUpBelow && before.balance >= topUpBelow',
