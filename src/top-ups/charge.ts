@@ -117,7 +117,8 @@ async function fillUp(services: ChargeServices, key: WalletKey): Promise<void> {
     await services.pace.take(source.sourceId, services.signal);
   const askedFor = rule?.payment ?? null;
   const asked = { method, askedFor, gatewayMinimum, isProven: found?.charger?.isProven ?? false };
-  const topUp = await transaction(pool, (tx) => begin(tx, { key, ...asked, now: clock.now() }));
+  // A list of one wallet would be planned for anew each time.
+  const topUp = await transaction(pool, (tx) => begin(tx, { key, ...asked, now: clock.now() }), { keepsPlans: true });
   if (topUp === null) return;
   invariant(found !== null && found.charger !== null, 'an attempt to charge without anybody to ask');
   await ask(services, topUp, found.charger);
