@@ -182,10 +182,20 @@ const MOVE_PAYMENTS = statement({
 });
 
 /** On Citus no key cascades to the rows of other tables (src/db/spread.ts). */
-const OF_PAYMENTS = ['payment_part', 'payment_movement', 'payment_move'].map((table) =>
+const OF_PAYMENTS = [
   statement({
     params: PAIR,
-    text: ({ merchantId, from, into }) => `
-      update ${table} set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
+    text: ({ merchantId, from, into }) =>
+      `update payment_part set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
   }),
-);
+  statement({
+    params: PAIR,
+    text: ({ merchantId, from, into }) =>
+      `update payment_movement set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
+  }),
+  statement({
+    params: PAIR,
+    text: ({ merchantId, from, into }) =>
+      `update payment_move set source_id = ${into} where merchant_id = ${merchantId} and source_id = ${from}`,
+  }),
+];

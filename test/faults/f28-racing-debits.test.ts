@@ -32,6 +32,8 @@ beforeAll(async () => {
   const logger = createLogger('silent', 'test');
   const { ownerUrl: databaseUrl } = rig.database;
   pool = createPool({ databaseUrl, applicationName: 'test-races', maxConnections: CONNECTIONS, logger });
+  // As long as the rig's own waits for a connection, which is longer on Citus.
+  pool.options.connectionTimeoutMillis = rig.database.pool.options.connectionTimeoutMillis;
   [fleet] = await Promise.all([WebFleet.start(rig, PROCESSES, CONNECTIONS), rig.startWebHere(), rig.startWorkerHere()]);
 });
 
