@@ -114,6 +114,12 @@ describe('the text that a statement has on Citus', () => {
     expect(routed(text, '$1')).toBe('(select 1 -- why\n  ) x where (select 2 ) = 2 offset $1');
   });
 
+  it('reads a column of what is asked whether it exists, since Citus has no rows without one', () => {
+    expect(routed('select not exists (select from lot) or exists (\n select from hold)', null)).toBe(
+      'select not exists (select 1 from lot) or exists (\n select 1 from hold)',
+    );
+  });
+
   it('is about one merchant where it was about all', () => {
     expect(ofOneMerchant('select 1 from wallet w join entry using (merchant_id) -- all\n where true', '$3')).toBe(
       'select 1 from (select * from wallet where merchant_id = $3) w join (select * from entry where merchant_id = $3) entry using (merchant_id) where true',
