@@ -115,8 +115,8 @@ const SETTLED_ITEMS = statement({
   params: { merchantId: text, runId: text, limit: bigint },
   row: { ...ITEM.shape, outcome: SETTLED.outcome },
   text: ({ merchantId, runId, limit }) => `
-    select i.kind, i.object_id, i.payment_id, case e.state when 'applied' then 'healed' else 'differing' end as outcome,
-      case e.state when 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end as reason,
+    select i.kind, i.object_id, i.payment_id, case when e.state = 'applied' then 'healed' else 'differing' end as outcome,
+      case when e.state = 'applied' then null else left(concat_ws(': ', 'its event is ' || e.state, e.reason, e.detail), 500) end as reason,
       i.event_id
     from reconciliation_item i
     join provider_event e on e.event_id = i.event_id and e.merchant_id = i.merchant_id

@@ -104,8 +104,8 @@ describe('a message of the embedded sender', () => {
     );
     await sql(
       `insert into webhook_delivery (merchant_id, message_id, endpoint_id, state, next_attempt_at)
-       select merchant_id, message_id, 'ep_1', case message_id when 'pending' then 'pending' else 'failed' end,
-         case message_id when 'pending' then now() end from webhook_message`,
+       select merchant_id, message_id, 'ep_1', case when message_id = 'pending' then 'pending' else 'failed' end,
+         case when message_id = 'pending' then now() end from webhook_message`,
     );
     await sql(
       `insert into webhook_attempt (merchant_id, attempt_id, message_id, endpoint_id, duration_ms, created_at)
