@@ -9,22 +9,27 @@ import { drawPlan, type Plan, Random } from './plan.ts';
 import { Traffic } from './traffic.ts';
 import { World } from './world.ts';
 
-const HELP = `Usage: npm run soak [-- --seed <n>] [--minutes <m>]
+const HELP = `Usage: npm run soak [-- --seed <n>] [--minutes <m>] [--webs <w>] [--workers <w>]
 
-Runs a whole deployment (Postgres, two web processes, two workers, a Svix behind a bad line) under traffic and faults that a
+Runs a whole deployment (Postgres, web processes, workers, a Svix behind a bad line) under traffic and faults that a
 seed draws: doubled, dropped, overtaken and garbled deliveries, kill -9, crashes of Postgres, strangers and a merchant that mean no good. Every
 process has a heap of 256 MB, and what it took at most is printed. Then the faults stop, the
 system has to come to rest by itself, and every balance, event, message and the books are checked. Exits 1 if
 anything is wrong, with the seed to repeat it by (processes are not repeatable to the instruction; what is drawn is).
 
   --seed <n>      the seed (default: drawn, and printed)
-  --minutes <m>   how long to make trouble (default: 1)`;
+  --minutes <m>   how long to make trouble (default: 1)
+  --webs <w>      how many web processes (default: 2)
+  --workers <w>   how many workers (default: 2)`;
 
 const REST_MS = 180_000;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { seed: { type: 'string' }, minutes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      ...{ seed: { type: 'string' }, minutes: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      ...{ webs: { type: 'string', default: '2' }, workers: { type: 'string', default: '2' } },
+    },
   });
   if (values.help === true) {
     console.log(HELP);
@@ -34,10 +39,13 @@ async function main(): Promise<void> {
   const minutes = Number(values.minutes ?? 1);
   if (!Number.isSafeInteger(seed) || !(minutes > 0))
     throw new Error('wants a whole seed and more than no minutes; see --help');
+  const fleet = { webs: Number(values.webs), workers: Number(values.workers) };
+  if (![fleet.webs, fleet.workers].every((count) => Number.isSafeInteger(count) && count > 0))
+    throw new Error('wants one web process and one worker at least; see --help');
   const plan = drawPlan(seed);
-  console.log(`Seed ${seed}, ${minutes} min: ${describe(plan)}`);
+  console.log(`Seed ${seed}, ${minutes} min, ${fleet.webs} web processes, ${fleet.workers} workers: ${describe(plan)}`);
   const random = new Random(seed);
-  const world = await World.start(plan, random.fork());
+  const world = await World.start(plan, fleet, random.fork());
   try {
     await soak(world, plan, random, minutes * 60_000);
   } finally {

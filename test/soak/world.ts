@@ -15,11 +15,11 @@ import { FlakyProxy } from './flaky-proxy.ts';
 import type { Plan, Random } from './plan.ts';
 
 export const ADMIN_KEY = 'an-admin-key-for-soaks-of-more-than-32-characters';
-const WEBS = 2;
-const WORKERS = 2;
 /** In MB. Nothing that anybody does may take more. */
 const HEAP_MB = 256;
 const WATCH_MS = 500;
+/** How long a process may take until it is ready: many begin at once on few cores. */
+const UP_MS = 180_000;
 
 interface Slot {
   readonly script: 'src/web.ts' | 'jobs/worker.ts';
@@ -29,7 +29,13 @@ interface Slot {
   isOver: boolean;
 }
 
-/** A whole deployment on one machine: Postgres, two web processes, two workers, and a Svix behind a bad line. */
+/** How many processes of each kind. */
+export interface Fleet {
+  readonly webs: number;
+  readonly workers: number;
+}
+
+/** A whole deployment on one machine: Postgres, web processes, workers, and a Svix behind a bad line. */
 export class World {
   readonly svix: SvixServer;
   readonly line: FlakyProxy;
@@ -62,7 +68,7 @@ export class World {
     this.line = line;
   }
 
-  static async start(plan: Plan, random: Random): Promise<World> {
+  static async start(plan: Plan, { webs, workers }: Fleet, random: Random): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'chokin-soak-'));
     await chmod(folder, 0o755);
     const cluster = { dataDir: join(folder, 'cluster'), port: await freePort() };
@@ -78,8 +84,8 @@ export class World {
       svix,
       await FlakyProxy.start(svix.url, plan.svixFailing, random),
     );
-    for (let index = 0; index < WEBS; index += 1) world.#spawn('src/web.ts', await freePort());
-    for (let index = 0; index < WORKERS; index += 1) world.#spawn('jobs/worker.ts', 0);
+    for (let index = 0; index < webs; index += 1) world.#spawn('src/web.ts', await freePort());
+    for (let index = 0; index < workers; index += 1) world.#spawn('jobs/worker.ts', 0);
     await world.allUp();
     return world;
   }
@@ -113,7 +119,7 @@ export class World {
   async allUp(): Promise<void> {
     for (const slot of this.#slots) {
       const ready = slot.port > 0 ? 'Listening' : 'the worker is ready';
-      await eventually(`${slot.script} to be up`, () => slot.process.output().includes(ready), 60_000);
+      await eventually(`${slot.script} to be up`, () => slot.process.output().includes(ready), UP_MS);
     }
   }
 
