@@ -1,3 +1,4 @@
+import { runAudit } from '../../src/audit/run.ts';
 import { systemClock } from '../../src/clock.ts';
 import { migrate } from '../../src/commands/migrate.ts';
 import type { Pool } from '../../src/db/pool.ts';
@@ -14,7 +15,7 @@ import { brief, median } from './row.ts';
 
 /** Whether what things cost stays the same while the tables grow, and what several web processes do together. */
 
-const WALLETS = 10_000;
+const WALLETS = 1_000;
 const SIZES = [10_000, 100_000, 1_000_000, 10_000_000];
 const CALLERS = 64;
 /** A merchant's lists take turns. */
@@ -26,7 +27,7 @@ const TOLERANCE = 0.2;
 const anybody = () => customer(Math.floor(Math.random() * WALLETS));
 const posting = () => debit(anybody());
 const balance = () => get(`/customers/${anybody()}/wallets`);
-const history = () => get(`/customers/${anybody()}/wallets/ledger-entries?currency=USD&page_size=50`);
+const history = () => get(`/customers/${anybody()}/wallets/ledger-entries?currency=USD&page_size=10`);
 
 /** What is measured at each size. A rate is better larger, a time is better smaller. */
 const MEASURES = [
@@ -126,13 +127,13 @@ export async function growth(options: GrowthOptions): Promise<(style: Style) => 
        select 'bus_default', 'cus_bench' || n, '', '', now() from generate_series(0, $1::bigint - 1) n`,
       [WALLETS],
     );
-    await fillWallets(pool, { from: 0, to: WALLETS });
+    await fillWallets(pool, { from: 0, to: WALLETS, balance: 0 });
   });
   const web = await rig.server('web', databaseUrl);
   const pool = rig.pool(databaseUrl);
-  const sizes: { entries: number; bytes: number; measures: Measures }[] = [];
+  const sizes: Size[] = [];
   for (const entries of SIZES.filter((size) => size <= largest)) {
-    const seconds = (await timed(() => fillUpTo(pool, entries))) / 1000;
+    const seconds = (await timed(() => fillUpTo(options, pool, entries))) / 1000;
     process.stderr.write(`${entries.toLocaleString('en')} entries, filled in ${Math.round(seconds)} s\n`);
     await measureOnce({ ...options, seconds: 1 }, web, pool);
     const all: Measures[] = [];
@@ -140,24 +141,54 @@ export async function growth(options: GrowthOptions): Promise<(style: Style) => 
     const { rows } = await pool.query<{ bytes: number }>(
       "select pg_total_relation_size('entry') / count(*) as bytes from entry",
     );
-    sizes.push({ entries, bytes: rows[0]?.bytes ?? 0, measures: medians(all) });
+    const audits = await auditTwice(rig, pool);
+    process.stderr.write(
+      `${entries.toLocaleString('en')} entries: audited in ${brief(audits.wholeSeconds)} s, then by marks in ${brief(audits.markedSeconds)} s\n`,
+    );
+    sizes.push({ entries, bytes: rows[0]?.bytes ?? 0, measures: medians(all), ...audits });
   }
   const several = await severalWebs(options, databaseUrl);
   await forgetNews(pool);
   return (style) => [sizeTable(style, sizes), severalTable(style, several)].join('\n\n');
 }
 
+interface Audits {
+  readonly wholeSeconds: number;
+  readonly markedSeconds: number;
+}
+
+/** All of the books, as every week, and at once again, as in a night in which nothing was written. */
+async function auditTwice(rig: Rig, pool: Pool): Promise<Audits> {
+  await forgetNews(pool);
+  const once = async (isFull: boolean) => {
+    const ms = await timed(async () => {
+      const { disagreements } = await runAudit({ rule: null, pool, clock: systemClock, logger: rig.logger, isFull });
+      if (disagreements.length > 0)
+        throw new Error(`the books disagree: ${JSON.stringify(disagreements).slice(0, 3_000)}`);
+    });
+    return ms / 1000;
+  };
+  return { wholeSeconds: await once(true), markedSeconds: await once(false) };
+}
+
 /** What was measured before has written entries as well. */
-async function fillUpTo(pool: Pool, entries: number): Promise<void> {
+async function fillUpTo({ rig }: GrowthOptions, pool: Pool, entries: number): Promise<void> {
   const { rows } = await pool.query<{ count: number }>(
     "select sum(version)::bigint as count from wallet where currency = 'USD'",
   );
-  await fillEntries(pool, Math.max(0, Math.round((entries - (rows[0]?.count ?? 0)) / WALLETS)));
+  const each = Math.max(0, Math.round((entries - (rows[0]?.count ?? 0)) / WALLETS));
+  await fillEntries(pool, { each, stepMs: 1, folder: rig.folder });
 }
 
 function medians(all: readonly Measures[]): Measures {
   const values = MEASURES.map((name) => [name, median(all.map((one) => one[name]))]);
   return Object.fromEntries(values);
+}
+
+interface Size extends Audits {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly measures: Measures;
 }
 
 async function severalWebs({ rig, rounds, seconds }: GrowthOptions, databaseUrl: string) {
@@ -178,18 +209,19 @@ async function severalWebs({ rig, rounds, seconds }: GrowthOptions, databaseUrl:
   }));
 }
 
-function sizeTable(style: Style, sizes: readonly { entries: number; bytes: number; measures: Measures }[]): string {
+function sizeTable(style: Style, sizes: readonly Size[]): string {
   const first = sizes[0]?.measures;
   const cell = (name: keyof Measures, value: number) => {
     const ratio = value / (first?.[name] ?? Number.NaN);
     const isFlat = Math.abs(ratio - 1) <= TOLERANCE;
     return `${brief(value)} (${ratio.toFixed(2)}×${isFlat ? '' : ' !'})`;
   };
-  const rows = sizes.map(({ entries, bytes, measures }) => [
+  const rows = sizes.map(({ entries, bytes, measures, wholeSeconds, markedSeconds }) => [
     ...[entries.toLocaleString('en'), String(bytes)],
     ...MEASURES.map((name) => cell(name, measures[name])),
+    ...[brief(wholeSeconds), brief(markedSeconds)],
   ]);
-  return tableIn(style, ['entries', 'bytes an entry', ...MEASURES], rows);
+  return tableIn(style, ['entries', 'bytes an entry', ...MEASURES, 'audit of all, s', 'audit of what is new, s'], rows);
 }
 
 function severalTable(style: Style, several: Awaited<ReturnType<typeof severalWebs>>): string {

@@ -47,8 +47,8 @@ const history: Row = {
         "insert into customer (merchant_id, customer_id, email, name, created_at) values ('bus_default', $1, '', '', now())",
         [customer(0)],
       );
-      await fillWallets(pool, { from: 0, to: 1 });
-      await fillEntries(pool, count);
+      await fillWallets(pool, { from: 0, to: 1, balance: 0 });
+      await fillEntries(pool, { each: count, stepMs: 1000, folder: rig.folder });
     });
     const page = (filter: string) => async (): Promise<Measured> => {
       const path = `/customers/${customer(0)}/wallets/ledger-entries?currency=USD&page_size=50${filter}`;

@@ -38,7 +38,7 @@ class Scanned {
     await migrate(scanned.#postgres.databaseUrl, logger);
     await scanned.#with(0, async (pool) => {
       await pool.query("insert into merchant (merchant_id, name, mode) values ('bus_default', 'Bench', 'test')");
-      await fillWallets(pool, { from: 0, to: wallets });
+      await fillWallets(pool, { from: 0, to: wallets, balance: 1_000_000 });
       await pool.query('vacuum analyze wallet');
       await pool.query('checkpoint');
     });
