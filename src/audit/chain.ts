@@ -6,6 +6,7 @@ import { type WalletKey, walletKeyText } from '../ledger/entry.ts';
 import { CHAINED_ENTRY, chainedEntries, WALLET, WALLET_KEY } from '../ledger/tables.ts';
 import { type Disagreement, MAX_PER_RULE } from './check.ts';
 import { type Mark, saveMarks } from './marks.ts';
+import type { ProofTimes } from './proved-rules.ts';
 import { type Name, Walk } from './walk.ts';
 
 /**
@@ -25,18 +26,10 @@ export interface AuditProgress {
   readonly entries: number;
 }
 
-/** What is to be done with what was proved before. */
-interface Marking {
-  /** Marks of wallets that were read from their first entry on before this time count for nothing. */
-  readonly wholeSince: Date;
-  /** What is noted as the time of the proof. */
-  readonly now: Date;
-}
-
 interface ChainSettings {
   /** Null: nothing is noted, and what was noted is not looked at. */
-  readonly marking: Marking | null;
-  readonly onProgress?: ((progress: AuditProgress) => void) | undefined;
+  readonly marking: ProofTimes | null;
+  readonly onProgress?: ((progress: AuditProgress & { readonly rule: string }) => void) | undefined;
 }
 
 /** @returns what disagrees, and how much was read */
@@ -64,7 +57,7 @@ export async function checkChains(
     const entries = await follow(db, walks, marking !== null);
     if (marking !== null) await note(db, walks, marking.now);
     read = { wallets: read.wallets + walks.length, entries: read.entries + entries };
-    onProgress?.(read);
+    onProgress?.({ rule: '3b hash chain', ...read });
     after = last;
   }
   return { found, read };
@@ -131,7 +124,7 @@ function markOf({ merchantId, customerId, currency, ...mark }: Marked): Mark | n
 }
 
 /** Whether reading may begin at a mark. One of a time to come was not made by an audit. */
-function isTrusted({ wholeAt }: Mark, marking: Marking | null): boolean {
+function isTrusted({ wholeAt }: Mark, marking: ProofTimes | null): boolean {
   return marking !== null && wholeAt >= marking.wholeSince && wholeAt <= marking.now;
 }
 

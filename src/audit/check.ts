@@ -1,5 +1,5 @@
 import { onCitus } from '../db/backend.ts';
-import { bigint, text } from '../db/codec.ts';
+import { bigint, text, type timestamptz } from '../db/codec.ts';
 import { type Statement, statement } from '../db/statement.ts';
 import type { Row } from '../db/table.ts';
 import type { Queryable } from '../db/transaction.ts';
@@ -15,7 +15,8 @@ export interface Disagreement {
 /** The most disagreements that are reported of one rule. */
 export const MAX_PER_RULE = 20;
 
-const FOUND = { subject: text, detail: text };
+/** What a check returns of each disagreement. */
+export const FOUND = { subject: text, detail: text };
 
 /** `sql` selects `subject` and `detail` of every disagreement. It is one statement, so it sees the books at one moment. */
 export const first = (sql: string) => ({
@@ -32,21 +33,49 @@ export interface Check {
   readonly find: Statement<{ readonly limit: typeof bigint }, typeof FOUND>;
 }
 
+/** A rule whose rows become ever more, and do not change once they are old: of those only the weekly proof reads all. */
+export interface HistoryCheck extends Check {
+  /** The same of what was written since a time; null where nothing but a proof of all rows says anything. */
+  readonly findSince: Statement<
+    { readonly since: typeof timestamptz; readonly limit: typeof bigint },
+    typeof FOUND
+  > | null;
+}
+
 /** What a check finds, up to {@link MAX_PER_RULE}. */
 export async function runCheck(
   db: Queryable,
   { rule, isOfEach = false, find }: Check,
 ): Promise<readonly Disagreement[]> {
-  const found = isOfEach && onCitus() ? await ofEach(db, find) : await find.all(db, { limit: MAX_PER_RULE });
+  const found =
+    isOfEach && onCitus()
+      ? await ofEach(db, (merchantId, limit) => find.ofMerchant(db, merchantId, { limit }))
+      : await find.all(db, { limit: MAX_PER_RULE });
+  return found.map((one) => ({ rule, ...one }));
+}
+
+/** What a check finds in what was written since a time. */
+export async function runCheckSince(
+  db: Queryable,
+  { rule, findSince }: HistoryCheck,
+  since: Date,
+): Promise<readonly Disagreement[]> {
+  if (findSince === null) return [];
+  const found = onCitus()
+    ? await ofEach(db, (merchantId, limit) => findSince.ofMerchant(db, merchantId, { since, limit }))
+    : await findSince.all(db, { since, limit: MAX_PER_RULE });
   return found.map((one) => ({ rule, ...one }));
 }
 
 /** One merchant after another; each is seen at one moment, which is all that an invariant is about. */
-async function ofEach(db: Queryable, find: Check['find']): Promise<readonly Row<typeof FOUND>[]> {
+async function ofEach(
+  db: Queryable,
+  find: (merchantId: string, limit: number) => Promise<readonly Row<typeof FOUND>[]>,
+): Promise<readonly Row<typeof FOUND>[]> {
   const found: Row<typeof FOUND>[] = [];
   for (const { merchantId } of await MERCHANTS.all(db)) {
     if (found.length >= MAX_PER_RULE) break;
-    found.push(...(await find.ofMerchant(db, merchantId, { limit: MAX_PER_RULE - found.length })));
+    found.push(...(await find(merchantId, MAX_PER_RULE - found.length)));
   }
   return found;
 }

@@ -4,19 +4,22 @@ import type { Queryable } from '../db/transaction.ts';
 import { CONTRA_ACCOUNTS, EVENT_TYPES } from '../ledger/entry.ts';
 import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
 import { type AuditProgress, checkChains } from './chain.ts';
-import { type Disagreement, runCheck } from './check.ts';
+import { type Check, type Disagreement, type HistoryCheck, runCheck, runCheckSince } from './check.ts';
 import { CHECKOUT_CHECKS, checkOverdueCheckouts } from './checkout-checks.ts';
-import { CHECKOUT_PAYMENT_CHECKS } from './checkout-payment-checks.ts';
+import { CHECKOUT_HISTORY, CHECKOUT_PAYMENT_CHECKS } from './checkout-payment-checks.ts';
 import { checkGuards } from './guards.ts';
-import { checkOverdueHolds, HOLD_CHECKS } from './hold-checks.ts';
+import { checkOverdueHolds, HOLD_CHECKS, HOLD_HISTORY } from './hold-checks.ts';
 import { ENTRY_SCANS, LEDGER_CHECKS } from './ledger-checks.ts';
 import { checkOverdueLots, LOT_CHECKS } from './lot-checks.ts';
-import { checkLotsReplayed } from './lots-replayed.ts';
-import { isWhole, MARK_CHECKS, mayMark } from './marks.ts';
-import { checkArmedAlerts, OUTBOX_CHECKS } from './outbox-checks.ts';
+import { LOT_HISTORY } from './lot-history.ts';
+import { checkLotsReplayed, LOTS_REPLAYED } from './lots-replayed.ts';
+import { MARK_CHECKS, mayMark } from './marks.ts';
+import { checkArmedAlerts, OUTBOX_CHECKS, OUTBOX_HISTORY } from './outbox-checks.ts';
 import { PAYMENT_CHECKS } from './payment-checks.ts';
-import { checkOverdueSchedules, SCHEDULE_CHECKS } from './schedule-checks.ts';
-import { checkSettledAgain } from './settled-again.ts';
+import { PAYMENT_HISTORY } from './payment-history.ts';
+import { ProvedRules, type WhatToRead } from './proved-rules.ts';
+import { checkOverdueSchedules, SCHEDULE_HISTORY } from './schedule-checks.ts';
+import { checkSettledAgain, SETTLED_AGAIN, type SettledAgain } from './settled-again.ts';
 import { STATUS_CHECKS } from './status-checks.ts';
 import { TOP_UP_CHECKS } from './top-up-checks.ts';
 
@@ -49,14 +52,13 @@ export interface AuditReport {
 export interface AuditSettings {
   /** The thresholds of wallets that have none of their own; null where they are not known. */
   readonly rule: Pick<LowBalanceRule, 'defaultThresholds'> | null;
-  /** The bodies of events are read again for payments that changed since then; for all payments if null or left out. */
-  readonly bodiesSince?: Date | null;
   /**
    * What was proved after this time, from the first entry of a wallet on, is not read again, and what is proved now is noted; both need
    * `now`. Left out, or where nothing may be written, everything is read and nothing noted.
    */
   readonly wholeSince?: Date;
-  readonly onProgress?: (progress: AuditProgress) => void;
+  /** Told of what is looked at, and how far that is. */
+  readonly onProgress?: (progress: { readonly rule: string } & Partial<AuditProgress>) => void;
   /** The service's time; left out, nothing is said of what should have ended long ago. */
   readonly now?: Date;
 }
@@ -68,31 +70,29 @@ export interface AuditSettings {
  */
 export async function audit(
   db: Queryable,
-  { rule, bodiesSince = null, now, wholeSince, onProgress }: AuditSettings = { rule: null },
+  { rule, now, wholeSince, onProgress }: AuditSettings = { rule: null },
 ): Promise<AuditReport> {
   const disagreements: Disagreement[] = [];
   const marks = wholeSince !== undefined && now !== undefined && (await mayMark(db)) ? { wholeSince, now } : null;
-  const readsAll = marks === null || (await isWhole(db, marks.wholeSince));
-  const checks = [
-    readsAll ? ENTRY_SCANS : [],
-    marks === null ? [] : MARK_CHECKS,
-    LEDGER_CHECKS,
-    PAYMENT_CHECKS,
-    OUTBOX_CHECKS,
-    HOLD_CHECKS,
-    LOT_CHECKS,
-    STATUS_CHECKS,
-    SCHEDULE_CHECKS,
-    TOP_UP_CHECKS,
-    CHECKOUT_CHECKS,
-    CHECKOUT_PAYMENT_CHECKS,
-  ];
-  for (const check of checks.flat()) disagreements.push(...(await runCheck(db, check)));
-  const settledAgain = await checkSettledAgain(db, bodiesSince);
+  const proved = await ProvedRules.read(db, marks);
+  const [{ rule: ofSums }] = ENTRY_SCANS;
+  const readsAll = proved.readingOf(ofSums).kind === 'all';
+  const say = (one: string) => onProgress?.({ rule: one });
+  for (const check of HISTORY) {
+    say(check.rule);
+    disagreements.push(...(await proved.prove([check.rule], (reading) => runHistoryCheck(db, check, reading))));
+  }
+  for (const check of [marks === null ? [] : MARK_CHECKS, ...CHECKS].flat()) {
+    say(check.rule);
+    disagreements.push(...(await runCheck(db, check)));
+  }
+  const settledAgain = await settleAgain(db, proved);
   disagreements.push(...settledAgain.disagreements);
   disagreements.push(...(await checkArmedAlerts(db, rule)), ...(await checkOverdueHolds(db, now ?? null)));
   disagreements.push(...(await checkOverdueLots(db, now ?? null)), ...(await checkOverdueSchedules(db, now ?? null)));
-  disagreements.push(...(await checkOverdueCheckouts(db, now ?? null)), ...(await checkLotsReplayed(db)));
+  disagreements.push(...(await checkOverdueCheckouts(db, now ?? null)));
+  say(LOTS_REPLAYED[0]);
+  disagreements.push(...(await proved.prove(LOTS_REPLAYED, (reading) => checkLotsReplayed(db, sinceOf(reading)))));
   const { found, read } = await checkChains(db, { marking: marks, onProgress });
   const isKnown = ({ rule, subject }: Disagreement) =>
     disagreements.some((one) => one.rule === rule && `${one.subject} `.startsWith(`${subject} `));
@@ -105,6 +105,36 @@ export async function audit(
     disagreements,
     judgedByFacts: settledAgain.judgedByFacts,
   };
+}
+
+/** Rules about what becomes ever more. */
+export const HISTORY: readonly HistoryCheck[] = [
+  ...[...ENTRY_SCANS, ...PAYMENT_HISTORY, ...OUTBOX_HISTORY, ...HOLD_HISTORY, ...LOT_HISTORY],
+  ...[...SCHEDULE_HISTORY, ...CHECKOUT_HISTORY],
+];
+
+/** Rules about what there is now, or that few rows are about. */
+const CHECKS: readonly (readonly Check[])[] = [
+  ...[LEDGER_CHECKS, PAYMENT_CHECKS, OUTBOX_CHECKS, HOLD_CHECKS, LOT_CHECKS, STATUS_CHECKS, TOP_UP_CHECKS],
+  ...[CHECKOUT_CHECKS, CHECKOUT_PAYMENT_CHECKS],
+];
+
+/** Null for all that there is. */
+const sinceOf = (reading: WhatToRead) => (reading.kind === 'all' ? null : reading.since);
+
+function runHistoryCheck(db: Queryable, check: HistoryCheck, reading: WhatToRead) {
+  return reading.kind === 'all' ? runCheck(db, check) : runCheckSince(db, check, reading.since);
+}
+
+/** Rule 5c, which also says how many payments no body proves. */
+async function settleAgain(db: Queryable, proved: ProvedRules): Promise<SettledAgain> {
+  let judgedByFacts = 0;
+  const disagreements = await proved.prove([SETTLED_AGAIN], async (reading) => {
+    const settled = await checkSettledAgain(db, sinceOf(reading));
+    judgedByFacts = settled.judgedByFacts;
+    return settled.disagreements;
+  });
+  return { disagreements, judgedByFacts };
 }
 
 const BALANCES = statement({

@@ -1,11 +1,11 @@
 import { statement } from '../db/statement.ts';
 import { MAY_OVERDRAW } from '../ledger/entry.ts';
-import { type Check, first, SIGNED, WALLET_NAME } from './check.ts';
+import { type Check, first, type HistoryCheck, SIGNED, WALLET_NAME } from './check.ts';
 
 const MAY_LEAVE_A_DEBT = [...MAY_OVERDRAW].map((type) => `'${type}'`).join(', ');
 
-/** Rules 1 to 4 as they are proved by reading every entry. */
-export const ENTRY_SCANS: readonly Check[] = [
+/** Rules 1 to 4 as they are proved by reading every entry. What is new is judged by them where it is followed (walk.ts). */
+export const ENTRY_SCANS: readonly [HistoryCheck, ...HistoryCheck[]] = [
   {
     rule: '1 conservation',
     find: statement(
@@ -14,6 +14,7 @@ export const ENTRY_SCANS: readonly Check[] = [
       full join (select merchant_id, currency, sum(${SIGNED}) as given from entry e group by 1, 2) e using (merchant_id, currency)
       where coalesce(held, 0) <> coalesce(given, 0)`),
     ),
+    findSince: null,
   },
   {
     rule: '2 agreement',
@@ -24,6 +25,7 @@ export const ENTRY_SCANS: readonly Check[] = [
         using (merchant_id, customer_id, currency)
       where w.balance is distinct from coalesce(e.total, 0) or w.version is distinct from coalesce(e.entries, 0)`),
     ),
+    findSince: null,
   },
   {
     rule: '3 chain',
@@ -35,6 +37,7 @@ export const ENTRY_SCANS: readonly Check[] = [
       where before_balance <> coalesce(previous_after, 0) or seq <> coalesce(previous_seq, 0) + 1 or created_at < previous_at
         or after_balance <> before_balance + ${SIGNED}`),
     ),
+    findSince: null,
   },
   {
     rule: '4 no overdraft',
@@ -44,6 +47,7 @@ export const ENTRY_SCANS: readonly Check[] = [
       from entry e
       where after_balance < 0 and not is_credit and event_type not in (${MAY_LEAVE_A_DEBT})`),
     ),
+    findSince: null,
   },
 ];
 

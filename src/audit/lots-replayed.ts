@@ -11,11 +11,14 @@ import { hasTermsOfRequest, LotReplay, type StoredMovement } from './lot-replay.
 
 /**
  * Rules 9f and 9h: every entry of a wallet with lots took from them in the order in which credit is spent, and each lot began with the
- * terms that its request asked for. It reads all entries of such wallets, a part of them at a time.
+ * terms that its request asked for. It reads all entries of such wallets, a part of them at
+ * a time; between weekly proofs, of those that had an entry since: a replay begins with the first.
  */
 
 const IN_ORDER = '9h lots: each entry moved in them what their order says';
 const AS_ASKED = '9f lots: their first terms are those that were asked for';
+/** The rules, of which the first one's mark is both's. */
+export const LOTS_REPLAYED = [IN_ORDER, AS_ASKED] as const;
 const WALLETS_PER_PAGE = 500;
 /** Few enough for the memory, also if all entries have as much metadata as the API takes. */
 const ENTRIES_PER_PART = 500;
@@ -30,11 +33,14 @@ interface Stretch extends WalletKey {
   readonly toSeq: number;
 }
 
-export async function checkLotsReplayed(db: Queryable): Promise<readonly Disagreement[]> {
+/** @param since wallets with lots are read that had an entry from then on; null for all */
+export async function checkLotsReplayed(db: Queryable, since: Date | null): Promise<readonly Disagreement[]> {
   const found: Disagreement[] = [];
   let after: WalletKey = { merchantId: '', customerId: '', currency: '' };
   for (;;) {
-    const wallets: LotWallet[] = await WALLETS.all(db, { ...afterKey(after), limit: WALLETS_PER_PAGE });
+    const wallets: LotWallet[] = await WALLETS.all(db, {
+      ...{ ...afterKey(after), busySince: since ?? new Date(0), limit: WALLETS_PER_PAGE },
+    });
     const last = wallets.at(-1);
     if (last === undefined) return found;
     // A wallet's replay lives from its first entry to its last.
@@ -133,11 +139,11 @@ function afterKey({ merchantId, customerId, currency }: WalletKey) {
 
 const WALLETS = statement({
   acrossMerchants: 'the audit reads every wallet',
-  params: { afterMerchantId: text, afterCustomerId: text, afterCurrency: text, limit: bigint },
+  params: { afterMerchantId: text, afterCustomerId: text, afterCurrency: text, busySince: timestamptz, limit: bigint },
   row: { ...WALLET_KEY, version: bigint },
   text: (p) => `
     select ${columns(WALLET_KEY, 'w')}, w.version from wallet w
-    where w.lot_seq > 0
+    where w.lot_seq > 0 and w.updated_at >= ${p.busySince}
       and (w.merchant_id, w.customer_id, w.currency) > (${p.afterMerchantId}, ${p.afterCustomerId}, ${p.afterCurrency})
     order by ${columns(WALLET_KEY, 'w')}
     limit ${p.limit}`,

@@ -63,21 +63,11 @@ const MAY_MARK = statement({
   params: {},
   row: { may: boolean },
   text: () => `
-    select case when to_regclass('public.audit_mark') is null or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then false
-      else (select bool_and(has_table_privilege('public.audit_mark', one)) from unnest(array['select', 'insert', 'update']) as one) end as may`,
-});
-
-/** Whether a run reads any wallet from its first entry on that was marked before the week began, or the first wallet of all. */
-export async function isWhole(db: Queryable, wholeSince: Date): Promise<boolean> {
-  return (await IS_WHOLE.one(db, { wholeSince })).isWhole;
-}
-
-const IS_WHOLE = statement({
-  acrossMerchants: 'it asks how far the books as a whole were proved',
-  params: { wholeSince: timestamptz },
-  row: { isWhole: boolean },
-  text: ({ wholeSince }) => `
-    select not exists (select from audit_mark) or exists (select from audit_mark where whole_at < ${wholeSince}) as is_whole`,
+    select case when to_regclass('public.audit_finding') is null or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then false
+      else (
+        select bool_and(has_table_privilege('public.' || named, one))
+        from (values ('audit_mark', 'select'), ('audit_mark', 'insert'), ('audit_mark', 'update'), ('audit_rule', 'select'), ('audit_rule', 'insert'),
+          ('audit_rule', 'update'), ('audit_finding', 'select'), ('audit_finding', 'insert'), ('audit_finding', 'delete')) as n (named, one)) end as may`,
 });
 
 /** What the marks alone can tell: nothing that was proved may be gone. */

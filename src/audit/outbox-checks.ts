@@ -3,26 +3,30 @@ import { rowsOf, statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { OF_BALANCE } from '../ledger/entry.ts';
 import type { LowBalanceRule } from '../ledger/low-balance/rule.ts';
-import { type Check, type Disagreement, first, MAX_PER_RULE, WALLET_NAME } from './check.ts';
+import { type Check, type Disagreement, first, type HistoryCheck, MAX_PER_RULE, WALLET_NAME } from './check.ts';
+import { firstSince } from './since.ts';
 
 /** What is older must have been told. The announcer tells within 30 s, and tries again every 15 minutes what was refused. */
 const BEHIND = "interval '1 hour'";
 
 const MESSAGES = `(
-  select merchant_id, customer_id, currency, last_seq from webhook_message where customer_id is not null
-  union all select merchant_id, customer_id, currency, last_seq from svix_message where customer_id is not null)`;
+  select merchant_id, customer_id, currency, last_seq, created_at from webhook_message where customer_id is not null
+  union all select merchant_id, customer_id, currency, last_seq, sent_at from svix_message where customer_id is not null)`;
 
-/** Rule 7: what merchants were told. */
-export const OUTBOX_CHECKS: readonly Check[] = [
-  {
-    rule: '7 announced: what is not told is on the list',
-    find: statement(
-      first(`select ${WALLET_NAME} as subject, format('announced %s of %s entries and %s of %s alerts, and not on the list', w.announced_version, w.version, w.announced_alert_seq, w.alert_seq) as detail
-      from wallet w
-      left join unannounced_wallet u using (merchant_id, customer_id, currency)
-      where (w.announced_version < w.version or w.announced_alert_seq < w.alert_seq) and u.merchant_id is null`),
-    ),
-  },
+/** SQL for wallets of which something was told since then that is not there. */
+const BEYOND_NEWEST = (
+  since: string,
+) => `select ${WALLET_NAME} as subject, format('a message or an alert tells of entry %s, the newest is %s', told.seq, w.version) as detail
+      from (
+        select merchant_id, customer_id, currency, max(seq) as seq
+        from (select merchant_id, customer_id, currency, last_seq as seq from ${MESSAGES} m where created_at >= ${since}
+          union all select merchant_id, customer_id, currency, version from wallet_alert where created_at >= ${since}) t
+        group by 1, 2, 3) told
+      join wallet w using (merchant_id, customer_id, currency)
+      where told.seq > w.version`;
+
+/** Rule 7, of all that was ever told. */
+export const OUTBOX_HISTORY: readonly HistoryCheck[] = [
   {
     rule: '7 announced: alerts are numbered',
     find: statement(
@@ -34,18 +38,43 @@ export const OUTBOX_CHECKS: readonly Check[] = [
       where w.alert_seq <> coalesce(a.last, 0) or coalesce(a.alerts, 0) <> coalesce(a.last - a.first + 1, 0)
         or (a.first > 1 and w.created_at > now() - interval '90 days')`),
     ),
+    findSince: statement(
+      firstSince(
+        (
+          since,
+        ) => `select ${WALLET_NAME} as subject, format('alert number %s, and alert %s is not there', w.alert_seq, a.wanted) as detail
+      from (
+        select merchant_id, customer_id, currency, alert_seq, alert_seq - 1 as wanted from wallet_alert where created_at >= ${since}
+        union all
+        select merchant_id, customer_id, currency, alert_seq, alert_seq from wallet where alert_seq > 0) a
+      join wallet w using (merchant_id, customer_id, currency)
+      where a.alert_seq > w.alert_seq or (a.wanted > 0
+        and not exists (
+          select from wallet_alert x
+          where x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency and x.alert_seq = a.wanted)
+        -- The oldest ones may have been forgotten, the newest never is.
+        and (a.wanted = w.alert_seq or w.created_at > now() - interval '90 days' or exists (
+          select from wallet_alert x
+          where x.merchant_id = w.merchant_id and x.customer_id = w.customer_id and x.currency = w.currency and x.alert_seq < a.wanted)))`,
+      ),
+    ),
   },
   {
     rule: '7 announced: nothing was told that is not there',
+    find: statement(first(BEYOND_NEWEST("'-infinity'"))),
+    findSince: statement(firstSince(BEYOND_NEWEST)),
+  },
+];
+
+/** Rule 7: what merchants were told, and what they are yet to be told. */
+export const OUTBOX_CHECKS: readonly Check[] = [
+  {
+    rule: '7 announced: what is not told is on the list',
     find: statement(
-      first(`select ${WALLET_NAME} as subject, format('a message or an alert tells of entry %s, the newest is %s', told.seq, w.version) as detail
-      from (
-        select merchant_id, customer_id, currency, max(seq) as seq
-        from (select merchant_id, customer_id, currency, last_seq as seq from ${MESSAGES} m
-          union all select merchant_id, customer_id, currency, version from wallet_alert) t
-        group by 1, 2, 3) told
-      join wallet w using (merchant_id, customer_id, currency)
-      where told.seq > w.version`),
+      first(`select ${WALLET_NAME} as subject, format('announced %s of %s entries and %s of %s alerts, and not on the list', w.announced_version, w.version, w.announced_alert_seq, w.alert_seq) as detail
+      from wallet w
+      left join unannounced_wallet u using (merchant_id, customer_id, currency)
+      where (w.announced_version < w.version or w.announced_alert_seq < w.alert_seq) and u.merchant_id is null`),
     ),
   },
   {

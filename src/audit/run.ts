@@ -4,7 +4,6 @@ import type { Pool } from '../db/pool.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { AuditProgress } from './chain.ts';
 import { type AuditReport, type AuditSettings, audit } from './checks.ts';
 import { startOfWeek } from './marks.ts';
 
@@ -21,11 +20,11 @@ const PROGRESS_MS = 10_000;
 
 /** Audits the books, from where they were proved, stores the result for the metric, and logs an error for every disagreement. */
 export async function runAudit(services: AuditServices): Promise<AuditReport> {
-  const { pool, clock, logger, rule, bodiesSince = null, isFull = false } = services;
+  const { pool, clock, logger, rule, isFull = false } = services;
   const startedAt = performance.now();
   const now = clock.now();
   const wholeSince = isFull ? now : startOfWeek(now);
-  const report = await audit(autocommit(pool), { rule, bodiesSince, now, wholeSince, onProgress: progressIn(logger) });
+  const report = await audit(autocommit(pool), { rule, now, wholeSince, onProgress: progressIn(logger) });
   const durationMs = Math.round(performance.now() - startedAt);
   const { disagreements } = report;
   await INSERT_RUN.run(autocommit(pool), { disagreements: disagreements.length, durationMs, finishedAt: clock.now() });
@@ -34,22 +33,14 @@ export async function runAudit(services: AuditServices): Promise<AuditReport> {
   return report;
 }
 
-/** Logs how far a run has come, every ten seconds. */
-export function progressIn(logger: Logger): (progress: AuditProgress) => void {
+/** Logs what a run looks at and how far it has come, every ten seconds at the most. */
+export function progressIn(logger: Logger): NonNullable<AuditSettings['onProgress']> {
   let nextMs = performance.now() + PROGRESS_MS;
   return (progress) => {
     if (performance.now() < nextMs) return;
     nextMs = performance.now() + PROGRESS_MS;
     logger.info(progress, 'the audit goes on');
   };
-}
-
-/**
- * Since when a payment must have changed for a nightly audit to read its events' bodies again: two days, so that one night may
- * be missed. On Sundays null, which means all payments.
- */
-export function nightlyBodiesSince(now: Date): Date | null {
-  return now.getUTCDay() === 0 ? null : new Date(now.getTime() - 2 * 86_400_000);
 }
 
 /** What the last audit found and how long ago, or null if there was none yet. */

@@ -5,13 +5,31 @@ import type { Queryable } from '../db/transaction.ts';
 import { grantKeyPartsSql, isScheduledKeySql, scheduledKeySql } from '../ledger/keys.ts';
 import { nextDueAt } from '../schedules/grant-schedule.ts';
 import { GRANT_SCHEDULE } from '../schedules/tables.ts';
-import { type Check, type Disagreement, first, LONG_OVER_MS, MAX_PER_RULE } from './check.ts';
+import { type Disagreement, first, type HistoryCheck, LONG_OVER_MS, MAX_PER_RULE } from './check.ts';
+import { firstSince, NEW_ENTRIES } from './since.ts';
 
 /** SQL for the name of a scheduled entry `s` in a report. */
 const SCHEDULED_NAME = "format('%s/%s scheduled entry %s', s.merchant_id, s.customer_id, s.scheduled_entry_id)";
 
+const POSTED_OTHERWISE = `s.entry_seq is distinct from e.seq or s.currency is distinct from e.currency or s.amount is distinct from e.amount
+        or s.is_credit is distinct from e.is_credit`;
+
+/** SQL for grants of no period that a schedule has settled. @param entries SQL for those to look at */
+const GRANTED_OTHERWISE = (
+  entries: string,
+) => `select format('%s/%s/%s entry %s', e.merchant_id, e.customer_id, e.currency, e.seq) as subject,
+        format('period %s of %s, made for the %s. time; the schedule is the %s. and has settled %s to %s', e.parts[4], e.parts[2], e.parts[3],
+          s.incarnation, s.first_period, s.done) as detail
+      from (
+        select merchant_id, customer_id, currency, seq, is_credit, ${grantKeyPartsSql('idempotency_key')} as parts
+        from ${entries} n where starts_with(idempotency_key, 'grant_')) e
+      left join grant_schedule s on s.merchant_id = e.merchant_id and s.customer_id = e.customer_id and s.currency = e.parts[1]
+        and s.schedule_id = e.parts[2]
+      where e.parts is null or s.done is null or e.parts[1] <> e.currency or not e.is_credit or e.parts[3]::numeric > s.incarnation
+        or (e.parts[3]::numeric = s.incarnation and (e.parts[4]::numeric >= s.done or e.parts[4]::numeric < s.first_period))`;
+
 /** Rules 11d and 14: what was to be written at a time to come. */
-export const SCHEDULE_CHECKS: readonly Check[] = [
+export const SCHEDULE_HISTORY: readonly HistoryCheck[] = [
   {
     rule: '14a scheduled: what is posted has its entry, and the reverse',
     find: statement(
@@ -22,25 +40,31 @@ export const SCHEDULE_CHECKS: readonly Check[] = [
         select merchant_id, customer_id, ${scheduledKeySql('scheduled_entry_id')} as idempotency_key, currency, amount, is_credit, entry_seq
         from scheduled_entry where state = 'posted') s
       full join (select * from entry where ${isScheduledKeySql('idempotency_key')}) e using (merchant_id, customer_id, idempotency_key)
-      where s.entry_seq is distinct from e.seq or s.currency is distinct from e.currency or s.amount is distinct from e.amount
-        or s.is_credit is distinct from e.is_credit`),
+      where ${POSTED_OTHERWISE}`),
+    ),
+    findSince: statement(
+      firstSince(
+        (since) => `select format('%s/%s %s', merchant_id, customer_id, idempotency_key) as subject,
+        format('scheduled %s %s as entry %s, written %s %s as entry %s', s.currency, case when s.is_credit then s.amount else -s.amount end,
+          s.entry_seq, e.currency, case when e.is_credit then e.amount else -e.amount end, e.seq) as detail
+      from (
+        select merchant_id, customer_id, ${scheduledKeySql('scheduled_entry_id')} as idempotency_key from scheduled_entry
+        where state = 'posted' and ended_at >= ${since}
+        union
+        select merchant_id, customer_id, idempotency_key from ${NEW_ENTRIES(since)} n where ${isScheduledKeySql('idempotency_key')}) k
+      left join (
+        select merchant_id, customer_id, ${scheduledKeySql('scheduled_entry_id')} as idempotency_key, currency, amount, is_credit, entry_seq
+        from scheduled_entry where state = 'posted') s using (merchant_id, customer_id, idempotency_key)
+      left join entry e using (merchant_id, customer_id, idempotency_key)
+      where ${POSTED_OTHERWISE}`,
+      ),
     ),
   },
   {
     // The key is one entry's alone, since keys are.
     rule: '11d grants: each is of a period that its schedule has settled',
-    find: statement(
-      first(`select format('%s/%s/%s entry %s', e.merchant_id, e.customer_id, e.currency, e.seq) as subject,
-        format('period %s of %s, made for the %s. time; the schedule is the %s. and has settled %s to %s', e.parts[4], e.parts[2], e.parts[3],
-          s.incarnation, s.first_period, s.done) as detail
-      from (
-        select merchant_id, customer_id, currency, seq, is_credit, ${grantKeyPartsSql('idempotency_key')} as parts
-        from entry where starts_with(idempotency_key, 'grant_')) e
-      left join grant_schedule s on s.merchant_id = e.merchant_id and s.customer_id = e.customer_id and s.currency = e.parts[1]
-        and s.schedule_id = e.parts[2]
-      where e.parts is null or s.done is null or e.parts[1] <> e.currency or not e.is_credit or e.parts[3]::numeric > s.incarnation
-        or (e.parts[3]::numeric = s.incarnation and (e.parts[4]::numeric >= s.done or e.parts[4]::numeric < s.first_period))`),
-    ),
+    find: statement(first(GRANTED_OTHERWISE('entry'))),
+    findSince: statement(firstSince((since) => GRANTED_OTHERWISE(NEW_ENTRIES(since)))),
   },
 ];
 

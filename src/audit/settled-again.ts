@@ -25,13 +25,12 @@ import { eventsOf, factsAbout, factsIn, factsOf, type NotedEvent, tokensOfEvents
  * facts that are kept of it are judged instead, and the payment is counted as one that no body proves.
  */
 
-const RULE = '5c settled again: what was posted is what its events come to';
+export const SETTLED_AGAIN = '5c settled again: what was posted is what its events come to';
 const PAYMENTS_PER_PAGE = 50;
 
 /**
- * So many payments are gathered of which events of other payments may tell, before those events are read: all of their source
- * once, since no index finds them. The number of readings is thus bounded by the number of payments divided by this. Of 50,000
- * deliveries of Adyen with two payments each, every second payment is such a one: a run took 18 seconds and 280 MB.
+ * So many payments are gathered of which events of other payments may tell, before those are read: all of their source once, since no
+ * index finds them. Of 50,000 deliveries of Adyen with two payments each, every second one is such: a run took 18 seconds and 280 MB.
  */
 const SOUGHT_TOGETHER = 20_000;
 
@@ -50,7 +49,7 @@ export interface SettledAgain {
   readonly judgedByFacts: number;
 }
 
-/** @param since bodies are read again of payments that changed from then on; null for all */
+/** @param since payments are judged that changed from then on; null for all */
 export async function checkSettledAgain(db: Queryable, since: Date | null): Promise<SettledAgain> {
   const found: Disagreement[] = [];
   let judgedByFacts = 0;
@@ -61,18 +60,15 @@ export async function checkSettledAgain(db: Queryable, since: Date | null): Prom
       afterMerchantId: after.merchantId,
       afterSourceId: after.sourceId,
       afterPaymentId: after.paymentId,
+      changedSince: since ?? new Date(0),
       limit: PAYMENTS_PER_PAGE,
     });
     const last = keys.at(-1);
-    const { suspects, byFacts } = await judge(db, { keys, since, elsewhere: null });
+    const { suspects, byFacts } = await judge(db, { keys, elsewhere: null });
     judgedByFacts += byFacts;
     sought.push(...suspects.filter((one) => one.sought !== null));
-    found.push(
-      ...(await unchanged(
-        db,
-        suspects.filter((one) => one.sought === null),
-      )),
-    );
+    const atOnce = suspects.filter((one) => one.sought === null);
+    found.push(...(await unchanged(db, atOnce)));
     if (last === undefined || sought.length >= SOUGHT_TOGETHER) {
       found.push(...(await checkElsewhere(db, sought)));
       sought = [];
@@ -92,7 +88,7 @@ async function checkElsewhere(db: Queryable, sought: readonly Suspect[]): Promis
   );
   for (let index = 0; index < sought.length && found.length < MAX_PER_RULE; index += PAYMENTS_PER_PAGE) {
     const keys = sought.slice(index, index + PAYMENTS_PER_PAGE).map(({ key, updatedAt }) => ({ ...key, updatedAt }));
-    const { suspects } = await judge(db, { keys, since: null, elsewhere });
+    const { suspects } = await judge(db, { keys, elsewhere });
     found.push(...(await unchanged(db, suspects)));
   }
   return found;
@@ -100,7 +96,6 @@ async function checkElsewhere(db: Queryable, sought: readonly Suspect[]): Promis
 
 interface Judging {
   readonly keys: readonly (PaymentKey & { readonly updatedAt: Date })[];
-  readonly since: Date | null;
   /** What events of other payments say, by the payment's key; null if they have not been read. */
   readonly elsewhere: ReadonlyMap<string, readonly Fact[]> | null;
 }
@@ -108,12 +103,17 @@ interface Judging {
 /** @returns the payments at fault, and how many were judged by facts without bodies */
 async function judge(
   db: Queryable,
-  { keys, since, elsewhere }: Judging,
+  { keys, elsewhere }: Judging,
 ): Promise<{ readonly suspects: readonly Suspect[]; readonly byFacts: number }> {
   const payments = await readPayments(db, keys);
   const checkouts = await checkoutsOf(db, payments);
   const events = Map.groupBy(await eventsOf(db, keys), paymentKeyText);
-  const tokens = await tokensOf(db, [...payments.values()]);
+  const tokens = await readTokens(
+    db,
+    [...payments.values()].flatMap(({ merchantId, tokenHash }) =>
+      tokenHash === null ? [] : [{ merchantId, tokenHash }],
+    ),
+  );
   const toRead: ToRead[] = [];
   const suspects = keys.flatMap(({ updatedAt, ...key }): Suspect[] => {
     const stored = payments.get(paymentKeyText(key));
@@ -133,7 +133,7 @@ async function judge(
     // What was read before the events of other payments has been judged by then.
     const detail = elsewhere === null ? (unsettled(payment) ?? misstated(payment, checkout)) : null;
     if (detail !== null) return [...withoutEvent, { ...suspect, detail }];
-    if (hasNoEvent || (since !== null && updatedAt < since)) return withoutEvent;
+    if (hasNoEvent) return withoutEvent;
     toRead.push({ payment, own, others, suspect: { ...suspect, sought } });
     return [];
   });
@@ -167,7 +167,11 @@ async function unchanged(db: Queryable, suspects: readonly Suspect[]): Promise<r
   const times = new Map(now.map(({ updatedAt, ...key }) => [paymentKeyText(key), updatedAt.getTime()]));
   return suspects
     .filter(({ key, updatedAt }) => times.get(paymentKeyText(key)) === updatedAt.getTime())
-    .map(({ key, detail }) => ({ rule: RULE, subject: `${key.merchantId}/${key.sourceId}/${key.paymentId}`, detail }));
+    .map(({ key, detail }) => ({
+      rule: SETTLED_AGAIN,
+      subject: `${key.merchantId}/${key.sourceId}/${key.paymentId}`,
+      detail,
+    }));
 }
 
 /** What settling again would still post; null for nothing. */
@@ -266,11 +270,6 @@ function grantedOtherwise(
   return isSo ? null : `it grants ${creditAmount} to ${customerId}, and its token says otherwise`;
 }
 
-function tokensOf(db: Queryable, payments: readonly Payment[]): Promise<readonly PaymentToken[]> {
-  const keys = payments.flatMap(({ merchantId, tokenHash }) => (tokenHash === null ? [] : [{ merchantId, tokenHash }]));
-  return readTokens(db, keys);
-}
-
 function successesIn(facts: readonly Fact[]): readonly PaymentFact[] {
   return facts.filter(
     (fact): fact is PaymentFact => fact.kind === 'payment' && fact.state === 'succeeded' && !fact.isAuthorisation,
@@ -281,11 +280,12 @@ const AFTER = { afterMerchantId: text, afterSourceId: text, afterPaymentId: text
 
 const NEXT_PAYMENTS = statement({
   acrossMerchants: 'the books are audited as a whole',
-  params: { ...AFTER, limit: bigint },
+  params: { ...AFTER, changedSince: timestamptz, limit: bigint },
   row: { ...PAYMENT_KEY, updatedAt: timestamptz },
   text: (p) => `
     select ${columns(PAYMENT_KEY, 'p')}, p.updated_at from payment p
     where (p.merchant_id, p.source_id, p.payment_id) > (${p.afterMerchantId}, ${p.afterSourceId}, ${p.afterPaymentId})
+      and p.updated_at >= ${p.changedSince}
     order by ${columns(PAYMENT_KEY, 'p')}
     limit ${p.limit}`,
 });

@@ -60,6 +60,8 @@ const GRANTS: readonly (readonly [table: string, web: string, worker: string])[]
   ['public.scheduled_entry',     'select, insert, update',           'select, update'],
   ['public.grant_schedule',      'select, insert, update',           'select, update'],
   ['public.audit_mark',          '',                                 'select, insert, update'],
+  ['public.audit_rule',          '',                                 'select, insert, update'],
+  ['public.audit_finding',       '',                                 'select, insert, delete'],
   ['public.audit_run',           'select',                           'select, insert, delete'],
 
   ['public.provider_event',      `select, insert, ${REPLAY}`,        `select, insert, ${VERDICT}`],

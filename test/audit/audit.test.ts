@@ -13,6 +13,7 @@ import { outboxBacklog } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { expectSameOfNewRows } from '../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 import { startProcess } from '../support/process.ts';
@@ -46,6 +47,7 @@ async function tampered(statement: string, work: (rules: string[]) => void | Pro
     await client.query(statement);
     const { disagreements } = await audit(new Tx(client));
     await work(disagreements.map((one) => one.rule.slice(0, 1)));
+    await expectSameOfNewRows(new Tx(client));
   } finally {
     await client.query('rollback');
     client.release();

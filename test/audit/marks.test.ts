@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AuditSettings, audit } from '../../src/audit/checks.ts';
 import { startOfWeek } from '../../src/audit/marks.ts';
+import { readingOf } from '../../src/audit/proved-rules.ts';
 import { runAudit } from '../../src/audit/run.ts';
 import { autocommit, type Queryable, Tx, transaction } from '../../src/db/transaction.ts';
 import { nextHash, startOfChain } from '../../src/ledger/hash-chain.ts';
@@ -279,6 +280,86 @@ describe('of what was tampered with', () => {
         expect(await findings(tx, given)).toEqual(['3c proved before: entry 11 is not the one that was proved']);
       }
     });
+  });
+});
+
+describe('of rules about what becomes ever more', () => {
+  const night = (days: number) => {
+    const now = new Date(NEXT_WEEK.getTime() + days * DAY_MS);
+    return settings({ now, wholeSince: startOfWeek(now) });
+  };
+  const CAPTURE = `insert into hold_capture (merchant_id, customer_id, currency, seq, hold_no, from_hold, beyond)
+    values ('bus_default', 'cus_a', 'USD', 2, 1, 5, 0)`;
+  const OF_CAPTURE = /^8c holds: a capture is an entry/;
+
+  it('what is new is read by the next run, and what was proved before by the weekly one', async () => {
+    await tampering(async (tx) => {
+      await audit(tx, settings());
+      await tx.query(CAPTURE);
+      expect(await findings(tx, settings())).toEqual([]);
+      expect(await findings(tx, nextWeek())).toContainEqual(expect.stringMatching(OF_CAPTURE));
+    });
+    // Entries of this moment are new to a run that goes on from one of two days ago.
+    const now = new Date();
+    const tonight = () => settings({ now, wholeSince: startOfWeek(now) });
+    await tampering(async (tx) => {
+      await tx.query('update audit_rule set whole_at = $1, proved_at = $1', [now]);
+      await tx.query(CAPTURE);
+      for (const given of [tonight(), tonight()])
+        expect(await findings(tx, given)).toContainEqual(expect.stringMatching(OF_CAPTURE));
+    });
+  });
+
+  it('what a proof of all rows found is named until all are proved again, and no night reads all of them for it', async () => {
+    await tampering(async (tx) => {
+      await tx.query(CAPTURE);
+      await tx.query(`update wallet set balance = balance + 1 where ${WALLET}`);
+      for (const [given, isWhole] of [
+        [night(0), true],
+        [night(1), false],
+        [night(2), false],
+        [night(7), true],
+        [night(8), false],
+      ] as const) {
+        const { disagreements, trialBalance } = await audit(tx, given);
+        const rules = disagreements.map(({ rule }) => rule.split(' ')[0]);
+        expect([trialBalance !== null, rules.filter((rule) => rule === '1'), rules.includes('8c')]).toEqual([
+          isWhole,
+          ['1'],
+          true,
+        ]);
+      }
+      await tx.query("delete from hold_capture where customer_id = 'cus_a'");
+      await tx.query(`update wallet set balance = balance - 1 where ${WALLET}`);
+      expect((await audit(tx, night(9))).disagreements.map(({ rule }) => rule.split(' ')[0])).toContain('8c');
+      const tenth = new Date(NEXT_WEEK.getTime() + 10 * DAY_MS);
+      const all = settings({ now: tenth, wholeSince: tenth });
+      expect((await audit(tx, all)).disagreements).toEqual([]);
+      expect((await audit(tx, night(11))).disagreements).toEqual([]);
+    });
+  });
+
+  it('says what it looks at', async () => {
+    await tampering(async (tx) => {
+      const rules: string[] = [];
+      await audit(tx, { ...settings(), onProgress: ({ rule }) => void rules.push(rule) });
+      expect(rules).toEqual(
+        expect.arrayContaining([
+          '1 conservation',
+          '9h lots: each entry moved in them what their order says',
+          '3b hash chain',
+        ]),
+      );
+    });
+  });
+
+  it('a time to come was noted by no audit', () => {
+    const [proved, later] = [new Date('2026-11-30'), new Date('2026-12-01')];
+    const marking = { wholeSince: new Date('2026-11-29'), now: proved };
+    const noted = (wholeAt: Date, provedAt: Date) => readingOf({ rule: 'x', wholeAt, provedAt }, marking).kind;
+    expect([noted(proved, proved), noted(later, proved), noted(proved, later)]).toEqual(['new', 'all', 'all']);
+    expect(readingOf(undefined, marking)).toEqual({ kind: 'all' });
+    expect(noted(new Date('2026-11-28'), proved)).toBe('all');
   });
 });
 

@@ -111,7 +111,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   'top-ups': ['topup_rule', 'topup'],
   inbox: ['provider_event'],
   reconciliation: ['reconciliation', 'reconciliation_item', 'reconciliation_source'],
-  audit: ['audit_mark', 'audit_run'],
+  audit: ['audit_finding', 'audit_mark', 'audit_rule', 'audit_run'],
   http: ['rate_limit'],
 };
 const ROOM_OF_TABLE: ReadonlyMap<string, string> = new Map(

@@ -7,6 +7,7 @@ import { sizeAlerts } from '../../../src/ledger/claimed.ts';
 import type { CaptureHold, PlaceHold } from '../../../src/ledger/holds/hold.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
+import { expectSameOfNewRows } from '../../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { HoldModel, holdSteps, inModelWords } from '../../support/hold-model.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
@@ -360,6 +361,7 @@ describe('holds on Postgres', () => {
     const condition = ` where customer_id = '${customer}'${tamper.includes('wallet set') ? " and currency = 'USD'" : ''}`;
     await database.pool.query(tamper + condition);
     const { disagreements } = await audit(autocommit(database.pool));
+    await expectSameOfNewRows(autocommit(database.pool));
     await database.pool.query(undo + condition);
     expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
     expect(disagreements[0]?.subject).toContain(customer);
@@ -378,6 +380,7 @@ describe('holds on Postgres', () => {
       unguarded(database.pool, `update closed_hold set ${set} where customer_id = '${customer}'`);
     await change(tampered);
     const { disagreements } = await audit(autocommit(database.pool));
+    await expectSameOfNewRows(autocommit(database.pool));
     await change("state = 'released'");
     expect(disagreements).toMatchObject([
       { rule: '8c holds: each ended as its state says', subject: expect.stringContaining(customer) },

@@ -10,6 +10,7 @@ import { LotOwners } from '../../../src/ledger/lots/owners.ts';
 import { getLot, lotsOfEntry } from '../../../src/ledger/lots/read.ts';
 import type { LedgerCommand } from '../../../src/ledger/post.ts';
 import { postBatch, readWallets } from '../../../src/ledger/store.ts';
+import { expectSameOfNewRows } from '../../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
 import { waitingForLocks } from '../../support/lock-waits.ts';
@@ -451,6 +452,7 @@ describe('lots on Postgres', () => {
       [customer],
     );
     const { disagreements } = await audit(autocommit(database.pool));
+    await expectSameOfNewRows(autocommit(database.pool));
     await unguarded(database.pool, `delete from lot_movement where customer_id = '${customer}' and seq = 1`);
     expect(disagreements).toContainEqual({
       rule: '9b lots: none ever had less than nothing, or more than its amount',
@@ -525,6 +527,7 @@ describe('lots on Postgres', () => {
     const condition = ` where customer_id = '${customer}' and currency = 'USD'`;
     await database.pool.query(`update ${table} set ${tamper}${condition}`);
     const { disagreements } = await audit(autocommit(database.pool));
+    await expectSameOfNewRows(autocommit(database.pool));
     await database.pool.query(`update ${table} set ${undo}${condition}`);
     expect(new Set(disagreements.map((one) => one.rule.slice(0, 2)))).toEqual(new Set([rule]));
     expect(disagreements[0]?.subject).toContain(customer);
@@ -565,6 +568,7 @@ describe('lots on Postgres', () => {
       unguarded(database.pool, `update ${table} set ${what} where customer_id = '${customer}'`);
     await set(tamper);
     const { disagreements } = await audit(autocommit(database.pool));
+    await expectSameOfNewRows(autocommit(database.pool));
     await set(undo);
     expect(disagreements.map((one) => one.rule.slice(0, 2))).toContain(rule);
     expect(disagreements[0]?.subject).toContain(customer);
