@@ -2208,6 +2208,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/outgoing/pass-over.test.ts'],
   },
   {
+    name: 'forget between weekly audits what the last one found',
+    file: 'src/audit/proved-rules.ts',
+    find: 'return [...found, ...kept.filter(isNew)];',
+    replace: 'return kept.filter(isNew).length < 0 ? kept : found;',
+    tests: ['test/audit/marks.test.ts'],
+  },
+  {
     name: 'let an audit begin at a mark of a time to come',
     file: 'src/audit/chain.ts',
     find: ' && wholeAt <= marking.now',
