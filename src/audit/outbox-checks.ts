@@ -13,10 +13,10 @@ const MESSAGES = `(
   select merchant_id, customer_id, currency, last_seq, created_at from webhook_message where customer_id is not null
   union all select merchant_id, customer_id, currency, last_seq, sent_at from svix_message where customer_id is not null)`;
 
-/** SQL for wallets of which something was told since then that is not there. */
+/** SQL, behind `select`, for wallets of which something was told since then that is not there. */
 const BEYOND_NEWEST = (
   since: string,
-) => `select ${WALLET_NAME} as subject, format('a message or an alert tells of entry %s, the newest is %s', told.seq, w.version) as detail
+) => `${WALLET_NAME} as subject, format('a message or an alert tells of entry %s, the newest is %s', told.seq, w.version) as detail
       from (
         select merchant_id, customer_id, currency, max(seq) as seq
         from (select merchant_id, customer_id, currency, last_seq as seq from ${MESSAGES} m where created_at >= ${since}
@@ -61,8 +61,8 @@ export const OUTBOX_HISTORY: readonly HistoryCheck[] = [
   },
   {
     rule: '7 announced: nothing was told that is not there',
-    find: statement(first(BEYOND_NEWEST("'-infinity'"))),
-    findSince: statement(firstSince(BEYOND_NEWEST)),
+    find: statement(first(`select ${BEYOND_NEWEST("'-infinity'")}`)),
+    findSince: statement(firstSince((since) => `select ${BEYOND_NEWEST(since)}`)),
   },
 ];
 

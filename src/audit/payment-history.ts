@@ -63,10 +63,8 @@ const ALSO_BY_THE_RELEASE_BEFORE = `(
     order by e.idempotency_key = ${paymentKeySql(2, NTH_KEY)} desc
     limit 1) e)`;
 
-/** SQL for payments that have not the entries they say they have. @param payments SQL for those to look at */
-const WITHOUT_ENTRIES = (
-  payments: string,
-) => `select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
+/** SQL, behind `select`, for payments that have not the entries they say they have. @param payments SQL for those to look at */
+const WITHOUT_ENTRIES = (payments: string) => `format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
         format('%s: posted %s in %s entries, found %s in %s', concat_ws('_', p.kind, p.payment_id, p.part_id), p.posted, p.postings, p.found, p.entries) as detail
       from (
         select p.*, coalesce(sum(${SIGNED}), 0) as found, count(e.seq) as entries
@@ -125,8 +123,8 @@ export const PAYMENT_HISTORY: readonly HistoryCheck[] = [
   {
     rule: '5 once: a payment has the entries it says it has',
     isOfEach: true,
-    find: statement(first(WITHOUT_ENTRIES('payment'))),
-    findSince: statement(firstSince((since) => WITHOUT_ENTRIES(CHANGED(since)))),
+    find: statement(first(`select ${WITHOUT_ENTRIES('payment')}`)),
+    findSince: statement(firstSince((since) => `select ${WITHOUT_ENTRIES(CHANGED(since))}`)),
   },
   {
     rule: '5 once: no entry claims a payment that does not know it',
@@ -165,7 +163,7 @@ export const PAYMENT_HISTORY: readonly HistoryCheck[] = [
     ),
     findSince: statement(
       firstSince(
-        (since) => `select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
+        (since) => `format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
         format('a bonus of %s, of which %s are taken and %s were lost', p.posted_bonus, coalesce(t.taken, 0), p.bonus_lost) as detail
       from ${CHANGED(since)} p
       left join lateral (

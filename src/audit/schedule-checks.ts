@@ -14,10 +14,10 @@ const SCHEDULED_NAME = "format('%s/%s scheduled entry %s', s.merchant_id, s.cust
 const POSTED_OTHERWISE = `s.entry_seq is distinct from e.seq or s.currency is distinct from e.currency or s.amount is distinct from e.amount
         or s.is_credit is distinct from e.is_credit`;
 
-/** SQL for grants of no period that a schedule has settled. @param entries SQL for those to look at */
+/** SQL, behind `select`, for grants of no period that a schedule has settled. @param entries SQL for those to look at */
 const GRANTED_OTHERWISE = (
   entries: string,
-) => `select format('%s/%s/%s entry %s', e.merchant_id, e.customer_id, e.currency, e.seq) as subject,
+) => `format('%s/%s/%s entry %s', e.merchant_id, e.customer_id, e.currency, e.seq) as subject,
         format('period %s of %s, made for the %s. time; the schedule is the %s. and has settled %s to %s', e.parts[4], e.parts[2], e.parts[3],
           s.incarnation, s.first_period, s.done) as detail
       from (
@@ -63,8 +63,8 @@ export const SCHEDULE_HISTORY: readonly HistoryCheck[] = [
   {
     // The key is one entry's alone, since keys are.
     rule: '11d grants: each is of a period that its schedule has settled',
-    find: statement(first(GRANTED_OTHERWISE('entry'))),
-    findSince: statement(firstSince((since) => GRANTED_OTHERWISE(NEW_ENTRIES(since)))),
+    find: statement(first(`select ${GRANTED_OTHERWISE('entry')}`)),
+    findSince: statement(firstSince((since) => `select ${GRANTED_OTHERWISE(NEW_ENTRIES(since))}`)),
   },
 ];
 
