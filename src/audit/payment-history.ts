@@ -163,7 +163,7 @@ export const PAYMENT_HISTORY: readonly HistoryCheck[] = [
     ),
     findSince: statement(
       firstSince(
-        (since) => `format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
+        (since) => `select format('%s/%s/%s', p.merchant_id, p.source_id, p.payment_id) as subject,
         format('a bonus of %s, of which %s are taken and %s were lost', p.posted_bonus, coalesce(t.taken, 0), p.bonus_lost) as detail
       from ${CHANGED(since)} p
       left join lateral (
