@@ -290,7 +290,8 @@ async function statementsOf(name: string): Promise<readonly string[]> {
       text.replaceAll(new RegExp(`\\b${parameter}\\b`, 'g'), `$${index + 1}::${types[index]}`),
     source.replaceAll(/--.*$/gm, ''),
   );
-  return /^\s*with /.test(placed) ? [placed] : (placed.match(/(?:insert into|update) [^;]+/g) ?? []);
+  const whole = placed.split(';').filter((one) => /^\s*with /.test(one));
+  return whole.length > 0 ? whole : (placed.match(/(?:insert into|update) [^;]+/g) ?? []);
 }
 
 it('reads none so in the functions of the owner either', async () => {
