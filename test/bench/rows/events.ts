@@ -9,8 +9,12 @@ import { limitSide, settle } from './kit.ts';
 
 /** W1: provider events, from the first that is posted until the last is credited. */
 
+/** A payment of a customer, who is the same customer at the provider each time: who pays for many of ours makes them wait for his link. */
 export const paymentOf = (customerId: string, metadata: Readonly<Record<string, string>> = {}, amount = 1) =>
-  stripePaymentSucceeded({ amount, metadata: { wallet_customer_id: customerId, ...metadata } });
+  stripePaymentSucceeded({
+    ...{ amount, customer: `${customerId}_at_stripe` },
+    metadata: { wallet_customer_id: customerId, ...metadata },
+  });
 
 const eventRequest = (body: string): LoadRequest => ({
   method: 'POST',
