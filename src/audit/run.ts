@@ -10,7 +10,7 @@ import { startOfWeek } from './marks.ts';
 export interface AuditServices extends Omit<AuditSettings, 'now' | 'wholeSince' | 'onProgress'> {
   /** Reads every entry, also what was proved this week. */
   readonly isFull?: boolean;
-  /** It must have no statement timeout, since an audit reads every entry. */
+  /** It must have no statement timeout, since an audit may read every entry. */
   readonly pool: Pool;
   readonly clock: Clock;
   readonly logger: Logger;

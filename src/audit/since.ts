@@ -31,6 +31,7 @@ const NEW_IN = (table: string, since: string) => `(
     where x.merchant_id = z.merchant_id and x.customer_id = z.customer_id and x.currency = z.currency and x.seq > z.seen
     offset 0) x)`;
 
+/** SQL for the entries that were made since then, for what holds captured in them, and for what they moved in lots. */
 export const NEW_ENTRIES = (since: string) => NEW_IN('entry', since);
 export const NEW_CAPTURES = (since: string) => NEW_IN('hold_capture', since);
 export const NEW_MOVEMENTS = (since: string) => NEW_IN('lot_movement', since);

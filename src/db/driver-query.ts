@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { SqlText } from './sql-text.ts';
 import { withoutValues } from './sqlstate.ts';
 
+/** What a statement returned, each row as an array of its columns. */
 export interface RowArrays {
   readonly rows: readonly (readonly unknown[])[];
   readonly rowCount: number | null;

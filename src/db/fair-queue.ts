@@ -13,6 +13,11 @@ export interface FairQueueLimits {
   readonly each: Amount;
 }
 
+const ENDLESS: Amount = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+/** For items of which something else bounds how many there are. */
+export const BOUNDED_ELSEWHERE: FairQueueLimits = { total: ENDLESS, each: ENDLESS };
+
 /** What waits: whose it is, and about how much memory it holds. */
 export interface Queued {
   readonly owner: string;

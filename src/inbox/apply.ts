@@ -51,6 +51,7 @@ function keyOf({ merchantId, eventId }: EventKey): EventKey {
   return { merchantId, eventId };
 }
 
+/** What the transactions that apply what was claimed together have in common. */
 export interface ApplyRun {
   readonly services: ApplyServices;
   /** Null to keep the limit of the connection. */

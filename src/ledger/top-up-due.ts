@@ -114,7 +114,7 @@ const WAKE_DUE = statement({
       and d.retry_at > greatest(${now}, (d.retry_at at time zone 'UTC' - make_interval(secs => ${sinceLook})) at time zone 'UTC')`,
 });
 
-/** Puts wallets on the list that do not stand there, but for those that somebody writes to now: they wait for the next look at all. @returns how many */
+/** Puts wallets on the list that do not stand there, but for those that somebody writes to now, which the next scan finds. @returns how many */
 export async function addTopUpDue(
   db: Queryable,
   merchantId: string,

@@ -1,4 +1,5 @@
 import { Batcher } from '../db/batcher.ts';
+import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
 import { isHeldUp } from '../db/sqlstate.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
@@ -30,8 +31,6 @@ const MAX_RECORDED = { bytes: 2 * 1024 * 1024, count: 500 };
 /** What became of one wallet's news. */
 export type WalletResult = { readonly kind: 'sent'; readonly messages: number } | Exclude<SendResult, { kind: 'sent' }>;
 
-const UNBOUNDED = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
-
 interface HandedOver {
   readonly news: WalletNews;
   readonly messages: readonly OutgoingMessage[];
@@ -61,8 +60,8 @@ export class Marks {
     const batcher = (items: number, mark: (tx: Tx, news: readonly WalletNews[]) => Promise<readonly Marking[]>) =>
       new Batcher<HandedOver, Marking>({
         maxBatch: { items, bytes: Number.POSITIVE_INFINITY },
-        // What is handed over is bounded by what was claimed.
-        maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
+        // By what was claimed.
+        maxWaiting: BOUNDED_ELSEWHERE,
         ownerOf: ({ news }) => news.merchantId,
         flush: async (handed) => {
           const markings = await transaction(pool, async (tx) => {

@@ -1,6 +1,7 @@
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
@@ -92,14 +93,12 @@ async function sendOne(pool: Pool, { publisher, records }: Sending, message: Cla
   return 'sent';
 }
 
-const UNBOUNDED = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
-
 /** Takes messages off that were handed over, those of the same moment in one transaction. */
 function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
   return new Batcher({
     maxBatch: { items: MAX_CLAIMED, bytes: Number.POSITIVE_INFINITY },
-    // Bounded by what was claimed.
-    maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
+    // By what was claimed.
+    maxWaiting: BOUNDED_ELSEWHERE,
     ownerOf: ({ merchantId }) => merchantId,
     flush: async (messages) => {
       await transaction(pool, async (tx) => {

@@ -4,9 +4,10 @@ import { isDue } from '../working-books.ts';
 
 /** Which of its open lots a batch may have to do with in a wallet that is merely debited. Pure. */
 
-/** Fewer are read as quickly as the first of them are found. */
+/** Up to so many are read as quickly as it is found which of them are first. */
 export const FEW_LOTS = 3;
 
+/** A wallet that a batch does nothing to but take debits out of it. */
 export interface Debited extends WalletKey {
   /** What all debits of the batch take together. */
   readonly debited: number;

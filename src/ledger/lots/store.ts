@@ -94,7 +94,8 @@ export async function findLots(
   if (having.length === 0 && named.length === 0) return { lots: [], movements, unread: new Map() };
   const guessed = Map.groupBy(guess.lots, walletKeyText);
   const debited = guess.debited ?? merelyDebited(commands);
-  const [whole, reached, others]: [Lot[], Debited[], Wallet[]] = [[], [], []];
+  // What was guessed rightly; wallets to be read as far as debits reach; wallets to be read wholly.
+  const [right, reached, others]: [Lot[], Debited[], Wallet[]] = [[], [], []];
   const unread = new Map<string, number>();
   for (const wallet of having) {
     const text = walletKeyText(wallet);
@@ -102,7 +103,7 @@ export async function findLots(
     const taken = debited.get(text);
     const isInReach = taken !== undefined && isStill(wallet, now);
     if (lots !== undefined && (isInReach || lots.length === wallet.openLots)) {
-      for (const lot of lots) whole.push(lot);
+      for (const lot of lots) right.push(lot);
       unread.set(text, wallet.openLots - lots.length);
     } else if (isInReach && wallet.openLots > FEW_LOTS) {
       reached.push(taken);
@@ -118,7 +119,7 @@ export async function findLots(
     const text = walletKeyText(lot);
     unread.set(text, (unread.get(text) ?? 0) - 1);
   }
-  return { lots: [...closed, ...whole, ...first, ...(await withPausesCounted(tx, open, commands))], movements, unread };
+  return { lots: [...closed, ...right, ...first, ...(await withPausesCounted(tx, open, commands))], movements, unread };
 }
 
 /** Of lots that were changed often and are to be changed again, how many changes nobody asked for. */

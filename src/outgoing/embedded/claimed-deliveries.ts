@@ -68,6 +68,7 @@ const MERCHANTS_PENDING = statement({
     where state = 'pending' and merchant_id > ${after} group by merchant_id order by merchant_id limit ${most}`,
 });
 
+/** What a worker has room for. */
 export interface DeliveryClaim {
   readonly merchantId: string;
   readonly limit: number;
@@ -131,6 +132,7 @@ const CLAIM = statement({
     left join webhook_endpoint_headers h on h.merchant_id = ${merchantId} and h.endpoint_id = c.endpoint_id`,
 });
 
+/** What is to become of a delivery. */
 export interface Settlement {
   readonly state: DeliveryState;
   /** Whether it counts as a try. */

@@ -12,7 +12,7 @@ export interface DelivererOptions extends DeliverOptions {
 }
 
 /**
- * How many deliveries a process has under way at once, and how much their payloads hold. One merchant has a part of it, so that endpoints of
+ * How many deliveries a process has under way at once, and about how much their payloads hold. One merchant has a part of it, so that endpoints of
  * his that answer slowly, of which nothing is known yet, leave room for everybody else's.
  */
 const MOST = { deliveries: 1024, bytes: 64 * 1024 * 1024 };

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import { Batcher } from '../../db/batcher.ts';
+import { BOUNDED_ELSEWHERE } from '../../db/fair-queue.ts';
 import type { Pool } from '../../db/pool.ts';
 import { type Tx, transaction } from '../../db/transaction.ts';
 import { newId } from '../../ids.ts';
@@ -30,8 +31,6 @@ export interface SettlementsOptions {
 const DISABLE_AFTER_MS = 5 * 86_400_000;
 
 const MAX_BATCH = { items: 256, bytes: Number.POSITIVE_INFINITY };
-const UNBOUNDED = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
-
 /** Deliveries that end at the same time are settled in one transaction, which costs about the same for many as for one. */
 export class Settlements {
   readonly #options: SettlementsOptions;
@@ -41,8 +40,8 @@ export class Settlements {
     this.#options = options;
     this.#batcher = new Batcher({
       maxBatch: MAX_BATCH,
-      // What waits is bounded by the deliveries that are under way.
-      maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
+      // By the deliveries that are under way.
+      maxWaiting: BOUNDED_ELSEWHERE,
       ownerOf: ({ delivery }) => delivery.merchantId,
       flush: (tried) => transaction(options.pool, (tx) => this.#settle(tx, tried)),
     });
