@@ -137,7 +137,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
       await sending.close();
       const announced = patiently([announcer?.close(), outgoing.deliverer.close()]);
       const stopped = boss.stop({ graceful: true, timeout: JOBS_PATIENCE_MS });
-      // An audit may take longer than a platform waits. It only reads and will run again, so it is cancelled.
+      // An audit may take longer than a platform waits. It changes nothing but its own marks, and goes on from them when it runs again, so it is cancelled.
       await cancelStatements(autocommit(pool), auditName);
       await Promise.all([announced, stopped, retried, warned]);
       await server?.close(METRICS_PATIENCE_MS);
