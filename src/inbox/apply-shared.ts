@@ -34,7 +34,7 @@ export async function applySharedJobs(
   services: ApplyServices,
   jobs: readonly SharedJob[],
 ): Promise<readonly ApplyResult[]> {
-  const run: ApplyRun = { services, lockTimeoutMs: null };
+  const run: ApplyRun = { services, queue: QUEUE, lockTimeoutMs: null };
   const { batch, left } = nextThatFit(jobs.filter(({ retryCount }) => retryCount === 0));
   const insert = (tx: Tx) => insertSharedJobs(services.boss, tx, left);
   const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];

@@ -1,3 +1,4 @@
+import type { QueueName } from '../db/queues.ts';
 import type { Span, Tracing } from '../telemetry/tracing.ts';
 import type { EventWork } from './event-work.ts';
 import type { LockedEvent } from './events.ts';
@@ -10,10 +11,13 @@ import type { LockedEvent } from './events.ts';
 export class ApplyTrace {
   readonly #tracing: Tracing;
   readonly #spans = new Map<string, Span>();
+  readonly #queue: Readonly<Record<string, string>>;
   #batch: Span | null = null;
 
-  constructor(tracing: Tracing) {
+  /** @param queue from which the events' jobs come */
+  constructor(tracing: Tracing, queue: QueueName) {
     this.#tracing = tracing;
+    this.#queue = { 'messaging.system': 'pg-boss', 'messaging.destination.name': queue };
   }
 
   begin(events: readonly LockedEvent[]): void {
@@ -23,7 +27,7 @@ export class ApplyTrace {
     for (const { eventId, provider, eventType, traceParent } of events) {
       if (this.#spans.has(eventId)) continue;
       const attributes = {
-        ...QUEUE,
+        ...this.#queue,
         'chokin.event.id': eventId,
         'chokin.event.type': eventType,
         'chokin.provider': provider,
@@ -59,9 +63,7 @@ export class ApplyTrace {
     return this.#tracing.start('apply batch', {
       kind: 'consumer',
       links: events.flatMap(({ traceParent }) => traceParent ?? []),
-      attributes: { ...QUEUE, 'messaging.batch.message_count': events.length },
+      attributes: { ...this.#queue, 'messaging.batch.message_count': events.length },
     });
   }
 }
-
-const QUEUE = { 'messaging.system': 'pg-boss', 'messaging.destination.name': 'apply-provider-event' };

@@ -1,4 +1,4 @@
-import { ClaimLostError, completeJobs } from '../db/queues.ts';
+import { ClaimLostError, completeJobs, type QueueName } from '../db/queues.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/source.ts';
@@ -31,7 +31,7 @@ export async function applyEvents(
   services: ApplyServices,
   fetched: readonly ApplyJob[],
 ): Promise<readonly ApplyResult[]> {
-  const run: ApplyRun = { services, lockTimeoutMs: null };
+  const run: ApplyRun = { services, queue: QUEUE, lockTimeoutMs: null };
   const jobs = await withMerchants(autocommit(services.pool), fetched);
   const fresh = jobs.filter((job) => job.retryCount === 0);
   const { batch, left } = await firstThatFit(services, fresh);
@@ -54,6 +54,8 @@ function keyOf({ merchantId, eventId }: EventKey): EventKey {
 /** What the transactions that apply what was claimed together have in common. */
 export interface ApplyRun {
   readonly services: ApplyServices;
+  /** From which the jobs come. */
+  readonly queue: QueueName;
   /** Null to keep the limit of the connection. */
   lockTimeoutMs: number | null;
 }
@@ -115,7 +117,7 @@ export async function applyAll(run: ApplyRun, attempt: Attempt): Promise<void> {
   const { services, lockTimeoutMs } = run;
   const { pool, observe = UNOBSERVED } = services;
   const { metrics } = observe;
-  const trace = new ApplyTrace(observe.tracing);
+  const trace = new ApplyTrace(observe.tracing, run.queue);
   const onCommit = (seconds: number) => metrics.observeCommit('apply', seconds);
   const apply = async (tx: Tx) => {
     if (lockTimeoutMs !== null) await tx.setLockTimeout(lockTimeoutMs);

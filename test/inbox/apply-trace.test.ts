@@ -44,7 +44,7 @@ function fakeTracing(): { readonly tracing: Tracing; readonly said: unknown[] } 
 
 it('a transaction that runs again goes on with the spans of its first run, and each ends with what became of it', () => {
   const { tracing, said } = fakeTracing();
-  const trace = new ApplyTrace(tracing);
+  const trace = new ApplyTrace(tracing, 'apply-provider-events');
   trace.begin(events);
   trace.begin(events);
   const begun = ['begins', 'apply event', ['of apply batch']];
@@ -79,7 +79,7 @@ it('a transaction that runs again goes on with the spans of its first run, and e
 
 it('what was undone ends with the error', () => {
   const { tracing, said } = fakeTracing();
-  const trace = new ApplyTrace(tracing);
+  const trace = new ApplyTrace(tracing, 'apply-provider-events');
   trace.begin(events.slice(0, 1));
   const error = new Error('rolled back');
   trace.failed(error);
@@ -87,4 +87,14 @@ it('what was undone ends with the error', () => {
     ['begins', 'apply event', []],
     ['ends', 'apply event', { 'chokin.outcome': 'undone' }, error],
   ]);
+});
+
+it('names the queue from which the events come', () => {
+  const queues = new Set<unknown>();
+  const start: Tracing['start'] = (_name, options) => {
+    queues.add(options?.attributes?.['messaging.destination.name']);
+    return { traceParent: null, note: () => {}, end: () => {} };
+  };
+  new ApplyTrace({ isOn: true, start, close: async () => {} }, 'apply-provider-events').begin(events);
+  expect([...queues]).toEqual(['apply-provider-events']);
 });
