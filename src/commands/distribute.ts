@@ -91,7 +91,7 @@ export async function requireNobody(client: pg.ClientBase): Promise<void> {
   );
   if (rows.length > 0)
     throw new Error(
-      `stop every process of the service first: ${rows.map(({ name }) => name).join(', ')} of it are connected to this database, and would write to tables while they move`,
+      `let every process of the service stop first: ${rows.map(({ name }) => name).join(', ')} of it are connected to this database, and would write to tables while they move`,
     );
 }
 
@@ -189,7 +189,7 @@ async function removeLocalRows(client: pg.Client, logger: Logger): Promise<void>
 }
 
 const LOCAL_ROWS_LEFT =
-  'this user may not remove the rows that the coordinator had before its tables were spread; they take room and are seen by nobody. An administrator should run this SQL in the database';
+  'this user may not remove the rows that the coordinator had before its tables were spread; they take room and are seen by nobody. An administrator should run this SQL in the database, or npm run distribute once more';
 
 const HELP = `Usage: npm run distribute
 

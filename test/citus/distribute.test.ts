@@ -73,7 +73,7 @@ describe.skipIf(!onCitus())('a database that had data', () => {
   it('is not spread while a process of the service is connected', async () => {
     const web = new pg.Client({ connectionString: url, application_name: 'chokin-web' });
     await web.connect();
-    await expect(distribute(url, logger)).rejects.toThrow('stop every process of the service first: chokin-web');
+    await expect(distribute(url, logger)).rejects.toThrow('let every process of the service stop first: chokin-web');
     await web.end();
     expect(await local()).toEqual([]);
   });

@@ -112,7 +112,7 @@ describe('chokin', { timeout: 180_000 }, () => {
       ['simulate topup --customer cus_ada --amount 1 --url localhost', 'error: --url: wants an http or https URL'],
       ['events list --status lost', 'error: --status: wants one of pending,'],
       ['events list --limit=1e3', 'error: --limit: wants a whole number from 1 to 1000'],
-      ['jobs redrive everything', 'error: <queue>: wants one of apply-provider-event,'],
+      ['jobs redrive everything', 'error: <queue>: wants one of apply-provider-events, apply-provider-event,'],
       ['events show', "error: missing required argument 'event-id'"],
       ['keys create --name a', "error: required option '--scopes <list>' not specified"],
       ['keys create --nam a --scopes read', "error: unknown option '--nam' (Did you mean --name?)"],

@@ -151,7 +151,7 @@ describe('a database that is being spread', () => {
       });
       await pool.query('select 1');
       await expect(requireNobody(client)).rejects.toThrow(
-        `stop every process of the service first: ${applicationName} `,
+        `let every process of the service stop first: ${applicationName} `,
       );
       await pool.end();
       await eventually('it to be gone', () =>

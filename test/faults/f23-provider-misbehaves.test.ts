@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { workApplyProviderEvent } from '../../jobs/apply-provider-event.ts';
+import { workApplyProviderEvents } from '../../jobs/apply-provider-events.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { Secret } from '../../src/crypto/secret.ts';
@@ -75,6 +76,7 @@ beforeAll(async () => {
   const sources = new TestSources(loadConfig({}), BOX);
   inbox = await startInbox(database, { works: false });
   const { pool, boss } = inbox.services;
+  await workApplyProviderEvents(boss, { ...inbox.services, sources });
   await workApplyProviderEvent(boss, { ...inbox.services, sources });
   const logger = createLogger('silent', 'test');
   services = { pool, boss, clock: systemClock, logger, sources, connect: connectSource, onPosted: () => {} };
