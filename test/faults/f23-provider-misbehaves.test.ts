@@ -6,6 +6,7 @@ import { workApplyProviderEvents } from '../../jobs/apply-provider-events.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { Secret } from '../../src/crypto/secret.ts';
+import { createPool } from '../../src/db/pool.ts';
 import type { Queryable } from '../../src/db/transaction.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
@@ -75,15 +76,19 @@ beforeAll(async () => {
   database = await createTestDatabase();
   const sources = new TestSources(loadConfig({}), BOX);
   inbox = await startInbox(database, { works: false });
-  const { pool, boss } = inbox.services;
+  const { boss } = inbox.services;
   await workApplyProviderEvents(boss, { ...inbox.services, sources });
   await workApplyProviderEvent(boss, { ...inbox.services, sources });
   const logger = createLogger('silent', 'test');
+  // A hundred runs at once, each of which waits for a connection no longer than anything else does.
+  const { workerUrl: databaseUrl } = database;
+  const pool = createPool({ databaseUrl, applicationName: 'test-reconciliation', maxConnections: 30, logger });
   services = { pool, boss, clock: systemClock, logger, sources, connect: connectSource, onPosted: () => {} };
 }, 60_000);
 
 afterAll(async () => {
   await expectBooksToAgree(database.pool);
+  await services.pool.end();
   await inbox.stop();
   for (const way of ways) await way.close();
   for (const { loss } of worlds.values()) await loss.close();
