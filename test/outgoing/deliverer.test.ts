@@ -153,6 +153,29 @@ test('more than a process takes at once is delivered all the same, whoever comes
   }
 });
 
+test('merchants with long backlogs do not keep those behind them from having a turn', async () => {
+  const longest = 1_100;
+  await makeDue('a_long', { merchants: 9, each: longest, seconds: 60 });
+  await makeDue('z_last', { each: 3 });
+  const posts = new Map<string, number>();
+  let mostOfOthers = 0;
+  const post = async ({ url }: SignedPost) => {
+    posts.set(url, (posts.get(url) ?? 0) + 1);
+    if (url.includes('z_last')) mostOfOthers = Math.max(...posts.values());
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    return ANSWER;
+  };
+  const deliverer = makeDeliverer(post);
+  deliverer.start();
+  try {
+    await eventually('those of the last merchant', () => posts.get('https://merchant.example/z_last1') === 3);
+    // The others began with their share, and had a few turns more at most.
+    expect(mostOfOthers).toBeLessThan(longest / 2);
+  } finally {
+    await deliverer.close();
+  }
+});
+
 test('two workers share what is due, and send nothing twice', async () => {
   await makeDue('a_shared', { each: 400 });
   await makeDue('b_shared', { each: 20 });

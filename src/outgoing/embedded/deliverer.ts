@@ -44,7 +44,7 @@ export class Deliverer {
   readonly #heldBack = new Set<string>();
   /** More may be due of others, for which there was no room at all. */
   #isFull = false;
-  /** The last merchant of whom was claimed, while there are more to look at. */
+  /** The last merchant who had a turn, while there are more to look at. */
   #after = '';
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | null = null;
@@ -110,10 +110,12 @@ export class Deliverer {
       const asked = { after: this.#after, most: MERCHANTS_AT_A_TIME };
       const merchants = await merchantsPending(autocommit(this.#options.pool), asked);
       for (const { merchantId, isDue } of merchants) {
+        // Whoever finds no room is the first to have a turn when there is some.
+        if (isDue && roomIn(this.#all, MOST) === 0) break;
         if (isDue) circle.started += await this.#claim(merchantId);
         this.#after = merchantId;
       }
-      if (merchants.length === MERCHANTS_AT_A_TIME) continue;
+      if (roomIn(this.#all, MOST) === 0 || merchants.length === MERCHANTS_AT_A_TIME) continue;
       this.#after = '';
       started += circle.started;
       if (circle.isWhole && circle.started === 0) return started;
