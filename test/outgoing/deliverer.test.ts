@@ -176,6 +176,23 @@ test('merchants with long backlogs do not keep those behind them from having a t
   }
 });
 
+test('merchants whose receivers are slow do not slow down one whose receiver is not', async () => {
+  await makeDue('a_slow', { merchants: 5, each: 128, seconds: 60 });
+  await makeDue('b_well', { each: 6_000 });
+  // Else the time is that of plans for a table of which nothing is known.
+  await database.pool.query('analyze webhook_delivery, webhook_message');
+  const answering = Promise.withResolvers<void>();
+  const receivers = new Receivers((url) => (url.includes('slow') ? answering.promise : Promise.resolve()));
+  const deliverer = makeDeliverer(receivers.post);
+  deliverer.start();
+  try {
+    await eventually('all of the other merchant', async () => (await delivered()) === 6_000);
+  } finally {
+    answering.resolve();
+    await deliverer.close();
+  }
+});
+
 test('two workers share what is due, and send nothing twice', async () => {
   await makeDue('a_shared', { each: 400 });
   await makeDue('b_shared', { each: 20 });

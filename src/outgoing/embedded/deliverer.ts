@@ -161,8 +161,9 @@ export class Deliverer {
 
   /** Whether there is room again for what was held back. */
   #isRefilled(merchantId: string, own: UnderWay): boolean {
-    if (!isHalfEmpty(this.#all, MOST)) return false;
-    return this.#isFull || (this.#heldBack.has(merchantId) && isHalfEmpty(own, MOST_OF_MERCHANT));
+    // Others whose receivers are slow may have more than half of all for long.
+    if (this.#heldBack.has(merchantId) && isHalfEmpty(own, MOST_OF_MERCHANT)) return roomIn(this.#all, MOST) > 0;
+    return this.#isFull && isHalfEmpty(this.#all, MOST);
   }
 }
 
