@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Disagreement } from '../../src/audit/check.ts';
 import { type AuditSettings, audit } from '../../src/audit/checks.ts';
 import { startOfWeek } from '../../src/audit/marks.ts';
-import { readingOf } from '../../src/audit/proved-rules.ts';
+import { type ProofTimes, ProvedRules, readingOf } from '../../src/audit/proved-rules.ts';
 import { runAudit } from '../../src/audit/run.ts';
 import { autocommit, type Queryable, Tx, transaction } from '../../src/db/transaction.ts';
 import { nextHash, startOfChain } from '../../src/ledger/hash-chain.ts';
@@ -336,6 +338,27 @@ describe('of rules about what becomes ever more', () => {
       const all = settings({ now: tenth, wholeSince: tenth });
       expect((await audit(tx, all)).disagreements).toEqual([]);
       expect((await audit(tx, night(11))).disagreements).toEqual([]);
+    });
+  });
+
+  it('what is too long for an index is named in full, kept as far as it fits, and forgotten once it is mended', async () => {
+    await tampering(async (tx) => {
+      const rule = '9h a rule';
+      // As an entry that drains thousands of lots, under a key that cannot be made shorter.
+      const words = Array.from({ length: 5_000 }, (_, lot) => `${randomUUID()} of lot ${lot}`).join(', ');
+      const long = { rule, subject: '\u{1f0a1}'.repeat(2_000), detail: words };
+      const proveOn = async (marking: ProofTimes, found: readonly Disagreement[]) =>
+        (await ProvedRules.read(tx, marking)).prove([rule], () => Promise.resolve(found));
+      const first = { now: NOW, wholeSince: startOfWeek(NOW) };
+      expect(await proveOn(first, [long, { ...long, detail: words.toUpperCase() }])).toHaveLength(2);
+      const kept = await proveOn({ ...first, now: LATER }, []);
+      expect(kept).toHaveLength(2);
+      expect(words.startsWith(kept.map(({ detail }) => detail).find((one) => one === one.toLowerCase()) ?? '-')).toBe(
+        true,
+      );
+      const full = { now: LATER, wholeSince: LATER };
+      expect(await proveOn(full, [long])).toEqual([long]);
+      expect(await proveOn({ ...full, now: new Date(LATER.getTime() + 1) }, [])).toHaveLength(1);
     });
   });
 
