@@ -154,8 +154,9 @@ test('more than a process takes at once is delivered all the same, whoever comes
 });
 
 test('merchants with long backlogs do not keep those behind them from having a turn', async () => {
-  const longest = 1_100;
-  await makeDue('a_long', { merchants: 9, each: longest, seconds: 60 });
+  // More merchants than have room together, so that only their turns bring anybody to the last.
+  const longest = 600;
+  await makeDue('a_long', { merchants: 20, each: longest, seconds: 60 });
   await makeDue('z_last', { each: 3 });
   const posts = new Map<string, number>();
   let mostOfOthers = 0;
@@ -170,7 +171,7 @@ test('merchants with long backlogs do not keep those behind them from having a t
   try {
     await eventually('those of the last merchant', () => posts.get('https://merchant.example/z_last1') === 3);
     // The others began with their share, and had a few turns more at most.
-    expect(mostOfOthers).toBeLessThan(longest / 2);
+    expect(mostOfOthers).toBeLessThan((longest * 2) / 3);
   } finally {
     await deliverer.close();
   }
