@@ -27,7 +27,7 @@ it('requests of a merchant that are held up leave another merchant its connectio
   const { customer_id: held } = (await app.call('POST', '/customers', person, mallory)).body;
   const holder = await app.database.pool.connect();
   await holder.query('begin');
-  await holder.query("select from customer where merchant_id = 'bus_default' and customer_id = $1 for update", [held]);
+  await holder.query("select from customer where merchant_id = 'mer_mallory' and customer_id = $1 for update", [held]);
   const changes = Array.from({ length: 40 }, () =>
     app.call('PATCH', `/customers/${held}`, { name: 'Mallory II' }, mallory),
   );
