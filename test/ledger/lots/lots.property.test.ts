@@ -9,7 +9,9 @@ import {
   walletKeyText,
 } from '../../../src/ledger/entry.ts';
 import { type Hold, holdId } from '../../../src/ledger/holds/hold.ts';
+import { inDrainOrder } from '../../../src/ledger/lots/drain.ts';
 import { isOver, type Lot, type LotChange, type LotMovement, lotId } from '../../../src/ledger/lots/lot.ts';
+import { isStill, merelyDebited } from '../../../src/ledger/lots/reach.ts';
 import { type CommandResult, type LedgerCommand, post } from '../../../src/ledger/post.ts';
 import type { StatusChange } from '../../../src/ledger/status/status.ts';
 import { isDue } from '../../../src/ledger/working-books.ts';
@@ -65,7 +67,8 @@ class Books {
       (lot) => lot.state === 'open' || isNamed('lotNo', lot) || movements.some((one) => lotId(one) === lotId(lot)),
     );
     const { statuses } = this;
-    const input = { known, holds, lots, movements, now, statuses };
+    const read = this.#inReach(lots, commands, now);
+    const input = { known, holds, ...read, movements, now, statuses };
     const result = post(commands, postInput([...this.wallets.values()], input));
     for (const one of result.wallets) this.wallets.set(walletKeyText(one), one);
     this.statusChanges.push(...result.statuses);
@@ -82,6 +85,27 @@ class Books {
     this.movements.push(...(result.lots?.movements ?? []));
     this.changes.push(...(result.lots?.changes ?? []));
     return result.outcomes;
+  }
+
+  /** Of wallets that a batch merely debits, as FIRST_LOTS finds them: those that are spent first, until there is as much in them as is taken. */
+  #inReach(lots: readonly Lot[], commands: readonly LedgerCommand[], now: Date) {
+    const debits = merelyDebited(commands);
+    const unread = new Map<string, number>();
+    const before = new Map<string, number>();
+    const read = [...lots].sort(inDrainOrder).filter((lot) => {
+      const text = walletKeyText(lot);
+      const own = this.wallets.get(text);
+      const taken = debits.get(text);
+      if (lot.state !== 'open' || own === undefined || taken === undefined || !isStill(own, now)) return true;
+      const passed = before.get(text) ?? 0;
+      before.set(text, passed + lot.remaining);
+      if (passed < taken.debited) return true;
+      // Nothing of it may have to end.
+      expect(isOver(lot, now)).toBe(false);
+      unread.set(text, (unread.get(text) ?? 0) + 1);
+      return false;
+    });
+    return { lots: read, unread };
   }
 }
 
