@@ -23,3 +23,12 @@ export function queryArrays(target: pg.ClientBase, statement: SqlText, values: r
   const config = typeof statement === 'string' ? { text: statement } : statement;
   return target.query({ ...config, values: [...values], rowMode: 'array' }).catch(withoutValues);
 }
+
+/** A part of a transaction's work went on once another part of it had failed. Nothing was sent. */
+export class TransactionOverError extends Error {
+  override readonly name = 'TransactionOverError';
+
+  constructor() {
+    super('a statement was sent to a transaction that is over');
+  }
+}

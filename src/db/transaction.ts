@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { onCitus } from './backend.ts';
-import { queryArrays, queryRows, type RowArrays } from './driver-query.ts';
+import { queryArrays, queryRows, type RowArrays, TransactionOverError } from './driver-query.ts';
 import { gather } from './gather.ts';
 import { noteAnswer, noteWriteKept, noteWriteRefused } from './pool-health.ts';
 import { beginningOn, passesPooler } from './pooler.ts';
@@ -27,6 +27,7 @@ export class Tx implements Queryable {
   #unanswered: Promise<unknown>[] = [];
   #savepoints = 0;
   #hasWritten = false;
+  #isOver = false;
   /** Something is known to have failed that nobody waited for, maybe before it was sent: that fails nothing at the server. */
   hasFailed = false;
 
@@ -59,12 +60,18 @@ export class Tx implements Queryable {
    * by itself. Nothing is heard of a statement unless BEGIN was carried out.
    */
   #send<Answer>(isWrite: boolean, send: () => Promise<Answer>): Promise<Answer> {
+    if (this.#isOver) return Promise.reject(new TransactionOverError());
     this.#hasWritten ||= isWrite;
     gather(this.#client);
     const begun = this.#begun;
     if (begun === null) return send();
-    if (isWrite) return begun.then(send);
+    if (isWrite) return begun.then(() => this.#send(true, send));
     return Promise.all([begun, send()]).then(([, answer]) => answer);
+  }
+
+  /** Lets nothing more be sent: behind COMMIT or ROLLBACK it would be kept by itself, or by whoever has the connection next. */
+  end(): void {
+    this.#isOver = true;
   }
 
   /** Whether a statement of it wrote, or tried to. */
@@ -108,6 +115,7 @@ export class Tx implements Queryable {
   /** Once BEGIN is answered: outside of a transaction it would say nothing and do nothing. */
   async #set(text: string): Promise<void> {
     await this.#begun;
+    if (this.#isOver) throw new TransactionOverError();
     await this.#client.query(text);
   }
 
@@ -120,14 +128,14 @@ export class Tx implements Queryable {
     try {
       const result = await work();
       await this.#settle();
-      await this.#client.query(`release savepoint ${name}`);
+      await this.#set(`release savepoint ${name}`);
       return result;
     } catch (error) {
       const first = await this.#settle().then(
         () => error,
         (earlier: unknown) => earlier,
       );
-      if (!isUnanswered(first)) await this.#client.query(`rollback to savepoint ${name}`);
+      if (!isUnanswered(first) && !this.#isOver) await this.#client.query(`rollback to savepoint ${name}`);
       throw first;
     }
   }
@@ -218,6 +226,7 @@ export async function transaction<T>(
  * @throws {unknown} what the first statement threw that nobody waited for, if the server then rolled back
  */
 async function commit(client: pg.PoolClient, tx: Tx): Promise<number> {
+  tx.end();
   gather(client);
   const answer = client.query('commit');
   // It is waited for below, when the statements before it are settled.
@@ -267,6 +276,7 @@ async function transactionOn<T>(attempt: Attempt, work: (tx: Tx) => Promise<T>):
     return result;
   } catch (thrown) {
     const error = await firstFailure(tx, thrown);
+    tx.end();
     if (isWriteRefused(error)) noteWriteRefused(pool);
     // A ROLLBACK on a connection that is silent would wait as long again; the server rolls back when it is closed.
     // Another session may be of a server that writes again.

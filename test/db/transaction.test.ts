@@ -55,4 +55,35 @@ describe('a transaction', () => {
     });
     expect(await count()).toBe(before + 1);
   });
+
+  it('lets no part of its work go on once another has failed: what is sent behind ROLLBACK would be kept', async () => {
+    const before = (await count()) ?? 0;
+    const goOn = Promise.withResolvers<void>();
+    const late: Promise<unknown>[] = [];
+    const failed = transaction(database.pool, async (tx) => {
+      await tx.query('select 1');
+      const other = async () => {
+        await goOn.promise;
+        await tx.query('insert into note values (200)');
+      };
+      late.push(other());
+      throw new Error('one part failed');
+    });
+    await expect(failed).rejects.toThrow('one part failed');
+    goOn.resolve();
+    await expect(late[0]).rejects.toThrow('a transaction that is over');
+    expect(await count()).toBe(before);
+  });
+
+  it('sends no write behind ROLLBACK that waited for BEGIN', async () => {
+    const before = (await count()) ?? 0;
+    const late: Promise<unknown>[] = [];
+    const failed = transaction(database.pool, (tx) => {
+      late.push(tx.query('insert into note values (201)').catch((error: unknown) => error));
+      throw new Error('at once');
+    });
+    await expect(failed).rejects.toThrow('at once');
+    expect(await late[0]).toMatchObject({ message: expect.stringContaining('is over') });
+    expect(await count()).toBe(before);
+  });
 });

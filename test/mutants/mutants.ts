@@ -155,9 +155,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'send what writes before BEGIN is answered',
     file: 'src/db/transaction.ts',
-    find: 'if (isWrite) return begun.then(send);',
+    find: 'if (isWrite) return begun.then(() => this.#send(true, send));',
     replace: 'if (isWrite) return send();',
     tests: ['test/db/pipelined.test.ts'],
+  },
+  {
+    name: 'let a part of a transaction go on once another part of it has failed',
+    file: 'src/db/transaction.ts',
+    find: 'tx.end();\n    if (isWriteRefused(error))',
+    replace: 'if (isWriteRefused(error))',
+    tests: ['test/db/transaction.test.ts'],
   },
   {
     name: 'commit although a statement that nobody waited for was never sent',
