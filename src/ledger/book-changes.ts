@@ -72,13 +72,18 @@ interface HoldsMoved {
   readonly holds: readonly Hold[];
   readonly captures: readonly HoldCapture[];
   readonly lots: LotChanges | null;
+  readonly statuses: readonly StatusChange[];
   readonly now: Date;
 }
 
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
-export function holdChanges({ before, wallets, holds, captures, lots, now }: HoldsMoved): HoldChanges | null {
+export function holdChanges({ before, wallets, holds, captures, lots, statuses, now }: HoldsMoved): HoldChanges | null {
   const isStill = wallets.every((wallet) => isSameBeside(wallet, before.get(walletKeyText(wallet))));
-  const fallen = wallets.flatMap((wallet) => fallenBelow(wallet, before.get(walletKeyText(wallet)), now));
+  const closed = new Set(statuses.flatMap((one) => (one.newStatus === 'closed' ? [walletKeyText(one)] : [])));
+  const fallen = wallets.flatMap((wallet) => {
+    const text = walletKeyText(wallet);
+    return fallenBelow(wallet, before.get(text), { isClosed: closed.has(text), now });
+  });
   const isMoved = !isStill || holds.length + captures.length + fallen.length > 0;
   if (!isMoved && lots === null) return null;
   const quiet = wallets.filter((wallet) => {
@@ -104,14 +109,17 @@ export function holdChanges({ before, wallets, holds, captures, lots, now }: Hol
 }
 
 /**
- * A wallet that a debit took below what its top-up rule wants, or that was closed and has a rule. One that was below before stands on the
+ * A wallet that a debit took below what its top-up rule wants, or that was closed, whatever came after that, and has a rule. One that was below before stands on the
  * list already: it is taken off under its lock, and only while it is not below, and a rule that wants more puts it there.
  */
-function fallenBelow(wallet: Wallet, before: Wallet | undefined, now: Date): HoldChanges['fallen'] {
+function fallenBelow(
+  wallet: Wallet,
+  before: Wallet | undefined,
+  { isClosed, now }: { readonly isClosed: boolean; readonly now: Date },
+): HoldChanges['fallen'] {
   const { merchantId, customerId, currency, balance, topUpBelow } = wallet;
   if (topUpBelow === null || before === undefined) return [];
   const isFallen = balance < topUpBelow && before.balance >= topUpBelow;
-  const isClosed = wallet.status === 'closed' && before.status !== 'closed';
   return isFallen || isClosed ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }
 

@@ -214,7 +214,7 @@ export class WorkingBooks {
     const holds = holdChanges({
       ...{ before: this.#before.wallets, wallets, captures: this.#captures, lots },
       holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
-      now: this.#before.now,
+      ...{ statuses: this.#statusChanges, now: this.#before.now },
     });
     const rest = { alerts: this.#alerts, statuses: this.#statusChanges, checkouts: this.#opened };
     return { wallets, entries: this.#entries, holds, lots, ...rest };

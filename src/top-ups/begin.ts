@@ -3,6 +3,7 @@ import type { Queryable, Tx } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
+import { wasClosedAfter } from '../ledger/status/store.ts';
 import { lockWallets } from '../ledger/store.ts';
 import { LOOK_WHILE_SUSPENDED_MS, removeTopUpDue, setTopUpDue } from '../ledger/top-up-due.ts';
 import { lockOpenRefills, openRefills } from '../schedules/refill-store.ts';
@@ -100,9 +101,10 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
   if (!isOn) await endLockedRefills(tx, key, { schedules, now });
   const { wanted, open } = isOn ? await takeRefills(tx, key, { schedules, now }) : { wanted: [], open: 0 };
   const periods = rule === null ? null : periodsOf(rule, now);
-  const [openNow, isHalted, history] = await Promise.all([
+  const [openNow, isHalted, wasClosed, history] = await Promise.all([
     openRefills(tx, key),
     isSuspended(tx, merchantId),
+    rule === null ? false : wasClosedAfter(tx, key, rule.updatedAt),
     periods === null ? null : readHistory(tx, key, periods),
   ]);
   // One fell due before the wallet was locked, and nothing was decided about it.
@@ -114,7 +116,8 @@ export async function begin(tx: Tx, beginning: Beginning): Promise<TopUp | null>
     await removeTopUpDue(tx, key);
     return null;
   }
-  if (wallet.status === 'closed') {
+  // It may be open again before anybody has looked.
+  if (wallet.status === 'closed' || wasClosed) {
     await endTopUpRule(tx, key, now);
     return null;
   }

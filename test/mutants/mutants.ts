@@ -160,6 +160,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/pipelined.test.ts'],
   },
   {
+    name: 'leave a wallet its top-up rule that was closed and is open again',
+    file: 'src/top-ups/begin.ts',
+    find: "wallet.status === 'closed' || wasClosed",
+    replace: "wallet.status === 'closed'",
+    tests: ['test/top-ups/closed.test.ts'],
+  },
+  {
     name: 'let a part of a transaction go on once another part of it has failed',
     file: 'src/db/transaction.ts',
     find: 'tx.end();\n    if (isWriteRefused(error))',

@@ -9,6 +9,7 @@ import { TopUpRig } from '../support/top-up-rig.ts';
 /** The rule of a wallet that is closed ends with it, however late the wallet was to be looked at. */
 
 const DAY = 86_400_000;
+const PAYMENT = { providerCustomerId: 'cus_again', paymentMethodId: null };
 
 let rig: TopUpRig;
 beforeAll(async () => {
@@ -16,9 +17,12 @@ beforeAll(async () => {
 });
 afterAll(() => rig.stop());
 
-function set(key: WalletKey, status: ChangeStatus['status']) {
-  const command = { op: 'change_status' as const, ...key, status, pauseExpiry: null, reason: 'why', actor: 'key:one' };
-  return transaction(rig.database.pool, (tx) => postBatch(tx, [command], { ...SETTINGS, now: rig.now }));
+/** In one batch. */
+function set(key: WalletKey, ...statuses: ChangeStatus['status'][]) {
+  const commands = statuses.map((status) => {
+    return { op: 'change_status' as const, ...key, status, pauseExpiry: null, reason: 'why', actor: 'key:one' };
+  });
+  return transaction(rig.database.pool, (tx) => postBatch(tx, commands, { ...SETTINGS, now: rig.now }));
 }
 
 const rows = async (sql: string, { customerId }: WalletKey) => (await rig.database.pool.query(sql, [customerId])).rows;
@@ -59,5 +63,31 @@ it('ends where it was suspended, and its provider cannot be asked', async () => 
   );
   await set(key, 'closed');
   await rig.run({ connect: () => Promise.reject(new Error('away')) });
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+});
+
+it('ends also where the wallet is open again before anybody has looked, and not the one that is given after that', async () => {
+  const key = await rig.begin();
+  rig.pass(1000);
+  await rig.post(key, 1100, false);
+  await set(key, 'closed');
+  await set(key, 'active');
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  expect(await rig.attempts(key)).toEqual([]);
+  rig.pass(1000);
+  await rig.putRule(key, { payment: { ...PAYMENT, sourceId: rig.source.sourceId } });
+  expect(await dueAt(key)).toEqual(rig.now);
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: true, ended_at: null });
+});
+
+it('ends where one batch closes its wallet and opens it again', async () => {
+  const key = await rig.begin({ threshold: 0, mode: 'target', amount: null, target: 1000 }, 0);
+  expect(await dueAt(key)).toBeUndefined();
+  rig.pass(1000);
+  await set(key, 'closed', 'active');
+  expect(await dueAt(key)).toEqual(rig.now);
+  await rig.run();
   expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
 });

@@ -1,12 +1,12 @@
 import { eachMerchant, ofEachMerchant } from '../../db/by-merchant.ts';
-import { text } from '../../db/codec.ts';
+import { boolean, text, timestamptz } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
 import { columns, omit } from '../../db/table.ts';
-import type { Tx } from '../../db/transaction.ts';
+import type { Queryable, Tx } from '../../db/transaction.ts';
 import { countOpenCheckouts } from '../checkouts/store.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
-import { OWN_KEY, WALLET_STATUS_CHANGE } from '../tables.ts';
+import { OWN_KEY, WALLET_KEY, WALLET_STATUS_CHANGE } from '../tables.ts';
 import { hurryTopUpDue } from '../top-up-due.ts';
 import type { InFlight, StatusChange } from './status.ts';
 
@@ -55,6 +55,26 @@ const LAST_CHANGES = statement({
       select ${columns(WALLET_STATUS_CHANGE.shape, 'x')} from wallet_status_change x
       where x.merchant_id = ${merchantId} and x.customer_id = k.customer_id and x.currency = k.currency
       order by x.change_no desc limit 1) h`,
+});
+
+/** Whether the wallet was closed after that time, though it may be open again. */
+export async function wasClosedAfter(
+  db: Queryable,
+  { merchantId, customerId, currency }: WalletKey,
+  after: Date,
+): Promise<boolean> {
+  return (await CLOSED_AFTER.one(db, { merchantId, customerId, currency, after })).wasClosed;
+}
+
+const CLOSED_AFTER = statement({
+  name: 'was-closed-after',
+  params: { ...WALLET_KEY, after: timestamptz },
+  row: { wasClosed: boolean },
+  text: (p) => `
+    select exists (
+      select from wallet_status_change
+      where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency}
+        and new_status = 'closed' and created_at > ${p.after}) as was_closed`,
 });
 
 const OWN_CHANGE = omit(WALLET_STATUS_CHANGE.shape, 'merchantId');
