@@ -11,4 +11,5 @@ export function writes(statement: SqlText): boolean {
   return known;
 }
 
-const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/;
+// The queue writes its own in capitals.
+const WRITES = /\b(?:insert into|(?<!for |key )update|delete from)\b/i;

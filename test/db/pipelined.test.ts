@@ -270,6 +270,9 @@ it('sends nothing that writes where BEGIN failed, and hears of nothing that read
     await tx.savepoint(() => tx.query('insert into note values (2)')).catch(() => {});
   });
   await expect(writing).rejects.toMatchObject({ code: '53200' });
+  // As pg-boss writes it: jobs that are completed, and then made anew.
+  const ofQueue = transaction(pool, (tx) => tx.query('INSERT INTO note VALUES (3)'));
+  await expect(ofQueue).rejects.toMatchObject({ code: '53200' });
   watch();
   expect(sent.filter((sql) => sql.includes('note') || sql === 'commit')).toEqual([]);
   expect(await notes()).toEqual([]);
