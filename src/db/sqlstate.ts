@@ -5,11 +5,11 @@ import { asOfOnePostgres } from './node-errors.ts';
 /** Groups of Postgres' error codes by what to do about them (PostgreSQL manual, appendix A). */
 
 /** What keeps the keys of requests apart that may come to two wallets of one customer at once. */
-const OF_KEYS = ['entry_idempotency_key', 'checkout_idempotency_key'];
+const OF_KEYS = ['entry_idempotency_key', 'checkout_idempotency_key', 'topup_key_of_request'];
 
 /**
  * The transaction lost a race and may simply run again: serialization failure, deadlock, or an idempotency key that
- * another transaction wrote meanwhile, whose entry or checkout the repetition finds.
+ * another transaction wrote meanwhile, whose entry, checkout or top-up the repetition finds.
  */
 export function isRaceLost(error: unknown): boolean {
   if (hasCode(error, ['23505'])) return error instanceof pg.DatabaseError && OF_KEYS.includes(error.constraint ?? '');

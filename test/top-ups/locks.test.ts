@@ -107,3 +107,16 @@ describe('a wallet that is below its threshold', () => {
     }
   });
 });
+
+it('one key that is asked for in two wallets at once is refused to the second of them', async () => {
+  const key = await rig.begin({ payment: null });
+  const moment = { currencies: SETTINGS.currencies, now: rig.now };
+  const request = { ...key, amount: 500, idempotencyKey: 'of both', session: null };
+  let other: Promise<unknown> = Promise.resolve();
+  await once(async (tx) => {
+    await requestTopUp(tx, request, moment);
+    other = once((second) => requestTopUp(second, { ...request, currency: 'INR' }, moment)).catch((error) => error);
+    await Promise.race([other, someoneToWait()]);
+  });
+  expect(await other).toMatchObject({ refusal: { code: 'IDEMPOTENCY_KEY_REUSED' } });
+});
