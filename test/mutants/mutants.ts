@@ -108,9 +108,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'let a key open a checkout in each wallet of a customer',
     file: 'src/db/sqlstate.ts',
-    find: "['entry_idempotency_key', 'checkout_idempotency_key']",
-    replace: "['entry_idempotency_key']",
+    find: "['entry_idempotency_key', 'checkout_idempotency_key',",
+    replace: "['entry_idempotency_key',",
     tests: ['test/ledger/checkouts/open-checkout.test.ts'],
+  },
+  {
+    name: 'answer a key that two requests for top-ups bring at once with a failure',
+    file: 'src/db/sqlstate.ts',
+    find: ", 'topup_key_of_request']",
+    replace: ']',
+    tests: ['test/top-ups/locks.test.ts'],
   },
   {
     name: 'collect what a checkout lacks though a part of it went back',
