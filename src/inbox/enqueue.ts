@@ -17,11 +17,11 @@ interface DueEvents {
 /** Enqueues the application of events in the transaction that changed them, each by a job of its own and for its turn. */
 export async function enqueue(boss: PgBoss, tx: Tx, { events, startAfter }: DueEvents): Promise<void> {
   if (events.length === 0) return;
-  const { turns, release } = await takeTurns(tx, events, 'alone');
+  const { turnOf, release } = await takeTurns(tx, events, 'alone');
   const when = startAfter === undefined ? {} : { startAfter };
   // pg-boss serves the highest priority first.
-  const jobs = events.map(({ merchantId, eventId }) => ({
-    ...{ merchantId, eventId, priority: -(turns.get(eventId) ?? 0) },
+  const jobs = events.map((event) => ({
+    ...{ merchantId: event.merchantId, eventId: event.eventId, priority: -turnOf(event) },
     ...when,
   }));
   await insertApplyJobs(boss, tx, { jobs, release });
@@ -30,8 +30,8 @@ export async function enqueue(boss: PgBoss, tx: Tx, { events, startAfter }: DueE
 /** The same for the events that a transaction stored: with few jobs, each of many events, once every worker does such jobs. */
 export async function enqueueTogether(boss: PgBoss, tx: Tx, events: readonly Omit<DueEvent, 'turn'>[]): Promise<void> {
   if (events.length === 0) return;
-  const { turns, release } = await takeTurns(tx, events, 'together');
-  const inTurn = events.map((event) => ({ ...event, turn: turns.get(event.eventId) ?? 0 }));
+  const { turnOf, release } = await takeTurns(tx, events, 'together');
+  const inTurn = events.map((event) => ({ ...event, turn: turnOf(event) }));
   if (release === 'closed') return insertSharedJobs(boss, tx, inJobs(inTurn));
   const jobs = inTurn.map(({ merchantId, eventId, turn }) => ({ merchantId, eventId, priority: -turn }));
   return insertApplyJobs(boss, tx, { jobs, release });
@@ -72,19 +72,21 @@ const MAX_SKIPPED = 100;
  * the same turns, which costs nobody more than that.
  * @param events that wait, in this transaction or before it
  * @param kind by jobs of one event each, or, once no worker of the release before runs, of many; each kind has turns of its own
- * @returns the turn of each, by its id; the lowest is served first
+ * @returns the turn of each; the lowest is served first
  */
 async function takeTurns(
   tx: Tx,
   events: readonly EventKey[],
   kind: 'alone' | 'together',
-): Promise<{ readonly turns: ReadonlyMap<string, number>; readonly release: Release }> {
+): Promise<{ readonly turnOf: (event: EventKey) => number; readonly release: Release }> {
   const bounds = { mayShare: kind === 'together', maxCounted: MAX_COUNTED, maxSkipped: MAX_SKIPPED };
   const rows = await ofEachMerchant(events, (merchantId, own) =>
     TAKE_TURNS.all(tx, { merchantId, events: own, ...bounds }),
   );
   const turns = new Map(rows.map(({ eventId, turn }) => [eventId, turn]));
-  return { turns, release: rows.some(({ isClosed }) => isClosed) ? 'closed' : 'open' };
+  // A job of an event that is not there any more does nothing, whenever it is served.
+  const turnOf = ({ eventId }: EventKey) => turns.get(eventId) ?? 0;
+  return { turnOf, release: rows.some(({ isClosed }) => isClosed) ? 'closed' : 'open' };
 }
 
 const TAKE_TURNS = statement({

@@ -43,25 +43,17 @@ export function inJobs(
   events: readonly DueEvent[],
   limits: Limits & { readonly turns: number } = MOST_OF_A_JOB,
 ): readonly SharedEvents[] {
-  const jobs: DueEvent[][] = [];
-  let bytes = 0;
-  for (const event of events.toSorted((a, b) => a.turn - b.turn)) {
+  const jobs: { readonly events: EventKey[]; readonly turn: number; bytes: number }[] = [];
+  for (const { merchantId, eventId, turn, bytes } of events.toSorted((a, b) => a.turn - b.turn)) {
     const job = jobs.at(-1);
-    const first = job?.[0];
-    bytes += event.bytes;
-    const fits = job !== undefined && job.length < limits.events && bytes <= limits.bytes;
-    if (fits && first !== undefined && event.turn - first.turn < limits.turns) job.push(event);
-    else {
-      jobs.push([event]);
-      bytes = event.bytes;
-    }
+    const isNear = job !== undefined && turn - job.turn < limits.turns;
+    if (isNear && job.events.length < limits.events && job.bytes + bytes <= limits.bytes) {
+      job.events.push({ merchantId, eventId });
+      job.bytes += bytes;
+    } else jobs.push({ events: [{ merchantId, eventId }], turn, bytes });
   }
-  return jobs.map((job) => ({
-    events: job.map(({ merchantId, eventId }) => ({ merchantId, eventId })),
-    bytes: job.reduce((sum, event) => sum + event.bytes, 0),
-    // pg-boss serves the highest priority first.
-    priority: -(job[0]?.turn ?? 0),
-  }));
+  // pg-boss serves the highest priority first.
+  return jobs.map(({ turn, ...job }) => ({ ...job, priority: -turn }));
 }
 
 /** Splits jobs into those that are next and fit into one transaction, one at least, and those that must wait. */
