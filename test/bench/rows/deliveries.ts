@@ -7,6 +7,7 @@ import { eventually } from '../../support/wait.ts';
 import { customer, forgetNews, newKey, openFor, post } from '../fill.ts';
 import { drive } from '../load.ts';
 import { beside, type Row, type Run } from '../row.ts';
+import { lookAtTables } from './kit.ts';
 
 /** W8: messages of the embedded sender, from the change of many wallets until the last of them has arrived. */
 
@@ -103,6 +104,7 @@ async function sides({ rig }: Run) {
   // Once before the blocks, which gives the bare side a message to copy.
   await ours();
   await bare();
+  await lookAtTables(rig.pool(databaseUrl));
   return { ours, 'bare undici': bare };
 }
 

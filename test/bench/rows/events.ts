@@ -5,7 +5,7 @@ import { anyCustomer } from '../fill.ts';
 import { drive, type LoadRequest } from '../load.ts';
 import { beside, besideBoth, type Measured, type Row, type Run } from '../row.ts';
 import { inboxBatches, SQL_LIMIT } from '../sql-limits.ts';
-import { limitSide, settle } from './kit.ts';
+import { limitSide, lookAtTables, settle } from './kit.ts';
 
 /** W1: provider events, from the first that is posted until the last is credited. */
 
@@ -84,6 +84,7 @@ export async function ourCrediting(
     (await pool.query("select 1 from provider_event where state = 'pending' limit 1")).rowCount === 0;
   const credit = await crediting({ url, callers, seconds, body, isDone, prepare });
   await settle(pool);
+  await lookAtTables(pool);
   return {
     prepare: credit.prepare,
     measure: async () => {
@@ -105,7 +106,9 @@ async function baselineCrediting({ rig, seconds }: Run, strength: 'strong' | 'na
     ]);
     return left.rowCount === 0;
   };
-  return crediting({ url, callers, seconds, body: () => paymentOf(anyCustomer()), isDone });
+  const credit = await crediting({ url, callers, seconds, body: () => paymentOf(anyCustomer()), isDone });
+  await lookAtTables(pool);
+  return credit;
 }
 
 const events = (callers: number): Row => ({

@@ -38,6 +38,11 @@ export async function settle(pool: Pool): Promise<void> {
   }
 }
 
+/** In its first minute of all, a service has plans of tables that were empty: Postgres looks at them within the next, and here at once. */
+export async function lookAtTables(pool: Pool): Promise<void> {
+  await pool.query('analyze');
+}
+
 const warm = new Set<string>();
 
 /** A process that has just started compiles what it does: that is no part of a measurement. Once a process and kind of request. */
