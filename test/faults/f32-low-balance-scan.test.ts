@@ -29,9 +29,10 @@ it.concurrent('two workers that scan at the same time alert once of each wallet'
   const askForScan = await startAsking(rig, onTestFinished);
   await makeWallets(rig, 5_000);
   const pages = pairPages(rig);
-  const workers = await Promise.all([rig.startWorker(RAISED), rig.startWorker(RAISED)]);
-  await eventually('a scan to wait for the other', () => pages.isOneWaiting());
-  await askForScan();
+  // Each worker asks for a scan when it starts. The first one's is under way by the time that the second starts, and waits for its scan.
+  const first = await rig.startWorker(RAISED);
+  await eventually('a scan to wait for another', () => pages.isOneWaiting());
+  const workers = [first, await rig.startWorker(RAISED)];
   await eventually('both scans to end', () => workers.every((worker) => scansOf(worker).length === 1));
   const [one, two] = workers.flatMap(scansOf);
   expect(pages.pairs()).toBe(3);
