@@ -133,7 +133,7 @@ export class Deliverer {
       this.#heldBack.add(merchantId);
       return 0;
     }
-    const maxBytes = MOST_OF_MERCHANT.bytes - own.bytes;
+    const maxBytes = Math.min(MOST_OF_MERCHANT.bytes - own.bytes, MOST.bytes - this.#all.bytes);
     const claim = { merchantId, limit, maxBytes, leaseSeconds: LEASE_SECONDS, now: clock.now() };
     const claimed = await claimDeliveries(autocommit(pool), claim);
     if (claimed.length > 0) this.#byMerchant.set(merchantId, own);
