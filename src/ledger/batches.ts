@@ -85,7 +85,7 @@ export class LedgerBatches {
       };
       const { outcomes, isNews, isTopUpDue } = await transaction(pool, post, {
         onCommit,
-        keepsPlans: commands.every(isByKey),
+        keepsPlans: commands.every(isEntry),
       });
       if (isNews) onPosted();
       if (isTopUpDue) onTopUpDue?.();
@@ -246,7 +246,7 @@ const merchantOf = ({ merchantId }: { readonly merchantId: string }): string => 
  * Whether a command writes an entry and nothing else is asked: what it reads is found by its wallet, whatever Postgres knew of the tables when it made
  * the plan (test/db/kept-plans.test.ts). Where holds are placed on tables that were empty then, kept plans took three times as long in one run.
  */
-function isByKey(command: LedgerCommand): boolean {
+function isEntry(command: LedgerCommand): boolean {
   return !('op' in command);
 }
 
