@@ -1,3 +1,18 @@
+import {
+  BIGINT,
+  type Binary,
+  BOOLEAN,
+  BYTEA,
+  FLOAT,
+  HEX,
+  INTEGER,
+  JSONB,
+  MILLISECONDS,
+  SMALLINT,
+  TEXT,
+  TIMESTAMPTZ,
+} from './binary.ts';
+
 /** How a value of the code stands in a column or a parameter of Postgres. */
 export interface Codec<Value> {
   /** As a cast writes it, such as `text` or `bigint`. */
@@ -11,32 +26,37 @@ export interface Codec<Value> {
   encode(value: Value): unknown;
   /** Never called with null. */
   decode(raw: unknown): Value;
+  /** How an array of them is sent in binary; null where it is sent as text. */
+  readonly binary: Binary<Value> | null;
 }
 
 /** What the driver returns for the type is what the code wants, and the column's own CHECK says which values there are. */
-function plain<Value>(type: string): Codec<Value> {
-  return { type, isNullable: false, encode: (value) => value, decode: (raw) => raw as Value };
+function plain<Value>(type: string, binary: Binary<Value> | null = null): Codec<Value> {
+  return { type, isNullable: false, encode: (value) => value, decode: (raw) => raw as Value, binary };
 }
 
-export const text: Codec<string> = plain('text');
-export const boolean: Codec<boolean> = plain('boolean');
+export const text: Codec<string> = plain('text', TEXT);
+export const boolean: Codec<boolean> = plain('boolean', BOOLEAN);
 /** A small number of a closed list, which the column's CHECK holds. */
 export function smallint<const Value extends number>(): Codec<Value> {
-  return plain('smallint');
+  return plain<Value>('smallint', SMALLINT);
 }
 
-export const integer: Codec<number> = plain('integer');
+export const integer: Codec<number> = plain('integer', INTEGER);
 /** A number; `db/pool.ts` refuses what is beyond exact integers. */
-export const bigint: Codec<number> = plain('bigint');
-export const float: Codec<number> = plain('double precision');
-export const bytea: Codec<Buffer> = plain('bytea');
+export const bigint: Codec<number> = plain('bigint', BIGINT);
+export const float: Codec<number> = plain('double precision', FLOAT);
+export const bytea: Codec<Buffer> = plain('bytea', BYTEA);
 export const uuid: Codec<string> = plain('uuid');
 
 /** Sums of `bigint`, which may be inexact beyond JavaScript's integers. */
 export const numeric: Codec<number> = { ...plain<number>('numeric'), decode: Number };
 
 /** Milliseconds are kept. */
-export const timestamptz: Codec<Date> = { ...plain<Date>('timestamptz'), encode: (value) => value.toISOString() };
+export const timestamptz: Codec<Date> = {
+  ...plain<Date>('timestamptz', TIMESTAMPTZ),
+  encode: (value) => value.toISOString(),
+};
 
 /** A time that the code has as milliseconds since 1970. */
 export const milliseconds: Codec<number> = {
@@ -44,6 +64,7 @@ export const milliseconds: Codec<number> = {
   isNullable: false,
   encode: (value) => new Date(value).toISOString(),
   decode: (raw) => (raw instanceof Date ? raw.getTime() : Number.NaN),
+  binary: MILLISECONDS,
 };
 
 /** Bytes that the code has as hexadecimal text. */
@@ -52,6 +73,7 @@ export const hex: Codec<string> = {
   isNullable: false,
   encode: (value) => `\\x${value}`,
   decode: (raw) => (Buffer.isBuffer(raw) ? raw.toString('hex') : String(raw)),
+  binary: HEX,
 };
 
 /**
@@ -59,12 +81,12 @@ export const hex: Codec<string> = {
  * one before must be able to pass on what the new one writes.
  */
 export function oneOf<const Value extends string>(): Codec<Value> {
-  return plain('text');
+  return plain<Value>('text', TEXT);
 }
 
 /** A `jsonb` that holds what was written by this codec. */
 export function json<Value>(): Codec<Value> {
-  return { ...plain<Value>('jsonb'), encode: (value) => JSON.stringify(value) };
+  return { ...plain<Value>('jsonb', JSONB), encode: (value) => JSON.stringify(value) };
 }
 
 /** The codec for an array of what another codec writes. */
@@ -74,6 +96,7 @@ export function array<Value>(element: Codec<Value>): Codec<readonly Value[]> {
     isNullable: false,
     encode: (values) => values.map((value) => element.encode(value)),
     decode: (raw) => (raw as unknown[]).map((value) => element.decode(value)),
+    binary: null,
   };
 }
 
@@ -84,6 +107,8 @@ export function nullable<Value>(codec: Codec<Value>): Codec<Value | null> {
     isNullable: true,
     encode: (value) => (value === null ? null : codec.encode(value)),
     decode: codec.decode,
+    // Nulls have their own place in an array.
+    binary: codec.binary,
   };
 }
 

@@ -1,5 +1,6 @@
 import { InvariantError } from '../errors.ts';
 import { ofOneMerchant, onCitus, routed } from './backend.ts';
+import { binaryArray } from './binary.ts';
 import type { Codec } from './codec.ts';
 import { columnName, columns, type Row, rowReader, type Shape } from './table.ts';
 import type { Queryable } from './transaction.ts';
@@ -196,6 +197,7 @@ function isRows(declared: Parameters[string] | undefined): declared is RowsParam
   return declared !== undefined && 'rowsOf' in declared;
 }
 
-function column(rows: unknown, field: string, codec: Codec<unknown>): unknown[] {
-  return (rows as Readonly<Record<string, unknown>>[]).map((row) => codec.encode(row[field]));
+function column(given: unknown, field: string, codec: Codec<unknown>): unknown {
+  const rows = given as Readonly<Record<string, unknown>>[];
+  return codec.binary === null ? rows.map((row) => codec.encode(row[field])) : binaryArray(codec.binary, rows, field);
 }

@@ -4,6 +4,7 @@ import { systemClock } from '../../src/clock.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
+import { InvariantError } from '../../src/errors.ts';
 import { LedgerBatches } from '../../src/ledger/batches.ts';
 import { LotOwners } from '../../src/ledger/lots/owners.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
@@ -286,7 +287,7 @@ it('commits nothing where a statement that nobody waited for failed before it wa
     await tx.query('insert into note values (1)');
     await write(tx, { wallets: [{ ...wallet, updatedAt: new Date(Number.NaN) }], ...rest });
   });
-  await expect(writing).rejects.toThrow(RangeError);
+  await expect(writing).rejects.toThrow(InvariantError);
   expect(await notes()).toEqual([]);
 });
 

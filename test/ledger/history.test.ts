@@ -7,6 +7,7 @@ import { type HistoryQuery, listEntries } from '../../src/ledger/history.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { sentArray } from '../support/sent-array.ts';
 
 /** A connection keeps one plan for every page of every wallet; it must begin where the cursor, the date or the type says. */
 
@@ -45,7 +46,7 @@ const PAGE: HistoryQuery = {
 
 /** A value as EXECUTE takes it. */
 function literal(value: unknown): string {
-  if (Array.isArray(value)) return `'{${value.join(',')}}'`;
+  if (Buffer.isBuffer(value)) return `'{${sentArray(value).join(',')}}'`;
   return value === null || typeof value === 'number' ? String(value) : `'${value}'`;
 }
 

@@ -16,6 +16,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { makeBulkyWallets } from '../support/bulky-wallets.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { sentArray } from '../support/sent-array.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Aims at the bounds in bytes: what is read at once, and that what is told in parts is told as if it were not. */
@@ -158,11 +159,11 @@ test('of a large claim is measured by several statements, since one would take t
   const parts = await claimParts(database.pool, 500);
   const ofClaims = z.object({
     text: z.string().includes('octet_length(e.reason)'),
-    values: z.tuple([z.string(), z.array(z.string())]).rest(z.unknown()),
+    values: z.tuple([z.string(), z.instanceof(Buffer)]).rest(z.unknown()),
   });
   const sized = statements.mock.calls.flatMap(([statement]) => {
     const { success, data } = ofClaims.safeParse(statement);
-    return success ? [data.values[1].length] : [];
+    return success ? [sentArray(data.values[1]).length] : [];
   });
   statements.mockRestore();
   expect(parts.length).toBeGreaterThanOrEqual(60);

@@ -282,7 +282,8 @@ describe('holds on Postgres', () => {
           if (name !== 'queryArrays') return boundTo(target, name);
           return async (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
             const result = await target.queryArrays(sql, values);
-            bytes += JSON.stringify(values).length + JSON.stringify(result).length;
+            const sent = values.map((one) => (Buffer.isBuffer(one) ? one.length : JSON.stringify(one).length));
+            bytes += sent.reduce((sum, one) => sum + one, 0) + JSON.stringify(result).length;
             return result;
           };
         },
