@@ -35,6 +35,8 @@ export interface PostInput {
 
 /** What a batch changes about holds, and of wallets beside their balances. */
 export interface HoldChanges {
+  /** Whether holds were placed, and nothing else happened to any wallet. */
+  readonly arePlaced: boolean;
   /** New and changed ones. */
   readonly open: readonly Hold[];
   readonly closed: readonly ClosedHold[];
@@ -91,12 +93,16 @@ export function holdChanges({ before, wallets, holds, captures, lots, statuses, 
     return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
   });
   if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;
+  const placed = new Set(
+    holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
+  );
+  const areOpen = placed.size === holds.length && holds.every(({ state }) => state === 'open');
+  const nothingElse = lots === null && captures.length + statuses.length + fallen.length === 0;
   return {
+    arePlaced: areOpen && nothingElse && quiet.length === wallets.length,
     open: holds.filter(({ state }) => state === 'open'),
     closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
-    placed: new Set(
-      holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
-    ),
+    placed,
     captures,
     due: wallets.flatMap((wallet) => {
       const was = before.get(walletKeyText(wallet))?.dueAt ?? null;

@@ -47,6 +47,7 @@ it.each([
 
 it.each([
   ...['find-holds-by-keys', 'find-holds-by-numbers', 'find-open-holds', 'write-postings-and-holds', 'write-lots'],
+  'write-placed-holds',
   ...['write-postings-and-draws', 'find-lots-in-reach', 'find-last-status-changes', 'note-traces'],
 ])('%s reads by the wallet', async (name) => {
   const found = await reads(name);

@@ -6,6 +6,7 @@ import { OutcomeUnknownError } from '../../src/db/sqlstate.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { InvariantError } from '../../src/errors.ts';
 import { LedgerBatches } from '../../src/ledger/batches.ts';
+import type { HoldChanges } from '../../src/ledger/book-changes.ts';
 import { LotOwners } from '../../src/ledger/lots/owners.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { postBatch, readWallets, write } from '../../src/ledger/store.ts';
@@ -110,14 +111,9 @@ it('so does a hold that is placed or captured', async () => {
     idempotencyKey: null,
   });
   expect(captured.result).toMatchObject({ kind: 'captured' });
-  for (const { order } of [placed, captured])
-    expect(order).toEqual([
-      'begin',
-      expect.stringContaining('select w.'),
-      expect.stringContaining('select h.'),
-      'with written as (',
-      'commit',
-    ]);
+  const looked = ['begin', expect.stringContaining('select w.'), expect.stringContaining('select h.')];
+  expect(placed.order).toEqual([...looked, 'with moved as (', 'commit']);
+  expect(captured.order).toEqual([...looked, 'with written as (', 'commit']);
 });
 
 it('a debit leaves in two writes to the socket, each with all of its round trip', async () => {
@@ -291,10 +287,14 @@ it('commits nothing where a statement that nobody waited for failed before it wa
   expect(await notes()).toEqual([]);
 });
 
-it('fails rather than write less than it was given', async () => {
+const NOTHING_HELD: HoldChanges = {
+  ...{ arePlaced: true, open: [], closed: [], placed: new Set(), captures: [], due: [], fallen: [], quiet: new Set() },
+};
+
+it.each([null, NOTHING_HELD])('fails rather than write less than it was given', async (holds) => {
   const [wallet] = await readWallets(autocommit(database.pool), 'bus_default', ['cus_b']);
   if (wallet === undefined) throw new Error('no wallet');
-  const rest = { entries: [], alerts: [], holds: null, lots: null, statuses: [], checkouts: [] };
+  const rest = { entries: [], alerts: [], holds, lots: null, statuses: [], checkouts: [] };
   // One row, given as two: one of them is not written.
   const writing = transaction(pool, async (tx) => {
     await tx.query('insert into note values (1)');

@@ -371,6 +371,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/holds.test.ts'],
   },
   {
+    name: 'write new holds as if nothing happened beside them',
+    file: 'src/ledger/book-changes.ts',
+    find: 'arePlaced: areOpen && nothingElse && quiet.length === wallets.length',
+    replace: 'arePlaced: areOpen',
+    tests: ['test/ledger/holds/on-postgres.test.ts'],
+  },
+  {
+    name: 'leave what ends sooner than the work list says where it is',
+    file: 'src/ledger/holds/placed.ts',
+    find: "'infinity') > n.due_at",
+    replace: "'infinity') < n.due_at",
+    tests: ['test/ledger/holds/on-postgres.test.ts'],
+  },
+  {
     name: 'forget that the wallet of a new hold is due some time',
     file: 'src/ledger/holds/changes.ts',
     find: '    dueAt: earlierOf(wallet.dueAt, hold.expiresAt),\n',

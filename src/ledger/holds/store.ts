@@ -14,12 +14,12 @@ import {
   OWN_KEY,
   TOPUP_DUE,
   WALLET,
-  WALLET_DUE,
   WALLET_KEY,
 } from '../tables.ts';
 import { isDue } from '../working-books.ts';
 import { COUNT, type Written, whole } from '../written.ts';
 import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
+import { dueSooner, OWN_DUE, writePlaced } from './placed.ts';
 
 /** A hold as it is read, whether it is open or closed. */
 export const READ_HOLD = {
@@ -139,7 +139,6 @@ const OWN_HOLD = omit(HOLD.shape, 'merchantId');
 const OWN_CLOSED = omit(CLOSED_HOLD.shape, 'merchantId');
 const CLOSED_NUMBERS = omit(OWN_CLOSED, 'reason', 'metadata');
 const OWN_CAPTURE = omit(HOLD_CAPTURE.shape, 'merchantId');
-const OWN_DUE = omit(WALLET_DUE.shape, 'merchantId');
 const OWN_TOPUP = omit(TOPUP_DUE.shape, 'merchantId', 'wokenAt');
 const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 
@@ -154,6 +153,10 @@ export async function writeWithHolds(
   rows: Written,
   { quiet, placed, ...changes }: HoldChanges,
 ): Promise<number> {
+  if (changes.arePlaced) {
+    writePlaced(tx, rows, changes);
+    return 0;
+  }
   const { merchantId, written, moved } = rows;
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
@@ -172,7 +175,7 @@ export async function writeWithHolds(
   return 0;
 }
 
-/** A wallet that is on the work list already costs a look at it alone. Texts of holds that close do not leave the database. */
+/** Texts of holds that close do not leave the database. */
 const WRITE_WITH_HOLDS = statement({
   name: 'write-postings-and-holds',
   params: {
@@ -217,11 +220,7 @@ const WRITE_WITH_HOLDS = statement({
     captured as (
       insert into hold_capture (merchant_id, ${columns(OWN_CAPTURE)})
       select ${merchantId}, ${columns(OWN_CAPTURE, 'n')} from ${captures('n')}),
-    due as (
-      insert into wallet_due (merchant_id, ${columns(OWN_DUE)})
-      select n.merchant_id, ${columns(OWN_DUE, 'n')} from ${due('n', { merchantId })}
-      where not exists (select 1 from wallet_due d where ${matches(WALLET_KEY, 'd', 'n')} and d.due_at <= n.due_at)
-      on conflict (merchant_id, customer_id, currency) do update set due_at = least(wallet_due.due_at, excluded.due_at)),
+    ${dueSooner(due('n', { merchantId }))},
     fallen as (
       insert into topup_due (merchant_id, ${columns(OWN_TOPUP)})
       select ${merchantId}, ${columns(OWN_TOPUP, 'n')} from ${fallen('n')}

@@ -313,6 +313,71 @@ describe('holds on Postgres', () => {
     expect(again).toMatchObject([{ kind: 'held_before', hold: { state: 'expired', ...texts } }]);
   });
 
+  it('are written by a statement of their own where they are placed and nothing else happens to any wallet', async () => {
+    const [one = '', other = '', third = ''] = await funded(['placed1', 'placed2', 'placed3'], 1000);
+    const key = { merchantId: MERCHANT, customerId: one, currency: 'USD' };
+    const writes: string[] = [];
+    const write = (commands: readonly LedgerCommand[], now = START) =>
+      transaction(database.pool, (tx) => {
+        const noting = new Proxy(tx, {
+          get: (target, name) => {
+            if (name !== 'queryArrays') return boundTo(target, name);
+            return (sql: string | { name: string; text: string }, values: readonly unknown[]) => {
+              if (typeof sql !== 'string' && sql.name.startsWith('write-')) writes.push(sql.name);
+              return target.queryArrays(sql, values);
+            };
+          },
+        });
+        return postBatch(noting, commands, { ...SETTINGS, now });
+      });
+    const texts = { reason: 'a reason', metadata: { a: 1 } };
+    const refused = place(one, 5000, 'p2');
+    await write([{ ...place(one, 10, 'p1'), ...texts }, place(one, 20, 'p3'), refused, place(other, 30, 'p1')]);
+    await write([place(one, 40, 'p4'), place(one, 10, 'p1')], later(1));
+    expect(writes.splice(0)).toEqual(['write-placed-holds', 'write-placed-holds']);
+    const { rows } = await database.pool.query(
+      `select hold_no, amount, captured, reason, metadata, idempotency_key, created_at, expires_at from hold
+       where customer_id = $1 order by 1`,
+      [one],
+    );
+    const plain = { captured: 0, reason: null, metadata: null, created_at: START, expires_at: later(900) };
+    expect(rows).toEqual([
+      { ...plain, hold_no: 1, amount: 10, idempotency_key: 'p1', ...texts },
+      { ...plain, hold_no: 2, amount: 20, idempotency_key: 'p3' },
+      { ...plain, hold_no: 3, amount: 40, idempotency_key: 'p4', created_at: later(1), expires_at: later(901) },
+    ]);
+    expect(await wallet(one)).toMatchObject({ balance: 1000, held: 70, openHolds: 3, holdSeq: 3, dueAt: later(900) });
+    expect(await wallet(other)).toMatchObject({ held: 30, openHolds: 1, holdSeq: 1, dueAt: later(900) });
+    // Something is changed, captured, released, debited or ends, of this wallet or another one.
+    await write([place(one, 1, 'p5'), { ...key, op: 'change', holdNo: 1, amountMinor: 11, expiresInSeconds: null }]);
+    await write([place(one, 1, 'p6'), { ...key, op: 'release', holdNo: 5, reason: null }]);
+    await write([place(one, 1, 'p7'), capture(one, 6, 1)]);
+    await write([place(one, 1, 'p8'), posting({ customerId: third, amountMinor: 1, isCredit: false })]);
+    await write([place(other, 1, 'p9')], later(900));
+    expect(writes.splice(0)).toEqual(Array.from({ length: 5 }, () => 'write-postings-and-holds'));
+    // One that was released leaves the list as it is; the next is on it already.
+    await write([{ ...key, customerId: other, op: 'release', holdNo: 2, reason: null }], later(901));
+    await write([place(other, 1, 'p10')], later(902));
+    expect(writes).toEqual(['write-postings-and-holds', 'write-placed-holds']);
+    expect(await wallet(other)).toMatchObject({ held: 1, openHolds: 1, dueAt: later(1802) });
+  });
+
+  it('are not placed where one of that number is there', async () => {
+    const [customer = ''] = await funded(['placed_twice'], 1000);
+    await run([place(customer, 10, 'first')]);
+    await unguarded(
+      database.pool,
+      `update wallet set hold_seq = 0, open_holds = 0, held = 0, due_at = null where customer_id = '${customer}' and currency = 'USD'`,
+    );
+    const before = await rowsOf(customer);
+    await expect(run([place(customer, 20, 'second')])).rejects.toMatchObject({ code: '23505' });
+    expect(await rowsOf(customer)).toEqual(before);
+    await unguarded(
+      database.pool,
+      `update wallet set hold_seq = 1, open_holds = 1, held = 10, due_at = '${later(900).toISOString()}' where customer_id = '${customer}' and currency = 'USD'`,
+    );
+  });
+
   it('make no statement for wallets that have none', async () => {
     const [customer = ''] = await funded(['plain'], 5000);
     await run([place(customer, 10, 'one')]);
