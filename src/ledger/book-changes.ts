@@ -80,18 +80,20 @@ interface HoldsMoved {
 
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
 export function holdChanges({ before, wallets, holds, captures, lots, statuses, now }: HoldsMoved): HoldChanges | null {
-  const isStill = wallets.every((wallet) => isSameBeside(wallet, before.get(walletKeyText(wallet))));
   const closed = new Set(statuses.flatMap((one) => (one.newStatus === 'closed' ? [walletKeyText(one)] : [])));
-  const fallen = wallets.flatMap((wallet) => {
+  const moves = wallets.map((wallet) => {
     const text = walletKeyText(wallet);
-    return fallenBelow(wallet, before.get(text), { isClosed: closed.has(text), now });
+    return { wallet, text, was: before.get(text) };
   });
+  const isStill = moves.every(({ wallet, was }) => isSameBeside(wallet, was));
+  const fallen = moves.flatMap(({ wallet, text, was }) =>
+    fallenBelow(wallet, was, { isClosed: closed.has(text), now }),
+  );
   const isMoved = !isStill || holds.length + captures.length + fallen.length > 0;
   if (!isMoved && lots === null) return null;
-  const quiet = wallets.filter((wallet) => {
-    const was = before.get(walletKeyText(wallet));
-    return was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq;
-  });
+  const quiet = moves.filter(
+    ({ wallet, was }) => was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq,
+  );
   if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;
   const placed = new Set(
     holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
@@ -104,13 +106,13 @@ export function holdChanges({ before, wallets, holds, captures, lots, statuses, 
     closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
     placed,
     captures,
-    due: wallets.flatMap((wallet) => {
-      const was = before.get(walletKeyText(wallet))?.dueAt ?? null;
+    due: moves.flatMap(({ wallet, was }) => {
       const { merchantId, customerId, currency, dueAt } = wallet;
-      return dueAt === null || (was !== null && was <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
+      const last = was?.dueAt ?? null;
+      return dueAt === null || (last !== null && last <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
     }),
     fallen,
-    quiet: new Set(quiet.map(walletKeyText)),
+    quiet: new Set(quiet.map(({ text }) => text)),
   };
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { invariant, type Refusal } from '../errors.ts';
 import { isMinorAmount, MAX_AMOUNT_MINOR } from '../money.ts';
 import type { BookChanges, PostInput } from './book-changes.ts';
@@ -112,7 +112,7 @@ export function fingerprint(posting: Posting): string {
     ...(effectiveAt == null ? [] : [effectiveAt.getTime()]),
   ];
   const text = JSON.stringify([...plain, ...later]);
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text, 'hex');
 }
 
 function termsText({ kind, name, priority, end }: LotTerms): readonly unknown[] {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Metadata, placeInWallet, type WalletKey, walletKeyText } from '../entry.ts';
 
 /**
@@ -163,5 +163,5 @@ export function holdFingerprint(command: PlaceHold | CaptureHold): string {
       ? [command.partial, command.expiresInSeconds, command.referenceObjectId]
       : [command.holdNo, command.isFinal, command.beyond, command.late];
   const text = JSON.stringify([op, currency, amountMinor, reason, pairs, ...own]);
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text, 'hex');
 }

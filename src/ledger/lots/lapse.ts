@@ -22,6 +22,7 @@ interface Books {
 export function expireLots(books: Books, wallet: Wallet): Wallet {
   const now = books.momentIn(wallet);
   const over = books.lots.open(wallet).filter((lot) => isOver(lot, now));
+  if (over.length === 0) return wallet;
   const lots: LapsedCredit['lots'][number][] = [];
   let next = wallet;
   for (const lot of over.sort(inEndingOrder)) {
