@@ -1,6 +1,9 @@
 /** The ledger's nouns. README.md beside this file has the invariants they obey. */
 
+import type { CustomerKey, WalletKey } from './wallet-key.ts';
 import type { ChainState, HoldState, LotState } from './wallet-state.ts';
+
+export { type CustomerKey, type WalletKey, walletKeyText } from './wallet-key.ts';
 
 /**
  * Dodo Payments' event types, in Dodo's spelling, and ours: `hold_captured` (holds/hold.ts), what becomes of lots (lots/lot.ts), what payments
@@ -54,30 +57,6 @@ export const MAY_OVERDRAW: ReadonlySet<EventType> = new Set<EventType>([
   'bonus_reversal',
   'checkout_refund_reversal',
 ]);
-
-export interface CustomerKey {
-  readonly merchantId: string;
-  readonly customerId: string;
-}
-
-export interface WalletKey extends CustomerKey {
-  readonly currency: string;
-}
-
-let lastKey = { merchantId: '', customerId: '', currency: '', text: '\0\0' };
-
-/**
- * A text that is the same for the same wallet alone; ids hold no NUL. What decides about a command asks for that of one wallet ten times, so
- * the last one is kept: to make a text anew, and to find its place in a map, takes longer than to see that it is the same.
- */
-export function walletKeyText({ merchantId, customerId, currency }: WalletKey): string {
-  const { text } = lastKey;
-  const isSame =
-    customerId === lastKey.customerId && currency === lastKey.currency && merchantId === lastKey.merchantId;
-  if (isSame) return text;
-  lastKey = { merchantId, customerId, currency, text: `${merchantId}\0${customerId}\0${currency}` };
-  return lastKey.text;
-}
 
 /** What the merchant has been told about a low balance, and what decides the next alert. */
 export interface AlertState {
