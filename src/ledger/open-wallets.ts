@@ -13,8 +13,9 @@ export interface WalletOpening {
 
 /** Each of the wallets once that keys name and that there can be. */
 export function namedIn(keys: readonly WalletKey[], { currencies }: WalletOpening): readonly WalletKey[] {
-  const known = keys.filter(({ currency }) => currencies.has(currency));
-  return [...new Map(known.map((key) => [walletKeyText(key), key])).values()];
+  const named = new Map<string, WalletKey>();
+  for (const key of keys) if (currencies.has(key.currency)) named.set(walletKeyText(key), key);
+  return [...named.values()];
 }
 
 /** A wallet exists for each currency a customer was created under; one configured later is opened at its first use. */

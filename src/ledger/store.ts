@@ -172,7 +172,7 @@ async function withMissing(
   { keys, locked }: { readonly keys: readonly WalletKey[]; readonly locked: ReadonlyMap<string, Wallet> },
   { now }: WalletOpening,
 ): Promise<ReadonlyMap<string, Wallet>> {
-  const missing = keys.filter((key) => !locked.has(walletKeyText(key)));
+  const missing = locked.size === keys.length ? [] : keys.filter((key) => !locked.has(walletKeyText(key)));
   if (missing.length === 0 || !(await makeMissing(tx, missing, now))) return locked;
   // All are locked anew and in order: the new rows may sort before ones already held, but nobody else can hold those yet.
   return selectForUpdate(tx, keys);

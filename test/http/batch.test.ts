@@ -85,4 +85,14 @@ describe('POST /ledger-entries/batch', () => {
   ])('%s is refused as a whole', async (_, entries, status) => {
     expect((await post(entries)).status).toBe(status);
   });
+
+  it('is answered whole, however long the answer is and of whatever letters', async () => {
+    const reason = (place: number) => `${place} ä€😀`.repeat(20);
+    const { status, body } = await post(
+      Array.from({ length: 200 }, (_, place) => ({ ...credit(ada, 1), reason: reason(place) })),
+    );
+    expect(status).toBe(200);
+    const reasons = body.items.map((item: { entry: { reason: string } }) => item.entry.reason);
+    expect(reasons).toEqual(Array.from({ length: 200 }, (_, place) => reason(place)));
+  });
 });

@@ -53,7 +53,7 @@ export function send(response: Response, reply: Reply): void {
 
 /** The text of an answer, and its length as it is sent. */
 interface Text {
-  /** Bytes where the same answer goes to everybody: they are encoded once, and not copied for whoever does not read. */
+  /** Bytes where it is long, or where the same answer goes to everybody: they are encoded once, and not copied for whoever does not read. */
   readonly text: string | Buffer;
   readonly bytes: number;
 }
@@ -69,11 +69,19 @@ export function sendText(response: Response, reply: Reply, text: Text | null): v
   write(response, refused, textOf(refused));
 }
 
+/** A longer text is encoded by ourselves: put together with the head and then encoded, it would be copied twice more. */
+const LONG = 16 * 1024;
+
 export function textOf({ body }: Reply): Text | null {
   if (body === null) return null;
-  // The line end is for terminals: without it their prompt would stand on the line of the answer.
-  const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
-  return { text, bytes: Buffer.byteLength(text) };
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  // For terminals: without it their prompt would stand on the line of the answer.
+  const lineEnd = typeof body === 'string' ? '' : '\n';
+  const bytes = Buffer.byteLength(text) + lineEnd.length;
+  if (text.length < LONG) return { text: text + lineEnd, bytes };
+  const encoded = Buffer.allocUnsafe(bytes);
+  encoded.write(lineEnd, encoded.write(text));
+  return { text: encoded, bytes };
 }
 
 /** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */

@@ -183,6 +183,9 @@ function toCommand(asked: Operation, { merchantId, spareKey }: BatchRequest): Or
 
 function itemOf(result: CommandResult): Item {
   if (result.kind === 'refused') return refused('hold' in result ? holdRefusal(result) : publicRefusal(result.refusal));
+  // What most batches are full of, without the objects in between.
+  if (result.kind === 'placed')
+    return { status: 'done', hold: holdResponse(result.hold), wallet: walletResponse(result.wallet) };
   const wallet = result.wallet === null ? {} : { wallet: walletResponse(result.wallet) };
   const hold = 'hold' in result ? { hold: holdResponse(result.hold) } : {};
   const entry = 'entry' in result && result.entry !== null ? { entry: entryResponse(result.entry) } : {};

@@ -62,10 +62,26 @@ function place(books: WorkingBooks, command: PlaceHold): PlaceResult {
   const { reason, referenceObjectId, metadata } = command;
   const expiresAt = secondsAfter(now, command.expiresInSeconds);
   const hold: Hold = {
-    ...{ merchantId, customerId, currency, holdNo: wallet.holdSeq + 1, kind: 'api', state: 'open' },
-    ...{ amountMinor: amount, captured: 0, beyond: 0, released: 0, lateDebits: 0, expiresAt },
-    ...{ reason, releaseReason: null, referenceObjectId, metadata, idempotencyKey, fingerprint },
-    ...{ createdAt: now, closedAt: null },
+    merchantId,
+    customerId,
+    currency,
+    holdNo: wallet.holdSeq + 1,
+    kind: 'api',
+    state: 'open',
+    amountMinor: amount,
+    captured: 0,
+    beyond: 0,
+    released: 0,
+    lateDebits: 0,
+    expiresAt,
+    reason,
+    releaseReason: null,
+    referenceObjectId,
+    metadata,
+    idempotencyKey,
+    fingerprint,
+    createdAt: now,
+    closedAt: null,
   };
   const next = withHold(wallet, hold);
   books.put(hold);

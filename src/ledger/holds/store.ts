@@ -18,7 +18,7 @@ import {
 } from '../tables.ts';
 import { isDue } from '../working-books.ts';
 import { COUNT, type Written, whole } from '../written.ts';
-import { type Hold, type HoldCommand, holdKeyText } from './hold.ts';
+import { type Hold, type HoldCommand, type HoldKey, holdKeyText } from './hold.ts';
 import { dueSooner, OWN_DUE, writePlaced } from './placed.ts';
 
 /** A hold as it is read, whether it is open or closed. */
@@ -53,15 +53,15 @@ export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 
 
 /** The holds that commands name by number or by key. No statement is made for what there is none of; all are sent before one is answered. */
 export async function findNamedHolds(tx: Tx, commands: readonly HoldCommand[]): Promise<readonly Hold[]> {
-  // Each key once, too.
-  const keyed = [...new Map(commands.flatMap(keysIn).map((key) => [holdKeyOfText(key), key])).values()];
-  // Each hold once, however many commands of the batch name it.
-  const named = [
-    ...new Map(commands.flatMap((one) => ('holdNo' in one ? [[holdKeyText(one), one] as const] : []))).values(),
-  ];
+  // Each key and each hold once, however many commands of the batch name it.
+  const [keys, holds] = [new Map<string, KeyOfHold>(), new Map<string, HoldKey>()];
+  for (const command of commands) {
+    if ('holdNo' in command) holds.set(holdKeyText(command), command);
+    for (const key of keysIn(command)) keys.set(holdKeyOfText(key), key);
+  }
   const found = await Promise.all([
-    ofEachMerchantAtOnce(keyed, (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys })),
-    ofEachMerchantAtOnce(named, (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys })),
+    ofEachMerchantAtOnce([...keys.values()], (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys })),
+    ofEachMerchantAtOnce([...holds.values()], (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys })),
   ]);
   return found.flat();
 }

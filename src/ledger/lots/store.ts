@@ -23,7 +23,8 @@ export function restoredKeys(
   commands: readonly LedgerCommand[],
   wallets: ReadonlyMap<string, Wallet>,
 ): readonly (CustomerKey & { readonly idempotencyKey: string })[] {
-  return commands.flatMap((command) => {
+  const restoring = commands.filter((command) => !('op' in command) && command.restores !== undefined);
+  return restoring.flatMap((command) => {
     if ('op' in command || command.restores === undefined) return [];
     if ((wallets.get(walletKeyText(command))?.lotSeq ?? 0) === 0) return [];
     const { merchantId, customerId } = command;

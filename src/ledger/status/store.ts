@@ -24,7 +24,9 @@ export async function findStatuses(
 ): Promise<ReadonlyMap<string, StatusChange>> {
   const changing = commands.filter((command) => 'op' in command && command.op === 'change_status');
   const named = new Set(changing.map(walletKeyText));
-  const wanted = [...wallets.values()].filter((one) => one.status !== 'active' || named.has(walletKeyText(one)));
+  const wanted = [...wallets.values()].filter(
+    (one) => one.status !== 'active' || (named.size > 0 && named.has(walletKeyText(one))),
+  );
   const found = await ofEachMerchant(wanted, (merchantId, keys) => LAST_CHANGES.all(tx, { merchantId, keys }));
   return new Map(found.map((change) => [walletKeyText(change), change]));
 }
