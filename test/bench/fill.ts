@@ -70,13 +70,19 @@ export async function postAll(
   await forgetNews(pool);
 }
 
+/** Nobody is told of what happened so far. What the worker writes meanwhile stays on the list: each wallet is locked first, as it is by who writes it. */
 export async function forgetNews(pool: Pool): Promise<void> {
-  await pool.query(
-    `update wallet set announced_version = version, announced_alert_seq = alert_seq
-     where announced_version <> version or announced_alert_seq <> alert_seq`,
-  );
-  await pool.query('delete from unannounced_wallet');
-  await pool.query('delete from unsent_message');
+  const isNews = 'w.announced_version <> w.version or w.announced_alert_seq <> w.alert_seq';
+  const ofWallet = 'u.merchant_id = w.merchant_id and u.customer_id = w.customer_id and u.currency = w.currency';
+  await transaction(pool, async (tx) => {
+    await tx.query(
+      `select 1 from wallet w where ${isNews} or exists (select 1 from unannounced_wallet u where ${ofWallet})
+       order by merchant_id, customer_id, currency for update`,
+    );
+    await tx.query(`update wallet w set announced_version = version, announced_alert_seq = alert_seq where ${isNews}`);
+    await tx.query(`delete from unannounced_wallet u using wallet w where ${ofWallet} and not (${isNews})`);
+    await tx.query('delete from unsent_message');
+  });
 }
 
 /** The wallets of most rows, with money in each. */
