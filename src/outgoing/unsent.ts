@@ -1,6 +1,6 @@
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
@@ -8,6 +8,7 @@ import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
+import { passOverMessages } from './pass-over-messages.ts';
 import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
 
 /** Messages that say nothing of a wallet's balance: they wait in a table of their own until they are handed over. */
@@ -49,8 +50,9 @@ const MAX_CLAIMED = 100;
 /** The bytes of one claim's payloads, unless the first alone is larger. */
 const MAX_CLAIMED_BYTES = 1024 * 1024;
 
-/** Hands over what is due. A message that fails is tried again later, under its own id. */
+/** Hands over what is due, and takes off what nobody would hear. A message that fails is tried again later, under its own id. */
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
+  const passed = await passOverMessages(pool, publisher);
   const claimed = await claim(autocommit(pool));
   const renewal = setInterval(() => {
     // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
@@ -66,7 +68,7 @@ export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<Unse
     messages: results.filter((kind) => kind === 'sent').length,
     deferred: results.filter((kind) => kind === 'deferred').length,
     failed: results.filter((kind) => kind === 'failed').length,
-    unfinished: dueInSeconds === 0 && results.includes('sent'),
+    unfinished: dueInSeconds === 0 && (passed > 0 || results.includes('sent')),
     retryAfterSeconds: dueInSeconds === null ? null : Math.max(1, Math.ceil(dueInSeconds)),
   };
 }
@@ -103,7 +105,7 @@ function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
     flush: async (messages) => {
       await transaction(pool, async (tx) => {
         const taken = await ofEachMerchant(messages, (merchantId, own) =>
-          TAKE_OFF.all(tx, { merchantId, messages: own }),
+          TAKE_OFF.all(tx, { merchantId, ids: own.map(({ messageId }) => messageId) }),
         );
         const ids = new Set(taken.map(({ messageId }) => messageId));
         // Where a row is gone, another process has recorded the message already.
@@ -116,18 +118,22 @@ function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
   });
 }
 
-/** Locked in one order for everybody: another process may have claimed the same, once their lease was over. */
+/**
+ * Locked in one order for everybody: another process may have claimed the same, once their lease was over. The ids are a condition on the key, and
+ * no join: its plan is kept, and one that was made while the table was empty read all of it for each of them.
+ */
 const TAKE_OFF = statement({
   name: 'take-off-messages',
-  params: { merchantId: text, messages: rowsOf({ messageId: text }) },
+  params: { merchantId: text, ids: array(text) },
   row: { messageId: text },
-  text: ({ merchantId, messages }) => `
+  text: ({ merchantId, ids }) => `
     with own as materialized (
-      select u.merchant_id, u.message_id from unsent_message u
-      join ${messages('k', { merchantId })} using (merchant_id, message_id)
-      order by u.merchant_id, u.message_id
+      select u.message_id from unsent_message u
+      where u.merchant_id = ${merchantId} and u.message_id = any (${ids})
+      order by u.message_id
       for update of u)
-    delete from unsent_message u using own where u.merchant_id = own.merchant_id and u.message_id = own.message_id
+    delete from unsent_message u
+    where u.merchant_id = ${merchantId} and u.message_id = any (array(select message_id from own))
     returning u.message_id`,
 });
 

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { declaredStatements } from '../../src/db/statement.ts';
 import '../../src/ledger/batches.ts';
+import '../../src/outgoing/unsent.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 /**
- * Aim: a plan of the ledger's batches that is kept finds each row by its wallet, though it was made while there were none.
+ * Aim: a plan that is kept finds each row of the ledger's batches by its wallet, and each message by its id, though it was made while there were none.
  * Method: the plan for any values that a statement gets in a database without a customer, as the pool asks for it (src/db/pool.ts).
  */
 
@@ -53,6 +54,12 @@ it.each([
   const found = await reads(name);
   expect(found).not.toEqual([]);
   for (const node of found) expect(node['Index Cond'], node['Relation Name']).toContain('customer_id = ');
+});
+
+it.each(['take-off-messages', 'pass-over-messages'])('%s reads messages by their ids', async (name) => {
+  const found = await reads(name);
+  expect(found).not.toEqual([]);
+  for (const node of found) expect(node['Index Cond']).toMatch(/merchant_id = \$1.*message_id = ANY/);
 });
 
 it('a hold looks on the list of what is due for its own wallet, however long the list is', async () => {

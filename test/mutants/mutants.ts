@@ -455,6 +455,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
+    name: 'take off messages that an endpoint is there for by now',
+    file: 'src/outgoing/pass-over-messages.ts',
+    find: 'if (isUnheard !== true) return',
+    replace: 'if (messages.length === 0) return',
+    tests: ['test/outgoing/unsent-messages.test.ts'],
+  },
+  {
     name: 'record what another process has recorded and taken off beside what was taken off now',
     file: 'src/outgoing/unsent.ts',
     find: 'messages.filter(({ messageId }) => ids.has(messageId))',

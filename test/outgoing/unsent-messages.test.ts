@@ -143,4 +143,55 @@ describe('messages that belong to no wallet', () => {
     expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 100, unfinished: true });
     expect(await sendUnsent(database.pool, publisher())).toMatchObject({ messages: 4, unfinished: false });
   });
+
+  it('are taken off without a claim where nobody hears their merchant, beside those of others', async () => {
+    const other = 'bus_heard';
+    await database.pool.query("insert into merchant (merchant_id, name, mode) values ($1, 'Heard', 'test')", [other]);
+    await transaction(database.pool, (tx) =>
+      leaveMessages(tx, [...['msg_a', 'msg_b'].map(message), { ...message('msg_heard'), merchantId: other }], NOW),
+    );
+    const asked: (readonly string[])[] = [];
+    const unheard = async (_db: unknown, merchantIds: readonly string[]) => {
+      asked.push(merchantIds);
+      return merchantIds.filter((one) => one === MERCHANT);
+    };
+    const result = await sendUnsent(database.pool, { ...publisher(), unheard });
+    expect([sent, recorded, await left()]).toEqual([['msg_heard'], ['msg_heard'], []]);
+    expect(result).toMatchObject({ messages: 1, unfinished: false });
+    // Of all of them first, and then of each once its messages are locked.
+    expect(asked).toEqual([[MERCHANT, other], [MERCHANT]]);
+  });
+
+  it('are told of where an endpoint is there before they are taken off', async () => {
+    await leave('msg_a');
+    let isThere = false;
+    const unheard = async (_db: unknown, merchantIds: readonly string[]) => {
+      const before = isThere;
+      isThere = true;
+      return before ? [] : merchantIds;
+    };
+    await sendUnsent(database.pool, { ...publisher(), unheard });
+    expect(sent).toEqual(['msg_a']);
+  });
+
+  it('stay with who sends them, though nobody hears them by now', async () => {
+    await leave('msg_claimed', 'msg_free');
+    await database.pool.query(
+      "update unsent_message set claimed_until = now() + interval '1 hour' where message_id = 'msg_claimed'",
+    );
+    await sendUnsent(database.pool, { ...publisher(), unheard: async (_db, merchantIds) => merchantIds });
+    expect(await left()).toMatchObject([{ message_id: 'msg_claimed' }]);
+    expect(sent).toEqual([]);
+  });
+
+  it('are taken off by pages', async () => {
+    await leave(...Array.from({ length: 1_003 }, (_, index) => `msg_${index}`));
+    let asked = 0;
+    const unheard = async (_db: unknown, merchantIds: readonly string[]) => {
+      asked += 1;
+      return merchantIds;
+    };
+    await sendUnsent(database.pool, { ...publisher(), unheard });
+    expect([await left(), sent, asked]).toEqual([[], [], 4]);
+  });
 });

@@ -1,0 +1,93 @@
+import { array, bigint, text } from '../db/codec.ts';
+import type { Pool } from '../db/pool.ts';
+import { statement } from '../db/statement.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import type { Publisher } from './publisher.ts';
+
+/**
+ * Messages of merchants whom nobody hears are taken off, many with one statement: they are not claimed and not read. It is as with news of
+ * wallets (pass-over.ts): a first endpoint is told of what is left after it is there.
+ */
+
+/** Messages of one transaction, which holds their locks. */
+const PAGE_SIZE = 500;
+/** What is heard waits for so long at the most; what is left then is handed over as if it were heard, and kept nowhere. */
+const AT_MOST_MS = 2_000;
+
+/** @returns how many were taken off */
+export async function passOverMessages(pool: Pool, publisher: Pick<Publisher, 'unheard'>): Promise<number> {
+  if (publisher.unheard === undefined) return 0;
+  const merchants = await MERCHANTS.all(autocommit(pool));
+  if (merchants.length === 0) return 0;
+  const endsMs = performance.now() + AT_MOST_MS;
+  let passed = 0;
+  for (const merchantId of await publisher.unheard(
+    autocommit(pool),
+    merchants.map((one) => one.merchantId),
+  )) {
+    let after: string | null = '';
+    while (after !== null && performance.now() < endsMs) {
+      const from: string = after;
+      const page: Page = await transaction(pool, (tx) => passOverPage(tx, publisher, { merchantId, after: from }));
+      passed += page.passed;
+      after = page.last;
+    }
+  }
+  return passed;
+}
+
+interface Page {
+  readonly passed: number;
+  /** Null if it was the last. */
+  readonly last: string | null;
+}
+
+async function passOverPage(
+  tx: Tx,
+  publisher: Pick<Publisher, 'unheard'>,
+  { merchantId, after }: { readonly merchantId: string; readonly after: string },
+): Promise<Page> {
+  const messages = await LOCK.all(tx, { merchantId, after, limit: PAGE_SIZE });
+  // Asked for once they are locked: an endpoint whose commit came before theirs is seen by this younger question.
+  const isUnheard = messages.length > 0 && (await publisher.unheard?.(tx, [merchantId]))?.includes(merchantId);
+  if (isUnheard !== true) return { passed: 0, last: null };
+  await TAKE_OFF.run(tx, { merchantId, ids: messages.map(({ messageId }) => messageId) });
+  return { passed: messages.length, last: messages.length < PAGE_SIZE ? null : (messages.at(-1)?.messageId ?? null) };
+}
+
+/** One after another along the key, however many messages each has. */
+const MERCHANTS = statement({
+  name: 'merchants-with-messages',
+  acrossMerchants: 'it asks which merchants are to be told something',
+  params: {},
+  row: { merchantId: text },
+  text: () => `
+    with recursive merchants (merchant_id) as (
+      (select merchant_id from unsent_message order by merchant_id limit 1)
+      union all
+      select (select u.merchant_id from unsent_message u where u.merchant_id > m.merchant_id order by u.merchant_id limit 1)
+      from merchants m where m.merchant_id is not null)
+    select merchant_id from merchants where merchant_id is not null`,
+  textOnCitus: () => 'select distinct merchant_id from unsent_message order by merchant_id',
+});
+
+/** In the order of their keys, and none that somebody works on. */
+const LOCK = statement({
+  name: 'lock-messages-to-pass-over',
+  params: { merchantId: text, after: text, limit: bigint },
+  row: { messageId: text },
+  text: ({ merchantId, after, limit }) => `
+    select u.message_id from unsent_message u
+    where u.merchant_id = ${merchantId} and u.message_id > ${after} and (u.claimed_until is null or u.claimed_until <= now())
+    order by u.message_id
+    limit ${limit}
+    for update of u skip locked`,
+});
+
+/** By a condition on the key: a join would read the whole table by a plan that was made while it was empty. */
+const TAKE_OFF = statement({
+  name: 'pass-over-messages',
+  params: { merchantId: text, ids: array(text) },
+  text: ({ merchantId, ids }) =>
+    `delete from unsent_message where merchant_id = ${merchantId} and message_id = any (${ids})`,
+});
