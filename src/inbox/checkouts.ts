@@ -22,6 +22,7 @@ import { type PaymentKey, paymentAt, paymentKeyText } from '../payments/tables.t
 import { bothEffects } from './effect.ts';
 import type { EventWork, Step } from './event-work.ts';
 import type { Due, OwnedHold, OwnedHoldResult } from './post-due.ts';
+import { UndoLog, UndoMap } from './undo.ts';
 
 const DAY_MS = 24 * 3_600_000;
 /** What is held for a checkout is held for so long while a payment of it is under way, as bank debits and vouchers are for weeks. */
@@ -35,7 +36,6 @@ const WHILE_LOOKED_AT = { byMs: LOOKED_AT_MS, mostMs: UNDER_WAY_MS + LOOKED_AT_M
 
 /** A payment that completes a checkout in this batch. */
 interface Completion {
-  readonly text: string;
   readonly key: PaymentKey;
   readonly work: EventWork;
   /** Null where the wallet pays nothing of it. */
@@ -47,30 +47,29 @@ type From = Omit<Due, 'ordered'>;
 
 /** The checkouts that the payments of a batch name, and what becomes of them by it. */
 export class Checkouts {
-  #checkouts: ReadonlyMap<string, Checkout>;
-  #changed: ReadonlySet<string> = new Set();
-  #completions: readonly Completion[] = [];
+  readonly #log = new UndoLog();
+  readonly #checkouts: UndoMap<string, Checkout>;
+  readonly #changed = new UndoMap<string, true>(this.#log);
+  readonly #completions = new UndoMap<string, Completion>(this.#log);
   /** Those of which it is known by now what the wallet paid. */
-  #completed: readonly string[] = [];
+  readonly #completed = new UndoMap<string, true>(this.#log);
   /** What ends at another time, if its hold is still open. */
-  #ends: ReadonlyMap<OwnedHold, { readonly text: string; readonly until: Date | null }> = new Map();
+  readonly #ends = new UndoMap<OwnedHold, { readonly text: string; readonly until: Date | null }>(this.#log);
   /** Of which a payment is not under way any more. */
-  #stopped: ReadonlyMap<string, From> = new Map();
+  readonly #stopped = new UndoMap<string, From>(this.#log);
   readonly #now: Date;
 
   private constructor(checkouts: readonly Checkout[], now: Date) {
-    this.#checkouts = new Map(checkouts.map((one) => [idText(one.merchantId, one.checkoutId), one]));
+    this.#checkouts = new UndoMap(
+      this.#log,
+      checkouts.map((one) => [textOf(one), one]),
+    );
     this.#now = now;
   }
 
   /** @returns what forgets all that is noted from now on: it was of an event that is not applied */
   mark(): () => void {
-    const [checkouts, changed, completions] = [this.#checkouts, this.#changed, this.#completions];
-    const [completed, ends, stopped] = [this.#completed, this.#ends, this.#stopped];
-    return () => {
-      [this.#checkouts, this.#changed, this.#completions] = [checkouts, changed, completions];
-      [this.#completed, this.#ends, this.#stopped] = [completed, ends, stopped];
-    };
+    return this.#log.mark();
   }
 
   /** Locks the checkouts that these facts name, and those of their payments. Asks for nothing where there are none, as is usual. */
@@ -124,20 +123,19 @@ export class Checkouts {
       const isNews = !isUnderWay(before) || before.checkoutId === null || checkout.prolongedUntil === null;
       return isNews ? this.#prolong(checkout, WHILE_UNDER_WAY, from) : [];
     }
-    if (isUnderWay(before) || failedAgain(checkout, fact, before))
-      this.#stopped = new Map(this.#stopped).set(textOf(checkout), from);
+    if (isUnderWay(before) || failedAgain(checkout, fact, before)) this.#stopped.set(textOf(checkout), from);
     return [];
   }
 
   #complete(checkout: Checkout, { fact, key, work, from }: Pick<Step, 'fact' | 'key' | 'work'> & { from: From }) {
     const text = idText(checkout.merchantId, checkout.checkoutId);
-    if (this.#completed.includes(text) || this.#completions.some((one) => one.text === text)) return [];
+    if (this.#completed.has(text) || this.#completions.has(text)) return [];
     const command = checkout.holdNo === null ? null : captureFor(checkout);
     const { sourceId, paymentId } = from.payment;
     const seriesId = (fact.kind === 'payment' ? fact.seriesId : null) ?? null;
     // What could be captured is known once it has posted.
     this.#set({ ...checkout, state: 'completed', sourceId, paymentId, seriesId, completedAt: this.#now });
-    this.#completions = [...this.#completions, { text, key, work, command }];
+    this.#completions.set(text, { key, work, command });
     return command === null ? [] : [{ ...from, ordered: { hold: command } }];
   }
 
@@ -173,7 +171,7 @@ export class Checkouts {
     const end = endOfCheckout(checkout);
     // Once it is over, nothing is held anew.
     if (until <= end || end <= this.#now) return [];
-    this.#stopped = new Map([...this.#stopped].filter(([text]) => text !== textOf(checkout)));
+    this.#stopped.delete(textOf(checkout));
     return this.#end(checkout, until, from);
   }
 
@@ -186,14 +184,14 @@ export class Checkouts {
       return [];
     }
     const command = prolongFor(checkout, endOfCheckout(next));
-    this.#ends = new Map(this.#ends).set(command, { text, until });
+    this.#ends.set(command, { text, until });
     return [{ ...from, ordered: { hold: command } }];
   }
 
   /** The agreed ends of checkouts come back of which no payment is under way any more, once no person has to look. */
   async backToAgreed(tx: Tx, payments: ReadonlyMap<string, Payment>): Promise<readonly Due[]> {
     const due: Due[] = [];
-    for (const [text, from] of this.#stopped) {
+    for (const [text, from] of this.#stopped.entries()) {
       const checkout = this.#at(text);
       if (checkout.state !== 'open' || checkout.prolongedUntil === null) continue;
       const stored = await paymentsUnderWay(tx, checkout.merchantId, checkout.checkoutId);
@@ -213,14 +211,11 @@ export class Checkouts {
     results: ReadonlyMap<OwnedHold, OwnedHoldResult>,
     payments: ReadonlyMap<string, Payment>,
   ): readonly { readonly payment: Payment; readonly work: EventWork }[] {
-    for (const [command, { text, until }] of this.#ends) {
+    for (const [command, { text, until }] of this.#ends.takeAll()) {
       if (results.get(command)?.kind === 'changed') this.#set({ ...this.#at(text), prolongedUntil: until });
     }
-    const completions = this.#completions;
-    this.#ends = new Map();
-    this.#completions = [];
-    this.#completed = [...this.#completed, ...completions.map(({ text }) => text)];
-    return completions.map(({ text, key, work, command }) => {
+    return this.#completions.takeAll().map(([text, { key, work, command }]) => {
+      this.#completed.set(text, true);
       const checkout = this.#at(text);
       const captured = command === null ? 0 : capturedBy(results.get(command));
       if (captured > 0)
@@ -241,9 +236,9 @@ export class Checkouts {
     { before, after }: Readonly<Record<'before' | 'after', ReadonlyMap<string, Payment>>>,
   ): Promise<void> {
     if (this.#checkouts.size === 0) return;
-    const completed = this.#completed.map((text) => this.#at(text));
+    const completed = this.#completed.keys().map((text) => this.#at(text));
     const refunded = [...after].flatMap(([text, payment]) => this.#refund(before.get(text), payment) ?? []);
-    const changed = [...this.#changed].map((text) => this.#at(text));
+    const changed = this.#changed.keys().map((text) => this.#at(text));
     await eachMerchant(changed, (merchantId, own) => saveCheckouts(tx, merchantId, own));
     const notices = [
       ...completed.map(
@@ -278,8 +273,8 @@ export class Checkouts {
 
   #set(checkout: Checkout): Checkout {
     const text = textOf(checkout);
-    this.#checkouts = new Map(this.#checkouts).set(text, checkout);
-    this.#changed = new Set(this.#changed).add(text);
+    this.#checkouts.set(text, checkout);
+    this.#changed.set(text, true);
     return checkout;
   }
 }
