@@ -1,7 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import { invariant } from '../../errors.ts';
 import { hasMoreValues, isTooDeep, MAX_JSON_DEPTH } from '../../providers/shared/json-depth.ts';
 import type { ByteBudget, BytesOf } from './byte-budget.ts';
+import { NoRoomError } from './limited.ts';
 import { TurnedAwayError, turnAway } from './turn-away.ts';
 
 /** A body of up to this many times the limit is read to its end, so that the client sees the refusal. A larger one is cut off. */
@@ -52,8 +54,34 @@ export interface HeldBody {
  * Reads a request's body once, as bytes. Busy routes use it, so it listens to events instead of building a chain of streams.
  * @throws {TurnedAwayError} BODY_TOO_LARGE, or SERVICE_UNAVAILABLE where there is no room for it
  */
-export function readBody(request: IncomingMessage, { limitBytes, budget, of }: ReadBodyOptions): Promise<HeldBody> {
+export function readBody(request: IncomingMessage, options: ReadBodyOptions): Promise<HeldBody> {
   if (request.destroyed) return Promise.reject(new ClientGoneError());
+  return isHere(request, options.limitBytes) ? takeWhole(request, options) : readOn(request, options);
+}
+
+/** Whether all of a body came along with its headers, as small ones do, and waits to be taken. */
+function isHere({ headers, readableLength, readableFlowing }: IncomingMessage, limitBytes: number): boolean {
+  if (readableLength === 0 || readableLength > limitBytes || readableFlowing !== null) return false;
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length']) === readableLength;
+}
+
+/** Takes what is there, without listening for more. */
+async function takeWhole(request: IncomingMessage, { budget, of }: ReadBodyOptions): Promise<HeldBody> {
+  const bytes: unknown = request.read();
+  invariant(Buffer.isBuffer(bytes), 'what waited of a body was not there');
+  let refused: Error | null = null;
+  const claim = budget.open(of, (error) => {
+    refused = error;
+  });
+  const release = () => claim.release();
+  const isHeld = claim.hold(bytes.length);
+  claim.complete();
+  if (isHeld && refused === null) return { bytes, release };
+  release();
+  throw refused ?? new NoRoomError('bodies');
+}
+
+function readOn(request: IncomingMessage, { limitBytes, budget, of }: ReadBodyOptions): Promise<HeldBody> {
   return new Promise((resolve, reject) => {
     let body: Buffer = Buffer.alloc(0);
     let received = 0;
@@ -151,7 +179,9 @@ const MAX_JSON_VALUES = 100_000;
 export function parseRequestJson(bytes: Buffer): unknown {
   if (bytes.length === 0) turnAway('INVALID_REQUEST_BODY', 'body: wants a JSON object, is empty.');
   if (!isUtf8(bytes)) turnAway('INVALID_REQUEST_BODY', 'body: wants JSON in UTF-8.');
-  if (isTooDeep(bytes)) turnAway('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
+  // What is well-formed closes what it opens.
+  if (bytes.length > 2 * MAX_JSON_DEPTH && isTooDeep(bytes))
+    turnAway('INVALID_REQUEST_BODY', `body: is nested more than ${MAX_JSON_DEPTH} levels deep.`);
   // Fewer bytes have fewer values.
   if (bytes.length > MAX_JSON_VALUES && hasMoreValues(bytes, MAX_JSON_VALUES))
     turnAway('INVALID_REQUEST_BODY', `body: has more than ${MAX_JSON_VALUES} values.`);
