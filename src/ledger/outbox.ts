@@ -157,10 +157,15 @@ const MARK_ANNOUNCED = statement({
     returning ${columns(WALLET_KEY, 'w')}, w.version = w.announced_version and w.alert_seq = w.announced_alert_seq as announced_all`,
 });
 
+/** By a condition instead of a join, for the reason that passing over has one (pass-over.ts). */
 const TAKE_OFF = statement({
   name: 'take-off-list',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
   text: ({ merchantId, keys }) => `
+    delete from unannounced_wallet u
+    where u.merchant_id = ${merchantId} and u.customer_id = any (array(select k.customer_id from ${keys('k')}))
+      and ((u.customer_id, u.currency) in (select k.customer_id, k.currency from ${keys('k')})) is true`,
+  textOnCitus: ({ merchantId, keys }) => `
     delete from unannounced_wallet u using ${keys('k', { merchantId })}
     where ${matches(WALLET_KEY, 'u', 'k')}`,
 });

@@ -60,16 +60,29 @@ export async function passOver(tx: Tx, merchantId: string, keys: readonly Wallet
   await PASS_OVER.run(tx, { merchantId, keys });
 }
 
+/**
+ * A list that was empty when Postgres last looked at it, as most are, is expected to have one row, and joined with the wallets it would be read whole
+ * and each of its rows compared with all of them. A condition is tried by hash, and its first part finds the rows by their key.
+ */
 const PASS_OVER = statement({
   name: 'pass-over',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
   text: ({ merchantId, keys }) => `
-    with passed as (
-      update wallet w
-      set announced_version = w.version, announced_alert_seq = w.alert_seq
-      from ${keys('k', { merchantId })}
-      where ${matches(WALLET_KEY, 'w', 'k')}
-      returning ${columns(WALLET_KEY, 'w')})
+    with ${passed(keys('k', { merchantId }))}
+    delete from unannounced_wallet u
+    where u.merchant_id = ${merchantId} and u.customer_id = any (array(select p.customer_id from passed p))
+      and ((u.customer_id, u.currency) in (select p.customer_id, p.currency from passed p)) is true`,
+  textOnCitus: ({ merchantId, keys }) => `
+    with ${passed(keys('k', { merchantId }))}
     delete from unannounced_wallet u using passed p
     where ${matches(WALLET_KEY, 'u', 'p')}`,
 });
+
+function passed(wallets: string): string {
+  return `passed as (
+      update wallet w
+      set announced_version = w.version, announced_alert_seq = w.alert_seq
+      from ${wallets}
+      where ${matches(WALLET_KEY, 'w', 'k')}
+      returning ${columns(WALLET_KEY, 'w')})`;
+}

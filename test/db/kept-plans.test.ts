@@ -1,8 +1,11 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { declaredStatements } from '../../src/db/statement.ts';
 import '../../src/ledger/batches.ts';
+import '../../src/ledger/outbox.ts';
+import '../../src/ledger/pass-over.ts';
 import '../../src/outgoing/unsent.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { makeCustomers } from '../support/ledger.ts';
 
 /**
  * Aim: a plan that is kept finds each row of the ledger's batches by its wallet, and each message by its id, though it was made while there were none.
@@ -81,4 +84,21 @@ it('a hold looks on the list of what is due for its own wallet, however long the
   const found = (await reads('write-postings-and-holds')).filter((node) => node['Relation Name'] === 'wallet_due');
   expect(found).not.toEqual([]);
   for (const node of found) expect(node['Index Cond']).not.toContain('due_at');
+});
+
+describe('a list that was empty when Postgres last looked at it', () => {
+  beforeAll(async () => {
+    await makeCustomers(
+      database.pool,
+      Array.from({ length: 50 }, (_, index) => `told${index}`),
+    );
+    await database.pool.query('delete from unannounced_wallet');
+    await database.pool.query('analyze unannounced_wallet');
+  });
+
+  it.each(['pass-over', 'take-off-list'])('is read by the keys of its wallets by %s', async (name) => {
+    const found = (await reads(name)).filter((node) => node['Relation Name'] === 'unannounced_wallet');
+    expect(found).not.toEqual([]);
+    for (const node of found) expect(node['Index Cond']).toContain('customer_id = ANY');
+  });
 });
