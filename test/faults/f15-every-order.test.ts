@@ -4,7 +4,7 @@ import type { ApplyServices } from '../../src/inbox/event-work.ts';
 import type { DisputeFact, Fact, RefundFact } from '../../src/payments/fact.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { applyDueOnce, startInbox, type TestInbox, testSource } from '../support/inbox.ts';
-import { expectBooksToAgree, makeCustomers } from '../support/ledger.ts';
+import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import { happenings } from '../support/payments.ts';
 import { rounds } from '../support/rounds.ts';
 import { stripeDispute, stripePayment, stripeRefund } from '../support/signing.ts';
@@ -115,7 +115,7 @@ async function playAll(plays: readonly Play[], services: ApplyServices): Promise
     }
     await applyDue(services);
   }
-  const { rows } = await database.pool.query<{ ended: unknown }>(HOW_THEY_ENDED, [ids]);
+  const { rows } = await database.pool.query<{ ended: unknown }>(HOW_THEY_ENDED, [ids, MERCHANT]);
   expect(rows).toHaveLength(plays.length);
   return rows.map((row) => row.ended);
 }
@@ -129,18 +129,25 @@ async function applyDue(services: ApplyServices): Promise<void> {
   }
 }
 
-/** Which part took or gave how much may depend on which of them settled first; the sums may not. */
+/**
+ * Which part took or gave how much may depend on which of them settled first; the sums may not. Each table is asked for the merchant by itself, as
+ * Citus wants it of a join.
+ */
 const HOW_THEY_ENDED = `
   select jsonb_build_object(
-    'balance', (select balance from wallet w where w.customer_id = p.customer_id and w.currency = 'USD'),
+    'balance', (
+      select balance from wallet w where w.merchant_id = $2 and w.customer_id = p.customer_id and w.currency = 'USD'),
     'payment', jsonb_build_array(p.state, p.purpose, p.currency, p.amount_paid, p.credit_amount, p.posted_credit),
     'parts', (
       select jsonb_agg(jsonb_build_array(t.kind, t.part_id, t.state, t.amount, t.currency) order by t.kind, t.part_id)
-      from payment_part t where t.payment_id = p.payment_id),
+      from payment_part t where t.merchant_id = $2 and t.payment_id = p.payment_id),
     'posted', (
-      select jsonb_build_array(sum(t.posted_credit), sum(t.posted_take)) from payment_part t where t.payment_id = p.payment_id),
-    'events', (select jsonb_agg(distinct e.state) from provider_event e where e.payment_id = p.payment_id)) as ended
-  from unnest($1::text[]) with ordinality as k (id, place) join payment p on p.payment_id = 'pi_' || k.id
+      select jsonb_build_array(sum(t.posted_credit), sum(t.posted_take))
+      from payment_part t where t.merchant_id = $2 and t.payment_id = p.payment_id),
+    'events', (
+      select jsonb_agg(distinct e.state) from provider_event e where e.merchant_id = $2 and e.payment_id = p.payment_id)) as ended
+  from unnest($1::text[]) with ordinality as k (id, place)
+  join payment p on p.merchant_id = $2 and p.payment_id = 'pi_' || k.id
   order by k.place`;
 
 function permutations(places: readonly number[]): number[][] {
