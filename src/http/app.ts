@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http';
-import express, { type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
+import express, { type ErrorRequestHandler, type Express } from 'express';
 import { networkName } from './kit/address.ts';
+import { keepHeaders } from './kit/answer-headers.ts';
 import { ANSWER_PATIENCE_MS, countAnswer } from './kit/answers.ts';
 import { ByteBudget, type BytesOf } from './kit/byte-budget.ts';
 import { docsRouter } from './kit/docs.ts';
@@ -12,7 +13,7 @@ import { createPageLimit } from './kit/rate-limit.ts';
 import { createRequestLog } from './kit/request-log.ts';
 import { setSecurityHeaders } from './kit/security-headers.ts';
 import { fail, send, sendText } from './kit/send.ts';
-import { type ServeOptions, serve } from './kit/serve.ts';
+import { type ServeOptions, serve, type Visit } from './kit/serve.ts';
 import type { Services } from './kit/services.ts';
 import { serveMetrics } from './metrics.ts';
 import { homeRouter } from './routes/home.ts';
@@ -29,12 +30,12 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
   const answers = new ByteBudget({ limit: 'answers', limitBytes, note, patienceMs: ANSWER_PATIENCE_MS });
   services.metrics.watch('chokin_answer_bytes', 'Bytes of answers that are not read yet.', () => answers.bytes);
   const log = createRequestLog(services.logger);
-  const begin = (request: Request, response: Response) => {
+  const begin = ({ request, response, address }: Pick<Visit, 'request' | 'response' | 'address'>) => {
     log(request, response);
-    countAnswer(answers, { request, response }, () => strangerOf(request));
+    countAnswer(answers, { request, response }, () => strangerAt(address));
   };
   app.use((request, response, next) => {
-    begin(request, response);
+    begin({ request, response, address: request.ip ?? '' });
     next();
   });
   app.use(['/docs', '/readme', '/openapi.json'], createPageLimit(services));
@@ -51,17 +52,19 @@ export function createApp(services: Services, options: ServeOptions = { checkRes
     const refused = dodoOnly(request.method, request.path) ?? { code: 'NOT_FOUND', message: NOWHERE };
     send(response, replyTo(refused));
   });
-  const failed = (request: Request, response: Response, error: unknown) => fail(services, { request, response }, error);
-  app.use(((error, request, response, _next) => failed(request, response, error)) satisfies ErrorRequestHandler);
-  const beginAsData = (request: Request, response: Response) => {
-    begin(request, response);
-    setSecurityHeaders(response);
+  const failed = (visit: Pick<Visit, 'request' | 'response'>, error: unknown) => fail(services, visit, error);
+  app.use(((error, request, response, _next) => failed({ request, response }, error)) satisfies ErrorRequestHandler);
+  const beginAsData = (visit: Visit) => {
+    keepHeaders(visit.response);
+    begin(visit);
+    setSecurityHeaders(visit.response);
   };
-  return createFront({ app, routes: ROUTES, begin: beginAsData, respond, fail: failed });
+  const proxies = config.TRUST_PROXY;
+  return createFront({ app, proxies, routes: ROUTES, begin: beginAsData, respond, fail: failed });
 }
 
-function strangerOf(request: Request): BytesOf {
-  const address = networkName(request.ip ?? '');
+function strangerAt(ip: string): BytesOf {
+  const address = networkName(ip);
   return { address, party: { kind: 'address', id: address } };
 }
 

@@ -4,6 +4,7 @@ import express from 'express';
 import helmet from 'helmet';
 import { pinoHttp } from 'pino-http';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { forwardedAddress } from '../../src/http/kit/address.ts';
 import { createRequestLog } from '../../src/http/kit/request-log.ts';
 import { setSecurityHeaders } from '../../src/http/kit/security-headers.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -261,6 +262,24 @@ it('counts them as Express does', async () => {
   const after = await counted();
   const grown = Object.keys(after).filter((row) => after[row] !== before[row]);
   expect(grown).toHaveLength(1);
+});
+
+it.each([0, 1, 2, 5])('takes a caller behind %s proxies for whom Express takes him', (proxies) => {
+  const app = express().set('trust proxy', proxies);
+  const heard = [
+    undefined,
+    '',
+    ',',
+    '10.0.0.1',
+    ' 10.0.0.1 ,, 10.0.0.2',
+    'nobody, 10.0.0.3,10.0.0.4 ,10.0.0.5',
+    '::1,10.0.0.6,',
+  ];
+  for (const header of heard) {
+    const headers = header === undefined ? {} : { 'x-forwarded-for': header };
+    const request = Object.assign(Object.create(app.request), { headers, socket: { remoteAddress: '127.0.0.1' }, app });
+    expect(forwardedAddress(request, proxies), header).toBe(request.ip);
+  }
 });
 
 /** Serves one handler. @returns its address, and what ends it */

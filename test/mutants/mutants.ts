@@ -1908,7 +1908,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'leave wrong ADMIN_KEYs uncounted',
     file: 'src/http/kit/serve.ts',
-    find: '    (await gate.limits.countGuess(request)).wasWrong(response);\n',
+    find: '  (await limits.countGuess(address)).wasWrong(response);\n',
     replace: '',
     tests: ['test/http/wrong-keys.test.ts'],
   },

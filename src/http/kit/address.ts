@@ -25,6 +25,7 @@ export function networkName(address: string): string {
  * heard to the end of X-Forwarded-For. Fewer in it: the first of them.
  */
 export function forwardedAddress({ headers, socket }: IncomingMessage, proxies: number): string {
+  if (proxies === 0) return socket.remoteAddress ?? '';
   const header = headers['x-forwarded-for'];
   const text = typeof header === 'string' ? header : '';
   const heard = [...text.split(',').flatMap((part) => part.trim() || []), socket.remoteAddress ?? ''];

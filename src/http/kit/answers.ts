@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { atEnd } from './answer-end.ts';
 import type { ByteBudget, BytesOf } from './byte-budget.ts';
 import { markLimited } from './limited.ts';
 
@@ -29,7 +30,7 @@ export function countAnswer(
     };
     // What was written must be told: a client that is refused the answer would ask for the same once more.
     const claim = budget.open(of(), giveUp, request.method !== 'GET');
-    response.once('close', () => claim.release());
+    atEnd(response, () => claim.release());
     return claim.hold(bytes);
   });
 }

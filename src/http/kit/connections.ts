@@ -2,6 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limited } from '../../telemetry/metrics.ts';
 import { forwardedAddress, networkName } from './address.ts';
+import { atEnd } from './answer-end.ts';
+import { releaseHeaders } from './answer-headers.ts';
 import { markLimited, type NoteLimited } from './limited.ts';
 
 /**
@@ -98,11 +100,14 @@ export function limitConnections(
     visit.last = { request, response };
     const leave =
       proxies > 0 && hasBody(request) ? enter(networkName(forwardedAddress(request, proxies)), visit) : null;
-    response.once('close', () => {
+    atEnd(response, () => {
       leave?.();
       visit.underWay -= 1;
-      if (visit.underWay === 0)
-        Object.assign(visit, { last: null, idleSinceMs: performance.now(), ...beginning(visit.socket) });
+      if (visit.underWay > 0) return;
+      visit.last = null;
+      visit.idleSinceMs = performance.now();
+      visit.sinceMs = visit.idleSinceMs;
+      visit.bytesBefore = visit.socket.bytesRead;
     });
   });
   const timer = setInterval(() => {
@@ -206,6 +211,7 @@ function end(visit: Visit): void {
   const stage = stageOf(visit);
   if (stage === 'waiting' && last !== null) markLimited(last.response);
   if (stage === 'asked' && last !== null && !last.response.headersSent) {
+    releaseHeaders(last.response);
     last.response.writeHead(408, { connection: 'close', 'content-length': 0 });
     last.response.end(() => socket.destroy());
     return;

@@ -1,7 +1,8 @@
 import type { RequestListener } from 'node:http';
-import type { Express, Request, Response } from 'express';
 import { invariant } from '../../errors.ts';
+import { forwardedAddress } from './address.ts';
 import type { Route } from './route.ts';
+import type { Visit } from './serve.ts';
 
 /** Ids as they are made, which nothing has to be decoded of. */
 const OF_CUSTOMER = /^\/customers\/([A-Za-z0-9_-]{1,100})\/(wallets(?:\/ledger-entries)?|checkouts\/quote)$/;
@@ -11,20 +12,23 @@ const HOLDS = /^\/customers\/([A-Za-z0-9_-]{1,100})\/wallets\/holds(?:\/([A-Za-z
 const WEBHOOK = /^\/webhooks\/([a-z]{1,100})(?:\/([A-Za-z0-9_-]{1,100}))?$/;
 
 interface FrontOptions {
-  readonly app: Express;
+  /** What answers everything else: Express. */
+  readonly app: RequestListener;
+  /** Proxies in front of us, each of which names whom it heard. */
+  readonly proxies: number;
   readonly routes: readonly Route[];
   /** What is done for every request before its route is looked for. */
-  readonly begin: (request: Request, response: Response) => void;
-  readonly respond: (route: Route, request: Request, response: Response) => Promise<void>;
+  readonly begin: (visit: Visit) => void;
+  readonly respond: (route: Route, visit: Visit) => Promise<void>;
   /** What is done where even that fails. */
-  readonly fail: (request: Request, response: Response, error: unknown) => void;
+  readonly fail: (visit: Visit, error: unknown) => void;
 }
 
 /**
  * Answers the busiest routes, a new entry, hold or capture, a customer's wallets, a quote and providers' deliveries, without the way through all
  * that Express asks first. It does the same for them in the same order, from the same table; every other request, and every other form of these, is Express' own.
  */
-export function createFront({ app, routes, begin, respond, fail }: FrontOptions): RequestListener {
+export function createFront({ app, proxies, routes, begin, respond, fail }: FrontOptions): RequestListener {
   const find = (method: Route['method'], path: string): Route => {
     const route = routes.find((one) => one.method === method && one.path === path);
     invariant(route !== undefined, `there is no route ${method} ${path}`);
@@ -60,24 +64,24 @@ export function createFront({ app, routes, begin, respond, fail }: FrontOptions)
     if (sourceId === undefined) return { route: deliver, params: { provider } };
     return { route: deliverToSource, params: { provider, source_id: sourceId } };
   };
-  return (message, answer) => {
-    const found = hot(message.method, message.url ?? '');
+  return (request, response) => {
+    const found = hot(request.method, request.url ?? '');
     if (found === null) {
-      app(message, answer);
+      app(request, response);
       return;
     }
-    // What Express makes of a request first: `ip`, by whom it trusts, and `query` are its own.
-    const request: Request = Object.setPrototypeOf(message, app.request);
-    const response: Response = Object.setPrototypeOf(answer, app.response);
-    request.res = response;
-    request.params = found.params;
-    begin(request, response);
-    respond(found.route, request, response)
-      .catch((error: unknown) => fail(request, response, error))
+    const address = forwardedAddress(request, proxies);
+    const visit = { request, response, address, params: found.params, query: NO_QUERY };
+    begin(visit);
+    respond(found.route, visit)
+      .catch((error: unknown) => fail(visit, error))
       // As Express does at the end. A rejection that nobody takes would end the process.
       .catch(() => response.destroy());
   };
 }
+
+/** None of these has one: with a question mark it is Express' own. */
+const NO_QUERY = {};
 
 interface Hot {
   readonly route: Route;

@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import { Fifo } from '../../db/fifo.ts';
+import { atEnd } from './answer-end.ts';
 import type { NoteLimited } from './limited.ts';
 
 /** Requests of one connection that are worked on at once, and those that may wait behind them. */
@@ -13,6 +14,14 @@ interface Line {
   readonly waiting: Fifo<() => void>;
 }
 
+function lineOf(lines: WeakMap<Socket, Line>, socket: Socket): Line {
+  const known = lines.get(socket);
+  if (known !== undefined) return known;
+  const line: Line = { begun: 0, waiting: new Fifo() };
+  lines.set(socket, line);
+  return line;
+}
+
 /**
  * Works on a few requests of a connection at once, however many it sent: they come by the thousand with one packet, and
  * everybody else would wait until all of them were begun. A connection of which too many wait is ended, since each takes a
@@ -22,12 +31,11 @@ export function fewAtOnce(serve: RequestListener, noteLimited: NoteLimited): Req
   const lines = new WeakMap<Socket, Line>();
   return (request, response) => {
     const { socket } = request;
-    const line = lines.get(socket) ?? { begun: 0, waiting: new Fifo<() => void>() };
-    lines.set(socket, line);
+    const line = lineOf(lines, socket);
     const begin = () => {
       if (socket.destroyed) return;
       line.begun += 1;
-      response.once('close', () => {
+      atEnd(response, () => {
         line.begun -= 1;
         const next = line.waiting.shift();
         // Later: what others sent meanwhile comes first.

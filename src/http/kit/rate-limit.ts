@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Request, RequestHandler, Response } from 'express';
+import type { ServerResponse } from 'node:http';
+import type { RequestHandler } from 'express';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Clock } from '../../clock.ts';
 import type { Pool } from '../../db/pool.ts';
 import type { Caller } from '../../merchants/api-keys.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { networkOf } from './address.ts';
+import { setHeader } from './answer-headers.ts';
 import type { NoteLimited } from './limited.ts';
 import { SharedLimit, type Used } from './shared-limit.ts';
 import { turnAway } from './turn-away.ts';
@@ -35,9 +37,9 @@ export interface RateLimits {
    * @param work how many requests it counts for, 1 unless given
    * @throws {TurnedAwayError} TOO_MANY_REQUESTS when the caller's key had used up its minute before
    */
-  countRequest(response: Response, caller: Caller, work?: number): Promise<void>;
-  /** Counts a key that may turn out wrong, before anything is asked about it. */
-  countGuess(request: Request): Promise<Guess>;
+  countRequest(response: ServerResponse, caller: Caller, work?: number): Promise<void> | undefined;
+  /** Counts a key that may turn out wrong for the address that it came from, before anything is asked about it. */
+  countGuess(address: string): Promise<Guess>;
 }
 
 /** A key that is not known to be right, counted for its address. */
@@ -45,7 +47,7 @@ interface Guess {
   /** More came from the address in this minute than may be wrong. */
   readonly isOver: boolean;
   /** It was wrong. @throws {TurnedAwayError} TOO_MANY_REQUESTS if it was one too many */
-  wasWrong(response: Response): void;
+  wasWrong(response: ServerResponse): void;
   /** It was right, or nothing could be found out: it does not count. */
   takeBack(): Promise<void>;
 }
@@ -62,26 +64,25 @@ export function createRateLimits(perMinute: number, { pool, clock, logger, noteL
   const salt = randomBytes(16);
   // Whoever has something left is let in with the whole of its work: else a batch larger than the limit never could be.
   const admit = (
-    response: Response,
+    response: ServerResponse,
     limit: number,
     { requests, msLeft, work = 1, message }: Used & { readonly work?: number; readonly message: string },
   ) => {
-    response.setHeader('x-ratelimit-limit', limit);
-    response.setHeader('x-ratelimit-remaining', Math.max(limit - requests, 0));
-    response.setHeader('x-ratelimit-reset', Math.ceil((clock.now().getTime() + msLeft) / 1000));
+    setHeader(response, 'x-ratelimit-limit', limit);
+    setHeader(response, 'x-ratelimit-remaining', Math.max(limit - requests, 0));
+    setHeader(response, 'x-ratelimit-reset', Math.ceil((clock.now().getTime() + msLeft) / 1000));
     if (requests - work < limit) return;
-    response.setHeader('retry-after', Math.ceil(msLeft / 1000));
+    setHeader(response, 'retry-after', Math.ceil(msLeft / 1000));
     turnAway('TOO_MANY_REQUESTS', message);
   };
   return {
-    async countRequest(response, { merchantId, keyId }, work = 1) {
-      if (byKey === null) return;
-      const used = await byKey.count(keyId, work);
-      if (used.requests - work >= perMinute) noteLimited({ who: 'merchant', limit: 'requests' }, merchantId);
-      admit(response, perMinute, { ...used, work, message: TOO_MUCH_WORK });
+    countRequest(response, { merchantId, keyId }, work = 1) {
+      return byKey?.count(keyId, work).then((used) => {
+        if (used.requests - work >= perMinute) noteLimited({ who: 'merchant', limit: 'requests' }, merchantId);
+        admit(response, perMinute, { ...used, work, message: TOO_MUCH_WORK });
+      });
     },
-    async countGuess(request) {
-      const address = request.ip ?? '';
+    async countGuess(address) {
       const place = placeOf(address, salt);
       const { consumedPoints: requests, msBeforeNext: msLeft } = await byAddress.penalty(place);
       const isOver = requests > FAILED_AUTHENTICATIONS_PER_MINUTE;

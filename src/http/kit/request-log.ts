@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../telemetry/log.ts';
 import { createFew } from '../../telemetry/seldom.ts';
+import { atEnd } from './answer-end.ts';
+import { headerText, setHeader } from './answer-headers.ts';
 import { faultOf, finalStatus, HUNG_UP } from './limited.ts';
 
 /** The form of a request id that is taken over from a proxy. Any other text could break the lines of a log. */
@@ -26,7 +28,7 @@ const ID_HEADER = 'x-request-id';
 
 /** The id of a request, which its answer bears. */
 export function requestIdOf(response: ServerResponse): string {
-  return String(response.getHeader(ID_HEADER) ?? '');
+  return headerText(response, ID_HEADER);
 }
 
 /**
@@ -45,7 +47,7 @@ export function createRequestLog(logger: Logger): (request: IncomingMessage, res
   return (request, response) => {
     const given = request.headers[ID_HEADER];
     const reqId = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-    response.setHeader(ID_HEADER, reqId);
+    setHeader(response, ID_HEADER, reqId);
     // As they came: a router takes parts of the path away for those behind it.
     const { method, url = '' } = request;
     const startedMs = performance.now();
@@ -57,7 +59,7 @@ export function createRequestLog(logger: Logger): (request: IncomingMessage, res
       logger[level]({ reqId, req: { method, path: loggedPath(url) }, res: { statusCode }, responseTime }, ANSWERED);
     };
     // It comes after `finish` and after `error`, and where neither does.
-    response.on('close', note);
+    atEnd(response, note);
     response.on('error', nothing);
   };
 }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import helmet from 'helmet';
+import { addHeaders } from './answer-headers.ts';
 
 /** Answers are data: a browser must not run them, show them in a frame or guess their type. */
 const policy = helmet({
@@ -7,10 +8,10 @@ const policy = helmet({
 });
 
 /** What helmet sets is the same for every answer, so it is asked once. */
-function headersOf(set: typeof policy): readonly (readonly [name: string, value: string])[] {
-  const headers: [string, string][] = [];
+function headersOf(set: typeof policy): readonly string[] {
+  const headers: string[] = [];
   const response = {
-    setHeader: (name: string, value: string) => headers.push([name, value]),
+    setHeader: (name: string, value: string) => headers.push(name, value),
     removeHeader: () => {},
   };
   Reflect.apply(set, undefined, [{}, response, () => {}]);
@@ -21,5 +22,5 @@ const HEADERS = headersOf(policy);
 
 /** Sets the headers of every answer that is no page. */
 export function setSecurityHeaders(response: ServerResponse): void {
-  for (const [name, value] of HEADERS) response.setHeader(name, value);
+  addHeaders(response, HEADERS);
 }

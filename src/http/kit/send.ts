@@ -1,6 +1,7 @@
-import type { Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BatcherFullError } from '../../db/batcher.ts';
 import { ReadersBusyError, ReadTooSlowError } from '../../db/readers.ts';
+import { hasHeader, releaseHeaders, setHeader, writeHead } from './answer-headers.ts';
 import { mayAnswer } from './answers.ts';
 import { ClientGoneError, hasMuchLeft } from './body.ts';
 import { failureOf, KeylessError, replyTo } from './failure.ts';
@@ -12,7 +13,7 @@ import type { Services } from './services.ts';
 /** Answers a failure, and logs it if it is unexpected. */
 export function fail(
   services: Services,
-  { request, response }: { readonly request: Request; readonly response: Response },
+  { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
   error: unknown,
 ): void {
   if (error instanceof ClientGoneError || response.headersSent) {
@@ -36,7 +37,7 @@ export function fail(
     );
   // Even little that is left of such a body is too much.
   if (!request.complete && (failure.status === 413 || error instanceof NoRoomError))
-    response.setHeader('connection', 'close');
+    setHeader(response, 'connection', 'close');
   send(response, failure);
 }
 
@@ -47,7 +48,7 @@ function fullOf(error: unknown): BatcherFullError | null {
 }
 
 /** Sends a reply, or 503 where there is no memory for one that may not be read soon. */
-export function send(response: Response, reply: Reply): void {
+export function send(response: ServerResponse, reply: Reply): void {
   sendText(response, reply, textOf(reply));
 }
 
@@ -59,7 +60,7 @@ interface Text {
 }
 
 /** The same, where the text is made already. */
-export function sendText(response: Response, reply: Reply, text: Text | null): void {
+export function sendText(response: ServerResponse, reply: Reply, text: Text | null): void {
   if (text === null || mayAnswer(response, text.bytes)) {
     write(response, reply, text);
     return;
@@ -85,15 +86,17 @@ export function textOf({ body }: Reply): Text | null {
 }
 
 /** Writes a reply with as little work as possible: one serialisation, no etag, no content negotiation. */
-function write(response: Response, { status, headers }: Reply, text: Text | null): void {
-  response.statusCode = status;
-  if (hasMuchLeft(response.req)) response.setHeader('connection', 'close');
-  if (headers !== undefined) for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+function write(response: ServerResponse, { status, headers }: Reply, text: Text | null): void {
+  if (hasMuchLeft(response.req)) setHeader(response, 'connection', 'close');
+  for (const name in headers) setHeader(response, name, headers[name] ?? '');
   if (text === null) {
+    releaseHeaders(response);
+    response.statusCode = status;
     response.end();
     return;
   }
-  if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/json; charset=utf-8');
-  response.setHeader('content-length', text.bytes);
+  if (!hasHeader(response, 'content-type')) setHeader(response, 'content-type', 'application/json; charset=utf-8');
+  setHeader(response, 'content-length', text.bytes);
+  writeHead(response, status);
   response.end(text.text);
 }

@@ -1,10 +1,13 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Express, Request, Response } from 'express';
 import { ReadTooSlowError } from '../../db/readers.ts';
 import { RefusalError } from '../../errors.ts';
-import type { Caller } from '../../merchants/api-keys.ts';
+import type { Caller, Scope } from '../../merchants/api-keys.ts';
 import type { ErrorCode } from '../../views/error-status.ts';
 import { publicRefusal } from '../../views/refusals.ts';
 import { networkName } from './address.ts';
+import { atEnd } from './answer-end.ts';
+import { setHeader } from './answer-headers.ts';
 import { countAnswer } from './answers.ts';
 import { Authenticator, bearerKey, isAdmin, requireScope } from './auth.ts';
 import { checkBodyHeaders, type HeldBody, parseRequestJson, readBody, requireJson } from './body.ts';
@@ -42,12 +45,13 @@ export function serve(app: Express, services: Services, { routes, answers, check
     answers,
   };
   services.metrics.watch('chokin_body_bytes', 'Bytes of requests that are under way.', () => gate.bodies.bytes);
-  const respondBy: Respond = (route, request, response) =>
-    respond({ route, services, gate, checkResponses }, request, response);
+  const serving = new Map(routes.map((route) => [route, { route, services, gate, checkResponses }]));
+  const respondBy: Respond = (route, visit) =>
+    respond(serving.get(route) ?? { route, services, gate, checkResponses }, visit);
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
     const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1');
     for (const route of ofPath) {
-      app[route.method](pattern, (request, response) => respondBy(route, request, response));
+      app[route.method](pattern, (request, response) => respondBy(route, visitOf(request, response)));
     }
     const allow = ofPath.map((route) => route.method.toUpperCase()).join(', ');
     app.all(pattern, (request, response) => {
@@ -60,7 +64,21 @@ export function serve(app: Express, services: Services, { routes, answers, check
   return respondBy;
 }
 
-type Respond = (route: Route, request: Request, response: Response) => Promise<void>;
+/** A request as it is looked at: from Express, or from the front, which does without. */
+export interface Visit {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Where it comes from, past the proxies that are trusted. */
+  readonly address: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly query: Readonly<Record<string, unknown>>;
+}
+
+function visitOf(request: Request, response: Response): Visit {
+  return { request, response, address: request.ip ?? '', params: request.params, query: request.query };
+}
+
+type Respond = (route: Route, visit: Visit) => Promise<void>;
 
 interface Gate {
   readonly authenticator: Authenticator;
@@ -76,8 +94,9 @@ interface Serving {
   readonly checkResponses: boolean;
 }
 
-async function respond(serving: Serving, request: Request, response: Response): Promise<void> {
+async function respond(serving: Serving, visit: Visit): Promise<void> {
   const { route, services, checkResponses } = serving;
+  const { request, response } = visit;
   const startedMs = performance.now();
   const observe = () => {
     const seconds = (performance.now() - startedMs) / 1000;
@@ -85,43 +104,44 @@ async function respond(serving: Serving, request: Request, response: Response): 
     const fault = faultOf(response, status);
     services.metrics.observeRequest({ route: route.path, method: route.method, status, fault }, seconds);
   };
-  response.once('close', observe);
+  atEnd(response, observe);
   const held: HeldBody[] = [];
   try {
-    const caller = await admit(serving, request, response);
+    const admission = admit(serving, visit);
+    const caller = admission instanceof Promise ? await admission : admission;
     const countWork = async (units: number) => {
       if (caller !== null) await serving.gate.limits.countRequest(response, caller, units);
     };
     if (route.body !== null) checkBodyHeaders(request, route.body.limitBytes);
     const read = async (party: BytesOf['party']): Promise<Buffer> => {
-      const body = await readBodyOf(serving, request, party);
+      const body = await readBodyOf(serving, visit, party);
       held.push(body);
       return body.bytes;
     };
     const readRawBody: ReadRawBody = (id) => read({ kind: 'source', id });
     const party = caller === null ? OPERATOR : ({ kind: 'merchant', id: caller.merchantId } as const);
-    const address = networkName(request.ip ?? '');
+    const address = networkName(visit.address);
     if (route.scope !== 'public') countAnswer(serving.gate.answers, { request, response }, () => ({ address, party }));
-    const body = await readJson(route, request, () => read(party));
-    await countBytes(held[0]?.bytes.length ?? 0, countWork);
-    const { query, headers } = request;
-    const params = { ...request.params };
+    const body = route.body?.kind === 'json' ? await readJson(route.body, request, () => read(party)) : undefined;
+    const taken = workOfBytes(held[0]?.bytes.length ?? 0);
+    if (taken > 0) await countWork(taken);
     const asked = {
       services,
       caller,
-      params,
-      query: { ...query },
+      params: { ...visit.params },
+      query: { ...visit.query },
       body,
       readRawBody,
       from: address,
-      headers,
+      headers: request.headers,
       countWork,
-      setHeader: (name: string, value: string) => void response.setHeader(name, value),
+      setHeader: (name: string, value: string) => setHeader(response, name, value),
     };
     const reply = await route.answer(asked);
     if (checkResponses) assertDocumented(route, reply);
     const text = textOf(reply);
-    if (route.method === 'get') await countBytes(text?.bytes ?? 0, countWork);
+    const given = route.method === 'get' ? workOfBytes(text?.bytes ?? 0) : 0;
+    if (given > 0) await countWork(given);
     sendText(response, reply, text);
   } catch (error) {
     fail(services, { request, response }, checkResponses ? unlessDocumented(route, error) : error);
@@ -138,38 +158,48 @@ const UNKNOWN_KEY =
 /** Bodies of the admin routes are counted as one party's. */
 const OPERATOR = { kind: 'operator', id: 'operator' } as const;
 
-/** The caller, or null for a route without API keys. @throws {TurnedAwayError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN */
-async function admit({ route, services, gate }: Serving, request: Request, response: Response): Promise<Caller | null> {
+/**
+ * The caller, or null for a route without API keys: at once, where the key is known and nothing is counted, since to wait takes time itself.
+ * @throws {TurnedAwayError} UNAUTHORIZED, TOO_MANY_REQUESTS or FORBIDDEN
+ */
+function admit({ route, services, gate }: Serving, visit: Visit): Caller | null | Promise<Caller | null> {
   const { scope } = route;
   if (scope === 'public') return null;
-  if (scope === 'admin') {
-    if (isAdmin(request, services.config.ADMIN_KEY)) return null;
-    (await gate.limits.countGuess(request)).wasWrong(response);
-    return turnAway('UNAUTHORIZED', 'This wants the ADMIN_KEY of the environment, as "Authorization: Bearer <key>".');
-  }
-  const caller = await callerOf(gate, request, response);
-  await gate.limits.countRequest(response, caller);
+  if (scope === 'admin') return isAdmin(visit.request, services.config.ADMIN_KEY) ? null : refuseOperator(gate, visit);
+  const letIn = (caller: Caller): Caller | Promise<Caller> => {
+    const counted = gate.limits.countRequest(visit.response, caller);
+    if (counted !== undefined) return counted.then(() => ofScope(caller, scope));
+    return ofScope(caller, scope);
+  };
+  const known = gate.authenticator.known(visit.request);
+  return known === null ? callerOf(gate, visit).then(letIn) : letIn(known);
+}
+
+function ofScope(caller: Caller, scope: Scope): Caller {
   requireScope(caller, scope);
   return caller;
+}
+
+async function refuseOperator({ limits }: Gate, { address, response }: Visit): Promise<never> {
+  (await limits.countGuess(address)).wasWrong(response);
+  return turnAway('UNAUTHORIZED', 'This wants the ADMIN_KEY of the environment, as "Authorization: Bearer <key>".');
 }
 
 /** Bytes of a body, or of what is read, that count for one request. */
 const BYTES_OF_A_REQUEST = 10_000;
 
-async function countBytes(bytes: number, countWork: (units: number) => Promise<void>): Promise<void> {
-  if (bytes >= BYTES_OF_A_REQUEST) await countWork(Math.floor(bytes / BYTES_OF_A_REQUEST));
-}
+const workOfBytes = (bytes: number): number => Math.floor(bytes / BYTES_OF_A_REQUEST);
 
 /**
  * Whose key the request has. A key that is not remembered is counted before it is looked up; from an address that has guessed
  * too often only keys in use are looked up, so that wrong ones cost no query.
  * @throws {TurnedAwayError} UNAUTHORIZED or TOO_MANY_REQUESTS
  */
-async function callerOf({ authenticator, limits }: Gate, request: Request, response: Response): Promise<Caller> {
+async function callerOf({ authenticator, limits }: Gate, { request, response, address }: Visit): Promise<Caller> {
   const remembered = authenticator.remembered(request);
   const known = await remembered;
   if (known) return known;
-  const guess = await limits.countGuess(request);
+  const guess = await limits.countGuess(address);
   try {
     const mayBeRight = remembered === undefined && (!guess.isOver || (await authenticator.isRecent(request)));
     const caller = mayBeRight ? await authenticator.lookUp(request) : null;
@@ -186,17 +216,20 @@ async function callerOf({ authenticator, limits }: Gate, request: Request, respo
   return turnAway('UNAUTHORIZED', isSent ? UNKNOWN_KEY : NO_KEY);
 }
 
-function readBodyOf({ route, gate }: Serving, request: Request, party: BytesOf['party']): Promise<HeldBody> {
+function readBodyOf({ route, gate }: Serving, { request, address }: Visit, party: BytesOf['party']): Promise<HeldBody> {
   const limitBytes = route.body?.limitBytes ?? 0;
-  const of = { address: networkName(request.ip ?? ''), party };
+  const of = { address: networkName(address), party };
   return readBody(request, { limitBytes, budget: gate.bodies, of });
 }
 
-/** The parsed body of a route that takes JSON; undefined for others, whose body is not read here. */
-async function readJson({ body }: Route, request: Request, read: () => Promise<Buffer>): Promise<unknown> {
-  if (body?.kind !== 'json') return undefined;
+/** The parsed body of a route that takes JSON. */
+async function readJson(
+  { optional }: Extract<Route['body'], { kind: 'json' }>,
+  request: IncomingMessage,
+  read: () => Promise<Buffer>,
+): Promise<unknown> {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-  if (body.optional && encoding === undefined && (length ?? '0') === '0') return {};
+  if (optional && encoding === undefined && (length ?? '0') === '0') return {};
   requireJson(request);
   return parseRequestJson(await read());
 }
