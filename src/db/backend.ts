@@ -18,7 +18,7 @@ export function onCitus(): boolean {
 const SAME_MERCHANT = /\b([a-z_]+)\.merchant_id = ([a-z_]+)\.merchant_id\b/g;
 const FENCE = /\boffset 0(?=\s*\))/g;
 /** Of rows without a column, the coordinator cannot read what it had a node note. */
-const NO_COLUMN = /\b(exists\s*\(\s*select)(?=\s+from\b)/g;
+const NO_COLUMN = /\(\s*select(?=\s+from\b)/g;
 
 /**
  * The text of a statement about one merchant, as Citus routes it to the node that has him: it must see of each table by itself whose rows are
@@ -27,7 +27,7 @@ const NO_COLUMN = /\b(exists\s*\(\s*select)(?=\s+from\b)/g;
  * @param merchant the place of the merchant, such as `$1`; null for a statement about several
  */
 export function routed(text: string, merchant: string | null): string {
-  const open = text.replaceAll(FENCE, '').replaceAll(NO_COLUMN, '$1 1');
+  const open = text.replaceAll(FENCE, '').replaceAll(NO_COLUMN, '$& 1');
   if (merchant === null) return open;
   return open.replaceAll(
     SAME_MERCHANT,

@@ -114,9 +114,12 @@ describe('the text that a statement has on Citus', () => {
     expect(routed(text, '$1')).toBe('(select 1 -- why\n  ) x where (select 2 ) = 2 offset $1');
   });
 
-  it('reads a column of what is asked whether it exists, since Citus has no rows without one', () => {
+  it('reads a column of what is counted, or asked whether it exists, since Citus has no rows without one', () => {
     expect(routed('select not exists (select from lot) or exists (\n select from hold)', null)).toBe(
       'select not exists (select 1 from lot) or exists (\n select 1 from hold)',
+    );
+    expect(routed('select count(*) from (select from topup_rule limit 9) r', null)).toBe(
+      'select count(*) from (select 1 from topup_rule limit 9) r',
     );
   });
 
@@ -217,6 +220,13 @@ describe('every statement on tables that are spread', () => {
     const found = declaredStatements().filter(
       ({ textOnCitus: sql }) =>
         /\bfor (?:no key |key )?(?:update|share)\b/.test(sql) && /\bas (?:materialized )?\(\s*insert into\b/.test(sql),
+    );
+    expect(found.map(({ text }) => brief(text))).toEqual([]);
+  });
+
+  it('has a column in each selection within it', () => {
+    const found = declaredStatements().filter(
+      (one) => isOf(one) && /\(\s*(?:--.*\s*)*select\s+from\b|\bunion (?:all )?select\s+from\b/.test(one.textOnCitus),
     );
     expect(found.map(({ text }) => brief(text))).toEqual([]);
   });
