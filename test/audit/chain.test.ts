@@ -30,10 +30,10 @@ async function postAsBefore(customerId: string, amount: number, now = new Date()
   await database.pool.query(
     `with moved as (
        update wallet set balance = balance + $2, version = version + 1, updated_at = $3
-       where customer_id = $1 and currency = 'USD' returning merchant_id, customer_id, currency, version, balance)
+       where merchant_id = $4 and customer_id = $1 and currency = 'USD' returning merchant_id, customer_id, currency, version, balance)
      insert into entry (merchant_id, customer_id, currency, seq, amount, is_credit, event_type, before_balance, after_balance, created_at)
      select merchant_id, customer_id, currency, version, $2, true, 'merchant_adjustment', balance - $2, balance, $3 from moved`,
-    [customerId, amount, now.toISOString()],
+    [customerId, amount, now.toISOString(), MERCHANT],
   );
 }
 
@@ -97,7 +97,8 @@ describe('rule 3b', () => {
     [
       'the newest entry deleted',
       `delete from entry where customer_id = 'cus_a' and seq = 3;
-       update wallet set balance = 4900, version = 2, updated_at = (select created_at from entry where customer_id = 'cus_a' and seq = 2) where customer_id = 'cus_a' and currency = 'USD'`,
+       update wallet set balance = 4900, version = 2, updated_at = (select created_at from entry where merchant_id = 'bus_default' and customer_id = 'cus_a' and seq = 2)
+       where merchant_id = 'bus_default' and customer_id = 'cus_a' and currency = 'USD'`,
       /its head is of entry 3 of 2/,
     ],
     [

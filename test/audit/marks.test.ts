@@ -5,6 +5,7 @@ import { type AuditSettings, audit } from '../../src/audit/checks.ts';
 import { startOfWeek } from '../../src/audit/marks.ts';
 import { type ProofTimes, ProvedRules, readingOf } from '../../src/audit/proved-rules.ts';
 import { runAudit } from '../../src/audit/run.ts';
+import { createPool } from '../../src/db/pool.ts';
 import { autocommit, type Queryable, Tx, transaction } from '../../src/db/transaction.ts';
 import { nextHash, startOfChain } from '../../src/ledger/hash-chain.ts';
 import { listEntries } from '../../src/ledger/history.ts';
@@ -88,13 +89,20 @@ describe('an audit that goes on from its marks', () => {
   });
 
   it('reads all and notes nothing as a user who may read marks alone', async () => {
-    await tampering(async (tx) => {
-      await tx.query('create role chokin_reads_marks');
-      await tx.query('grant pg_read_all_data to chokin_reads_marks');
-      await tx.query('set local role chokin_reads_marks');
-      const { read, trialBalance } = await audit(tx, settings());
+    const url = new URL(database.ownerUrl);
+    url.username = 'chokin_reads_marks';
+    await database.pool.query('drop role if exists chokin_reads_marks');
+    await database.pool.query(`create role chokin_reads_marks login password '${url.password}'`);
+    await database.pool.query('grant pg_read_all_data to chokin_reads_marks');
+    const logger = createLogger('silent', 'test');
+    const pool = createPool({ databaseUrl: url.href, applicationName: 'test', maxConnections: 1, logger });
+    try {
+      const { read, trialBalance } = await audit(autocommit(pool), settings());
       expect([read.entries, trialBalance === null]).toEqual([11, false]);
-    });
+    } finally {
+      await pool.end();
+      await database.pool.query('drop role chokin_reads_marks');
+    }
   });
 
   it('goes on after a kill where it was', async () => {
@@ -167,7 +175,7 @@ describe('of what was tampered with', () => {
       `delete from entry where ${WALLET} and seq > 9;
        update wallet w set version = 9, head_version = 9, balance = 45, head = e.hash, updated_at = e.created_at from entry e
        where w.merchant_id = e.merchant_id and w.customer_id = e.customer_id and w.currency = e.currency and e.seq = 9
-         and w.customer_id = 'cus_a' and w.currency = 'USD'`,
+         and w.merchant_id = 'bus_default' and w.customer_id = 'cus_a' and w.currency = 'USD'`,
       /^3c proved before: 11 entries were proved, and it has 9/,
     ],
     ['a mark’s hash', `update audit_mark set head = sha256('x') where ${WALLET}`, /^3c proved before: entry 11 is not/],

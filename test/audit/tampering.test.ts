@@ -153,7 +153,7 @@ describe('the audit', () => {
     ],
     [
       'the body of an event',
-      "update provider_event set body = convert_to(replace(convert_from(body, 'UTF8'), '1000', '9000'), 'UTF8') where payment_id = 'pi_ada'",
+      "update provider_event set body = decode(replace(encode(body, 'hex'), '31303030', '39303030'), 'hex') where payment_id = 'pi_ada'",
       '5c settled again',
     ],
     [
@@ -179,7 +179,7 @@ describe('the audit', () => {
     [
       'a link that leads to somebody who was made just then',
       `with made as (insert into customer (merchant_id, customer_id, email, name, created_at) values ('bus_default', 'cus_new', '', '', now()) returning customer_id)
-       update customer_link l set customer_id = m.customer_id from made m where l.customer_id = 'cus_ada'`,
+       update customer_link l set customer_id = m.customer_id from made m where l.merchant_id = 'bus_default' and l.customer_id = 'cus_ada'`,
       '5c settled again',
     ],
     [
@@ -218,9 +218,9 @@ describe('the audit', () => {
     [
       'the newest entry deleted, and its wallet set back',
       `with gone as (
-         delete from entry where customer_id = 'cus_ada' and seq = 2 returning before_balance, seq)
+         delete from entry where merchant_id = 'bus_default' and customer_id = 'cus_ada' and seq = 2 returning before_balance, seq)
        update wallet w set balance = g.before_balance, version = g.seq - 1, announced_version = least(announced_version, g.seq - 1)
-       from gone g where w.customer_id = 'cus_ada' and w.currency = 'USD'`,
+       from gone g where w.merchant_id = 'bus_default' and w.customer_id = 'cus_ada' and w.currency = 'USD'`,
       '3 chain',
     ],
     [

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, startTestApp, type TestApp } from '../support/app.ts';
 import { StripeCharging } from '../support/stripe-charging.ts';
+import { movedBy } from '../support/tampering.ts';
 
 const KEY = 'sk_test_ChokinCharges';
 let stripe: StripeCharging;
@@ -52,8 +53,7 @@ describe('a schedule that charges', () => {
       body: { charge: true, last_refill: null, name: null, status: 'active' },
     });
     expect((await app.call('GET', one)).body).toEqual(made.body);
-    const due =
-      "anchor_at = anchor_at - interval '2 days', done = 1, refill_period = 0, refill_amount = 1500, refill_state = 'tried'";
+    const due = `anchor_at = ${movedBy('anchor_at', '-2 days')}, done = 1, refill_period = 0, refill_amount = 1500, refill_state = 'tried'`;
     await app.database.pool.query(`update grant_schedule set ${due} where customer_id = $1`, [customerId]);
     await app.database.pool.query(
       `insert into topup (merchant_id, customer_id, currency, topup_id, origin, state, amount, cap, month_since, is_late, idempotency_key, look_at, created_at)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Of the connections of a process a merchant has half at the most, whatever its requests wait for. */
@@ -12,13 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const waitingForLocks = async () => {
-  const { rows } = await app.database.pool.query<{ n: number }>(
-    `select count(*)::int as n from pg_stat_activity
-     where application_name = 'chokin-web' and wait_event_type = 'Lock' and datname = current_database()`,
-  );
-  return rows[0]?.n;
-};
+const waiting = () => waitingForLocks(app.database.pool, '%', 'chokin-web');
 
 it('requests of a merchant that are held up leave another merchant its connections', async () => {
   const honest = await app.newCustomer();
@@ -32,7 +27,7 @@ it('requests of a merchant that are held up leave another merchant its connectio
     app.call('PATCH', `/customers/${held}`, { name: 'Mallory II' }, mallory),
   );
   const asked = Promise.all(changes);
-  await eventually('half of the connections to wait', async () => (await waitingForLocks()) === POOL / 2);
+  await eventually('half of the connections to wait', async () => (await waiting()) === POOL / 2);
   const entry = { amount: 5, currency: 'USD', entry_type: 'credit' };
   const answers = await Promise.all([
     app.call('POST', `/customers/${honest}/wallets/ledger-entries`, entry),
@@ -41,7 +36,7 @@ it('requests of a merchant that are held up leave another merchant its connectio
     app.call('POST', '/customers', { email: 'b@example.com', name: 'Bob' }),
   ]);
   expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-  expect(await waitingForLocks()).toBe(POOL / 2);
+  expect(await waiting()).toBe(POOL / 2);
   await holder.query('rollback');
   holder.release();
   expect(new Set((await asked).map(({ status }) => status))).toEqual(new Set([200]));

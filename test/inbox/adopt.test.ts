@@ -526,7 +526,7 @@ describe('a source that adopts another one', () => {
       }),
       { numRuns: 40 },
     );
-  }, 180_000);
+  });
 });
 
 it('goes on with whom an invoice names, and with which payments are known to pay it', async () => {

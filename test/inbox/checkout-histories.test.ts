@@ -149,10 +149,10 @@ async function request({ checkout, name }: Opened, kind: string): Promise<void> 
 async function expected({ name, checkout }: Opened, now: Checkout): Promise<number | null> {
   if (now.walletRefunds === 'manual' || now.paymentId !== `pi_${name}_1`) return null;
   const { rows } = await database.pool.query<{ refunded: number; paid: number; agreed: number; bought: number }>(
-    `select coalesce((select sum(t.amount) from payment_part t where t.payment_id = p.payment_id and t.kind = 'refund' and t.state = 'succeeded'), 0)::int as refunded,
+    `select coalesce((select sum(t.amount) from payment_part t where t.merchant_id = $3 and t.payment_id = p.payment_id and t.kind = 'refund' and t.state = 'succeeded'), 0)::int as refunded,
        amount_paid::int as paid, agreed_amount::int as agreed, coalesce(credit_amount, 0)::int as bought
-     from payment p where payment_id = $1 and checkout_id = $2`,
-    [now.paymentId, checkout.checkoutId],
+     from payment p where merchant_id = $3 and payment_id = $1 and checkout_id = $2`,
+    [now.paymentId, checkout.checkoutId, checkout.merchantId],
   );
   const [{ refunded, paid, agreed, bought } = { refunded: 0, paid: 0, agreed: 1, bought: 0 }] = rows;
   const order = agreed - bought;

@@ -500,10 +500,10 @@ describe('a payment that takes its time', () => {
     await database.pool.query(
       `with passed as (
          update checkout set expires_at = now() - interval '19 days', prolonged_until = now() + interval '1 hour'
-         where checkout_id = $1 returning *)
+         where merchant_id = $2 and checkout_id = $1 returning *)
        update hold h set expires_at = p.prolonged_until from passed p
-       where (h.merchant_id, h.customer_id, h.currency, h.hold_no) = (p.merchant_id, p.customer_id, p.currency, p.hold_no)`,
-      [one.checkout.checkoutId],
+       where h.merchant_id = $2 and (h.customer_id, h.currency, h.hold_no) = (p.customer_id, p.currency, p.hold_no)`,
+      [one.checkout.checkoutId, MERCHANT],
     );
     await inbox.play([pending({ ...one, paymentId: `${one.paymentId}_other` })]);
     expect(daysFromNow((await holdOf(one))?.expiresAt)).toBe(2);

@@ -421,9 +421,9 @@ describe('the tokens of invoices', () => {
     await play(paid, 'invoicePaid', 'shown');
     const swap = (from: string, to: string) =>
       database.pool.query(
-        `update provider_event set body = convert_to(replace(convert_from(body, 'UTF8'), $1, $2), 'UTF8')
+        `update provider_event set body = decode(replace(encode(body, 'hex'), $1, $2), 'hex')
          where event_type = 'invoice.paid' and payment_id = $3`,
-        [from, to, paid.invoice],
+        [Buffer.from(from).toString('hex'), Buffer.from(to).toString('hex'), paid.invoice],
       );
     const [token = ''] = Object.values(paid.on ?? {});
     await swap(token, `wt_${'1'.repeat(32)}`);

@@ -9,6 +9,7 @@ import { DeliverySlots } from '../../src/outgoing/embedded/slots.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { BOX } from '../support/secrets.ts';
+import { movedBy } from '../support/tampering.ts';
 import { eventually } from '../support/wait.ts';
 
 /** Aims at what several deliveries do to each other: whose turn it is, how many are under way, and what two workers do about the same ones. */
@@ -218,7 +219,7 @@ test('what a worker had leased that died is sent by another, under the same id, 
   const deliverer = makeDeliverer(receivers.post);
   expect(await deliverer.deliverDue()).toBe(1);
   const { rows } = await database.pool.query(
-    "update webhook_delivery set next_attempt_at = next_attempt_at - interval '26 seconds' where state = 'pending' returning next_attempt_at <= now() as is_over",
+    `update webhook_delivery set next_attempt_at = ${movedBy('next_attempt_at', '-26 seconds')} where state = 'pending' returning next_attempt_at <= now() as is_over`,
   );
   expect(rows).toEqual([{ is_over: true }, { is_over: true }]);
   expect(await deliverer.deliverDue()).toBe(2);

@@ -20,6 +20,7 @@ import { MERCHANT, makeCustomers, posting, SETTINGS } from '../support/ledger.ts
 import { waitingForLocks } from '../support/lock-waits.ts';
 import { publicly } from '../support/refusals.ts';
 import { BOX } from '../support/secrets.ts';
+import { movedBy } from '../support/tampering.ts';
 import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
@@ -278,7 +279,7 @@ describe('a delivery', () => {
       await begun;
       // The other worker is about it, and its lease ends later.
       await database.pool.query(
-        "update webhook_delivery set next_attempt_at = next_attempt_at + interval '10 seconds'",
+        `update webhook_delivery set next_attempt_at = ${movedBy('next_attempt_at', '10 seconds')}`,
       );
       answer();
       await late;

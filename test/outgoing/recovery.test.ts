@@ -251,11 +251,11 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
         ])
       ).rows;
     const noted = await notes();
-    await database.pool.query(
-      `delete from svix_message where message_id = (
-         select message_id from svix_message where endpoint_id = $1 order by sent_at desc limit 1)`,
+    const { rows: newest } = await database.pool.query<{ id: string }>(
+      'select message_id as id from svix_message where endpoint_id = $1 order by sent_at desc limit 1',
       [endpoint.id],
     );
+    await database.pool.query('delete from svix_message where message_id = $1', [newest[0]?.id]);
     await outgoing.webhooks.recover(MERCHANT, endpoint.id, { since, until: null });
     await run();
     expect((await recoveries()).at(-1)).toMatchObject({ state: 'finished' });
