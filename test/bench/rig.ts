@@ -127,7 +127,7 @@ export class Rig {
     const child = fork(join(import.meta.dirname, 'server.ts'), {
       env: { PATH: process.env.PATH, ROLE: role, DATABASE_URL: databaseUrl, API_KEY, ...environment },
       // As the Procfile starts them.
-      execArgv: role === 'web' || role === 'worker' ? ['--max-semi-space-size=8'] : [],
+      execArgv: role === 'web' || role === 'worker' ? ['--max-semi-space-size=16'] : [],
     });
     const ended = once(child, 'exit');
     const [message] = await Promise.race([
