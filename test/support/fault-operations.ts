@@ -145,7 +145,9 @@ const placeHold: WebOperation = {
       const { result: first, hit } = await under(() => place(body));
       expect(first.status).toBe(hit === null ? 200 : lost);
       const isPlaced = ((await newestHold(rig, customerId))?.holds ?? 0) > before;
-      expect((await place(body)).status).toBe(isPlaced ? 409 : 200);
+      // As with a debit: COMMIT may be carried out after the look at the hold.
+      const { status } = await place(body);
+      expect(status).toBe(status === 200 && !isPlaced ? 200 : 409);
       const again = await place(body);
       expect(again).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_EXISTS', hold: { status: 'open' } } });
       expect(await newestHold(rig, customerId)).toMatchObject({ holds: before + 1, captured: 0 });
@@ -166,7 +168,8 @@ const captureHold: WebOperation = {
       const { result: first, hit } = await under(capture);
       expect(first.status).toBe(hit === null ? 200 : lost);
       const isCaptured = (await newestHold(rig, customerId))?.state === 'captured';
-      expect((await capture()).status).toBe(isCaptured ? 409 : 200);
+      const { status } = await capture();
+      expect(status).toBe(status === 200 && !isCaptured ? 200 : 409);
       const again = await capture();
       expect(again).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_EXISTS', entry: { amount: 7 } } });
       expect(await newestHold(rig, customerId)).toMatchObject({ state: 'captured', captured: 7, entries: 1 });
