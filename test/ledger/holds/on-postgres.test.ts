@@ -433,6 +433,21 @@ describe('holds on Postgres', () => {
     expect(disagreements[0]?.subject).toContain(customer);
   });
 
+  it('the audit notices a hold of a wallet that is not there, which no foreign key refuses', async () => {
+    const [customer = ''] = await funded(['without_wallet'], 100);
+    await run([place(customer, 10, 'one')]);
+    const moved = (from: string, to: string) =>
+      database.pool.query(
+        `update hold set currency = '${to}' where customer_id = '${customer}' and currency = '${from}'`,
+      );
+    await moved('USD', 'EUR');
+    const { disagreements } = await audit(autocommit(database.pool));
+    await moved('EUR', 'USD');
+    const subjects = disagreements.filter(({ rule }) => rule.startsWith('8a')).map(({ subject }) => subject);
+    expect(subjects.toSorted()).toEqual([`${MERCHANT}/${customer}/EUR`, `${MERCHANT}/${customer}/USD`]);
+    expect((await audit(autocommit(database.pool))).disagreements).toEqual([]);
+  });
+
   it.each([
     ['released, and called expired, so that it could be debited late', "state = 'expired'"],
     ['released, and called captured', "state = 'captured'"],
