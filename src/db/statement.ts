@@ -2,7 +2,7 @@ import { InvariantError } from '../errors.ts';
 import { ofOneMerchant, onCitus, routed } from './backend.ts';
 import { binaryArray } from './binary.ts';
 import type { Codec } from './codec.ts';
-import { columnName, columns, type Row, rowReader, type Shape } from './table.ts';
+import { columnName, type Row, rowReader, type Shape } from './table.ts';
 import type { Queryable } from './transaction.ts';
 
 /** Parameters by name. They become `$1`, `$2` … in the order in which they are declared. */
@@ -109,11 +109,12 @@ export function statement<Declared extends Parameters, Columns extends Shape = R
 ): Statement<Declared, Columns> {
   const { name, params, acrossMerchants = null } = declaration;
   const row: Shape = declaration.row ?? {};
-  const { places, encoders, types } = placesOf(params);
+  const { places, encoders, types } = placesOf(params, inTurn);
+  const onNodes = placesOf(params, atOnce).places as Places<Declared>;
   const text = declaration.text(places as Places<Declared>);
   const namesMerchant = 'merchantId' in params && !isRows(params.merchantId);
   const merchantPlace = namesMerchant ? String(places.merchantId) : null;
-  const textOnCitus = routed((declaration.textOnCitus ?? declaration.text)(places as Places<Declared>), merchantPlace);
+  const textOnCitus = routed((declaration.textOnCitus ?? declaration.text)(onNodes), merchantPlace);
   STATEMENTS.push({
     name: name ?? null,
     text,
@@ -158,14 +159,23 @@ export function statement<Declared extends Parameters, Columns extends Shape = R
 
 type Encoder = (values: Readonly<Record<string, unknown>>) => unknown;
 
-function placesOf(params: Parameters) {
+/** Arrays, each with the name of its column, as rows under an alias. */
+type ArraysAsRows = (
+  arrays: readonly string[],
+  names: readonly string[],
+  rowsAs: RowsWith & { readonly alias: string },
+) => string;
+
+function placesOf(params: Parameters, asRows: ArraysAsRows) {
   const places: Record<string, string | ((alias: string, extra?: RowsWith) => string)> = {};
   const encoders: Encoder[] = [];
   const types: string[] = [];
   for (const [name, declared] of Object.entries(params)) {
     if (isRows(declared)) {
       const first = types.length + 1;
-      places[name] = (alias, extra) => unnest(declared.rowsOf, first, { ...extra, alias });
+      const arrays = Object.values(declared.rowsOf).map(({ type }, index) => `$${first + index}::${type}[]`);
+      const names = Object.entries(declared.rowsOf).map(([field, codec]) => columnName(field, codec));
+      places[name] = (alias, extra) => asRows(arrays, names, { ...extra, alias });
       for (const [field, codec] of Object.entries(declared.rowsOf)) {
         // unnest would take an array of arrays apart to its last element.
         if (codec.type.endsWith('[]')) throw new InvariantError(`${columnName(field, codec)} is an array of many rows`);
@@ -181,17 +191,26 @@ function placesOf(params: Parameters) {
   return { places, encoders, types };
 }
 
-/** The arrays from `$first` on as rows under the alias. */
-function unnest(shape: Shape, first: number, rowsAs: RowsWith & { readonly alias: string }): string {
-  const { alias, merchantId, position } = rowsAs;
-  const arrays = Object.values(shape).map(({ type }, index) => `$${first + index}::${type}[]`);
-  const names = position === undefined ? columns(shape) : `${columns(shape)}, ${position}`;
-  const rows = `unnest(${arrays.join(', ')})${position === undefined ? '' : ' with ordinality'} as ${alias} (${names})`;
+/**
+ * Each array gives one value for a row, in turn. As one function of FROM, Postgres keeps what each array gives in a store of its own before it reads a
+ * row: with 16 to 22 columns that took two thirds of what an empty batch costs (254 and 95 µs to write a debit, 381 and 133 to capture a hold).
+ */
+const inTurn: ArraysAsRows = (arrays, names, { alias, merchantId, position }) => {
+  const given = arrays.map((array, index) => `unnest(${array}) as ${names[index]}`);
+  const places = position === undefined ? [] : [`generate_subscripts(${arrays[0]}, 1)::bigint as ${position}`];
+  const merchant = merchantId === undefined ? [] : [`${merchantId}::text as merchant_id`];
   // OFFSET keeps the planner from making a condition of the merchant again.
+  return `(select ${[...merchant, ...given, ...places].join(', ')}${merchantId === undefined ? '' : ' offset 0'}) as ${alias}`;
+};
+
+/** The same for Citus, which looks for functions in FROM when it decides where a statement goes. */
+const atOnce: ArraysAsRows = (arrays, names, { alias, merchantId, position }) => {
+  const given = position === undefined ? names : [...names, position];
+  const rows = `unnest(${arrays.join(', ')})${position === undefined ? '' : ' with ordinality'} as ${alias} (${given.join(', ')})`;
   return merchantId === undefined
     ? rows
     : `(select ${merchantId}::text as merchant_id, ${alias}.* from ${rows} offset 0) as ${alias}`;
-}
+};
 
 function isRows(declared: Parameters[string] | undefined): declared is RowsParameter<Shape> {
   return declared !== undefined && 'rowsOf' in declared;
