@@ -17,6 +17,8 @@ export function onCitus(): boolean {
 
 const SAME_MERCHANT = /\b([a-z_]+)\.merchant_id = ([a-z_]+)\.merchant_id\b/g;
 const FENCE = /\boffset 0(?=\s*\))/g;
+/** What keeps the planner of one Postgres from an index that begins with the merchant. */
+const HIDDEN_MERCHANT = /\(([a-z_]+\.merchant_id = \$\d+)\) is true/g;
 /** Of rows without a column, the coordinator cannot read what it had a node note. */
 const NO_COLUMN = /\(\s*select(?=\s+from\b)/g;
 
@@ -27,7 +29,7 @@ const NO_COLUMN = /\(\s*select(?=\s+from\b)/g;
  * @param merchant the place of the merchant, such as `$1`; null for a statement about several
  */
 export function routed(text: string, merchant: string | null): string {
-  const open = text.replaceAll(FENCE, '').replaceAll(NO_COLUMN, '$& 1');
+  const open = text.replaceAll(FENCE, '').replaceAll(HIDDEN_MERCHANT, '$1').replaceAll(NO_COLUMN, '$& 1');
   if (merchant === null) return open;
   return open.replaceAll(
     SAME_MERCHANT,

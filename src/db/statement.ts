@@ -193,7 +193,7 @@ function placesOf(params: Parameters, asRows: ArraysAsRows) {
 
 /**
  * Each array gives one value for a row, in turn. As one function of FROM, Postgres keeps what each array gives in a store of its own before it reads a
- * row: with 16 to 22 columns that took two thirds of what an empty batch costs (254 and 95 µs to write a debit, 381 and 133 to capture a hold).
+ * row: 0.94 to 0.98 of its CPU a debit, in batches of 1, 4, 16, 64 and 250 (25 pairs of blocks each).
  */
 const inTurn: ArraysAsRows = (arrays, names, { alias, merchantId, position }) => {
   const given = arrays.map((array, index) => `unnest(${array}) as ${names[index]}`);

@@ -17,7 +17,7 @@ import {
   WALLET_KEY,
 } from '../tables.ts';
 import { isDue } from '../working-books.ts';
-import { COUNT, type Written, whole } from '../written.ts';
+import { atKeys, COUNT, type Written, whole } from '../written.ts';
 import { type Hold, type HoldCommand, type HoldKey, holdKeyText } from './hold.ts';
 import { dueSooner, OWN_DUE, writePlaced } from './placed.ts';
 
@@ -130,7 +130,8 @@ const OPEN_HOLDS = statement({
     select ${columns(omit(HOLD.shape, 'reason', 'metadata'), 'x')}, 'open' as state, 0::bigint as released,
       null::text as release_reason, null::timestamptz as closed_at, 0::bigint as beyond, 0::bigint as late_debits,
       null::text as reason, null::jsonb as metadata
-    from hold x join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)`,
+    from ${keys('k', { merchantId })}
+    cross join lateral (select * from hold x where ${matches(WALLET_KEY, 'x', 'k')} offset 0) x`,
 });
 
 /** What holds, lots and the status change of a wallet. */
@@ -211,7 +212,8 @@ const WRITE_WITH_HOLDS = statement({
       on conflict (merchant_id, customer_id, currency, hold_no)
       do update set amount = excluded.amount, captured = excluded.captured, expires_at = excluded.expires_at),
     gone as (
-      delete from hold h using ${closed('n', { merchantId })} where ${matches(HOLD_KEY, 'h', 'n')}
+      delete from hold h
+      where ${atKeys({ table: 'hold', alias: 'h', key: HOLD_KEY, merchant: merchantId }, closed('n', { merchantId }))}
       returning h.merchant_id, h.customer_id, h.currency, h.hold_no, h.reason, h.metadata),
     closed as (
       insert into closed_hold (merchant_id, ${columns(CLOSED_NUMBERS)}, reason, metadata)

@@ -6,6 +6,7 @@ import type { Tx } from '../../db/transaction.ts';
 import { type CustomerKey, type Entry, idempotencyText, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
+import { atKeys } from '../written.ts';
 import { type Lot, type LotChanges, type LotKey, type LotMovement, lotId, MOST_CHANGES } from './lot.ts';
 import type { LotOwners } from './owners.ts';
 import { type Debited, FEW_LOTS, isStill, merelyDebited } from './reach.ts';
@@ -163,7 +164,8 @@ const OPEN_LOTS = statement({
     from ${keys('k', { merchantId })}
     cross join lateral (
       select ${OPEN_LOT_ROWS}
-      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.currency = k.currency) h`,
+      where x.merchant_id = k.merchant_id and x.customer_id = k.customer_id and x.currency = k.currency
+      offset 0) h`,
 });
 
 /** The open lots that are spent first, until what is in them is as much as the debits take: in the order of drain.ts. */
@@ -253,7 +255,8 @@ const WRITE_LOTS = statement({
         voided = excluded.voided, taken_back = excluded.taken_back, expires_at = excluded.expires_at, notices = excluded.notices,
         changes = excluded.changes),
     gone as (
-      delete from lot l using ${closed('n', { merchantId })} where ${matches(LOT_KEY, 'l', 'n')}
+      delete from lot l
+      where ${atKeys({ table: 'lot', alias: 'l', key: LOT_KEY, merchant: merchantId }, closed('n', { merchantId }))}
       returning l.merchant_id, l.customer_id, l.currency, l.lot_no, l.name),
     closed as (
       insert into closed_lot (merchant_id, ${columns(CLOSED_NUMBERS)}, name)
