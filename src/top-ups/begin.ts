@@ -148,7 +148,7 @@ async function lifted(tx: Tx, rule: TopUpRule, { method, now }: Beginning): Prom
   const { suspendedReason, suspendedMethod } = rule;
   if (method?.kind !== 'found' || suspendedReason === null || suspendedReason === 'disputed') return rule;
   if (methodHash({ id: method.methodId, fingerprint: method.fingerprint }) === suspendedMethod) return rule;
-  const resumed = resume(rule, now);
+  const resumed = resume(rule);
   await saveRule(tx, resumed);
   await tellOfTopUps(tx, [{ kind: 'resumed', rule: resumed, cause: 'payment_method' }], now);
   return resumed;

@@ -80,7 +80,7 @@ export async function deleteRule(tx: Tx, key: WalletKey, now: Date): Promise<Top
 export async function resumeRule(tx: Tx, key: WalletKey, now: Date): Promise<TopUpRule> {
   const rule = await lockRule(tx, key);
   if (rule === null || rule.endedAt !== null) return refuse({ code: 'TOP_UP_RULE_NOT_FOUND' });
-  const resumed = resume(rule, now);
+  const resumed = resume(rule);
   await saveRule(tx, resumed);
   if (rule.suspendedReason !== null)
     await tellOfTopUps(tx, [{ kind: 'resumed', rule: resumed, cause: 'merchant' }], now);

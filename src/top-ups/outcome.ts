@@ -51,9 +51,9 @@ export function afterStep(stepped: Stepped): TopUpOutcome {
       if (rule === null) return { topUp, rule, notices };
       // Somebody paid by himself, so the payment method may well be good again.
       const isLifted = !isAutomatic && rule.suspendedReason !== null && rule.suspendedReason !== 'disputed';
-      const paid = { ...rule, failuresInARow: 0, retryAt: null, updatedAt: stepped.now };
+      const paid = { ...rule, failuresInARow: 0, retryAt: null };
       if (!isLifted) return { topUp, rule: paid, notices };
-      const resumed = resume(rule, stepped.now);
+      const resumed = resume(rule);
       return { topUp, rule: resumed, notices: [...notices, { kind: 'resumed', rule: resumed, cause: 'paid' }] };
     }
     case 'declined':
@@ -62,7 +62,7 @@ export function afterStep(stepped: Stepped): TopUpOutcome {
     case 'expired': {
       if (rule === null || !isAutomatic) return failed(topUp, null, false);
       const retryAt = afterFailure(stepped.now);
-      return failed(topUp, { ...rule, retryAt, updatedAt: stepped.now }, false);
+      return failed(topUp, { ...rule, retryAt }, false);
     }
     default:
       return { topUp, rule: null, notices: [] };
@@ -98,7 +98,7 @@ function declined(topUp: TopUp, rule: TopUpRule | null, { step, declines, now }:
   const failuresInARow = rule.failuresInARow + 1;
   const retryAt = isHard ? null : afterDeclines(failuresInARow, now);
   const isTooOften = declines + 1 >= MOST_DECLINES;
-  const counted = { ...rule, failuresInARow, retryAt, declineCode: topUp.declineCode, updatedAt: now };
+  const counted = { ...rule, failuresInARow, retryAt, declineCode: topUp.declineCode };
   if (retryAt !== null && !isTooOften) return failed(topUp, counted, isHard);
   const reason = isTooOften ? 'too_many_declines' : 'declined';
   const suspended = suspend(counted, { reason, method: topUp.method, now });
@@ -118,12 +118,12 @@ export function suspend(
     readonly now: Date;
   },
 ): TopUpRule {
-  return { ...rule, suspendedReason: reason, suspendedAt: now, suspendedMethod: method, retryAt: null, updatedAt: now };
+  return { ...rule, suspendedReason: reason, suspendedAt: now, suspendedMethod: method, retryAt: null };
 }
 
 /** The rule as if nothing had been declined. */
-export function resume(rule: TopUpRule, now: Date): TopUpRule {
-  return { ...rule, ...NEW_STATE, blocks: rule.blocks, updatedAt: now };
+export function resume(rule: TopUpRule): TopUpRule {
+  return { ...rule, ...NEW_STATE, blocks: rule.blocks };
 }
 
 /** What tells a request again that is not kept any more. */

@@ -58,6 +58,10 @@ export interface RuleState {
 
 export interface TopUpRule extends WalletKey, TopUpTerms, RuleState {
   readonly createdAt: Date;
+  /**
+   * When somebody set its terms last, or ended it. What becomes of attempts leaves it as it is: a rule whose wallet was closed after that time ends
+   * with it, and news of a payment comes from nobody who wants the rule to go on.
+   */
   readonly updatedAt: Date;
   /** Since when it is deleted; null while it is there. */
   readonly endedAt: Date | null;

@@ -174,6 +174,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/top-ups/closed.test.ts'],
   },
   {
+    name: 'leave a wallet its top-up rule that was closed before it was paid for',
+    file: 'src/top-ups/outcome.ts',
+    find: 'failuresInARow: 0, retryAt: null };',
+    replace: 'failuresInARow: 0, retryAt: null, updatedAt: stepped.now };',
+    tests: ['test/top-ups/closed.test.ts'],
+  },
+  {
     name: 'take what the queue writes for something that reads',
     file: 'src/db/sql-text.ts',
     find: '|delete from)\\b/i',

@@ -3,7 +3,9 @@ import { transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import type { ChangeStatus } from '../../src/ledger/status/status.ts';
 import { postBatch } from '../../src/ledger/store.ts';
+import { resumeRule } from '../../src/top-ups/manage.ts';
 import { SETTINGS } from '../support/ledger.ts';
+import { stripeDispute, stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 
 /** The rule of a wallet that is closed ends with it, however late the wallet was to be looked at. */
@@ -90,4 +92,41 @@ it('ends where one batch closes its wallet and opens it again', async () => {
   expect(await dueAt(key)).toEqual(rig.now);
   await rig.run();
   expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+});
+
+it('ends also where a payment was told of after the wallet was closed, and nobody is charged once it is open again', async () => {
+  const key = await rig.begin({ payment: null }, 500);
+  await rig.run();
+  rig.pass(DAY);
+  await rig.run();
+  expect(await rig.attempts(key)).toMatchObject([{ state: 'expired' }]);
+  await rig.post(key, 500, false);
+  rig.pass(1000);
+  expect(await set(key, 'closed')).toMatchObject([{ kind: 'status_set' }]);
+  rig.pass(1000);
+  const [{ topup_id: topUpId = '' } = {}] = await rig.attempts(key);
+  const metadata = { wallet_customer_id: key.customerId, wallet_purpose: 'topup', wallet_topup_id: topUpId };
+  await rig.inbox.play([stripePayment({ paymentId: 'pi_late', amount: 2000, currency: 'usd', metadata })]);
+  expect(await rig.attempts(key)).toMatchObject([{ state: 'succeeded', is_late: true }]);
+  rig.pass(1000);
+  await set(key, 'active');
+  await rig.post(key, 1900, false);
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  expect(await rig.attempts(key)).toHaveLength(1);
+});
+
+it('ends also where its payment was disputed after the wallet was closed, and the merchant lets it charge again', async () => {
+  const key = await blocked();
+  await set(key, 'closed');
+  rig.pass(1000);
+  const [paymentId = ''] = rig.intentsOf(key).map(({ id }) => id);
+  await rig.inbox.play([stripeDispute({ paymentId, disputeId: `du_${paymentId}`, amount: 2000, currency: 'usd' })]);
+  expect(await ruleOf(key)).toMatchObject({ suspended_reason: 'disputed', enabled: true });
+  await transaction(rig.database.pool, (tx) => resumeRule(tx, key, rig.now));
+  await set(key, 'active');
+  rig.pass(32 * DAY);
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  expect(await rig.attempts(key)).toHaveLength(1);
 });
