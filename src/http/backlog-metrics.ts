@@ -3,7 +3,7 @@ import { type QueueBacklog, queueBacklogs } from '../db/queues.ts';
 import type { ReadsInTurn } from '../db/readers.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { eventBacklog } from '../inbox/backlog.ts';
-import { outboxBacklog } from '../ledger/outbox.ts';
+import { outboxBacklog } from '../ledger/outbox-waiting.ts';
 import { type DeliveryBacklog, deliveryBacklog } from '../outgoing/backlog.ts';
 import { type ReconciliationBacklog, reconciliationBacklog } from '../reconciliation/backlog.ts';
 import { type ScheduleBacklog, scheduleBacklog } from '../schedules/backlog.ts';

@@ -4,6 +4,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
+import { isInOutbox } from './in-outbox.ts';
 import { lockDue } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
@@ -71,31 +72,38 @@ const CLAIM = {
   traceParent: nullable(text),
 };
 
-/** Alerts wait until the entry that raised them is part of a claim. */
+const FIXED = `u.merchant_id, u.customer_id, u.currency, w.announced_version as from_version, u.claimed_version as to_version,
+      w.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, w.created_at, u.trace_parent`;
+
 const FIX_CLAIMS = statement({
   name: 'fix-claims',
   params: { merchantId: text, keys: rowsOf(OWN_KEY), leaseSeconds: float, maxEntries: bigint, maxAlerts: bigint },
   row: CLAIM,
-  text: ({ merchantId, keys, leaseSeconds, maxEntries, maxAlerts }) => `
-    with due as (
-      select u.merchant_id, u.customer_id, u.currency, w.announced_version, w.announced_alert_seq, w.created_at,
-        coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + ${maxEntries})) as to_version
-      from unannounced_wallet u
-      join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
-      join wallet w using (merchant_id, customer_id, currency))
+  text: (p) => `
     update unannounced_wallet u
-    set claimed_until = now() + make_interval(secs => ${leaseSeconds}), retry_at = null, claimed_version = d.to_version,
-      claimed_alert_seq = coalesce(u.claimed_alert_seq, (
-        select coalesce(max(a.alert_seq), d.announced_alert_seq)
-        from wallet_alert a
-        where a.merchant_id = d.merchant_id and a.customer_id = d.customer_id and a.currency = d.currency
-          and a.alert_seq > d.announced_alert_seq and a.alert_seq <= d.announced_alert_seq + ${maxAlerts}
-          and a.version <= d.to_version))
-    from due d
-    where ${matches(WALLET_KEY, 'u', 'd')}
-    returning u.merchant_id, u.customer_id, u.currency, d.announced_version as from_version, u.claimed_version as to_version,
-      d.announced_alert_seq as from_alert_seq, u.claimed_alert_seq as to_alert_seq, u.attempts, d.created_at, u.trace_parent`,
+    set ${fixed(p)}
+    from wallet w
+    where ${isInOutbox(p.merchantId, p.keys('k'))} and ${matches(WALLET_KEY, 'w', 'u')}
+    returning ${FIXED}`,
+  textOnCitus: (p) => `
+    update unannounced_wallet u
+    set ${fixed(p)}
+    from ${p.keys('k', { merchantId: p.merchantId })} join wallet w using (merchant_id, customer_id, currency)
+    where ${matches(WALLET_KEY, 'u', 'k')}
+    returning ${FIXED}`,
 });
+
+/** SQL for what a claim fixes. Alerts wait until the entry that raised them is part of a claim. */
+function fixed(p: Readonly<Record<'leaseSeconds' | 'maxEntries' | 'maxAlerts', string>>): string {
+  const toVersion = `coalesce(u.claimed_version, least(w.version, greatest(w.announced_version, 0) + ${p.maxEntries}))`;
+  return `claimed_until = now() + make_interval(secs => ${p.leaseSeconds}), retry_at = null, claimed_version = ${toVersion},
+      claimed_alert_seq = coalesce(u.claimed_alert_seq, (
+        select coalesce(max(a.alert_seq), w.announced_alert_seq)
+        from wallet_alert a
+        where ${matches(WALLET_KEY, 'a', 'w')}
+          and a.alert_seq > w.announced_alert_seq and a.alert_seq <= w.announced_alert_seq + ${p.maxAlerts}
+          and a.version <= ${toVersion}))`;
+}
 
 /** `elsewhere`: somebody else has marked it, and nothing is changed. `held`: its wallet was locked, and nothing is changed either. */
 export type Marking = 'marked' | 'elsewhere' | 'held';
@@ -157,27 +165,30 @@ const MARK_ANNOUNCED = statement({
     returning ${columns(WALLET_KEY, 'w')}, w.version = w.announced_version and w.alert_seq = w.announced_alert_seq as announced_all`,
 });
 
-/** By a condition instead of a join, for the reason that passing over has one (pass-over.ts). */
 const TAKE_OFF = statement({
   name: 'take-off-list',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
-  text: ({ merchantId, keys }) => `
-    delete from unannounced_wallet u
-    where u.merchant_id = ${merchantId} and u.customer_id = any (array(select k.customer_id from ${keys('k')}))
-      and ((u.customer_id, u.currency) in (select k.customer_id, k.currency from ${keys('k')})) is true`,
+  text: ({ merchantId, keys }) => `delete from unannounced_wallet u where ${isInOutbox(merchantId, keys('k'))}`,
   textOnCitus: ({ merchantId, keys }) => `
     delete from unannounced_wallet u using ${keys('k', { merchantId })}
     where ${matches(WALLET_KEY, 'u', 'k')}`,
 });
+
+const CLAIMABLE = `claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
+      claimed_alert_seq = case when w.announced_version < u.claimed_version then u.claimed_alert_seq end,
+      claimed_until = null, retry_at = null, attempts = 0, last_error = null, since = now()`;
 
 const LET_CLAIM_AGAIN = statement({
   name: 'let-claim-again',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
   text: ({ merchantId, keys }) => `
     update unannounced_wallet u
-    set claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
-      claimed_alert_seq = case when w.announced_version < u.claimed_version then u.claimed_alert_seq end,
-      claimed_until = null, retry_at = null, attempts = 0, last_error = null, since = now()
+    set ${CLAIMABLE}
+    from wallet w
+    where ${isInOutbox(merchantId, keys('k'))} and ${matches(WALLET_KEY, 'w', 'u')}`,
+  textOnCitus: ({ merchantId, keys }) => `
+    update unannounced_wallet u
+    set ${CLAIMABLE}
     from ${keys('k', { merchantId })} join wallet w using (merchant_id, customer_id, currency)
     where ${matches(WALLET_KEY, 'u', 'k')}`,
 });
@@ -229,6 +240,7 @@ async function setLeases(db: Queryable, claims: readonly ClaimedWallet[], second
 }
 
 const SET_LEASES = statement({
+  name: 'set-leases',
   params: {
     merchantId: text,
     claims: rowsOf(pick(CLAIM, 'customerId', 'currency', 'toVersion', 'toAlertSeq')),
@@ -237,44 +249,12 @@ const SET_LEASES = statement({
   text: ({ merchantId, claims, seconds }) => `
     update unannounced_wallet u
     set claimed_until = now() + make_interval(secs => ${seconds})
+    where ${isInOutbox(merchantId, claims('k'), { claimed_version: 'to_version', claimed_alert_seq: 'to_alert_seq' })}
+      and u.claimed_until is not null`,
+  textOnCitus: ({ merchantId, claims, seconds }) => `
+    update unannounced_wallet u
+    set claimed_until = now() + make_interval(secs => ${seconds})
     from ${claims('k', { merchantId })}
     where ${matches(WALLET_KEY, 'u', 'k')}
       and u.claimed_version = k.to_version and u.claimed_alert_seq = k.to_alert_seq and u.claimed_until is not null`,
-});
-
-/**
- * How long until the next wallet is due: 0 if one is now, null if none is going to be. Counts what was put off, and what is
- * leased: whoever has it may be dead.
- */
-export async function outboxDueInSeconds(db: Queryable): Promise<number | null> {
-  return (await DUE_IN.one(db)).seconds;
-}
-
-/** What is due now is so whatever the time is at the nodes of Citus, which is not that of who asks. */
-const DUE_IN = statement({
-  acrossMerchants: 'the announcer sleeps until any wallet is due',
-  params: {},
-  row: { seconds: nullable(float) },
-  text: () => `
-    select (case when count(*) > 0 then greatest(0,
-      extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8 as seconds
-    from unannounced_wallet`,
-});
-
-/** How many wallets wait to be announced (counted up to 10,000), and how long the first of them has. */
-export async function outboxBacklog(
-  db: Queryable,
-): Promise<{ walletsInOutbox: number; oldestInOutboxSeconds: number }> {
-  const { wallets, seconds } = await BACKLOG.one(db);
-  return { walletsInOutbox: wallets, oldestInOutboxSeconds: Math.max(seconds, 0) };
-}
-
-const BACKLOG = statement({
-  acrossMerchants: 'a metric of the service',
-  params: {},
-  row: { wallets: bigint, seconds: float },
-  text: () => `
-    select
-      (select count(*) from (select 1 from unannounced_wallet limit 10000) u) as wallets,
-      (select coalesce(extract(epoch from now() - min(since)), 0)::float8 from unannounced_wallet) as seconds`,
 });

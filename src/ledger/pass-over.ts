@@ -3,6 +3,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { WalletKey } from './entry.ts';
+import { isInOutbox } from './in-outbox.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /** Wallets in the outbox that are not told of, since nobody would hear it: they are marked many at a time, without a claim. */
@@ -60,18 +61,13 @@ export async function passOver(tx: Tx, merchantId: string, keys: readonly Wallet
   await PASS_OVER.run(tx, { merchantId, keys });
 }
 
-/**
- * A list that was empty when Postgres last looked at it, as most are, is expected to have one row, and joined with the wallets it would be read whole
- * and each of its rows compared with all of them. A condition is tried by hash, and its first part finds the rows by their key.
- */
 const PASS_OVER = statement({
   name: 'pass-over',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
   text: ({ merchantId, keys }) => `
     with ${passed(keys('k', { merchantId }))}
     delete from unannounced_wallet u
-    where u.merchant_id = ${merchantId} and u.customer_id = any (array(select p.customer_id from passed p))
-      and ((u.customer_id, u.currency) in (select p.customer_id, p.currency from passed p)) is true`,
+    where ${isInOutbox(merchantId, 'passed k')}`,
   textOnCitus: ({ merchantId, keys }) => `
     with ${passed(keys('k', { merchantId }))}
     delete from unannounced_wallet u using passed p

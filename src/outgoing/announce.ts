@@ -1,5 +1,6 @@
 import { autocommit } from '../db/transaction.ts';
-import { outboxDueInSeconds, releaseOutbox } from '../ledger/outbox.ts';
+import { releaseOutbox } from '../ledger/outbox.ts';
+import { outboxDueInSeconds } from '../ledger/outbox-waiting.ts';
 import { type AnnounceWalletOptions, announceWallet, Marks } from './announce-wallet.ts';
 import { claimParts, keepClaims, RENEW_MS, readParts } from './claim.ts';
 import type { WalletNews } from './messages.ts';

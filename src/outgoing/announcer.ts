@@ -1,6 +1,6 @@
 import type { Pool } from '../db/pool.ts';
 import { autocommit } from '../db/transaction.ts';
-import { outboxDueInSeconds } from '../ledger/outbox.ts';
+import { outboxDueInSeconds } from '../ledger/outbox-waiting.ts';
 import { type AnnounceOptions, announce } from './announce.ts';
 import { PassingOver } from './pass-over.ts';
 import { createTicker, type Ticker } from './ticker.ts';

@@ -9,7 +9,7 @@ import { readingBy } from '../../src/db/readers.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { watchOperations } from '../../src/http/backlog-metrics.ts';
 import { eventBacklog } from '../../src/inbox/backlog.ts';
-import { outboxBacklog } from '../../src/ledger/outbox.ts';
+import { outboxBacklog } from '../../src/ledger/outbox-waiting.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';

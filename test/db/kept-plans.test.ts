@@ -151,7 +151,8 @@ describe('a list that was empty when Postgres last looked at it', () => {
     await database.pool.query('analyze unannounced_wallet');
   });
 
-  it.each(['pass-over', 'take-off-list'])('is read by the keys of its wallets by %s', async (name) => {
+  const READERS = ['pass-over', 'take-off-list', 'fix-claims', 'let-claim-again', 'set-leases'];
+  it.each(READERS)('is read by the keys of its wallets by %s', async (name) => {
     const found = (await reads(name)).filter((node) => node['Relation Name'] === 'unannounced_wallet');
     expect(found).not.toEqual([]);
     for (const node of found) expect(node['Index Cond']).toContain('customer_id = ANY');

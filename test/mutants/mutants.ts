@@ -2315,9 +2315,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forget how far a claim was fixed once a part of it is told',
     file: 'src/ledger/outbox.ts',
-    find: `set claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
+    find: `claimed_version = case when w.announced_version < u.claimed_version then u.claimed_version end,
       claimed_alert_seq = case when w.announced_version < u.claimed_version then u.claimed_alert_seq end,`,
-    replace: 'set claimed_version = null, claimed_alert_seq = null,',
+    replace: 'claimed_version = null, claimed_alert_seq = null,',
     tests: ['test/outgoing/sizes.test.ts'],
   },
   {
