@@ -8,17 +8,43 @@ export interface Waiting {
   readonly column: 'due_at' | 'next_at' | 'look_at' | 'retry_at';
 }
 
+/** A table with an index that begins with the merchant, of whom it may have very many rows or none. */
+type OfMerchants = 'provider_event' | 'unannounced_wallet' | 'unsent_message';
+
 /**
- * SQL for a recursive common table expression `name (merchant_id)`: the merchants of whom anything waits, one after another along the index,
- * however much each of them has there.
+ * SQL for a recursive common table expression `name (merchant_id)`: the merchants with rows in a table, one after another along its index,
+ * however many rows each of them has there.
+ * @param condition of the rows, by the names of their columns alone
  */
-export function waitingMerchants(name: string, { table, column }: Waiting): string {
+export function merchantWalk(name: string, table: OfMerchants | Waiting['table'], condition = 'true'): string {
   return `${name} (merchant_id) as (
-      (select merchant_id from ${table} where ${column} is not null order by merchant_id limit 1)
+      (select merchant_id from ${table} where ${condition} order by merchant_id limit 1)
       union all
-      select (select s.merchant_id from ${table} s where s.${column} is not null and s.merchant_id > m.merchant_id
-        order by s.merchant_id limit 1)
+      select (select s.merchant_id from ${table} s where ${condition} and s.merchant_id > m.merchant_id order by s.merchant_id limit 1)
       from ${name} m where m.merchant_id is not null)`;
+}
+
+/** The same for a table whose rows wait for a time: the merchants of whom anything waits. */
+export function waitingMerchants(name: string, { table, column }: Waiting): string {
+  return merchantWalk(name, table, `${column} is not null`);
+}
+
+/** A question for the merchants who have rows in a table. */
+export function merchantsIn(
+  table: OfMerchants,
+  { name, why }: { readonly name: string; readonly why: string },
+): (db: Queryable) => Promise<readonly string[]> {
+  const merchants = statement({
+    name,
+    acrossMerchants: why,
+    params: {},
+    row: { merchantId: text },
+    text: () => `
+      with recursive ${merchantWalk('merchants', table)}
+      select merchant_id from merchants where merchant_id is not null`,
+    textOnCitus: () => `select distinct merchant_id from ${table} order by merchant_id`,
+  });
+  return async (db) => (await merchants.all(db)).map(({ merchantId }) => merchantId);
 }
 
 /** A question for the merchants of whom something of a table is due by then. */

@@ -1,4 +1,5 @@
 import { array, text } from '../db/codec.ts';
+import { merchantWalk } from '../db/merchant-walk.ts';
 import { statement } from '../db/statement.ts';
 import type { Queryable } from '../db/transaction.ts';
 import { EVENT_KEY, type EventKey } from './events.ts';
@@ -30,11 +31,7 @@ const WHOSE_EVENTS = statement({
   params: { eventIds: array(text) },
   row: EVENT_KEY,
   text: ({ eventIds }) => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from provider_event order by merchant_id limit 1)
-      union all
-      select (select x.merchant_id from provider_event x where x.merchant_id > m.merchant_id order by x.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
+    with recursive ${merchantWalk('merchants', 'provider_event')}
     select e.merchant_id, e.event_id
     from merchants m
     cross join lateral (

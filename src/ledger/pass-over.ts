@@ -1,31 +1,18 @@
 import { bigint, text } from '../db/codec.ts';
+import { merchantsIn } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches } from '../db/table.ts';
-import type { Queryable, Tx } from '../db/transaction.ts';
+import type { Tx } from '../db/transaction.ts';
 import type { WalletKey } from './entry.ts';
 import { isInOutbox } from './in-outbox.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /** Wallets in the outbox that are not told of, since nobody would hear it: they are marked many at a time, without a claim. */
 
-/** The merchants with wallets in the outbox, one after another along its key, however many wallets each has there. */
-export async function merchantsInOutbox(db: Queryable): Promise<readonly string[]> {
-  return (await MERCHANTS.all(db)).map(({ merchantId }) => merchantId);
-}
-
-const MERCHANTS = statement({
+/** The merchants with wallets in the outbox. */
+export const merchantsInOutbox = merchantsIn('unannounced_wallet', {
   name: 'merchants-in-outbox',
-  acrossMerchants: 'it asks which merchants have news',
-  params: {},
-  row: { merchantId: text },
-  text: () => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from unannounced_wallet order by merchant_id limit 1)
-      union all
-      select (select u.merchant_id from unannounced_wallet u where u.merchant_id > m.merchant_id order by u.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
-    select merchant_id from merchants where merchant_id is not null`,
-  textOnCitus: () => 'select distinct merchant_id from unannounced_wallet order by merchant_id',
+  why: 'it asks which merchants have news',
 });
 
 /**

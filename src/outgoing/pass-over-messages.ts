@@ -1,4 +1,5 @@
 import { array, bigint, text } from '../db/codec.ts';
+import { merchantsIn } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
@@ -14,17 +15,19 @@ const PAGE_SIZE = 500;
 /** What is heard waits for so long at the most; what is left then is handed over as if it were heard, and kept nowhere. */
 const AT_MOST_MS = 2_000;
 
+const merchantsWithMessages = merchantsIn('unsent_message', {
+  name: 'merchants-with-messages',
+  why: 'it asks which merchants are to be told something',
+});
+
 /** @returns how many were taken off */
 export async function passOverMessages(pool: Pool, publisher: Pick<Publisher, 'unheard'>): Promise<number> {
   if (publisher.unheard === undefined) return 0;
-  const merchants = await MERCHANTS.all(autocommit(pool));
+  const merchants = await merchantsWithMessages(autocommit(pool));
   if (merchants.length === 0) return 0;
   const endsMs = performance.now() + AT_MOST_MS;
   let passed = 0;
-  for (const merchantId of await publisher.unheard(
-    autocommit(pool),
-    merchants.map((one) => one.merchantId),
-  )) {
+  for (const merchantId of await publisher.unheard(autocommit(pool), merchants)) {
     let after: string | null = '';
     while (after !== null && performance.now() < endsMs) {
       const from: string = after;
@@ -54,22 +57,6 @@ async function passOverPage(
   await TAKE_OFF.run(tx, { merchantId, ids: messages.map(({ messageId }) => messageId) });
   return { passed: messages.length, last: messages.length < PAGE_SIZE ? null : (messages.at(-1)?.messageId ?? null) };
 }
-
-/** One after another along the key, however many messages each has. */
-const MERCHANTS = statement({
-  name: 'merchants-with-messages',
-  acrossMerchants: 'it asks which merchants are to be told something',
-  params: {},
-  row: { merchantId: text },
-  text: () => `
-    with recursive merchants (merchant_id) as (
-      (select merchant_id from unsent_message order by merchant_id limit 1)
-      union all
-      select (select u.merchant_id from unsent_message u where u.merchant_id > m.merchant_id order by u.merchant_id limit 1)
-      from merchants m where m.merchant_id is not null)
-    select merchant_id from merchants where merchant_id is not null`,
-  textOnCitus: () => 'select distinct merchant_id from unsent_message order by merchant_id',
-});
 
 /** In the order of their keys, and none that somebody works on. */
 const LOCK = statement({

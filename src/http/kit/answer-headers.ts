@@ -47,8 +47,9 @@ export function hasHeader(response: ServerResponse, name: string): boolean {
 /** A header that was set, as text; empty if it was not. */
 export function headerText(response: ServerResponse, name: string): string {
   const kept = response[KEPT];
-  const value = kept === undefined ? response.getHeader(name) : kept[placeOf(kept, name) + 1];
-  return kept !== undefined && placeOf(kept, name) < 0 ? '' : String(value ?? '');
+  if (kept === undefined) return String(response.getHeader(name) ?? '');
+  const at = placeOf(kept, name);
+  return at < 0 ? '' : String(kept[at + 1] ?? '');
 }
 
 /** Writes the status and the headers that were kept; the answer must have a length. */
