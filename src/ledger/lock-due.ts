@@ -4,6 +4,7 @@ import { array, bigint, text } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
+import { IS_DUE } from '../db/work-list.ts';
 import type { WalletKey } from './entry.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
@@ -15,9 +16,6 @@ export async function lockDue(
   const due = await LOCK_DUE.all(tx, asked);
   return onCitus() ? ofEachMerchant(due, (merchantId, keys) => LOCK_OWN.all(tx, { merchantId, keys })) : due;
 }
-
-/** SQL for whether a wallet's news is due, and nobody is about it. */
-const IS_DUE = '(claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())';
 
 const LOCK_DUE = statement({
   name: 'lock-due',

@@ -1,11 +1,12 @@
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
-import { array, bigint, float, integer, nullable, text, timestamptz } from '../db/codec.ts';
+import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
+import { dueInSeconds, IS_DUE } from '../db/work-list.ts';
 import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { passOverMessages } from './pass-over-messages.ts';
@@ -137,22 +138,10 @@ const TAKE_OFF = statement({
     returning u.message_id`,
 });
 
-/**
- * Seconds until the next message is due: 0 if one is due now, null if none waits. Messages that were put off count, and so do
- * those that another process has claimed, since it may have died.
- */
-export async function unsentDueInSeconds(db: Queryable): Promise<number | null> {
-  return (await DUE_IN.one(db)).seconds;
-}
-
-const DUE_IN = statement({
-  acrossMerchants: 'the sender sleeps until any message is due',
-  params: {},
-  row: { seconds: nullable(float) },
-  text: () => `
-    select (case when count(*) > 0 then greatest(0,
-      extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8 as seconds
-    from unsent_message`,
+/** Seconds until the next message is due: 0 if one is due now, null if none waits. */
+export const unsentDueInSeconds = dueInSeconds('unsent_message', {
+  name: 'messages-due-in',
+  why: 'the sender sleeps until any message is due',
 });
 
 async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
@@ -161,9 +150,6 @@ async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
     CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS }),
   );
 }
-
-/** SQL for whether a message is to be sent now, and nobody is about it. */
-const IS_DUE = '(claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())';
 
 const DUE = statement({
   acrossMerchants: 'whatever has waited longest is next',

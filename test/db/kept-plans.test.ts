@@ -4,6 +4,7 @@ import { transaction } from '../../src/db/transaction.ts';
 import '../../src/ledger/batches.ts';
 import type { LotTerms } from '../../src/ledger/entry.ts';
 import '../../src/ledger/outbox.ts';
+import '../../src/ledger/outbox-waiting.ts';
 import '../../src/ledger/pass-over.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import '../../src/outgoing/unsent.ts';
@@ -25,6 +26,8 @@ interface PlanNode {
   readonly 'Node Type': string;
   readonly 'Relation Name'?: string;
   readonly 'Index Cond'?: string;
+  readonly 'Actual Loops'?: number;
+  readonly 'Actual Rows'?: number;
   readonly Plans?: readonly PlanNode[];
 }
 
@@ -156,5 +159,53 @@ describe('a list that was empty when Postgres last looked at it', () => {
     const found = (await reads(name)).filter((node) => node['Relation Name'] === 'unannounced_wallet');
     expect(found).not.toEqual([]);
     for (const node of found) expect(node['Index Cond']).toContain('customer_id = ANY');
+  });
+});
+
+describe('when something of a long list is due', () => {
+  const LISTS = [
+    ['wallets-due-in', 'unannounced_wallet'],
+    ['messages-due-in', 'unsent_message'],
+  ] as const;
+
+  /** The rows of the list that a session reads which prepared the statement while the list was empty, and what it answers. */
+  const readBy = async (name: string, table: string, leased: string | null) => {
+    await database.pool.query(`delete from ${table}`);
+    const client = await database.pool.connect();
+    try {
+      await client.query(`prepare asked as ${declaredStatements().find((one) => one.name === name)?.text}`);
+      await client.query('execute asked');
+      const columns = "'bus_default', 'cus_' || n, 'USD', now() - n * interval '1 second', now() + $1::interval";
+      await client.query(
+        table === 'unannounced_wallet'
+          ? `insert into unannounced_wallet (merchant_id, customer_id, currency, since, claimed_until) select ${columns} from generate_series(1, 2000) n`
+          : `insert into unsent_message (merchant_id, message_id, payload, event_type, since, claimed_until) select ${columns.replace("'USD'", "'{}', 'x'")} from generate_series(1, 2000) n`,
+        [leased],
+      );
+      const explained = await client.query<{ 'QUERY PLAN': readonly { readonly Plan: PlanNode }[] }>(
+        'explain (analyze, timing off, format json) execute asked',
+      );
+      const { rows } = await client.query<{ seconds: number }>('execute asked');
+      const plan = explained.rows[0]?.['QUERY PLAN'][0]?.Plan;
+      const scans = plan === undefined ? [] : within(plan).filter((node) => node['Relation Name'] === table);
+      const read = scans.map((node) => (node['Actual Rows'] ?? 0) * (node['Actual Loops'] ?? 0));
+      return { read: read.reduce((sum, one) => sum + one, 0), seconds: rows[0]?.seconds };
+    } finally {
+      client.release(true);
+    }
+  };
+
+  it.each(LISTS)('%s reads one row of it', async (name, table) => {
+    expect(await readBy(name, table, null)).toEqual({ read: 1, seconds: 0 });
+    // One whose worker may be dead.
+    expect(await readBy(name, table, '-1 second')).toEqual({ read: 1, seconds: 0 });
+  });
+
+  it.each(LISTS)('%s reads it whole where nothing is, and answers when something will be', async (name, table) => {
+    const { read, seconds = 0 } = await readBy(name, table, '1 minute');
+    expect(read).toBeGreaterThanOrEqual(2000);
+    expect(read).toBeLessThanOrEqual(2500);
+    expect(seconds).toBeGreaterThan(30);
+    expect(seconds).toBeLessThanOrEqual(60);
   });
 });

@@ -1,0 +1,41 @@
+import { float, nullable } from './codec.ts';
+import { statement } from './statement.ts';
+import type { Queryable } from './transaction.ts';
+
+/** Lists of what is to be told, longest waiting first (`since`): each row is leased (`claimed_until`) or put off (`retry_at`) for a time, or neither. */
+type WorkList = 'unannounced_wallet' | 'unsent_message';
+
+/** SQL for whether a row of a work list is due, and nobody is about it. */
+export const IS_DUE = '(claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())';
+
+/** So many rows are looked at before all are: more than a few processes have claimed. */
+const FIRST = 500;
+
+const NEXT = `(case when count(*) > 0 then greatest(0,
+      extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8`;
+
+/**
+ * A question for how long it is until the next row of a list is due: 0 if one is now, null if none is going to be. Counts what was put off, and what
+ * is leased: whoever has it may be dead.
+ *
+ * Of a long list some row is nearly always due, among the first by `since` behind those that are being told. Only where none is, all of the list is read, as while a
+ * provider is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now.
+ */
+export function dueInSeconds(
+  list: WorkList,
+  { name, why }: { readonly name: string; readonly why: string },
+): (db: Queryable) => Promise<number | null> {
+  const asked = statement({
+    name,
+    acrossMerchants: why,
+    params: {},
+    row: { seconds: nullable(float) },
+    text: () => `
+      select case when exists (
+          select 1 from (select claimed_until, retry_at from ${list} order by since limit ${FIRST}) oldest where ${IS_DUE}) then 0
+        else (select ${NEXT} from ${list}) end as seconds`,
+    // What is due now is so whatever the time is at the nodes of Citus, which is not that of who asks.
+    textOnCitus: () => `select ${NEXT} as seconds from ${list}`,
+  });
+  return async (db) => (await asked.one(db)).seconds;
+}
