@@ -69,6 +69,7 @@ export async function findLinks(
 }
 
 const FIND_LINKS = statement({
+  name: 'find-links',
   params: { merchantId: text, sourceId: text, providerCustomerIds: array(text) },
   row: LINK.shape,
   text: ({ merchantId, sourceId, providerCustomerIds }) => `
@@ -99,6 +100,7 @@ export async function saveLinks(
 }
 
 const SAVE_LINKS = statement({
+  name: 'save-links',
   params: { merchantId: text, sourceId: text, links: rowsOf(OWN_LINK) },
   text: ({ merchantId, sourceId, links }) => `
     with named as materialized (

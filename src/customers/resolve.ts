@@ -111,7 +111,7 @@ export class Whose {
     const key = personKey(wanted);
     const to: KnownLink = { customerId, cause, namedAt: cause === 'created' ? null : at };
     const link = this.#links.get(key);
-    if (link !== undefined && !givesWay(link, to)) return false;
+    if (link !== undefined && (!givesWay(link, to) || saysTheSame(link, to))) return false;
     this.#links.set(key, to);
     this.#learnt.set(key, { ...to, merchantId, sourceId, providerCustomerId: provider.id, paymentId });
     return link?.customerId !== customerId || link.cause !== cause;
@@ -154,6 +154,12 @@ async function readLinks(tx: Tx, wanted: readonly Wanted[], links: Map<string, K
   const { merchantId, sourceId } = first;
   await TAKE_TURNS.run(tx, { keys: [...strangers].map((id) => `${merchantId} ${sourceId} ${id}`) });
   await read([...strangers]);
+}
+
+/** Whether nothing would be written but who said it again. A replay is to bring a link back that was erased, whatever it was. */
+function saysTheSame(link: KnownLink, to: KnownLink): boolean {
+  const isOf = link.customerId === to.customerId && link.cause === to.cause;
+  return isOf && to.cause !== 'replay' && link.namedAt?.getTime() === to.namedAt?.getTime();
 }
 
 function byKey<One>(all: readonly One[], key: (one: One) => string): [string, One[]][] {

@@ -103,6 +103,19 @@ describe('a link', () => {
     expect((await linkOf('cus_again')).customer_id).toBe(one);
   });
 
+  it('is written again by a newer payment that names the same customer, and not by one of the same second', async () => {
+    const lin = await app.newCustomer();
+    const at = 1_795_000_500;
+    await pay({ by: 'cus_same', amount: 100, names: lin, at }, { by: 'cus_same', amount: 100, names: lin, at });
+    const first = `pi_link${number - 1}`;
+    expect(await linkOf('cus_same')).toMatchObject({ customer_id: lin, payment_id: first });
+    await pay({ by: 'cus_same', amount: 100, names: lin, at });
+    expect(await linkOf('cus_same')).toMatchObject({ customer_id: lin, payment_id: first });
+    await pay({ by: 'cus_same', amount: 100, names: lin, at: at + 1 });
+    expect(await linkOf('cus_same')).toMatchObject({ customer_id: lin, payment_id: `pi_link${number}` });
+    expect(await inbox.balance(lin)).toBe(400);
+  });
+
   it('is not learnt from what a payer could have written', async () => {
     const [mallory, victim] = [await app.newCustomer(), { id: 'cus_victim', email: 'victim@example.com' }];
     const bodies = [

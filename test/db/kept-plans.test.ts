@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import '../../src/customers/links.ts';
 import { declaredStatements } from '../../src/db/statement.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import '../../src/ledger/batches.ts';
@@ -12,7 +13,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 
 /**
- * Aim: a plan that is kept finds each row of the ledger's batches by its wallet, and each message by its id, though it was made while there were none.
+ * Aim: a plan that is kept finds each row of the ledger's batches by its wallet, and each message and link by its id, though it was made while there were none.
  * Method: the plan for any values that a statement gets in a database without a customer, as the pool asks for it (src/db/pool.ts).
  */
 
@@ -75,6 +76,13 @@ it.each(['take-off-messages', 'pass-over-messages'])('%s reads messages by their
   const found = await reads(name);
   expect(found).not.toEqual([]);
   for (const node of found) expect(node['Index Cond']).toMatch(/merchant_id = \$1.*message_id = ANY/);
+});
+
+it.each(['find-links', 'save-links'])('%s reads links by whom the provider names', async (name) => {
+  const found = await reads(name);
+  expect(found).not.toEqual([]);
+  for (const node of found)
+    expect(node['Index Cond'], node['Relation Name']).toMatch(/source_id = .* AND \(provider_customer_/);
 });
 
 describe('tables that had a row when Postgres last looked at them', () => {
