@@ -4,6 +4,7 @@ import type { Tx } from '../db/transaction.ts';
 import { refuse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type Wallet, type WalletKey, walletKeyText } from '../ledger/entry.ts';
+import { wasClosedAfter } from '../ledger/status/store.ts';
 import { lockWallets } from '../ledger/store.ts';
 import type { Source } from '../merchants/source.ts';
 import { nextLook } from './attempt.ts';
@@ -32,6 +33,15 @@ async function lockedWallet(tx: Tx, key: WalletKey, { currencies, now }: Moment)
   return wallets.get(walletKeyText(key)) ?? refuse({ code: 'CUSTOMER_NOT_FOUND', customerId });
 }
 
+/** The rule of a wallet, locked; null if there is none. One whose wallet was closed since ends here, if nobody has looked at the wallet yet. */
+async function lockStanding(tx: Tx, key: WalletKey, now: Date): Promise<TopUpRule | null> {
+  const rule = await lockRule(tx, key);
+  if (rule === null || rule.endedAt !== null) return null;
+  if (!(await wasClosedAfter(tx, key, rule.updatedAt))) return rule;
+  await endTopUpRule(tx, key, now);
+  return null;
+}
+
 /**
  * Gives a wallet a rule, or other terms to the one it has. A rule that is suspended stays so; whether another payment method is there
  * is looked at soon.
@@ -51,10 +61,9 @@ export async function putRule(
   const wants = source === null ? null : methodProblem(source, wanted.payment?.paymentMethodId ?? null);
   if (wanted.payment !== null && wants !== null)
     refuse({ code: 'INVALID_FIELD', field: 'payment.payment_method_id', wants });
-  const before = await lockRule(tx, wanted);
+  const kept = await lockStanding(tx, wanted, now);
   if (!wanted.enabled) await endRefills(tx, wanted, now);
   const wallet = await lockedWallet(tx, wanted, moment);
-  const kept = before === null || before.endedAt !== null ? null : before;
   const state = { ...NEW_STATE, createdAt: now, ...kept };
   const next: TopUpRule = { ...state, ...wanted, updatedAt: now, endedAt: null };
   // What was told of the terms before says nothing about these.
@@ -78,8 +87,8 @@ export async function deleteRule(tx: Tx, key: WalletKey, now: Date): Promise<Top
 
 /** Lets a rule charge again at once, whatever was declined. @throws {RefusalError} TOP_UP_RULE_NOT_FOUND */
 export async function resumeRule(tx: Tx, key: WalletKey, now: Date): Promise<TopUpRule> {
-  const rule = await lockRule(tx, key);
-  if (rule === null || rule.endedAt !== null) return refuse({ code: 'TOP_UP_RULE_NOT_FOUND' });
+  const rule = await lockStanding(tx, key, now);
+  if (rule === null) return refuse({ code: 'TOP_UP_RULE_NOT_FOUND' });
   const resumed = resume(rule);
   await saveRule(tx, resumed);
   if (rule.suspendedReason !== null)

@@ -5,6 +5,7 @@ import type { ChangeStatus } from '../../src/ledger/status/status.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { resumeRule } from '../../src/top-ups/manage.ts';
 import { SETTINGS } from '../support/ledger.ts';
+import { putRefill, scheduleOf, settleDue, skipsOf } from '../support/refill-rig.ts';
 import { stripeDispute, stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 
@@ -116,17 +117,39 @@ it('ends also where a payment was told of after the wallet was closed, and nobod
   expect(await rig.attempts(key)).toHaveLength(1);
 });
 
-it('ends also where its payment was disputed after the wallet was closed, and the merchant lets it charge again', async () => {
+it('ends also where its payment was disputed after the wallet was closed, and no merchant lets it charge again', async () => {
   const key = await blocked();
   await set(key, 'closed');
   rig.pass(1000);
   const [paymentId = ''] = rig.intentsOf(key).map(({ id }) => id);
   await rig.inbox.play([stripeDispute({ paymentId, disputeId: `du_${paymentId}`, amount: 2000, currency: 'usd' })]);
   expect(await ruleOf(key)).toMatchObject({ suspended_reason: 'disputed', enabled: true });
-  await transaction(rig.database.pool, (tx) => resumeRule(tx, key, rig.now));
   await set(key, 'active');
+  const resumed = transaction(rig.database.pool, (tx) => resumeRule(tx, key, rig.now));
+  await expect(resumed).rejects.toMatchObject({ refusal: { code: 'TOP_UP_RULE_NOT_FOUND' } });
   rig.pass(32 * DAY);
   await rig.run();
   expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
   expect(await rig.attempts(key)).toHaveLength(1);
+});
+
+it('that is given once the wallet is open again, before anybody has looked, begins anew, and charges for no period of before', async () => {
+  const key = await rig.begin();
+  await rig.database.pool.query(
+    "update topup_rule set suspended_reason = 'disputed', suspended_at = $2 where customer_id = $1",
+    [key.customerId, rig.now],
+  );
+  await putRefill(rig, key);
+  await settleDue(rig);
+  expect(await scheduleOf(rig, key)).toMatchObject({ refill_state: 'due' });
+  await rig.post(key, 1100, false);
+  rig.pass(1000);
+  await set(key, 'closed');
+  await set(key, 'active');
+  rig.pass(1000);
+  await rig.putRule(key, { payment: { ...PAYMENT, sourceId: rig.source.sourceId }, threshold: 0 });
+  expect(await ruleOf(key)).toMatchObject({ enabled: true, suspended_reason: null, created_at: rig.now });
+  expect(await skipsOf(rig, key)).toEqual([['no_top_up_rule', 0, 0]]);
+  await rig.run();
+  expect(await rig.attempts(key)).toEqual([]);
 });
