@@ -1,4 +1,5 @@
 import { invariant } from '../errors.ts';
+import { isOutageOfAll } from './apart.ts';
 import { type Amount, FairQueue, type FairQueueLimits, type Queued } from './fair-queue.ts';
 import { isHeldUp, isOutage } from './sqlstate.ts';
 
@@ -13,8 +14,13 @@ export interface BatcherOptions<Item, Result> {
    * wait for as long, one after another, and everybody behind them. Without this, every item is its own.
    */
   readonly rowOf?: (item: Item) => string;
-  /** Whose an item is. Batches are filled in turn from every owner, so that none waits for the length of another's line. */
+  /** Whose an item is. Owners have their turns, so that none waits for the length of another's line. */
   readonly ownerOf: (item: Item) => string;
+  /**
+   * Null: a batch is filled in turn from every owner, and one is under way at a time. Else a batch is of one owner alone, and so many owners have one
+   * under way beside each other (`transactionsAtOnce` says how many). In both cases an owner's batches are flushed one after another.
+   */
+  readonly apart: number | null;
   /** About how many bytes an item holds; 0 unless given. */
   readonly bytesOf?: (item: Item) => number;
   /** The most of one flush; a single item is flushed whatever its size. */
@@ -56,7 +62,7 @@ const OUTAGE_PATIENCE_MS = 1_000;
 /**
  * Turns concurrent callers into batches without a timer: an item that finds the batcher idle is flushed at once, alone; items
  * that arrive while a flush is under way leave together with the next. So an idle system pays no latency, and a busy
- * one commits many items in one transaction.
+ * one commits many items in one transaction. Where owners are kept apart, that holds for each of them.
  *
  * When a batch fails, its items are tried apart, so that one bad item or held row never fails its neighbours; when the
  * database is away, which is nobody's fault, all of them fail at once, and so does what has waited behind them for long.
@@ -65,11 +71,13 @@ const OUTAGE_PATIENCE_MS = 1_000;
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
   readonly #waiting: FairQueue<Waiting<Item, Result>>;
-  #running: Promise<void> | null = null;
+  /** Each flushes one batch after another, as long as there is any that another one has not under way. */
+  readonly #runs: (Promise<void> | null)[];
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options;
     this.#waiting = new FairQueue(options.maxWaiting);
+    this.#runs = Array.from({ length: options.apart ?? 1 }, () => null);
   }
 
   /** How many items wait for a flush. */
@@ -92,32 +100,48 @@ export class Batcher<Item, Result> {
     const [owner, bytes] = [ownerOf(item), bytesOf?.(item) ?? 0];
     return new Promise((resolve, reject) => {
       if (this.#waiting.add({ item, owner, bytes, sinceMs: performance.now(), resolve, reject })) {
-        this.#running ??= this.#run();
+        this.#begin();
       } else reject(new BatcherFullError(sharedBy, owner));
     });
   }
 
   /** Resolves when everything submitted so far is settled. */
   async drain(): Promise<void> {
-    while (this.#running !== null) await this.#running;
+    while (this.#runs.some((run) => run !== null)) await Promise.all(this.#runs);
   }
 
-  async #run(): Promise<void> {
+  #begin(): void {
+    const place = this.#runs.indexOf(null);
+    if (place >= 0 && this.#waiting.hasTurn) this.#runs[place] = this.#run(place);
+  }
+
+  async #run(place: number): Promise<void> {
     // Items submitted in the same turn of the event loop (one batch request, say) leave together.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.take(this.#options.maxBatch);
+    for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
       if (this.#options.onFlush !== undefined) this.#options.onFlush(batch.length, secondsSinceFirst(batch));
       const outage = await this.#flush(batch, false);
-      if (outage !== null) this.#failOverdue(outage);
+      const owner = batch[0]?.owner ?? '';
+      if (outage !== null) this.#failOverdue(outage, owner);
+      this.#waiting.back(owner);
     }
-    this.#running = null;
+    this.#runs[place] = null;
   }
 
-  /** Fails the items that waited while a batch timed out: in the next batch they would only time out again. */
-  #failOverdue(outage: unknown): void {
+  #take(): readonly Waiting<Item, Result>[] {
+    const { apart, maxBatch } = this.#options;
+    return apart === null ? this.#waiting.take(maxBatch) : this.#waiting.takeOfOne(maxBatch);
+  }
+
+  /**
+   * Fails the items that waited while a batch timed out: in the next batch they would only time out again. Where owners are kept apart, and it may be
+   * one node that is away, only those of the batch's owner fail.
+   */
+  #failOverdue(outage: unknown, owner: string): void {
     const overdueSince = performance.now() - OUTAGE_PATIENCE_MS;
-    for (const { reject } of this.#waiting.takeWhile(({ sinceMs }) => sinceMs <= overdueSince)) reject(outage);
+    const isOfAll = this.#options.apart === null || isOutageOfAll(outage);
+    const overdue = this.#waiting.takeWhile((one) => one.sinceMs <= overdueSince && (isOfAll || one.owner === owner));
+    for (const { reject } of overdue) reject(outage);
   }
 
   /** @returns the outage that made it fail, else null; each item is told of its own failure */

@@ -30,17 +30,19 @@ interface Line<Item> {
   bytes: number;
   /** How many more may leave in the turn that has begun; 0 between turns. */
   credit: number;
+  /** What was taken of it alone is under way: until it is back, it has no turn. */
+  isAway: boolean;
 }
 
 /**
  * What waits, in a line for each owner, by deficit round robin (Shreedhar and Varghese, 1996) counted in items: in every turn each
  * owner sends as many as every other, so that nobody waits for the length of another's line. A turn that a full batch cut off
- * goes on in the next batch. Pure: no clock, no promises.
+ * goes on in the next batch. Or a batch is of one owner alone, who has no other turn until it is back. Pure: no clock, no promises.
  */
 export class FairQueue<Item extends Queued> {
   readonly #limits: FairQueueLimits;
   readonly #lines = new Map<string, Line<Item>>();
-  /** The lines that hold something, the next one first. */
+  /** The lines that hold something and are not away, the next one first. */
   #turns = new Fifo<Line<Item>>();
   #items = 0;
   #bytes = 0;
@@ -53,10 +55,15 @@ export class FairQueue<Item extends Queued> {
     return this.#items;
   }
 
+  /** Whether anything waits that may be taken now. */
+  get hasTurn(): boolean {
+    return this.#turns.length > 0;
+  }
+
   /** Whether an owner may add one of this size. Somebody who has nothing waiting always may. */
   hasRoom(owner: string, bytes = 0): boolean {
     const line = this.#lines.get(owner);
-    if (line === undefined) return true;
+    if (line === undefined || line.waiting.length === 0) return true;
     const mine = { items: line.waiting.length + 1, bytes: line.bytes + bytes };
     const { total, each } = this.#limits;
     if (!isWithin(mine, each)) return false;
@@ -72,7 +79,7 @@ export class FairQueue<Item extends Queued> {
     if (!this.hasRoom(owner, bytes)) return false;
     let line = this.#lines.get(owner);
     if (line === undefined) {
-      line = { owner, waiting: new Fifo(), bytes: 0, credit: 0 };
+      line = { owner, waiting: new Fifo(), bytes: 0, credit: 0, isAway: false };
       this.#lines.set(owner, line);
       this.#turns.push(line);
     }
@@ -104,20 +111,53 @@ export class FairQueue<Item extends Queued> {
     return taken;
   }
 
+  /**
+   * Takes a batch of the owner alone whose turn it is, of one item at least, in order; empty if nobody has a turn. He has the next one behind everybody who waits
+   * when it is {@link back}.
+   */
+  takeOfOne(max: Amount): Item[] {
+    const line = this.#turns.shift();
+    if (line === undefined) return [];
+    line.isAway = true;
+    const taken: Item[] = [];
+    let bytes = 0;
+    for (let next = line.waiting.peek(); next !== undefined && taken.length < max.items; next = line.waiting.peek()) {
+      if (taken.length > 0 && bytes + next.bytes > max.bytes) break;
+      taken.push(next);
+      bytes += next.bytes;
+      this.#leave(line);
+    }
+    return taken;
+  }
+
+  /** What was taken of this owner alone is done. */
+  back(owner: string): void {
+    const line = this.#lines.get(owner);
+    if (line === undefined || !line.isAway) return;
+    line.isAway = false;
+    if (line.waiting.length === 0) this.#lines.delete(owner);
+    else this.#turns.push(line);
+  }
+
   /** Takes the items from the front of every line for which this is true. */
   takeWhile(isTaken: (item: Item) => boolean): Item[] {
     const taken: Item[] = [];
-    const left = new Fifo<Line<Item>>();
-    for (let line = this.#turns.shift(); line !== undefined; line = this.#turns.shift()) {
-      for (let next = line.waiting.peek(); next !== undefined && isTaken(next); next = line.waiting.peek()) {
-        taken.push(next);
-        this.#leave(line);
-      }
+    const [lines, left] = [this.#turns, new Fifo<Line<Item>>()];
+    for (const line of this.#lines.values()) if (line.isAway) this.#takeFrom(line, isTaken, taken);
+    for (let line = lines.shift(); line !== undefined; line = lines.shift()) {
+      this.#takeFrom(line, isTaken, taken);
       if (line.waiting.length === 0) this.#lines.delete(line.owner);
       else left.push(line);
     }
     this.#turns = left;
     return taken;
+  }
+
+  #takeFrom(line: Line<Item>, isTaken: (item: Item) => boolean, taken: Item[]): void {
+    for (let next = line.waiting.peek(); next !== undefined && isTaken(next); next = line.waiting.peek()) {
+      taken.push(next);
+      this.#leave(line);
+    }
   }
 
   #leave(line: Line<Item>): void {

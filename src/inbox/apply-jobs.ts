@@ -1,4 +1,5 @@
 import type { PgBoss } from 'pg-boss';
+import { mayBeOfOneMerchant } from '../db/apart.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, integer, text } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
@@ -35,9 +36,15 @@ export async function firstThatFit(
   jobs: readonly OwnedJob[],
 ): Promise<{ readonly batch: readonly OwnedJob[]; readonly left: readonly OwnedJob[] }> {
   if (jobs.length < 2) return { batch: jobs, left: [] };
-  const read = await ofEachMerchant(jobs, (merchantId, own) =>
-    BODY_SIZES.all(autocommit(pool), { merchantId, eventIds: own.map(({ eventId }) => eventId) }),
-  );
+  const read = await ofEachMerchant(jobs, async (merchantId, own) => {
+    try {
+      return await BODY_SIZES.all(autocommit(pool), { merchantId, eventIds: own.map(({ eventId }) => eventId) });
+    } catch (error) {
+      // Their node is away: they fail when they are applied, by themselves.
+      if (mayBeOfOneMerchant(error)) return [];
+      throw error;
+    }
+  });
   const sizes = new Map(read.map(({ eventId, bytes }) => [eventId, bytes]));
   const inOrder = jobs.toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0));
   let bytes = 0;

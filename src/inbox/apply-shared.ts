@@ -6,6 +6,7 @@ import { statement } from '../db/statement.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { UNOBSERVED } from '../telemetry/observe.ts';
 import { type ApplyRun, applyAll, hurryAfter } from './apply.ts';
+import { applyApart, byItself } from './apply-apart.ts';
 import { type ApplyResult, putBack } from './apply-jobs.ts';
 import { enqueue } from './enqueue.ts';
 import type { ApplyServices } from './event-work.ts';
@@ -38,9 +39,18 @@ export async function applySharedJobs(
   const { batch, left } = nextThatFit(jobs.filter(({ retryCount }) => retryCount === 0));
   const insert = (tx: Tx) => insertSharedJobs(services.boss, tx, left);
   const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];
-  if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
-  for (const job of jobs) if (job.retryCount > 0) results.push(await takeApart(services, job));
+  if (batch.length > 0) results.push(...(await applyApart(run, batch, { merchantOf, apply: applyBatch })));
+  for (const job of jobs.filter(({ retryCount }) => retryCount > 0)) {
+    results.push(...(await byItself(services, [job], async () => [await takeApart(services, job)])));
+  }
   return results;
+}
+
+/** Whose the events of a job are. One that was made before the tables were spread may be of several merchants: it is by itself. */
+function merchantOf({ id, events }: SharedJob): string {
+  const merchants = new Set(events.map(({ merchantId }) => merchantId));
+  const [merchant = id] = merchants;
+  return merchants.size === 1 ? merchant : id;
 }
 
 async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<readonly ApplyResult[]> {
@@ -60,7 +70,7 @@ async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<re
     // First by job, so that only the neighbours of what is bad are applied one by one.
     for (const job of jobs) {
       const isWhole = others.length > 0 && job.events.length > 1;
-      results.push(...(isWhole ? await applyBatch(run, [job]) : [await applyApart(run, job)]));
+      results.push(...(isWhole ? await applyBatch(run, [job]) : [await applyOneByOne(run, job)]));
     }
     return results;
   }
@@ -71,7 +81,7 @@ async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<re
  * it, unless some have failed: those go on with jobs of their own. What was applied stays so if the job is lost in the middle: the next
  * run does not look at it again.
  */
-async function applyApart(run: ApplyRun, job: SharedJob): Promise<ApplyResult> {
+async function applyOneByOne(run: ApplyRun, job: SharedJob): Promise<ApplyResult> {
   const { services } = run;
   const { boss, clock, logger, observe: { metrics } = UNOBSERVED } = services;
   const failed: EventKey[] = [];

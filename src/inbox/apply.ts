@@ -7,6 +7,7 @@ import { type PaymentKey, paymentKeyText } from '../payments/tables.ts';
 import { UNOBSERVED } from '../telemetry/observe.ts';
 import { learnAccounts, parkForeignEvents } from './accounts.ts';
 import { bringHome } from './adopted-events.ts';
+import { applyApart, byItself } from './apply-apart.ts';
 import { type ApplyJob, type ApplyResult, firstThatFit, type OwnedJob, putBack } from './apply-jobs.ts';
 import { ApplyTrace } from './apply-trace.ts';
 import { adviseManualCapture } from './capture-advice.ts';
@@ -37,9 +38,12 @@ export async function applyEvents(
   const { batch, left } = await firstThatFit(services, fresh);
   const insert = (tx: Tx) => insertApplyJobs(services.boss, tx, { jobs: left.map(again), release: 'closed' });
   const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];
-  if (batch.length > 0) results.push(...(await applyBatch(run, batch)));
+  const merchantOf = ({ merchantId }: OwnedJob) => merchantId;
+  if (batch.length > 0) results.push(...(await applyApart(run, batch, { merchantOf, apply: applyBatch })));
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
-  for (const job of jobs) if (job.retryCount > 0) results.push(await applyAlone(run, job));
+  for (const job of jobs.filter(({ retryCount }) => retryCount > 0)) {
+    results.push(...(await byItself(services, [job], async () => [await applyAlone(run, job)])));
+  }
   return results;
 }
 

@@ -1,6 +1,7 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
 import type { RequestHeaders } from '../crypto/signature.ts';
+import { transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import type { Pool } from '../db/pool.ts';
 import { transaction } from '../db/transaction.ts';
@@ -61,7 +62,9 @@ export class Receiver {
       flush: (events) => this.#store(events),
       maxBatch: MAX_BATCH,
       maxWaiting: MAX_WAITING,
+      // A source is of one merchant, so where owners are kept apart, merchants are.
       ownerOf: ({ sourceId }) => sourceId,
+      apart: transactionsAtOnce(options.pool, 'web'),
       bytesOf: ({ body }) => EVENT_BYTES + body.length,
       sharedBy: 'source',
       onFlush: (size, waitedSeconds) => metrics.observeBatch('inbox', size, waitedSeconds),

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant } from '../db/by-merchant.ts';
 import { mayChangeStatus, mayOpenCheckouts, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
@@ -89,7 +90,8 @@ export class LedgerBatches {
       metrics.countPostings('api', countPostings(commands, outcomes));
       return outcomes;
     };
-    const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING, ownerOf: merchantOf };
+    const apart = transactionsAtOnce(pool, 'web');
+    const limits = { maxBatch: MAX_BATCH, maxWaiting: MAX_WAITING, ownerOf: merchantOf, apart };
     const onFlush = (size: number, waitedSeconds: number) => metrics.observeBatch('ledger', size, waitedSeconds);
     const batcher = () => new Batcher({ ...limits, flush, onFlush, rowOf: walletKeyText, bytesOf: bytesOfCommand });
     this.#commands = Array.from({ length: POSTING_BATCHERS }, batcher);

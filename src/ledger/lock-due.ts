@@ -1,20 +1,60 @@
+import { isOutageOfAll, sideBySide, transactionsAtOnce } from '../db/apart.ts';
 import { onCitus } from '../db/backend.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, text } from '../db/codec.ts';
+import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
-import type { Tx } from '../db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { IS_DUE } from '../db/work-list.ts';
 import type { WalletKey } from './entry.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
+interface Asked {
+  readonly limit: number;
+  /** Merchants whose wallets are left out. */
+  readonly unheard: readonly string[];
+}
+
 /** Locks up to `limit` wallets whose news is due, longest waiting first, but those of merchants that are named; of what somebody else works on, none. */
-export async function lockDue(
-  tx: Tx,
-  asked: { readonly limit: number; readonly unheard: readonly string[] },
-): Promise<readonly WalletKey[]> {
+export async function lockDue(tx: Tx, asked: Asked): Promise<readonly WalletKey[]> {
   const due = await LOCK_DUE.all(tx, asked);
   return onCitus() ? ofEachMerchant(due, (merchantId, keys) => LOCK_OWN.all(tx, { merchantId, keys })) : due;
+}
+
+export interface WalletsOfMerchant {
+  readonly merchantId: string;
+  readonly keys: readonly WalletKey[];
+}
+
+/**
+ * Does something with the same wallets, those of each merchant locked and worked on in a transaction of their own, beside those of others: for Citus. What came of some
+ * counts although others failed, which are found again.
+ * @throws {unknown} what failed first, if nothing came of any
+ */
+export async function ofDueApart<Result>(
+  pool: Pool,
+  asked: Asked,
+  work: (tx: Tx, own: WalletsOfMerchant) => Promise<readonly Result[]>,
+): Promise<readonly Result[]> {
+  const due = await LOCK_DUE.all(autocommit(pool), asked);
+  const parts = [...Map.groupBy(due, ({ merchantId }) => merchantId)];
+  const failures: unknown[] = [];
+  const results = await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
+    if (failures.some(isOutageOfAll)) return [];
+    try {
+      return await transaction(pool, async (tx) => {
+        const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
+        return keys.length === 0 ? [] : await work(tx, { merchantId, keys });
+      });
+    } catch (error) {
+      failures.push(error);
+      return [];
+    }
+  });
+  const all = results.flat();
+  if (all.length === 0 && failures.length > 0) throw failures[0];
+  return all;
 }
 
 const LOCK_DUE = statement({

@@ -1,11 +1,13 @@
+import { onCitus } from '../db/backend.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
+import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
-import type { Queryable, Tx } from '../db/transaction.ts';
+import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
 import { isInOutbox } from './in-outbox.ts';
-import { lockDue } from './lock-due.ts';
+import { lockDue, ofDueApart, type WalletsOfMerchant } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /**
@@ -44,21 +46,23 @@ export interface ClaimRequest {
 }
 
 /** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
-export async function claimOutbox(
-  tx: Tx,
-  { limit, leaseSeconds, unheard = [] }: ClaimRequest,
-): Promise<readonly ClaimedWallet[]> {
-  const due = await lockDue(tx, { limit, unheard });
-  // A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time.
-  return ofEachMerchant(due, (merchantId, keys) =>
-    FIX_CLAIMS.all(tx, {
-      merchantId,
-      keys,
-      leaseSeconds,
-      maxEntries: MAX_CLAIMED.entries,
-      maxAlerts: MAX_CLAIMED.alerts,
-    }),
-  );
+export async function claimOutbox(tx: Tx, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
+  const due = await lockDue(tx, askedBy(request));
+  return ofEachMerchant(due, (merchantId, keys) => fixClaims(tx, { merchantId, keys }, request));
+}
+
+/** The same, by transactions of its own. */
+export function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
+  if (!onCitus()) return transaction(pool, (tx) => claimOutbox(tx, request));
+  return ofDueApart(pool, askedBy(request), (tx, own) => fixClaims(tx, own, request));
+}
+
+const askedBy = ({ limit, unheard = [] }: ClaimRequest) => ({ limit, unheard });
+
+/** A statement of its own: its snapshot is younger than the locks, so no settled range is claimed a second time. */
+function fixClaims(tx: Tx, own: WalletsOfMerchant, { leaseSeconds }: ClaimRequest): Promise<readonly ClaimedWallet[]> {
+  const { entries, alerts } = MAX_CLAIMED;
+  return FIX_CLAIMS.all(tx, { ...own, leaseSeconds, maxEntries: entries, maxAlerts: alerts });
 }
 
 const CLAIM = {

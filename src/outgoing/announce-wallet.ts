@@ -1,3 +1,4 @@
+import { transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
@@ -63,6 +64,7 @@ export class Marks {
         // By what was claimed.
         maxWaiting: BOUNDED_ELSEWHERE,
         ownerOf: ({ news }) => news.merchantId,
+        apart: transactionsAtOnce(pool, 'worker'),
         flush: async (handed) => {
           const markings = await transaction(pool, async (tx) => {
             const news = handed.map((one) => one.news);

@@ -1,3 +1,4 @@
+import { transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
@@ -103,6 +104,7 @@ function recordsOf(pool: Pool, publisher: Publisher): Sending['records'] {
     // By what was claimed.
     maxWaiting: BOUNDED_ELSEWHERE,
     ownerOf: ({ merchantId }) => merchantId,
+    apart: transactionsAtOnce(pool, 'worker'),
     flush: async (messages) => {
       await transaction(pool, async (tx) => {
         const taken = await ofEachMerchant(messages, (merchantId, own) =>

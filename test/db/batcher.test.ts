@@ -7,6 +7,7 @@ const ROOMY = {
   maxBatch: { items: 100, bytes: 1_000 },
   maxWaiting: { total: UNBOUNDED, each: UNBOUNDED },
   ownerOf: () => 'one',
+  apart: null,
 };
 
 /** A batcher whose flushes take as long as the test wants: each batch is listed, and settled by hand. */
@@ -17,6 +18,7 @@ function slowBatcher(limits: { maxBatch?: number; maxWaiting?: number } = {}) {
     maxBatch: { items: limits.maxBatch ?? 100, bytes: 1_000 },
     maxWaiting: { total: UNBOUNDED, each: { items: limits.maxWaiting ?? 100, bytes: 1_000 } },
     ownerOf: (item) => item.split(' ')[1] ?? '',
+    apart: null,
     onFlush: (size) => sizes.push(size),
     flush: (items) => {
       const { promise, resolve, reject } = Promise.withResolvers<string[]>();

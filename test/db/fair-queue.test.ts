@@ -151,6 +151,78 @@ describe('a fair queue', () => {
   });
 });
 
+describe('a fair queue whose batches are of one owner each', () => {
+  const takenAlone = taken.map(({ items, bytes }) => ({ kind: 'take' as const, items, bytes }));
+  const returned = fc.record({ kind: fc.constant('back' as const), owner });
+  const sequences = fc.array(
+    fc.oneof({ weight: 4, arbitrary: added }, { weight: 2, arbitrary: takenAlone }, returned),
+    {
+      maxLength: 200,
+    },
+  );
+
+  it('loses nothing, takes nothing twice or past its owner, and serves everybody after one batch of each who was there before', () => {
+    fc.assert(
+      fc.property(sequences, (sequence) => {
+        const queue = new FairQueue<Item>(UNBOUNDED);
+        const { lines, of, all, bytes, add } = model();
+        const away = new Set<string>();
+        /** Who has a turn, in the order in which they came to it. */
+        const turns: string[] = [];
+        const comes = (name: string) => {
+          if (of(name).length > 0 && !away.has(name) && !turns.includes(name)) turns.push(name);
+        };
+        for (const [number, step] of sequence.entries()) {
+          if (step.kind === 'add') {
+            const item = { owner: step.owner, bytes: step.bytes, number };
+            expect(queue.add(item)).toBe(true);
+            add(item);
+            comes(step.owner);
+          } else if (step.kind === 'back') {
+            queue.back(step.owner);
+            away.delete(step.owner);
+            comes(step.owner);
+          } else {
+            expect(queue.hasTurn).toBe(turns.length > 0);
+            const [next, batch] = [turns.shift(), queue.takeOfOne(step)];
+            if (next === undefined) expect(batch).toEqual([]);
+            else {
+              const mine = of(next);
+              expect(batch).toEqual(mine.slice(0, batch.length));
+              expect(batch.length).toBeGreaterThan(0);
+              expect(batch.length).toBeLessThanOrEqual(step.items);
+              if (batch.length > 1) expect(bytes(batch)).toBeLessThanOrEqual(step.bytes);
+              const more = mine.slice(0, batch.length + 1);
+              if (more.length > batch.length && batch.length < step.items)
+                expect(bytes(more)).toBeGreaterThan(step.bytes);
+              lines.set(next, mine.slice(batch.length));
+              away.add(next);
+            }
+          }
+          expect(queue.length).toBe(all().length);
+        }
+        for (const name of away) queue.back(name);
+        const rest: Item[] = [];
+        for (let batch = queue.takeOfOne(ENDLESS); batch.length > 0; batch = queue.takeOfOne(ENDLESS))
+          rest.push(...batch);
+        expect(new Set(rest)).toEqual(new Set(all()));
+      }),
+    );
+  });
+
+  it('bounds what waits, also of whoever has a batch under way, and forgets whoever has nothing left', () => {
+    const queue = new FairQueue<Item>({ total: { items: 4, bytes: 100 }, each: { items: 2, bytes: 100 } });
+    const put = (name: string) => queue.add({ owner: name, bytes: 1, number: 0 });
+    expect([put('a'), put('a'), put('a')]).toEqual([true, true, false]);
+    expect(queue.takeOfOne(ENDLESS)).toHaveLength(2);
+    expect([put('a'), put('a'), put('a'), queue.hasTurn]).toEqual([true, true, false, false]);
+    // What failed by an outage leaves also the line of whoever is under way.
+    expect(queue.takeWhile(() => true)).toHaveLength(2);
+    queue.back('a');
+    expect([queue.length, queue.hasTurn, put('a'), queue.hasTurn]).toEqual([0, false, true, true]);
+  });
+});
+
 it('first in is first out, whatever comes and goes', () => {
   fc.assert(
     fc.property(fc.array(fc.boolean(), { maxLength: 300 }), (pushes) => {

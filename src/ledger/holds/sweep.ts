@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import { inTransactions } from '../../db/apart.ts';
 import { bigint, nullable, text, timestamptz } from '../../db/codec.ts';
 import type { Pool } from '../../db/pool.ts';
 import { statement } from '../../db/statement.ts';
@@ -40,7 +41,7 @@ export async function sweepDueWallets(services: SweepServices): Promise<number> 
   while (!signal.aborted) {
     const found: Due[] = await dueWallets(pool, now, after);
     const page = found.slice(0, countWithin(found, PAGE_ROWS));
-    await sweepPage(services, page, now);
+    for (const own of inTransactions(page, ({ merchantId }) => merchantId)) await sweepPage(services, own, now);
     wallets += page.length;
     // Not from the beginning again: a wallet that was not settled stays on the list.
     after = page.at(-1) ?? null;

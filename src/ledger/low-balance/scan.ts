@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import { inTransactions } from '../../db/apart.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import type { WalletKey } from '../entry.ts';
@@ -42,7 +43,8 @@ export async function checkLowBalances(
   do {
     if (isPartDone) upTo = await endOfPart(db, place.after, partSize);
     const page = await lowBalanceCandidates(db, settings.rule, { after: place.after, upTo, limit: PAGE_SIZE });
-    alerts += await transaction(pool, (tx) => raiseAlerts(tx, page, { ...settings, now: clock.now() }));
+    for (const own of inTransactions(page, ({ merchantId }) => merchantId))
+      alerts += await transaction(pool, (tx) => raiseAlerts(tx, own, { ...settings, now: clock.now() }));
     wallets += page.length;
     isPartDone = page.length < PAGE_SIZE;
     place.after = isPartDone ? upTo : (page.at(-1) ?? null);

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import { transactionsAtOnce } from '../../db/apart.ts';
 import { Batcher } from '../../db/batcher.ts';
 import { BOUNDED_ELSEWHERE } from '../../db/fair-queue.ts';
 import type { Pool } from '../../db/pool.ts';
@@ -43,6 +44,7 @@ export class Settlements {
       // By the deliveries that are under way.
       maxWaiting: BOUNDED_ELSEWHERE,
       ownerOf: ({ delivery }) => delivery.merchantId,
+      apart: transactionsAtOnce(options.pool, 'worker'),
       flush: (tried) => transaction(options.pool, (tx) => this.#settle(tx, tried)),
     });
   }
