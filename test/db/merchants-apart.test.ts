@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { chooseBackend, onCitus } from '../../src/db/backend.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
@@ -106,13 +106,16 @@ const entries = async (merchantId: string, key: string) =>
     ])
   ).rowCount;
 
-/** Fails whatever is asked of this merchant that holds `text`. */
-const breaks = (merchantId: string, text: string, raises = 'XX001') =>
-  proxy.inject((one) =>
+/** Fails whatever is asked of this merchant that holds `text`, until it is mended or the test is over. */
+function breaks(merchantId: string, text: string, raises = 'XX001'): () => void {
+  const mend = proxy.inject((one) =>
     one.applicationName === NAME && one.sql.includes(text) && one.holds(merchantId)
       ? { when: 'before', connection: 'kept', raises }
       : null,
   );
+  onTestFinished(mend);
+  return mend;
+}
 
 /** Applies what is due, of which one job alone fails, and makes all of it due again. */
 async function failsOnce(queue: 'apply-provider-event' | 'apply-provider-events'): Promise<void> {
