@@ -151,7 +151,7 @@ const SOME_PAYMENT = statement({
 /** Every payment of the merchant with this id; two sources may have one each. */
 export async function findPayments(db: Queryable, merchantId: string, paymentId: string): Promise<Payment[]> {
   const payments = await FIND_PAYMENTS.all(db, { merchantId, paymentId });
-  return [...(await withHistory(db, payments, payments)).values()];
+  return [...(await withHistory(db, payments, { keys: payments })).values()];
 }
 
 const FIND_PAYMENTS = statement({
@@ -209,7 +209,7 @@ const MOST_UNDER_WAY = 50;
 /** Payments that name the checkout and may not have come to their end, without a lock. */
 export async function paymentsUnderWay(db: Queryable, merchantId: string, checkoutId: string): Promise<Payment[]> {
   const payments = await UNDER_WAY.all(db, { merchantId, checkoutId, limit: MOST_UNDER_WAY });
-  return [...(await withHistory(db, payments, payments)).values()];
+  return [...(await withHistory(db, payments, { keys: payments })).values()];
 }
 
 const UNDER_WAY = statement({

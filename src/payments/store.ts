@@ -35,27 +35,36 @@ export interface LockedPayments {
 }
 
 /**
- * Locks these payments in sorted order, and creates those that were not heard of before.
+ * Locks these payments in sorted order, and creates those that were not heard of before: those are locked and read by that.
  * Payments are always locked before wallets, so that two batches cannot deadlock.
  */
 export async function lockPayments(tx: Tx, keys: readonly OpenedPayment[], now: Date): Promise<LockedPayments> {
   const unique = [...new Map(keys.map((key) => [paymentKeyText(key), key])).values()];
   const opened = new Set<string>();
+  const isOpened = (key: PaymentKey) => opened.has(paymentKeyText(key));
   const payments = await ofEachMerchant(unique, async (merchantId, own) => {
-    for (const one of await OPEN_PAYMENTS.all(tx, { merchantId, payments: own, now })) opened.add(paymentKeyText(one));
-    return LOCK_PAYMENTS.all(tx, { merchantId, keys: own });
+    const made = await OPEN_PAYMENTS.all(tx, { merchantId, payments: own, now });
+    for (const one of made) opened.add(paymentKeyText(one));
+    const known = own.filter((key) => !isOpened(key));
+    return known.length === 0 ? made : [...made, ...(await LOCK_PAYMENTS.all(tx, { merchantId, keys: known }))];
   });
-  return { opened, read: () => withHistory(tx, payments, unique) };
+  const read = () => withHistory(tx, payments, { keys: unique, grown: unique.filter((key) => !isOpened(key)) });
+  return { opened, read };
 }
 
-/** Adds to the payments their refunds, disputes and movements. @returns them by {@link paymentKeyText} */
+/**
+ * Adds to the payments their refunds, disputes and movements.
+ * @param keys of what may have been handled by hand, also before its payment was heard of
+ * @param grown those that may have parts and movements
+ * @returns them by {@link paymentKeyText}
+ */
 export async function withHistory(
   db: Queryable,
   payments: readonly Row<typeof PAYMENT.shape>[],
-  keys: readonly PaymentKey[],
+  { keys, grown = keys }: { readonly keys: readonly PaymentKey[]; readonly grown?: readonly PaymentKey[] },
 ): Promise<Map<string, Payment>> {
-  const parts = await ofEachMerchant(keys, (merchantId, own) => READ_PARTS.all(db, { merchantId, keys: own }));
-  const movements = await ofEachMerchant(keys, (merchantId, own) => READ_MOVEMENTS.all(db, { merchantId, keys: own }));
+  const parts = await ofEachMerchant(grown, (merchantId, own) => READ_PARTS.all(db, { merchantId, keys: own }));
+  const movements = await ofEachMerchant(grown, (merchantId, own) => READ_MOVEMENTS.all(db, { merchantId, keys: own }));
   return assemble(payments, { parts, movements, handled: await readHandled(db, keys) });
 }
 
@@ -67,15 +76,16 @@ const OPEN_PAYMENTS = statement({
     payments: rowsOf({ ...OWN_PAYMENT_KEY, provider: text, refunds: text, disputes: text, capture: text }),
     now: timestamptz,
   },
-  row: PAYMENT_KEY,
+  row: PAYMENT.shape,
   text: ({ merchantId, payments, now }) => `
-    insert into payment (merchant_id, source_id, payment_id, provider, refunds, disputes, capture, state, key_version, created_at, updated_at)
+    insert into payment (merchant_id, source_id, payment_id, provider, refunds, disputes, capture, state, bonus_split, key_version,
+      created_at, updated_at)
     select ${merchantId}, source_id, payment_id, provider, refunds, case when ${HOLDS_ARE_PLACED} then disputes else 'record' end,
-      capture, 'unknown', ${KEY_VERSION}, ${now}, ${now}
+      capture, 'unknown', ${BONUSES_ARE_SPLIT}, ${KEY_VERSION}, ${now}, ${now}
     from ${payments('k')}
     order by 1, 2, 3
     on conflict do nothing
-    returning ${columns(PAYMENT_KEY)}`,
+    returning ${columns(PAYMENT.shape)}`,
 });
 
 /**
@@ -121,7 +131,7 @@ const READ_MOVEMENTS = statement({
 export async function readPayments(db: Queryable, keys: readonly PaymentKey[]): Promise<Map<string, Payment>> {
   const unique = [...new Map(keys.map((key) => [paymentKeyText(key), key])).values()];
   const payments = await ofEachMerchant(unique, (merchantId, own) => READ_PAYMENTS.all(db, { merchantId, keys: own }));
-  return withHistory(db, payments, unique);
+  return withHistory(db, payments, { keys: unique });
 }
 
 const READ_PAYMENTS = statement({

@@ -148,6 +148,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/payments/store.test.ts'],
   },
   {
+    name: 'take every payment for one that nothing was heard of before',
+    file: 'src/payments/store.ts',
+    find: 'grown: unique.filter((key) => !isOpened(key))',
+    replace: 'grown: []',
+    tests: ['test/payments/store.test.ts'],
+  },
+  {
     name: 'acknowledge a delivery before its commit',
     file: 'src/inbox/receive.ts',
     find: "    return this.#batcher.submit({\n      eventId: newId('event'),",

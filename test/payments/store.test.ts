@@ -29,17 +29,26 @@ const key = {
 };
 
 /** Records a refund on the payment, as the application of an event does; `meanwhile` runs while the payment is locked. */
-function addRefund(refundId: string, meanwhile: () => Promise<void> = async () => {}): Promise<void> {
+function addRefund(
+  refundId: string,
+  meanwhile: () => Promise<void> = async () => {},
+  paymentId = key.paymentId,
+): Promise<void> {
   return transaction(database.pool, async (tx) => {
-    const payment = (await (await lockPayments(tx, [key], NOW)).read()).get(paymentKeyText(key));
+    const own = { ...key, paymentId };
+    const payment = (await (await lockPayments(tx, [own], NOW)).read()).get(paymentKeyText(own));
     if (payment === undefined) throw new Error('the payment was not opened');
     await meanwhile();
-    await savePayments(tx, [record(payment, refundFact({ refundId }), null)], NOW);
+    await savePayments(tx, [record(payment, refundFact({ refundId, paymentId }), null)], NOW);
   });
 }
 
-const refunds = async () =>
-  (await database.pool.query('select part_id, ordinal from payment_part order by ordinal')).rows;
+const refunds = async (paymentId = key.paymentId) =>
+  (
+    await database.pool.query('select part_id, ordinal from payment_part where payment_id = $1 order by ordinal', [
+      paymentId,
+    ])
+  ).rows;
 
 describe('the lives of payments', () => {
   it('are locked while they are worked on: what another transaction learned meanwhile is not overwritten', async () => {
@@ -53,6 +62,19 @@ describe('the lives of payments', () => {
     const found = await refunds();
     expect(found.map((row) => row.ordinal)).toEqual([0, 1, 2, 3]);
     expect(found.map((row) => row.part_id).sort()).toEqual(['first', 'fourth', 'second', 'third']);
+  });
+
+  it('are read whole by whoever hears of one while another transaction opens it', async () => {
+    const others: Promise<void>[] = [];
+    const opening = async () => {
+      others.push(addRefund('second', undefined, 'opening'), addRefund('third', undefined, 'opening'));
+      await eventually('both to wait for the lock', async () => (await waitingForLocks(database.pool)) === 2);
+    };
+    await addRefund('first', opening, 'opening');
+    await Promise.all(others);
+    const found = await refunds('opening');
+    expect(found.map((row) => row.ordinal)).toEqual([0, 1, 2]);
+    expect(found.map((row) => row.part_id).sort()).toEqual(['first', 'second', 'third']);
   });
 
   it('are opened once by transactions that hear of one at the same time', async () => {
