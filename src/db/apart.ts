@@ -17,13 +17,18 @@ const LEFT_FOR_OTHERS = 4;
  */
 const USERS = { web: 4, worker: 9 };
 
+/** However large the pool is: each of a batcher's may hold as much memory as a batch of all merchants. */
+const MOST_AT_ONCE = 8;
+
 /**
  * How many transactions, each of one merchant, one of these users has under way at once; null where a transaction is of all merchants. Each of them holds a connection
  * and never waits for a second one, so together they have no more than the pool holds, unless it is smaller than their number, and none waits for one that only it
  * could free.
  */
 export function transactionsAtOnce(pool: Pool, process: keyof typeof USERS): number | null {
-  return onCitus() ? Math.max(1, Math.floor((pool.options.max - LEFT_FOR_OTHERS) / USERS[process])) : null;
+  if (!onCitus()) return null;
+  const share = Math.floor((pool.options.max - LEFT_FOR_OTHERS) / USERS[process]);
+  return Math.min(MOST_AT_ONCE, Math.max(1, share));
 }
 
 /** The parts of some work that are a transaction each, in the order in which their first items come. */

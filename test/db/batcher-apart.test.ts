@@ -190,5 +190,7 @@ it('takes no more connections together than the pool holds, on Citus alone', asy
       expect(atOnce * users).toBeLessThanOrEqual(size);
     }
   expect(transactionsAtOnce(poolOf(4), 'web')).toBe(1);
+  // Nor more memory, however many there are.
+  expect(transactionsAtOnce(poolOf(200), 'web')).toBe(8);
   chooseBackend(before);
 });
