@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { runner } from 'node-pg-migrate';
+import { type MigrationBuilder, type RunnerOption, runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { loadConfig, warnOfUnknownVariables } from '../config/env.ts';
 import { onCitus } from '../db/backend.ts';
@@ -10,6 +11,7 @@ import { installQueues } from '../db/queues.ts';
 import { installRoles } from '../db/roles.ts';
 import { MIGRATIONS_DIR } from '../db/schema.ts';
 import { isPooled, prepareKeptSession } from '../db/session.ts';
+import { statementsOf } from '../db/sql-statements.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
 import { missingRights, requireEncoding } from '../db/suitable.ts';
 import { Tx } from '../db/transaction.ts';
@@ -34,8 +36,11 @@ const SESSION = {
   ...{ idle_in_transaction_session_timeout: '0', enable_seqscan: 'on' },
 };
 
-/** A later migration may give a table a trigger that is spread by now. */
-const ON_CITUS = { 'citus.enable_unsafe_triggers': 'on' };
+/**
+ * A later migration may give a table a trigger that is spread by now, and change several tables and read them in one transaction, for which Citus
+ * must not change the parts of one side by side.
+ */
+const ON_CITUS = { 'citus.enable_unsafe_triggers': 'on', 'citus.multi_shard_modify_mode': 'sequential' };
 
 export interface MigrateOptions {
   /** The folder of the SQL files; that of this release unless given. */
@@ -120,6 +125,23 @@ const RIGHTS_LEFT_OUT =
 const SETTINGS_LEFT_OUT =
   'this user may not give the users of the processes their settings: an administrator should run this SQL. The processes run without them, under bounds of their own, but what such a user does by itself has none';
 
+/** Each statement comes by itself, in the file's one transaction: Citus sends a node the whole string that one stands in, and the node takes only one. */
+const BY_STATEMENT: NonNullable<RunnerOption['migrationLoaderStrategies']> = [
+  {
+    extensions: ['.sql'],
+    loader: (paths) =>
+      Promise.all(
+        paths.map(async (path) => {
+          const statements = statementsOf(await readFile(path, 'utf8'));
+          const up = (step: MigrationBuilder) => {
+            for (const one of statements) step.sql(one);
+          };
+          return { id: path, filePaths: [path], actions: { up, down: false } };
+        }),
+      ),
+  },
+];
+
 async function runMigrations(client: pg.Client, dir: string, logger: Logger): Promise<string[]> {
   const applied: string[] = [];
   for (let attempt = 1; ; attempt += 1) {
@@ -131,6 +153,7 @@ async function runMigrations(client: pg.Client, dir: string, logger: Logger): Pr
         // One migration at a time, each in its own transaction, so that only one that had to give up is repeated.
         count: 1,
         migrationsTable: 'schema_migration',
+        migrationLoaderStrategies: BY_STATEMENT,
         // Work that is done side by side lands in another order than its numbers have, and a database of any commit comes up whole.
         checkOrder: false,
         noLock: true,
