@@ -203,7 +203,7 @@ describe('a payment that is reassigned', () => {
     await inbox.play([paid(id, a)]);
     await app.database.pool.query(
       `insert into payment_move (merchant_id, source_id, payment_id, move, from_customer_id, to_customer_id, net, currency, entries, actor, reason, created_at)
-       select merchant_id, source_id, payment_id, n, case n % 2 when 1 then $2 else $3 end, case n % 2 when 1 then $3 else $2 end,
+       select merchant_id, source_id, payment_id, n, case when n % 2 = 1 then $2 else $3 end, case when n % 2 = 1 then $3 else $2 end,
          0, 'USD', 0, 'api', 'on', now()
        from payment, generate_series(1, 98) as n where payment_id = $1`,
       [id, a, b],

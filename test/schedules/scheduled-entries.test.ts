@@ -8,6 +8,7 @@ import { scheduleEntry } from '../../src/schedules/schedule-entry.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree, LOT_RULE, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
+import { changeTriggers } from '../support/tampering.ts';
 
 const DAY = 86_400;
 const logger = createLogger('silent', 'test');
@@ -295,7 +296,7 @@ describe('scheduled entries', () => {
       `create or replace function fail_once() returns trigger language plpgsql as $$ begin
          if new.customer_id = '${broken.id}' then raise exception 'it is broken'; end if; return new; end $$`,
     );
-    await pool.query('create trigger fails before insert on entry for each row execute function fail_once()');
+    await changeTriggers(pool, 'create trigger fails before insert on entry for each row execute function fail_once()');
     await work();
     expect([await broken.balance(), await sound.balance()]).toEqual([500, 400]);
     expect(await broken.one(scheduled_entry_id)).toMatchObject({
@@ -305,7 +306,8 @@ describe('scheduled entries', () => {
     });
     const overdue = await audit(autocommit(pool), { rule: null, now: later(4000) });
     expect(overdue.disagreements.map(({ rule }) => rule)).toContain('14b scheduled: none waits long after its time');
-    await pool.query('drop trigger fails on entry; drop function fail_once');
+    await changeTriggers(pool, 'drop trigger fails on entry');
+    await pool.query('drop function fail_once');
     pass(600);
     await work();
     expect(await broken.balance()).toBe(400);

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { onCitus } from '../../src/db/backend.ts';
+import { statementsOf } from '../../src/db/sql-statements.ts';
 
 /**
  * Runs statements as one transaction in which no trigger refuses anything, and no key is looked at; for whoever owns the database.
@@ -24,3 +25,28 @@ export const WITHOUT_GUARDS = `${onCitus() ? TO_NODES : ''}set local session_rep
 /** A time of a row moved by a length of time. Citus lets no row's time be moved by what depends on the time zone that is set. */
 export const movedBy = (column: string, length: string) =>
   `(${column} at time zone 'UTC' + interval '${length}') at time zone 'UTC'`;
+
+/**
+ * Changes tables, or their triggers, within a transaction that reads on: a node of Citus takes one statement at a time, reads nothing beside parts
+ * of a table that are changed side by side, and has triggers where it is asked for them.
+ */
+export async function alterTable(client: pg.ClientBase, sql: string): Promise<void> {
+  if (onCitus()) {
+    await client.query("set local citus.multi_shard_modify_mode = 'sequential'");
+    await client.query('set local citus.enable_unsafe_triggers = on');
+  }
+  for (const one of statementsOf(sql)) await client.query(one);
+}
+
+/** Gives a table a trigger of the test's own, or takes it away, for good. */
+export async function changeTriggers(pool: pg.Pool, sql: string): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query('begin');
+    await alterTable(client, sql);
+    await client.query('commit');
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
