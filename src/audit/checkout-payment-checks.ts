@@ -7,7 +7,7 @@ const COMPLETED_BY = `p.merchant_id = c.merchant_id and p.checkout_id = c.checko
 
 /** SQL for what was paid for the purchase itself and went back to the payer; what was paid beyond what was accepted goes back first. */
 const ORDER_REFUNDED = `coalesce(least(p.agreed_amount - coalesce(p.credit_amount, 0), greatest(0,
-  c.payment_refunded - greatest(0, case p.state when 'succeeded' then coalesce(p.amount_paid, 0) else 0 end - p.agreed_amount))), 0)`;
+  c.payment_refunded - greatest(0, case when p.state = 'succeeded' then coalesce(p.amount_paid, 0) else 0 end - p.agreed_amount))), 0)`;
 
 /** SQL for the types of entries by which a purchase goes back to its wallet. */
 const GIVEN_BACK = "'checkout_refunded', 'checkout_refund_reversal'";

@@ -123,9 +123,9 @@ export const HOLD_HISTORY: readonly HistoryCheck[] = [
       left join (
         select merchant_id, customer_id, currency, hold_no, sum(beyond) filter (where from_hold > 0) as beyond
         from hold_capture group by 1, 2, 3, 4) c using (merchant_id, customer_id, currency, hold_no)
-      where case h.state
-        when 'captured' then h.captured = 0
-        when 'expired' then h.expires_at is null or h.expires_at > h.closed_at or h.captured = h.amount or c.beyond > 0
+      where case
+        when h.state = 'captured' then h.captured = 0
+        when h.state = 'expired' then h.expires_at is null or h.expires_at > h.closed_at or h.captured = h.amount or c.beyond > 0
         else c.beyond > 0 end`),
     ),
     findSince: statement(
@@ -136,9 +136,9 @@ export const HOLD_HISTORY: readonly HistoryCheck[] = [
       from ${TOUCHED_HOLDS(since)} n
       join lateral (select h.* from ${HOLDS} h where ${OF_HOLD('h')}) h on true
       left join lateral (select sum(beyond) filter (where from_hold > 0) as beyond from hold_capture x where ${OF_HOLD('x')}) c on true
-      where case h.state
-        when 'captured' then h.captured = 0
-        when 'expired' then h.expires_at is null or h.expires_at > h.closed_at or h.captured = h.amount or c.beyond > 0
+      where case
+        when h.state = 'captured' then h.captured = 0
+        when h.state = 'expired' then h.expires_at is null or h.expires_at > h.closed_at or h.captured = h.amount or c.beyond > 0
         else c.beyond > 0 end`,
       ),
     ),

@@ -68,11 +68,10 @@ const LAST_OF_LOT = `left join lateral (
         from lot_movement m join entry e using (merchant_id, customer_id, currency, seq)
         where m.merchant_id = l.merchant_id and m.customer_id = l.customer_id and m.currency = l.currency and m.lot_no = l.lot_no
         order by m.seq desc limit 1) m on true`;
-const ENDED_OTHERWISE = `l.state is distinct from case m.event_type
-        when 'credit_expired' then 'expired'
-        when 'credit_voided' then 'voided'
-        when 'merchant_adjustment' then 'drained'
-        when 'hold_captured' then 'drained'
+const ENDED_OTHERWISE = `l.state is distinct from case
+        when m.event_type = 'credit_expired' then 'expired'
+        when m.event_type = 'credit_voided' then 'voided'
+        when m.event_type in ('merchant_adjustment', 'hold_captured') then 'drained'
         else 'taken_back' end`;
 const MOVES_OTHERWISE =
   'e.amount is null or abs(m.moved) > e.amount or (e.is_credit and m.drained) or (not e.is_credit and m.filled)';

@@ -37,7 +37,7 @@ export const moveKeyOf = (kind: string) =>
   });
 
 /** SQL for the keys by which entries of a payment may be found, of whichever version. */
-const KEYS = `case p.key_version when 1 then ${paymentKeySql(1, NTH_KEY)} else ${paymentKeySql(2, NTH_KEY)} end`;
+const KEYS = `case when p.key_version = 1 then ${paymentKeySql(1, NTH_KEY)} else ${paymentKeySql(2, NTH_KEY)} end`;
 
 /** Checks moves by the number of entries: entries from before a move stay where they are, and each move makes two. */
 const ENTRIES_OF_MOVES = `(

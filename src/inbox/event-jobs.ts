@@ -8,6 +8,6 @@ export function eventsWithJobs(condition = 'true'): string {
       union all
       select given.event ->> 1 from pgboss.job j
       cross join lateral jsonb_array_elements(
-        case jsonb_typeof(j.data -> 'events') when 'array' then j.data -> 'events' else '[]' end) given (event)
+        case when jsonb_typeof(j.data -> 'events') = 'array' then j.data -> 'events' else '[]' end) given (event)
       where j.name = 'apply-provider-events' and j.state in ('created', 'retry', 'active') and ${condition})`;
 }

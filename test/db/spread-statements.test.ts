@@ -96,6 +96,8 @@ function locked(plan: PlanNode): readonly string[] {
     );
 }
 
+const COMPARING_CASE = /\bcase\s+(?!when\b)\S/;
+
 const brief = (text: string) => text.replaceAll(/\s+/g, ' ').trim().slice(0, 140);
 const isOf = ({ text }: DeclaredStatement) =>
   new RegExp(`\\b(?:from|join|into|update|using) (?:${SPREAD.join('|')})\\b`).test(text);
@@ -229,6 +231,15 @@ describe('every statement on tables that are spread', () => {
       (one) => isOf(one) && /\(\s*(?:--.*\s*)*select\s+from\b|\bunion (?:all )?select\s+from\b/.test(one.textOnCitus),
     );
     expect(found.map(({ text }) => brief(text))).toEqual([]);
+  });
+
+  // A node is sent what the planner made of a CASE that compares one value with several, which may read in another way or not at all.
+  it('compares in each case of a CASE by itself', () => {
+    const found = declaredStatements().filter((one) => isOf(one) && COMPARING_CASE.test(one.textOnCitus));
+    expect(found.map(({ text }) => brief(text))).toEqual([]);
+    expect(COMPARING_CASE.test('case p.key_version when 1 then 2 end')).toBe(true);
+    expect(COMPARING_CASE.test('case jsonb_typeof(j.data)\n when $1 then 2 end')).toBe(true);
+    expect(COMPARING_CASE.test('case when a then case\n when b then 1 end end')).toBe(false);
   });
 
   it('walks no index from merchant to merchant', () => {
