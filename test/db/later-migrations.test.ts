@@ -17,6 +17,15 @@ const CONSTRAINT = /\b(?:check\s*\(|references\b|unique\b|primary key\b|exclude\
 const ASIDE = /--.*$|\$(\w*)\$[\s\S]*?\$\1\$|'(?:[^']|'')*'/gm;
 const ALTER = /\balter table (?:if exists )?(?:only )?(?:public\.)?(\w+)\s+([^;]*)/g;
 
+const TRIGGER = /\bcreate (?:or replace )?trigger (\w+) (?:before|after) ([^;]*?) on (?:public\.)?(\w+)/g;
+const DROP_TRIGGER = /\bdrop trigger (?:if exists )?(\w+) on (?:public\.)?(\w+)/g;
+
+const plain = (sql: string) => sql.toLowerCase().replaceAll(ASIDE, "''").replaceAll(/\s+/g, ' ');
+
+/** The triggers of tables, each with what it is fired by, as a file makes them. */
+const triggersOf = (sql: string) =>
+  [...plain(sql).matchAll(TRIGGER)].map(([, name = '', events = '', table = '']) => ({ name, events, table }));
+
 /** The actions of an ALTER TABLE, which commas divide that stand in no parentheses. */
 function actionsOf(list: string): readonly string[] {
   const actions = [''];
@@ -30,33 +39,74 @@ function actionsOf(list: string): readonly string[] {
   return actions.map((action) => action.trim());
 }
 
-/** What Citus would refuse of a migration, each with its table. */
-function refused(sql: string): readonly string[] {
-  return [...sql.toLowerCase().replaceAll(ASIDE, "''").replaceAll(/\s+/g, ' ').matchAll(ALTER)].flatMap(
-    ([, table = '', list = '']) => {
-      if (!OF_MERCHANTS.includes(table)) return [];
-      const actions = actionsOf(list);
-      const columns = actions.filter((one) =>
-        /^add (?!constraint\b|check\b|foreign\b|unique\b|primary\b|exclude\b)/.test(one),
-      );
-      const named = actions.filter((one) => /^add constraint \w/.test(one));
-      const unnamed = actions.filter((one) => /^add (?:check|foreign|unique|primary|exclude)\b/.test(one));
-      return [
-        ...(unnamed.length > 0 ? [`${table}: a constraint without a name`] : []),
-        ...(columns.some((one) => CONSTRAINT.test(one)) ? [`${table}: a column with its constraint`] : []),
-        ...(columns.length > 0 && named.length > 0 ? [`${table}: a column and a constraint in one statement`] : []),
-      ];
-    },
+/**
+ * Triggers that a node would not get, or would keep: Citus leaves its own parts of a table aside where a trigger is fired by TRUNCATE as well as by
+ * others. A table that comes with it is not spread before it has its triggers.
+ */
+function keptFromNodes(sql: string, earlier: readonly string[]): readonly string[] {
+  const made = triggersOf(sql).filter(
+    ({ events, table }) =>
+      /\btruncate\b/.test(events) &&
+      events.trim() !== 'truncate' &&
+      OF_MERCHANTS.includes(table) &&
+      !new RegExp(`\\bcreate table (?:if not exists )?${table}\\b`).test(plain(sql)),
   );
+  const dropped = [...plain(sql).matchAll(DROP_TRIGGER)].filter(([, name = '']) => earlier.includes(name));
+  return [
+    ...made.map(({ name }) => `${name} is made on the coordinator alone`),
+    ...dropped.map(([, name]) => `${name} stays on the nodes`),
+  ];
 }
 
-const later = (await readdir(MIGRATIONS_DIR))
-  .filter((file) => file.endsWith('.sql') && file.slice(0, 4) > LAST_BEFORE_THE_RULE)
-  .toSorted();
+/** What Citus would refuse of a migration, each with its table. */
+function refused(sql: string): readonly string[] {
+  return [...plain(sql).matchAll(ALTER)].flatMap(([, table = '', list = '']) => {
+    if (!OF_MERCHANTS.includes(table)) return [];
+    const actions = actionsOf(list);
+    const columns = actions.filter((one) =>
+      /^add (?!constraint\b|check\b|foreign\b|unique\b|primary\b|exclude\b)/.test(one),
+    );
+    const named = actions.filter((one) => /^add constraint \w/.test(one));
+    const unnamed = actions.filter((one) => /^add (?:check|foreign|unique|primary|exclude)\b/.test(one));
+    return [
+      ...(unnamed.length > 0 ? [`${table}: a constraint without a name`] : []),
+      ...(columns.some((one) => CONSTRAINT.test(one)) ? [`${table}: a column with its constraint`] : []),
+      ...(columns.length > 0 && named.length > 0 ? [`${table}: a column and a constraint in one statement`] : []),
+    ];
+  });
+}
+
+const files = (await readdir(MIGRATIONS_DIR)).filter((file) => file.endsWith('.sql')).toSorted();
+const later = files.filter((file) => file.slice(0, 4) > LAST_BEFORE_THE_RULE);
+const sqlOf = (file: string) => readFile(join(MIGRATIONS_DIR, file), 'utf8');
 
 describe('a migration after tables were spread', () => {
   it.each(later)('%s adds a column first, and a named constraint after', async (file) => {
-    expect(refused(await readFile(join(MIGRATIONS_DIR, file), 'utf8'))).toEqual([]);
+    expect(refused(await sqlOf(file))).toEqual([]);
+  });
+
+  it.each(later)('%s makes and drops triggers that the nodes follow', async (file) => {
+    const all = triggersOf((await Promise.all(files.map(sqlOf))).join('\n'));
+    const earlier = all.filter(({ events }) => /\bor truncate\b|\btruncate or\b/.test(events)).map(({ name }) => name);
+    expect(earlier).toContain('entry_is_insert_only');
+    expect(keptFromNodes(await sqlOf(file), earlier)).toEqual([]);
+  });
+
+  it.each([
+    [
+      'create trigger a before delete or truncate on entry for each statement execute function f();',
+      ['a is made on the coordinator alone'],
+    ],
+    [
+      'create table lot (a int);\ncreate trigger a before delete or truncate on lot for each statement execute function f();',
+      [],
+    ],
+    ['create trigger a before delete on entry for each statement execute function f();', []],
+    ['create trigger a before truncate on entry for each statement execute function f();', []],
+    ['create trigger a before delete or truncate on source for each statement execute function f();', []],
+    ['drop trigger b on entry; drop trigger c on entry;', ['b stays on the nodes']],
+  ])('is judged: %s', (sql, expected) => {
+    expect(keptFromNodes(sql, ['b'])).toEqual(expected);
   });
 
   it.each([
