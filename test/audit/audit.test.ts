@@ -17,7 +17,7 @@ import { expectSameOfNewRows } from '../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 import { startProcess } from '../support/process.ts';
-import { WITHOUT_GUARDS } from '../support/tampering.ts';
+import { alterTable, WITHOUT_GUARDS } from '../support/tampering.ts';
 import { eventually } from '../support/wait.ts';
 
 let database: TestDatabase;
@@ -44,7 +44,7 @@ async function tampered(statement: string, work: (rules: string[]) => void | Pro
   try {
     await client.query('begin');
     await client.query(WITHOUT_GUARDS);
-    await client.query(statement);
+    await alterTable(client, statement);
     const { disagreements } = await audit(new Tx(client));
     await work(disagreements.map((one) => one.rule.slice(0, 1)));
     await expectSameOfNewRows(new Tx(client));

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkGuards, GUARDS_FILE, readGuards } from '../../src/audit/guards.ts';
+import { onCitus } from '../../src/db/backend.ts';
 import { autocommit, Tx } from '../../src/db/transaction.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { alterTable } from '../support/tampering.ts';
 
 let database: TestDatabase;
 
@@ -16,7 +18,7 @@ async function guardsAfter(statement: string): Promise<string[]> {
   const client = await database.pool.connect();
   try {
     await client.query('begin');
-    await client.query(statement);
+    await alterTable(client, statement);
     const found = await checkGuards(new Tx(client));
     return found.map(({ subject, detail }) => `${subject}: ${detail}`);
   } finally {
@@ -26,9 +28,12 @@ async function guardsAfter(statement: string): Promise<string[]> {
 }
 
 describe('the guards of the database', () => {
-  it('are those that the migrations make: vitest -u notes what a new migration changes', async () => {
+  it.skipIf(onCitus())('are those that the migrations make: vitest -u notes what a new migration changes', async () => {
     const guards = await readGuards(autocommit(database.pool));
     await expect(`${guards.join('\n')}\n`).toMatchFileSnapshot(GUARDS_FILE);
+  });
+
+  it('are all there', async () => {
     expect(await checkGuards(autocommit(database.pool))).toEqual([]);
   });
 
@@ -46,8 +51,9 @@ describe('the guards of the database', () => {
     ],
     [
       'a trigger for one column alone',
-      `drop trigger entry_is_insert_only on entry;
-       create trigger entry_is_insert_only before update of amount on entry for each statement execute function refuse_change()`,
+      `drop trigger entry_is_insert_only_but_for_erasure on entry;
+       create trigger entry_is_insert_only_but_for_erasure before update of amount on entry
+         for each row execute function refuse_change_but_erasure()`,
       /BEFORE UPDATE OF amount/,
     ],
     [
@@ -69,13 +75,13 @@ describe('the guards of the database', () => {
     ],
     [
       'a check widened',
-      'alter table entry drop constraint entry_overdraft, add constraint entry_overdraft check (true)',
+      'alter table entry drop constraint entry_overdraft; alter table entry add constraint entry_overdraft check (true)',
       /entry_overdraft CHECK \(true\): this release does not make it/,
     ],
     [
       'a check that old rows need not pass',
-      `alter table entry drop constraint entry_adds_up,
-         add constraint entry_adds_up check (after_balance = before_balance + case when is_credit then amount else -amount end) not valid`,
+      `alter table entry drop constraint entry_adds_up;
+       alter table entry add constraint entry_adds_up check (after_balance = before_balance + case when is_credit then amount else -amount end) not valid`,
       /entry_adds_up .*NOT VALID/,
     ],
     [

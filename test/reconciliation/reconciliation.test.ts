@@ -128,8 +128,8 @@ const finished = (runId: string) =>
   eventually(
     'the reconciliation to end',
     async () => {
-      const { body } = await app.call('GET', `/reconciliation/${runId}`);
-      return body.status !== 'running' && body;
+      const { status, body } = await app.call('GET', `/reconciliation/${runId}`);
+      return status === 200 && body.status !== 'running' && body;
     },
     60_000,
   );
@@ -144,7 +144,8 @@ interface FoundItem {
 async function itemsOf(runId: string, outcome?: string): Promise<Record<string, FoundItem>> {
   const found: Record<string, FoundItem> = {};
   for (let page = 0; ; page += 1) {
-    const { body } = await app.call('GET', `/reconciliation/${runId}/items?page_size=100&page_number=${page}`);
+    const { status, body } = await app.call('GET', `/reconciliation/${runId}/items?page_size=100&page_number=${page}`);
+    expect({ status, body }).toMatchObject({ status: 200 });
     for (const item of body.items) if (outcome === undefined || item.outcome === outcome) found[item.id] = item;
     if (body.items.length < 100) return found;
   }

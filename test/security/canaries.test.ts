@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { freePort } from '../../src/db/embedded.ts';
+import { citusNodes, onEveryNode } from '../support/citus-cluster.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 import { type ServiceProcess, startProcess } from '../support/process.ts';
@@ -71,6 +72,7 @@ interface Pair {
 }
 
 async function onCluster(statement: string): Promise<void> {
+  if (citusNodes().length > 0) return onEveryNode(statement);
   const client = new pg.Client({ connectionString: inject('clusterUrl') });
   await client.connect();
   await client.query(statement).finally(() => client.end());

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RUNTIME_ROLES, TABLE_GRANTS } from '../../src/db/grants.ts';
 import { createPool } from '../../src/db/pool.ts';
+import { statementsOf } from '../../src/db/sql-statements.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -27,14 +28,15 @@ beforeAll(async () => {
   await makeCustomers(database.pool, ['a']);
   const now = new Date();
   await transaction(database.pool, (tx) => postBatch(tx, [posting({ amountMinor: 500 })], { ...SETTINGS, now }));
-  await database.pool.query(`
+  const rows = `
     create schema other;
     create table other.secret as select 'of another application' as text;
     insert into provider_event (event_id, merchant_id, source_id, provider, delivery_key, event_type, body, state, received_at)
     values ('evt_a', 'bus_default', 'src_stripe', 'stripe', 'k', 't', '{}', 'applied', now());
     insert into wallet_alert (merchant_id, customer_id, currency, alert_seq, kind, balance, version, created_at)
     values ('bus_default', 'cus_a', 'USD', 1, 'low', 1, 1, now());
-    update wallet set alert_seq = 1, alerts_armed = true where customer_id = 'cus_a' and currency = 'USD'`);
+    update wallet set alert_seq = 1, alerts_armed = true where customer_id = 'cus_a' and currency = 'USD'`;
+  for (const one of statementsOf(rows)) await database.pool.query(one);
 });
 
 afterAll(async () => {

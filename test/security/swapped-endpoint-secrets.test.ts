@@ -28,7 +28,7 @@ it.each([
     const swap = () =>
       app.database.pool.query(
         `update ${table} e set ${column} = o.${column} from ${table} o
-       where (e.endpoint_id, o.endpoint_id) in (($1, $2), ($2, $1))`,
+       where o.merchant_id = e.merchant_id and (e.endpoint_id, o.endpoint_id) in (($1, $2), ($2, $1))`,
         ids,
       );
     await swap();

@@ -10,14 +10,15 @@ const ORDER = ['select', 'insert', 'update', 'delete', 'truncate', 'references',
 
 /**
  * What each grantee but the owner may do to each table, view and sequence outside of the system's schemas, as the
- * catalogue has it; `public` stands for everybody. Partitions are left out unless somebody was granted something on them.
+ * catalogue has it; `public` stands for everybody. What an extension brings along is its own. Partitions are left out unless somebody was granted something on them.
  */
 export async function privilegesOf(db: Queryable): Promise<ReadonlyMap<string, Privileges>> {
   const { rows } = await db.query<{ relation: string; grantee: string | null; granted: string[] | null }>(`
     with relation as (
       select c.oid, format('%s.%s', nspname, relname) as name, relowner, relispartition, relacl
       from pg_class c join pg_namespace n on n.oid = relnamespace
-      where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and nspname not like 'pg\\_%' and nspname <> 'information_schema'),
+      where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and nspname not like 'pg\\_%' and nspname <> 'information_schema'
+        and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')),
     granted as (
       select oid, grantee, lower(privilege_type) as privilege, null as attname
       from relation, aclexplode(relacl) where grantee <> relowner
