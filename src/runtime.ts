@@ -11,7 +11,7 @@ import type { QueueName } from './db/queues.ts';
 import { Readers, type ReadersOptions } from './db/readers.ts';
 import { firstFindings, Readiness } from './db/readiness.ts';
 import { releaseMigrations } from './db/schema.ts';
-import { requireEncoding } from './db/suitable.ts';
+import { requireBackend, requireEncoding } from './db/suitable.ts';
 import { autocommit, type Queryable } from './db/transaction.ts';
 import { Turns } from './db/turns.ts';
 import { requireUsableWay } from './db/way.ts';
@@ -185,6 +185,7 @@ export class Runtime {
     if (problem !== undefined) throw new Error(sayUnready(problem));
     await this.#requireUsableWay();
     await requireEncoding(autocommit(this.pool));
+    await requireBackend(autocommit(this.pool));
     await this.#requireKeys();
     if (newerMigrations !== null && newerMigrations.length > 0)
       this.logger.warn(

@@ -6,6 +6,7 @@ import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
 import { DatabaseClock } from '../db/database-clock.ts';
 import { opened } from '../db/pool.ts';
+import { requireBackend } from '../db/suitable.ts';
 import { autocommit } from '../db/transaction.ts';
 import { Runtime } from '../runtime.ts';
 import { createLogger } from '../telemetry/log.ts';
@@ -34,6 +35,7 @@ async function main(switches: ReadonlySet<string>): Promise<void> {
   });
   try {
     const db = autocommit(await opened(runtime.scanPool()));
+    await requireBackend(db);
     const now = runtime.clock.now();
     const wholeSince = switches.has('full') ? now : startOfWeek(now);
     // With --json nothing else is printed.

@@ -13,7 +13,7 @@ import { MIGRATIONS_DIR } from '../db/schema.ts';
 import { isPooled, prepareKeptSession } from '../db/session.ts';
 import { statementsOf } from '../db/sql-statements.ts';
 import { isHeldUp, isRaceLost } from '../db/sqlstate.ts';
-import { missingRights, requireEncoding } from '../db/suitable.ts';
+import { missingRights, requireEncoding, requireSpreadToBeKnown } from '../db/suitable.ts';
 import { Tx } from '../db/transaction.ts';
 import { takesSessions } from '../db/way.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
@@ -74,6 +74,7 @@ export async function migrate(
     await requireSession(client, databaseUrl);
     await prepareKeptSession(client, onCitus() ? { ...SESSION, ...ON_CITUS } : SESSION);
     await requireEncoding(new Tx(client));
+    await requireSpreadToBeKnown(new Tx(client));
     await awaitTurn(client, logger, turnMs);
     const applied = await install(client, { databaseUrl, dir, logger });
     const { rights, settings } = await installRoles(client);

@@ -1,4 +1,5 @@
-import { boolean, text } from './codec.ts';
+import { onCitus, SPREAD } from './backend.ts';
+import { array, boolean, text } from './codec.ts';
 import { statement } from './statement.ts';
 import type { Queryable } from './transaction.ts';
 
@@ -18,6 +19,48 @@ const ENCODING = statement({
   params: {},
   row: { encoding: text, name: text },
   text: () => "select current_setting('server_encoding') as encoding, current_database()::text as name",
+});
+
+/**
+ * Statements are written in another way for tables that are spread over a Citus cluster, and some of the others would be misread there without
+ * an error.
+ * @throws {Error} that says what to set or to run, if the tables are not as DATABASE_BACKEND says
+ */
+export async function requireBackend(db: Queryable): Promise<void> {
+  await requireSpreadToBeKnown(db);
+  if (!onCitus()) return;
+  const left = (await TABLES.all(db, { tables: SPREAD })).filter(({ isSpread }) => !isSpread);
+  if (left.length > 0)
+    throw new Error(
+      `DATABASE_BACKEND is citus, and these tables are not spread: ${list(left)}. Stop every process of the service, and run npm run distribute.`,
+    );
+}
+
+/** For what is run before they are spread as well. @throws {Error} that says what to set, if they are and DATABASE_BACKEND does not say so */
+export async function requireSpreadToBeKnown(db: Queryable): Promise<void> {
+  if (onCitus()) return;
+  const spread = (await TABLES.all(db, { tables: SPREAD })).filter(({ isSpread }) => isSpread);
+  if (spread.length > 0)
+    throw new Error(
+      `These tables of the database are spread over a Citus cluster: ${list(spread)}. Set DATABASE_BACKEND=citus for every process and command.`,
+    );
+}
+
+function list(tables: readonly { readonly name: string }[]): string {
+  const names = tables.map(({ name }) => name);
+  return names.length > 3 ? `${names.slice(0, 3).join(', ')} …` : names.join(', ');
+}
+
+/** Whether a table is spread is known from its trigger, which the coordinator gives it, since only a cluster has the catalogue that says it. */
+const TABLES = statement({
+  params: { tables: array(text) },
+  row: { name: text, isSpread: boolean },
+  text: ({ tables }) => `
+    select relname::text as name, exists (
+      select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+      where t.tgrelid = c.oid and p.proname = 'citus_truncate_trigger') as is_spread
+    from pg_class c where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname = any (${tables}::text[])
+    order by 1`,
 });
 
 /** What the user that migrates may not do in its database, as a sentence with the cure; null if it has the rights it needs. */

@@ -13,6 +13,7 @@ import { createPool, type Pool } from '../../src/db/pool.ts';
 import { installQueues } from '../../src/db/queues.ts';
 import { MIGRATIONS_DIR } from '../../src/db/schema.ts';
 import { KEYS_LEFT_OUT } from '../../src/db/spread.ts';
+import { requireBackend } from '../../src/db/suitable.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -88,6 +89,9 @@ describe.skipIf(!onCitus())('a database that had data', () => {
     await expect(distribute(url, logger)).rejects.toThrow('let every process of the service stop first: chokin-web');
     await web.end();
     expect(await local()).toEqual([]);
+    await expect(requireBackend(autocommit(pool))).rejects.toThrow(
+      'these tables are not spread: audit_mark, bonus_rule,',
+    );
   });
 
   it('is spread wholly, keeps what it had, and once', async () => {
@@ -111,6 +115,7 @@ describe.skipIf(!onCitus())('a database that had data', () => {
   it('takes every later migration, and what is new is spread after it', async () => {
     await migrate(url, logger, { closeRelease: 'again' });
     await distribute(url, logger);
+    await requireBackend(autocommit(pool));
     const { rows } = await pool.query<{ name: string }>(
       `select name from unnest($1::text[]) name
        where not exists (select from pg_dist_partition where logicalrelid = to_regclass('public.' || name) and partmethod = 'h')`,

@@ -5,6 +5,7 @@ import { startWorker } from '../../jobs/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 import { migrate } from '../../src/commands/migrate.ts';
 import { loadConfig } from '../../src/config/env.ts';
+import { chooseBackend } from '../../src/db/backend.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { API_KEY } from '../support/app.ts';
@@ -85,6 +86,37 @@ describe('a database whose encoding', () => {
     await serves(ownerUrl);
   });
 });
+
+describe('a database whose tables', () => {
+  it('are spread over a cluster is refused by migrate and by every start that does not know of it', async () => {
+    const { ownerUrl, url } = await newDatabase();
+    await migrate(ownerUrl, silent);
+    await inDatabase(url, IS_SPREAD);
+    const cure = 'are spread over a Citus cluster: customer, wallet. Set DATABASE_BACKEND=citus ';
+    await expect(migrate(ownerUrl, silent)).rejects.toThrow(cure);
+    const shared = { config, databaseUrl: ownerUrl, logger: silent, clock: systemClock };
+    await expect(startWeb({ ...shared, print: () => {} })).rejects.toThrow(cure);
+    await expect(startWorker(shared)).rejects.toThrow(cure);
+  });
+
+  it('are not spread yet is migrated, and refused by every start that takes them for spread', async () => {
+    const { ownerUrl, url } = await newDatabase();
+    chooseBackend('citus');
+    onTestFinished(() => chooseBackend('postgres'));
+    await migrate(ownerUrl, silent);
+    await inDatabase(url, IS_SPREAD);
+    const cure = /are not spread: audit_mark, bonus_rule, checkout …\. Stop every process .* npm run distribute/;
+    const shared = { config, databaseUrl: ownerUrl, logger: silent, clock: systemClock };
+    await expect(startWeb({ ...shared, print: () => {} })).rejects.toThrow(cure);
+    await expect(startWorker(shared)).rejects.toThrow(cure);
+  });
+});
+
+/** As the coordinator marks the tables that it has spread. */
+const IS_SPREAD = `
+  create function citus_truncate_trigger() returns trigger language plpgsql as $$ begin return null; end $$;
+  create trigger truncate_trigger_1 after truncate on customer for each statement execute function citus_truncate_trigger();
+  create trigger truncate_trigger_2 after truncate on wallet for each statement execute function citus_truncate_trigger()`;
 
 it('a database with settings of its own is migrated and serves', async () => {
   const { name, ownerUrl } = await newDatabase();
