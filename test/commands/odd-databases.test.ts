@@ -9,6 +9,7 @@ import { chooseBackend } from '../../src/db/backend.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { startWeb } from '../../src/web.ts';
 import { API_KEY } from '../support/app.ts';
+import { startProcess } from '../support/process.ts';
 
 /** Databases and users as somebody else made them: each works, or one line says what to run. */
 
@@ -97,6 +98,9 @@ describe('a database whose tables', () => {
     const shared = { config, databaseUrl: ownerUrl, logger: silent, clock: systemClock };
     await expect(startWeb({ ...shared, print: () => {} })).rejects.toThrow(cure);
     await expect(startWorker(shared)).rejects.toThrow(cure);
+    const audited = startProcess('src/commands/audit.ts', { DATABASE_URL: ownerUrl });
+    expect(await audited.exited).toBe(1);
+    expect(audited.output()).toContain(cure);
   });
 
   it('are not spread yet is migrated, and refused by every start that takes them for spread', async () => {
