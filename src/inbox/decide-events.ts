@@ -88,7 +88,7 @@ export async function decideAll(
     const own = stepsOf.get(work) ?? [];
     if (own.length === 0 && asked === null && refused === null) continue;
     const forget = [tokens.mark(), checkouts.mark(), topUps.mark()];
-    const { life, ownDue, found, late } = await decideWork(batch, { work, own, payments, due }, asking);
+    const { life, ownDue, found, late, restore } = await decideWork(batch, { work, own, payments, due }, asking);
     if (work.verdict.state === 'applied') {
       // The name first: the link that its payments teach says which payment it comes from.
       if (asked !== null && name !== null && 'customerId' in name && whose.learn(asked, name.customerId, true))
@@ -97,7 +97,7 @@ export async function decideAll(
       for (const learn of found) learn();
       payments = life;
     } else {
-      for (const one of forget) one();
+      for (const one of [restore, ...forget]) one();
       asking.contested.note(work);
       work.paymentId = groupContested(work) ?? work.paymentId;
       if (work.verdict.reason === 'named_late') for (const learn of late) learn();
@@ -116,12 +116,16 @@ export async function decideAll(
 interface Own {
   readonly work: EventWork;
   readonly own: readonly IndexedStep[];
-  readonly payments: ReadonlyMap<string, Payment>;
+  /** Becomes what the event leaves. */
+  readonly payments: Map<string, Payment>;
   /** What the events before it have ordered. */
   readonly due: readonly Due[];
 }
 
-/** What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late. */
+/**
+ * What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late; and what gives the payments back as they
+ * were. A copy of all of them for each event would be as much as their number squared.
+ */
 async function decideWork(
   batch: ApplyTransaction,
   { work, own, payments, due }: Own,
@@ -129,7 +133,8 @@ async function decideWork(
 ) {
   const { whose, tokens, checkouts, topUps, groups, postBetween } = asking;
   let { bonuses } = asking;
-  let life = new Map(payments);
+  let life = payments;
+  const before: (readonly [string, Payment | undefined])[] = [];
   let ownDue: Due[] = [];
   const found: (() => void)[] = [];
   const late: (() => void)[] = [];
@@ -145,7 +150,9 @@ async function decideWork(
       { index, step, payment, life },
       { ...asking, bonuses },
     );
-    life.set(paymentKeyText(step.key), decision.payment);
+    const text = paymentKeyText(step.key);
+    if (life === payments) before.push([text, payments.get(text)]);
+    life.set(text, decision.payment);
     const from = { payment: decision.payment, provider: work.event.provider, traceParent: work.traceParent };
     const ordered = orderedBy(bonuses.withLivesLeft(decision));
     ownDue.push(...checkouts.note(step, payment, decision.payment));
@@ -166,7 +173,13 @@ async function decideWork(
     const did = effectOf(payment, decision.payment, decision.due);
     work.verdict = { ...verdict, effect: bothEffects(effect ?? 'none', did) };
   }
-  return { life, ownDue, found, late };
+  const restore = () => {
+    for (const [text, payment] of before.toReversed()) {
+      if (payment === undefined) payments.delete(text);
+      else payments.set(text, payment);
+    }
+  };
+  return { life, ownDue, found, late, restore };
 }
 
 interface OneStep {
