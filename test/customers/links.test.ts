@@ -252,6 +252,26 @@ describe('a replay', () => {
     await pay({ by: 'cus_replay2', amount: 50 });
     expect(await inbox.balance(ada)).toBe(1050);
   });
+
+  it('brings back a link that was erased, though it says the same', async () => {
+    const eve = await app.newCustomer();
+    const replay = async () => {
+      const eventId = await parkedBy('cus_replay3');
+      expect((await app.call('POST', `/events/${eventId}/replay`, { customer_id: eve, link: true })).status).toBe(200);
+      await inbox.settled();
+    };
+    await replay();
+    await app.database.pool.query(
+      `with erased as (delete from customer_link where customer_id = $1 returning *)
+       insert into erased_link (merchant_id, source_id, provider_customer_hash, customer_id, cause, named_at, created_at)
+       select merchant_id, source_id, sha256(convert_to(merchant_id, 'UTF8') || '\\x00'::bytea || convert_to(provider_customer_id, 'UTF8')),
+         customer_id, cause, named_at, created_at from erased`,
+      [eve],
+    );
+    expect(await links(eve)).toEqual([]);
+    await replay();
+    expect(await links(eve)).toMatchObject([{ cause: 'replay', payment_id: `pi_link${number}` }]);
+  });
 });
 
 describe('/customers/:id/links', () => {

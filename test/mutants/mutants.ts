@@ -237,6 +237,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/top-ups/closed.test.ts'],
   },
   {
+    name: 'take the rule of a wallet that was closed for one that goes on',
+    file: 'src/top-ups/manage.ts',
+    find: 'if (!(await wasClosedAfter(tx, key, rule.updatedAt))) return rule;',
+    replace: 'if (rule.endedAt === null) return rule;',
+    tests: ['test/top-ups/closed.test.ts'],
+  },
+  {
+    name: 'let an older payment move a link that a newer one has said again',
+    file: 'src/customers/resolve.ts',
+    find: " && to.cause !== 'replay' && link.namedAt?.getTime() === to.namedAt?.getTime();",
+    replace: " && to.cause !== 'replay';",
+    tests: ['test/customers/links.test.ts'],
+  },
+  {
+    name: 'leave a link erased that a replay teaches again',
+    file: 'src/customers/resolve.ts',
+    find: "isOf && to.cause !== 'replay' && link",
+    replace: 'isOf && link',
+    tests: ['test/customers/links.test.ts'],
+  },
+  {
     name: 'take what the queue writes for something that reads',
     file: 'src/db/sql-text.ts',
     find: '|delete from)\\b/i',
