@@ -261,13 +261,14 @@ describe('a replay', () => {
       await inbox.settled();
     };
     await replay();
+    const own = 'where merchant_id = $1 and customer_id = $2';
     await app.database.pool.query(
-      `with erased as (delete from customer_link where customer_id = $1 returning *)
-       insert into erased_link (merchant_id, source_id, provider_customer_hash, customer_id, cause, named_at, created_at)
+      `insert into erased_link (merchant_id, source_id, provider_customer_hash, customer_id, cause, named_at, created_at)
        select merchant_id, source_id, sha256(convert_to(merchant_id, 'UTF8') || '\\x00'::bytea || convert_to(provider_customer_id, 'UTF8')),
-         customer_id, cause, named_at, created_at from erased`,
-      [eve],
+         customer_id, cause, named_at, created_at from customer_link ${own}`,
+      [MERCHANT, eve],
     );
+    await app.database.pool.query(`delete from customer_link ${own}`, [MERCHANT, eve]);
     expect(await links(eve)).toEqual([]);
     await replay();
     expect(await links(eve)).toMatchObject([{ cause: 'replay', payment_id: `pi_link${number}` }]);
