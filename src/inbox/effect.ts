@@ -17,6 +17,8 @@ export type EventEffect = (typeof EVENT_EFFECTS)[number];
 export function effectOf(before: Payment, after: Payment, due: readonly Pick<DuePosting, 'isCredit'>[]): EventEffect {
   const [first, ...rest] = due.map(({ isCredit }): EventEffect => (isCredit ? 'credited' : 'debited'));
   if (first !== undefined) return rest.reduce(bothEffects, first);
+  // Most that tell something new tell of another state, which is seen at once.
+  if (before.state !== after.state) return 'recorded';
   return isDeepStrictEqual(withoutTimes(before), withoutTimes(after)) ? 'none' : 'recorded';
 }
 

@@ -100,6 +100,8 @@ function unreturned(payment: Payment, target: Target): Target {
  * So nothing goes to the wallet and leaves it again at the same moment.
  */
 function keepingPosted(payment: Payment, bought: number, target: Target): Target {
+  // By itself, what was paid has nothing to be moved to or from.
+  if (payment.parts.length === 0) return target;
   const credits = keep(
     [...target.parts.map(({ credit }) => credit), target.returned],
     [...payment.parts.map(({ postedCredit }) => postedCredit), payment.postedReturn],
