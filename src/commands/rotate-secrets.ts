@@ -1,6 +1,8 @@
 import { locateDatabase } from '../config/data-dir.ts';
 import { loadConfig } from '../config/env.ts';
 import { DatabaseClock } from '../db/database-clock.ts';
+import { requireBackend } from '../db/suitable.ts';
+import { autocommit } from '../db/transaction.ts';
 import { reencryptSourceSecrets } from '../merchants/reencrypt.ts';
 import { reencryptEndpointSecrets } from '../outgoing/embedded/reencrypt.ts';
 import { Runtime } from '../runtime.ts';
@@ -24,6 +26,7 @@ async function main(): Promise<void> {
     throw new Error('ENCRYPTION_KEY: wants the key to encrypt with, 32 random bytes (openssl rand -base64 32)');
   }
   try {
+    await requireBackend(autocommit(runtime.pool));
     const results = {
       'source secrets': await reencryptSourceSecrets(runtime.pool, box),
       'endpoint secrets': await reencryptEndpointSecrets(runtime.pool, box),

@@ -98,9 +98,12 @@ describe('a database whose tables', () => {
     const shared = { config, databaseUrl: ownerUrl, logger: silent, clock: systemClock };
     await expect(startWeb({ ...shared, print: () => {} })).rejects.toThrow(cure);
     await expect(startWorker(shared)).rejects.toThrow(cure);
-    const audited = startProcess('src/commands/audit.ts', { DATABASE_URL: ownerUrl });
-    expect(await audited.exited).toBe(1);
-    expect(audited.output()).toContain(cure);
+    for (const command of ['audit', 'rotate-secrets']) {
+      const environment = { DATABASE_URL: ownerUrl, ENCRYPTION_KEY: randomBytes(32).toString('base64') };
+      const run = startProcess(`src/commands/${command}.ts`, environment);
+      expect([command, await run.exited]).toEqual([command, 1]);
+      expect(run.output()).toContain(cure);
+    }
   });
 
   it('are not spread yet is migrated, and refused by every start that takes them for spread', async () => {
