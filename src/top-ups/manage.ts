@@ -33,13 +33,11 @@ async function lockedWallet(tx: Tx, key: WalletKey, { currencies, now }: Moment)
   return wallets.get(walletKeyText(key)) ?? refuse({ code: 'CUSTOMER_NOT_FOUND', customerId });
 }
 
-/** The rule of a wallet, locked; null if there is none. One whose wallet was closed since ends here, if nobody has looked at the wallet yet. */
-async function lockStanding(tx: Tx, key: WalletKey, now: Date): Promise<TopUpRule | null> {
+/** The rule of a wallet, locked; null if there is none, or its wallet was closed since its terms were set: that one is to end, also where nobody has looked yet. */
+async function lockStanding(tx: Tx, key: WalletKey): Promise<TopUpRule | null> {
   const rule = await lockRule(tx, key);
   if (rule === null || rule.endedAt !== null) return null;
-  if (!(await wasClosedAfter(tx, key, rule.updatedAt))) return rule;
-  await endTopUpRule(tx, key, now);
-  return null;
+  return (await wasClosedAfter(tx, key, rule.updatedAt)) ? null : rule;
 }
 
 /**
@@ -61,9 +59,14 @@ export async function putRule(
   const wants = source === null ? null : methodProblem(source, wanted.payment?.paymentMethodId ?? null);
   if (wanted.payment !== null && wants !== null)
     refuse({ code: 'INVALID_FIELD', field: 'payment.payment_method_id', wants });
-  const kept = await lockStanding(tx, wanted, now);
-  if (!wanted.enabled) await endRefills(tx, wanted, now);
+  const standing = await lockStanding(tx, wanted);
+  if (standing === null) await endTopUpRule(tx, wanted, now);
+  else if (!wanted.enabled) await endRefills(tx, wanted, now);
   const wallet = await lockedWallet(tx, wanted, moment);
+  // Whoever was closing the wallet had its lock until now.
+  const isClosedSince = standing !== null && (await wasClosedAfter(tx, wanted, standing.updatedAt));
+  if (isClosedSince) await endTopUpRule(tx, wanted, now);
+  const kept = isClosedSince ? null : standing;
   const state = { ...NEW_STATE, createdAt: now, ...kept };
   const next: TopUpRule = { ...state, ...wanted, updatedAt: now, endedAt: null };
   // What was told of the terms before says nothing about these.
@@ -87,7 +90,7 @@ export async function deleteRule(tx: Tx, key: WalletKey, now: Date): Promise<Top
 
 /** Lets a rule charge again at once, whatever was declined. @throws {RefusalError} TOP_UP_RULE_NOT_FOUND */
 export async function resumeRule(tx: Tx, key: WalletKey, now: Date): Promise<TopUpRule> {
-  const rule = await lockStanding(tx, key, now);
+  const rule = await lockStanding(tx, key);
   if (rule === null) return refuse({ code: 'TOP_UP_RULE_NOT_FOUND' });
   const resumed = resume(rule);
   await saveRule(tx, resumed);

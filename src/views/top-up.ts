@@ -127,7 +127,7 @@ export const ruleShape = z
     failures_in_a_row: z.int(),
     in_flight: topUpShape.nullable(),
     created_at: timestamp,
-    updated_at: timestamp.meta({ description: 'When its terms were set last.' }),
+    updated_at: timestamp.meta({ description: 'When its terms were set last, or it was ended.' }),
   })
   .meta({ id: 'TopUpRule', examples: [EXAMPLE_RULE] });
 

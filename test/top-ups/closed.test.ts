@@ -1,13 +1,15 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import type { ChangeStatus } from '../../src/ledger/status/status.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { resumeRule } from '../../src/top-ups/manage.ts';
 import { SETTINGS } from '../support/ledger.ts';
+import { waitingForLocks } from '../support/lock-waits.ts';
 import { putRefill, scheduleOf, settleDue, skipsOf } from '../support/refill-rig.ts';
 import { stripeDispute, stripePayment } from '../support/signing.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
+import { eventually } from '../support/wait.ts';
 
 /** The rule of a wallet that is closed ends with it, however late the wallet was to be looked at. */
 
@@ -152,4 +154,32 @@ it('that is given once the wallet is open again, before anybody has looked, begi
   expect(await skipsOf(rig, key)).toEqual([['no_top_up_rule', 0, 0]]);
   await rig.run();
   expect(await rig.attempts(key)).toEqual([]);
+});
+
+it('that is given while the wallet is being closed begins anew as well', async () => {
+  const { pool } = rig.database;
+  const key = await rig.begin({}, 0);
+  await pool.query("update topup_rule set suspended_reason = 'disputed', suspended_at = $2 where customer_id = $1", [
+    key.customerId,
+    rig.now,
+  ]);
+  rig.pass(1000);
+  const close = { op: 'change_status' as const, ...key, status: 'closed' as const, pauseExpiry: null, reason: 'why' };
+  const [isLocked, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  onTestFinished(() => mayCommit.resolve());
+  const closing = transaction(pool, async (tx) => {
+    const now = rig.now;
+    expect(await postBatch(tx, [{ ...close, actor: 'key:one' }], { ...SETTINGS, now })).toMatchObject([
+      { kind: 'status_set' },
+    ]);
+    isLocked.resolve();
+    await mayCommit.promise;
+  });
+  await isLocked.promise;
+  rig.pass(1000);
+  const given = rig.putRule(key, { payment: { ...PAYMENT, sourceId: rig.source.sourceId }, threshold: 0 });
+  await eventually('the rule to wait for the wallet', async () => (await waitingForLocks(pool)) > 0);
+  mayCommit.resolve();
+  await Promise.all([closing, given]);
+  expect(await ruleOf(key)).toMatchObject({ enabled: true, suspended_reason: null, created_at: rig.now });
 });
