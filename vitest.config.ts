@@ -24,7 +24,7 @@ function notDrawn(): readonly string[] {
 }
 
 /** Test files that change what is of the whole process: its timers, its clock, its environment, its memory. */
-const ALONE = ['batcher', 'requests-by-sdks'];
+const ALONE = ['batcher', 'batcher-apart', 'requests-by-sdks'];
 const ROOMS = [
   'audit charging config crypto customers db http jobs ledger',
   'checkouts inbox merchants payments providers reconciliation retention schedules top-ups',

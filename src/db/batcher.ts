@@ -71,7 +71,7 @@ const OUTAGE_PATIENCE_MS = 1_000;
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
   readonly #waiting: FairQueue<Waiting<Item, Result>>;
-  /** Each flushes one batch after another, as long as there is any that another one has not under way. */
+  /** Each flushes one batch after another until nobody has a turn; null where none runs. */
   readonly #runs: (Promise<void> | null)[];
 
   constructor(options: BatcherOptions<Item, Result>) {

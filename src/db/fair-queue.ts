@@ -112,8 +112,8 @@ export class FairQueue<Item extends Queued> {
   }
 
   /**
-   * Takes a batch of the owner alone whose turn it is, of one item at least, in order; empty if nobody has a turn. He has the next one behind everybody who waits
-   * when it is {@link back}.
+   * Takes a batch of the owner alone whose turn it is, of one item at least, in order; empty if nobody has a turn. When it is {@link back}, his next
+   * turn comes behind everybody who waits by then.
    */
   takeOfOne(max: Amount): Item[] {
     const line = this.#turns.shift();

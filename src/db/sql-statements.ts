@@ -1,6 +1,6 @@
 /**
  * What Postgres reads as one piece, so that no semicolon in it ends a statement. What is not closed reaches to the end, and Postgres says what is
- * wrong. Words come last but one, that neither the `e` nor the `$` within one is taken for the beginning of a text.
+ * wrong. Words come last but one, so that neither the `e` nor the `$` within one is taken for the beginning of a text.
  */
 const PIECE = new RegExp(
   [

@@ -22,8 +22,8 @@ const ENCODING = statement({
 });
 
 /**
- * Statements are written in another way for tables that are spread over a Citus cluster, and some of the others would be misread there without
- * an error.
+ * Statements are written in another way for tables that are spread over a Citus cluster, and some of those for one Postgres would be misread
+ * there without an error.
  * @throws {Error} that says what to set or to run, if the tables are not as DATABASE_BACKEND says
  */
 export async function requireBackend(db: Queryable): Promise<void> {

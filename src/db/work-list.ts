@@ -8,9 +8,10 @@ type WorkList = 'unannounced_wallet' | 'unsent_message';
 /** SQL for whether a row of a work list is due, and nobody is about it. */
 export const IS_DUE = '(claimed_until is null or claimed_until <= now()) and (retry_at is null or retry_at <= now())';
 
-/** So many rows are looked at before all are: more than a few processes have claimed. */
-const FIRST = 500;
+/** So many rows are looked at before all are: more than four workers claim at a time, of which each may have 500. */
+const FIRST = 2_000;
 
+/** SQL for the seconds until the next row is due. What is due now counts as of 1970, since the nodes of Citus have other clocks than who asks. */
 const NEXT = `(case when count(*) > 0 then greatest(0,
       extract(epoch from min(coalesce(greatest(claimed_until, retry_at), 'epoch'::timestamptz)) - now())) end)::float8`;
 
@@ -18,8 +19,8 @@ const NEXT = `(case when count(*) > 0 then greatest(0,
  * A question for how long it is until the next row of a list is due: 0 if one is now, null if none is going to be. Counts what was put off, and what
  * is leased: whoever has it may be dead.
  *
- * Of a long list some row is nearly always due, among the first by `since` behind those that are being told. Only where none is, all of the list is read, as while a
- * provider is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now.
+ * Of a long list some row is nearly always due, among the first by `since` behind those that are being told. Only where none is, all of the list is read, as while
+ * Svix is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now.
  */
 export function dueInSeconds(
   list: WorkList,
@@ -34,7 +35,7 @@ export function dueInSeconds(
       select case when exists (
           select 1 from (select claimed_until, retry_at from ${list} order by since limit ${FIRST}) oldest where ${IS_DUE}) then 0
         else (select ${NEXT} from ${list}) end as seconds`,
-    // What is due now is so whatever the time is at the nodes of Citus, which is not that of who asks.
+    // The first rows of all merchants would be a query of its own at each node.
     textOnCitus: () => `select ${NEXT} as seconds from ${list}`,
   });
   return async (db) => (await asked.one(db)).seconds;

@@ -12,6 +12,7 @@ import { asKnown, type GroupTokens, isSilenced } from './groups.ts';
 import { type Due, orderedBy } from './post-due.ts';
 import { carriedToken, type Tokens } from './tokens.ts';
 import type { TopUps } from './top-ups.ts';
+import { UndoLog } from './undo.ts';
 import { untaught } from './unread.ts';
 import { hasWaited } from './waited.ts';
 
@@ -116,7 +117,7 @@ export async function decideAll(
 interface Own {
   readonly work: EventWork;
   readonly own: readonly IndexedStep[];
-  /** Becomes what the event leaves. */
+  /** Changed in place to what the event leaves, until `postBetween` reads others; `restore` takes that back. */
   readonly payments: Map<string, Payment>;
   /** What the events before it have ordered. */
   readonly due: readonly Due[];
@@ -124,7 +125,7 @@ interface Own {
 
 /**
  * What the facts of one event come to, and what it teaches if it is applied, or if it names somebody too late; and what gives the payments back as they
- * were. A copy of all of them for each event would be as much as their number squared.
+ * were. A copy of all of them for each event that is applied would be as much as their number squared.
  */
 async function decideWork(
   batch: ApplyTransaction,
@@ -134,7 +135,8 @@ async function decideWork(
   const { whose, tokens, checkouts, topUps, groups, postBetween } = asking;
   let { bonuses } = asking;
   let life = payments;
-  const before: (readonly [string, Payment | undefined])[] = [];
+  const log = new UndoLog();
+  const restore = log.mark();
   let ownDue: Due[] = [];
   const found: (() => void)[] = [];
   const late: (() => void)[] = [];
@@ -151,7 +153,8 @@ async function decideWork(
       { ...asking, bonuses },
     );
     const text = paymentKeyText(step.key);
-    if (life === payments) before.push([text, payments.get(text)]);
+    const was = payments.get(text);
+    if (life === payments) log.note(() => void (was === undefined ? payments.delete(text) : payments.set(text, was)));
     life.set(text, decision.payment);
     const from = { payment: decision.payment, provider: work.event.provider, traceParent: work.traceParent };
     const ordered = orderedBy(bonuses.withLivesLeft(decision));
@@ -173,12 +176,6 @@ async function decideWork(
     const did = effectOf(payment, decision.payment, decision.due);
     work.verdict = { ...verdict, effect: bothEffects(effect ?? 'none', did) };
   }
-  const restore = () => {
-    for (const [text, payment] of before.toReversed()) {
-      if (payment === undefined) payments.delete(text);
-      else payments.set(text, payment);
-    }
-  };
   return { life, ownDue, found, late, restore };
 }
 

@@ -16,6 +16,9 @@ interface Asked {
   readonly unheard: readonly string[];
 }
 
+/** Told of what could not be claimed of one merchant, while others were. */
+export type ClaimFailed = (error: unknown, merchantId: string) => void;
+
 /** Locks up to `limit` wallets whose news is due, longest waiting first, but those of merchants that are named; of what somebody else works on, none. */
 export async function lockDue(tx: Tx, asked: Asked): Promise<readonly WalletKey[]> {
   const due = await LOCK_DUE.all(tx, asked);
@@ -34,7 +37,7 @@ export interface WalletsOfMerchant {
  */
 export async function ofDueApart<Result>(
   pool: Pool,
-  asked: Asked,
+  asked: Asked & { readonly failed?: ClaimFailed | undefined },
   work: (tx: Tx, own: WalletsOfMerchant) => Promise<readonly Result[]>,
 ): Promise<readonly Result[]> {
   const due = await LOCK_DUE.all(autocommit(pool), asked);
@@ -49,6 +52,7 @@ export async function ofDueApart<Result>(
       });
     } catch (error) {
       failures.push(error);
+      asked.failed?.(error, merchantId);
       return [];
     }
   });

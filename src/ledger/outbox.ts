@@ -7,7 +7,7 @@ import { columns, matches, omit, pick } from '../db/table.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
 import { isInOutbox } from './in-outbox.ts';
-import { lockDue, ofDueApart, type WalletsOfMerchant } from './lock-due.ts';
+import { type ClaimFailed, lockDue, ofDueApart, type WalletsOfMerchant } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /**
@@ -43,6 +43,7 @@ export interface ClaimRequest {
   readonly leaseSeconds: number;
   /** Merchants of whom nothing is claimed; none unless given. */
   readonly unheard?: readonly string[];
+  readonly failed?: ClaimFailed | undefined;
 }
 
 /** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
@@ -54,7 +55,7 @@ export async function claimOutbox(tx: Tx, request: ClaimRequest): Promise<readon
 /** The same, by transactions of its own. */
 export function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
   if (!onCitus()) return transaction(pool, (tx) => claimOutbox(tx, request));
-  return ofDueApart(pool, askedBy(request), (tx, own) => fixClaims(tx, own, request));
+  return ofDueApart(pool, { ...askedBy(request), failed: request.failed }, (tx, own) => fixClaims(tx, own, request));
 }
 
 const askedBy = ({ limit, unheard = [] }: ClaimRequest) => ({ limit, unheard });

@@ -31,6 +31,9 @@ interface Keyed {
 /**
  * SQL for those of a table's rows that `rows`, under the alias `n`, name by their keys. Each is looked up by its key, and then found by its place. Joined with
  * them, a table that was nearly empty when Postgres made the plan, as those of open holds and lots often are, would be read whole for as long as the plan is kept.
+ *
+ * Only for rows that nobody changes but under their wallet's lock, which the transaction has from an earlier statement: a row that moved meanwhile would stay, which
+ * the statement has to count by itself. The merchant stands there for Citus, in a form that gives one Postgres no index (backend.ts).
  */
 export const atKeys = ({ table, alias, key, merchant }: Keyed, rows: string): string =>
   `(${alias}.merchant_id = ${merchant}) is true and ${alias}.ctid = any (array(

@@ -215,7 +215,10 @@ class Run {
     this.#isExhausted = true;
     this.#result.passedOver += await this.#passing.pass(() => this.#goesOn());
     const { unheard } = this.#passing;
-    const parts = this.#goesOn() ? await claimParts(this.#options.pool, this.#pageSize, unheard) : [];
+    const { pool, logger } = this.#options;
+    const failed = (err: unknown, merchantId: string) =>
+      logger.warn({ err, merchantId }, 'the news of a merchant was not claimed and is looked for again');
+    const parts = this.#goesOn() ? await claimParts(pool, this.#pageSize, { unheard, failed }) : [];
     for (const part of parts) this.#held.add(part);
     this.#unread = [...parts];
     if (parts.length > 0 || this.#passing.isCutShort) this.#isExhausted = false;

@@ -3,7 +3,7 @@ import { autocommit, type Queryable } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
 import { walletKeyText } from '../ledger/entry.ts';
-import { type ClaimedWallet, claimDue, renewOutbox } from '../ledger/outbox.ts';
+import { type ClaimedWallet, type ClaimRequest, claimDue, renewOutbox } from '../ledger/outbox.ts';
 import { MAX_ENTRY_BYTES, type WalletNews, wholeMessages } from './messages.ts';
 import { firstPart, MAX_PART_BYTES, type Part } from './parts.ts';
 
@@ -21,8 +21,12 @@ const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
 const SIZED_AT_A_TIME = 50;
 
 /** Claims due wallets of all merchants but these, and measures how much there is to tell of each without reading it. */
-export async function claimParts(pool: Pool, limit: number, unheard: readonly string[] = []): Promise<readonly Part[]> {
-  const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, unheard });
+export async function claimParts(
+  pool: Pool,
+  limit: number,
+  asked: Pick<ClaimRequest, 'unheard' | 'failed'> = {},
+): Promise<readonly Part[]> {
+  const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, ...asked });
   // Measured after the commit of the claim: entries do not change, and so no lock is held meanwhile.
   const parts: Part[] = [];
   let heldSinceMs = performance.now();

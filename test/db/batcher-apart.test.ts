@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { sideBySide, transactionsAtOnce } from '../../src/db/apart.ts';
 import { chooseBackend, onCitus } from '../../src/db/backend.ts';
 import { Batcher } from '../../src/db/batcher.ts';
@@ -115,18 +115,18 @@ describe('a batcher that keeps owners apart', () => {
     ['an outage of all of it fails whatever has waited', unanswered, ['a2', 'c1']],
   ])('%s', async (_, outage, taken) => {
     const clock = vi.spyOn(performance, 'now').mockReturnValue(0);
+    onTestFinished(() => clock.mockRestore());
     const { submit, flush } = apartBatcher();
     const early = submit('a1', 'b1');
     const [a, b] = [await flush('a1'), await flush('b1')];
-    const late = submit('a2', 'c1');
+    const late = Promise.allSettled(submit('a2', 'c1'));
     clock.mockReturnValue(5_000);
     a.fail(outage());
     await expect(early[0]).rejects.toThrow('away');
     b.done();
     for (const first of ['c1', 'a2'].filter((one) => !taken.includes(one))) (await flush(first)).done();
-    const ended = await Promise.allSettled(late);
+    const ended = await late;
     expect(ended.map(({ status }) => status === 'rejected')).toEqual([taken.includes('a2'), taken.includes('c1')]);
-    clock.mockRestore();
   });
 
   it('drains: every owner, and what comes meanwhile', async () => {
@@ -177,6 +177,7 @@ it('takes no more connections together than the pool holds, on Citus alone', asy
   const poolOf = (maxConnections: number) =>
     createPool({ databaseUrl: 'postgres://localhost/none', applicationName: 'none', maxConnections, logger });
   const before = onCitus() ? 'citus' : 'postgres';
+  onTestFinished(() => chooseBackend(before));
   chooseBackend('postgres');
   expect(transactionsAtOnce(poolOf(12), 'web')).toBe(null);
   chooseBackend('citus');
@@ -192,5 +193,4 @@ it('takes no more connections together than the pool holds, on Citus alone', asy
   expect(transactionsAtOnce(poolOf(4), 'web')).toBe(1);
   // Nor more memory, however many there are.
   expect(transactionsAtOnce(poolOf(200), 'web')).toBe(8);
-  chooseBackend(before);
 });

@@ -162,12 +162,14 @@ export async function writeWithHolds(
   const withTexts = <Item extends Hold>(hold: Item) =>
     placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
-  const fallen = own(changes.fallen);
+  const [fallen, closed] = [own(changes.fallen), own(changes.closed)];
+  // Those that were placed in the same batch were never among the open ones.
+  const ending = closed.filter((hold) => !placed.has(holdKeyText(hold)));
   const values = {
-    ...{ merchantId, written, fallen, count: moved.length + written.length },
+    ...{ merchantId, written, fallen, count: moved.length + written.length + ending.length },
     moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),
     opened: own(changes.open).map(withTexts),
-    closed: own(changes.closed).map(withTexts),
+    closed: closed.map(withTexts),
     captures: own(changes.captures),
     due: own(changes.due),
   };
@@ -228,7 +230,7 @@ const WRITE_WITH_HOLDS = statement({
       select ${merchantId}, ${columns(OWN_TOPUP, 'n')} from ${fallen('n')}
       on conflict do nothing
       returning 1)
-    select ${whole(['moved', 'written'], count)}, (select count(*) from fallen) as fallen`,
+    select ${whole(['moved', 'written', 'gone'], count)}, (select count(*) from fallen) as fallen`,
 });
 
 /**

@@ -86,7 +86,7 @@ const halved = ({ value, requests, ...rest }: Measured): Measured => ({
   ...{ ...rest, value: value / 2, requests: requests / 2 },
 });
 
-/** A client that gathers its holds has the same connections as before. What single ones could be by many more callers stands beside it. */
+/** A client that gathers its holds has as many connections as one that does not, so both sides have these callers. Beside it, without a bar: single ones by many more. */
 const BATCH_CALLERS = 4;
 const MANY = `single ones by ${CALLERS} callers`;
 
