@@ -23,8 +23,8 @@ function notDrawn(): readonly string[] {
   return left.map((name) => `test/faults/${name}`);
 }
 
-/** Test files that change what is of the whole process: its timers, its clock, its environment, its memory. */
-const ALONE = ['batcher', 'batcher-apart', 'requests-by-sdks'];
+/** Test files that change what is of the whole process: its timers, its clock, its environment, its memory, its declared statements. */
+const ALONE = ['batcher', 'batcher-apart', 'requests-by-sdks', 'statement'];
 const ROOMS = [
   'audit charging config crypto customers db http jobs ledger',
   'checkouts inbox merchants payments providers reconciliation retention schedules top-ups',

@@ -1389,7 +1389,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'let an event that is parked use up a token and pay a top-up',
     file: 'src/inbox/decide-events.ts',
-    find: 'for (const one of forget) one();',
+    find: 'for (const one of [restore, ...forget]) one();',
     replace: '',
     tests: ['test/inbox/several-facts.test.ts'],
   },
