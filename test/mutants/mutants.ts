@@ -239,8 +239,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'take the rule of a wallet that was closed for one that goes on',
     file: 'src/top-ups/manage.ts',
-    find: 'if (!(await wasClosedAfter(tx, key, rule.updatedAt))) return rule;',
-    replace: 'if (rule.endedAt === null) return rule;',
+    find: 'return (await wasClosedAfter(tx, key, rule.updatedAt)) ? null : rule;',
+    replace: 'return rule;',
+    tests: ['test/top-ups/closed.test.ts'],
+  },
+  {
+    name: 'give a rule to a wallet that was closed while it was waited for, as if it were open all the time',
+    file: 'src/top-ups/manage.ts',
+    find: 'const isClosedSince = standing !== null && (await wasClosedAfter(tx, wanted, standing.updatedAt));',
+    replace: 'const isClosedSince = false;',
     tests: ['test/top-ups/closed.test.ts'],
   },
   {
@@ -2659,7 +2666,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'charge for what was due before a rule was disabled',
     file: 'src/top-ups/manage.ts',
-    find: '  if (!wanted.enabled) await endRefills(tx, wanted, now);\n',
+    find: '  else if (!wanted.enabled) await endRefills(tx, wanted, now);\n',
     replace: '',
     tests: ['test/top-ups/refills.test.ts'],
   },
