@@ -46,7 +46,7 @@ it.concurrent('two workers that scan at the same time alert once of each wallet'
   expect(await alertsByWallet(rig)).toEqual({ low: WALLETS });
 });
 
-const CANDIDATES = 'left join unnest($1::text[], $2::bigint[]) as d (currency, threshold)';
+const CANDIDATES = 'left join (select unnest($1::text[]) as currency, unnest($2::bigint[]) as threshold) as d';
 
 interface Point {
   readonly when: Fault['when'];
