@@ -20,7 +20,8 @@ const NEXT = `(case when count(*) > 0 then greatest(0,
  * is leased: whoever has it may be dead.
  *
  * Of a long list some row is nearly always due, among the first by `since` behind those that are being told. Only where none is, all of the list is read, as while
- * Svix is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now.
+ * Svix is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now. It is read in the order of its index:
+ * a list that is empty again and again has no entry there, and thousands of pages of rows that are gone.
  */
 export function dueInSeconds(
   list: WorkList,
@@ -34,7 +35,7 @@ export function dueInSeconds(
     text: () => `
       select case when exists (
           select 1 from (select claimed_until, retry_at from ${list} order by since limit ${FIRST}) oldest where ${IS_DUE}) then 0
-        else (select ${NEXT} from ${list}) end as seconds`,
+        else (select ${NEXT} from (select claimed_until, retry_at from ${list} order by since) waiting) end as seconds`,
     // The first rows of all merchants would be a query of its own at each node.
     textOnCitus: () => `select ${NEXT} as seconds from ${list}`,
   });

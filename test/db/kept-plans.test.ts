@@ -216,4 +216,12 @@ describe('when something of a long list is due', () => {
     expect(seconds).toBeGreaterThan(30);
     expect(seconds).toBeLessThanOrEqual(60);
   });
+
+  it.each(LISTS)(
+    '%s goes by an index, which has no entries of rows that are gone, and not through all pages',
+    async (name, table) => {
+      const scans = (await nodesOf(name)).filter((node) => node['Relation Name'] === table);
+      expect(scans.map((node) => node['Node Type'])).toEqual(['Index Scan', 'Index Scan']);
+    },
+  );
 });
