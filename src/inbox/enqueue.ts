@@ -89,6 +89,7 @@ async function takeTurns(
   return { turnOf, release: rows.some(({ isClosed }) => isClosed) ? 'closed' : 'open' };
 }
 
+/** Each event is looked up by its key: a join by a plan that was made while there were few, and is kept, read all events of all time for each delivery. */
 const TAKE_TURNS = statement({
   name: 'take-turns',
   params: {
@@ -114,7 +115,10 @@ const TAKE_TURNS = statement({
         order by priority desc, created_on limit ${maxSkipped}) j),
     asked as (
       select e.event_id, e.state, row_number() over (partition by e.state order by a.place) as place
-      from ${events('a', { merchantId, position: 'place' })} join provider_event e using (merchant_id, event_id)),
+      from ${events('a', { merchantId, position: 'place' })}
+      cross join lateral (
+        select x.event_id, x.state from provider_event x
+        where x.merchant_id = a.merchant_id and x.event_id = a.event_id offset 0) e),
     own as (select state, count(*) as count from asked group by state),
     line as materialized (
       select own.state, greatest(coalesce(w.waiting, 0) - own.count, 0) as before
