@@ -11,7 +11,7 @@ import { type ApplyResult, putBack } from './apply-jobs.ts';
 import { enqueue } from './enqueue.ts';
 import type { ApplyServices } from './event-work.ts';
 import { EVENT_KEY, type EventKey } from './events.ts';
-import { insertSharedJobs, nextThatFit, type SharedEvents } from './shared-jobs.ts';
+import { insertSharedJobs, MAX_BODY_BYTES, nextThatFit, type SharedEvents } from './shared-jobs.ts';
 
 /** A fetched job of many events, and the claim under which it may be completed. */
 export interface SharedJob extends SharedEvents {
@@ -21,29 +21,48 @@ export interface SharedJob extends SharedEvents {
 
 const QUEUE = 'apply-provider-events';
 
+/** For so long a run goes on with the next batch of what it has claimed: what came meanwhile with a better place waits for it. */
+const RUN_MS = 500;
+/** What is claimed beyond four batches is put back at once. */
+const MOST_OF_A_RUN = { events: 1_000, bytes: 4 * MAX_BODY_BYTES };
+
 /** When an event is tried again that failed among others. From then on it has the retries of a job of its own. */
 const FIRST_RETRY_MS = 2_000;
 
 /**
- * Applies the events of jobs that hold many: those of the jobs that are next, and as many as their bodies allow, in one transaction that also
- * completes their jobs. Jobs that have no room go back to the queue at once. If the transaction fails, each job is tried by itself, and then each of its
- * events under the claim of the job; those that fail again go on as jobs of one event. The events of a job whose run ended without a word
+ * Applies the events of jobs that hold many: batch after batch, of those of the jobs that are next, as many as their bodies allow, in one transaction that also
+ * completes their jobs. Jobs for which the run has no room or no time go back to the queue. If a transaction fails, each of its jobs is tried by itself, and
+ * then each of its events under the claim of the job; those that fail again go on as jobs of one event. The events of a job whose run ended without a word
  * are taken apart before any of them is looked at, since one of them may be what ends the process.
+ * @param runMs for how long it begins another batch
  * @throws {Error} if the database is away; pg-boss then retries every job
  */
 export async function applySharedJobs(
   services: ApplyServices,
   jobs: readonly SharedJob[],
+  { runMs = RUN_MS }: { readonly runMs?: number } = {},
 ): Promise<readonly ApplyResult[]> {
   const run: ApplyRun = { services, queue: QUEUE, lockTimeoutMs: null };
-  const { batch, left } = nextThatFit(jobs.filter(({ retryCount }) => retryCount === 0));
-  const insert = (tx: Tx) => insertSharedJobs(services.boss, tx, left);
-  const results = [...(await putBack(services, { name: QUEUE, jobs: left, insert }))];
-  if (batch.length > 0) results.push(...(await applyApart(run, batch, { merchantOf, apply: applyBatch })));
+  const endsMs = performance.now() + runMs;
+  const fresh = jobs.filter(({ retryCount }) => retryCount === 0);
+  const ofRun = nextThatFit(fresh, MOST_OF_A_RUN);
+  const results = [...(await putBackJobs(services, ofRun.left))];
+  for (let rest = ofRun.batch; rest.length > 0; ) {
+    const { batch, left } = nextThatFit(rest);
+    results.push(...(await applyApart(run, batch, { merchantOf, apply: applyBatch })));
+    const isOver = performance.now() >= endsMs;
+    if (isOver) results.push(...(await putBackJobs(services, left)));
+    rest = isOver ? [] : left;
+  }
   for (const job of jobs.filter(({ retryCount }) => retryCount > 0)) {
     results.push(...(await byItself(services, [job], async () => [await takeApart(services, job)])));
   }
   return results;
+}
+
+/** Lets whoever is free take them up. */
+function putBackJobs(services: ApplyServices, jobs: readonly SharedJob[]): Promise<readonly ApplyResult[]> {
+  return putBack(services, { name: QUEUE, jobs, insert: (tx) => insertSharedJobs(services.boss, tx, jobs) });
 }
 
 /** Whose the events of a job are. One that was made before the tables were spread may be of several merchants: it is by itself. */

@@ -168,13 +168,13 @@ describe('the events of a commit', () => {
 });
 
 describe('a claim', () => {
-  it('of more than a batch has room for is put back in its turn, untried', async () => {
+  it('of more than there is time for is put back in its turn, untried', async () => {
     for (let commit = 0; commit < 4; commit += 1) await store(many(100));
     const { rows } = await database.pool.query<{ event_id: string }>(
       "select event_id from provider_event where state = 'pending' order by event_id",
     );
     const ids = rows.map(({ event_id }) => event_id);
-    const results = await applySharedJobs(services, await claim());
+    const results = await applySharedJobs(services, await claim(), { runMs: 0 });
     expect(results.map(({ status }) => status)).toEqual(Array(4).fill('completed'));
     expect(await statesOf(ids.slice(0, 200))).toEqual({ applied: 200 });
     const open = (await jobs(QUEUE)).filter(({ state }) => state === 'created');
@@ -184,6 +184,30 @@ describe('a claim', () => {
     ]);
     await applyDueOnce(services);
     expect(await statesOf(ids)).toEqual({ applied: 400 });
+  });
+
+  it('is applied batch after batch, in transactions of their own', async () => {
+    const ids: string[] = [];
+    for (let commit = 0; commit < 4; commit += 1) ids.push(...(await store(many(100))));
+    const results = await applySharedJobs(services, await claim(), { runMs: 60_000 });
+    expect(results.map(({ status }) => status)).toEqual(Array(4).fill('completed'));
+    expect(await statesOf(ids)).toEqual({ applied: 400 });
+    const { rows } = await database.pool.query(
+      'select count(distinct xmin::text) as transactions from provider_event where event_id = any ($1)',
+      [ids],
+    );
+    expect(rows[0].transactions).toBe(2);
+  });
+
+  it('of more than a thousand events leaves the others to whoever is free, before it begins', async () => {
+    for (let commit = 0; commit < 12; commit += 1) await store(many(100));
+    await applySharedJobs(services, await claim(12), { runMs: 60_000 });
+    const open = (await jobs(QUEUE)).filter(({ state }) => state === 'created');
+    expect(open.map(({ retries, data }) => ({ retries, events: data.events?.length }))).toEqual([
+      { retries: 0, events: 100 },
+      { retries: 0, events: 100 },
+    ]);
+    while ((await applyDueOnce(services)).length > 0);
   });
 
   it('that another worker has got meanwhile completes nothing and applies nothing, together or apart', async () => {
@@ -260,7 +284,7 @@ describe('an event that cannot be applied', () => {
       ...(await store([{ ...large, source: gone }, large])),
       ...(await store(many(2, large))),
     ];
-    const results = await applySharedJobs(services, await claim());
+    const results = await applySharedJobs(services, await claim(), { runMs: 0 });
     expect(results.map(({ status }) => status)).toEqual(Array(3).fill('completed'));
     expect(await statesOf(ids)).toEqual({ applied: 2, pending: 3 });
     expect((await jobs(QUEUE)).filter(({ state }) => state === 'active')).toEqual([]);

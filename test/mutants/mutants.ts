@@ -380,15 +380,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'apply together again what a worker died on',
     file: 'src/inbox/apply-shared.ts',
-    find: 'nextThatFit(jobs.filter(({ retryCount }) => retryCount === 0))',
-    replace: 'nextThatFit(jobs)',
+    find: 'jobs.filter(({ retryCount }) => retryCount === 0)',
+    replace: 'jobs',
     tests: ['test/jobs/apply-provider-events.test.ts'],
   },
   {
     name: 'lose the jobs that had no room in a batch',
     file: 'src/inbox/apply-shared.ts',
-    find: 'insertSharedJobs(services.boss, tx, left)',
-    replace: 'insertSharedJobs(services.boss, tx, left.slice(0, 0))',
+    find: 'insertSharedJobs(services.boss, tx, jobs)',
+    replace: 'insertSharedJobs(services.boss, tx, jobs.slice(0, 0))',
     tests: ['test/jobs/apply-provider-events.test.ts'],
   },
   {
