@@ -63,18 +63,35 @@ export async function checkChains(
   return { found, read };
 }
 
-/** Reads what is to be read of some wallets. @returns how many entries that were */
+/**
+ * Reads what is to be read of some wallets: the next page is asked for before this one is followed, so that the database and this process work at
+ * the same time. @returns how many entries that were
+ */
 async function follow(db: Queryable, walks: readonly Walk[], judges: boolean): Promise<number> {
   const byKey = new Map(walks.map((walk) => [walletKeyText(walk.wallet), walk]));
   let entries = 0;
-  for (const spans of spansOf(walks)) {
-    for (const entry of await ENTRIES.all(db, { spans })) {
-      byKey.get(walletKeyText(entry))?.take(entry, judges);
-      entries += 1;
-    }
+  for await (const page of ahead(spansOf(walks), (spans) => ENTRIES.all(db, { spans }))) {
+    for (const entry of page) byKey.get(walletKeyText(entry))?.take(entry, judges);
+    entries += page.length;
   }
   for (const walk of walks) walk.end(judges);
   return entries;
+}
+
+/** What is read of each part, in order, one part ahead of whoever takes it. */
+async function* ahead<Part, Read>(
+  parts: Iterable<Part>,
+  readPart: (part: Part) => Promise<Read>,
+): AsyncGenerator<Read> {
+  let next: Promise<Read> | null = null;
+  for (const part of parts) {
+    const read = next === null ? [] : [await next];
+    next = readPart(part);
+    // If it fails while the page before it is looked at, that is said where it is waited for.
+    next.catch(() => {});
+    yield* read;
+  }
+  if (next !== null) yield await next;
 }
 
 interface Span extends WalletKey {

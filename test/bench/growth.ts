@@ -118,22 +118,14 @@ async function measureOnce({ rig, seconds }: GrowthOptions, web: Server, pool: P
 /** The tables of one run: a row a size, and a row a number of web processes. */
 export async function growth(options: GrowthOptions): Promise<(style: Style) => string> {
   const { rig, largest, rounds } = options;
-  const databaseUrl = await rig.database('bench_growth', async (url) => {
-    await migrate(url, rig.logger);
-    await rig.server('web', url);
-    const pool = rig.pool(url);
-    await pool.query(
-      `insert into customer (merchant_id, customer_id, email, name, created_at)
-       select 'bus_default', 'cus_bench' || n, '', '', now() from generate_series(0, $1::bigint - 1) n`,
-      [WALLETS],
-    );
-    await fillWallets(pool, { from: 0, to: WALLETS, balance: 0 });
-  });
-  const web = await rig.server('web', databaseUrl);
-  const pool = rig.pool(databaseUrl);
   const sizes: Size[] = [];
+  let databaseUrl = '';
   for (const entries of SIZES.filter((size) => size <= largest)) {
-    const seconds = (await timed(() => fillUpTo(options, pool, entries))) / 1000;
+    databaseUrl = await emptyWallets(rig, `bench_growth_${entries}`);
+    const web = await rig.server('web', databaseUrl);
+    const pool = rig.pool(databaseUrl);
+    const seconds =
+      (await timed(() => fillEntries(pool, { each: entries / WALLETS, stepMs: 1, folder: rig.folder }))) / 1000;
     process.stderr.write(`${entries.toLocaleString('en')} entries, filled in ${Math.round(seconds)} s\n`);
     await measureOnce({ ...options, seconds: 1 }, web, pool);
     const all: Measures[] = [];
@@ -145,11 +137,27 @@ export async function growth(options: GrowthOptions): Promise<(style: Style) => 
     process.stderr.write(
       `${entries.toLocaleString('en')} entries: audited in ${brief(audits.wholeSeconds)} s, then by marks in ${brief(audits.markedSeconds)} s\n`,
     );
+    await forgetNews(pool);
     sizes.push({ entries, bytes: rows[0]?.bytes ?? 0, measures: medians(all), ...audits });
   }
   const several = await severalWebs(options, databaseUrl);
-  await forgetNews(pool);
+  await forgetNews(rig.pool(databaseUrl));
   return (style) => [sizeTable(style, sizes), severalTable(style, several)].join('\n\n');
+}
+
+/** A database for one size: what a measurement writes is dated today, and what is filled in is a year old, as most of a ledger is. */
+function emptyWallets(rig: Rig, name: string): Promise<string> {
+  return rig.database(name, async (url) => {
+    await migrate(url, rig.logger);
+    await rig.server('web', url);
+    const pool = rig.pool(url);
+    await pool.query(
+      `insert into customer (merchant_id, customer_id, email, name, created_at)
+       select 'bus_default', 'cus_bench' || n, '', '', now() from generate_series(0, $1::bigint - 1) n`,
+      [WALLETS],
+    );
+    await fillWallets(pool, { from: 0, to: WALLETS, balance: 0 });
+  });
 }
 
 interface Audits {
@@ -169,15 +177,6 @@ async function auditTwice(rig: Rig, pool: Pool): Promise<Audits> {
     return ms / 1000;
   };
   return { wholeSeconds: await once(true), markedSeconds: await once(false) };
-}
-
-/** What was measured before has written entries as well. */
-async function fillUpTo({ rig }: GrowthOptions, pool: Pool, entries: number): Promise<void> {
-  const { rows } = await pool.query<{ count: number }>(
-    "select sum(version)::bigint as count from wallet where currency = 'USD'",
-  );
-  const each = Math.max(0, Math.round((entries - (rows[0]?.count ?? 0)) / WALLETS));
-  await fillEntries(pool, { each, stepMs: 1, folder: rig.folder });
 }
 
 function medians(all: readonly Measures[]): Measures {
