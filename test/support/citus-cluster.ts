@@ -62,8 +62,13 @@ export async function onEveryNode(statement: string): Promise<void> {
   await Promise.all(citusNodes().map((node) => onNode(node, statement)));
 }
 
-/** The nodes hold sessions at each other for a while, and one that is made again at this moment keeps its database. */
+const NO_DATABASE = '3D000';
+
+/** The nodes hold sessions at each other for a while, and Citus makes those of its own again at once: one that is made at this moment keeps its database. */
 export async function dropOnEveryNode(name: string): Promise<void> {
+  await onEveryNode(`alter database ${name} allow_connections false`).catch((error: unknown) => {
+    if (!(error instanceof pg.DatabaseError) || error.code !== NO_DATABASE) throw error;
+  });
   for (const node of citusNodes())
     for (let left = 10; left >= 0; left -= 1) {
       const error = await onNode(node, `drop database if exists ${name} with (force)`).catch(
