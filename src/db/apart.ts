@@ -78,3 +78,13 @@ export async function sideBySide<Part, Result>(
   if (failures.length > 0) throw failures[0];
   return results;
 }
+
+/** Does in a worker what may as well be left undone: it is done of each merchant by itself, so that one whose node is away leaves it done of the others. */
+export async function whereItCan<Item extends { readonly merchantId: string }>(
+  pool: Pool,
+  items: readonly Item[],
+  work: (own: readonly Item[]) => Promise<void>,
+): Promise<void> {
+  const parts = inTransactions(items, ({ merchantId }) => merchantId);
+  await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, (own) => work(own).catch(() => {}));
+}

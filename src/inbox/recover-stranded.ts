@@ -1,16 +1,17 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
+import { inTransactions } from '../db/apart.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { deadLetterOf } from '../db/queues.ts';
 import { statement } from '../db/statement.ts';
-import { transaction } from '../db/transaction.ts';
+import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { enqueue } from './enqueue.ts';
 import { eventsWithJobs } from './event-jobs.ts';
 import { parkEvent } from './event-work.ts';
-import { EVENT_KEY, saveVerdicts } from './events.ts';
+import { EVENT_KEY, type EventKey, saveVerdicts } from './events.ts';
 
 /** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
 const GRACE_SECONDS = 60;
@@ -34,27 +35,42 @@ export interface StrandedServices {
 export async function requeueStranded(services: StrandedServices): Promise<{ enqueued: number; parked: number }> {
   const { pool, boss, clock, logger, waitSeconds } = services;
   const now = clock.now();
-  const result = await transaction(pool, async (tx) => {
-    const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
-    const stranded = await FIND_STRANDED.all(tx, { ...overdue, limit: MAX_PER_RUN });
-    const found = await ofEachMerchant(stranded, (merchantId, own) =>
-      LOCK_STRANDED.all(tx, { ...overdue, merchantId, eventIds: own.map(({ eventId }) => eventId) }),
-    );
-    const buried = await BURIED.all(tx, { deadQueue: DEAD_QUEUE, eventIds: found.map(({ eventId }) => eventId) });
-    const isBuried = new Set(buried.map(({ eventId }) => eventId));
-    const lost = found.filter(({ eventId }) => !isBuried.has(eventId));
-    const dead = found.filter(({ eventId }) => isBuried.has(eventId));
-    await enqueue(boss, tx, { events: lost });
-    const verdict = { ...parkEvent('apply_failed', 'its job was given up; the log says why'), paymentId: null };
-    await saveVerdicts(
-      tx,
-      dead.map((event) => ({ ...verdict, ...event })),
-      now,
-    );
-    return { enqueued: lost.length, parked: dead.length };
-  });
+  const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
+  const stranded = await FIND_STRANDED.all(autocommit(pool), { ...overdue, limit: MAX_PER_RUN });
+  const result = { enqueued: 0, parked: 0 };
+  for (const own of inTransactions(stranded, ({ merchantId }) => merchantId)) {
+    const { lost, dead } = await transaction(pool, (tx) => requeue(boss, tx, { stranded: own, overdue }));
+    result.enqueued += lost.length;
+    result.parked += dead.length;
+  }
   if (result.enqueued + result.parked > 0) logger.warn(result, 'events had lost their jobs');
   return result;
+}
+
+interface Overdue {
+  readonly now: Date;
+  readonly pendingSeconds: number;
+  readonly waitingSeconds: number;
+}
+
+/** Whatever has become of them since they were found: only those that are overdue still, and free. */
+async function requeue(
+  boss: PgBoss,
+  tx: Tx,
+  { stranded, overdue }: { readonly stranded: readonly EventKey[]; readonly overdue: Overdue },
+): Promise<{ readonly lost: readonly EventKey[]; readonly dead: readonly EventKey[] }> {
+  const found = await ofEachMerchant(stranded, (merchantId, own) =>
+    LOCK_STRANDED.all(tx, { ...overdue, merchantId, eventIds: own.map(({ eventId }) => eventId) }),
+  );
+  const buried = await BURIED.all(tx, { deadQueue: DEAD_QUEUE, eventIds: found.map(({ eventId }) => eventId) });
+  const isBuried = new Set(buried.map(({ eventId }) => eventId));
+  const lost = found.filter(({ eventId }) => !isBuried.has(eventId));
+  const dead = found.filter(({ eventId }) => isBuried.has(eventId));
+  await enqueue(boss, tx, { events: lost });
+  const verdict = { ...parkEvent('apply_failed', 'its job was given up; the log says why'), paymentId: null };
+  const verdicts = dead.map((event) => ({ ...verdict, ...event }));
+  await saveVerdicts(tx, verdicts, overdue.now);
+  return { lost, dead };
 }
 
 /** SQL for whether the event `e` should have been applied by now. */

@@ -1,12 +1,12 @@
 import { isOutageOfAll, sideBySide, transactionsAtOnce } from '../db/apart.ts';
 import { onCitus } from '../db/backend.ts';
-import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, text } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import { IS_DUE } from '../db/work-list.ts';
+import { invariant } from '../errors.ts';
 import type { WalletKey } from './entry.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
@@ -19,10 +19,16 @@ interface Asked {
 /** Told of what could not be claimed of one merchant, while others were. */
 export type ClaimFailed = (error: unknown, merchantId: string) => void;
 
+interface AskedApart<Result> extends Asked {
+  readonly failed?: ClaimFailed | undefined;
+  /** Told of what came of one merchant's as soon as it is kept, while that of others is under way. */
+  readonly done?: ((results: readonly Result[]) => void) | undefined;
+}
+
 /** Locks up to `limit` wallets whose news is due, longest waiting first, but those of merchants that are named; of what somebody else works on, none. */
 export async function lockDue(tx: Tx, asked: Asked): Promise<readonly WalletKey[]> {
-  const due = await LOCK_DUE.all(tx, asked);
-  return onCitus() ? ofEachMerchant(due, (merchantId, keys) => LOCK_OWN.all(tx, { merchantId, keys })) : due;
+  invariant(!onCitus(), 'on Citus nothing of several merchants is locked at once');
+  return LOCK_DUE.all(tx, asked);
 }
 
 export interface WalletsOfMerchant {
@@ -37,7 +43,7 @@ export interface WalletsOfMerchant {
  */
 export async function ofDueApart<Result>(
   pool: Pool,
-  asked: Asked & { readonly failed?: ClaimFailed | undefined },
+  asked: AskedApart<Result>,
   work: (tx: Tx, own: WalletsOfMerchant) => Promise<readonly Result[]>,
 ): Promise<readonly Result[]> {
   const due = await LOCK_DUE.all(autocommit(pool), asked);
@@ -46,10 +52,12 @@ export async function ofDueApart<Result>(
   const results = await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
     if (failures.some(isOutageOfAll)) return [];
     try {
-      return await transaction(pool, async (tx) => {
+      const results = await transaction(pool, async (tx) => {
         const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
         return keys.length === 0 ? [] : await work(tx, { merchantId, keys });
       });
+      asked.done?.(results);
+      return results;
     } catch (error) {
       failures.push(error);
       asked.failed?.(error, merchantId);

@@ -44,18 +44,24 @@ export interface ClaimRequest {
   /** Merchants of whom nothing is claimed; none unless given. */
   readonly unheard?: readonly string[];
   readonly failed?: ClaimFailed | undefined;
+  /** Told of claims once they are kept: on Citus of one merchant's while those of others are under way. */
+  readonly claimed?: ((claims: readonly ClaimedWallet[]) => void) | undefined;
 }
 
-/** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. */
+/** Claims up to `limit` due wallets, longest waiting first, for `leaseSeconds` by the database's clock. For one Postgres. */
 export async function claimOutbox(tx: Tx, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
   const due = await lockDue(tx, askedBy(request));
   return ofEachMerchant(due, (merchantId, keys) => fixClaims(tx, { merchantId, keys }, request));
 }
 
 /** The same, by transactions of its own. */
-export function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
-  if (!onCitus()) return transaction(pool, (tx) => claimOutbox(tx, request));
-  return ofDueApart(pool, { ...askedBy(request), failed: request.failed }, (tx, own) => fixClaims(tx, own, request));
+export async function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
+  const { failed, claimed: done } = request;
+  if (onCitus())
+    return ofDueApart(pool, { ...askedBy(request), failed, done }, (tx, own) => fixClaims(tx, own, request));
+  const claims = await transaction(pool, (tx) => claimOutbox(tx, request));
+  done?.(claims);
+  return claims;
 }
 
 const askedBy = ({ limit, unheard = [] }: ClaimRequest) => ({ limit, unheard });

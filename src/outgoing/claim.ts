@@ -1,3 +1,4 @@
+import { whereItCan } from '../db/apart.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
@@ -26,10 +27,20 @@ export async function claimParts(
   limit: number,
   asked: Pick<ClaimRequest, 'unheard' | 'failed'> = {},
 ): Promise<readonly Part[]> {
-  const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, ...asked });
-  // Measured after the commit of the claim: entries do not change, and so no lock is held meanwhile.
+  const held: ClaimedWallet[] = [];
+  const claimed = (some: readonly ClaimedWallet[]) => void held.push(...some);
+  const renewal = setInterval(() => void keepClaims(pool, held), RENEW_MS);
+  try {
+    const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, claimed, ...asked });
+    return await measured(pool, claims);
+  } finally {
+    clearInterval(renewal);
+  }
+}
+
+/** After the commit of the claim: entries do not change, and so no lock is held meanwhile. */
+async function measured(pool: Pool, claims: readonly ClaimedWallet[]): Promise<readonly Part[]> {
   const parts: Part[] = [];
-  let heldSinceMs = performance.now();
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
     const sizes = await sizeClaims(autocommit(pool), some, LIMITS);
@@ -37,16 +48,13 @@ export async function claimParts(
     for (const [position, claim] of some.entries()) {
       parts.push(firstPart(claim, { entries: at(sizes, position), alerts: at(alerts, position) }));
     }
-    if (performance.now() - heldSinceMs < RENEW_MS) continue;
-    await keepClaims(pool, claims);
-    heldSinceMs = performance.now();
   }
   return parts;
 }
 
 /** Renews leases. A renewal that fails does no harm: if another process claims the wallet as well, its messages have the same ids. */
-export async function keepClaims(pool: Pool, claims: readonly ClaimedWallet[]): Promise<void> {
-  await renewOutbox(autocommit(pool), claims, LEASE_SECONDS).catch(() => {});
+export function keepClaims(pool: Pool, claims: readonly ClaimedWallet[]): Promise<void> {
+  return whereItCan(pool, claims, (own) => renewOutbox(autocommit(pool), own, LEASE_SECONDS));
 }
 
 /** What was read for each claim or part, in the same order. */

@@ -1,4 +1,4 @@
-import { transactionsAtOnce } from '../db/apart.ts';
+import { transactionsAtOnce, whereItCan } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
@@ -55,16 +55,10 @@ const MAX_CLAIMED_BYTES = 1024 * 1024;
 /** Hands over what is due, and takes off what nobody would hear. A message that fails is tried again later, under its own id. */
 export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
   const passed = await passOverMessages(pool, publisher);
-  const claimed = await claim(autocommit(pool));
-  const renewal = setInterval(() => {
-    // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
-    renew(autocommit(pool), claimed).catch(() => {});
-  }, RENEW_MS);
-  const records = recordsOf(pool, publisher);
-  const sending = claimed.map((message) => sendOne(pool, { publisher, records }, message));
-  await Promise.allSettled(sending);
-  clearInterval(renewal);
-  const results = await Promise.all(sending);
+  const claimed: ClaimedMessage[] = [];
+  // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
+  const renewal = setInterval(() => void whereItCan(pool, claimed, (own) => renew(autocommit(pool), own)), RENEW_MS);
+  const results = await claimAndSend(pool, publisher, claimed).finally(() => clearInterval(renewal));
   const dueInSeconds = await unsentDueInSeconds(autocommit(pool));
   return {
     messages: results.filter((kind) => kind === 'sent').length,
@@ -73,6 +67,15 @@ export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<Unse
     unfinished: dueInSeconds === 0 && (passed > 0 || results.includes('sent')),
     retryAfterSeconds: dueInSeconds === null ? null : Math.max(1, Math.ceil(dueInSeconds)),
   };
+}
+
+/** @param claimed takes up each merchant's messages once they are claimed */
+async function claimAndSend(pool: Pool, publisher: Publisher, claimed: ClaimedMessage[]): Promise<readonly Sent[]> {
+  await claim(autocommit(pool), claimed);
+  const records = recordsOf(pool, publisher);
+  const sending = claimed.map((message) => sendOne(pool, { publisher, records }, message));
+  await Promise.allSettled(sending);
+  return Promise.all(sending);
 }
 
 interface ClaimedMessage extends OutgoingMessage {
@@ -146,11 +149,11 @@ export const unsentDueInSeconds = dueInSeconds('unsent_message', {
   why: 'the sender sleeps until any message is due',
 });
 
-async function claim(db: Queryable): Promise<readonly ClaimedMessage[]> {
+async function claim(db: Queryable, claimed: ClaimedMessage[]): Promise<void> {
   const due = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
-  return ofEachMerchant(due, (merchantId, own) =>
-    CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS }),
-  );
+  await eachMerchant(due, async (merchantId, own) => {
+    claimed.push(...(await CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS })));
+  });
 }
 
 const DUE = statement({

@@ -3,13 +3,16 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, 
 import { systemClock } from '../../src/clock.ts';
 import { chooseBackend, onCitus } from '../../src/db/backend.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
-import { transaction } from '../../src/db/transaction.ts';
+import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { Receiver } from '../../src/inbox/receive.ts';
+import { requeueStranded } from '../../src/inbox/recover-stranded.ts';
 import { insertSharedJobs, type SharedEvents } from '../../src/inbox/shared-jobs.ts';
 import { LedgerBatches } from '../../src/ledger/batches.ts';
 import { sweepDueWallets } from '../../src/ledger/holds/sweep.ts';
 import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
+import { releaseOutbox } from '../../src/ledger/outbox.ts';
 import { announce } from '../../src/outgoing/announce.ts';
+import { claimParts, keepClaims } from '../../src/outgoing/claim.ts';
 import { createOutgoing } from '../../src/outgoing/index.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -18,6 +21,7 @@ import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support
 import { BOX } from '../support/secrets.ts';
 import { signStripe, stripePaymentSucceeded } from '../support/signing.ts';
 import { type ProxiedStatement, StatementProxy } from '../support/statement-proxy.ts';
+import { eventually } from '../support/wait.ts';
 import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /**
@@ -327,6 +331,61 @@ it('news of several merchants is claimed, marked, sent and settled by transactio
   expect(committed().length).toBeGreaterThanOrEqual(3 * MERCHANTS.length);
   expect(ofOneEach()).toBe(true);
   await outgoing.close();
+});
+
+it('claims are kept while one merchant keeps his waiting, and his that cannot be kept leave the others kept', async () => {
+  const ledger = ledgerOf();
+  for (const merchantId of MERCHANTS) await ledger.post(credit(merchantId, 'kept'));
+  const later = Promise.withResolvers<void>();
+  const silent = proxy.inject((one) =>
+    one.applicationName === NAME && one.sql.includes('for update of u skip locked') && one.holds(NORTH)
+      ? { when: 'before', connection: 'kept', meanwhile: () => later.promise }
+      : null,
+  );
+  onTestFinished(silent);
+  onTestFinished(() => later.resolve());
+  const leases = async () => {
+    const { rows } = await database.pool.query<{ merchant_id: string; claimed_until: Date }>(
+      'select merchant_id, claimed_until from unannounced_wallet where claimed_until > now() order by merchant_id',
+    );
+    return new Map(rows.map((row) => [row.merchant_id, row.claimed_until.getTime()]));
+  };
+  const others = MERCHANTS.filter((id) => id !== NORTH).sort();
+  const claiming = claimParts(pool, 100);
+  await eventually('what is not held up to be claimed', async () => (await leases()).size === others.length);
+  const first = await leases();
+  expect([...first.keys()]).toEqual(others);
+  await eventually('the leases to be renewed', async () =>
+    [...(await leases())].every(([merchantId, until]) => until > (first.get(merchantId) ?? 0)),
+  );
+  silent();
+  later.resolve();
+  const claims = (await claiming).map(({ claim }) => claim);
+  expect(claims).toHaveLength(MERCHANTS.length);
+
+  await database.pool.query('update unannounced_wallet set claimed_until = now()');
+  // The first of them in order.
+  const mend = breaks(EAST, 'claimed_until = now() +', '08006');
+  await keepClaims(pool, claims);
+  mend();
+  expect([...(await leases()).keys()]).toEqual(MERCHANTS.filter((id) => id !== EAST).sort());
+  await releaseOutbox(autocommit(database.pool), claims);
+});
+
+it('events that have lost their jobs get others by a transaction for each merchant', async () => {
+  const receiver = newReceiver();
+  await Promise.all(sources.map((source) => deliver(receiver, 'pi_stranded', source)));
+  await receiver.drain();
+  await boss.deleteAllJobs('apply-provider-event');
+  await boss.deleteAllJobs('apply-provider-events');
+  ended.length = 0;
+  const inTwoMinutes = { now: () => new Date(Date.now() + 120_000) };
+  const swept = await requeueStranded({ pool, boss, clock: inTwoMinutes, logger, waitSeconds: 60 });
+  expect(swept).toEqual({ enqueued: MERCHANTS.length, parked: 0 });
+  expect(committed()).toEqual(expect.arrayContaining(MERCHANTS.map((merchantId) => [merchantId])));
+  expect(ofOneEach()).toBe(true);
+  await applyDueOnce({ ...inbox.services, pool });
+  expect(await applied(['pi_stranded'])).toEqual(MERCHANTS.toSorted());
 });
 
 it('wallets that are due and balances that are low are looked at by transactions for each merchant', async () => {

@@ -211,8 +211,29 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'claim the news of several merchants in one transaction on Citus',
     file: 'src/ledger/outbox.ts',
-    find: 'if (!onCitus()) return transaction(pool',
-    replace: 'if (request.limit > 0) return transaction(pool',
+    find: 'if (onCitus())',
+    replace: 'if (request.limit < 1)',
+    tests: ['test/db/merchants-apart.test.ts'],
+  },
+  {
+    name: 'keep the leases of no claim while those of another merchant are under way',
+    file: 'src/ledger/lock-due.ts',
+    find: 'asked.done?.(results);',
+    replace: '',
+    tests: ['test/db/merchants-apart.test.ts'],
+  },
+  {
+    name: 'renew nobody’s leases once those of one merchant cannot be',
+    file: 'src/db/apart.ts',
+    find: 'work(own).catch(() => {})',
+    replace: 'work(own)',
+    tests: ['test/db/merchants-apart.test.ts'],
+  },
+  {
+    name: 'make jobs for stranded events of several merchants in one transaction on Citus',
+    file: 'src/inbox/recover-stranded.ts',
+    find: 'inTransactions(stranded, ({ merchantId }) => merchantId)',
+    replace: '[stranded]',
     tests: ['test/db/merchants-apart.test.ts'],
   },
   {

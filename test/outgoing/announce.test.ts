@@ -3,7 +3,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
-import { claimOutbox, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
+import { claimDue, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { claimParts, readParts } from '../../src/outgoing/claim.ts';
@@ -326,8 +326,7 @@ describe('the run', () => {
 });
 
 describe('claims', () => {
-  const claim = (limit = 10, leaseSeconds = 60) =>
-    transaction(database.pool, (tx) => claimOutbox(tx, { limit, leaseSeconds }));
+  const claim = (limit = 10, leaseSeconds = 60) => claimDue(database.pool, { limit, leaseSeconds });
 
   test('are leased to one worker, oldest first, and free again when the lease is over', async () => {
     await makeCustomers(database.pool, ['old', 'new']);

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { createBoss } from '../../src/db/boss.ts';
 import { transaction } from '../../src/db/transaction.ts';
-import { claimOutbox, markAnnounced } from '../../src/ledger/outbox.ts';
+import { claimDue, markAnnounced } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { createOutgoing, type Outgoing } from '../../src/outgoing/index.ts';
@@ -235,7 +235,7 @@ test('what is being told already is not passed over, and a claim that was passed
   await makeCustomers(database.pool, ['claimed']);
   await addEndpoint();
   await post('cus_claimed', 2);
-  const claims = await transaction(database.pool, (tx) => claimOutbox(tx, { limit: 500, leaseSeconds: 60 }));
+  const claims = await claimDue(database.pool, { limit: 500, leaseSeconds: 60 });
   await database.pool.query('delete from webhook_endpoint');
   expect(await passOverMerchant({ pool: database.pool, publisher: outgoing.publisher }, MERCHANT)).toBe(0);
   await database.pool.query("update unannounced_wallet set claimed_until = now() - interval '1 second'");

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { z } from 'zod';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
 import { readClaimedEntries } from '../../src/ledger/claimed.ts';
-import { claimOutbox } from '../../src/ledger/outbox.ts';
+import { claimDue } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
 import { claimParts } from '../../src/outgoing/claim.ts';
@@ -107,7 +107,7 @@ describe('news that is larger than the memory', () => {
     );
     await transaction(database.pool, (tx) => postBatch(tx, postings, { ...SETTINGS, now: new Date() }));
     await dollars();
-    const [fixed] = await transaction(database.pool, (tx) => claimOutbox(tx, { limit: 1, leaseSeconds: 0 }));
+    const [fixed] = await claimDue(database.pool, { limit: 1, leaseSeconds: 0 });
     if (fixed === undefined) throw new Error('nothing was claimed');
     expect(fixed).toMatchObject({ fromVersion: -1, toVersion: 100 });
     const entries = await readClaimedEntries(autocommit(database.pool), [fixed], { maxMetadataBytes: 1e9 });
