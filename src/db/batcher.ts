@@ -49,11 +49,49 @@ export class BatcherFullError extends Error {
   }
 }
 
+/** Who is answered what became of an item, by the place that it has among his. */
+interface Asker<Result> {
+  resolve(result: Result, place: number): void;
+  reject(error: unknown, place: number): void;
+}
+
 interface Waiting<Item, Result> extends Queued {
   readonly item: Item;
   readonly sinceMs: number;
-  readonly resolve: (result: Result) => void;
-  readonly reject: (error: unknown) => void;
+  readonly asker: Asker<Result>;
+  readonly place: number;
+}
+
+/** Somebody who has many items, of one batcher or of several, and is answered once all of them are settled: without a promise for each. */
+export class ManyAnswers<Result> implements Asker<Result> {
+  /** In the order of the places. */
+  readonly all: Promise<readonly PromiseSettledResult<Result>[]>;
+  readonly #settled: PromiseSettledResult<Result>[];
+  readonly #done: (settled: readonly PromiseSettledResult<Result>[]) => void;
+  #left: number;
+
+  /** @param count of items, 1 or more, each of which is settled once */
+  constructor(count: number) {
+    const { promise, resolve } = Promise.withResolvers<readonly PromiseSettledResult<Result>[]>();
+    this.all = promise;
+    this.#done = resolve;
+    this.#settled = new Array(count);
+    this.#left = count;
+  }
+
+  resolve(value: Result, place: number): void {
+    this.#settle({ status: 'fulfilled', value }, place);
+  }
+
+  reject(reason: unknown, place: number): void {
+    this.#settle({ status: 'rejected', reason }, place);
+  }
+
+  #settle(one: PromiseSettledResult<Result>, place: number): void {
+    this.#settled[place] = one;
+    this.#left -= 1;
+    if (this.#left === 0) this.#done(this.#settled);
+  }
 }
 
 /** A connection that was lost between two statements is noticed sooner than this, and the next batch has a new one. */
@@ -96,13 +134,15 @@ export class Batcher<Item, Result> {
    * @throws {unknown} what `flush` throws for this item
    */
   submit(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => this.submitFor(item, { resolve, reject }, 0));
+  }
+
+  /** The same for somebody with many items, who is answered as {@link submit} would answer. */
+  submitFor(item: Item, asker: Asker<Result>, place: number): void {
     const { ownerOf, bytesOf, sharedBy = 'merchant' } = this.#options;
     const [owner, bytes] = [ownerOf(item), bytesOf?.(item) ?? 0];
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.add({ item, owner, bytes, sinceMs: performance.now(), resolve, reject })) {
-        this.#begin();
-      } else reject(new BatcherFullError(sharedBy, owner));
-    });
+    if (this.#waiting.add({ item, owner, bytes, sinceMs: performance.now(), asker, place })) this.#begin();
+    else asker.reject(new BatcherFullError(sharedBy, owner), place);
   }
 
   /** Resolves when everything submitted so far is settled. */
@@ -141,7 +181,7 @@ export class Batcher<Item, Result> {
     const overdueSince = performance.now() - OUTAGE_PATIENCE_MS;
     const isOfAll = this.#options.apart === null || isOutageOfAll(outage);
     const overdue = this.#waiting.takeWhile((one) => one.sinceMs <= overdueSince && (isOfAll || one.owner === owner));
-    for (const { reject } of overdue) reject(outage);
+    rejectAll(overdue, outage);
   }
 
   /** @returns the outage that made it fail, else null; each item is told of its own failure */
@@ -150,11 +190,11 @@ export class Batcher<Item, Result> {
       const items = batch.map(({ item }) => item);
       const results = await this.#options.flush(items, isHurried);
       invariant(results.length === batch.length, 'a flush returned another number of results than items');
-      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+      for (const [index, { asker, place }] of batch.entries()) asker.resolve(results[index] as Result, place);
       return null;
     } catch (error) {
       const parts = this.#partsOf(batch, error);
-      if (parts.length === 0) for (const { reject } of batch) reject(error);
+      if (parts.length === 0) rejectAll(batch, error);
       return isOutage(error) ? error : this.#flushApart(parts, isHurried || isHeldUp(error));
     }
   }
@@ -164,7 +204,7 @@ export class Batcher<Item, Result> {
       const outage = await this.#flush(part, isHurried);
       if (outage === null) continue;
       // An outage in the middle would cost each of the others its time-out, one after another.
-      for (const { reject } of parts.slice(index + 1).flat()) reject(outage);
+      rejectAll(parts.slice(index + 1).flat(), outage);
       return outage;
     }
     return null;
@@ -178,6 +218,10 @@ export class Batcher<Item, Result> {
     if (rows.length > 1) return rows;
     return rows.length === 1 && isHeldUp(error) ? [] : batch.map((one) => [one]);
   }
+}
+
+function rejectAll<Item, Result>(waiting: readonly Waiting<Item, Result>[], error: unknown): void {
+  for (const { asker, place } of waiting) asker.reject(error, place);
 }
 
 /** The first of a fair batch need not be the one that came first. */

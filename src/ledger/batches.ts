@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { transactionsAtOnce } from '../db/apart.ts';
-import { Batcher } from '../db/batcher.ts';
+import { Batcher, ManyAnswers } from '../db/batcher.ts';
 import { eachMerchant } from '../db/by-merchant.ts';
 import { mayChangeStatus, mayOpenCheckouts, mayOpenLots, mayPlaceHolds } from '../db/installation.ts';
 import type { Pool } from '../db/pool.ts';
@@ -34,6 +34,10 @@ export interface LedgerBatchesOptions {
   readonly tellOfPaid?: (tx: Tx, checkouts: readonly Checkout[], now: Date) => Promise<void>;
   readonly observe?: Observe;
 }
+
+/** What may be asked for together. */
+type ManyCommand = Posting | PlaceHold | CaptureHold | ReleaseHold | ChangeHold;
+type Settled = readonly PromiseSettledResult<CommandResult>[];
 
 const MB = 1024 * 1024;
 /** Postings of one transaction: past about 500, a batch gets slower faster than it gets larger. Metadata may be 75 kB each. */
@@ -147,6 +151,30 @@ export class LedgerBatches {
   }
 
   /**
+   * Carries many commands out, those of one wallet in their order, and resolves with what became of each once all are settled: as
+   * {@link post} and {@link hold} do, which throw what stands here as a reason.
+   */
+  all(commands: readonly ManyCommand[], traceParent?: string | string[]): Promise<Settled> {
+    const areSure = !this.#traces.isOn && this.#isPlacing && commands.every((one) => 'op' in one || !one.terms);
+    return areSure && commands.length > 0 ? this.#submitAll(commands) : this.#eachAlone(commands, traceParent);
+  }
+
+  #eachAlone(commands: readonly ManyCommand[], traceParent: string | string[] | undefined): Promise<Settled> {
+    return Promise.allSettled(
+      commands.map((command): Promise<CommandResult> => {
+        if (!('op' in command)) return this.post(command, traceParent);
+        return command.op === 'place' ? this.hold(command) : this.#submit(command);
+      }),
+    );
+  }
+
+  #submitAll(commands: readonly ManyCommand[]): Promise<Settled> {
+    const answers = new ManyAnswers<CommandResult>(commands.length);
+    for (const [place, command] of commands.entries()) this.#batcherOf(command).submitFor(command, answers, place);
+    return answers.all;
+  }
+
+  /**
    * Whether holds are placed yet: asked until it is so, which it then stays. Whoever wants commands carried out in their order asks
    * before the first, since a hold that has to ask is behind the command after it.
    */
@@ -207,9 +235,13 @@ export class LedgerBatches {
   #submit(command: ChangeStatus): Promise<StatusResult>;
   #submit(command: OpenCheckout): Promise<CheckoutResult>;
   #submit(command: LedgerCommand): Promise<CommandResult> {
-    const batcher = this.#commands[batcherOf(command.customerId)];
+    return this.#batcherOf(command).submit(command);
+  }
+
+  #batcherOf({ customerId }: LedgerCommand): Batcher<LedgerCommand, CommandResult> {
+    const batcher = this.#commands[batcherOf(customerId)];
     invariant(batcher !== undefined, 'a customer without a batcher');
-    return batcher.submit(command);
+    return batcher;
   }
 
   /** Whether a merchant may have more postings waiting: else each would be answered with BatcherFullError. */

@@ -17,13 +17,17 @@ export class PostingTraces {
     this.#tracing = tracing;
   }
 
+  get isOn(): boolean {
+    return this.#tracing.isOn;
+  }
+
   /** Does the posting in a span of its own, which goes on with the caller's trace if it named one. */
   follow(
     posting: Posting,
     parent: string | string[] | undefined,
     submit: (posting: Posting) => Promise<PostingResult>,
   ): Promise<PostingResult> {
-    return this.#tracing.isOn ? this.#follow(posting, parent, submit) : submit(posting);
+    return this.isOn ? this.#follow(posting, parent, submit) : submit(posting);
   }
 
   async #follow(
@@ -50,7 +54,7 @@ export class PostingTraces {
 
   /** For the messages about a batch; see {@link noteTraces}. */
   async note(tx: Tx, commands: readonly LedgerCommand[], outcomes: readonly CommandResult[]): Promise<void> {
-    if (!this.#tracing.isOn) return;
+    if (!this.isOn) return;
     await noteTraces(
       tx,
       outcomes,

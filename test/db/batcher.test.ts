@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { describe, expect, it, vi } from 'vitest';
-import { Batcher, BatcherFullError } from '../../src/db/batcher.ts';
+import { Batcher, BatcherFullError, ManyAnswers } from '../../src/db/batcher.ts';
 
 const UNBOUNDED = { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 const ROOMY = {
@@ -114,6 +114,32 @@ describe('a batcher', () => {
     next.done();
     (await batch(2)).done();
     expect(await Promise.all([first, ...waiting, late])).toEqual(['A', 'B', 'C', 'D']);
+  });
+
+  it('answers somebody with many items once, when all are settled, each as it would be by itself', async () => {
+    const { batcher, batch } = slowBatcher({ maxBatch: 2, maxWaiting: 3 });
+    const first = batcher.submit('a');
+    const one = await batch(0);
+    const answers = new ManyAnswers<string>(4);
+    // The fourth is more than may wait. What is answered stands at the place, in whatever order they came.
+    for (const [index, item] of ['b', 'c', 'd', 'e'].entries()) batcher.submitFor(item, answers, 3 - index);
+    expect(batcher.depth).toBe(3);
+    let isSettled = false;
+    const all = answers.all.finally(() => {
+      isSettled = true;
+    });
+    one.done();
+    await first;
+    (await batch(1)).done();
+    const last = await batch(2);
+    expect([last.items, isSettled]).toEqual([['d'], false]);
+    last.fail(new Error('bad'));
+    expect(await all).toEqual([
+      { status: 'rejected', reason: expect.any(BatcherFullError) },
+      { status: 'rejected', reason: new Error('bad') },
+      { status: 'fulfilled', value: 'C' },
+      { status: 'fulfilled', value: 'B' },
+    ]);
   });
 
   it('refuses what one merchant has too much of, and serves the other at once', async () => {

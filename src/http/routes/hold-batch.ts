@@ -1,10 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { BatcherFullError } from '../../db/batcher.ts';
-import { RefusalError } from '../../errors.ts';
+import { invariant, RefusalError } from '../../errors.ts';
 import type { Posting } from '../../ledger/entry.ts';
 import type { CaptureHold, ChangeHold, PlaceHold, ReleaseHold } from '../../ledger/holds/hold.ts';
-import type { HoldResult } from '../../ledger/holds/results.ts';
 import { batchEntryKey } from '../../ledger/keys.ts';
 import type { CommandResult } from '../../ledger/post.ts';
 import { entryResponse, entryShape } from '../../views/entry.ts';
@@ -113,10 +112,16 @@ const create = merchantRoute({
   async handle({ services, merchantId, body, headers, guard }) {
     if (!services.ledger.hasRoom(merchantId)) throw new BatcherFullError('merchant', merchantId);
     const key = headerKey(headers, MAX_HEADER_KEY_LENGTH);
-    const run = (one: unknown, place: number) =>
-      runOne(services, one, { merchantId, headers, guard, spareKey: key === null ? null : batchEntryKey(key, place) });
     await services.ledger.mayPlace();
-    return { items: await Promise.all(body.operations.map(run)) };
+    const request = { merchantId, headers, guard };
+    const read = body.operations.map((one, place) =>
+      readOne(services, one, { ...request, spareKey: key === null ? null : batchEntryKey(key, place) }),
+    );
+    const outcomes = (await services.ledger.all(read.filter(isCommand), headers.traceparent)).values();
+    const items = read.map((one) =>
+      isCommand(one) ? answerTo(one, outcomes.next().value, { services, ...request }) : one,
+    );
+    return { items };
   },
 });
 
@@ -128,41 +133,42 @@ interface BatchRequest {
   readonly spareKey: string | null;
 }
 
-async function runOne(services: Services, given: unknown, request: BatchRequest): Promise<Item> {
-  const { ledger } = services;
+type Command = PlaceHold | CaptureHold | ReleaseHold | ChangeHold | Posting;
+
+/** What an operation asks of the ledger, or how it is answered without. */
+function readOne(services: Services, given: unknown, request: BatchRequest): Command | Item {
   const parsed = validate(operation, given, 'INVALID_REQUEST_BODY');
   if (!parsed.ok) return refused(parsed.refusal);
   try {
     const command = toCommand(parsed.value, request);
     if ('idempotencyKey' in command) request.guard.checkKey(command.idempotencyKey, command.customerId);
-    if ('op' in command) return itemOf(await submit(ledger, command));
-    if (isBlindRepeat(command, request.headers)) return refused({ code: 'CONFLICT', message: REPEATED_BLINDLY });
-    const posted = await ledger.post(command, request.headers.traceparent);
-    if (posted.kind === 'created') request.guard.notePosting(command);
-    return itemOf(posted);
+    const isBlind = !('op' in command) && isBlindRepeat(command, request.headers);
+    return isBlind ? refused({ code: 'CONFLICT', message: REPEATED_BLINDLY }) : command;
   } catch (error) {
-    return refused(
-      error instanceof RefusalError
-        ? publicRefusal(error.refusal)
-        : refusalInBatch(error, services, request.merchantId),
-    );
+    return failed(services, error, request.merchantId);
   }
 }
 
-type Ordered = PlaceHold | CaptureHold | ReleaseHold | ChangeHold;
+const isCommand = (read: Command | Item): read is Command => 'merchantId' in read;
 
-function submit(ledger: Services['ledger'], command: Ordered): Promise<HoldResult> {
-  switch (command.op) {
-    case 'place':
-      return ledger.hold(command);
-    case 'capture':
-      return ledger.hold(command);
-    default:
-      return ledger.hold(command);
-  }
+function answerTo(
+  command: Command,
+  outcome: PromiseSettledResult<CommandResult> | undefined,
+  { services, merchantId, guard }: Pick<BatchRequest, 'merchantId' | 'guard'> & { readonly services: Services },
+): Item {
+  invariant(outcome !== undefined, 'a command without an outcome');
+  if (outcome.status === 'rejected') return failed(services, outcome.reason, merchantId);
+  if (outcome.value.kind === 'created' && !('op' in command)) guard.notePosting(command);
+  return itemOf(outcome.value);
 }
 
-function toCommand(asked: Operation, { merchantId, spareKey }: BatchRequest): Ordered | Posting {
+function failed(services: Services, error: unknown, merchantId: string): Item {
+  return refused(
+    error instanceof RefusalError ? publicRefusal(error.refusal) : refusalInBatch(error, services, merchantId),
+  );
+}
+
+function toCommand(asked: Operation, { merchantId, spareKey }: BatchRequest): Command {
   const customerId = asked.customer_id;
   const key = 'idempotency_key' in asked ? (asked.idempotency_key ?? spareKey) : spareKey;
   switch (asked.op) {
