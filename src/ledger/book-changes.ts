@@ -1,6 +1,6 @@
 import type { Checkout } from './checkouts/checkout.ts';
 import { type Entry, type Wallet, type WalletAlert, type WalletKey, walletKeyText } from './entry.ts';
-import { type ClosedHold, type Hold, type HoldCapture, holdKeyText } from './holds/hold.ts';
+import type { ClosedHold, Hold, HoldCapture, HoldKey } from './holds/hold.ts';
 import type { Lot, LotChanges, LotMovement } from './lots/lot.ts';
 import type { LotRule } from './lots/notices.ts';
 import type { LowBalanceRule } from './low-balance/rule.ts';
@@ -40,8 +40,8 @@ export interface HoldChanges {
   /** New and changed ones. */
   readonly open: readonly Hold[];
   readonly closed: readonly ClosedHold[];
-  /** Those of them that were placed just now, by {@link holdKeyText}: the texts of the others are in the database alone. */
-  readonly placed: ReadonlySet<string>;
+  /** Whether one of them was placed just now: the texts of the others are in the database alone. */
+  readonly isPlaced: (hold: HoldKey) => boolean;
   readonly captures: readonly HoldCapture[];
   /** Wallets in which something ends sooner than it did. */
   readonly due: readonly (WalletKey & { readonly dueAt: Date })[];
@@ -66,10 +66,16 @@ export interface BookChanges {
   readonly checkouts: readonly Checkout[];
 }
 
+/** A wallet that changed, its {@link walletKeyText}, and how it was. */
+export interface Moved {
+  readonly text: string;
+  readonly wallet: Wallet;
+  readonly was: Wallet;
+}
+
 interface HoldsMoved {
   readonly before: ReadonlyMap<string, Wallet>;
-  /** Those that changed. */
-  readonly wallets: readonly Wallet[];
+  readonly moved: readonly Moved[];
   /** New and changed ones. */
   readonly holds: readonly Hold[];
   readonly captures: readonly HoldCapture[];
@@ -79,37 +85,40 @@ interface HoldsMoved {
 }
 
 /** What is to be written about holds, and of wallets beside their balances; null if nothing is. */
-export function holdChanges({ before, wallets, holds, captures, lots, statuses, now }: HoldsMoved): HoldChanges | null {
+export function holdChanges({
+  before,
+  moved: moves,
+  holds,
+  captures,
+  lots,
+  statuses,
+  now,
+}: HoldsMoved): HoldChanges | null {
   const closed = new Set(statuses.flatMap((one) => (one.newStatus === 'closed' ? [walletKeyText(one)] : [])));
-  const moves = wallets.map((wallet) => {
-    const text = walletKeyText(wallet);
-    return { wallet, text, was: before.get(text) };
-  });
   const isStill = moves.every(({ wallet, was }) => isSameBeside(wallet, was));
   const fallen = moves.flatMap(({ wallet, text, was }) =>
     fallenBelow(wallet, was, { isClosed: closed.has(text), now }),
   );
   const isMoved = !isStill || holds.length + captures.length + fallen.length > 0;
   if (!isMoved && lots === null) return null;
-  const quiet = moves.filter(
-    ({ wallet, was }) => was !== undefined && was.version === wallet.version && was.alertSeq === wallet.alertSeq,
-  );
+  const quiet = moves.filter(({ wallet, was }) => was.version === wallet.version && was.alertSeq === wallet.alertSeq);
   if (!isMoved && quiet.length === 0 && lots?.isDrawn === true) return null;
-  const placed = new Set(
-    holds.filter((hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0)).map(holdKeyText),
-  );
-  const areOpen = placed.size === holds.length && holds.every(({ state }) => state === 'open');
+  // All that were placed are among the holds, and each has a number of its own.
+  const countPlaced = moves.reduce((count, { wallet, was }) => count + wallet.holdSeq - was.holdSeq, 0);
+  const areOpen = countPlaced === holds.length && holds.every(({ state }) => state === 'open');
   const nothingElse = lots === null && captures.length + statuses.length + fallen.length === 0;
   return {
-    arePlaced: areOpen && nothingElse && quiet.length === wallets.length,
+    arePlaced: areOpen && nothingElse && quiet.length === moves.length,
     open: holds.filter(({ state }) => state === 'open'),
     closed: holds.flatMap((hold) => (hold.closedAt === null ? [] : [{ ...hold, closedAt: hold.closedAt }])),
-    placed,
+    isPlaced: (hold) => hold.holdNo > (before.get(walletKeyText(hold))?.holdSeq ?? 0),
     captures,
     due: moves.flatMap(({ wallet, was }) => {
       const { merchantId, customerId, currency, dueAt } = wallet;
-      const last = was?.dueAt ?? null;
-      return dueAt === null || (last !== null && last <= dueAt) ? [] : [{ merchantId, customerId, currency, dueAt }];
+      const last = was.dueAt;
+      return dueAt === null || (last !== null && last.getTime() <= dueAt.getTime())
+        ? []
+        : [{ merchantId, customerId, currency, dueAt }];
     }),
     fallen,
     quiet: new Set(quiet.map(({ text }) => text)),
@@ -122,19 +131,18 @@ export function holdChanges({ before, wallets, holds, captures, lots, statuses, 
  */
 function fallenBelow(
   wallet: Wallet,
-  before: Wallet | undefined,
+  before: Wallet,
   { isClosed, now }: { readonly isClosed: boolean; readonly now: Date },
 ): HoldChanges['fallen'] {
   const { merchantId, customerId, currency, balance, topUpBelow } = wallet;
-  if (topUpBelow === null || before === undefined) return [];
+  if (topUpBelow === null) return [];
   const isFallen = balance < topUpBelow && before.balance >= topUpBelow;
   return isFallen || isClosed ? [{ merchantId, customerId, currency, since: now, retryAt: now }] : [];
 }
 
 /** Whether nothing changed that only {@link HoldChanges} write, but for what lots hold. */
-function isSameBeside(one: Wallet, other: Wallet | undefined): boolean {
+function isSameBeside(one: Wallet, other: Wallet): boolean {
   return (
-    other !== undefined &&
     one.held === other.held &&
     one.openHolds === other.openHolds &&
     one.holdSeq === other.holdSeq &&

@@ -1,5 +1,5 @@
 import { invariant } from '../errors.ts';
-import { type BookChanges, holdChanges, type PostInput } from './book-changes.ts';
+import { type BookChanges, holdChanges, type Moved, type PostInput } from './book-changes.ts';
 import type { Checkout } from './checkouts/checkout.ts';
 import {
   availableOf,
@@ -13,7 +13,8 @@ import {
   type WalletKey,
   walletKeyText,
 } from './entry.ts';
-import { type Hold, type HoldCapture, type HoldKey, holdId, holdKeyText, remainingOf } from './holds/hold.ts';
+import { type Hold, type HoldCapture, type HoldKey, holdId, remainingOf } from './holds/hold.ts';
+import { HoldsOfWallet } from './holds/holds-of-wallet.ts';
 import { earlierOf } from './lots/ends.ts';
 import { expireLots, noticeLots } from './lots/lapse.ts';
 import type { LotsOfEntry } from './lots/lot.ts';
@@ -28,12 +29,12 @@ type Decided = Posting & Pick<Entry, 'fingerprint'> & Pick<LotsOfEntry, 'fromLot
 
 /** The moment of a command on a wallet. Clocks of processes differ; within a wallet, nothing is dated before an earlier entry. */
 export function momentIn({ updatedAt }: Pick<Wallet, 'updatedAt'>, now: Date): Date {
-  return now < updatedAt ? updatedAt : now;
+  return now.getTime() < updatedAt.getTime() ? updatedAt : now;
 }
 
 /** Whether something in the wallet ends by `now`. */
 export function isDue(wallet: Pick<Wallet, 'dueAt' | 'updatedAt'>, now: Date): boolean {
-  return wallet.dueAt !== null && wallet.dueAt <= momentIn(wallet, now);
+  return wallet.dueAt !== null && wallet.dueAt.getTime() <= momentIn(wallet, now).getTime();
 }
 
 /** An alert tells of so many holds; of more, another one does. */
@@ -42,12 +43,10 @@ const HOLDS_AN_ALERT = 100;
 /** The books as the commands of a batch find and leave them, one after another. Pure: it begins with what was read. */
 export class WorkingBooks {
   readonly #before: PostInput;
-  readonly #wallets: Map<string, Wallet>;
+  /** Those that changed, as they are now. */
+  readonly #wallets = new Map<string, Wallet>();
   readonly #known: Map<string, Entry>;
-  readonly #holds = new Map<string, Map<number, Hold>>();
-  readonly #numbers = new Map<string, number>();
-  readonly #changedWallets = new Set<string>();
-  readonly #changedHolds = new Map<string, HoldKey>();
+  readonly #holds = new Map<string, HoldsOfWallet>();
   readonly #entries: Entry[] = [];
   readonly #alerts: WalletAlert[] = [];
   readonly #captures: HoldCapture[] = [];
@@ -60,7 +59,6 @@ export class WorkingBooks {
 
   constructor(input: PostInput) {
     this.#before = input;
-    this.#wallets = new Map(input.wallets);
     this.#known = new Map(input.known);
     this.#statuses = new Map(input.statuses);
     this.#checkouts = new Map(input.checkouts);
@@ -68,7 +66,7 @@ export class WorkingBooks {
       if (newStatus === 'frozen' && pauseExpiry) this.#pauses.set(text, createdAt);
     }
     this.lots = new WorkingLots(input, this.#pauses);
-    for (const hold of input.holds) this.#see(hold);
+    for (const hold of input.holds) this.#keep(hold, false);
   }
 
   get currencies(): ReadonlySet<string> {
@@ -81,7 +79,8 @@ export class WorkingBooks {
 
   /** The wallet as a command finds it: what is due by then has ended. */
   wallet(key: WalletKey): Wallet | null {
-    const wallet = this.#wallets.get(walletKeyText(key)) ?? null;
+    const text = walletKeyText(key);
+    const wallet = this.#wallets.get(text) ?? this.#before.wallets.get(text) ?? null;
     return wallet !== null && isDue(wallet, this.#before.now) ? this.#lapse(wallet) : wallet;
   }
 
@@ -105,12 +104,11 @@ export class WorkingBooks {
   }
 
   hold(key: HoldKey): Hold | null {
-    return this.#holds.get(walletKeyText(key))?.get(key.holdNo) ?? null;
+    return this.#holds.get(walletKeyText(key))?.find(key.holdNo) ?? null;
   }
 
   holdUnder(key: WalletKey & Pick<Hold, 'idempotencyKey'>): Hold | null {
-    const holdNo = this.#numbers.get(`${walletKeyText(key)}\0${key.idempotencyKey}`);
-    return holdNo === undefined ? null : this.hold({ ...key, holdNo });
+    return this.#holds.get(walletKeyText(key))?.find(key.idempotencyKey) ?? null;
   }
 
   /** Writes an entry, which drains or opens lots. `changes`: what becomes of the wallet's holds by it. */
@@ -197,47 +195,53 @@ export class WorkingBooks {
 
   /** Places or changes a hold. */
   put(hold: Hold): void {
-    this.#see(hold);
-    this.#changedHolds.set(holdKeyText(hold), hold);
+    this.#keep(hold, true);
   }
 
   /** Notes what an entry captured. `hold` is as it is afterwards; one that had expired stays as it is stored. */
   capture(row: HoldCapture, hold: Hold): void {
     this.#captures.push(row);
-    if (row.fromHold > 0) this.put(hold);
-    else this.#see(hold);
+    this.#keep(hold, row.fromHold > 0);
   }
 
   changes(): BookChanges {
-    const wallets = [...this.#wallets].filter(([text]) => this.#changedWallets.has(text)).map(([, wallet]) => wallet);
+    const moved: Moved[] = [];
+    const changed: Hold[] = [];
+    // In the order in which they were locked, which is that of their keys: so neighbours in an index are written one after another.
+    for (const [text, was] of this.#before.wallets) {
+      const wallet = this.#wallets.get(text);
+      if (wallet !== undefined) moved.push({ text, wallet, was });
+      for (const hold of this.#holds.get(text)?.changed() ?? []) changed.push(hold);
+    }
     const lots = this.lots.changes();
     const holds = holdChanges({
-      ...{ before: this.#before.wallets, wallets, captures: this.#captures, lots },
-      holds: [...this.#changedHolds.values()].flatMap((key) => this.hold(key) ?? []),
-      ...{ statuses: this.#statusChanges, now: this.#before.now },
+      ...{ before: this.#before.wallets, moved, captures: this.#captures, lots },
+      ...{ holds: changed, statuses: this.#statusChanges, now: this.#before.now },
     });
+    const wallets = moved.map(({ wallet }) => wallet);
     const rest = { alerts: this.#alerts, statuses: this.#statusChanges, checkouts: this.#opened };
     return { wallets, entries: this.#entries, holds, lots, ...rest };
   }
 
-  #see(hold: Hold): void {
+  #keep(hold: Hold, isChanged: boolean): void {
     const text = walletKeyText(hold);
-    const own = this.#holds.get(text) ?? new Map<number, Hold>();
-    own.set(hold.holdNo, hold);
-    this.#holds.set(text, own);
-    this.#numbers.set(`${text}\0${hold.idempotencyKey}`, hold.holdNo);
+    let own = this.#holds.get(text);
+    if (own === undefined) {
+      own = new HoldsOfWallet();
+      this.#holds.set(text, own);
+    }
+    own.set(hold, isChanged);
   }
 
   #set(wallet: Wallet): void {
-    const text = walletKeyText(wallet);
-    this.#wallets.set(text, wallet);
-    this.#changedWallets.add(text);
+    this.#wallets.set(walletKeyText(wallet), wallet);
   }
 
   /** Ends the wallet's holds and lots that are over, tells of those that soon will be, and finds anew when something is due next. */
   #lapse(wallet: Wallet): Wallet {
     const now = this.momentIn(wallet);
-    const open = [...(this.#holds.get(walletKeyText(wallet))?.values() ?? [])].filter(({ state }) => state === 'open');
+    const known = this.#holds.get(walletKeyText(wallet))?.all() ?? [];
+    const open = known.filter(({ state }) => state === 'open');
     invariant(open.length === wallet.openHolds, 'a wallet in which something ends came without its open holds');
     const over = open.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= now);
     for (const hold of over) {

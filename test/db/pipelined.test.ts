@@ -288,7 +288,16 @@ it('commits nothing where a statement that nobody waited for failed before it wa
 });
 
 const NOTHING_HELD: HoldChanges = {
-  ...{ arePlaced: true, open: [], closed: [], placed: new Set(), captures: [], due: [], fallen: [], quiet: new Set() },
+  ...{
+    arePlaced: true,
+    open: [],
+    closed: [],
+    isPlaced: () => true,
+    captures: [],
+    due: [],
+    fallen: [],
+    quiet: new Set(),
+  },
 };
 
 it.each([null, NOTHING_HELD])('fails rather than write less than it was given', async (holds) => {

@@ -485,9 +485,23 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'write new holds as if nothing happened beside them',
     file: 'src/ledger/book-changes.ts',
-    find: 'arePlaced: areOpen && nothingElse && quiet.length === wallets.length',
+    find: 'arePlaced: areOpen && nothingElse && quiet.length === moves.length',
     replace: 'arePlaced: areOpen',
     tests: ['test/ledger/holds/on-postgres.test.ts'],
+  },
+  {
+    name: 'write new holds as if none was changed beside them',
+    file: 'src/ledger/book-changes.ts',
+    find: 'const areOpen = countPlaced === holds.length &&',
+    replace: 'const areOpen = countPlaced > 0 &&',
+    tests: ['test/ledger/holds/on-postgres.test.ts'],
+  },
+  {
+    name: 'answer an item of a list for another',
+    file: 'src/db/batcher.ts',
+    find: '    this.#settled[place] = one;',
+    replace: '    this.#settled[this.#left - 1] = one;',
+    tests: ['test/db/batcher.test.ts'],
   },
   {
     name: 'leave what ends sooner than the work list says where it is',

@@ -53,14 +53,11 @@ export const READ_COLUMNS = `${columns(omit(READ_HOLD, 'beyond', 'lateDebits'), 
 
 /** The holds that commands name by number or by key. No statement is made for what there is none of; all are sent before one is answered. */
 export async function findNamedHolds(tx: Tx, commands: readonly HoldCommand[]): Promise<readonly Hold[]> {
-  // Each key and each hold once, however many commands of the batch name it.
-  const [keys, holds] = [new Map<string, KeyOfHold>(), new Map<string, HoldKey>()];
-  for (const command of commands) {
-    if ('holdNo' in command) holds.set(holdKeyText(command), command);
-    for (const key of keysIn(command)) keys.set(holdKeyOfText(key), key);
-  }
+  const keys = commands.flatMap(keysIn);
+  const holds = new Map<string, HoldKey>();
+  for (const command of commands) if ('holdNo' in command) holds.set(holdKeyText(command), command);
   const found = await Promise.all([
-    ofEachMerchantAtOnce([...keys.values()], (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys })),
+    ofEachMerchantAtOnce(keysOnce(keys), (merchantId, keys) => HOLDS_BY_KEYS.all(tx, { merchantId, keys })),
     ofEachMerchantAtOnce([...holds.values()], (merchantId, keys) => HOLDS_BY_NUMBERS.all(tx, { merchantId, keys })),
   ]);
   return found.flat();
@@ -75,6 +72,12 @@ export function findHoldsOfDue(tx: Tx, wallets: Iterable<Wallet>, now: Date): Pr
 type KeyOfHold = WalletKey & Pick<Hold, 'idempotencyKey'>;
 
 const holdKeyOfText = (key: KeyOfHold) => `${walletKeyText(key)}\0${key.idempotencyKey}`;
+
+/** Each key once, however many commands of the batch name it. Where no two have the same text, none is named twice. */
+function keysOnce(keys: readonly KeyOfHold[]): readonly KeyOfHold[] {
+  if (new Set(keys.map(({ idempotencyKey }) => idempotencyKey)).size === keys.length) return keys;
+  return [...new Map(keys.map((key) => [holdKeyOfText(key), key])).values()];
+}
 
 /** The keys under which a command looks for holds. */
 function keysIn(command: HoldCommand): readonly KeyOfHold[] {
@@ -152,7 +155,7 @@ const HOLD_KEY = { ...WALLET_KEY, holdNo: HOLD.shape.holdNo };
 export async function writeWithHolds(
   tx: Tx,
   rows: Written,
-  { quiet, placed, ...changes }: HoldChanges,
+  { quiet, isPlaced, ...changes }: HoldChanges,
 ): Promise<number> {
   if (changes.arePlaced) {
     writePlaced(tx, rows, changes);
@@ -160,11 +163,11 @@ export async function writeWithHolds(
   }
   const { merchantId, written, moved } = rows;
   const withTexts = <Item extends Hold>(hold: Item) =>
-    placed.has(holdKeyText(hold)) ? hold : { ...hold, reason: null, metadata: null };
+    isPlaced(hold) ? hold : { ...hold, reason: null, metadata: null };
   const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
   const [fallen, closed] = [own(changes.fallen), own(changes.closed)];
   // Those that were placed in the same batch were never among the open ones.
-  const ending = closed.filter((hold) => !placed.has(holdKeyText(hold)));
+  const ending = closed.filter((hold) => !isPlaced(hold));
   const values = {
     ...{ merchantId, written, fallen, count: moved.length + written.length + ending.length },
     moved: moved.map((wallet) => ({ ...wallet, isNews: !quiet.has(walletKeyText(wallet)) })),

@@ -19,5 +19,5 @@ export function endOf({ end }: LotTerms, now: Date): Date | null {
 /** The earlier of two times, of which null is never. */
 export function earlierOf(one: Date | null, other: Date | null): Date | null {
   if (one === null || other === null) return one ?? other;
-  return one < other ? one : other;
+  return one.getTime() < other.getTime() ? one : other;
 }
