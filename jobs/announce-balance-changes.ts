@@ -1,4 +1,5 @@
 import type { PgBoss } from 'pg-boss';
+import { BOUNDED_FETCH } from '../src/db/queues.ts';
 import { Announcer, type AnnouncerOptions } from '../src/outgoing/announcer.ts';
 
 /**
@@ -9,7 +10,7 @@ export async function workAnnounceBalanceChanges(boss: PgBoss, options: Announce
   const announcer = new Announcer(options);
   await boss.work(
     'announce-balance-changes',
-    { batchSize: 1, localConcurrency: 1, pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 },
+    { batchSize: 1, localConcurrency: 1, ...BOUNDED_FETCH, pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 },
     () => announcer.wake(),
   );
   return announcer;

@@ -1,4 +1,5 @@
 import type { PgBoss } from 'pg-boss';
+import { BOUNDED_FETCH } from '../src/db/queues.ts';
 import type { Outgoing } from '../src/outgoing/index.ts';
 
 /** Delivers what the embedded sender has to: by itself, and when another process says that there is something. */
@@ -6,7 +7,13 @@ export async function workDeliverWebhook(boss: PgBoss, { deliverer }: Pick<Outgo
   deliverer.start();
   await boss.work(
     'deliver-webhook',
-    { batchSize: 100, localConcurrency: 1, pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 },
+    {
+      batchSize: 100,
+      localConcurrency: 1,
+      ...BOUNDED_FETCH,
+      pollingIntervalSeconds: 2,
+      notifyPollingIntervalSeconds: 2,
+    },
     async () => deliverer.wake(),
   );
 }

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { InvariantError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { onCitus } from './backend.ts';
+import { keptOfBoss } from './boss-statements.ts';
 import { connectionString } from './database-url.ts';
 import { probeWay } from './pooler-probe.ts';
 import { prepareSession } from './session.ts';
@@ -52,6 +53,7 @@ export function createBoss(options: BossOptions): PgBoss {
   });
   // Without a listener, an outage of the database would end the process.
   logErrorsOf(boss, logger);
+  keepPlans(boss);
   if (works) listenWhereItCan(boss, options, () => passesPooler);
   boss.on('warning', ({ message: warning, data }) =>
     logger.warn({ warning, reason: reasonOf.parse(data).error }, 'pg-boss warned'),
@@ -62,6 +64,13 @@ export function createBoss(options: BossOptions): PgBoss {
 function connectionOf({ applicationName }: BossOptions, databaseUrl: string) {
   const way = { connectionString: connectionString(databaseUrl), application_name: applicationName };
   return { ...way, connectionTimeoutMillis: 5_000, ...BOUNDS };
+}
+
+/** Has its own connections keep what they made of its frequent statements. The pool that it hands them to takes a name with a text, as any of pg's. */
+function keepPlans(boss: PgBoss): void {
+  const db = boss.getDb();
+  const execute = db.executeSql.bind(db);
+  db.executeSql = (text, values) => Reflect.apply(execute, db, [keptOfBoss(text), values]);
 }
 
 /**
