@@ -1,4 +1,5 @@
 import { inTransactions, mayBeOfOneMerchant, sideBySide, transactionsAtOnce } from '../db/apart.ts';
+import { HeldUp } from '../db/held-up.ts';
 import type { ApplyResult } from './apply-jobs.ts';
 import type { ApplyServices } from './event-work.ts';
 
@@ -16,16 +17,15 @@ interface Applying<Run, Own> {
  * Applies the events of jobs that were taken up together: in one transaction, or on Citus in one for each merchant, which completes his jobs alone.
  * @throws {Error} if the database is away; pg-boss then retries every job that is not completed
  */
-export async function applyApart<Run extends { readonly services: ApplyServices }, Own extends Job>(
-  run: Run,
-  jobs: readonly Own[],
-  { merchantOf, apply }: Applying<Run, Own>,
-): Promise<readonly ApplyResult[]> {
+export async function applyApart<
+  Run extends { readonly services: ApplyServices; readonly heldUp: HeldUp },
+  Own extends Job,
+>(run: Run, jobs: readonly Own[], { merchantOf, apply }: Applying<Run, Own>): Promise<readonly ApplyResult[]> {
   const { services } = run;
   const atOnce = transactionsAtOnce(services.pool, 'worker');
   if (atOnce === null) return apply(run, jobs);
   // A run of his own: what one of them waited for in vain hurries no other.
-  const work = (part: readonly Own[]) => byItself(services, part, () => apply({ ...run }, part));
+  const work = (part: readonly Own[]) => byItself(services, part, () => apply({ ...run, heldUp: new HeldUp() }, part));
   return (await sideBySide(inTransactions(jobs, merchantOf), atOnce, work)).flat();
 }
 

@@ -1,11 +1,12 @@
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, text } from '../db/codec.ts';
+import { HeldUp } from '../db/held-up.ts';
 import { ClaimLostError, completeJobs, keepClaim } from '../db/queues.ts';
 import { isOutage } from '../db/sqlstate.ts';
 import { statement } from '../db/statement.ts';
 import { type Tx, transaction } from '../db/transaction.ts';
 import { UNOBSERVED } from '../telemetry/observe.ts';
-import { type ApplyRun, applyAll, hurryAfter } from './apply.ts';
+import { type ApplyRun, applyAll } from './apply.ts';
 import { applyApart, byItself } from './apply-apart.ts';
 import { type ApplyResult, putBack } from './apply-jobs.ts';
 import { enqueue } from './enqueue.ts';
@@ -42,7 +43,7 @@ export async function applySharedJobs(
   jobs: readonly SharedJob[],
   { runMs = RUN_MS }: { readonly runMs?: number } = {},
 ): Promise<readonly ApplyResult[]> {
-  const run: ApplyRun = { services, queue: QUEUE, lockTimeoutMs: null };
+  const run: ApplyRun = { services, queue: QUEUE, heldUp: new HeldUp() };
   const endsMs = performance.now() + runMs;
   const fresh = jobs.filter(({ retryCount }) => retryCount === 0);
   const ofRun = nextThatFit(fresh, MOST_OF_A_RUN);
@@ -83,7 +84,7 @@ async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<re
     if (isOutage(error)) throw error;
     const [first, ...others] = jobs;
     if (error instanceof ClaimLostError && first !== undefined && others.length === 0) return [lost(first, error)];
-    hurryAfter(run, error);
+    run.heldUp.note(error, events);
     logger.debug({ err: error, events: events.length }, 'a batch of events failed and is applied in parts');
     const results: ApplyResult[] = [];
     // First by job, so that only the neighbours of what is bad are applied one by one.
@@ -104,8 +105,10 @@ async function applyOneByOne(run: ApplyRun, job: SharedJob): Promise<ApplyResult
   const { services } = run;
   const { boss, clock, logger, observe: { metrics } = UNOBSERVED } = services;
   const failed: EventKey[] = [];
-  for (const [index, event] of job.events.entries()) {
-    const isDone = index === job.events.length - 1 && failed.length === 0;
+  let left = job.events.length;
+  for (const event of run.heldUp.last(job.events)) {
+    left -= 1;
+    const isDone = left === 0 && failed.length === 0;
     const settleJobs = (tx: Tx) =>
       isDone ? completeJobs(boss, tx, { name: QUEUE, jobs: [job] }) : keepClaim(boss, tx, { name: QUEUE, job });
     try {
@@ -113,7 +116,7 @@ async function applyOneByOne(run: ApplyRun, job: SharedJob): Promise<ApplyResult
     } catch (error) {
       if (isOutage(error)) throw error;
       if (error instanceof ClaimLostError) return lost(job, error);
-      hurryAfter(run, error);
+      run.heldUp.note(error, [event]);
       metrics.countEventFailure('retried');
       const { retryCount } = job;
       logger.warn({ err: error, eventId: event.eventId, retryCount }, 'an event could not be applied and is retried');

@@ -1,5 +1,6 @@
+import { HeldUp } from '../db/held-up.ts';
 import { ClaimLostError, completeJobs, type QueueName } from '../db/queues.ts';
-import { isHeldUp, isOutage } from '../db/sqlstate.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { Source } from '../merchants/source.ts';
 import { savePayments } from '../payments/store.ts';
@@ -32,7 +33,7 @@ export async function applyEvents(
   services: ApplyServices,
   fetched: readonly ApplyJob[],
 ): Promise<readonly ApplyResult[]> {
-  const run: ApplyRun = { services, queue: QUEUE, lockTimeoutMs: null };
+  const run: ApplyRun = { services, queue: QUEUE, heldUp: new HeldUp() };
   const jobs = await withMerchants(autocommit(services.pool), fetched);
   const fresh = jobs.filter((job) => job.retryCount === 0);
   const { batch, left } = await firstThatFit(services, fresh);
@@ -41,7 +42,7 @@ export async function applyEvents(
   const merchantOf = ({ merchantId }: OwnedJob) => merchantId;
   if (batch.length > 0) results.push(...(await applyApart(run, batch, { merchantOf, apply: applyBatch })));
   // A job that failed before may be one that ends the process; its neighbours must not share its fate again.
-  for (const job of jobs.filter(({ retryCount }) => retryCount > 0)) {
+  for (const job of run.heldUp.last(jobs.filter(({ retryCount }) => retryCount > 0))) {
     results.push(...(await byItself(services, [job], async () => [await applyAlone(run, job)])));
   }
   return results;
@@ -60,20 +61,8 @@ export interface ApplyRun {
   readonly services: ApplyServices;
   /** From which the jobs come. */
   readonly queue: QueueName;
-  /** Null to keep the limit of the connection. */
-  lockTimeoutMs: number | null;
-}
-
-/**
- * The lock timeout after this run has once waited in vain for a wallet that another transaction holds. The batch may be full
- * of events of that wallet: if each of them waited as long again, the other events would be late and the jobs would expire.
- * What fails by it is tried again by its own job.
- */
-const HURRIED_LOCK_TIMEOUT_MS = 50;
-
-/** To be called with whatever made a transaction of the run fail. */
-export function hurryAfter(run: ApplyRun, error: unknown): void {
-  if (isHeldUp(error)) run.lockTimeoutMs = HURRIED_LOCK_TIMEOUT_MS;
+  /** What fails by a wallet that is held is tried again by its own job. */
+  readonly heldUp: HeldUp;
 }
 
 /** Events that are applied in one transaction. */
@@ -95,11 +84,11 @@ async function applyBatch(run: ApplyRun, jobs: readonly OwnedJob[]): Promise<rea
     return jobs.map(({ id }) => ({ id, status: 'completed' }));
   } catch (error) {
     if (isOutage(error)) throw error;
-    hurryAfter(run, error);
+    run.heldUp.note(error, jobs);
     const { logger } = run.services;
     logger.debug({ err: error, jobs: jobs.length }, 'a batch of events failed and is applied one by one');
     const results: ApplyResult[] = [];
-    for (const job of jobs) results.push(await applyAlone(run, job));
+    for (const job of run.heldUp.last(jobs)) results.push(await applyAlone(run, job));
     return results;
   }
 }
@@ -111,18 +100,19 @@ async function applyAlone(run: ApplyRun, job: OwnedJob): Promise<ApplyResult> {
     return { id: job.id, status: 'completed' };
   } catch (error) {
     if (isOutage(error)) throw error;
-    hurryAfter(run, error);
+    run.heldUp.note(error, [job]);
     return fail(run.services, job, error);
   }
 }
 
 /** One transaction; metrics, traces and the announcer hear of it only once it is committed. */
 export async function applyAll(run: ApplyRun, attempt: Attempt): Promise<void> {
-  const { services, lockTimeoutMs } = run;
+  const { services, heldUp } = run;
   const { pool, observe = UNOBSERVED } = services;
   const { metrics } = observe;
   const trace = new ApplyTrace(observe.tracing, run.queue);
   const onCommit = (seconds: number) => metrics.observeCommit('apply', seconds);
+  const lockTimeoutMs = heldUp.lockTimeoutMs(attempt.events);
   const apply = async (tx: Tx) => {
     if (lockTimeoutMs !== null) await tx.setLockTimeout(lockTimeoutMs);
     return applyInTransaction({ services, tx, now: services.clock.now() }, { ...attempt, trace });

@@ -8,6 +8,7 @@ import { getEvent } from '../../src/inbox/events.ts';
 import { requeueStranded } from '../../src/inbox/recover-stranded.ts';
 import type { Sources } from '../../src/merchants/sources.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { gatedPool } from '../support/gated-pool.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
 import { signStripe, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
@@ -19,6 +20,7 @@ let customerId = '';
 const stripe = testSource('stripe');
 /** Applying its events throws. */
 const gone = testSource('stripe', { sourceId: 'src_gone' });
+const ofOther = testSource('stripe', { merchantId: 'bus_other', sourceId: 'src_other' });
 const QUEUE = 'apply-provider-event';
 
 /** The services, with a poison source. */
@@ -27,7 +29,7 @@ let services: ApplyServices;
 beforeAll(async () => {
   database = await createTestDatabase();
   [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
-  inbox = await startInbox(database, { sources: [stripe], works: false, sharesJobs: false });
+  inbox = await startInbox(database, { sources: [stripe, ofOther], works: false, sharesJobs: false });
   const find: Sources['find'] = (db, merchantId, sourceId) => {
     invariant(sourceId !== gone.sourceId, 'poison');
     return inbox.services.sources.find(db, merchantId, sourceId);
@@ -75,6 +77,31 @@ describe('the job that applies events', () => {
     await inbox.boss.deleteJob(QUEUE, failed?.id ?? '');
     await database.pool.query('delete from provider_event where event_id = $1', [poison]);
   });
+
+  it('hardly waits again for a merchant one of whose wallets is held, and for others as long as ever', async () => {
+    const [held = ''] = await makeCustomers(database.pool, ['held'], ofOther.merchantId);
+    const ofHeld = (paymentId: string) =>
+      deliver(stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: held } }), ofOther);
+    const [first, second] = [await ofHeld('pi_held_1'), await ofHeld('pi_held_2')];
+    const free = await deliver(payment('pi_free'));
+    const holder = await database.pool.connect();
+    await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
+    await holder.query('select 1 from wallet where customer_id = $1 for update', [held]);
+    const seen: string[] = [];
+    const pool = gatedPool(services.pool, async (sql) => {
+      if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
+    });
+    const results = await applyEvents({ ...services, pool }, await fetchJobs());
+    await holder.query('rollback');
+    holder.release();
+    expect(results.map(({ status }) => status).sort()).toEqual(['completed', 'failed', 'failed']);
+    const states = await Promise.all([first, second].map((id) => getEvent(autocommit(database.pool), 'bus_other', id)));
+    expect([...states.map((one) => one?.state), (await event(free))?.state]).toEqual(['pending', 'pending', 'applied']);
+    // All of them together, the first by itself, the other merchant's with the whole limit, and only then the rest of who is held up.
+    expect(seen).toEqual(['begin', 'begin', 'begin', 'begin', 'set']);
+    await inbox.boss.deleteAllJobs(QUEUE);
+    await database.pool.query("delete from provider_event where merchant_id = 'bus_other'");
+  }, 60_000);
 
   it('parks an event whose retries are used up, and dead-letters its job', async () => {
     const eventId = await deliver(payment('pi_last'), gone);

@@ -13,6 +13,7 @@ import type { Source } from '../../src/merchants/source.ts';
 import type { Sources } from '../../src/merchants/sources.ts';
 import { PROVIDERS } from '../../src/providers/index.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { gatedPool } from '../support/gated-pool.ts';
 import {
   applyDueOnce,
   claimShared,
@@ -32,6 +33,7 @@ const SINGLE = 'apply-provider-event';
 const stripe = testSource('stripe');
 /** Applying its events throws. */
 const gone = testSource('stripe', { sourceId: 'src_gone' });
+const ofOther = testSource('stripe', { merchantId: 'bus_other', sourceId: 'src_other' });
 
 let database: TestDatabase;
 let inbox: TestInbox;
@@ -41,7 +43,7 @@ let customerId = '';
 beforeAll(async () => {
   database = await createTestDatabase();
   [customerId = ''] = await makeCustomers(database.pool, ['jobs']);
-  inbox = await startInbox(database, { sources: [stripe], works: false });
+  inbox = await startInbox(database, { sources: [stripe, ofOther], works: false });
   const find: Sources['find'] = (db, merchantId, sourceId) => {
     invariant(sourceId !== gone.sourceId, 'poison');
     return inbox.services.sources.find(db, merchantId, sourceId);
@@ -62,13 +64,14 @@ afterAll(async () => {
 interface Storing {
   readonly source?: Source;
   readonly paymentId?: string;
+  readonly payer?: string;
   readonly padding?: number;
 }
 
 /** Stores payments of 1 cent in one commit, as the receiver does. @returns their ids, in their order */
 async function store(events: readonly Storing[]): Promise<readonly string[]> {
-  const rows = events.map(({ source = stripe, paymentId, padding = 0 }) => {
-    const metadata = { wallet_customer_id: customerId };
+  const rows = events.map(({ source = stripe, paymentId, payer = customerId, padding = 0 }) => {
+    const metadata = { wallet_customer_id: payer };
     const body = Buffer.from(
       stripePaymentSucceeded({ ...(paymentId === undefined ? {} : { paymentId }), amount: 1, metadata }) +
         ' '.repeat(padding),
@@ -292,6 +295,29 @@ describe('an event that cannot be applied', () => {
     await applyDueOnce(services);
     expect(await statesOf(ids)).toEqual({ applied: 4, pending: 1 });
   });
+
+  it('since a wallet is held is hardly waited for again, and events of other merchants as long as ever', async () => {
+    const [payer = ''] = await makeCustomers(database.pool, ['held'], ofOther.merchantId);
+    const held = { source: ofOther, payer };
+    const ids = await store([held, held, {}, {}]);
+    const holder = await database.pool.connect();
+    await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
+    await holder.query('select 1 from wallet where customer_id = $1 for update', [payer]);
+    const seen: string[] = [];
+    const pool = gatedPool(services.pool, async (sql) => {
+      if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
+    });
+    const claimed = await claim();
+    expect(claimed.map(({ events }) => events.length)).toEqual([4]);
+    const results = await applySharedJobs({ ...services, pool }, claimed);
+    await holder.query('rollback');
+    holder.release();
+    expect(results).toMatchObject([{ status: 'completed' }]);
+    expect(await statesOf(ids)).toEqual({ applied: 2, pending: 2 });
+    // Together, the first by itself, two of the other merchant, the second of who is held up, and what makes jobs of what is left.
+    expect(seen).toEqual(['begin', 'begin', 'begin', 'begin', 'begin', 'set', 'begin']);
+    expect(new Set((await jobs(SINGLE)).map(({ data }) => data.eventId))).toEqual(new Set(ids.slice(0, 2)));
+  }, 60_000);
 
   it('leaves the other jobs of its batch whole: their events are applied in one transaction each job', async () => {
     const ids = [

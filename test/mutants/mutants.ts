@@ -436,9 +436,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'try the rest of a job of many events that is another worker’s by now',
     file: 'src/inbox/apply-shared.ts',
-    find: '      if (error instanceof ClaimLostError) return lost(job, error);\n      hurryAfter',
-    replace: '      hurryAfter',
+    find: '      if (error instanceof ClaimLostError) return lost(job, error);\n      run.heldUp',
+    replace: '      run.heldUp',
     tests: ['test/jobs/apply-provider-events.test.ts'],
+  },
+  {
+    name: 'hurry every merchant after one of them was waited for in vain',
+    file: 'src/db/held-up.ts',
+    find: 'const MOST_MERCHANTS = 5;',
+    replace: 'const MOST_MERCHANTS = 1;',
+    tests: ['test/db/held-up.test.ts', 'test/jobs/apply-provider-event.test.ts'],
   },
   {
     name: 'make jobs of many events while a worker of the release before may run',
