@@ -623,6 +623,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/lots/on-postgres.test.ts'],
   },
   {
+    name: 'write lots without noticing that one of them was not there',
+    file: 'src/ledger/lots/store.ts',
+    find: "select ${whole(['known', 'gone'], count)}",
+    replace: 'select 1 + 0 * ${count}::integer as whole',
+    tests: ['test/ledger/lots/on-postgres.test.ts'],
+  },
+  {
     name: 'find the lots that a debit reaches in another order than they are spent in',
     file: 'src/ledger/lots/store.ts',
     find: "o.expires_at nulls last, (o.kind = 'promo') desc",

@@ -74,6 +74,8 @@ export interface LotChanges {
   readonly closed: readonly ClosedLot[];
   readonly movements: readonly LotMovement[];
   readonly changes: readonly LotChange[];
+  /** Those that were opened just now, by {@link lotKeyText}: all others are in the database. */
+  readonly opened: ReadonlySet<string>;
   /** Whether open ones have less in them than before, and nothing else of them is changed. */
   readonly isDrawn: boolean;
 }

@@ -6,8 +6,8 @@ import type { Tx } from '../../db/transaction.ts';
 import { type CustomerKey, type Entry, idempotencyText, type Wallet, type WalletKey, walletKeyText } from '../entry.ts';
 import type { LedgerCommand } from '../post.ts';
 import { CLOSED_LOT, LOT, LOT_CHANGE, LOT_MOVEMENT, OWN_KEY, WALLET_KEY } from '../tables.ts';
-import { atKeys } from '../written.ts';
-import { type Lot, type LotChanges, type LotKey, type LotMovement, lotId, MOST_CHANGES } from './lot.ts';
+import { atKeys, COUNT, whole } from '../written.ts';
+import { type Lot, type LotChanges, type LotKey, type LotMovement, lotId, lotKeyText, MOST_CHANGES } from './lot.ts';
 import type { LotOwners } from './owners.ts';
 import { type Debited, FEW_LOTS, isStill, merelyDebited } from './reach.ts';
 
@@ -218,19 +218,26 @@ const OWN_MOVEMENT = omit(LOT_MOVEMENT.shape, 'merchantId');
 const OWN_CHANGE = omit(LOT_CHANGE.shape, 'merchantId');
 const LOT_KEY = { ...WALLET_KEY, lotNo: bigint };
 
-/** Writes what a batch changes about lots, in one statement a merchant. The wallets are written before, and locked. */
-export async function writeLots(tx: Tx, { open, closed, movements, changes }: LotChanges): Promise<void> {
+/**
+ * Writes what a batch changes about lots, in one statement a merchant. The wallets are written before, and locked.
+ * @throws {DatabaseError} if a lot that changes or closes was not there, or one that is new was
+ */
+export async function writeLots(tx: Tx, lots: LotChanges): Promise<void> {
+  const { open, closed, movements, changes, opened } = lots;
   const touched = [...new Set([...open, ...closed].map(({ merchantId }) => merchantId))].map((merchantId) => ({
     merchantId,
   }));
   await eachMerchant(touched, async (merchantId) => {
     const own = <Item extends WalletKey>(rows: readonly Item[]) => rows.filter((row) => row.merchantId === merchantId);
+    // Those that were opened in the same batch are not there before it.
+    const known = own([...open, ...closed]).filter((lot) => !opened.has(lotKeyText(lot)));
     await WRITE_LOTS.run(tx, {
       merchantId,
       opened: own(open),
       closed: own(closed),
       movements: own(movements),
       changes: own(changes),
+      count: known.length,
     });
   });
 }
@@ -244,10 +251,14 @@ const WRITE_LOTS = statement({
     closed: rowsOf(OWN_CLOSED),
     movements: rowsOf(OWN_MOVEMENT),
     changes: rowsOf(OWN_CHANGE),
+    ...COUNT,
   },
-  row: { written: integer },
-  text: ({ merchantId, opened, closed, movements, changes }) => `
-    with opened as (
+  row: { whole: integer },
+  text: ({ merchantId, opened, closed, movements, changes, count }) => `
+    with known as (
+      select 1 from ${opened('n', { merchantId })} cross join lateral (
+        select 1 from lot x where ${matches(LOT_KEY, 'x', 'n')} limit 1) x),
+    opened as (
       insert into lot (merchant_id, ${columns(OWN_LOT)})
       select ${merchantId}, ${columns(OWN_LOT, 'n')} from ${opened('n')}
       on conflict (merchant_id, customer_id, currency, lot_no)
@@ -268,5 +279,5 @@ const WRITE_LOTS = statement({
     changed as (
       insert into lot_change (merchant_id, ${columns(OWN_CHANGE)})
       select ${merchantId}, ${columns(OWN_CHANGE, 'n')} from ${changes('n')})
-    select 1 as written`,
+    select ${whole(['known', 'gone'], count)}`,
 });

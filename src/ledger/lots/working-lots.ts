@@ -39,6 +39,7 @@ export class WorkingLots {
   readonly #open = new Map<string, Lot[]>();
   readonly #unread: ReadonlyMap<string, number>;
   readonly #changed = new Map<string, LotKey>();
+  readonly #opened = new Set<string>();
   readonly #movements: LotMovements;
   readonly #changes: LotChange[] = [];
   /** Nothing but to take out of lots. One that opens or closes shows in the numbers of its wallet. */
@@ -115,6 +116,7 @@ export class WorkingLots {
       closed: lots.flatMap((lot) => (lot.closedAt === null ? [] : [{ ...lot, closedAt: lot.closedAt }])),
       movements: this.#movements.made,
       changes: this.#changes,
+      opened: this.#opened,
       isDrawn: this.#isDrawn,
     };
   }
@@ -180,6 +182,7 @@ export class WorkingLots {
     const open = this.#openOf(lot);
     open.push(lot);
     open.sort(inDrainOrder);
+    this.#opened.add(lotKeyText(lot));
     this.#note(lot);
     this.#movements.add(entry, lot, amountMinor);
     return {

@@ -444,6 +444,52 @@ describe('lots on Postgres', () => {
     expect(await getLot(autocommit(database.pool), { ...key, lotNo: 2 })).toMatchObject({ name: 'Welcome' });
   });
 
+  it.each([
+    ['closes', { op: 'void_lot', amountMinor: null, reason: 'why', idempotencyKey: 'void' }],
+    ['changes', { op: 'change_lot', end: { at: null }, priority: 10, reason: 'why', actor: 'key:one' }],
+  ] as const)(
+    'are not written at all where one that %s is not there, or a new one is there already',
+    async (name, command) => {
+      const customer = await funded(`missing_${name}`, 100);
+      await run([lot(customer, 10)]);
+      const key = { ...keyOf(customer), lotNo: 1 };
+      const before = await wallet(customer);
+      /** Carries it out in a transaction in which this has happened to the lots between reading and writing. */
+      const amid = (sql: string, asked: LedgerCommand) =>
+        transaction(database.pool, async (tx) => {
+          const odd = new Proxy(tx, {
+            get: (target, name) => {
+              if (name !== 'queryArrays') return boundTo(target, name);
+              return async (statement: string | { name: string; text: string }, values: readonly unknown[]) => {
+                if (typeof statement !== 'string' && statement.name === 'write-lots') await tx.query(sql, [customer]);
+                return target.queryArrays(statement, values);
+              };
+            },
+          });
+          await postBatch(odd, [asked], { ...SETTINGS, now: START });
+        });
+      const divided = { code: '22012' };
+      await expect(amid('delete from lot where customer_id = $1', { ...key, ...command })).rejects.toMatchObject(
+        divided,
+      );
+      const another = `insert into lot select (jsonb_populate_record(l, '{"lot_no": 2}')).* from lot l where customer_id = $1`;
+      await expect(amid(another, lot(customer, 10))).rejects.toMatchObject(divided);
+      expect(await wallet(customer)).toEqual(before);
+      expect(await openLots(customer)).toHaveLength(1);
+      await run([lot(customer, 20), { ...key, ...command }]);
+      expect(await openLots(customer)).toHaveLength(name === 'closes' ? 1 : 2);
+    },
+  );
+
+  it('are written where one is opened and spent in one batch, beside one that was there', async () => {
+    const customer = await funded('at_once', 1);
+    await run([lot(customer, 10)]);
+    await run([lot(customer, 20), posting({ customerId: customer, amountMinor: 25, isCredit: false })]);
+    expect(await openLots(customer)).toMatchObject([{ remaining: 5 }]);
+    await run([lot(customer, 20), posting({ customerId: customer, amountMinor: 25, isCredit: false })]);
+    expect(await openLots(customer)).toEqual([]);
+  });
+
   it('are noticed by the audit where one had more than its amount at any time', async () => {
     const customer = await funded('overfull', 100);
     await run([lot(customer, 10)]);
