@@ -33,6 +33,13 @@ async function lockedWallet(tx: Tx, key: WalletKey, { currencies, now }: Moment)
   return wallets.get(walletKeyText(key)) ?? refuse({ code: 'CUSTOMER_NOT_FOUND', customerId });
 }
 
+/** The wallet, locked, which is not closed: nothing is put into one that is, and nobody is to be charged for it. */
+async function openWallet(tx: Tx, key: WalletKey, moment: Moment): Promise<Wallet> {
+  const wallet = await lockedWallet(tx, key, moment);
+  if (wallet.status === 'closed') refuse({ code: 'WALLET_CLOSED', currency: key.currency });
+  return wallet;
+}
+
 /** The rule of a wallet, locked; null if there is none, or its wallet was closed since its terms were set: that one is to end, also where nobody has looked yet. */
 async function lockStanding(tx: Tx, key: WalletKey): Promise<TopUpRule | null> {
   const rule = await lockRule(tx, key);
@@ -44,7 +51,7 @@ async function lockStanding(tx: Tx, key: WalletKey): Promise<TopUpRule | null> {
  * Gives a wallet a rule, or other terms to the one it has. A rule that is suspended stays so; whether another payment method is there
  * is looked at soon.
  * @param source that of the payment, if it is charged here; null if there is none
- * @throws {RefusalError} INVALID_FIELD, CONSENT_REQUIRED, CHARGING_NOT_CONFIGURED, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND
+ * @throws {RefusalError} INVALID_FIELD, CONSENT_REQUIRED, CHARGING_NOT_CONFIGURED, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, WALLET_CLOSED
  */
 export async function putRule(
   tx: Tx,
@@ -62,7 +69,7 @@ export async function putRule(
   const standing = await lockStanding(tx, wanted);
   if (standing === null) await endTopUpRule(tx, wanted, now);
   else if (!wanted.enabled) await endRefills(tx, wanted, now);
-  const wallet = await lockedWallet(tx, wanted, moment);
+  const wallet = await openWallet(tx, wanted, moment);
   // Whoever was closing the wallet had its lock until now.
   const isClosedSince = standing !== null && (await wasClosedAfter(tx, wanted, standing.updatedAt));
   if (isClosedSince) await endTopUpRule(tx, wanted, now);
@@ -110,7 +117,7 @@ export interface ManualRequest extends WalletKey {
 /**
  * Notes that the customer is about to top up by himself, so that the payment can name it.
  * @returns the top-up, and whether it was asked for before; one whose page is still to be made is asked for anew
- * @throws {RefusalError} TOP_UP_IN_FLIGHT, IDEMPOTENCY_KEY_REUSED, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND
+ * @throws {RefusalError} TOP_UP_IN_FLIGHT, IDEMPOTENCY_KEY_REUSED, UNSUPPORTED_CURRENCY, CUSTOMER_NOT_FOUND, WALLET_CLOSED
  */
 export async function requestTopUp(
   tx: Tx,
@@ -119,7 +126,7 @@ export async function requestTopUp(
 ): Promise<{ readonly topUp: TopUp; readonly isRepeated: boolean }> {
   const { merchantId, customerId, currency, amount, idempotencyKey, session: wish } = request;
   await lockRule(tx, request);
-  await lockedWallet(tx, request, moment);
+  const wallet = await lockedWallet(tx, request, moment);
   const known = await topUpUnderKey(tx, request);
   if (known !== null) {
     const isSame = known.amount === amount && known.currency === currency && isSameWish(known.session, wish);
@@ -127,6 +134,7 @@ export async function requestTopUp(
       ? { topUp: known, isRepeated: !wantsSession(known) }
       : refuse({ code: 'IDEMPOTENCY_KEY_REUSED', idempotencyKey });
   }
+  if (wallet.status === 'closed') refuse({ code: 'WALLET_CLOSED', currency });
   if ((await inFlightOf(tx, request)) !== null) refuse({ code: 'TOP_UP_IN_FLIGHT' });
   const { now } = moment;
   const session = wish === null ? null : sessionOf(wish, now);

@@ -3,7 +3,7 @@ import { transaction } from '../../src/db/transaction.ts';
 import type { WalletKey } from '../../src/ledger/entry.ts';
 import type { ChangeStatus } from '../../src/ledger/status/status.ts';
 import { postBatch } from '../../src/ledger/store.ts';
-import { resumeRule } from '../../src/top-ups/manage.ts';
+import { requestTopUp, resumeRule } from '../../src/top-ups/manage.ts';
 import { SETTINGS } from '../support/ledger.ts';
 import { waitingForLocks } from '../support/lock-waits.ts';
 import { putRefill, scheduleOf, settleDue, skipsOf } from '../support/refill-rig.ts';
@@ -156,7 +156,10 @@ it('that is given once the wallet is open again, before anybody has looked, begi
   expect(await rig.attempts(key)).toEqual([]);
 });
 
-it('that is given while the wallet is being closed begins anew as well', async () => {
+it.each([
+  ['and opened again', ['closed', 'active'], 'begins anew as well'],
+  ['', ['closed'], 'is refused'],
+] as const)('that is given while the wallet is being closed %s%s', async (_case, statuses, _becomes) => {
   const { pool } = rig.database;
   const key = await rig.begin({}, 0);
   await pool.query("update topup_rule set suspended_reason = 'disputed', suspended_at = $2 where customer_id = $1", [
@@ -164,22 +167,58 @@ it('that is given while the wallet is being closed begins anew as well', async (
     rig.now,
   ]);
   rig.pass(1000);
-  const close = { op: 'change_status' as const, ...key, status: 'closed' as const, pauseExpiry: null, reason: 'why' };
+  const change = { op: 'change_status' as const, ...key, pauseExpiry: null, reason: 'why', actor: 'key:one' };
   const [isLocked, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   onTestFinished(() => mayCommit.resolve());
+  const commands = statuses.map((status) => ({ ...change, status }));
   const closing = transaction(pool, async (tx) => {
     const now = rig.now;
-    expect(await postBatch(tx, [{ ...close, actor: 'key:one' }], { ...SETTINGS, now })).toMatchObject([
-      { kind: 'status_set' },
-    ]);
+    const results = await postBatch(tx, commands, { ...SETTINGS, now });
+    expect(results.map(({ kind }) => kind)).toEqual(statuses.map(() => 'status_set'));
     isLocked.resolve();
     await mayCommit.promise;
   });
   await isLocked.promise;
   rig.pass(1000);
-  const given = rig.putRule(key, { payment: { ...PAYMENT, sourceId: rig.source.sourceId }, threshold: 0 });
+  const given = rig.putRule(key, { payment: { ...PAYMENT, sourceId: rig.source.sourceId }, threshold: 0 }).then(
+    () => 'given',
+    ({ refusal }) => refusal,
+  );
   await eventually('the rule to wait for the wallet', async () => (await waitingForLocks(pool)) > 0);
   mayCommit.resolve();
-  await Promise.all([closing, given]);
-  expect(await ruleOf(key)).toMatchObject({ enabled: true, suspended_reason: null, created_at: rig.now });
+  await closing;
+  if (statuses.length === 2) {
+    expect(await given).toBe('given');
+    expect(await ruleOf(key)).toMatchObject({ enabled: true, suspended_reason: null, created_at: rig.now });
+  } else {
+    expect(await given).toEqual({ code: 'WALLET_CLOSED', currency: key.currency });
+    await rig.run();
+    expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  }
+});
+
+it('of a wallet that is closed already is refused, as is a payment that the customer is to make, and its rule ends all the same', async () => {
+  const key = await rig.begin({}, 0);
+  const asked = (idempotencyKey: string) => ({ ...key, amount: 500, idempotencyKey, session: null });
+  const moment = () => ({ currencies: SETTINGS.currencies, now: rig.now });
+  const request = (name: string) => transaction(rig.database.pool, (tx) => requestTopUp(tx, asked(name), moment()));
+  const before = await request('before');
+  await rig.database.pool.query(
+    "update topup set state = 'expired', look_at = null, settled_at = $2 where topup_id = $1",
+    [before.topUp.topUpId, rig.now],
+  );
+  rig.pass(1000);
+  expect(await set(key, 'closed')).toMatchObject([{ kind: 'status_set' }]);
+  const refused = { refusal: { code: 'WALLET_CLOSED', currency: key.currency } };
+  for (const enabled of [true, false])
+    await expect(rig.putRule(key, { enabled, payment: null })).rejects.toMatchObject(refused);
+  await expect(request('after')).rejects.toMatchObject(refused);
+  // One that was asked for before is answered as it was.
+  expect(await request('before')).toMatchObject({ isRepeated: true, topUp: { topUpId: before.topUp.topUpId } });
+  await rig.run();
+  expect(await ruleOf(key)).toMatchObject({ enabled: false, ended_at: rig.now });
+  await set(key, 'active');
+  rig.pass(1000);
+  await rig.putRule(key, { payment: null });
+  expect(await ruleOf(key)).toMatchObject({ enabled: true, created_at: rig.now, ended_at: null });
 });

@@ -88,7 +88,13 @@ const put = merchantRoute({
   params: walletParams,
   body: ruleBody,
   response: { description: 'The rule as it stands.', schema: ruleShape },
-  errors: ['CUSTOMER_NOT_FOUND', 'UNSUPPORTED_CURRENCY', 'CONSENT_REQUIRED', 'CHARGING_NOT_CONFIGURED'],
+  errors: [
+    'CUSTOMER_NOT_FOUND',
+    'UNSUPPORTED_CURRENCY',
+    'CONSENT_REQUIRED',
+    'CHARGING_NOT_CONFIGURED',
+    'WALLET_CLOSED',
+  ],
   async handle({ services, merchantId, params, body }) {
     const { pool, clock, settings, sources } = services;
     const key = topUpWalletOf(merchantId, params);

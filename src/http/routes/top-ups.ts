@@ -140,6 +140,7 @@ const create = merchantRoute({
     'IDEMPOTENCY_KEY_REUSED',
     'INVALID_IDEMPOTENCY_KEY',
     'CHARGING_NOT_CONFIGURED',
+    'WALLET_CLOSED',
     'PROVIDER_UNAVAILABLE',
   ],
   async handle({ services, merchantId, params, body, headers }) {
