@@ -130,16 +130,18 @@ function dueOfPart(
 }
 
 const RETURNS = { up: 'checkout_refunded', down: 'checkout_refund_reversal' } as const;
+const isReturn = ({ eventType }: DuePosting) => eventType === RETURNS.up || eventType === RETURNS.down;
 
 /** What goes back of the wallet's part of a checkout undoes what was taken for it, but for what went back of that before. */
 function ofCheckout(payment: Payment, due: readonly DuePosting[]): readonly DuePosting[] {
   const { checkoutId } = payment;
   invariant(checkoutId !== null, 'a payment of no checkout');
+  if (!due.some(isReturn)) return due;
   const taken = [checkoutKey(checkoutId, 'capture'), checkoutKey(checkoutId, 'collect')];
   const keys = [...taken, ...postedKeys(payment)];
   return due.map((one) => {
     keys.push(one.key);
-    if (one.eventType !== RETURNS.up && one.eventType !== RETURNS.down) return one;
+    if (!isReturn(one)) return one;
     return { ...one, restores: keys.slice(0, -1).slice(-MOST_RESTORED), referenceObjectId: checkoutId };
   });
 }
