@@ -353,7 +353,7 @@ it('any history of refunds and moves leaves all of a payment with its last custo
     }),
     { numRuns: 12 },
   );
-}, 60_000);
+});
 
 it('the audit names a move whose entries or customer are not as it says', async () => {
   const [a, b] = await newCustomers();

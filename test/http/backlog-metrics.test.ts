@@ -180,7 +180,7 @@ describe('a worker of its own', () => {
     expect(quiet.metricsUrl).toBeNull();
     await quiet.close();
     await database.drop();
-  }, 60_000);
+  });
 });
 
 describe('what is stuck', () => {

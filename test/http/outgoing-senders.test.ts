@@ -42,12 +42,12 @@ describe.each(SENDERS)('with $name', ({ start }) => {
     environment = svix === null ? {} : { SVIX_SERVER_URL: svix.url, SVIX_TOKEN: svix.token };
     app = await startTestApp({ environment });
     worker = await startTestWorker(app, { ...environment, ALLOW_PRIVATE_ENDPOINTS: 'true' });
-  }, 60_000);
+  });
   afterAll(async () => {
     await worker.close();
     await app.close();
     await svix?.close();
-  }, 60_000);
+  });
   beforeEach(async () => {
     receiver = await WebhookReceiver.start();
   });

@@ -139,7 +139,7 @@ describe('the job that applies events', () => {
     expect(await event(buried)).toMatchObject({ state: 'parked', reason: 'apply_failed' });
     await applyEvents(services, await fetchJobs());
     expect((await event(lost))?.state).toBe('applied');
-  }, 80_000);
+  });
 
   it('fails the whole batch when the database is away, so that pg-boss retries it', async () => {
     await deliver(payment('pi_away'));

@@ -207,7 +207,7 @@ describe('two sources of one account that are there already', () => {
       await again.close();
       await two.close();
     }
-  }, 30_000);
+  });
 
   it('of two merchants: neither hears whose the other is', async () => {
     // As it is where the release before never asked.
@@ -242,7 +242,7 @@ describe('two sources of one account that are there already', () => {
     } finally {
       await worker.close();
     }
-  }, 30_000);
+  });
 });
 
 describe('a start', () => {
@@ -273,5 +273,5 @@ describe('a start', () => {
     } finally {
       await first.close();
     }
-  }, 30_000);
+  });
 });

@@ -68,7 +68,7 @@ beforeAll(async () => {
   });
   receiver = await WebhookReceiver.start();
   await app.call('POST', '/webhook-endpoints', { url: receiver.url, event_types: ['payment.reconciled'] });
-}, 60_000);
+});
 
 afterAll(async () => {
   await expectBooksToAgree(app.database.pool);
@@ -259,7 +259,7 @@ describe('what a run finds', () => {
       'reconciliation',
       'reconciliation',
     ]);
-  }, 60_000);
+  });
 
   it('says what differs and why, what the provider does not know, and changes nothing of it', async () => {
     const customerId = await app.newCustomer();
@@ -308,7 +308,7 @@ describe('what a run finds', () => {
     expect(await reconcile('stripe', ago(2.5).toISOString())).toMatchObject({ differing: 2, unknown: 1 });
     const { body: metrics } = await app.call('GET', '/metrics');
     expect(metrics).toMatch(/^chokin_reconciliation_unresolved 5$/m);
-  }, 60_000);
+  });
 });
 
 describe('a payment of Stripe made before the window and paid within it', () => {
@@ -348,7 +348,7 @@ describe('a payment of Stripe made before the window and paid within it', () => 
     expect((await app.call('POST', '/webhooks/stripe', body, { ...signStripe(body) })).status).toBe(200);
     await allApplied();
     expect(await balance(customerId)).toBe(total);
-  }, 60_000);
+  });
 
   it('is missed by a key that may not read events, and the rest of the comparison goes on', async () => {
     const customerId = await app.newCustomer();
@@ -360,7 +360,7 @@ describe('a payment of Stripe made before the window and paid within it', () => 
     const page = await connectStripe(account).list('payment', { since: ago(1), until: ago(0) }, null);
     expect(page).toEqual({ listed: [], next: null, notice: expect.stringContaining('read access to Events') });
     apis.stripe.events = [];
-  }, 60_000);
+  });
 });
 
 describe('the names of a Stripe subscription that no webhook told of', () => {
@@ -413,7 +413,7 @@ describe('the names of a Stripe subscription that no webhook told of', () => {
     expect(await reconcile('stripe')).toMatchObject({ healed: 0, missing: 0 });
     expect(await balance(customerId)).toBe(5000);
     apis.stripe.events = [];
-  }, 60_000);
+  });
 
   it('say of a payment which invoice it paid, where that names somebody', async () => {
     const customerId = await app.newCustomer();
@@ -427,7 +427,7 @@ describe('the names of a Stripe subscription that no webhook told of', () => {
     expect(await reconcile('stripe')).toMatchObject({ status: 'finished', problem: null });
     expect(await balance(customerId)).toBe(1500);
     apis.stripe.events = [];
-  }, 60_000);
+  });
 });
 
 describe('what a webhook did not tell of what is unfinished here', () => {
@@ -522,7 +522,7 @@ describe('what a webhook did not tell of what is unfinished here', () => {
     apis.stripe.requests.length = 0;
     await reconcile('stripe', ago(0.2).toISOString());
     expect(apis.stripe.requests.filter(({ path }) => path.split('/').length > 3)).toEqual([]);
-  }, 60_000);
+  });
 
   it('is not taken in where its payment is not known: an opened dispute must not credit an old payment', async () => {
     const customerId = await app.newCustomer();
@@ -537,7 +537,7 @@ describe('what a webhook did not tell of what is unfinished here', () => {
     // Asked for on purpose, from before it was made, all of it is taken in.
     expect(await reconcile('stripe', ago(2001).toISOString())).toMatchObject({ status: 'finished' });
     expect(await balance(customerId)).toBe(10_000 - 1000);
-  }, 60_000);
+  });
 });
 
 describe('what changes between two runs', () => {
@@ -560,7 +560,7 @@ describe('what changes between two runs', () => {
     expect(await balance(customerId)).toBe(10_000 + 700);
     expect(await reconcile('stripe', since)).toMatchObject({ status: 'finished', healed: 0, differing: 0 });
     expect(await balance(customerId)).toBe(10_000 + 700);
-  }, 60_000);
+  });
 });
 
 describe('a dry run', () => {
@@ -576,7 +576,7 @@ describe('a dry run', () => {
     expect(await balance(customerId)).toBe(0);
     expect(await reconcile('dodo', ago(0.6).toISOString())).toMatchObject({ healed: 1 });
     expect(await balance(customerId)).toBe(700);
-  }, 60_000);
+  });
 });
 
 describe('what is parked', () => {
@@ -593,7 +593,7 @@ describe('what is parked', () => {
       200,
     );
     expect(await reconcile('dodo', since)).toMatchObject({ differing: 0, matched: 1 });
-  }, 60_000);
+  });
 });
 
 describe('what was told of without its data', () => {
@@ -616,7 +616,7 @@ describe('what was told of without its data', () => {
     expect(await reconcile('stripe', ago(0.35).toISOString())).toMatchObject({ healed: 1 });
     await eventually('the thin event to be closed', async () => (await statuses()).join() === 'ignored,applied');
     expect(await balance(customerId)).toBe(500);
-  }, 60_000);
+  });
 });
 
 describe('a run that cannot get on', () => {
@@ -625,7 +625,7 @@ describe('a run that cannot get on', () => {
     const refused = await reconcile('razorpay', ago(1).toISOString());
     expect(refused).toMatchObject({ status: 'failed', problem: expect.stringContaining('refuses the API key (401)') });
     expect(JSON.stringify(refused)).not.toContain(API_KEYS.razorpay.split(':')[1]);
-  }, 60_000);
+  });
 
   it('is left where it is while the provider is away, and then goes on; a source has one at a time', async () => {
     const customerId = await app.newCustomer();
@@ -644,7 +644,7 @@ describe('a run that cannot get on', () => {
     expect(second).toMatchObject({ run_id: first.run_id, since: first.since });
     expect(await finished(first.run_id)).toMatchObject({ status: 'finished', listed: 120, healed: 120, problem: null });
     expect(await balance(customerId)).toBe(12_000);
-  }, 60_000);
+  });
 });
 
 describe('POST /reconciliation', () => {
