@@ -187,6 +187,20 @@ export const FLOAT: Binary<number> = {
   },
 };
 
+const PLACE = /^\((\d+),(\d+)\)$/;
+
+/** A row's place in its table, as Postgres writes it: the numbers of its page, and of itself there. */
+export const TID: Binary<string> = {
+  oid: 27,
+  write: (to, value) => {
+    const [, page, row] = PLACE.exec(value) ?? wrong(value, 'tid');
+    to.int32(6);
+    // Both are without a sign.
+    to.int32(Number(page) | 0);
+    to.int16((Number(row) << 16) >> 16);
+  },
+};
+
 export const BYTEA: Binary<Buffer> = { oid: 17, write: (to, value) => to.bytes(value) };
 
 /** Bytes that the code has as hexadecimal text. */

@@ -10,6 +10,7 @@ import {
   MILLISECONDS,
   SMALLINT,
   TEXT,
+  TID,
   TIMESTAMPTZ,
 } from './binary.ts';
 
@@ -47,6 +48,8 @@ export const integer: Codec<number> = plain('integer', INTEGER);
 export const bigint: Codec<number> = plain('bigint', BIGINT);
 export const float: Codec<number> = plain('double precision', FLOAT);
 export const bytea: Codec<Buffer> = plain('bytea', BYTEA);
+/** Where a row stands in its table: of one that is locked, until the transaction itself changes it. */
+export const tid: Codec<string> = plain('tid', TID);
 export const uuid: Codec<string> = plain('uuid');
 
 /** Sums of `bigint`, which may be inexact beyond JavaScript's integers. */

@@ -91,6 +91,8 @@ export interface Wallet extends WalletKey, AlertState, ChainState, HoldState, Lo
   readonly topUpBelow: number | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** Where its row stands, if it was locked just now: it is found there again without a look for its key. */
+  readonly at?: string;
 }
 
 export type Metadata = Readonly<Record<string, string | number | boolean>>;

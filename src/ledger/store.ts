@@ -1,5 +1,5 @@
 import { eachMerchant, ofEachMerchantAtOnce } from '../db/by-merchant.ts';
-import { bigint, integer, text } from '../db/codec.ts';
+import { bigint, integer, named, text, tid } from '../db/codec.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { assignments, columns, matches, pick } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
@@ -188,9 +188,9 @@ async function selectForUpdate(tx: Tx, keys: readonly WalletKey[]): Promise<Read
 const LOCK_WALLETS = statement({
   name: 'lock-wallets',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
-  row: WALLET.shape,
+  row: { ...WALLET.shape, at: named('ctid', tid) },
   text: ({ merchantId, keys }) => `
-    select ${columns(WALLET.shape, 'w')}
+    select ${columns(WALLET.shape, 'w')}, w.ctid
     from wallet w join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
     order by w.merchant_id, w.customer_id, w.currency
     for update of w`,

@@ -27,6 +27,7 @@ interface PlanNode {
   readonly 'Node Type': string;
   readonly 'Relation Name'?: string;
   readonly 'Index Cond'?: string;
+  readonly 'TID Cond'?: string;
   readonly 'Actual Loops'?: number;
   readonly 'Actual Rows'?: number;
   readonly Plans?: readonly PlanNode[];
@@ -60,6 +61,12 @@ it.each([
   const last = table === 'entry' ? 'idempotency_key' : 'currency';
   for (const node of found)
     for (const column of ['merchant_id', 'customer_id', last]) expect(node['Index Cond']).toContain(`${column} = `);
+});
+
+it('write-placed-holds finds locked wallets where they stand', async () => {
+  const found = (await nodesOf('write-placed-holds')).filter((node) => node['Relation Name'] === 'wallet');
+  expect(found.flatMap((node) => node['TID Cond'] ?? [])).toEqual(['(ctid = n.at)']);
+  expect(found.flatMap((node) => node['Index Cond'] ?? [])).toEqual([]);
 });
 
 it.each([

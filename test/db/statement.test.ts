@@ -14,6 +14,7 @@ import {
   present,
   smallint,
   text,
+  tid,
   timestamptz,
 } from '../../src/db/codec.ts';
 import { createPool } from '../../src/db/pool.ts';
@@ -71,7 +72,7 @@ describe('a statement', () => {
   it('writes rows of every type in binary, and reads them as they were', async () => {
     const ALL = {
       ...{ place: integer, text, small: smallint<number>(), integer, bigint, isSo: boolean, float, bytes: bytea },
-      ...{ hash: hex, json: json<unknown>(), at: timestamptz, since: milliseconds },
+      ...{ hash: hex, json: json<unknown>(), at: timestamptz, since: milliseconds, standing: tid },
     };
     const shape = Object.fromEntries(Object.entries(ALL).map(([name, codec]) => [name, nullable<unknown>(codec)]));
     const ECHO = statement({
@@ -82,7 +83,7 @@ describe('a statement', () => {
     expect(Object.values(ALL).every(({ binary }) => binary !== null)).toBe(true);
     const row = (place: number, rest: Readonly<Record<string, unknown>>) => ({
       ...{ place, text: '', small: 0, integer: 0, bigint: 0, isSo: false, float: 0, bytes: Buffer.alloc(0) },
-      ...{ hash: '', json: {}, at: new Date(0), since: 0, ...rest },
+      ...{ hash: '', json: {}, at: new Date(0), since: 0, standing: '(0,1)', ...rest },
     });
     const [most, long] = [Number.MAX_SAFE_INTEGER, 'ä€😀'.repeat(50_000)];
     const rows = [
@@ -95,6 +96,8 @@ describe('a statement', () => {
       row(6, { text: '{"a",NULL}\\ ä', json: 'null', at: new Date('2285-06-05T23:47:34.740Z') }),
       { ...Object.fromEntries(Object.keys(ALL).map((name) => [name, null])), place: 7 },
       row(8, { text: 'NULL', at: new Date('2285-06-05T23:47:34.741Z') }),
+      row(9, { standing: '(4294967295,65535)' }),
+      row(10, { standing: '(2147483648,32768)' }),
     ];
     expect(await ECHO.all(autocommit(database.pool), { rows })).toEqual(rows);
     expect(await ECHO.all(autocommit(database.pool), { rows: rows.slice(7, 8) })).toEqual(rows.slice(7, 8));
@@ -109,6 +112,7 @@ describe('a statement', () => {
     ['too large a number for a smallint', smallint(), -32_769],
     ['no time', timestamptz, new Date(Number.NaN)],
     ['half a byte', hex, 'abc'],
+    ['no place', tid, '(1)'],
   ])('refuses %s among many rows, and goes on with the next', async (_, codec, value) => {
     const ECHO = statement({
       params: { rows: rowsOf({ value: codec }) },
