@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { audit } from '../../src/audit/checks.ts';
 import { migrate } from '../../src/commands/migrate.ts';
+import type { SqlText } from '../../src/db/sql-text.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { postBatch, readWallets } from '../../src/ledger/store.ts';
@@ -57,6 +58,25 @@ async function findingsAfter(statement: string): Promise<string[]> {
 }
 
 describe('rule 3b', () => {
+  it('fails where a page of entries cannot be read, though the one before it was', async () => {
+    await makeCustomers(database.pool, ['long']);
+    const many = Array.from({ length: 1_200 }, () => posting({ customerId: 'cus_long', amountMinor: 1 }));
+    await transaction(database.pool, (tx) => postBatch(tx, many, { ...SETTINGS, now: new Date() }));
+    const db = autocommit(database.pool);
+    let pages = 0;
+    const failing = Object.assign(Object.create(db), {
+      queryArrays: (statement: SqlText, values: readonly unknown[]) => {
+        const isPage = (typeof statement === 'string' ? statement : statement.text).includes('from_seq');
+        if (isPage) pages += 1;
+        return isPage && pages === 3
+          ? Promise.reject(new Error('the connection is gone'))
+          : db.queryArrays(statement, values);
+      },
+    });
+    await expect(audit(failing)).rejects.toThrow('the connection is gone');
+    expect(await chainFindings()).toEqual([]);
+  });
+
   it('finds nothing in a history that nobody touched', async () => {
     expect(await chainFindings()).toEqual([]);
   });

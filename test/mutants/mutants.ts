@@ -406,6 +406,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/jobs/apply-provider-events.test.ts'],
   },
   {
+    name: 'keep what was claimed beyond the first batch, and do nothing with it',
+    file: 'src/inbox/apply-shared.ts',
+    find: 'rest = isOver ? [] : left;',
+    replace: 'rest = isOver ? [] : left.slice(0, 0);',
+    tests: ['test/jobs/apply-provider-events.test.ts'],
+  },
+  {
     name: 'lose the jobs that had no room in a batch',
     file: 'src/inbox/apply-shared.ts',
     find: 'insertSharedJobs(services.boss, tx, jobs)',
