@@ -1,7 +1,8 @@
-import { isOutageOfAll, sideBySide, transactionsAtOnce } from '../db/apart.ts';
+import { isOutageOfAll, mayBeOfOneMerchant, sideBySide, transactionsAtOnce } from '../db/apart.ts';
 import { onCitus } from '../db/backend.ts';
-import { array, bigint, text } from '../db/codec.ts';
+import { array, bigint, float, text } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
@@ -16,8 +17,8 @@ interface Asked {
   readonly unheard: readonly string[];
 }
 
-/** Told of what could not be claimed of one merchant, while others were. */
-export type ClaimFailed = (error: unknown, merchantId: string) => void;
+/** Told of what could not be claimed while others were: a wallet, or where that is not known all of a merchant's. */
+export type ClaimFailed = (error: unknown, whose: Partial<WalletKey> & Pick<WalletKey, 'merchantId'>) => void;
 
 interface AskedApart<Result> extends Asked {
   readonly failed?: ClaimFailed | undefined;
@@ -37,9 +38,10 @@ export interface WalletsOfMerchant {
 }
 
 /**
- * Does something with the same wallets, those of each merchant locked and worked on in a transaction of their own, beside those of others: for Citus. What came of some
- * counts although others failed, which are found again.
- * @throws {unknown} what failed first, if nothing came of any
+ * Does something with the same wallets, those of each merchant locked and worked on in a transaction of their own, beside those of others: for Citus, and
+ * for what could not be done together. Where a merchant's cannot be done, each of his wallets is tried by itself; one that fails is put off, so that it does not stay the
+ * first of those who wait.
+ * @throws {unknown} if nothing came of any, and the database is away
  */
 export async function ofDueApart<Result>(
   pool: Pool,
@@ -48,26 +50,49 @@ export async function ofDueApart<Result>(
 ): Promise<readonly Result[]> {
   const due = await LOCK_DUE.all(autocommit(pool), asked);
   const parts = [...Map.groupBy(due, ({ merchantId }) => merchantId)];
-  const failures: unknown[] = [];
+  const outages: unknown[] = [];
+  const locked = (merchantId: string, found: readonly WalletKey[]) =>
+    transaction(pool, async (tx) => {
+      const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
+      return keys.length === 0 ? [] : await work(tx, { merchantId, keys });
+    });
+  const oneByOne = async (merchantId: string, keys: readonly WalletKey[]) => {
+    const results: Result[] = [];
+    for (const key of keys) {
+      try {
+        for (const result of await locked(merchantId, [key])) results.push(result);
+      } catch (error) {
+        if (isOutage(error)) throw error;
+        asked.failed?.(error, key);
+        await PUT_OFF.run(autocommit(pool), { ...key, afterSeconds: FAILED_AGAIN_SECONDS, reason: CLAIM_FAILED });
+      }
+    }
+    return results;
+  };
   const results = await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
-    if (failures.some(isOutageOfAll)) return [];
+    if (outages.some(isOutageOfAll)) return [];
     try {
-      const results = await transaction(pool, async (tx) => {
-        const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
-        return keys.length === 0 ? [] : await work(tx, { merchantId, keys });
+      const results = await locked(merchantId, found).catch((error: unknown) => {
+        if (isOutage(error)) throw error;
+        return oneByOne(merchantId, found);
       });
       asked.done?.(results);
       return results;
     } catch (error) {
-      failures.push(error);
-      asked.failed?.(error, merchantId);
+      if (isOutage(error)) outages.push(error);
+      asked.failed?.(error, { merchantId });
       return [];
     }
   });
   const all = results.flat();
-  if (all.length === 0 && failures.length > 0) throw failures[0];
+  const [first] = outages.filter((error) => !mayBeOfOneMerchant(error));
+  if (all.length === 0 && first !== undefined) throw first;
   return all;
 }
+
+/** What cannot be claimed is a defect, or corrupt: somebody must look, and hears of it in the log meanwhile. */
+const FAILED_AGAIN_SECONDS = 60;
+const CLAIM_FAILED = 'it could not be claimed; the log says why';
 
 const LOCK_DUE = statement({
   name: 'lock-due',
@@ -87,7 +112,7 @@ const LOCK_DUE = statement({
     order by since limit ${limit}`,
 });
 
-/** On Citus, whose nodes lock the rows of one merchant at a time. */
+/** Those of one merchant, as on Citus, whose nodes lock the rows of one at a time. */
 const LOCK_OWN = statement({
   name: 'lock-own-due',
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
@@ -97,4 +122,13 @@ const LOCK_OWN = statement({
     from unannounced_wallet u join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
     where ${IS_DUE}
     for update of u skip locked`,
+});
+
+/** Unless somebody else has claimed it meanwhile. */
+const PUT_OFF = statement({
+  params: { ...WALLET_KEY, afterSeconds: float, reason: text },
+  text: (p) => `
+    update unannounced_wallet
+    set retry_at = now() + make_interval(secs => ${p.afterSeconds}), attempts = attempts + 1, last_error = ${p.reason}
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and currency = ${p.currency} and ${IS_DUE}`,
 });

@@ -2,6 +2,7 @@ import { onCitus } from '../db/backend.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { bigint, boolean, float, integer, nullable, present, text, timestamptz } from '../db/codec.ts';
 import type { Pool } from '../db/pool.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
@@ -54,14 +55,19 @@ export async function claimOutbox(tx: Tx, request: ClaimRequest): Promise<readon
   return ofEachMerchant(due, (merchantId, keys) => fixClaims(tx, { merchantId, keys }, request));
 }
 
-/** The same, by transactions of its own. */
+/** The same, by transactions of its own: one of all merchants, but on Citus and where that fails one of each. */
 export async function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
   const { failed, claimed: done } = request;
-  if (onCitus())
-    return ofDueApart(pool, { ...askedBy(request), failed, done }, (tx, own) => fixClaims(tx, own, request));
-  const claims = await transaction(pool, (tx) => claimOutbox(tx, request));
-  done?.(claims);
-  return claims;
+  if (!onCitus()) {
+    try {
+      const claims = await transaction(pool, (tx) => claimOutbox(tx, request));
+      done?.(claims);
+      return claims;
+    } catch (error) {
+      if (isOutage(error)) throw error;
+    }
+  }
+  return ofDueApart(pool, { ...askedBy(request), failed, done }, (tx, own) => fixClaims(tx, own, request));
 }
 
 const askedBy = ({ limit, unheard = [] }: ClaimRequest) => ({ limit, unheard });

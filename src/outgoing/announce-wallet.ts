@@ -1,8 +1,8 @@
 import { transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
+import { HeldUp } from '../db/held-up.ts';
 import type { Pool } from '../db/pool.ts';
-import { isHeldUp } from '../db/sqlstate.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import {
   type ClaimedWallet,
@@ -43,9 +43,6 @@ interface HandedOver {
  */
 const GATHER_MS = 100;
 
-/** The lock timeout after one wallet was waited for in vain: many may be held, and whoever held the first may hold the others. */
-const HURRIED_LOCK_TIMEOUT_MS = 50;
-
 /**
  * Marks wallets as announced, those of the same tenth of a second in one transaction. If another process has announced a range already,
  * nothing is recorded for it. A wallet that somebody holds is waited for by itself, so that no other wallet is kept locked meanwhile,
@@ -55,7 +52,7 @@ export class Marks {
   readonly #together: Batcher<HandedOver, Marking>;
   readonly #apart: Batcher<HandedOver, Marking>;
   #gathering: PromiseWithResolvers<void> | null = null;
-  #isHurried = false;
+  readonly #heldUp = new HeldUp();
 
   constructor({ pool, publisher }: AnnounceWalletOptions, maxBatch: number) {
     const batcher = (items: number, mark: (tx: Tx, news: readonly WalletNews[]) => Promise<readonly Marking[]>) =>
@@ -81,7 +78,8 @@ export class Marks {
       });
     this.#together = batcher(maxBatch, (tx, news) => markAnnounced(tx, news, 'skip'));
     this.#apart = batcher(1, async (tx, news) => {
-      if (this.#isHurried) await tx.setLockTimeout(HURRIED_LOCK_TIMEOUT_MS);
+      const lockTimeoutMs = this.#heldUp.lockTimeoutMs(news);
+      if (lockTimeoutMs !== null) await tx.setLockTimeout(lockTimeoutMs);
       return markAnnounced(tx, news, 'wait');
     });
   }
@@ -94,7 +92,7 @@ export class Marks {
     try {
       await this.#apart.submit(handed);
     } catch (error) {
-      this.#isHurried ||= isHeldUp(error);
+      this.#heldUp.note(error, [handed.news]);
       throw error;
     }
   }
@@ -165,6 +163,19 @@ async function handOver(
   } finally {
     onHandedOver();
   }
+}
+
+/** Puts a claim off whose news cannot even be read, so that no other waits behind it. It may be that it cannot be put off either; then its lease ends. */
+export async function putOffUnread(
+  { pool, logger, observe: { metrics } = UNOBSERVED }: AnnounceWalletOptions,
+  claim: ClaimedWallet,
+  error: unknown,
+): Promise<void> {
+  const { merchantId, customerId, currency, attempts } = claim;
+  logger.error({ err: error, merchantId, customerId, currency }, 'announcing a wallet went wrong');
+  const result = failedUnexpectedly(error, attempts);
+  metrics.countAnnounced(result.kind);
+  await postponeOutbox(autocommit(pool), claim, toPostponement(result, attempts)).catch(() => {});
 }
 
 function startSpan(tracing: Tracing, { traceParent, attempts }: WalletNews): Span {

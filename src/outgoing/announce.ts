@@ -1,8 +1,9 @@
 import { autocommit } from '../db/transaction.ts';
-import { releaseOutbox } from '../ledger/outbox.ts';
+import type { ClaimFailed } from '../ledger/lock-due.ts';
+import { type ClaimedWallet, releaseOutbox } from '../ledger/outbox.ts';
 import { outboxDueInSeconds } from '../ledger/outbox-waiting.ts';
-import { type AnnounceWalletOptions, announceWallet, Marks } from './announce-wallet.ts';
-import { claimParts, keepClaims, RENEW_MS, readParts } from './claim.ts';
+import { type AnnounceWalletOptions, announceWallet, Marks, putOffUnread } from './announce-wallet.ts';
+import { claimParts, keepClaims, RENEW_MS, type ReadPart, readParts } from './claim.ts';
 import type { WalletNews } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
 import { PassingOver } from './pass-over.ts';
@@ -41,6 +42,9 @@ const GATHER_MS = 150;
 /** While wallets are under way, an empty list is read again this often: a wallet that hangs must not hold up new ones. */
 const IDLE_MS = 250;
 
+/** After a run in which a merchant's news could not be claimed, the next one waits at least this long, unless it is woken. */
+const UNCLAIMED_SECONDS = 15;
+
 /**
  * Tells everything that is due: claims due wallets and publishes the messages of each in order, several wallets at a
  * time, until none is due, the time is up or the sender is paused. A wallet that fails is tried again later with
@@ -71,7 +75,7 @@ class Run {
   };
   /** What is claimed and not read yet, in order; `#ready` holds what is read. */
   #unread: Part[] = [];
-  #ready: { readonly part: Part; readonly news: WalletNews }[] = [];
+  #ready: ReadPart[] = [];
   /** Every part whose lease this run holds. */
   readonly #held = new Set<Part>();
   #loadedBytes = 0;
@@ -79,6 +83,8 @@ class Run {
   readonly #underWay = new Set<Promise<void>>();
   #fetching: Promise<void> | null = null;
   readonly #passing: PassingOver;
+  /** Merchants of whom nothing could be claimed. */
+  readonly #unclaimed = new Set<string>();
   #nextClaimMs = 0;
   #claimTimer: NodeJS.Timeout | undefined;
   /** True if nothing was due at the last look and no wallet was finished since. A finished wallet may have more to tell. */
@@ -159,9 +165,7 @@ class Run {
         this.#result.messages += result.messages;
       } else this.#result[result.kind] += 1;
     } finally {
-      this.#held.delete(part);
-      this.#loadedBytes -= part.bytes;
-      this.#isExhausted = false;
+      this.#letGo(part);
       // The rest of its claim is due now: to wait for others would let a long backlog grow faster than it is told.
       if (!part.isLast) this.#nextClaimMs = 0;
     }
@@ -204,21 +208,33 @@ class Run {
   async #read(count: number): Promise<void> {
     const parts = this.#unread.splice(0, count);
     for (const { bytes } of parts) this.#loadedBytes += bytes;
-    const read = await readParts(autocommit(this.#options.pool), parts);
-    for (const [index, news] of read.entries()) {
-      const part = parts[index];
-      if (part !== undefined) this.#ready.push({ part, news });
-    }
+    const unread = async (error: unknown, part: Part) => {
+      this.#letGo(part);
+      await this.#putOff(error, part.claim);
+    };
+    for (const one of await readParts(autocommit(this.#options.pool), parts, unread)) this.#ready.push(one);
+  }
+
+  async #putOff(error: unknown, claim: ClaimedWallet): Promise<void> {
+    this.#result.failed += 1;
+    this.#isExhausted = false;
+    await putOffUnread(this.#options, claim, error);
+  }
+
+  #letGo(part: Part): void {
+    this.#held.delete(part);
+    this.#loadedBytes -= part.bytes;
+    this.#isExhausted = false;
   }
 
   async #claim(): Promise<void> {
     this.#isExhausted = true;
     this.#result.passedOver += await this.#passing.pass(() => this.#goesOn());
-    const { unheard } = this.#passing;
-    const { pool, logger } = this.#options;
-    const failed = (err: unknown, merchantId: string) =>
-      logger.warn({ err, merchantId }, 'the news of a merchant was not claimed and is looked for again');
-    const parts = this.#goesOn() ? await claimParts(pool, this.#pageSize, { unheard, failed }) : [];
+    const unheard = [...this.#passing.unheard, ...this.#unclaimed];
+    const { pool } = this.#options;
+    const failed: ClaimFailed = (error, whose) => this.#noteFailed(error, whose);
+    const unread = (error: unknown, claim: ClaimedWallet) => this.#putOff(error, claim);
+    const parts = this.#goesOn() ? await claimParts(pool, this.#pageSize, { unheard, failed, unread }) : [];
     for (const part of parts) this.#held.add(part);
     this.#unread = [...parts];
     if (parts.length > 0 || this.#passing.isCutShort) this.#isExhausted = false;
@@ -227,9 +243,22 @@ class Run {
     this.#nextClaimMs = performance.now() + waitMs;
   }
 
+  /** Others are behind what failed, which is left out for the rest of the run, or put off. */
+  #noteFailed(err: unknown, whose: Parameters<ClaimFailed>[1]): void {
+    const { logger } = this.#options;
+    this.#isExhausted = false;
+    if (whose.customerId !== undefined) {
+      this.#result.failed += 1;
+      logger.error({ err, ...whose }, 'announcing a wallet went wrong');
+      return;
+    }
+    this.#unclaimed.add(whose.merchantId);
+    logger.warn({ err, ...whose }, 'the news of a merchant was not claimed and is looked for again');
+  }
+
   async #sendUnsent(): Promise<void> {
-    const { pool, publisher } = this.#options;
-    const unsent = await sendUnsent(pool, publisher);
+    const { pool, publisher, logger } = this.#options;
+    const unsent = await sendUnsent(pool, publisher, logger);
     this.#result.messages += unsent.messages;
     this.#result.deferred += unsent.deferred;
     this.#result.failed += unsent.failed;
@@ -240,7 +269,8 @@ class Run {
   async #noteWhenDue(): Promise<void> {
     const { pool, publisher } = this.#options;
     const dueInSeconds = await outboxDueInSeconds(autocommit(pool));
-    if (dueInSeconds !== null) this.#noteRetry(Math.max(1, Math.ceil(dueInSeconds)));
+    const atLeast = this.#unclaimed.size > 0 ? UNCLAIMED_SECONDS : 1;
+    if (dueInSeconds !== null) this.#noteRetry(Math.max(atLeast, Math.ceil(dueInSeconds)));
     const pausedSeconds = publisher.pausedForSeconds();
     if (pausedSeconds > 0)
       this.#result.retryAfterSeconds = Math.max(this.#result.retryAfterSeconds ?? 0, pausedSeconds);

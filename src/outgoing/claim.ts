@@ -1,5 +1,6 @@
-import { whereItCan } from '../db/apart.ts';
+import { mayBeOfOneMerchant, whereItCan } from '../db/apart.ts';
 import type { Pool } from '../db/pool.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
@@ -21,35 +22,73 @@ const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
  */
 const SIZED_AT_A_TIME = 50;
 
+/** What is done about a claim that cannot be read: nobody else is to wait behind it. */
+type Unread = (error: unknown, claim: ClaimedWallet) => Promise<void>;
+
+const REFUSE: Unread = (error) => Promise.reject(error);
+
+interface Claiming extends Pick<ClaimRequest, 'unheard' | 'failed'> {
+  /** It is thrown unless given. */
+  readonly unread?: Unread;
+}
+
 /** Claims due wallets of all merchants but these, and measures how much there is to tell of each without reading it. */
 export async function claimParts(
   pool: Pool,
   limit: number,
-  asked: Pick<ClaimRequest, 'unheard' | 'failed'> = {},
+  { unread = REFUSE, ...asked }: Claiming = {},
 ): Promise<readonly Part[]> {
   const held: ClaimedWallet[] = [];
   const claimed = (some: readonly ClaimedWallet[]) => void held.push(...some);
   const renewal = setInterval(() => void keepClaims(pool, held), RENEW_MS);
   try {
     const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, claimed, ...asked });
-    return await measured(pool, claims);
+    return await measured(pool, claims, unread);
   } finally {
     clearInterval(renewal);
   }
 }
 
 /** After the commit of the claim: entries do not change, and so no lock is held meanwhile. */
-async function measured(pool: Pool, claims: readonly ClaimedWallet[]): Promise<readonly Part[]> {
+async function measured(pool: Pool, claims: readonly ClaimedWallet[], unread: Unread): Promise<readonly Part[]> {
   const parts: Part[] = [];
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
-    const sizes = await sizeClaims(autocommit(pool), some, LIMITS);
-    const alerts = await sizeAlerts(autocommit(pool), some);
-    for (const [position, claim] of some.entries()) {
-      parts.push(firstPart(claim, { entries: at(sizes, position), alerts: at(alerts, position) }));
-    }
+    parts.push(...(await apartIfNeeded(some, (few) => firstParts(pool, few), unread)));
   }
   return parts;
+}
+
+async function firstParts(pool: Pool, claims: readonly ClaimedWallet[]): Promise<readonly Part[]> {
+  const sizes = await sizeClaims(autocommit(pool), claims, LIMITS);
+  const alerts = await sizeAlerts(autocommit(pool), claims);
+  return claims.map((claim, index) => firstPart(claim, { entries: at(sizes, index), alerts: at(alerts, index) }));
+}
+
+/** Does something with all of them, or if that fails with each by itself. @returns what came of those that did not fail */
+async function apartIfNeeded<Item, Result>(
+  items: readonly Item[],
+  work: (items: readonly Item[]) => Promise<readonly Result[]>,
+  failed: (error: unknown, item: Item) => Promise<void>,
+): Promise<readonly Result[]> {
+  const throwOutage = (error: unknown) => {
+    if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+  };
+  try {
+    return await work(items);
+  } catch (error) {
+    throwOutage(error);
+  }
+  const results: Result[] = [];
+  for (const item of items) {
+    try {
+      results.push(...(await work([item])));
+    } catch (error) {
+      throwOutage(error);
+      await failed(error, item);
+    }
+  }
+  return results;
 }
 
 /** Renews leases. A renewal that fails does no harm: if another process claims the wallet as well, its messages have the same ids. */
@@ -64,8 +103,23 @@ function at<Read>(read: readonly Read[], index: number): Read {
   return one;
 }
 
-/** Reads the entries and alerts of parts. @returns the news of each part, in the same order */
-export async function readParts(db: Queryable, parts: readonly Part[]): Promise<readonly WalletNews[]> {
+export interface ReadPart {
+  readonly part: Part;
+  readonly news: WalletNews;
+}
+
+/** Reads the entries and alerts of parts. @returns the news of each part that could be read, in the same order */
+export function readParts(
+  db: Queryable,
+  parts: readonly Part[],
+  unread: (error: unknown, part: Part) => Promise<void> = REFUSE_PART,
+): Promise<readonly ReadPart[]> {
+  return apartIfNeeded(parts, (some) => readTogether(db, some), unread);
+}
+
+const REFUSE_PART = (error: unknown) => Promise.reject(error);
+
+async function readTogether(db: Queryable, parts: readonly Part[]): Promise<readonly ReadPart[]> {
   if (parts.length === 0) return [];
   const ranges = parts.map(({ claim, toVersion, toAlertSeq }) => ({ ...claim, toVersion, toAlertSeq }));
   const withAlerts = ranges.filter(({ fromAlertSeq, toAlertSeq }) => toAlertSeq > fromAlertSeq);
@@ -73,9 +127,10 @@ export async function readParts(db: Queryable, parts: readonly Part[]): Promise<
   const alertsOf = Map.groupBy(await readClaimedAlerts(db, withAlerts), walletKeyText);
   return ranges.map((range, index) => {
     const key = walletKeyText(range);
+    const part = at(parts, index);
     const [read, alerts] = [entriesOf.get(key) ?? [], alertsOf.get(key) ?? []];
-    if (at(parts, index).isLast) return { ...range, entries: read, alerts };
+    if (part.isLast) return { part, news: { ...range, entries: read, alerts } };
     const entries = wholeMessages(read);
-    return { ...range, toVersion: entries.at(-1)?.seq ?? range.toVersion, entries, alerts };
+    return { part, news: { ...range, toVersion: entries.at(-1)?.seq ?? range.toVersion, entries, alerts } };
   });
 }

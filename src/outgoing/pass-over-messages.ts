@@ -1,8 +1,10 @@
 import { array, bigint, text } from '../db/codec.ts';
+import { Failures } from '../db/failures.ts';
 import { merchantsIn } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import type { Logger } from '../telemetry/log.ts';
 import type { Publisher } from './publisher.ts';
 
 /**
@@ -20,20 +22,27 @@ const merchantsWithMessages = merchantsIn('unsent_message', {
   why: 'it asks which merchants are to be told something',
 });
 
-/** @returns how many were taken off */
-export async function passOverMessages(pool: Pool, publisher: Pick<Publisher, 'unheard'>): Promise<number> {
+/** What fails of a merchant stays, and is handed over as if it were heard. @returns how many were taken off */
+export async function passOverMessages(
+  pool: Pool,
+  publisher: Pick<Publisher, 'unheard'>,
+  logger: Logger,
+): Promise<number> {
   if (publisher.unheard === undefined) return 0;
   const merchants = await merchantsWithMessages(autocommit(pool));
   if (merchants.length === 0) return 0;
   const endsMs = performance.now() + AT_MOST_MS;
+  const failures = new Failures();
   let passed = 0;
   for (const merchantId of await publisher.unheard(autocommit(pool), merchants)) {
     let after: string | null = '';
+    const warn = (err: unknown) => logger.warn({ err, merchantId }, 'messages that nobody hears were not taken off');
     while (after !== null && performance.now() < endsMs) {
       const from: string = after;
-      const page: Page = await transaction(pool, (tx) => passOverPage(tx, publisher, { merchantId, after: from }));
-      passed += page.passed;
-      after = page.last;
+      const pass = () => transaction(pool, (tx) => passOverPage(tx, publisher, { merchantId, after: from }));
+      const page: Page | null = await failures.outlive(pass, warn);
+      passed += page?.passed ?? 0;
+      after = page?.last ?? null;
     }
   }
   return passed;

@@ -1,7 +1,9 @@
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, transaction } from '../db/transaction.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import { lockToPassOver, merchantsInOutbox, passOver } from '../ledger/pass-over.ts';
+import type { Logger } from '../telemetry/log.ts';
 import type { Publisher } from './publisher.ts';
 
 /** Wallets of one transaction, which holds their locks. */
@@ -10,6 +12,8 @@ const PAGE_SIZE = 500;
 const EVERY_MS = 1_000;
 /** What is heard is claimed in between: of a merchant whom nobody hears there may be a million wallets. */
 const AT_MOST_MS = 2_000;
+/** What failed of a merchant is tried again after this time. Nobody hears it, and nobody waits for it. */
+const FAILED_AGAIN_MS = 60_000;
 
 /** Who is heard, and where. */
 interface Hearing {
@@ -22,14 +26,16 @@ interface Hearing {
  * added later is told of what comes after it; what was before can be made from the entries when it is asked for (`recovery`).
  */
 export class PassingOver {
-  readonly #hearing: Hearing;
+  readonly #hearing: Hearing & { readonly logger: Logger };
   #nextMs = 0;
   #isCutShort = false;
   #unheard: readonly string[] = [];
   /** Where the last pass was cut short, by merchant. */
   readonly #places = new Map<string, Place>();
+  /** Until when merchants are left alone of whom something failed. */
+  readonly #failedUntilMs = new Map<string, number>();
 
-  constructor(hearing: Hearing) {
+  constructor(hearing: Hearing & { readonly logger: Logger }) {
     this.#hearing = hearing;
   }
 
@@ -55,19 +61,32 @@ export class PassingOver {
     const endsMs = performance.now() + AT_MOST_MS;
     const isTime = () => performance.now() < endsMs;
     let passed = 0;
+    const failures = new Failures();
     for (const merchantId of this.#unheard) {
-      const place = this.#places.get(merchantId) ?? { after: null };
-      let began: WalletKey | null;
-      do {
-        began = place.after;
-        passed += await passOverMerchant(this.#hearing, merchantId, { goesOn: () => goesOn() && isTime(), place });
-        // What came before where it went on is looked at as well.
-      } while (began !== null && place.after === null);
-      if (place.after === null) this.#places.delete(merchantId);
-      else this.#places.set(merchantId, place);
+      if ((this.#failedUntilMs.get(merchantId) ?? 0) > performance.now()) continue;
+      this.#failedUntilMs.delete(merchantId);
+      const tell = (err: unknown) => {
+        this.#failedUntilMs.set(merchantId, performance.now() + FAILED_AGAIN_MS);
+        this.#hearing.logger.warn({ err, merchantId }, 'news that nobody hears was not passed over');
+      };
+      passed += (await failures.outlive(() => this.#passMerchant(merchantId, () => goesOn() && isTime()), tell)) ?? 0;
     }
     this.#isCutShort = !isTime();
     this.#nextMs = performance.now() + EVERY_MS;
+    return passed;
+  }
+
+  async #passMerchant(merchantId: string, goesOn: () => boolean): Promise<number> {
+    const place = this.#places.get(merchantId) ?? { after: null };
+    let passed = 0;
+    let began: WalletKey | null;
+    do {
+      began = place.after;
+      passed += await passOverMerchant(this.#hearing, merchantId, { goesOn, place });
+      // What came before where it went on is looked at as well.
+    } while (began !== null && place.after === null);
+    if (place.after === null) this.#places.delete(merchantId);
+    else this.#places.set(merchantId, place);
     return passed;
   }
 }

@@ -1,13 +1,16 @@
-import { transactionsAtOnce, whereItCan } from '../db/apart.ts';
+import { mayBeOfOneMerchant, transactionsAtOnce, whereItCan } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
+import { Failures } from '../db/failures.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import type { Pool } from '../db/pool.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { dueInSeconds, IS_DUE } from '../db/work-list.ts';
+import type { Logger } from '../telemetry/log.ts';
 import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { passOverMessages } from './pass-over-messages.ts';
@@ -53,12 +56,12 @@ const MAX_CLAIMED = 100;
 const MAX_CLAIMED_BYTES = 1024 * 1024;
 
 /** Hands over what is due, and takes off what nobody would hear. A message that fails is tried again later, under its own id. */
-export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<UnsentResult> {
-  const passed = await passOverMessages(pool, publisher);
+export async function sendUnsent(pool: Pool, publisher: Publisher, logger: Logger): Promise<UnsentResult> {
+  const passed = await passOverMessages(pool, publisher, logger);
   const claimed: ClaimedMessage[] = [];
   // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
   const renewal = setInterval(() => void whereItCan(pool, claimed, (own) => renew(autocommit(pool), own)), RENEW_MS);
-  const results = await claimAndSend(pool, publisher, claimed).finally(() => clearInterval(renewal));
+  const results = await claimAndSend(pool, { publisher, logger }, claimed).finally(() => clearInterval(renewal));
   const dueInSeconds = await unsentDueInSeconds(autocommit(pool));
   return {
     messages: results.filter((kind) => kind === 'sent').length,
@@ -70,10 +73,14 @@ export async function sendUnsent(pool: Pool, publisher: Publisher): Promise<Unse
 }
 
 /** @param claimed takes up each merchant's messages once they are claimed */
-async function claimAndSend(pool: Pool, publisher: Publisher, claimed: ClaimedMessage[]): Promise<readonly Sent[]> {
-  await claim(autocommit(pool), claimed);
+async function claimAndSend(
+  pool: Pool,
+  { publisher, logger }: Pick<Sending, 'publisher' | 'logger'>,
+  claimed: ClaimedMessage[],
+): Promise<readonly Sent[]> {
+  await claim(autocommit(pool), claimed, logger);
   const records = recordsOf(pool, publisher);
-  const sending = claimed.map((message) => sendOne(pool, { publisher, records }, message));
+  const sending = claimed.map((message) => sendOne(pool, { publisher, records, logger }, message));
   await Promise.allSettled(sending);
   return Promise.all(sending);
 }
@@ -87,17 +94,30 @@ type Sent = SendResult['kind'];
 interface Sending {
   readonly publisher: Publisher;
   readonly records: Batcher<ClaimedMessage, null>;
+  readonly logger: Logger;
 }
 
-async function sendOne(pool: Pool, { publisher, records }: Sending, message: ClaimedMessage): Promise<Sent> {
-  const sent = await publisher.send([message]).catch((error: unknown) => failedUnexpectedly(error, message.attempts));
-  if (sent.kind !== 'sent') {
-    const afterSeconds = secondsUntilRetry(sent, message.attempts);
-    await postpone(autocommit(pool), message, { ...sent, afterSeconds });
-    return sent.kind;
-  }
-  await records.submit(message);
-  return 'sent';
+async function sendOne(pool: Pool, sending: Sending, message: ClaimedMessage): Promise<Sent> {
+  const { publisher, records, logger } = sending;
+  const unexpectedly = (error: unknown) => failedUnexpectedly(error, message.attempts);
+  const record = async (): Promise<SendResult> => {
+    await records.submit(message);
+    return { kind: 'sent' };
+  };
+  const handedOver = await publisher.send([message]).catch(unexpectedly);
+  const sent =
+    handedOver.kind !== 'sent'
+      ? handedOver
+      : await record().catch((error: unknown) => {
+          if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+          const { merchantId, messageId } = message;
+          logger.error({ err: error, merchantId, messageId }, 'a message went wrong and is tried again');
+          return unexpectedly(error);
+        });
+  if (sent.kind === 'sent') return 'sent';
+  const afterSeconds = secondsUntilRetry(sent, message.attempts);
+  await postpone(autocommit(pool), message, { ...sent, afterSeconds });
+  return sent.kind;
 }
 
 /** Takes messages off that were handed over, those of the same moment in one transaction. */
@@ -149,10 +169,14 @@ export const unsentDueInSeconds = dueInSeconds('unsent_message', {
   why: 'the sender sleeps until any message is due',
 });
 
-async function claim(db: Queryable, claimed: ClaimedMessage[]): Promise<void> {
+/** Those of each merchant by themselves: what cannot be claimed of one is looked for again by the next run, and the others' are sent. */
+async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): Promise<void> {
   const due = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
+  const failures = new Failures();
   await eachMerchant(due, async (merchantId, own) => {
-    claimed.push(...(await CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS })));
+    const claimOwn = () => CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS });
+    const warn = (err: unknown) => logger.warn({ err, merchantId }, 'messages of a merchant were not claimed');
+    claimed.push(...((await failures.outlive(claimOwn, warn)) ?? []));
   });
 }
 

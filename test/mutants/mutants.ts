@@ -209,13 +209,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/merchants-apart.test.ts'],
   },
   {
-    name: 'claim the news of several merchants in one transaction on Citus',
-    file: 'src/ledger/outbox.ts',
-    find: 'if (onCitus())',
-    replace: 'if (request.limit < 1)',
-    tests: ['test/db/merchants-apart.test.ts'],
-  },
-  {
     name: 'keep the leases of no claim while those of another merchant are under way',
     file: 'src/ledger/lock-due.ts',
     find: 'asked.done?.(results);',

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
 import type { Posting } from '../../src/ledger/entry.ts';
 import { claimDue, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
@@ -11,6 +12,7 @@ import type { OutgoingMessage } from '../../src/outgoing/outgoing.ts';
 import type { Publisher, SendResult } from '../../src/outgoing/publisher.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { gatedPool } from '../support/gated-pool.ts';
 import { expectBooksToAgree, makeCustomers, posting, SETTINGS } from '../support/ledger.ts';
 import { waitingForLocks } from '../support/lock-waits.ts';
 import { eventually } from '../support/wait.ts';
@@ -85,6 +87,26 @@ async function hold(customers: readonly (string | undefined)[]) {
     client.release();
   };
   return { letGo };
+}
+
+/** The pool, in which statements fail that are meant, by their text and values. */
+function failingFor(pool: Pool, isMeant: (texts: string) => boolean, error: Error): Pool {
+  const failing = (client: pg.PoolClient) =>
+    new Proxy(client, {
+      get: (_, name) => {
+        const value: unknown = Reflect.get(client, name);
+        if (typeof value !== 'function') return value;
+        if (name !== 'query') return value.bind(client);
+        return (...args: readonly unknown[]) => {
+          const asked = args
+            .map((one) => (typeof one === 'object' && one !== null ? Object.values(one) : [one]))
+            .flat(2);
+          const texts = asked.map((one) => (Buffer.isBuffer(one) ? one.toString('utf8') : String(one))).join('\n');
+          return isMeant(texts) ? Promise.reject(error) : Reflect.apply(value, client, args);
+        };
+      },
+    });
+  return Object.assign(Object.create(pool), { connect: async () => failing(await pool.connect()) });
 }
 
 const makeDue = () => database.pool.query('update unannounced_wallet set retry_at = null, claimed_until = null');
@@ -416,6 +438,26 @@ describe('claims', () => {
     expect(publisher.recorded).toHaveLength(2 * names.length);
   });
 
+  test('of a merchant whose wallet is held hurry nobody else’s', async () => {
+    const mine = await makeCustomers(database.pool, ['mine']);
+    const theirs = await makeCustomers(database.pool, ['theirs'], 'bus_other');
+    const client = await database.pool.connect();
+    await client.query('begin; set local idle_in_transaction_session_timeout = 0');
+    await client.query('select 1 from wallet where customer_id = any ($1) for update', [[...mine, ...theirs]]);
+    let hurried = 0;
+    const pool = gatedPool(database.pool, async (sql) => {
+      if (sql.startsWith('set local lock_timeout')) hurried += 1;
+    });
+    const publisher = new RecordingPublisher();
+    const { wallets, failed } = await announce({ pool, publisher, logger, maxSeconds: 20 });
+    expect(wallets).toBe(0);
+    expect(failed).toBeGreaterThanOrEqual(4);
+    // The first of each was waited for as long as any; all else is hurried.
+    expect(failed - hurried).toBe(2);
+    await client.query('rollback');
+    client.release();
+  }, 60_000);
+
   test('of a wallet that somebody holds are tried again soon, however often the sender failed before', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['flaky']);
     await database.pool.query('update unannounced_wallet set attempts = 7');
@@ -452,11 +494,56 @@ describe('claims', () => {
     expect(rows[0].left).toBeGreaterThan(12);
   });
 
+  test('of a wallet that always fails are put off, and those behind it are told', async () => {
+    const [poison = ''] = await makeCustomers(database.pool, ['poison']);
+    const others = await makeCustomers(database.pool, ['behind1', 'behind2']);
+    const [theirs = ''] = await makeCustomers(database.pool, ['behind3'], 'bus_other');
+    await database.pool.query(
+      "update unannounced_wallet set since = since - interval '1 hour' where customer_id = $1",
+      [poison],
+    );
+    await database.pool.query(`
+      create function refuse_claim() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_claim before update on unannounced_wallet for each row
+      when (new.customer_id = 'cus_poison' and new.claimed_until is not null) execute function refuse_claim()`);
+    const publisher = new RecordingPublisher();
+    expect(await run(publisher)).toMatchObject({ wallets: 6, failed: 2, unfinished: false });
+    expect(new Set(publisher.data().map(({ customer_id }) => customer_id))).toEqual(new Set([...others, theirs]));
+    expect(await listed(poison)).toMatchObject(Array(2).fill({ attempts: 1, retry_at: expect.any(Date) }));
+    await database.pool.query('drop trigger refuse_claim on unannounced_wallet; drop function refuse_claim');
+    // It is not looked at before its time, and then it is told.
+    expect(await run(publisher)).toMatchObject({ wallets: 0, failed: 0 });
+    await makeDue();
+    expect(await run(publisher)).toMatchObject({ wallets: 2, failed: 0 });
+  });
+
+  test.each([
+    ['measured', 'with recursive walk'],
+    ['read', 'when not m.is_omitted'],
+  ])('of a wallet that cannot be %s are put off, and those behind it are told', async (how, sql) => {
+    const [poison = ''] = await makeCustomers(database.pool, [`not_${how}`]);
+    const others = await makeCustomers(database.pool, [`${how}1`, `${how}2`]);
+    await post(...[poison, ...others].map((customerId) => ({ customerId, amountMinor: 5 })));
+    await database.pool.query(
+      "update unannounced_wallet set since = since - interval '1 hour' where customer_id = $1",
+      [poison],
+    );
+    const corrupt = Object.assign(new pg.DatabaseError('invalid page', 0, 'error'), { code: 'XX001' });
+    const pool = failingFor(database.pool, (texts) => texts.includes(sql) && texts.includes(poison), corrupt);
+    const publisher = new RecordingPublisher();
+    const told = await announce({ pool, publisher, logger, maxSeconds: 20 });
+    expect(told).toMatchObject({ wallets: 4, failed: 2, unfinished: false });
+    expect(new Set(publisher.data().map(({ customer_id }) => customer_id))).toEqual(new Set(others));
+    expect(await listed(poison)).toMatchObject(Array(2).fill({ attempts: 1, claimed_until: null }));
+    await makeDue();
+    expect(await run(publisher)).toMatchObject({ wallets: 2, failed: 0 });
+  });
+
   test('read what they are about', async () => {
     const [customerId = ''] = await makeCustomers(database.pool, ['read']);
     await post({ customerId, amountMinor: 5 }, { customerId, amountMinor: 5, isCredit: false });
     const news = await readParts(autocommit(database.pool), await claimParts(database.pool, 10));
-    const dollars = news.find(({ currency }) => currency === 'USD');
+    const dollars = news.find(({ news }) => news.currency === 'USD')?.news;
     expect(dollars?.entries.map(({ seq }) => seq)).toEqual([1, 2]);
     expect(dollars?.alerts.map(({ kind }) => kind)).toEqual(['low', 'depleted']);
   });

@@ -102,7 +102,7 @@ test('nothing is claimed for merchants whom nobody hears, and their wallets are 
 test('each page goes on after the one before, a pass that was cut short is gone on with, and what came before its place is not left', async () => {
   const some = (from: number) => Array.from({ length: 300 }, (_, index) => `paged${from + index}`);
   await makeCustomers(database.pool, some(100));
-  const passing = new PassingOver({ pool: database.pool, publisher: outgoing.publisher });
+  const passing = new PassingOver({ pool: database.pool, publisher: outgoing.publisher, logger });
   const queries = vi.spyOn(pg.Client.prototype, 'query');
   let pages = 0;
   expect(await passing.pass(() => pages++ === 0)).toBe(500);
@@ -202,7 +202,7 @@ test('an endpoint that is added while wallets are being passed over hears of eve
       return unheard;
     },
   };
-  expect(await new PassingOver({ pool: database.pool, publisher: stale }).pass(() => true)).toBe(0);
+  expect(await new PassingOver({ pool: database.pool, publisher: stale, logger }).pass(() => true)).toBe(0);
   await run();
   expect(await told('cus_race')).toEqual([2]);
 });
@@ -267,4 +267,22 @@ test('a long backlog of one wallet is told by a claim for a thousand entries, wh
   // 900 entries at a time at the least; the rupees have a claim as well, and the last look finds nothing.
   expect(counts.get('size-claims')).toBeLessThanOrEqual(Math.ceil(7000 / 900) + 1);
   expect(counts.get('mark-announced')).toBeLessThanOrEqual(Math.ceil(7000 / 900) + 1);
+});
+
+test('what cannot be passed over of one merchant is looked at again later, and others are passed over and told meanwhile', async () => {
+  const [broken = ''] = await makeCustomers(database.pool, ['broken'], 'bus_a_broken');
+  await makeCustomers(database.pool, ['unheard'], 'bus_b_unheard');
+  await addEndpoint();
+  const [heard = ''] = await makeCustomers(database.pool, ['heard_meanwhile']);
+  await post(broken, 1, 'bus_a_broken');
+  await post(heard, 1);
+  await database.pool.query(`
+    create function refuse_passing() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+    create trigger refuse_passing before update on wallet for each row
+    when (new.merchant_id = 'bus_a_broken' and new.announced_version > old.announced_version) execute function refuse_passing()`);
+  expect(await run()).toMatchObject({ passedOver: 2, failed: 0 });
+  expect(await told(heard)).toEqual([1]);
+  const { rows } = await database.pool.query('select distinct merchant_id from unannounced_wallet');
+  expect(rows).toEqual([{ merchant_id: 'bus_a_broken' }]);
+  await database.pool.query('drop trigger refuse_passing on wallet; drop function refuse_passing');
 });

@@ -202,7 +202,7 @@ test('messages that belong to no wallet are claimed a megabyte at a time, and on
     [2, true],
     [1, false],
   ] as const) {
-    expect(await sendUnsent(database.pool, publisherThat())).toMatchObject({ messages: count, unfinished });
+    expect(await sendUnsent(database.pool, publisherThat(), logger)).toMatchObject({ messages: count, unfinished });
   }
   expect(sent.map(({ messageId }) => messageId)).toEqual(['whm_0', 'whm_1', 'whm_2', 'whm_3']);
 });
