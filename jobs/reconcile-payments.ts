@@ -1,6 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import { QUEUES } from '../src/db/queues.ts';
-import { startScheduledRuns, workOnRuns } from '../src/reconciliation/schedule.ts';
+import { reconcileAll } from '../src/reconciliation/schedule.ts';
 import type { ReconcileServices } from '../src/reconciliation/services.ts';
 
 export interface ReconcileJobServices extends ReconcileServices {
@@ -18,8 +18,9 @@ export async function workReconcilePayments(boss: PgBoss, services: ReconcileJob
   const polling = { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 2 };
   await boss.work('reconcile-payments', { batchSize: 1, ...polling }, async ([job]) => {
     if (job === undefined) return;
-    if (payload.parse(job.data).isScheduled) await startScheduledRuns(services, services.lookbackHours);
-    const unfinished = await workOnRuns(services, AbortSignal.any([services.signal, job.signal]));
+    const lookbackHours = payload.parse(job.data).isScheduled ? services.lookbackHours : null;
+    const signal = AbortSignal.any([services.signal, job.signal]);
+    const unfinished = await reconcileAll(services, { lookbackHours, signal });
     if (unfinished === 0) return;
     await boss.send('reconcile-payments', {}, { startAfter: AGAIN_SECONDS, singletonKey: 'again' });
   });

@@ -109,7 +109,7 @@ async function startJobs(runtime: Runtime, observe: Telemetry): Promise<Worker> 
     await workRecoverEndpoints(boss, outgoing, signal);
   });
   await workWatchEndpoints(boss, outgoing, signal);
-  await workCheckLowBalances(boss, { pool, settings, clock, onPosted }, logger);
+  await workCheckLowBalances(boss, { pool, settings, clock, onPosted, logger });
   const dueServices = { pool, settings, clock, onPosted, signal, logger };
   await workSettleDueWallets(boss, dueServices);
   await workPostScheduled(boss, { ...dueServices, topUps: await runtime.waker('charge-top-ups') });

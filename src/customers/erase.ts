@@ -131,6 +131,22 @@ const SAVE_STEP = statement({
     returning ${columns(ERASURE.shape, 'r')}`,
 });
 
+/** Makes an erasure that could not go on due at a later time; where it has come to stays. */
+export async function putOffErasure(
+  db: Queryable,
+  { merchantId, customerId, requestedAt }: CustomerKey & Pick<CustomerErasure, 'requestedAt'>,
+  until: Date,
+): Promise<void> {
+  await PUT_OFF.run(db, { merchantId, customerId, requestedAt, until });
+}
+
+const PUT_OFF = statement({
+  params: { ...KEY, requestedAt: timestamptz, until: timestamptz },
+  text: (p) => `
+    update customer_erasure set not_before = ${p.until}
+    where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and requested_at = ${p.requestedAt} and finished_at is null`,
+});
+
 /** Erasures that are not finished and due, the longest due first. */
 export function dueErasures(db: Queryable, now: Date, limit: number): Promise<readonly CustomerErasure[]> {
   return DUE.all(db, { now, limit });

@@ -1,5 +1,6 @@
 import type { Logger } from '../telemetry/log.ts';
 import { bigint, text } from './codec.ts';
+import { Failures } from './failures.ts';
 import type { Pool } from './pool.ts';
 import { isHeldUp } from './sqlstate.ts';
 import { statement } from './statement.ts';
@@ -16,21 +17,30 @@ export interface StatisticsServices {
  * Gathers statistics of the tables that have outgrown theirs: those that were never looked at, and those of which more has changed
  * than autovacuum waits for, because it is off, held up or busy elsewhere. A table that somebody else holds is left for the next time.
  * @returns the names of the tables
+ * @throws {unknown} at the end, what failed first of a table; at once if the database is away
  */
 export async function refreshStatistics({ pool, logger, signal }: StatisticsServices): Promise<readonly string[]> {
   const db = autocommit(pool);
   const refreshed: string[] = [];
-  for (const { name, rows } of await OUTGROWN.all(db)) {
-    if (signal?.aborted) break;
+  const failures = new Failures();
+  const refresh = async (name: string) => {
     try {
       await REFRESH.run(db, { name });
-      refreshed.push(name);
-      logger.info({ table: name, rows }, 'a table had outgrown its statistics');
+      return true;
     } catch (error) {
       if (!isHeldUp(error)) throw error;
       logger.info({ table: name }, 'a table is held, so its statistics stay as they are for now');
+      return false;
     }
+  };
+  for (const { name, rows } of await OUTGROWN.all(db)) {
+    if (signal?.aborted) break;
+    const warn = (err: unknown) => logger.warn({ err, table: name }, 'statistics of a table could not be gathered');
+    if ((await failures.outlive(() => refresh(name), warn)) !== true) continue;
+    refreshed.push(name);
+    logger.info({ table: name, rows }, 'a table had outgrown its statistics');
   }
+  failures.rethrow();
   return refreshed;
 }
 

@@ -1,10 +1,12 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
-import { inTransactions } from '../db/apart.ts';
+import { inTransactions, mayBeOfOneMerchant } from '../db/apart.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, text, timestamptz } from '../db/codec.ts';
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { deadLetterOf } from '../db/queues.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { statement } from '../db/statement.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -30,35 +32,65 @@ export interface StrandedServices {
  * Makes new jobs for events that should be applied and have none: the inbox is the truth and the queue only its work
  * list, so a lost or expired job loses nothing. An event whose job was given up without a word (its worker died on it
  * again and again) is parked instead, for a person to see.
+ * Where they cannot be looked after together, those of each merchant are by themselves.
  * @returns how many events were enqueued again and how many parked
+ * @throws {unknown} at the end, what failed first of a merchant's; at once if the database is away
  */
-export async function requeueStranded(services: StrandedServices): Promise<{ enqueued: number; parked: number }> {
-  const { pool, boss, clock, logger, waitSeconds } = services;
+export async function requeueStranded(services: StrandedServices): Promise<Requeued> {
+  const { pool, clock, logger, waitSeconds } = services;
   const now = clock.now();
   const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
   const stranded = await FIND_STRANDED.all(autocommit(pool), { ...overdue, limit: MAX_PER_RUN });
-  const result = { enqueued: 0, parked: 0 };
-  for (const own of inTransactions(stranded, ({ merchantId }) => merchantId)) {
-    const { lost, dead } = await transaction(pool, (tx) => requeue(boss, tx, { stranded: own, overdue }));
-    result.enqueued += lost.length;
-    result.parked += dead.length;
-  }
+  const failures = new Failures();
+  let result = NOTHING;
+  for (const own of inTransactions(stranded, ({ merchantId }) => merchantId))
+    if (own.length > 0) result = sumOf(result, await lookAfter(services, { stranded: own, overdue }, failures));
   if (result.enqueued + result.parked > 0) logger.warn(result, 'events had lost their jobs');
+  failures.rethrow();
   return result;
 }
 
-interface Overdue {
-  readonly now: Date;
-  readonly pendingSeconds: number;
-  readonly waitingSeconds: number;
+interface Requeued {
+  readonly enqueued: number;
+  readonly parked: number;
+}
+
+const NOTHING: Requeued = { enqueued: 0, parked: 0 };
+
+const sumOf = (one: Requeued, other: Requeued): Requeued => ({
+  enqueued: one.enqueued + other.enqueued,
+  parked: one.parked + other.parked,
+});
+
+interface Found {
+  readonly stranded: readonly EventKey[];
+  readonly overdue: { readonly now: Date; readonly pendingSeconds: number; readonly waitingSeconds: number };
+}
+
+/** Together, and if that fails those of each merchant by themselves. */
+async function lookAfter(services: StrandedServices, found: Found, failures: Failures): Promise<Requeued> {
+  const { pool, logger } = services;
+  const inTransaction = (some: Found) => transaction(pool, (tx) => requeue(services, tx, some));
+  try {
+    return await inTransaction(found);
+  } catch (error) {
+    if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+  }
+  let result = NOTHING;
+  for (const [merchantId, stranded] of Map.groupBy(found.stranded, (event) => event.merchantId)) {
+    const warn = (err: unknown) =>
+      logger.warn(
+        { err, merchantId, events: stranded.length },
+        'events that lost their jobs were left to the next run',
+      );
+    const own = await failures.outlive(() => inTransaction({ ...found, stranded }), warn);
+    result = sumOf(result, own ?? NOTHING);
+  }
+  return result;
 }
 
 /** Whatever has become of them since they were found: only those that are overdue still, and free. */
-async function requeue(
-  boss: PgBoss,
-  tx: Tx,
-  { stranded, overdue }: { readonly stranded: readonly EventKey[]; readonly overdue: Overdue },
-): Promise<{ readonly lost: readonly EventKey[]; readonly dead: readonly EventKey[] }> {
+async function requeue({ boss }: StrandedServices, tx: Tx, { stranded, overdue }: Found): Promise<Requeued> {
   const found = await ofEachMerchant(stranded, (merchantId, own) =>
     LOCK_STRANDED.all(tx, { ...overdue, merchantId, eventIds: own.map(({ eventId }) => eventId) }),
   );
@@ -70,7 +102,7 @@ async function requeue(
   const verdict = { ...parkEvent('apply_failed', 'its job was given up; the log says why'), paymentId: null };
   const verdicts = dead.map((event) => ({ ...verdict, ...event }));
   await saveVerdicts(tx, verdicts, overdue.now);
-  return { lost, dead };
+  return { enqueued: lost.length, parked: dead.length };
 }
 
 /** SQL for whether the event `e` should have been applied by now. */
@@ -83,6 +115,7 @@ const OVERDUE = { now: timestamptz, pendingSeconds: float, waitingSeconds: float
 /**
  * Events and jobs are compared as sets,
  * which takes one reading of each: where Postgres does not know how many there are, it would join them by reading all jobs for each event.
+ * Each merchant's oldest come first, so that as many of one as a run takes, which may fail again and again, leave room for others'.
  */
 const FIND_STRANDED = statement({
   acrossMerchants: 'the sweep is over all of them',
@@ -95,7 +128,7 @@ const FIND_STRANDED = statement({
       ${eventsWithJobs()})
     select e.merchant_id, e.event_id from provider_event e
     where e.event_id = any (array(select event_id from without_job)) and ${isOverdue(p)}
-    order by e.received_at
+    order by row_number() over (partition by e.merchant_id order by e.received_at), e.received_at
     limit ${p.limit}`,
 });
 

@@ -2,6 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/env.ts';
 import type { SecretBox } from '../crypto/secret-box.ts';
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { type ReadsInTurn, readingBy } from '../db/readers.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -82,8 +83,15 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     deliverer,
     recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
     lookAfterEndpoints: async (signal) => {
-      if (account !== null) await lookForDisabled({ pool, account, clock, logger }, signal);
+      const failures = new Failures();
+      // Logged by itself, merchant by merchant.
+      if (account !== null)
+        await failures.outlive(
+          () => lookForDisabled({ pool, account, clock, logger }, signal),
+          () => {},
+        );
       await pruneSent(pool, clock.now(), signal);
+      failures.rethrow();
     },
     close: async () => {
       await watch.close();

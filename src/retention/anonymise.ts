@@ -5,8 +5,10 @@ import {
   dueErasures,
   type ErasureStep,
   eraseCustomer,
+  putOffErasure,
   saveErasureStep,
 } from '../customers/erase.ts';
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../db/transaction.ts';
 import { eraseBodies } from '../inbox/old-bodies.ts';
@@ -17,6 +19,7 @@ import { countMessagesOf, forgetMessagesOf } from '../outgoing/embedded/old-mess
 import { paymentsOfCustomer } from '../payments/lookups.ts';
 import { eraseEntryTexts } from '../schedules/entry-store.ts';
 import { eraseScheduleNames } from '../schedules/grant-store.ts';
+import type { Logger } from '../telemetry/log.ts';
 import { endTopUpRulesOf } from '../top-ups/end.ts';
 
 /**
@@ -53,19 +56,36 @@ export async function anonymiseCustomer(
 /** How many erasures a run of the worker takes up; what it leaves, the next one finds. */
 const MOST_ERASURES = 100;
 
-/** Goes on with what was not finished, or could not be erased then. @returns how many erasures were finished */
+/** One that failed is looked at again after this time, so that many of them leave the run to others. */
+const FAILED_AGAIN_AFTER_MS = 3_600_000;
+
+/**
+ * Goes on with what was not finished, or could not be erased then. One that fails is put off, and no other waits for it.
+ * @returns how many erasures were finished
+ * @throws {unknown} at the end, what failed first; at once if the database is away
+ */
 export async function goOnErasing({
   pool,
   clock,
+  logger,
   signal,
-}: AnonymiseServices & { readonly signal?: AbortSignal }): Promise<number> {
+}: AnonymiseServices & { readonly logger: Logger; readonly signal?: AbortSignal }): Promise<number> {
   const db = autocommit(pool);
+  const failures = new Failures();
   let finished = 0;
   for (const erasure of await dueErasures(db, clock.now(), MOST_ERASURES)) {
     if (signal?.aborted) break;
-    const after = await work(db, erasure, { clock, mayGoOn: () => !signal?.aborted });
-    if (after.finishedAt !== null) finished += 1;
+    const { merchantId, customerId } = erasure;
+    const warn = (err: unknown) =>
+      logger.warn({ err, merchantId, customerId }, 'an erasure could not go on and is put off');
+    const goOn = () => work(db, erasure, { clock, mayGoOn: () => !signal?.aborted });
+    const after = await failures.outlive(goOn, warn);
+    if (after === null) {
+      const until = new Date(clock.now().getTime() + FAILED_AGAIN_AFTER_MS);
+      await failures.outlive(() => putOffErasure(db, erasure, until), warn);
+    } else if (after.finishedAt !== null) finished += 1;
   }
+  failures.rethrow();
   return finished;
 }
 

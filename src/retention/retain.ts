@@ -1,5 +1,6 @@
 import { countAuditRuns, forgetAuditRuns } from '../audit/run.ts';
 import type { Clock } from '../clock.ts';
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { countIgnored, forgetIgnored } from '../inbox/ignored-events.ts';
@@ -49,23 +50,28 @@ export const MOST_PER_RUN = 10_000;
 
 /**
  * Forgets what is older than the rule says, in small batches, merchant by merchant. It may be interrupted after any statement and run
- * again, or twice at once: each batch looks for what is left.
+ * again, or twice at once: each batch looks for what is left. What fails of one merchant or kind keeps no other from it.
+ * @throws {unknown} at the end, what failed first; at once if the database is away
  */
 export async function retain(services: RetainServices, request: RetainRequest): Promise<readonly Retained[]> {
   const { pool, logger, observe: { metrics } = UNOBSERVED, signal } = services;
   const db = autocommit(pool);
   const results: Retained[] = [];
+  const failures = new Failures();
   for await (const merchantId of owners(db, request)) {
     for (const what of FORGETTABLE.filter((one) => (one === 'audit_runs') === (merchantId === null))) {
-      const result = await retainOne(services, { merchantId, what, isDryRun: request.isDryRun });
+      const { isDryRun } = request;
+      const warn = (err: unknown) =>
+        logger.warn({ err, merchantId, what }, 'old data were not forgotten and are tried again');
+      const result = await failures.outlive(() => retainOne(services, { merchantId, what, isDryRun }), warn);
       if (result === null) continue;
       results.push(result);
-      const { isDryRun } = request;
       if (result.count > 0) logger.info({ ...result, isDryRun }, 'old data were forgotten');
       if (!isDryRun) metrics.countForgotten(what, result.count);
       if (signal?.aborted) return results;
     }
   }
+  failures.rethrow();
   return results;
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { Failures } from '../db/failures.ts';
 import type { Pool } from '../db/pool.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import type { LedgerMoment, LedgerSettings } from '../ledger/store.ts';
@@ -49,30 +50,51 @@ const PUT_OFF_MS = 600_000;
  * one has locked, the others leave to it. A row that fails is put off, and no other waits for it. Whatever a row does, it comes to an end: a
  * merchant of whom only rows are found that were found before has had its turn, and the next run looks at them again.
  * @returns how much was done, such as postings asked for
+ * @throws {unknown} at the end, what failed first of a merchant of whom not even the single rows could be put off; at once if the database is away
  */
 export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key>): Promise<number> {
-  const { pool, clock, signal } = services;
+  const { pool, clock, signal, logger } = services;
   const now = clock.now();
-  const db = autocommit(pool);
+  const failures = new Failures();
   let postings = 0;
-  let merchants = await kind.merchants(db, now);
+  let merchants = await kind.merchants(autocommit(pool), now);
   const seen = new Set<string>();
   while (merchants.length > 0) {
     const again: string[] = [];
     for (const merchantId of merchants) {
       if (signal.aborted) return postings;
-      const keys = await kind.page(db, merchantId, { now, limit: kind.pageSize });
-      const isOther = keys.filter((key) => isFirst(seen, JSON.stringify([merchantId, key]))).length > 0;
-      if (!isOther && keys.length > 0)
-        services.logger.warn({ what: kind.name, merchantId, rows: keys.length }, 'rows are due that were looked at');
-      const settled = isOther ? await settlePage(services, kind, { merchantId, keys, now }) : null;
+      const warn = (err: unknown) =>
+        logger.warn({ err, what: kind.name, merchantId }, 'what is due of a merchant was left to the next run');
+      const settled = await failures.outlive(() => settleTurn(services, kind, { merchantId, now, seen }), warn);
       if (settled === null) continue;
       postings += settled;
       again.push(merchantId);
     }
     merchants = again;
   }
+  failures.rethrow();
   return postings;
+}
+
+interface Turn {
+  readonly merchantId: string;
+  readonly now: Date;
+  /** What was found in the run. */
+  readonly seen: Set<string>;
+}
+
+/** A page of one merchant. @returns how many postings were asked for; null if there is nothing more to do for him */
+async function settleTurn<Key>(
+  services: DueServices,
+  kind: DueKind<Key>,
+  { merchantId, now, seen }: Turn,
+): Promise<number | null> {
+  const keys = await kind.page(autocommit(services.pool), merchantId, { now, limit: kind.pageSize });
+  const isOther = keys.filter((key) => isFirst(seen, JSON.stringify([merchantId, key]))).length > 0;
+  if (isOther) return settlePage(services, kind, { merchantId, keys, now });
+  if (keys.length > 0)
+    services.logger.warn({ what: kind.name, merchantId, rows: keys.length }, 'rows are due that were looked at');
+  return null;
 }
 
 function isFirst(seen: Set<string>, name: string): boolean {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Failures } from '../db/failures.ts';
 
 /** So much is under way at once of one merchant, and of all of them: who waits for a provider that answers slowly keeps no other waiting. */
 const AT_ONCE_EACH = 8;
@@ -14,25 +15,34 @@ export interface Work {
   merchants(): Promise<readonly string[]>;
   /** Works on a page of a merchant's. @returns whether there is more */
   page(merchantId: string, slots: Slots): Promise<boolean>;
+  /** Told of a page that failed. Nothing more is begun of that merchant's in this run, and others go on. */
+  failed(merchantId: string, error: unknown): void;
 }
 
 /**
  * Works for every merchant who has something due, each beside the others, a page after another. Whoever comes while others are worked for is
  * begun with within a second.
+ * @throws {unknown} at the end, what failed first; as soon as what is under way is done if the database is away
  */
-export async function besideEachOther({ signal, merchants, page }: Work): Promise<void> {
+export async function besideEachOther({ signal, merchants, page, failed }: Work): Promise<void> {
   const untilMs = performance.now() + RUN_MS;
   const slots = new Slots(AT_ONCE, AT_ONCE_EACH);
   const active = new Map<string, Promise<void>>();
   /** When each merchant had his turn; he has another in this run only after a while, since what is due may be due again at once. */
   const doneAtMs = new Map<string, number>();
-  const failures: unknown[] = [];
-  const isOver = () => signal.aborted || performance.now() >= untilMs || failures.length > 0;
+  const broken = new Set<string>();
+  const failures = new Failures();
+  const outages: unknown[] = [];
+  const isOver = () => signal.aborted || performance.now() >= untilMs || outages.length > 0;
   const work = async (merchantId: string) => {
     try {
-      while (!isOver() && (await page(merchantId, slots)));
+      const tell = (error: unknown) => {
+        broken.add(merchantId);
+        failed(merchantId, error);
+      };
+      while (!isOver() && (await failures.outlive(() => page(merchantId, slots), tell)));
     } catch (error) {
-      failures.push(error);
+      outages.push(error);
     } finally {
       active.delete(merchantId);
       doneAtMs.set(merchantId, performance.now());
@@ -41,9 +51,9 @@ export async function besideEachOther({ signal, merchants, page }: Work): Promis
   while (!isOver()) {
     const now = performance.now();
     const mayBegin = (id: string) =>
-      !active.has(id) && now - (doneAtMs.get(id) ?? Number.NEGATIVE_INFINITY) >= ASK_EVERY_MS;
+      !active.has(id) && !broken.has(id) && now - (doneAtMs.get(id) ?? Number.NEGATIVE_INFINITY) >= ASK_EVERY_MS;
     const due = await merchants().catch((error: unknown) => {
-      failures.push(error);
+      outages.push(error);
       return [];
     });
     for (const merchantId of due.filter(mayBegin)) active.set(merchantId, work(merchantId));
@@ -53,7 +63,8 @@ export async function besideEachOther({ signal, merchants, page }: Work): Promis
     over.abort();
   }
   await Promise.all(active.values());
-  if (failures.length > 0) throw failures[0];
+  if (outages.length > 0) throw outages[0];
+  failures.rethrow();
 }
 
 /** Bounds how much is under way at once. */

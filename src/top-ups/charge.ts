@@ -51,7 +51,7 @@ const AGAIN_AFTER_MS = 60_000;
  * @returns how many attempts and wallets were looked at
  */
 export async function chargeTopUps(services: ChargeServices): Promise<{ topUps: number; wallets: number }> {
-  const { pool, signal, clock, onPosted } = services;
+  const { pool, signal, clock, onPosted, logger } = services;
   const db = autocommit(pool);
   let [topUps, wallets] = [0, 0];
   await besideEachOther({
@@ -69,6 +69,8 @@ export async function chargeTopUps(services: ChargeServices): Promise<{ topUps: 
       if (ofTopUps + ofWallets > 0) onPosted();
       return Math.max(ofTopUps, ofWallets) === PAGE_SIZE;
     },
+    failed: (merchantId, err) =>
+      logger.warn({ err, merchantId }, 'top-ups of a merchant were not looked at and are left to the next run'),
   });
   return { topUps, wallets };
 }

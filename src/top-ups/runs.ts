@@ -1,3 +1,4 @@
+import { Failures } from '../db/failures.ts';
 import { type ChargeServices, chargeTopUps } from './charge.ts';
 import { scanForTopUps } from './scan.ts';
 
@@ -8,10 +9,17 @@ const SCAN_EVERY_MS = 5 * 60_000;
 export function topUpRuns(services: ChargeServices): () => Promise<{ topUps: number; wallets: number }> {
   let scannedAtMs = Number.NEGATIVE_INFINITY;
   return async () => {
+    const failures = new Failures();
     if (performance.now() - scannedAtMs >= SCAN_EVERY_MS) {
       scannedAtMs = performance.now();
-      await scanForTopUps(services);
+      // Logged by the scan, merchant by merchant. What it has found is worked on all the same.
+      await failures.outlive(
+        () => scanForTopUps(services),
+        () => {},
+      );
     }
-    return chargeTopUps(services);
+    const done = await chargeTopUps(services);
+    failures.rethrow();
+    return done;
   };
 }

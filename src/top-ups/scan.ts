@@ -1,3 +1,4 @@
+import { Failures } from '../db/failures.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import { readWallets } from '../ledger/store.ts';
@@ -10,31 +11,49 @@ const SCAN_PAGE = 500;
 
 /**
  * The safety net under the list: wallets that are below their threshold, or of which a period of a schedule is to be paid, and that nobody
- * has put there. @returns how many were found
+ * has put there.
+ * @returns how many were found
+ * @throws {unknown} at the end, what failed first of a merchant's; at once if the database is away
  */
-export async function scanForTopUps(services: Pick<ChargeServices, 'pool' | 'clock' | 'signal'>): Promise<number> {
-  const low = await scan(services, enabledRules, lowOf);
-  return low + (await scan(services, walletsWithOpenRefills, async (_, { keys }) => keys));
+export async function scanForTopUps(services: ScanServices): Promise<number> {
+  const failures = new Failures();
+  const low = await scan(services, failures, { pageAfter: enabledRules, select: lowOf });
+  const ofRefills = { pageAfter: walletsWithOpenRefills, select: async (_: Queryable, { keys }: Own) => keys };
+  const found = low + (await scan(services, failures, ofRefills));
+  failures.rethrow();
+  return found;
 }
+
+type ScanServices = Pick<ChargeServices, 'pool' | 'clock' | 'signal' | 'logger'>;
 
 interface Own {
   readonly merchantId: string;
   readonly keys: readonly WalletKey[];
 }
 
-async function scan(
-  { pool, clock, signal }: Pick<ChargeServices, 'pool' | 'clock' | 'signal'>,
-  pageAfter: (db: Queryable, after: WalletKey | null, limit: number) => Promise<WalletKey[]>,
-  select: (db: Queryable, own: Own) => Promise<readonly WalletKey[]>,
-): Promise<number> {
+interface Kind {
+  readonly pageAfter: (db: Queryable, after: WalletKey | null, limit: number) => Promise<WalletKey[]>;
+  readonly select: (db: Queryable, own: Own) => Promise<readonly WalletKey[]>;
+}
+
+async function scan(services: ScanServices, failures: Failures, { pageAfter, select }: Kind): Promise<number> {
+  const { pool, clock, signal, logger } = services;
   const db = autocommit(pool);
   let after: WalletKey | null = null;
   let found = 0;
   while (!signal.aborted) {
     const page: WalletKey[] = await pageAfter(db, after, SCAN_PAGE);
     for (const [merchantId, own] of Map.groupBy(page, (one) => one.merchantId)) {
-      const keys = await select(db, { merchantId, keys: own });
-      if (keys.length > 0) found += await addTopUpDue(db, merchantId, { keys, now: clock.now() });
+      const look = async () => {
+        const keys = await select(db, { merchantId, keys: own });
+        return keys.length > 0 ? addTopUpDue(db, merchantId, { keys, now: clock.now() }) : 0;
+      };
+      const warn = (err: unknown) =>
+        logger.warn(
+          { err, merchantId, wallets: own.length },
+          'wallets that may have to be filled up were not looked at',
+        );
+      found += (await failures.outlive(look, warn)) ?? 0;
     }
     after = page.at(-1) ?? null;
     if (page.length < SCAN_PAGE) break;

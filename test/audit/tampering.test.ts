@@ -7,6 +7,7 @@ import { resolveEvent } from '../../src/inbox/dismiss.ts';
 import { entryId } from '../../src/ledger/entry.ts';
 import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
 import { postBatch } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { expectSameOfNewRows } from '../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
@@ -95,6 +96,7 @@ beforeAll(async () => {
     settings: SETTINGS,
     clock: { now: () => new Date() },
     onPosted: () => {},
+    logger: createLogger('silent', 'test'),
   });
 });
 

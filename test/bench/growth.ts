@@ -5,6 +5,7 @@ import type { Pool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
 import { claimOutbox } from '../../src/ledger/outbox.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { type CpuSeconds, microsecondsEach } from './cpu.ts';
 import { customer, debit, forgetNews, get, SETTINGS } from './fill.ts';
 import { fillEntries, fillWallets } from './large.ts';
@@ -101,7 +102,8 @@ async function measureOnce({ rig, seconds }: GrowthOptions, web: Server, pool: P
   await forgetNews(pool);
   const reads = await load(one, balance);
   const pages = await load({ ...one, callers: LIST_CALLERS }, history);
-  const scanned = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} };
+  const logger = createLogger('silent', 'bench');
+  const scanned = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {}, logger };
   return {
     ...{ 'debits/s': debits.rate, 'µs of web and Postgres a debit': debits.microseconds },
     ...{

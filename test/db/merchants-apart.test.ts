@@ -396,6 +396,6 @@ it('wallets that are due and balances that are low are looked at by transactions
   const common = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} };
   expect(await sweepDueWallets({ ...common, signal: new AbortController().signal, logger })).toBeGreaterThan(0);
   expect(committed().length).toBeGreaterThanOrEqual(MERCHANTS.length);
-  await checkLowBalances(common);
+  await checkLowBalances({ ...common, logger });
   expect(ofOneEach()).toBe(true);
 });

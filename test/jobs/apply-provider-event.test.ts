@@ -141,6 +141,24 @@ describe('the job that applies events', () => {
     expect((await event(lost))?.state).toBe('applied');
   });
 
+  it('makes new jobs for what others have lost, also where that fails for one merchant', async () => {
+    const mine = await deliver(payment('pi_lost_mine'));
+    const theirs = await deliver(payment('pi_lost_theirs'), ofOther);
+    await inbox.boss.deleteAllJobs(QUEUE);
+    const inTwoMinutes = { now: () => new Date(Date.now() + 120_000) };
+    // Their job was given up, so that they are to be parked, which is refused.
+    await inbox.boss.send(deadLetterOf(QUEUE), { eventId: theirs });
+    await database.pool.query(
+      "alter table provider_event add constraint refused check (merchant_id <> 'bus_other' or state <> 'parked') not valid",
+    );
+    await expect(requeueStranded({ ...services, clock: inTwoMinutes })).rejects.toThrow('refused');
+    expect((await fetchJobs()).map(({ eventId }) => eventId)).toEqual([mine]);
+    await database.pool.query('alter table provider_event drop constraint refused');
+    expect(await requeueStranded({ ...services, clock: inTwoMinutes })).toEqual({ enqueued: 0, parked: 1 });
+    await inbox.boss.deleteAllJobs(QUEUE);
+    await database.pool.query('delete from provider_event where event_id = any ($1)', [[mine, theirs]]);
+  });
+
   it('fails the whole batch when the database is away, so that pg-boss retries it', async () => {
     await deliver(payment('pi_away'));
     const jobs = await fetchJobs();

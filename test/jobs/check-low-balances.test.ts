@@ -5,9 +5,12 @@ import { lowBalanceCandidates } from '../../src/ledger/low-balance/store.ts';
 import { setThreshold } from '../../src/ledger/low-balance/thresholds.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
 import { type LedgerSettings, postBatch } from '../../src/ledger/store.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { gatedPool } from '../support/gated-pool.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, RULE, SETTINGS } from '../support/ledger.ts';
 
+const logger = createLogger('silent', 'test');
 let database: TestDatabase;
 let now = new Date('2026-03-01T12:00:00Z');
 const later = (seconds: number) => {
@@ -25,7 +28,7 @@ afterAll(async () => {
 });
 
 const scan = (settings: LedgerSettings = SETTINGS) =>
-  checkLowBalances({ pool: database.pool, settings, clock: { now: () => now }, onPosted: () => {} });
+  checkLowBalances({ pool: database.pool, settings, clock: { now: () => now }, onPosted: () => {}, logger });
 const post = (customerId: string, amountMinor: number, isCredit: boolean) =>
   transaction(database.pool, (tx) =>
     postBatch(tx, [posting({ customerId, amountMinor, isCredit })], { ...SETTINGS, now }),
@@ -170,23 +173,59 @@ describe('the scan for low balances', () => {
     const customers = await makeCustomers(database.pool, names);
     for (const customerId of customers) await post(customerId, 2000, true);
     const raised = { ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 3000]]) } };
-    const services = { settings: raised, clock: { now: () => now }, onPosted: () => {}, partSize: 4 };
-    // Alerts of some customers cannot be written: the run breaks off among them, with the parts before it done.
-    await database.pool.query(
-      "alter table wallet_alert add constraint refused check (customer_id <> 'cus_part4') not valid",
-    );
+    // The database goes away among them, with the parts before done.
+    let commits = 0;
+    const away = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    const pool = gatedPool(database.pool, async (sql) => {
+      if (sql === 'commit') commits += 1;
+      if (commits === 7 && sql.startsWith('begin')) throw away;
+    });
+    const services = { settings: raised, clock: { now: () => now }, onPosted: () => {}, logger, partSize: 4 };
     const place = { after: null };
-    await expect(checkLowBalances({ ...services, pool: database.pool }, place)).rejects.toThrow('refused');
+    await expect(checkLowBalances({ ...services, pool }, place)).rejects.toBe(away);
     const raisedFor = async () => (await Promise.all(customers.map(alerts))).filter((kinds) => kinds.length > 0).length;
     expect(place.after).not.toBeNull();
     const before = await raisedFor();
     expect(before).toBeGreaterThan(0);
-    await database.pool.query('alter table wallet_alert drop constraint refused');
+    expect(before).toBeLessThan(names.length);
     const { alerts: rest } = await checkLowBalances({ ...services, pool: database.pool }, place);
     expect([place.after, await raisedFor()]).toEqual([null, names.length]);
     // No part that was done is looked at again.
     expect(rest).toBeLessThanOrEqual(names.length - before);
     expect((await checkLowBalances({ ...services, pool: database.pool }, place)).alerts).toBe(0);
+  });
+
+  it('of a wallet that fails keeps nobody else’s alerts, fails at the end, and is made up for by the next', async () => {
+    const mine = await makeCustomers(database.pool, ['fails0', 'fails1', 'fails2']);
+    const others = await makeCustomers(database.pool, ['fails3', 'fails4'], 'bus_zzz');
+    await transaction(database.pool, (tx) =>
+      postBatch(
+        tx,
+        [
+          ...mine.map((customerId) => posting({ customerId, amountMinor: 2000 })),
+          ...others.map((customerId) => posting({ merchantId: 'bus_zzz', customerId, amountMinor: 2000 })),
+        ],
+        { ...SETTINGS, now },
+      ),
+    );
+    const raised = { ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 3000]]) } };
+    await database.pool.query(
+      "alter table wallet_alert add constraint refused check (customer_id <> 'cus_fails1') not valid",
+    );
+    const place = { after: null };
+    let posted = 0;
+    const services = { pool: database.pool, settings: raised, clock: { now: () => now }, logger };
+    const onPosted = () => {
+      posted += 1;
+    };
+    const run = () => checkLowBalances({ ...services, onPosted }, place);
+    await expect(run()).rejects.toThrow('refused');
+    const told = async () => (await Promise.all([...mine, ...others].map(alerts))).map((kinds) => kinds.join());
+    expect(await told()).toEqual(['low', '', 'low', 'low', 'low']);
+    expect([place.after, posted]).toEqual([null, 1]);
+    await database.pool.query('alter table wallet_alert drop constraint refused');
+    expect((await run()).alerts).toBe(1);
+    expect(await told()).toEqual(['low', 'low', 'low', 'low', 'low']);
   });
 
   it('watches a wallet that holds its threshold, also where the threshold came to the balance and not the balance to it', async () => {

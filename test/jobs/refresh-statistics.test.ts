@@ -82,6 +82,27 @@ it.skipIf(onCitus())('leaves a table that somebody holds for the next time', asy
   expect(await refresh()).toEqual(['public.customer']);
 });
 
+it.skipIf(onCitus())('goes on with other tables where one cannot be looked at, and fails at its end', async () => {
+  await addCustomers(12_001, 30_000);
+  const { pool } = database;
+  await pool.query(`
+    create function odd(text) returns integer immutable language plpgsql as $$ begin return 1; end $$;
+    create index odd_index on customer (odd(name))`);
+  await pool.query(`
+    create or replace function odd(text) returns integer immutable language plpgsql as $$ begin raise 'odd'; end $$;
+    alter table merchant set (autovacuum_enabled = off);
+    insert into merchant (merchant_id, name, mode) select 'bus_' || n, 'Merchant ' || n, 'test' from generate_series(1, 3000) n`);
+  const client = await pool.connect();
+  await client.query('select pg_stat_force_next_flush()');
+  await client.query('select 1');
+  client.release();
+  await expect(refresh()).rejects.toThrow('odd');
+  const { rows } = await pool.query("select reltuples > 1000 as known from pg_class where oid = 'merchant'::regclass");
+  expect(rows).toEqual([{ known: true }]);
+  await pool.query('drop index odd_index');
+  expect(await refresh()).toEqual(['public.customer']);
+});
+
 it('lets the worker ask for the tables of the service only, and nobody else for any', async () => {
   await database.pool.query('create schema other; create table other.secret (n int)');
   await expect(worker.query("select refresh_statistics('other.secret')")).rejects.toMatchObject({ code: '42501' });

@@ -448,6 +448,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/db/held-up.test.ts', 'test/jobs/apply-provider-event.test.ts'],
   },
   {
+    name: 'end a walk over merchants at the first that fails',
+    file: 'src/db/failures.ts',
+    find: 'if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;',
+    replace: 'throw error;',
+    tests: ['test/schedules/due.test.ts', 'test/jobs/check-low-balances.test.ts'],
+  },
+  {
+    name: 'forget that a part of a walk has failed',
+    file: 'src/db/failures.ts',
+    find: 'this.#first ??= { error };',
+    replace: '',
+    tests: ['test/schedules/due.test.ts', 'test/jobs/check-low-balances.test.ts'],
+  },
+  {
     name: 'make jobs of many events while a worker of the release before may run',
     file: 'src/inbox/enqueue.ts',
     find: 'select ${EVENTS_SHARE_JOBS} as is_closed',

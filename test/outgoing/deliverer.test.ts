@@ -271,3 +271,18 @@ test('nothing is sent before it is started, nor after it is closed', async () =>
   expect(await deliverer.deliverDue()).toBe(0);
   expect(receivers.posts.size).toBe(0);
 });
+
+test('what cannot be claimed of one merchant is looked for again, and nobody behind him waits', async () => {
+  for (const prefix of ['broken', 'free', 'later']) await makeDue(prefix, { each: 3 });
+  await database.pool.query(`
+    create function refuse_lease() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+    create trigger refuse_lease before update on webhook_delivery for each row
+    when (new.merchant_id = 'broken1') execute function refuse_lease()`);
+  const { post } = new Receivers();
+  const deliverer = makeDeliverer(post);
+  expect(await deliverer.deliverDue()).toBe(6);
+  expect(await delivered()).toBe(6);
+  await database.pool.query('drop trigger refuse_lease on webhook_delivery; drop function refuse_lease');
+  expect(await deliverer.deliverDue()).toBe(3);
+  await deliverer.close();
+});

@@ -348,6 +348,30 @@ describe.each(SENDERS)('with $name', ({ name, start }) => {
     expect((await database.pool.query('select message_id from webhook_message order by 1')).rows).toEqual(before);
     expect(seqsAt('old-two', 'b').toSorted()).toEqual(seqsAt('old-one', 'b').toSorted());
   });
+
+  test('one that cannot be claimed keeps no other waiting', async () => {
+    await write('a', 1);
+    await asIfTold();
+    const since = new Date(Date.now() - HOUR_MS);
+    const [first, second] = [await add('first', since), await add('second', since)];
+    await database.pool.query(
+      "update webhook_recovery set not_before = now() - case endpoint_id when $1 then interval '2 minutes' else interval '1 minute' end",
+      [first.id],
+    );
+    await database.pool.query(`
+      create function refuse_claim() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_claim before update on webhook_recovery for each row
+      when (new.endpoint_id = '${first.id}') execute function refuse_claim()`);
+    await expect(outgoing.recover(new AbortController().signal)).rejects.toThrow('refused');
+    const { rows } = await database.pool.query('select endpoint_id, state from webhook_recovery order by state');
+    expect(rows).toEqual([
+      { endpoint_id: second.id, state: 'finished' },
+      { endpoint_id: first.id, state: 'running' },
+    ]);
+    await database.pool.query('drop trigger refuse_claim on webhook_recovery; drop function refuse_claim');
+    await run();
+    expect((await recoveries()).map(({ state }) => state)).toEqual(['finished', 'finished']);
+  });
 });
 
 test.each([

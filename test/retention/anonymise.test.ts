@@ -55,7 +55,7 @@ const pay = (customerId: string | null, paymentId: string, amount = 1000) =>
   });
 const anonymise = (customerId: string, body?: object) => app.call('POST', `/customers/${customerId}/anonymise`, body);
 const goOn = (days: number) =>
-  goOnErasing({ pool: worker, clock: { now: () => new Date(Date.now() + days * 86_400_000) } });
+  goOnErasing({ pool: worker, logger, clock: { now: () => new Date(Date.now() + days * 86_400_000) } });
 
 async function newPerson(): Promise<string> {
   const { body } = await app.call('POST', '/customers', { ...PERSON, metadata: { plan: 'plan of the countess' } });
@@ -470,4 +470,29 @@ describe('an event of an erased customer', () => {
     const replay = replayEvent(worker, inbox.boss, { merchantId: MERCHANT, eventId, customerId: null, reopens: true });
     await expect(replay).rejects.toMatchObject({ refusal: { code: 'EVENT_BODY_REMOVED' } });
   });
+});
+
+it('an erasure that cannot go on is put off for an hour, and no other waits for it', async () => {
+  const [first, second] = [await newPerson(), await newPerson()];
+  for (const person of [first, second]) await anonymise(person);
+  await sql(
+    "update customer_erasure set finished_at = null, phase = 'messages', not_before = now() - case customer_id when $1 then interval '2 hours' else interval '1 hour' end where customer_id = any ($2)",
+    [first, [first, second]],
+  );
+  await sql(`
+    create function refuse_end() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+    create trigger refuse_end before update on customer_erasure for each row
+    when (new.customer_id = '${first}' and new.finished_at is not null) execute function refuse_end()`);
+  await expect(goOn(0)).rejects.toThrow('refused');
+  const left = async () =>
+    (
+      await sql('select customer_id from customer_erasure where finished_at is null and customer_id = any ($1)', [
+        [first, second],
+      ])
+    ).rows;
+  expect(await left()).toEqual([{ customer_id: first }]);
+  await sql('drop trigger refuse_end on customer_erasure; drop function refuse_end');
+  expect(await goOn(0)).toBe(0);
+  expect(await goOn(1)).toBe(1);
+  expect(await left()).toEqual([]);
 });

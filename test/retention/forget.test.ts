@@ -4,6 +4,7 @@ import { loadConfig } from '../../src/config/env.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { postBatch } from '../../src/ledger/store.ts';
+import { eraseAndRetain } from '../../src/retention/erase-and-retain.ts';
 import { MOST_PER_RUN, retain } from '../../src/retention/retain.ts';
 import { type Forgettable, forgottenBefore, type RetentionRule, retentionRule } from '../../src/retention/rule.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -319,5 +320,34 @@ describe('a run', () => {
     const before = (await sql('select count(*) from entry')).rows;
     await run(null);
     expect((await sql('select count(*) from entry')).rows).toEqual(before);
+  });
+});
+
+describe('what cannot be forgotten of one merchant', () => {
+  it('keeps nobody else’s, nor his of other kinds, and the job fails at its end', async () => {
+    const old = "(now() at time zone 'UTC' - interval '2 years') at time zone 'UTC'";
+    for (const merchantId of [MERCHANT, OTHER])
+      await sql(
+        `insert into webhook_message (merchant_id, message_id, event_type, payload, created_at) values ($1, 'whm_old', 'wallet.created', '{}', ${old})`,
+        [merchantId],
+      );
+    await sql(
+      `insert into audit_run (disagreements, duration_ms, finished_at) values (0, 4711, ${old}), (0, 1, now())`,
+    );
+    const messages = async () =>
+      (await sql("select merchant_id as id from webhook_message where message_id = 'whm_old' order by 1")).rows.map(
+        ({ id }) => id,
+      );
+    const runs = async () => (await sql('select 1 from audit_run where duration_ms = 4711')).rowCount;
+    await sql(`
+      create function refuse_delete() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_delete before delete on webhook_message for each row
+      when (old.merchant_id = '${MERCHANT}') execute function refuse_delete()`);
+    const job = () => eraseAndRetain({ pool, clock: systemClock, logger, rule: RULE });
+    await expect(job()).rejects.toThrow('refused');
+    expect([await messages(), await runs()]).toEqual([[MERCHANT], 0]);
+    await sql('drop trigger refuse_delete on webhook_message; drop function refuse_delete');
+    await job();
+    expect(await messages()).toEqual([]);
   });
 });

@@ -51,4 +51,38 @@ describe('what is due', () => {
     await work(kind);
     expect([...kind.due]).toEqual(['a1', 'a2', 'a3']);
   });
+
+  it('of a merchant of whom nothing can be read keeps nobody else waiting, and the run fails at its end', async () => {
+    const kind = rowsOf([], ['a1', 'b1', 'b2', 'b3']);
+    const page: typeof kind.page = async (db, merchantId, due) => {
+      if (merchantId === 'a') throw new Error('of one merchant');
+      return kind.page(db, merchantId, due);
+    };
+    await expect(work({ ...kind, page })).rejects.toThrow('of one merchant');
+    expect([...kind.due]).toEqual(['a1']);
+  });
+
+  it('and can be neither settled nor put off keeps nobody else waiting either', async () => {
+    const kind = rowsOf([], ['a1', 'b1', 'b2', 'b3']);
+    const refuse = (message: string) => (keys: readonly string[]) => {
+      if (keys.includes('a1')) throw new Error(message);
+    };
+    const failing: typeof kind = {
+      ...kind,
+      settle: async (tx, due, moment) => {
+        refuse('not settled')(due.keys);
+        return kind.settle(tx, due, moment);
+      },
+      putOff: async (_, due) => refuse('not put off')(due.keys),
+    };
+    await expect(work(failing)).rejects.toThrow('not put off');
+    expect([...kind.due]).toEqual(['a1']);
+  });
+
+  it('is no matter of one merchant where the database is away: the run ends', async () => {
+    const away = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    const kind = rowsOf([], ['a1', 'b1']);
+    await expect(work({ ...kind, page: () => Promise.reject(away) })).rejects.toBe(away);
+    expect(kind.due.size).toBe(2);
+  });
 });

@@ -9,6 +9,10 @@ import { newMerchantKey } from '../support/merchant-key.ts';
 import { rounds } from '../support/rounds.ts';
 import { TopUpRig } from '../support/top-up-rig.ts';
 
+const unexpected = (_: string, error: unknown) => {
+  throw error;
+};
+
 describe('work for merchants', () => {
   it('goes on for others while one waits, and begins with whoever comes', async () => {
     const stuck = Promise.withResolvers<void>();
@@ -16,6 +20,7 @@ describe('work for merchants', () => {
     let due = ['mer_slow', 'mer_quick'];
     await besideEachOther({
       signal: new AbortController().signal,
+      failed: unexpected,
       merchants: async () => due,
       async page(merchantId, slots) {
         await slots.forEach([1, 2, 3], () => (merchantId === 'mer_slow' ? stuck.promise : Promise.resolve()));
@@ -33,7 +38,11 @@ describe('work for merchants', () => {
 
   it('goes through page after page, and ends where nothing is due', async () => {
     let pages = 3;
-    const done = { signal: new AbortController().signal, merchants: async () => (pages > 0 ? ['mer_a'] : []) };
+    const done = {
+      signal: new AbortController().signal,
+      failed: unexpected,
+      merchants: async () => (pages > 0 ? ['mer_a'] : []),
+    };
     await besideEachOther({
       ...done,
       async page() {
@@ -44,20 +53,54 @@ describe('work for merchants', () => {
     expect(pages).toBe(0);
   });
 
-  it('fails as a page failed, once what is under way is done', async () => {
+  it('ends when the database is away, once what is under way is done', async () => {
     let isDone = false;
+    const away = Object.assign(new Error('the database is away'), { code: 'ECONNREFUSED' });
+    const underWay = Promise.withResolvers<void>();
     const failing = besideEachOther({
       signal: new AbortController().signal,
+      failed: unexpected,
       merchants: async () => ['mer_a', 'mer_b'],
       async page(merchantId, slots) {
-        if (merchantId === 'mer_a') throw new Error('the database is away');
-        await slots.forEach([1], () => new Promise((resolve) => setTimeout(resolve, 50)));
+        if (merchantId === 'mer_a') {
+          await underWay.promise;
+          throw away;
+        }
+        await slots.forEach([1], async () => {
+          underWay.resolve();
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        });
         isDone = true;
         return true;
       },
     });
-    await expect(failing).rejects.toThrow('the database is away');
+    await expect(failing).rejects.toBe(away);
     expect(isDone).toBe(true);
+  });
+
+  it('goes on for others where a merchant’s page fails, begins no more of his, and fails at the end', async () => {
+    const pages: string[] = [];
+    const told: string[] = [];
+    const due = new Map([
+      ['mer_a', 1],
+      ['mer_b', 3],
+    ]);
+    const failing = besideEachOther({
+      signal: new AbortController().signal,
+      failed: (merchantId) => void told.push(merchantId),
+      merchants: async () => [...due.keys()],
+      async page(merchantId) {
+        pages.push(merchantId);
+        if (merchantId === 'mer_a') throw new Error('of one merchant');
+        const left = (due.get(merchantId) ?? 0) - 1;
+        due.set(merchantId, left);
+        if (left === 0) due.delete(merchantId);
+        return left > 0;
+      },
+    });
+    await expect(failing).rejects.toThrow('of one merchant');
+    expect(pages).toEqual(['mer_a', 'mer_b', 'mer_b', 'mer_b']);
+    expect(told).toEqual(['mer_a']);
   });
 });
 

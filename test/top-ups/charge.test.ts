@@ -239,6 +239,33 @@ describe('filling a wallet up', () => {
     expect(await attempts(key)).toHaveLength(1);
   });
 
+  it('finds by its scan what it can of others where one merchant’s cannot be noted, and fails at its end', async () => {
+    const key = await begin({}, 900);
+    for (const table of ['merchant', 'customer', 'wallet', 'topup_rule']) {
+      const { rows } = await database.pool.query<{ names: string }>(
+        `select string_agg(attname, ', ' order by attnum) as names from pg_attribute
+         where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname <> 'merchant_id' and attgenerated = ''`,
+        [table],
+      );
+      const names = rows[0]?.names ?? '';
+      const own = table === 'merchant' ? 'merchant_id = $1' : 'customer_id = $1';
+      await database.pool.query(
+        `insert into ${table} (merchant_id, ${names}) select 'bus_a', ${names} from ${table} where ${own}`,
+        [table === 'merchant' ? MERCHANT : key.customerId],
+      );
+    }
+    await database.pool.query('delete from topup_due');
+    await database.pool.query("alter table topup_due add constraint refused check (merchant_id <> 'bus_a') not valid");
+    await expect(scanForTopUps(services)).rejects.toThrow('refused');
+    const { rows } = await database.pool.query('select merchant_id from topup_due where customer_id = $1', [
+      key.customerId,
+    ]);
+    expect(rows).toEqual([{ merchant_id: MERCHANT }]);
+    await database.pool.query('alter table topup_due drop constraint refused');
+    await database.pool.query("delete from topup_rule where merchant_id = 'bus_a'");
+    await database.pool.query("update wallet set topup_below = null where merchant_id = 'bus_a'");
+  });
+
   it('example 17: two workers and many wallets due: one attempt each', async () => {
     const keys = [];
     for (let index = 0; index < rounds(40, 1000); index += 1) keys.push(await begin({}, 900));

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import { Failures } from '../../db/failures.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit } from '../../db/transaction.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -105,6 +106,7 @@ export class Deliverer {
     this.#heldBack.clear();
     this.#isFull = false;
     let started = 0;
+    const broken = new Set<string>();
     let circle = { isWhole: this.#after === '', started: 0 };
     while (!this.#isClosed && roomIn(this.#all, MOST) > 0) {
       const asked = { after: this.#after, most: MERCHANTS_AT_A_TIME };
@@ -112,8 +114,8 @@ export class Deliverer {
       for (const { merchantId, isDue } of merchants) {
         // Whoever finds no room is the first to have a turn when there is some.
         if (isDue && roomIn(this.#all, MOST) === 0) break;
-        if (isDue) circle.started += await this.#claim(merchantId);
         this.#after = merchantId;
+        if (isDue && !broken.has(merchantId)) circle.started += await this.#claimUnless(broken, merchantId);
       }
       if (roomIn(this.#all, MOST) === 0 || merchants.length === MERCHANTS_AT_A_TIME) continue;
       this.#after = '';
@@ -123,6 +125,15 @@ export class Deliverer {
     }
     this.#isFull = true;
     return started + circle.started;
+  }
+
+  /** What cannot be claimed of one merchant is looked for again by the next look, and nobody behind him waits for it. */
+  async #claimUnless(broken: Set<string>, merchantId: string): Promise<number> {
+    const tell = (err: unknown) => {
+      broken.add(merchantId);
+      this.#options.logger.warn({ err, merchantId }, 'deliveries that are due could not be claimed');
+    };
+    return (await new Failures().outlive(() => this.#claim(merchantId), tell)) ?? 0;
   }
 
   async #claim(merchantId: string): Promise<number> {

@@ -133,7 +133,7 @@ const AGAIN_SECONDS = 30;
 export async function workOnRecoveries(services: RecoverServices, signal: AbortSignal): Promise<number | null> {
   const db = autocommit(services.pool);
   while (!signal.aborted) {
-    const recovery = await claimRecovery(db);
+    const recovery = await claimRecovery(db, services.logger);
     if (recovery === null) break;
     try {
       await workOnPage(services, recovery);

@@ -1,7 +1,9 @@
 import { bigint, float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import { Failures } from '../../db/failures.ts';
 import { statement } from '../../db/statement.ts';
 import { columns, pick, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
+import type { Logger } from '../../telemetry/log.ts';
 import type { EndpointKey, Recovery } from '../outgoing.ts';
 
 /** Recoveries: sending again what an endpoint missed. The rows are the truth, the job only works on them. */
@@ -75,12 +77,20 @@ const SELECT = statement({
     where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and recovery_id = ${recoveryId}`,
 });
 
-/** Claims the one that has waited longest, so that a long one does not hold up the others. */
-export async function claimRecovery(db: Queryable): Promise<ClaimedRecovery | null> {
+/**
+ * Claims the one that has waited longest, so that a long one does not hold up the others. One that cannot be claimed holds up none either.
+ * @throws {unknown} if none is left that can be claimed, and one cannot
+ */
+export async function claimRecovery(db: Queryable, logger: Logger): Promise<ClaimedRecovery | null> {
+  const failures = new Failures();
   for (const { merchantId, recoveryId } of await DUE.all(db, { limit: MOST_TRIED })) {
-    const claimed = await CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS });
+    const claimed = await failures.outlive(
+      () => CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS }),
+      (err) => logger.warn({ err, merchantId, recoveryId }, 'a recovery could not be claimed'),
+    );
     if (claimed !== null) return claimed;
   }
+  failures.rethrow();
   return null;
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import { Failures } from '../../db/failures.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit, transaction } from '../../db/transaction.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -25,17 +26,28 @@ const MERCHANTS_AT_A_TIME = 8;
 /** The most merchants in one run. The next run takes those that were looked at the longest ago. */
 const MAX_MERCHANTS = 2000;
 
-/** @returns how many endpoints were found disabled */
+/**
+ * @returns how many endpoints were found disabled
+ * @throws {unknown} at the end, what failed first of a merchant's; at once if the database is away
+ */
 export async function lookForDisabled(services: WatchServices, signal: AbortSignal): Promise<number> {
+  const { logger } = services;
+  const failures = new Failures();
+  const look = (merchantId: string) =>
+    failures.outlive(
+      () => lookAt(services, merchantId),
+      (err) => logger.warn({ err, merchantId }, 'the endpoints of a merchant were not looked at'),
+    );
   let found = 0;
   for (let looked = 0; looked < MAX_MERCHANTS && !signal.aborted; looked += MERCHANTS_AT_A_TIME) {
     const merchants = await takeMerchantsToLookAt(autocommit(services.pool), LOOK_SECONDS, MERCHANTS_AT_A_TIME);
-    const counts = await Promise.all(merchants.map((merchantId) => lookAt(services, merchantId)));
+    const counts = await Promise.all(merchants.map(look));
     for (const count of counts) found += count ?? 0;
     // Svix does not answer, and every further merchant would wait as long for it.
     if (counts.every((count) => count === null)) break;
     if (merchants.length < MERCHANTS_AT_A_TIME) break;
   }
+  failures.rethrow();
   return found;
 }
 

@@ -61,7 +61,8 @@ class Scanned {
     return this.#with(statementTimeoutMs, async (pool) => {
       await pool.query('select 1');
       const startedAt = performance.now();
-      const isDone = await checkLowBalances({ pool, settings: SETTINGS, clock: systemClock, onPosted: () => {} }).then(
+      const services = { pool, settings: SETTINGS, clock: systemClock, onPosted: () => {}, logger: this.#logger };
+      const isDone = await checkLowBalances(services).then(
         () => true,
         (error: unknown) => {
           if (error instanceof pg.DatabaseError && error.code === STATEMENT_TOO_LONG) return false;
