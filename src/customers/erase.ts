@@ -147,7 +147,7 @@ const PUT_OFF = statement({
     where merchant_id = ${p.merchantId} and customer_id = ${p.customerId} and requested_at = ${p.requestedAt} and finished_at is null`,
 });
 
-/** Erasures that are not finished and due, the longest due first. */
+/** Erasures that are not finished and due: the longest due of each merchant first, so that as many of one as a run takes leave room for others'. */
 export function dueErasures(db: Queryable, now: Date, limit: number): Promise<readonly CustomerErasure[]> {
   return DUE.all(db, { now, limit });
 }
@@ -159,5 +159,5 @@ const DUE = statement({
   text: ({ now, limit }) => `
     select ${columns(ERASURE.shape)} from customer_erasure
     where finished_at is null and not_before <= ${now}
-    order by not_before, merchant_id, customer_id limit ${limit}`,
+    order by row_number() over (partition by merchant_id order by not_before, customer_id), not_before, merchant_id limit ${limit}`,
 });

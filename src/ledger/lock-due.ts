@@ -1,11 +1,13 @@
 import { isOutageOfAll, mayBeOfOneMerchant, sideBySide, transactionsAtOnce } from '../db/apart.ts';
 import { onCitus } from '../db/backend.ts';
+import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, text } from '../db/codec.ts';
+import { merchantWalk } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
-import { isOutage } from '../db/sqlstate.ts';
+import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
-import { autocommit, type Tx, transaction } from '../db/transaction.ts';
+import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { IS_DUE } from '../db/work-list.ts';
 import { invariant } from '../errors.ts';
 import type { WalletKey } from './entry.ts';
@@ -26,10 +28,29 @@ interface AskedApart<Result> extends Asked {
   readonly done?: ((results: readonly Result[]) => void) | undefined;
 }
 
-/** Locks up to `limit` wallets whose news is due, longest waiting first, but those of merchants that are named; of what somebody else works on, none. */
+/**
+ * Locks up to `limit` wallets whose news is due, longest waiting first, but those of merchants that are named; of what somebody else works on, none. Where more wait, a few of
+ * each other merchant as well.
+ */
 export async function lockDue(tx: Tx, asked: Asked): Promise<readonly WalletKey[]> {
   invariant(!onCitus(), 'on Citus nothing of several merchants is locked at once');
-  return LOCK_DUE.all(tx, asked);
+  const { oldest, others } = await findDue(tx, asked);
+  const locked = await ofEachMerchant(others, (merchantId, keys) => LOCK_OWN.all(tx, { merchantId, keys }));
+  return [...oldest, ...locked];
+}
+
+/** So many of a merchant beside as many of others as there is room for: so whoever has many wallets with news keeps nobody waiting until all of them are told. */
+const EACH_OF_OTHERS = 5;
+
+/** On one Postgres the oldest are locked for the transaction. */
+async function findDue(
+  db: Queryable,
+  { limit, unheard }: Asked,
+): Promise<{ readonly oldest: readonly WalletKey[]; readonly others: readonly WalletKey[] }> {
+  const oldest = await LOCK_DUE.all(db, { limit, unheard });
+  if (oldest.length < limit) return { oldest, others: [] };
+  const taken = [...unheard, ...new Set(oldest.map(({ merchantId }) => merchantId))];
+  return { oldest, others: await DUE_OF_OTHERS.all(db, { each: EACH_OF_OTHERS, limit, taken }) };
 }
 
 export interface WalletsOfMerchant {
@@ -48,9 +69,10 @@ export async function ofDueApart<Result>(
   asked: AskedApart<Result>,
   work: (tx: Tx, own: WalletsOfMerchant) => Promise<readonly Result[]>,
 ): Promise<readonly Result[]> {
-  const due = await LOCK_DUE.all(autocommit(pool), asked);
-  const parts = [...Map.groupBy(due, ({ merchantId }) => merchantId)];
+  const { oldest, others } = await findDue(autocommit(pool), asked);
+  const parts = [...Map.groupBy([...oldest, ...others], ({ merchantId }) => merchantId)];
   const outages: unknown[] = [];
+  let heldUp = 0;
   const locked = (merchantId: string, found: readonly WalletKey[]) =>
     transaction(pool, async (tx) => {
       const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
@@ -70,16 +92,17 @@ export async function ofDueApart<Result>(
     return results;
   };
   const results = await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
-    if (outages.some(isOutageOfAll)) return [];
+    if (outages.some(isOutageOfAll) || heldUp >= MOST_HELD_UP) return [];
     try {
       const results = await locked(merchantId, found).catch((error: unknown) => {
-        if (isOutage(error)) throw error;
+        if (isOutage(error) || isHeldUp(error)) throw error;
         return oneByOne(merchantId, found);
       });
       asked.done?.(results);
       return results;
     } catch (error) {
       if (isOutage(error)) outages.push(error);
+      if (isHeldUp(error)) heldUp += 1;
       asked.failed?.(error, { merchantId });
       return [];
     }
@@ -92,6 +115,8 @@ export async function ofDueApart<Result>(
 
 /** What cannot be claimed is a defect, or corrupt: somebody must look, and hears of it in the log meanwhile. */
 const FAILED_AGAIN_SECONDS = 60;
+/** What takes too long for so many merchants takes too long for all: the rest is left to the next claim. */
+const MOST_HELD_UP = 3;
 const CLAIM_FAILED = 'it could not be claimed; the log says why';
 
 const LOCK_DUE = statement({
@@ -110,6 +135,32 @@ const LOCK_DUE = statement({
     select ${columns(WALLET_KEY)} from unannounced_wallet
     where merchant_id <> all (${unheard}::text[]) and ${IS_DUE}
     order by since limit ${limit}`,
+});
+
+/** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
+const LOOKED_AT = 100;
+
+const DUE_OF_OTHERS = statement({
+  name: 'due-of-others',
+  acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
+  params: { each: bigint, limit: bigint, taken: array(text) },
+  row: WALLET_KEY,
+  text: ({ each, limit, taken }) => `
+    with recursive ${merchantWalk('merchants', 'unannounced_wallet')}
+    select ${columns(WALLET_KEY, 'u')}
+    from merchants m
+    cross join lateral (
+      select ${columns(WALLET_KEY, 'f')} from (
+        select * from unannounced_wallet x where x.merchant_id = m.merchant_id
+        order by x.customer_id, x.currency limit ${LOOKED_AT}) f
+      where ${IS_DUE} limit ${each}) u
+    where m.merchant_id <> all (${taken}::text[])
+    limit ${limit}`,
+  textOnCitus: ({ each, limit, taken }) => `
+    select ${columns(WALLET_KEY)} from (
+      select ${columns(WALLET_KEY)}, row_number() over (partition by merchant_id order by since) as place
+      from unannounced_wallet where merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
+    where place <= ${each} limit ${limit}`,
 });
 
 /** Those of one merchant, as on Citus, whose nodes lock the rows of one at a time. */

@@ -1,6 +1,6 @@
 import { mayBeOfOneMerchant, whereItCan } from '../db/apart.ts';
 import type { Pool } from '../db/pool.ts';
-import { isOutage } from '../db/sqlstate.ts';
+import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { autocommit, type Queryable } from '../db/transaction.ts';
 import { invariant } from '../errors.ts';
 import { readClaimedAlerts, readClaimedEntries, sizeAlerts, sizeClaims } from '../ledger/claimed.ts';
@@ -65,6 +65,9 @@ async function firstParts(pool: Pool, claims: readonly ClaimedWallet[]): Promise
   return claims.map((claim, index) => firstPart(claim, { entries: at(sizes, index), alerts: at(alerts, index) }));
 }
 
+/** What takes too long for so many of them is the database's matter, and each costs the time that a statement has. */
+const MOST_HELD_UP = 3;
+
 /** Does something with all of them, or if that fails with each by itself. @returns what came of those that did not fail */
 async function apartIfNeeded<Item, Result>(
   items: readonly Item[],
@@ -80,11 +83,14 @@ async function apartIfNeeded<Item, Result>(
     throwOutage(error);
   }
   const results: Result[] = [];
+  let heldUp = 0;
   for (const item of items) {
     try {
       results.push(...(await work([item])));
     } catch (error) {
       throwOutage(error);
+      if (isHeldUp(error)) heldUp += 1;
+      if (heldUp > MOST_HELD_UP) throw error;
       await failed(error, item);
     }
   }

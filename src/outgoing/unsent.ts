@@ -4,6 +4,7 @@ import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
 import { Failures } from '../db/failures.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
+import { merchantWalk } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
 import { isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
@@ -169,9 +170,15 @@ export const unsentDueInSeconds = dueInSeconds('unsent_message', {
   why: 'the sender sleeps until any message is due',
 });
 
+/** Where more are due than are claimed at a time: so many of each other merchant, and of all of them. */
+const OF_OTHERS = { each: 2, limit: 50 };
+
 /** Those of each merchant by themselves: what cannot be claimed of one is looked for again by the next run, and the others' are sent. */
 async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): Promise<void> {
-  const due = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
+  const oldest = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
+  const isFull = oldest.some(({ found }) => found === MAX_CLAIMED || found > oldest.length);
+  const taken = [...new Set(oldest.map((one) => one.merchantId))];
+  const due = isFull ? [...oldest, ...(await DUE_OF_OTHERS.all(db, { ...OF_OTHERS, taken }))] : oldest;
   const failures = new Failures();
   await eachMerchant(due, async (merchantId, own) => {
     const claimOwn = () => CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS });
@@ -183,14 +190,39 @@ async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): 
 const DUE = statement({
   acrossMerchants: 'whatever has waited longest is next',
   params: { maxMessages: bigint, maxBytes: bigint },
-  row: { merchantId: text, messageId: text },
+  row: { merchantId: text, messageId: text, found: bigint },
   text: ({ maxMessages, maxBytes }) => `
     with due as (
       select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
       where ${IS_DUE}
       order by since limit ${maxMessages}),
     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
-    select merchant_id, message_id from sized where total <= ${maxBytes} or total = bytes`,
+    select merchant_id, message_id, (select count(*) from due) as found from sized where total <= ${maxBytes} or total = bytes`,
+});
+
+/** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
+const LOOKED_AT = 100;
+
+const DUE_OF_OTHERS = statement({
+  name: 'due-messages-of-others',
+  acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
+  params: { each: bigint, limit: bigint, taken: array(text) },
+  row: { merchantId: text, messageId: text },
+  text: ({ each, limit, taken }) => `
+    with recursive ${merchantWalk('merchants', 'unsent_message')}
+    select u.merchant_id, u.message_id
+    from merchants m
+    cross join lateral (
+      select f.merchant_id, f.message_id from (
+        select * from unsent_message x where x.merchant_id = m.merchant_id order by x.message_id limit ${LOOKED_AT}) f
+      where ${IS_DUE} limit ${each}) u
+    where m.merchant_id <> all (${taken}::text[])
+    limit ${limit}`,
+  textOnCitus: ({ each, limit, taken }) => `
+    select merchant_id, message_id from (
+      select merchant_id, message_id, row_number() over (partition by merchant_id order by since) as place
+      from unsent_message where merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
+    where place <= ${each} limit ${limit}`,
 });
 
 /** Those that somebody else has claimed meanwhile, or is claiming, are his. */

@@ -24,7 +24,7 @@ const SETTLE_SECONDS = 5;
  * Starts a run for every source whose provider has an API. Its window is the last `lookbackHours`, or longer if the source
  * was last compared before that; it never begins before Chokin knew the source.
  * @returns how many runs were started
- * @throws {unknown} at the end, what failed first of a source for no known reason; at once if the database is away
+ * @throws {Error} if the database is away
  */
 async function startScheduledRuns(services: ReconcileServices, lookbackHours: number): Promise<number> {
   const { pool, sources, clock, logger } = services;
@@ -40,7 +40,7 @@ async function startScheduledRuns(services: ReconcileServices, lookbackHours: nu
     const { merchantId, sourceId } = source;
     // Whoever adopted it has its payments, and compares them.
     if (adopted.has(sourceId)) continue;
-    // A source that cannot be compared must not keep the others from it.
+    // A source that cannot be compared must not keep the others from it. The next tick tries again; before that, all others would be compared once more.
     const warn = (err: unknown) =>
       logger.warn({ err, merchantId, sourceId }, 'the reconciliation of a source could not be started');
     const isStarted = await failures.outlive(async () => {
@@ -55,7 +55,6 @@ async function startScheduledRuns(services: ReconcileServices, lookbackHours: nu
     }, warn);
     if (isStarted === true) started += 1;
   }
-  failures.rethrow();
   return started;
 }
 
@@ -114,18 +113,10 @@ interface Asked {
   readonly signal: AbortSignal;
 }
 
-/** What a job of the worker does. What is under way does not wait for a source that cannot be begun with. @returns how many runs are still under way */
+/** What a job of the worker does. @returns how many runs are still under way */
 export async function reconcileAll(services: ReconcileServices, { lookbackHours, signal }: Asked): Promise<number> {
-  const failures = new Failures();
-  if (lookbackHours !== null)
-    // Logged by itself, source by source.
-    await failures.outlive(
-      () => startScheduledRuns(services, lookbackHours),
-      () => {},
-    );
-  const unfinished = await workOnRuns(services, signal);
-  failures.rethrow();
-  return unfinished;
+  if (lookbackHours !== null) await startScheduledRuns(services, lookbackHours);
+  return workOnRuns(services, signal);
 }
 
 function report({ logger }: ReconcileServices, key: RunKey, { state, listed, matched, outcomes, problem }: Run): void {

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Pool } from '../../src/db/pool.ts';
 import { autocommit, type Tx, transaction } from '../../src/db/transaction.ts';
-import type { Posting } from '../../src/ledger/entry.ts';
+import { type Posting, walletKeyText } from '../../src/ledger/entry.ts';
 import { claimDue, markAnnounced, postponeOutbox, releaseOutbox } from '../../src/ledger/outbox.ts';
 import { postBatch } from '../../src/ledger/store.ts';
 import { announce } from '../../src/outgoing/announce.ts';
@@ -492,6 +492,30 @@ describe('claims', () => {
       'select extract(epoch from min(claimed_until) - now())::float8 as left from unannounced_wallet',
     );
     expect(rows[0].left).toBeGreaterThan(12);
+  });
+
+  test('of one merchant with many wallets leave room for others, whose news came later', async () => {
+    await makeCustomers(
+      database.pool,
+      Array.from({ length: 20 }, (_, index) => `crowd${index}`),
+    );
+    const names = Array.from({ length: 8 }, (_, index) => `calm${index}`);
+    await makeCustomers(database.pool, names, 'bus_calm');
+    await makeCustomers(database.pool, ['calmer'], 'bus_calmer');
+    await database.pool.query(
+      "update unannounced_wallet set since = since - interval '1 hour' where merchant_id = 'bus_default'",
+    );
+    const claimed = await claim(10);
+    const of = (merchantId: string) => claimed.filter((one) => one.merchantId === merchantId).length;
+    expect([of('bus_default'), of('bus_calm'), of('bus_calmer')]).toEqual([10, 5, 2]);
+    // What is claimed has its lease, and the next are others.
+    const next = await claim(10);
+    expect(next.filter((one) => claimed.some((before) => walletKeyText(before) === walletKeyText(one)))).toEqual([]);
+    const { rows } = await database.pool.query('select 1 from unannounced_wallet where claimed_until > now()');
+    expect(rows).toHaveLength(claimed.length + next.length);
+    await database.pool.query('update unannounced_wallet set claimed_until = null');
+    const publisher = new RecordingPublisher();
+    expect(await run(publisher)).toMatchObject({ wallets: 58, failed: 0 });
   });
 
   test('of a wallet that always fails are put off, and those behind it are told', async () => {

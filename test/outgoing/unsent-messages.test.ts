@@ -139,6 +139,21 @@ describe('messages that belong to no wallet', () => {
     expect(await send(publisher())).toMatchObject({ messages: 1 });
   });
 
+  it('of one merchant, however many wait, are sent beside those of others that came later', async () => {
+    await leave(...Array.from({ length: 230 }, (_, index) => `msg_many_${String(index).padStart(3, '0')}`));
+    await database.pool.query(
+      "insert into merchant (merchant_id, name, mode) values ('bus_calm', 'Calm', 'test') on conflict do nothing",
+    );
+    const later = new Date(NOW.getTime() + 60_000);
+    await transaction(database.pool, (tx) =>
+      leaveMessages(tx, [{ ...message('msg_calm'), merchantId: 'bus_calm' }], later),
+    );
+    expect(await send(publisher())).toMatchObject({ messages: 101, unfinished: true });
+    expect(sent).toContain('msg_calm');
+    expect(await send(publisher())).toMatchObject({ messages: 100, unfinished: true });
+    expect(await send(publisher())).toMatchObject({ messages: 30, unfinished: false });
+  });
+
   it('are taken off together that were handed over at once, and one that cannot be recorded keeps no other', async () => {
     await leave('msg_a', 'msg_b', 'msg_c');
     const together: (readonly string[])[] = [];

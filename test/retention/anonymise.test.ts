@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eraseCustomer } from '../../src/customers/erase.ts';
+import { dueErasures, eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
 import { replayEvent } from '../../src/inbox/replay.ts';
@@ -495,4 +495,25 @@ it('an erasure that cannot go on is put off for an hour, and no other waits for 
   expect(await goOn(0)).toBe(0);
   expect(await goOn(1)).toBe(1);
   expect(await left()).toEqual([]);
+});
+
+it('erasures of one merchant, however many are due, leave room in a run for those of others', async () => {
+  await sql(
+    "insert into merchant (merchant_id, name, mode) values ('bus_calm', 'Calm', 'test') on conflict do nothing",
+  );
+  for (const merchantId of ['bus_default', 'bus_calm'])
+    await sql(
+      `with made as (
+         insert into customer (merchant_id, customer_id, email, name, created_at)
+         select $1::text, 'cus_due_' || n, '', '', now() from generate_series(1, case $1 when 'bus_calm' then 1 else 5 end) n
+         returning merchant_id, customer_id)
+       insert into customer_erasure (merchant_id, customer_id, requested_at, with_texts, phase, not_before)
+       select merchant_id, customer_id, now(), false, 'messages',
+         date_trunc('milliseconds', now()) - case $1 when 'bus_calm' then interval '1 hour' else interval '2 hours' end from made`,
+      [merchantId],
+    );
+  const due = await dueErasures(autocommit(app.database.pool), new Date(), 2);
+  expect(due.map(({ merchantId }) => merchantId)).toEqual(['bus_default', 'bus_calm']);
+  for (const table of ['customer_erasure', 'customer'])
+    await sql(`delete from ${table} where customer_id like 'cus_due_%'`);
 });
