@@ -15,7 +15,7 @@ export function onCitus(): boolean {
   return chosen === 'citus';
 }
 
-const SAME_MERCHANT = /\b([a-z_]+)\.merchant_id = ([a-z_]+)\.merchant_id\b/g;
+const SAME_MERCHANT = /\b([a-z_]+)\.merchant_id = ([a-z_]+)\.merchant_id\b(?: \|\| '')?/g;
 const FENCE = /\boffset 0(?=\s*\))/g;
 /** What keeps the planner of one Postgres from an index that begins with the merchant. */
 const HIDDEN_MERCHANT = /\(([a-z_]+\.merchant_id = \$\d+)\) is true/g;

@@ -100,6 +100,9 @@ const PARKED_NAMES = statement({
   row: PARKED_NAME,
   text: ({ merchantId, payments }) => `
     select ${columns(PARKED_NAME, 'e')}
-    from provider_event e join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
-    where e.state = 'parked' and e.reason in ('bad_token', 'token_used', 'unknown_customer')`,
+    from ${payments('p')}
+    cross join lateral (
+      select * from provider_event e
+      where e.merchant_id = ${merchantId} and e.source_id = p.source_id and e.payment_id = p.payment_id
+        and e.state = 'parked' and e.reason in ('bad_token', 'token_used', 'unknown_customer') offset 0) e`,
 });

@@ -272,7 +272,14 @@ const DISMISSED_BEFORE = statement({
   row: { ...EVENT.shape, ...BODY },
   text: ({ merchantId, payments }) => `
     select ${columns(EVENT.shape, 'e')}, ${columns(BODY, 'e')}
-    from provider_event e join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
+    from (
+      select distinct ${merchantId}::text as merchant_id, x.event_id
+      from ${payments('p')}
+      cross join lateral (
+        select x.event_id from provider_event x
+        where x.merchant_id = ${merchantId} and x.source_id = p.source_id and x.payment_id = p.payment_id
+          and x.state = 'dismissed' and not x.is_closed offset 0) x offset 0) n
+    join provider_event e on e.merchant_id = n.merchant_id and e.event_id = n.event_id
     where e.state = 'dismissed' and not e.is_closed
     order by e.event_id
     for update of e`,

@@ -207,22 +207,40 @@ export async function wakeEvents(
   return ofEachMerchant(payments, (merchantId, own) => WAKE_EVENTS.all(tx, { merchantId, payments: own, except }));
 }
 
+const isAsleep = (e: string, except: string) => `${e}.state in ('waiting', 'parked')
+          and (${e}.state = 'waiting'
+            or ${e}.reason in ('unknown_payment', 'no_customer', 'unknown_amount', 'overcaptured', 'unsupported_payload'))
+          and ${e}.event_id <> all (${except})`;
+
+const AWAKE = `state = 'pending', reason = null, detail = null, settled_at = null`;
+
 const WAKE_EVENTS = statement({
   name: 'wake-events',
   params: { merchantId: text, payments: rowsOf({ sourceId: text, paymentId: text }), except: array(text) },
   row: EVENT_KEY,
   text: ({ merchantId, payments, except }) => `
     with asleep as (
+      select x.event_id
+      from ${payments('p')}
+      cross join lateral (
+        select x.event_id from provider_event x
+        where x.merchant_id = ${merchantId} and x.source_id = p.source_id and x.payment_id = p.payment_id
+          and ${isAsleep('x', except)}
+        for update of x skip locked) x)
+    update provider_event e
+    set ${AWAKE}
+    from (select ${merchantId}::text as merchant_id, event_id from asleep offset 0) a
+    where e.merchant_id = a.merchant_id and e.event_id = a.event_id
+    returning e.merchant_id, e.event_id`,
+  textOnCitus: ({ merchantId, payments, except }) => `
+    with asleep as (
       select e.merchant_id, e.event_id
       from provider_event e
       join ${payments('p', { merchantId })} using (merchant_id, source_id, payment_id)
-      where e.state in ('waiting', 'parked')
-        and (e.state = 'waiting'
-          or e.reason in ('unknown_payment', 'no_customer', 'unknown_amount', 'overcaptured', 'unsupported_payload'))
-        and e.event_id <> all (${except})
+      where ${isAsleep('e', except)}
       for update of e skip locked)
     update provider_event e
-    set state = 'pending', reason = null, detail = null, settled_at = null
+    set ${AWAKE}
     from asleep where e.merchant_id = ${merchantId} and e.merchant_id = asleep.merchant_id and e.event_id = asleep.event_id
     returning e.merchant_id, e.event_id`,
 });

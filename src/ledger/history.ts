@@ -103,7 +103,9 @@ const LIST_ENTRIES = statement({
   text: (p) => `
     select ${columns(ENTRY.shape, 'e')}
     from ${p.spans('s', { merchantId: p.merchantId })}
-    join wallet w on w.merchant_id = s.merchant_id and w.customer_id = ${p.customerId} and w.currency = s.currency
+    cross join lateral (
+      select * from wallet w
+      where w.merchant_id = s.merchant_id and w.customer_id = ${p.customerId} and w.currency = s.currency offset 0) w
     cross join lateral (
       select * from entry e
       where e.merchant_id = w.merchant_id and e.customer_id = w.customer_id and e.currency = w.currency

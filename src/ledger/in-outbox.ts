@@ -12,3 +12,10 @@ export function isInOutbox(merchantId: string, rows: string, same: Readonly<Reco
   return `u.merchant_id = ${merchantId} and u.customer_id = any (array(select k.customer_id from ${rows}))
       and ((${own.join(', ')}) in (select ${given.join(', ')} from ${rows})) is true`;
 }
+
+/**
+ * SQL for whether `w` is the wallet of `u`, a row of the outbox. With a merchant that is known from the parameter, or from `u` as it is, Postgres would
+ * not look the wallet up by its key: of a list that it expects to have one row, it takes all of the merchant's wallets to be as near.
+ */
+export const WALLET_OF_NEWS =
+  "w.merchant_id = u.merchant_id || '' and w.customer_id = u.customer_id and w.currency = u.currency";

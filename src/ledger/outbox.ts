@@ -7,7 +7,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches, omit, pick } from '../db/table.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
-import { isInOutbox } from './in-outbox.ts';
+import { isInOutbox, WALLET_OF_NEWS } from './in-outbox.ts';
 import { type ClaimFailed, lockDue, ofDueApart, type WalletsOfMerchant } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
@@ -100,7 +100,7 @@ const FIX_CLAIMS = statement({
     update unannounced_wallet u
     set ${fixed(p)}
     from wallet w
-    where ${isInOutbox(p.merchantId, p.keys('k'))} and ${matches(WALLET_KEY, 'w', 'u')}
+    where ${isInOutbox(p.merchantId, p.keys('k'))} and ${WALLET_OF_NEWS}
     returning ${FIXED}`,
   textOnCitus: (p) => `
     update unannounced_wallet u
@@ -202,7 +202,7 @@ const LET_CLAIM_AGAIN = statement({
     update unannounced_wallet u
     set ${CLAIMABLE}
     from wallet w
-    where ${isInOutbox(merchantId, keys('k'))} and ${matches(WALLET_KEY, 'w', 'u')}`,
+    where ${isInOutbox(merchantId, keys('k'))} and ${WALLET_OF_NEWS}`,
   textOnCitus: ({ merchantId, keys }) => `
     update unannounced_wallet u
     set ${CLAIMABLE}

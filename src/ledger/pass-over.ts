@@ -4,7 +4,7 @@ import { rowsOf, statement } from '../db/statement.ts';
 import { columns, matches } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { WalletKey } from './entry.ts';
-import { isInOutbox } from './in-outbox.ts';
+import { isInOutbox, WALLET_OF_NEWS } from './in-outbox.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /** Wallets in the outbox that are not told of, since nobody would hear it: they are marked many at a time, without a claim. */
@@ -35,10 +35,10 @@ const LOCK = statement({
   row: WALLET_KEY,
   text: (p) => `
     select ${columns(WALLET_KEY, 'w')}
-    from unannounced_wallet u join wallet w using (merchant_id, customer_id, currency)
+    from unannounced_wallet u join wallet w on ${WALLET_OF_NEWS}
     where u.merchant_id = ${p.merchantId} and (u.customer_id, u.currency) > (${p.afterCustomerId}, ${p.afterCurrency})
       and (u.claimed_until is null or u.claimed_until <= now())
-    order by w.merchant_id, w.customer_id, w.currency
+    order by u.merchant_id, u.customer_id, u.currency
     limit ${p.limit}
     for update of w skip locked`,
 });

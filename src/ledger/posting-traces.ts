@@ -5,6 +5,7 @@ import { matches } from '../db/table.ts';
 import type { Tx } from '../db/transaction.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { type Posting, type WalletKey, walletKeyText } from './entry.ts';
+import { isInOutbox } from './in-outbox.ts';
 import type { CommandResult, LedgerCommand, PostingResult } from './post.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
@@ -84,6 +85,8 @@ export async function noteTraces(
   await eachMerchant([...traced.values()], (merchantId, traces) => NOTE_TRACES.run(tx, { merchantId, traces }));
 }
 
+const TAKES_TRACE = '(u.trace_parent is null or u.claimed_version is not null)';
+
 const NOTE_TRACES = statement({
   name: 'note-traces',
   params: { merchantId: text, traces: rowsOf({ ...OWN_KEY, traceParent: text }) },
@@ -91,6 +94,11 @@ const NOTE_TRACES = statement({
     update unannounced_wallet u
     set trace_parent = n.trace_parent
     from ${traces('n', { merchantId })}
-    where ${matches(WALLET_KEY, 'u', 'n')}
-      and (u.trace_parent is null or u.claimed_version is not null)`,
+    where ${isInOutbox(merchantId, traces('k'))} and ${matches(WALLET_KEY, 'u', 'n')}
+      and ${TAKES_TRACE}`,
+  textOnCitus: ({ merchantId, traces }) => `
+    update unannounced_wallet u
+    set trace_parent = n.trace_parent
+    from ${traces('n', { merchantId })}
+    where ${matches(WALLET_KEY, 'u', 'n')} and ${TAKES_TRACE}`,
 });

@@ -81,8 +81,8 @@ const SET_DUE = statement({
   params: { merchantId: text, due: rowsOf(OWN_DUE) },
   text: ({ merchantId, due }) => `
     with locked as materialized (
-      select n.* from ${due('n')}
-      join wallet w on w.merchant_id = ${merchantId} and w.customer_id = n.customer_id and w.currency = n.currency
+      select n.* from ${due('n', { merchantId })}
+      join wallet w using (merchant_id, customer_id, currency)
       order by n.customer_id, n.currency
       for key share of w)
     insert into topup_due (merchant_id, ${columns(OWN_DUE)})
@@ -158,7 +158,6 @@ export async function removeTopUpDue(tx: Tx, { merchantId, customerId, currency 
 }
 
 const REMOVE_DUE = statement({
-  name: 'remove-top-up-due',
   params: WALLET_KEY,
   text: ({ merchantId, customerId, currency }) => `
     delete from topup_due

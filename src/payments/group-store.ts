@@ -82,8 +82,11 @@ const READ_GROUPS = statement({
   params: { merchantId: text, members: MEMBERS },
   row: GROUP.shape,
   text: ({ merchantId, members }) => `
-    select ${columns(GROUP.shape)} from payment_group
-    where merchant_id = ${merchantId} and (source_id, group_id) in (select source_id, group_id from ${members('m')})`,
+    select ${columns(GROUP.shape, 'g')}
+    from (select distinct source_id, group_id from ${members('m')}) m
+    cross join lateral (
+      select * from payment_group g
+      where g.merchant_id = ${merchantId} and g.source_id = m.source_id and g.group_id = m.group_id offset 0) g`,
 });
 
 /** These groups, without a lock; those that are not known are left out. */

@@ -2,8 +2,9 @@ import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { text, timestamptz } from '../db/codec.ts';
 import { BONUSES_ARE_SPLIT, HOLDS_ARE_PLACED } from '../db/installation.ts';
 import { rowsOf, statement } from '../db/statement.ts';
-import { assignments, columns, matches, omit, type Row } from '../db/table.ts';
+import { assignments, columns, matches, omit, type Row, soleRow } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
+import { invariant } from '../errors.ts';
 import { KEY_VERSION } from '../ledger/keys.ts';
 import { readHandled } from './handled-store.ts';
 import type { Payment } from './payment.ts';
@@ -102,6 +103,10 @@ const LOCK_PAYMENTS = statement({
   row: PAYMENT.shape,
   text: ({ merchantId, keys }) => `
     select ${LOCKED}
+    from (select * from ${keys('k', { merchantId })} order by source_id, payment_id) k
+    cross join lateral (select * from payment x where ${soleRow(PAYMENT_KEY, 'x', 'k')} for update) p`,
+  textOnCitus: ({ merchantId, keys }) => `
+    select ${LOCKED}
     from payment p join ${keys('k', { merchantId })} using (merchant_id, source_id, payment_id)
     order by p.merchant_id, p.source_id, p.payment_id
     for update of p`,
@@ -158,7 +163,8 @@ const CONFIRM_PAYMENTS = statement({
 /** Stores the payments, with one statement each for a merchant's payments, parts and movements. They must be locked. */
 export async function savePayments(tx: Tx, payments: readonly Payment[], now: Date): Promise<void> {
   await eachMerchant(payments, async (merchantId, own) => {
-    await SAVE_PAYMENTS.run(tx, { merchantId, payments: own, now });
+    const saved = await SAVE_PAYMENTS.run(tx, { merchantId, payments: own, now });
+    invariant(saved === own.length, 'a payment was saved that was not locked');
     const parts = own.flatMap(({ sourceId, paymentId, parts }) =>
       parts.map((part) => ({ ...part, sourceId, paymentId })),
     );
@@ -184,10 +190,16 @@ const CHANGING = omit(
   'keySource',
 );
 
+/** By their places, which nobody changes of what is locked. */
 const SAVE_PAYMENTS = statement({
   name: 'save-payments',
   params: { merchantId: text, payments: rowsOf({ ...OWN_PAYMENT_KEY, ...CHANGING }), now: timestamptz },
   text: ({ merchantId, payments, now }) => `
+    update payment p
+    set ${assignments(CHANGING, 'n')}, updated_at = ${now}
+    from ${payments('n', { merchantId })}
+    where p.ctid = (select x.ctid from payment x where ${soleRow(PAYMENT_KEY, 'x', 'n')})`,
+  textOnCitus: ({ merchantId, payments, now }) => `
     update payment p
     set ${assignments(CHANGING, 'n')}, updated_at = ${now}
     from ${payments('n', { merchantId })}

@@ -1,7 +1,7 @@
 import { bigint, boolean, hex, nullable, text, timestamptz } from '../db/codec.ts';
 import { merchantsDue } from '../db/merchant-walk.ts';
 import { rowsOf, statement } from '../db/statement.ts';
-import { assignments, columns, omit, values } from '../db/table.ts';
+import { assignments, columns, matches, omit, pick, soleRow, values } from '../db/table.ts';
 import type { Queryable, Tx } from '../db/transaction.ts';
 import type { WalletKey } from '../ledger/entry.ts';
 import type { TopUpClaim } from '../ledger/top-up-due.ts';
@@ -89,11 +89,11 @@ export async function saveTopUp(tx: Tx, topUp: TopUp): Promise<void> {
 
 const SAVE = statement({
   name: 'save-top-up',
-  params: { merchantId: text, topUps: rowsOf({ topUpId: TOPUP.shape.topUpId, ...CHANGES }) },
+  params: { merchantId: text, topUps: rowsOf({ ...omit(TOPUP_KEY, 'merchantId'), ...CHANGES }) },
   text: ({ merchantId, topUps }) => `
     update topup t set ${assignments(CHANGES, 'n')}
     from ${topUps('n', { merchantId })}
-    where t.merchant_id = n.merchant_id and t.topup_id = n.topup_id`,
+    where ${matches(TOPUP_KEY, 't', 'n')}`,
 });
 
 /** The merchant's attempts of these ids. */
@@ -106,18 +106,24 @@ export async function lockTopUps(tx: Tx, merchantId: string, ids: readonly strin
   return LOCK_BY_IDS.all(tx, { merchantId, ids: ids.map((topUpId) => ({ topUpId })) });
 }
 
-const selectByIds = (name: string, lock: '' | 'for update of t') =>
+const BY_ID = pick(TOPUP.shape, 'merchantId', 'topUpId');
+
+const selectByIds = (name: string, lock: '' | 'for update') =>
   statement({
     name,
     params: { merchantId: text, ids: rowsOf({ topUpId: TOPUP.shape.topUpId }) },
     row: TOPUP.shape,
     text: ({ merchantId, ids }) => `
       select ${columns(TOPUP.shape, 't')}
+      from (select * from ${ids('k', { merchantId })} order by topup_id) k
+      cross join lateral (select * from topup x where ${soleRow(BY_ID, 'x', 'k')} ${lock}) t`,
+    textOnCitus: ({ merchantId, ids }) => `
+      select ${columns(TOPUP.shape, 't')}
       from topup t join ${ids('k', { merchantId })} using (merchant_id, topup_id)
       order by t.merchant_id, t.topup_id ${lock}`,
   });
 const READ_BY_IDS = selectByIds('read-top-ups', '');
-const LOCK_BY_IDS = selectByIds('lock-top-ups', 'for update of t');
+const LOCK_BY_IDS = selectByIds('lock-top-ups', 'for update');
 
 /** The attempt that a payment paid; null if it paid none. */
 export async function topUpOfPayment(

@@ -143,8 +143,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'skip the row lock of the payments',
     file: 'src/payments/store.ts',
-    find: 'for update of p`',
-    replace: '`',
+    find: ' for update) p`',
+    replace: ') p`',
     tests: ['test/payments/store.test.ts'],
   },
   {

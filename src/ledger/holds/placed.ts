@@ -1,6 +1,6 @@
 import { integer, nullable, text, tid } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
-import { assignments, columns, matches, omit, pick } from '../../db/table.ts';
+import { assignments, columns, matches, omit, pick, soleRow } from '../../db/table.ts';
 import type { Tx } from '../../db/transaction.ts';
 import type { HoldChanges } from '../book-changes.ts';
 import { HOLD, OWN_KEY, WALLET, WALLET_DUE, WALLET_KEY } from '../tables.ts';
@@ -18,7 +18,7 @@ export const dueSooner = (due: string) => `
   due as (
     insert into wallet_due (merchant_id, ${columns(OWN_DUE)})
     select n.merchant_id, ${columns(OWN_DUE, 'n')} from ${due}
-    where coalesce((select d.due_at from wallet_due d where ${matches(WALLET_KEY, 'd', 'n')}), 'infinity') > n.due_at
+    where coalesce((select d.due_at from wallet_due d where ${soleRow(WALLET_KEY, 'd', 'n')}), 'infinity') > n.due_at
     on conflict (merchant_id, customer_id, currency) do update set due_at = least(wallet_due.due_at, excluded.due_at))`;
 
 /**

@@ -4,7 +4,7 @@ import { rowsOf, statement } from '../../db/statement.ts';
 import { columns, omit, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
 import type { AttemptPage, AttemptQuery, EndpointKey } from '../outgoing.ts';
-import type { DeliveryKey } from './delivery-store.ts';
+import { type DeliveryKey, isDelivery } from './delivery-store.ts';
 
 /** The embedded sender's attempts: every try of every delivery. */
 
@@ -44,7 +44,7 @@ const INSERT_ATTEMPTS = statement({
   text: ({ merchantId, attempts }) => `
     insert into webhook_attempt (merchant_id, ${columns(OWN_ATTEMPT)})
     select ${merchantId}, ${columns(OWN_ATTEMPT, 'n')}
-    from ${attempts('n', { merchantId })} join webhook_delivery d using (merchant_id, message_id, endpoint_id)`,
+    from ${attempts('n', { merchantId })} join webhook_delivery d on d.merchant_id = n.merchant_id and ${isDelivery('n')}`,
 });
 
 /** A page, newest first. The cursor is the last attempt of the page before, so that new attempts do not shift the pages. */

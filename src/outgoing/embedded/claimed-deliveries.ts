@@ -1,9 +1,9 @@
 import { ofEachMerchant } from '../../db/by-merchant.ts';
 import { array, bigint, boolean, float, integer, nullable, oneOf, present, text, timestamptz } from '../../db/codec.ts';
 import { rowsOf, statement } from '../../db/statement.ts';
-import { columns, matches, omit } from '../../db/table.ts';
+import { columns, omit, pick, soleRow } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
-import { DELIVERY_KEY, type DeliveryKey, type DeliveryState } from './delivery-store.ts';
+import { DELIVERY_KEY, type DeliveryKey, type DeliveryState, isDelivery } from './delivery-store.ts';
 
 /**
  * The pending deliveries as a work list. Whoever tries one leases it: it becomes due again when the lease ends, so that another worker
@@ -110,12 +110,14 @@ const CLAIM = statement({
     sized as materialized (
       select due.message_id, due.endpoint_id, m.event_type, m.payload, m.trace_parent,
         sum(octet_length(m.payload)) over (order by due.next_attempt_at, due.message_id, due.endpoint_id) - octet_length(m.payload) as before
-      from due join webhook_message m on m.merchant_id = ${merchantId} and m.message_id = due.message_id),
+      from due cross join lateral (
+        select x.message_id, x.event_type, x.payload, x.trace_parent from webhook_message x
+        where x.merchant_id = ${merchantId} and ${soleRow(pick(DELIVERY_KEY, 'messageId'), 'x', 'due')}) m),
     claimed as (
       update webhook_delivery d
       set next_attempt_at = date_trunc('milliseconds', now() + make_interval(secs => ${leaseSeconds}))
       from sized s
-      where d.merchant_id = ${merchantId} and d.message_id = s.message_id and d.endpoint_id = s.endpoint_id and s.before < ${maxBytes}
+      where d.merchant_id = ${merchantId} and ${isDelivery('s')} and s.before < ${maxBytes}
       returning ${columns(DELIVERY_KEY, 'd')}, d.attempts, d.next_attempt_at, s.event_type, s.payload, s.trace_parent)
     select ${columns(DELIVERY_KEY, 'c')}, c.attempts, c.next_attempt_at as leased_until, c.event_type, c.payload, c.trace_parent,
       e.url, e.disabled, coalesce(e.failing_since <= ${now}::timestamptz - interval '30 seconds', false) as is_failing,
@@ -180,7 +182,7 @@ const SETTLE = statement({
     set state = n.state, attempts = d.attempts + n.tries,
       next_attempt_at = (now() at time zone 'UTC' + make_interval(secs => n.next_in_seconds)) at time zone 'UTC'
     from ${settled('n', { merchantId })}
-    where ${matches(DELIVERY_KEY, 'd', 'n')}
+    where d.merchant_id = n.merchant_id and ${isDelivery('n')}
       and (d.next_attempt_at = n.leased_until or n.state = 'delivered' and d.state <> 'delivered')
     returning ${columns(DELIVERY_KEY, 'd')}`,
 });

@@ -28,6 +28,14 @@ export async function insertMessages(tx: Tx, messages: readonly OutgoingMessage[
 }
 
 export const DELIVERY_KEY = { merchantId: text, messageId: text, endpointId: text };
+
+/**
+ * SQL for whether `d` is the delivery that a row under an alias names. It is found by its message: of a table that is empty, the index by endpoints would
+ * promise as little work, and all deliveries of an endpoint be read for each of them.
+ */
+export const isDelivery = (alias: string) =>
+  `d.message_id = ${alias}.message_id and (d.endpoint_id = ${alias}.endpoint_id) is true`;
+
 const MESSAGE = table('webhook_message', {
   messageId: text,
   eventType: text,
