@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { audit } from '../../../src/audit/checks.ts';
 import { autocommit, type Tx, transaction } from '../../../src/db/transaction.ts';
 import { LedgerBatches } from '../../../src/ledger/batches.ts';
@@ -11,6 +11,7 @@ import { expectSameOfNewRows } from '../../support/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { HoldModel, holdSteps, inModelWords } from '../../support/hold-model.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers, posting, SETTINGS } from '../../support/ledger.ts';
+import { waitingForLocks } from '../../support/lock-waits.ts';
 import { movedBy, unguarded } from '../../support/tampering.ts';
 
 const START = new Date('2026-03-01T12:00:00Z');
@@ -311,6 +312,29 @@ describe('holds on Postgres', () => {
     await run([{ ...place(customer, 1, 'named'), ...texts }]);
     const again = await run([{ ...place(customer, 1, 'named'), ...texts }], later(900));
     expect(again).toMatchObject([{ kind: 'held_before', hold: { state: 'expired', ...texts } }]);
+  });
+
+  it('are written where their wallet stands by then, if it moved while its lock was waited for, or by the same transaction', async () => {
+    const [customer = ''] = await funded(['moving'], 100);
+    const [isHeld, mayEnd] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const debit = posting({ customerId: customer, amountMinor: 30, isCredit: false });
+    const moving = transaction(database.pool, async (tx) => {
+      await postBatch(tx, [debit], { ...SETTINGS, now: START });
+      expect(await postBatch(tx, [place(customer, 20, 'own')], { ...SETTINGS, now: START })).toMatchObject([
+        { kind: 'placed' },
+      ]);
+      isHeld.resolve();
+      await mayEnd.promise;
+    });
+    await isHeld.promise;
+    const placing = run([place(customer, 50, 'behind'), place(customer, 1, 'too much')]);
+    await vi.waitUntil(async () => (await waitingForLocks(database.pool, '%for update of w%')) > 0, {
+      timeout: 30_000,
+    });
+    mayEnd.resolve();
+    await moving;
+    expect(await placing).toMatchObject([{ kind: 'placed' }, { kind: 'refused' }]);
+    expect(await wallet(customer)).toMatchObject({ balance: 70, held: 70, openHolds: 2, holdSeq: 2 });
   });
 
   it('are written by a statement of their own where they are placed and nothing else happens to any wallet', async () => {
