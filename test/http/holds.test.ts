@@ -72,6 +72,32 @@ describe('holds by the API', () => {
     expect(body).toMatchObject({ status: 'captured', captures: [{ entry_id, amount: 120, beyond: 0 }] });
   });
 
+  it('of a batch show their own times each, whatever the one before them shows', async () => {
+    const { id } = await customerWith(100);
+    const place = (key: string, seconds: number) => {
+      const rest = { amount: 1, currency: 'USD', idempotency_key: key, expires_in_seconds: seconds };
+      return { op: 'place', customer_id: id, ...rest };
+    };
+    const first = await app.call('POST', '/holds/batch', { operations: [place('t1', 60), place('t2', 90)] });
+    const began = now;
+    pass(5);
+    const second = await app.call('POST', '/holds/batch', {
+      operations: [place('t1', 60), place('t3', 60), place('t2', 90)],
+    });
+    const times = ({ body }: typeof first) =>
+      body.items.map(({ hold }: { hold: Record<string, string> }) => [hold.created_at, hold.expires_at]);
+    const from = (seconds: number) => new Date(began.getTime() + 1000 * seconds).toISOString();
+    expect(times(first)).toEqual([
+      [from(0), from(60)],
+      [from(0), from(90)],
+    ]);
+    expect(times(second)).toEqual([
+      [from(0), from(60)],
+      [from(5), from(65)],
+      [from(0), from(90)],
+    ]);
+  });
+
   it('tell a wallet of an earlier time without what was held then', async () => {
     const { call, place } = await customerWith(1000);
     await place(500, 'k');

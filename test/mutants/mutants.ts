@@ -518,6 +518,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['test/ledger/holds/on-postgres.test.ts'],
   },
   {
+    name: 'show the time of another hold',
+    file: 'src/views/hold.ts',
+    find: 'if (milliseconds !== last.milliseconds)',
+    replace: "if (last.text === '')",
+    tests: ['test/http/holds.test.ts'],
+  },
+  {
     name: 'answer an item of a list for another',
     file: 'src/db/batcher.ts',
     find: '    this.#settled[place] = one;',
