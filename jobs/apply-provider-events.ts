@@ -3,12 +3,12 @@ import { QUEUES } from '../src/db/queues.ts';
 import { applySharedJobs, type SharedJob } from '../src/inbox/apply-shared.ts';
 import type { ApplyServices } from '../src/inbox/event-work.ts';
 import { sharedEvents } from '../src/inbox/shared-jobs.ts';
-import { workEvents } from './event-queue.ts';
+import { workSharedEvents } from './event-queue.ts';
 
 /** Turns the events of commits into wallet entries. */
 export async function workApplyProviderEvents(boss: PgBoss, services: ApplyServices): Promise<void> {
   const { payload } = QUEUES['apply-provider-events'];
-  await workEvents<SharedJob>(boss, services.logger, {
+  await workSharedEvents<SharedJob>(boss, services.logger, {
     name: 'apply-provider-events',
     // One has a hundred events at most, and often few. What is claimed beyond the room of a batch is put back.
     batchSize: 25,

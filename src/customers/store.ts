@@ -163,6 +163,7 @@ export async function findCustomers(db: Queryable, merchantId: string, ids: read
 }
 
 const FIND_CUSTOMERS = statement({
+  name: 'find-customers',
   params: { merchantId: text, ids: array(text) },
   row: pick(CUSTOMER.shape, 'customerId'),
   text: ({ merchantId, ids }) =>
