@@ -27,16 +27,8 @@ const SUITES = [
     'retention',
     'audit',
     'http',
+    'security',
   ].map((name) => `test/${name}`),
-  ...[
-    'canaries',
-    'database-roles',
-    'old-deliveries',
-    'other-merchants',
-    'stored-secrets',
-    'swapped-endpoint-secrets',
-    'swapped-source-secrets',
-  ].map((name) => `test/security/${name}`),
   ...['f14-', 'f15-', 'f16-', 'f17-', 'f18-', 'f28-', 'f29-', 'f30-', 'f31-'].map((name) => `test/faults/${name}`),
 ];
 

@@ -230,7 +230,8 @@ describe('npm start', () => {
   it('runs web and worker of its own database under their roles', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chokin-roles-'));
     await chmod(folder, 0o755);
-    const service = startProcess('src/main.ts', { DATA_DIR: join(folder, 'data'), PORT: '0', LOG_LEVEL: 'info' });
+    const environment = { DATA_DIR: join(folder, 'data'), PORT: '0', LOG_LEVEL: 'info', DATABASE_BACKEND: 'postgres' };
+    const service = startProcess('src/main.ts', environment);
     await service.printed('the worker is ready', 60_000);
     const owner = new pg.Client({
       connectionString: (await readFile(join(folder, 'data/database-url'), 'utf8')).trim(),
@@ -251,5 +252,5 @@ describe('npm start', () => {
     await owner.end();
     expect(await service.end('SIGTERM')).toBe(0);
     await rm(folder, { recursive: true, force: true });
-  }, 90_000);
+  });
 });

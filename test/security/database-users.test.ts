@@ -84,19 +84,21 @@ it('an owner without the right to make roles is told the SQL for an administrato
   expect(settings).toHaveLength(5);
   for (const sql of settings) await here.query(sql);
   expect(await leftOut(url)).toEqual([]);
-  const web = startProcess('src/web.ts', { DATABASE_URL: urlOf('web_1', 'plain'), PORT: '0', LOG_LEVEL: 'info' });
+  // Whatever other tests run on.
+  const environment = { PORT: '0', LOG_LEVEL: 'info', DATABASE_BACKEND: 'postgres' };
+  const web = startProcess('src/web.ts', { ...environment, DATABASE_URL: urlOf('web_1', 'plain') });
   await web.printed('API key');
   expect(await web.end('SIGTERM')).toBe(0);
 
   // The web process under the worker's role is refused at its start, and told why.
   await here.query("create role worker_1 login password 'worker_1' in role chokin_worker");
-  const wrong = startProcess('src/web.ts', { DATABASE_URL: urlOf('worker_1', 'plain'), PORT: '0' });
+  const wrong = startProcess('src/web.ts', { ...environment, DATABASE_URL: urlOf('worker_1', 'plain') });
   expect(await wrong.exited).toBe(1);
   expect(wrong.output()).toContain('docs/operating.md');
   for (const sql of ['drop owned by chokin_web, chokin_worker', 'drop role chokin_web, chokin_worker, web_1, worker_1'])
     await here.query(sql);
   await here.end();
-}, 60_000);
+});
 
 it('an owner who may make roles needs nobody, also where several databases of a cluster are migrated at once', async () => {
   const urls = await newOwner('chief', 'createrole', ['one', 'two', 'three', 'four']);
@@ -112,7 +114,7 @@ it('an owner who may make roles needs nobody, also where several databases of a 
   const chief = await connect(urls[0] ?? '');
   expect((await chief.query('show statement_timeout')).rows).toEqual([{ statement_timeout: '0' }]);
   await chief.end();
-}, 60_000);
+});
 
 it('what was granted by hand goes with the next migration, and a public schema that was open is closed', async () => {
   const [url = ''] = await newOwner('tidy', 'createrole', ['tidy']);
@@ -134,4 +136,4 @@ it('what was granted by hand goes with the next migration, and a public schema t
   expect(await leftOut(url)).toEqual([]);
   expect(await may()).toEqual([false, false, false]);
   await here.end();
-}, 60_000);
+});
