@@ -141,7 +141,6 @@ const LOCK_DUE = statement({
 const LOOKED_AT = 100;
 
 const DUE_OF_OTHERS = statement({
-  name: 'due-of-others',
   acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
   params: { each: bigint, limit: bigint, taken: array(text) },
   row: WALLET_KEY,

@@ -204,7 +204,6 @@ const DUE = statement({
 const LOOKED_AT = 100;
 
 const DUE_OF_OTHERS = statement({
-  name: 'due-messages-of-others',
   acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
   params: { each: bigint, limit: bigint, taken: array(text) },
   row: { merchantId: text, messageId: text },
