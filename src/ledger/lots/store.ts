@@ -220,6 +220,7 @@ const LOT_KEY = { ...WALLET_KEY, lotNo: bigint };
 
 /**
  * Writes what a batch changes about lots, in one statement a merchant. The wallets are written before, and locked.
+ * Those that are known are read first and kept: Citus carries out the parts of a statement one after another, and would find new ones among them.
  * @throws {DatabaseError} if a lot that changes or closes was not there, or one that is new was
  */
 export async function writeLots(tx: Tx, lots: LotChanges): Promise<void> {
@@ -255,7 +256,7 @@ const WRITE_LOTS = statement({
   },
   row: { whole: integer },
   text: ({ merchantId, opened, closed, movements, changes, count }) => `
-    with known as (
+    with known as materialized (
       select 1 from ${opened('n', { merchantId })} cross join lateral (
         select 1 from lot x where ${matches(LOT_KEY, 'x', 'n')} limit 1) x),
     opened as (
