@@ -54,8 +54,6 @@ const IN_ORDER = 'reads in the order of the index, as much as its limit says';
 const BY_MERCHANT = 'goes along the index from merchant to merchant';
 const ONCE_A_BATCH =
   'reads what is open once a batch, and not for each row, where it was seen empty and not counted since';
-const ONCE_A_MERCHANT =
-  'reads the first of each other merchant, or sorts what he has there once, until Postgres counts the list';
 const AS_A_ROW = 'compares the whole key as a row';
 const FIRST_OR_ALL = 'reads one row, or the whole list once (test/db/kept-lists.test.ts)';
 
@@ -67,8 +65,6 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'claim-deliveries': { webhook_delivery_due_of_merchant: IN_ORDER },
   'merchants-in-outbox': { unannounced_wallet_pkey: BY_MERCHANT },
   'merchants-with-messages': { unsent_message_pkey: BY_MERCHANT },
-  'due-of-others': { unannounced_wallet_pkey: BY_MERCHANT, unannounced_wallet: ONCE_A_MERCHANT },
-  'due-messages-of-others': { unsent_message_pkey: BY_MERCHANT, unsent_message: ONCE_A_MERCHANT },
   'merchants-pending': { webhook_delivery_due_of_merchant: BY_MERCHANT },
   'wallets-due-in': { unannounced_wallet_oldest: FIRST_OR_ALL },
   'messages-due-in': { unsent_message_oldest: FIRST_OR_ALL },

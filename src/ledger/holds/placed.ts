@@ -41,8 +41,7 @@ const SET_ASIDE = pick(WALLET.shape, 'held', 'openHolds', 'holdSeq', 'dueAt');
 const PLACED = omit(HOLD.shape, 'merchantId', 'captured');
 
 /** Parts of the statement: of `n`, by a condition that says which wallet `w` is meant. */
-const movedWhere = (isMeant: string, rows: string) => `
-    moved as (
+const movedWhere = (isMeant: string, rows: string) => `moved as (
       update wallet w
       set ${assignments(SET_ASIDE, 'n')}
       from ${rows}
