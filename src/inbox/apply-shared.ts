@@ -88,7 +88,8 @@ async function applyBatch(run: ApplyRun, jobs: readonly SharedJob[]): Promise<re
     logger.debug({ err: error, events: events.length }, 'a batch of events failed and is applied in parts');
     const results: ApplyResult[] = [];
     // First by job, so that only the neighbours of what is bad are applied one by one.
-    for (const job of jobs) {
+    const ofMerchants = jobs.map((job) => ({ job, merchantId: merchantOf(job) }));
+    for (const { job } of run.heldUp.last(ofMerchants)) {
       const isWhole = others.length > 0 && job.events.length > 1;
       results.push(...(isWhole ? await applyBatch(run, [job]) : [await applyOneByOne(run, job)]));
     }

@@ -319,6 +319,31 @@ describe('an event that cannot be applied', () => {
     expect(new Set((await jobs(SINGLE)).map(({ data }) => data.eventId))).toEqual(new Set(ids.slice(0, 2)));
   }, 60_000);
 
+  it('since a wallet is held lets the jobs of other merchants go before the other jobs of that one', async () => {
+    const [payer = ''] = await makeCustomers(database.pool, ['held2'], ofOther.merchantId);
+    const held = { source: ofOther, payer };
+    await store([held, held]);
+    await store([held, held]);
+    // In the queue behind the second job of the other one.
+    const theirs = [...(await store(many(5))), ...(await store(many(2)))];
+    const holder = await database.pool.connect();
+    await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
+    await holder.query('select 1 from wallet where customer_id = $1 for update', [payer]);
+    const seen: string[] = [];
+    const pool = gatedPool(services.pool, async (sql) => {
+      if (/^set local lock_timeout/.test(sql)) seen.push('hurried');
+      if (sql === 'commit') seen.push('commit');
+    });
+    const results = await applySharedJobs({ ...services, pool }, await claim());
+    await holder.query('rollback');
+    holder.release();
+    expect(results).toHaveLength(4);
+    expect(await statesOf(theirs)).toEqual({ applied: 7 });
+    // Both events of the held one's first job by themselves, and its end; then both jobs of the other merchant; and last the second one.
+    const alone = ['hurried', 'hurried', 'commit'];
+    expect(seen).toEqual([...alone, 'commit', 'commit', 'hurried', ...alone]);
+  }, 60_000);
+
   it('leaves the other jobs of its batch whole: their events are applied in one transaction each job', async () => {
     const ids = [
       ...(await store(many(20))),
