@@ -86,7 +86,10 @@ describe('the job that applies events', () => {
     const free = await deliver(payment('pi_free'));
     const holder = await database.pool.connect();
     await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-    await holder.query('select 1 from wallet where customer_id = $1 for update', [held]);
+    await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
+      ofOther.merchantId,
+      held,
+    ]);
     const seen: string[] = [];
     const pool = gatedPool(services.pool, async (sql) => {
       if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');

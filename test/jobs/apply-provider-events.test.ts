@@ -302,7 +302,10 @@ describe('an event that cannot be applied', () => {
     const ids = await store([held, held, {}, {}]);
     const holder = await database.pool.connect();
     await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-    await holder.query('select 1 from wallet where customer_id = $1 for update', [payer]);
+    await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
+      ofOther.merchantId,
+      payer,
+    ]);
     const seen: string[] = [];
     const pool = gatedPool(services.pool, async (sql) => {
       if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
@@ -328,7 +331,10 @@ describe('an event that cannot be applied', () => {
     const theirs = [...(await store(many(5))), ...(await store(many(2)))];
     const holder = await database.pool.connect();
     await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-    await holder.query('select 1 from wallet where customer_id = $1 for update', [payer]);
+    await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
+      ofOther.merchantId,
+      payer,
+    ]);
     const seen: string[] = [];
     const pool = gatedPool(services.pool, async (sql) => {
       if (/^set local lock_timeout/.test(sql)) seen.push('hurried');
