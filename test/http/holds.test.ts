@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { LedgerBatches } from '../../src/ledger/batches.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectBooksToAgree } from '../support/ledger.ts';
 
@@ -289,6 +290,28 @@ describe('POST /holds/batch', () => {
       { status: 'refused', code: 'HOLD_NOT_OPEN', hold: { status: 'captured' } },
     ]);
     expect(await balances()).toEqual([880, 0, 880]);
+  });
+
+  it('answers for the others where what came of one cannot be shown, since all is committed', async () => {
+    const { id, balances } = await customerWith(1000);
+    const all = LedgerBatches.prototype.all;
+    vi.spyOn(LedgerBatches.prototype, 'all').mockImplementationOnce(async function (this: LedgerBatches, ...asked) {
+      const [first, ...others] = await all.apply(this, asked);
+      if (first?.status !== 'fulfilled' || first.value.kind !== 'placed') throw new Error('nothing was placed');
+      const hold = { ...first.value.hold, createdAt: new Date(Number.NaN) };
+      return [{ ...first, value: { ...first.value, hold } }, ...others];
+    });
+    const place = (key: string) => ({
+      op: 'place',
+      customer_id: id,
+      amount: 100,
+      currency: 'USD',
+      idempotency_key: key,
+    });
+    const { status, body } = await batch([place('h1'), place('h2')]);
+    expect(status).toBe(200);
+    expect(body.items).toMatchObject([{ status: 'refused', code: 'INTERNAL_SERVER_ERROR' }, { status: 'done' }]);
+    expect(await balances()).toEqual([1000, 200, 800]);
   });
 
   it('gives its own keys to operations without one, so that it is safe to repeat', async () => {

@@ -158,8 +158,13 @@ function answerTo(
 ): Item {
   invariant(outcome !== undefined, 'a command without an outcome');
   if (outcome.status === 'rejected') return failed(services, outcome.reason, merchantId);
-  if (outcome.value.kind === 'created' && !('op' in command)) guard.notePosting(command);
-  return itemOf(outcome.value);
+  // All is committed by now: what cannot be shown of one must not hide the others.
+  try {
+    if (outcome.value.kind === 'created' && !('op' in command)) guard.notePosting(command);
+    return itemOf(outcome.value);
+  } catch (error) {
+    return failed(services, error, merchantId);
+  }
 }
 
 function failed(services: Services, error: unknown, merchantId: string): Item {
