@@ -142,6 +142,10 @@ export class LedgerBatches {
   hold(command: CaptureHold): Promise<CaptureResult>;
   hold(command: ReleaseHold | ChangeHold): Promise<ChangeResult>;
   hold(command: HoldCommand): Promise<HoldResult> {
+    return this.#hold(command);
+  }
+
+  #hold(command: HoldCommand): Promise<HoldResult> {
     return command.op === 'place' && !this.#isPlacing ? this.#placeFirst(command) : this.#submit(command);
   }
 
@@ -160,12 +164,9 @@ export class LedgerBatches {
   }
 
   #eachAlone(commands: readonly ManyCommand[], traceParent: string | string[] | undefined): Promise<Settled> {
-    return Promise.allSettled(
-      commands.map((command): Promise<CommandResult> => {
-        if (!('op' in command)) return this.post(command, traceParent);
-        return command.op === 'place' ? this.hold(command) : this.#submit(command);
-      }),
-    );
+    const carryOut = (command: ManyCommand): Promise<CommandResult> =>
+      'op' in command ? this.#hold(command) : this.post(command, traceParent);
+    return Promise.allSettled(commands.map(carryOut));
   }
 
   #submitAll(commands: readonly ManyCommand[]): Promise<Settled> {

@@ -90,7 +90,7 @@ async function apartIfNeeded<Item, Result>(
     } catch (error) {
       throwOutage(error);
       if (isHeldUp(error)) heldUp += 1;
-      if (heldUp > MOST_HELD_UP) throw error;
+      if (heldUp >= MOST_HELD_UP) throw error;
       await failed(error, item);
     }
   }
