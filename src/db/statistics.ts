@@ -22,7 +22,7 @@ export interface StatisticsServices {
 export async function refreshStatistics({ pool, logger, signal }: StatisticsServices): Promise<readonly string[]> {
   const db = autocommit(pool);
   const refreshed: string[] = [];
-  const failures = new Failures();
+  const failures = new Failures(null);
   const refresh = async (name: string) => {
     try {
       await REFRESH.run(db, { name });

@@ -41,7 +41,7 @@ export async function requeueStranded(services: StrandedServices): Promise<Reque
   const now = clock.now();
   const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
   const stranded = await FIND_STRANDED.all(autocommit(pool), { ...overdue, limit: MAX_PER_RUN });
-  const failures = new Failures();
+  const failures = new Failures(null);
   let result = NOTHING;
   for (const own of inTransactions(stranded, ({ merchantId }) => merchantId))
     if (own.length > 0) result = sumOf(result, await lookAfter(services, { stranded: own, overdue }, failures));

@@ -83,7 +83,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     deliverer,
     recover: (signal) => workOnRecoveries({ pool, recoverySender, clock, logger }, signal),
     lookAfterEndpoints: async (signal) => {
-      const failures = new Failures();
+      const failures = new Failures(null);
       // Logged by itself, merchant by merchant.
       if (account !== null)
         await failures.outlive(

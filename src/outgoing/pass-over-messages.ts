@@ -32,7 +32,7 @@ export async function passOverMessages(
   const merchants = await merchantsWithMessages(autocommit(pool));
   if (merchants.length === 0) return 0;
   const endsMs = performance.now() + AT_MOST_MS;
-  const failures = new Failures();
+  const failures = new Failures(null);
   let passed = 0;
   for (const merchantId of await publisher.unheard(autocommit(pool), merchants)) {
     let after: string | null = '';

@@ -61,7 +61,7 @@ export class PassingOver {
     const endsMs = performance.now() + AT_MOST_MS;
     const isTime = () => performance.now() < endsMs;
     let passed = 0;
-    const failures = new Failures();
+    const failures = new Failures(null);
     for (const merchantId of this.#unheard) {
       if ((this.#failedUntilMs.get(merchantId) ?? 0) > performance.now()) continue;
       this.#failedUntilMs.delete(merchantId);

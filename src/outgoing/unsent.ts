@@ -179,7 +179,7 @@ async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): 
   const isFull = oldest.some(({ found }) => found === MAX_CLAIMED || found > oldest.length);
   const taken = [...new Set(oldest.map((one) => one.merchantId))];
   const due = isFull ? [...oldest, ...(await DUE_OF_OTHERS.all(db, { ...OF_OTHERS, taken }))] : oldest;
-  const failures = new Failures();
+  const failures = new Failures(null);
   await eachMerchant(due, async (merchantId, own) => {
     const claimOwn = () => CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS });
     const warn = (err: unknown) => logger.warn({ err, merchantId }, 'messages of a merchant were not claimed');

@@ -28,7 +28,7 @@ const SETTLE_SECONDS = 5;
  */
 async function startScheduledRuns(services: ReconcileServices, lookbackHours: number): Promise<number> {
   const { pool, sources, clock, logger } = services;
-  const failures = new Failures();
+  const failures = new Failures(null);
   await failures.outlive(
     () => deleteOldRuns(autocommit(pool), KEEP_DAYS),
     (err) => logger.warn({ err }, 'old reconciliations were not deleted'),
@@ -79,7 +79,7 @@ async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Pro
   const waiting = [...(await runningRuns(autocommit(services.pool)))];
   const underWay: string[] = [];
   let unfinished = 0;
-  const failures = new Failures();
+  const failures = new Failures(null);
   /** Where none may begin, those who have their share under way go on with what is left. */
   const next = (): RunKey | undefined => {
     const mayBegin = (key: RunKey) => underWay.filter((id) => id === key.merchantId).length < AT_ONCE_EACH;

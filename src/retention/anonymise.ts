@@ -71,7 +71,7 @@ export async function goOnErasing({
   signal,
 }: AnonymiseServices & { readonly logger: Logger; readonly signal?: AbortSignal }): Promise<number> {
   const db = autocommit(pool);
-  const failures = new Failures();
+  const failures = new Failures(null);
   let finished = 0;
   for (const erasure of await dueErasures(db, clock.now(), MOST_ERASURES)) {
     if (signal?.aborted) break;

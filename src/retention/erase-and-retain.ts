@@ -7,7 +7,7 @@ import { type RetainServices, retain } from './retain.ts';
  * @throws {unknown} at the end, what failed first
  */
 export async function eraseAndRetain(services: RetainServices): Promise<void> {
-  const failures = new Failures();
+  const failures = new Failures(null);
   // Both have logged it, merchant by merchant.
   const work = (one: () => Promise<unknown>) => failures.outlive(one, () => {});
   await work(() => goOnErasing(services));

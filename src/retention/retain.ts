@@ -45,6 +45,8 @@ export interface Retained {
 
 /** One batch is one statement, and one transaction: small, so that nobody waits for its locks. */
 const BATCH = 500;
+/** The job, which also goes on with erasures, is given up after an hour. */
+const MOST_LOST_MS = 30 * 60_000;
 /** So many of one kind and merchant are forgotten in a run, so that no merchant's past holds up the others'. */
 export const MOST_PER_RUN = 10_000;
 
@@ -57,7 +59,7 @@ export async function retain(services: RetainServices, request: RetainRequest): 
   const { pool, logger, observe: { metrics } = UNOBSERVED, signal } = services;
   const db = autocommit(pool);
   const results: Retained[] = [];
-  const failures = new Failures();
+  const failures = new Failures(MOST_LOST_MS);
   for await (const merchantId of owners(db, request)) {
     for (const what of FORGETTABLE.filter((one) => (one === 'audit_runs') === (merchantId === null))) {
       const { isDryRun } = request;

@@ -42,6 +42,8 @@ export interface DueKind<Key> {
 
 /** Of a row by itself, so that one whose wallet is locked delays nobody for long. */
 const LOCK_TIMEOUT_MS = 250;
+/** Of each kind of row: both are one job, which is given up after an hour. */
+const MOST_LOST_MS = 20 * 60_000;
 /** What failed by itself is tried again after this time. */
 const PUT_OFF_MS = 600_000;
 
@@ -55,7 +57,7 @@ const PUT_OFF_MS = 600_000;
 export async function settleAllDue<Key>(services: DueServices, kind: DueKind<Key>): Promise<number> {
   const { pool, clock, signal, logger } = services;
   const now = clock.now();
-  const failures = new Failures();
+  const failures = new Failures(MOST_LOST_MS);
   let postings = 0;
   let merchants = await kind.merchants(autocommit(pool), now);
   const seen = new Set<string>();

@@ -8,7 +8,7 @@ export async function postAllDue({
   onGranted,
   ...services
 }: DueServices & { readonly onGranted: () => void }): Promise<{ readonly entries: number; readonly grants: number }> {
-  const failures = new Failures();
+  const failures = new Failures(null);
   // Each merchant's failure was logged by itself.
   const settle = (work: () => Promise<number>) => failures.outlive(work, () => {});
   const entries = await settle(() => settleAllDue(services, DUE_ENTRIES));

@@ -31,7 +31,7 @@ export async function besideEachOther({ signal, merchants, page, failed }: Work)
   /** When each merchant had his turn; he has another in this run only after a while, since what is due may be due again at once. */
   const doneAtMs = new Map<string, number>();
   const broken = new Set<string>();
-  const failures = new Failures();
+  const failures = new Failures(null);
   const outages: unknown[] = [];
   const isOver = () => signal.aborted || performance.now() >= untilMs || outages.length > 0;
   const work = async (merchantId: string) => {

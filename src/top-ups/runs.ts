@@ -9,7 +9,7 @@ const SCAN_EVERY_MS = 5 * 60_000;
 export function topUpRuns(services: ChargeServices): () => Promise<{ topUps: number; wallets: number }> {
   let scannedAtMs = Number.NEGATIVE_INFINITY;
   return async () => {
-    const failures = new Failures();
+    const failures = new Failures(null);
     if (performance.now() - scannedAtMs >= SCAN_EVERY_MS) {
       scannedAtMs = performance.now();
       // Logged by the scan, merchant by merchant. What it has found is worked on all the same.

@@ -9,6 +9,9 @@ import { enabledRules } from './store.ts';
 
 const SCAN_PAGE = 500;
 
+/** The job, which then fills wallets up, is given up after ten minutes. */
+const MOST_LOST_MS = 2 * 60_000;
+
 /**
  * The safety net under the list: wallets that are below their threshold, or of which a period of a schedule is to be paid, and that nobody
  * has put there.
@@ -16,7 +19,7 @@ const SCAN_PAGE = 500;
  * @throws {unknown} at the end, what failed first of a merchant's; at once if the database is away
  */
 export async function scanForTopUps(services: ScanServices): Promise<number> {
-  const failures = new Failures();
+  const failures = new Failures(MOST_LOST_MS);
   const low = await scan(services, failures, { pageAfter: enabledRules, select: lowOf });
   const ofRefills = { pageAfter: walletsWithOpenRefills, select: async (_: Queryable, { keys }: Own) => keys };
   const found = low + (await scan(services, failures, ofRefills));

@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import { inTransactions } from '../../db/apart.ts';
-import { Failures } from '../../db/failures.ts';
+import { Failures, HeldUpTooLongError } from '../../db/failures.ts';
 import { HeldUp } from '../../db/held-up.ts';
 import type { Pool } from '../../db/pool.ts';
 import { isOutage } from '../../db/sqlstate.ts';
@@ -28,6 +28,9 @@ const PART_SIZE = 20_000;
 /** Of a wallet by itself, so that a page of locked ones does not last. */
 const LOCK_TIMEOUT_MS = 250;
 
+/** The job is given up after ten minutes. */
+const MOST_LOST_MS = 5 * 60_000;
+
 /** How far a process has come. A run that broke off, such as by an outage, is gone on with by the next. */
 export interface ScanPlace {
   after: WalletKey | null;
@@ -46,20 +49,26 @@ export async function checkLowBalances(
 ): Promise<{ wallets: number; alerts: number }> {
   const { pool, settings, onPosted, partSize = PART_SIZE } = services;
   const db = autocommit(pool);
-  const met = { failures: new Failures(), heldUp: new HeldUp() };
+  const met = { failures: new Failures(MOST_LOST_MS), heldUp: new HeldUp() };
   let wallets = 0;
   let alerts = 0;
   let upTo: WalletKey | null = null;
+  let next: WalletKey | null = null;
   let isPartDone = true;
   try {
     do {
       if (isPartDone) upTo = await endOfPart(db, place.after, partSize);
       const page = await lowBalanceCandidates(db, settings.rule, { after: place.after, upTo, limit: PAGE_SIZE });
+      isPartDone = page.length < PAGE_SIZE;
+      next = isPartDone ? upTo : (page.at(-1) ?? null);
       for (const own of inTransactions(page, ({ merchantId }) => merchantId)) alerts += await raise(services, own, met);
       wallets += page.length;
-      isPartDone = page.length < PAGE_SIZE;
-      place.after = isPartDone ? upTo : (page.at(-1) ?? null);
+      place.after = next;
     } while (place.after !== null);
+  } catch (error) {
+    // The next run would be held up by the same wallets, and never come to those behind them.
+    if (error instanceof HeldUpTooLongError) place.after = next;
+    throw error;
   } finally {
     if (alerts > 0) onPosted();
   }

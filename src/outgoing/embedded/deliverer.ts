@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
-import { Failures } from '../../db/failures.ts';
+import { mayBeOfOneMerchant } from '../../db/apart.ts';
 import type { Pool } from '../../db/pool.ts';
+import { isOutage } from '../../db/sqlstate.ts';
 import { autocommit } from '../../db/transaction.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type ClaimedDelivery, claimDeliveries, merchantsPending } from './claimed-deliveries.ts';
@@ -129,11 +130,14 @@ export class Deliverer {
 
   /** What cannot be claimed of one merchant is looked for again by the next look, and nobody behind him waits for it. */
   async #claimUnless(broken: Set<string>, merchantId: string): Promise<number> {
-    const tell = (err: unknown) => {
+    try {
+      return await this.#claim(merchantId);
+    } catch (error) {
+      if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
       broken.add(merchantId);
-      this.#options.logger.warn({ err, merchantId }, 'deliveries that are due could not be claimed');
-    };
-    return (await new Failures().outlive(() => this.#claim(merchantId), tell)) ?? 0;
+      this.#options.logger.warn({ err: error, merchantId }, 'deliveries that are due could not be claimed');
+      return 0;
+    }
   }
 
   async #claim(merchantId: string): Promise<number> {

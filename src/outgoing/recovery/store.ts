@@ -82,7 +82,7 @@ const SELECT = statement({
  * @throws {unknown} if none is left that can be claimed, and one cannot
  */
 export async function claimRecovery(db: Queryable, logger: Logger): Promise<ClaimedRecovery | null> {
-  const failures = new Failures();
+  const failures = new Failures(null);
   for (const { merchantId, recoveryId } of await DUE.all(db, { limit: MOST_TRIED })) {
     const claimed = await failures.outlive(
       () => CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS }),

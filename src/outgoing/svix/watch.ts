@@ -32,7 +32,7 @@ const MAX_MERCHANTS = 2000;
  */
 export async function lookForDisabled(services: WatchServices, signal: AbortSignal): Promise<number> {
   const { logger } = services;
-  const failures = new Failures();
+  const failures = new Failures(null);
   const look = (merchantId: string) =>
     failures.outlive(
       () => lookAt(services, merchantId),
