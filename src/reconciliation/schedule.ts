@@ -1,5 +1,5 @@
 import { UnreadableSecretError } from '../crypto/secret-box.ts';
-import { Failures } from '../db/failures.ts';
+import { Failures, HeldUpTooLongError } from '../db/failures.ts';
 import { autocommit } from '../db/transaction.ts';
 import { RefusalError } from '../errors.ts';
 import { adoptionsOf } from '../merchants/adoption-store.ts';
@@ -17,18 +17,21 @@ const KEEP_DAYS = 90;
 const AT_ONCE = 4;
 /** So many of them may be of one merchant: a provider that answers slowly, or a long window, keeps a run for minutes. */
 const AT_ONCE_EACH = 2;
+/** Of the six hours after which the job is given up. */
+const MOST_LOST_MS = 30 * 60_000;
 /** Short, since the next job takes the run up again some seconds later. */
 const SETTLE_SECONDS = 5;
 
 /**
  * Starts a run for every source whose provider has an API. Its window is the last `lookbackHours`, or longer if the source
  * was last compared before that; it never begins before Chokin knew the source.
+ * A source whose run cannot be started is logged, and is left to the next tick.
  * @returns how many runs were started
  * @throws {Error} if the database is away
  */
-async function startScheduledRuns(services: ReconcileServices, lookbackHours: number): Promise<number> {
+export async function startScheduledRuns(services: ReconcileServices, lookbackHours: number): Promise<number> {
   const { pool, sources, clock, logger } = services;
-  const failures = new Failures(null);
+  const failures = new Failures(MOST_LOST_MS);
   await failures.outlive(
     () => deleteOldRuns(autocommit(pool), KEEP_DAYS),
     (err) => logger.warn({ err }, 'old reconciliations were not deleted'),
@@ -36,14 +39,13 @@ async function startScheduledRuns(services: ReconcileServices, lookbackHours: nu
   let started = 0;
   const withApi = await sources.withApi(autocommit(pool));
   const adopted = new Set((await adoptionsOf(autocommit(pool), withApi)).map(({ sourceId }) => sourceId));
-  for (const source of withApi) {
+  // Whoever adopted one has its payments, and compares them.
+  for (const source of withApi.filter(({ sourceId }) => !adopted.has(sourceId))) {
     const { merchantId, sourceId } = source;
-    // Whoever adopted it has its payments, and compares them.
-    if (adopted.has(sourceId)) continue;
     // A source that cannot be compared must not keep the others from it. The next tick tries again; before that, all others would be compared once more.
     const warn = (err: unknown) =>
       logger.warn({ err, merchantId, sourceId }, 'the reconciliation of a source could not be started');
-    const isStarted = await failures.outlive(async () => {
+    const start = async () => {
       try {
         return await startScheduledRun(services, source, lookbackHours);
       } catch (error) {
@@ -52,8 +54,14 @@ async function startScheduledRuns(services: ReconcileServices, lookbackHours: nu
         logger.error({ merchantId, sourceId, reason: error.message, at: clock.now() }, 'a source cannot be reconciled');
         return false;
       }
-    }, warn);
-    if (isStarted === true) started += 1;
+    };
+    try {
+      if ((await failures.outlive(start, warn)) === true) started += 1;
+    } catch (error) {
+      if (!(error instanceof HeldUpTooLongError)) throw error;
+      logger.error({ err: error, started }, 'the remaining reconciliations were left to the next tick');
+      break;
+    }
   }
   return started;
 }
@@ -70,16 +78,24 @@ async function startScheduledRun(services: ReconcileServices, source: Source, lo
   return true;
 }
 
+export interface StillUnderWay {
+  /** How many wait for their provider or for an event, or were left since the process stops. */
+  readonly waiting: number;
+  /** How many could not go on; the log says why. */
+  readonly failed: number;
+}
+
 /**
- * Works on every run that is under way, four at a time; among them those whose process died.
+ * Works on every run that is under way, four at a time; among them those whose process died. One that cannot go on keeps no other from it, and is logged.
  * @returns how many are still under way afterwards
- * @throws {unknown} when the others have been worked on, what failed first
+ * @throws {Error} if the database is away
  */
-async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Promise<number> {
+export async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Promise<StillUnderWay> {
   const waiting = [...(await runningRuns(autocommit(services.pool)))];
   const underWay: string[] = [];
   let unfinished = 0;
-  const failures = new Failures(null);
+  let failed = 0;
+  const failures = new Failures(MOST_LOST_MS);
   /** Where none may begin, those who have their share under way go on with what is left. */
   const next = (): RunKey | undefined => {
     const mayBegin = (key: RunKey) => underWay.filter((id) => id === key.merchantId).length < AT_ONCE_EACH;
@@ -88,8 +104,11 @@ async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Pro
   };
   const workOn = async (key: RunKey) => {
     const work = () => reconcile(services, key, { signal, settleSeconds: SETTLE_SECONDS });
-    const warn = (err: unknown) => services.logger.warn({ err, ...key }, 'a reconciliation could not go on');
-    const run = await failures.outlive(work, warn);
+    const tell = (err: unknown) => {
+      failed += 1;
+      services.logger.error({ err, ...key }, 'a reconciliation could not go on');
+    };
+    const run = await failures.outlive(work, tell);
     if (run?.state === 'running') unfinished += 1;
     else if (run !== null) report(services, key, run);
   };
@@ -103,20 +122,7 @@ async function workOnRuns(services: ReconcileServices, signal: AbortSignal): Pro
   // All are waited for: what goes on after its job has failed would be beside the next one.
   const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, workOnSome));
   for (const one of ended) if (one.status === 'rejected') throw one.reason;
-  failures.rethrow();
-  return unfinished + waiting.length;
-}
-
-interface Asked {
-  /** Begins the runs of the schedule first; else it works on those that are under way alone. */
-  readonly lookbackHours: number | null;
-  readonly signal: AbortSignal;
-}
-
-/** What a job of the worker does. @returns how many runs are still under way */
-export async function reconcileAll(services: ReconcileServices, { lookbackHours, signal }: Asked): Promise<number> {
-  if (lookbackHours !== null) await startScheduledRuns(services, lookbackHours);
-  return workOnRuns(services, signal);
+  return { waiting: unfinished + waiting.length, failed };
 }
 
 function report({ logger }: ReconcileServices, key: RunKey, { state, listed, matched, outcomes, problem }: Run): void {

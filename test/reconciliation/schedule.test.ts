@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { workReconcilePayments } from '../../jobs/reconcile-payments.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig } from '../../src/config/env.ts';
 import { Secret } from '../../src/crypto/secret.ts';
@@ -7,7 +8,7 @@ import { createBoss } from '../../src/db/boss.ts';
 import type { Source } from '../../src/merchants/source.ts';
 import { SourceDirectory } from '../../src/merchants/sources.ts';
 import type { ProviderApi } from '../../src/providers/shared/api.ts';
-import { reconcileAll } from '../../src/reconciliation/schedule.ts';
+import { startScheduledRuns, workOnRuns } from '../../src/reconciliation/schedule.ts';
 import type { ReconcileServices } from '../../src/reconciliation/services.ts';
 import { startRun } from '../../src/reconciliation/start.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -57,6 +58,8 @@ afterEach(async () => {
 });
 afterAll(() => database.drop());
 
+const held = Object.assign(new pg.DatabaseError('not free', 0, 'error'), { code: '55P03' });
+
 /** An account in which nothing was paid, where each list waits. */
 function apiThat(waits: () => Promise<void>): ProviderApi {
   return {
@@ -94,39 +97,71 @@ it('a merchant whose provider does not answer keeps no other merchant’s run wa
       await answers.promise;
       asked -= 1;
     });
-  const working = reconcileAll({ ...services, connect }, { lookbackHours: null, signal });
+  const working = workOnRuns({ ...services, connect }, signal);
   await eventually('the other’s to be finished', async () => (await states()).src_other === 'finished', 60_000);
   expect(most).toBe(2);
   answers.resolve();
-  expect(await working).toBe(0);
+  expect(await working).toEqual({ waiting: 0, failed: 0 });
   expect(new Set(Object.values(await states()))).toEqual(new Set(['finished']));
 }, 120_000);
 
-it('a run that cannot go on keeps no other from it, and the job fails when they are done', async () => {
+it('a run that cannot go on keeps no other from it, and is counted', async () => {
   for (const source of [...busy, other]) await start(source);
-  const held = Object.assign(new pg.DatabaseError('not free', 0, 'error'), { code: '55P03' });
   const connect = (source: Source) => {
     if (source.sourceId === 'src_busy_0') throw held;
     return apiThat(async () => {});
   };
-  await expect(reconcileAll({ ...services, connect }, { lookbackHours: null, signal })).rejects.toBe(held);
+  expect(await workOnRuns({ ...services, connect }, signal)).toEqual({ waiting: 0, failed: 1 });
   const { src_busy_0: first, ...others } = await states();
   expect(first).toBe('running');
   expect(new Set(Object.values(others))).toEqual(new Set(['finished']));
 });
 
-it('a source for which no run can be begun keeps no other from its own, nor what is under way', async () => {
+async function haveAllBeenKnown(): Promise<void> {
   await database.pool.query(
     `insert into reconciliation_source (merchant_id, source_id, known_since)
      select * from unnest($1::text[], $2::text[], array_fill(now() - interval '1 day', array[6]))`,
     [[...busy, other].map((one) => one.merchantId), [...busy, other].map((one) => one.sourceId)],
   );
+}
+
+it('a source for which no run can be begun keeps no other from its own, nor what is under way', async () => {
+  await haveAllBeenKnown();
   const connect = (source: Source) => {
     if (source.sourceId === 'src_busy_0') throw new Error('of this source alone');
     return apiThat(async () => {});
   };
-  expect(await reconcileAll({ ...services, connect }, { lookbackHours: 24, signal })).toBe(0);
+  expect(await startScheduledRuns({ ...services, connect }, 24)).toBe(5);
+  expect(await workOnRuns({ ...services, connect }, signal)).toEqual({ waiting: 0, failed: 0 });
   expect(await states()).toEqual(
     Object.fromEntries([...busy.slice(1), other].map(({ sourceId }) => [sourceId, 'finished'])),
   );
+});
+
+it('whatever becomes of the runs, the job of the schedule begins each once', async () => {
+  await haveAllBeenKnown();
+  const handlers: ((jobs: readonly object[]) => Promise<void>)[] = [];
+  const sent: unknown[] = [];
+  const boss: typeof services.boss = Object.assign(Object.create(services.boss), {
+    work: async (_: string, __: object, handler: (jobs: readonly object[]) => Promise<void>) => handlers.push(handler),
+    send: async (_: string, data: object, options: { startAfter?: number } = {}) =>
+      sent.push({ ...data, startAfter: options.startAfter ?? 0 }),
+  });
+  let isBroken = false;
+  const connect = (source: Source) => {
+    if (isBroken && source.sourceId === 'src_busy_0') throw held;
+    return apiThat(async () => {});
+  };
+  await workReconcilePayments(boss, { ...services, connect, lookbackHours: 24, signal });
+  const work = (data: object) => Promise.all(handlers.map((handler) => handler([{ data, signal }])));
+  await work({ isScheduled: true });
+  expect(sent.splice(0)).toEqual([{ startAfter: 0 }]);
+  expect(new Set(Object.values(await states()))).toEqual(new Set(['running']));
+  isBroken = true;
+  await work({});
+  expect(sent.splice(0)).toEqual([{ startAfter: 60 }]);
+  isBroken = false;
+  await work({});
+  expect(sent).toEqual([]);
+  expect(Object.values(await states())).toEqual(Array.from({ length: 6 }, () => 'finished'));
 });
