@@ -56,6 +56,9 @@ export async function anonymiseCustomer(
 /** How many erasures a run of the worker takes up; what it leaves, the next one finds. */
 const MOST_ERASURES = 100;
 
+/** The job, which also forgets what is old, is given up after an hour. */
+const MOST_LOST_MS = 10 * 60_000;
+
 /** One that failed is looked at again after this time, so that many of them leave the run to others. */
 const FAILED_AGAIN_AFTER_MS = 3_600_000;
 
@@ -71,18 +74,19 @@ export async function goOnErasing({
   signal,
 }: AnonymiseServices & { readonly logger: Logger; readonly signal?: AbortSignal }): Promise<number> {
   const db = autocommit(pool);
-  const failures = new Failures(null);
+  const failures = new Failures(MOST_LOST_MS);
   let finished = 0;
   for (const erasure of await dueErasures(db, clock.now(), MOST_ERASURES)) {
     if (signal?.aborted) break;
     const { merchantId, customerId } = erasure;
-    const warn = (err: unknown) =>
-      logger.warn({ err, merchantId, customerId }, 'an erasure could not go on and is put off');
+    const told = { merchantId, customerId };
+    const warn = (err: unknown) => logger.warn({ err, ...told }, 'an erasure could not go on');
+    const notPutOff = (err: unknown) => logger.warn({ err, ...told }, 'an erasure could not be put off');
     const goOn = () => work(db, erasure, { clock, mayGoOn: () => !signal?.aborted });
     const after = await failures.outlive(goOn, warn);
     if (after === null) {
       const until = new Date(clock.now().getTime() + FAILED_AGAIN_AFTER_MS);
-      await failures.outlive(() => putOffErasure(db, erasure, until), warn);
+      await failures.outlive(() => putOffErasure(db, erasure, until), notPutOff);
     } else if (after.finishedAt !== null) finished += 1;
   }
   failures.rethrow();
