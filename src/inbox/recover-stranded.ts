@@ -18,6 +18,8 @@ import { EVENT_KEY, type EventKey, saveVerdicts } from './events.ts';
 /** How long after its time an event without a job is left alone: enough for the transaction that makes the job. */
 const GRACE_SECONDS = 60;
 const MAX_PER_RUN = 500;
+/** The job is given up after five minutes. */
+const MOST_LOST_MS = 2 * 60_000;
 const DEAD_QUEUE = deadLetterOf('apply-provider-event');
 
 export interface StrandedServices {
@@ -41,7 +43,7 @@ export async function requeueStranded(services: StrandedServices): Promise<Reque
   const now = clock.now();
   const overdue = { now, pendingSeconds: GRACE_SECONDS, waitingSeconds: waitSeconds + GRACE_SECONDS };
   const stranded = await FIND_STRANDED.all(autocommit(pool), { ...overdue, limit: MAX_PER_RUN });
-  const failures = new Failures(null);
+  const failures = new Failures(MOST_LOST_MS);
   let result = NOTHING;
   for (const own of inTransactions(stranded, ({ merchantId }) => merchantId))
     if (own.length > 0) result = sumOf(result, await lookAfter(services, { stranded: own, overdue }, failures));
@@ -75,6 +77,8 @@ async function lookAfter(services: StrandedServices, found: Found, failures: Fai
     return await inTransaction(found);
   } catch (error) {
     if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+    const events = found.stranded.length;
+    logger.debug({ err: error, events }, 'events that lost their jobs are looked after merchant by merchant');
   }
   let result = NOTHING;
   for (const [merchantId, stranded] of Map.groupBy(found.stranded, (event) => event.merchantId)) {
