@@ -1,5 +1,6 @@
 import type { PgBoss } from 'pg-boss';
 import type { Clock } from '../../clock.ts';
+import { Failures } from '../../db/failures.ts';
 import type { Pool } from '../../db/pool.ts';
 import { autocommit, type Queryable, transaction } from '../../db/transaction.ts';
 import { refuse } from '../../errors.ts';
@@ -126,22 +127,33 @@ export interface RecoverServices {
 /** The wait after a failure, of ours or of the sender, that names no time itself. */
 const AGAIN_SECONDS = 30;
 
+/** The job is given up after an hour. */
+const MOST_LOST_MS = 20 * 60_000;
+
 /**
  * Works on every recovery that is due, a page of each in turn.
  * @returns seconds until one is due again; null if none is left
+ * @throws {unknown} at the end, what failed first of those that could not be claimed; at once if the database is away
  */
 export async function workOnRecoveries(services: RecoverServices, signal: AbortSignal): Promise<number | null> {
   const db = autocommit(services.pool);
+  const failures = new Failures(MOST_LOST_MS);
+  const claiming = { failures, broken: new Set<string>(), logger: services.logger };
   while (!signal.aborted) {
-    const recovery = await claimRecovery(db, services.logger);
+    const recovery = await claimRecovery(db, claiming);
     if (recovery === null) break;
     try {
       await workOnPage(services, recovery);
     } catch (error) {
       services.logger.error({ err: error, recoveryId: recovery.recoveryId }, 'a page of a recovery went wrong');
-      await postponeRecovery(db, recovery, AGAIN_SECONDS);
+      // What cannot be put off stays claimed, and is due again when its lease is over.
+      await failures.outlive(
+        () => postponeRecovery(db, recovery, AGAIN_SECONDS),
+        (err) => services.logger.warn({ err, recoveryId: recovery.recoveryId }, 'a recovery could not be put off'),
+      );
     }
   }
+  failures.rethrow();
   return nextRecoverySeconds(db);
 }
 

@@ -1,5 +1,5 @@
-import { bigint, float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
-import { Failures } from '../../db/failures.ts';
+import { array, bigint, float, integer, nullable, oneOf, text, timestamptz } from '../../db/codec.ts';
+import type { Failures } from '../../db/failures.ts';
 import { statement } from '../../db/statement.ts';
 import { columns, pick, table } from '../../db/table.ts';
 import type { Queryable, Tx } from '../../db/transaction.ts';
@@ -77,20 +77,30 @@ const SELECT = statement({
     where merchant_id = ${merchantId} and endpoint_id = ${endpointId} and recovery_id = ${recoveryId}`,
 });
 
+interface Claiming {
+  readonly failures: Failures;
+  /** Ids of those that could not be claimed: they are left alone for the rest of the run, in which they would cost as much before each page of the others. */
+  readonly broken: Set<string>;
+  readonly logger: Logger;
+}
+
 /**
  * Claims the one that has waited longest, so that a long one does not hold up the others. One that cannot be claimed holds up none either.
- * @throws {unknown} if none is left that can be claimed, and one cannot
+ * @returns null if none is left that can be claimed
  */
-export async function claimRecovery(db: Queryable, logger: Logger): Promise<ClaimedRecovery | null> {
-  const failures = new Failures(null);
-  for (const { merchantId, recoveryId } of await DUE.all(db, { limit: MOST_TRIED })) {
-    const claimed = await failures.outlive(
-      () => CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS }),
-      (err) => logger.warn({ err, merchantId, recoveryId }, 'a recovery could not be claimed'),
-    );
+export async function claimRecovery(
+  db: Queryable,
+  { failures, broken, logger }: Claiming,
+): Promise<ClaimedRecovery | null> {
+  for (const { merchantId, recoveryId } of await DUE.all(db, { broken: [...broken], limit: MOST_TRIED })) {
+    const tell = (err: unknown) => {
+      broken.add(recoveryId);
+      logger.warn({ err, merchantId, recoveryId }, 'a recovery could not be claimed');
+    };
+    const claim = () => CLAIM.first(db, { merchantId, recoveryId, leaseSeconds: LEASE_SECONDS });
+    const claimed = await failures.outlive(claim, tell);
     if (claimed !== null) return claimed;
   }
-  failures.rethrow();
   return null;
 }
 
@@ -99,11 +109,11 @@ const MOST_TRIED = 10;
 
 const DUE = statement({
   acrossMerchants: 'the one that has waited longest is next',
-  params: { limit: bigint },
+  params: { broken: array(text), limit: bigint },
   row: { merchantId: text, recoveryId: text },
-  text: ({ limit }) => `
+  text: ({ broken, limit }) => `
     select merchant_id, recovery_id from webhook_recovery
-    where state = 'running' and not_before <= now()
+    where state = 'running' and not_before <= now() and recovery_id <> all (${broken})
     order by not_before limit ${limit}`,
 });
 

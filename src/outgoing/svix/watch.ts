@@ -26,13 +26,17 @@ const MERCHANTS_AT_A_TIME = 8;
 /** The most merchants in one run. The next run takes those that were looked at the longest ago. */
 const MAX_MERCHANTS = 2000;
 
+/** The job is given up after ten minutes. */
+const MOST_LOST_MS = 5 * 60_000;
+
 /**
  * @returns how many endpoints were found disabled
  * @throws {unknown} at the end, what failed first of a merchant's; at once if the database is away
  */
 export async function lookForDisabled(services: WatchServices, signal: AbortSignal): Promise<number> {
   const { logger } = services;
-  const failures = new Failures(null);
+  const failures = new Failures(MOST_LOST_MS);
+  /** Null: something of the merchant's own failed, which says nothing of Svix. */
   const look = (merchantId: string) =>
     failures.outlive(
       () => lookAt(services, merchantId),
@@ -42,22 +46,21 @@ export async function lookForDisabled(services: WatchServices, signal: AbortSign
   for (let looked = 0; looked < MAX_MERCHANTS && !signal.aborted; looked += MERCHANTS_AT_A_TIME) {
     const merchants = await takeMerchantsToLookAt(autocommit(services.pool), LOOK_SECONDS, MERCHANTS_AT_A_TIME);
     const counts = await Promise.all(merchants.map(look));
-    for (const count of counts) found += count ?? 0;
+    for (const count of counts) if (typeof count === 'number') found += count;
     // Svix does not answer, and every further merchant would wait as long for it.
-    if (counts.every((count) => count === null)) break;
+    if (counts.every((count) => count === 'unanswered')) break;
     if (merchants.length < MERCHANTS_AT_A_TIME) break;
   }
   failures.rethrow();
   return found;
 }
 
-/** @returns null if Svix does not answer */
-async function lookAt(services: WatchServices, merchantId: string): Promise<number | null> {
+async function lookAt(services: WatchServices, merchantId: string): Promise<number | 'unanswered'> {
   const { pool, account, logger } = services;
   const answer = await account.call(merchantId, listAtSvix);
   if (!answer.ok) {
     logger.warn({ merchantId, failure: answer.failure.kind }, "Svix's endpoints could not be looked at");
-    return null;
+    return 'unanswered';
   }
   const enabledBefore = await selectEnabled(autocommit(pool), merchantId);
   let found = 0;
