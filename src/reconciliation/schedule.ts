@@ -15,8 +15,6 @@ const HOUR_MS = 3_600_000;
 const KEEP_DAYS = 90;
 /** How many runs one worker works on at a time, so that one that waits for its provider does not hold up the others. */
 const AT_ONCE = 4;
-/** So many of them may be of one merchant: a provider that answers slowly, or a long window, keeps a run for minutes. */
-const AT_ONCE_EACH = 2;
 /** Of the six hours after which the job is given up. */
 const MOST_LOST_MS = 30 * 60_000;
 /** Short, since the next job takes the run up again some seconds later. */
@@ -96,10 +94,11 @@ export async function workOnRuns(services: ReconcileServices, signal: AbortSigna
   let unfinished = 0;
   let failed = 0;
   const failures = new Failures(MOST_LOST_MS);
-  /** Where none may begin, those who have their share under way go on with what is left. */
+  /** Of a merchant with the fewest under way: a provider that answers slowly, or a long window, keeps a run for minutes. */
   const next = (): RunKey | undefined => {
-    const mayBegin = (key: RunKey) => underWay.filter((id) => id === key.merchantId).length < AT_ONCE_EACH;
-    const place = signal.aborted ? -1 : waiting.findIndex(mayBegin);
+    const ofSame = ({ merchantId }: RunKey) => underWay.filter((id) => id === merchantId).length;
+    const fewest = Math.min(...waiting.map(ofSame));
+    const place = signal.aborted ? -1 : waiting.findIndex((key) => ofSame(key) === fewest);
     return place < 0 ? undefined : waiting.splice(place, 1)[0];
   };
   const workOn = async (key: RunKey) => {
