@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { onCitus } from '../../src/db/backend.ts';
 import { deadLetterOf } from '../../src/db/queues.ts';
 import { autocommit } from '../../src/db/transaction.ts';
 import { invariant } from '../../src/errors.ts';
@@ -78,33 +79,44 @@ describe('the job that applies events', () => {
     await database.pool.query('delete from provider_event where event_id = $1', [poison]);
   });
 
-  it('hardly waits again for a merchant one of whose wallets is held, and for others as long as ever', async () => {
-    const [held = ''] = await makeCustomers(database.pool, ['held'], ofOther.merchantId);
-    const ofHeld = (paymentId: string) =>
-      deliver(stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: held } }), ofOther);
-    const [first, second] = [await ofHeld('pi_held_1'), await ofHeld('pi_held_2')];
-    const free = await deliver(payment('pi_free'));
-    const holder = await database.pool.connect();
-    await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-    await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
-      ofOther.merchantId,
-      held,
-    ]);
-    const seen: string[] = [];
-    const pool = gatedPool(services.pool, async (sql) => {
-      if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
-    });
-    const results = await applyEvents({ ...services, pool }, await fetchJobs());
-    await holder.query('rollback');
-    holder.release();
-    expect(results.map(({ status }) => status).sort()).toEqual(['completed', 'failed', 'failed']);
-    const states = await Promise.all([first, second].map((id) => getEvent(autocommit(database.pool), 'bus_other', id)));
-    expect([...states.map((one) => one?.state), (await event(free))?.state]).toEqual(['pending', 'pending', 'applied']);
-    // All of them together, the first by itself, the other merchant's with the whole limit, and only then the rest of who is held up.
-    expect(seen).toEqual(['begin', 'begin', 'begin', 'begin', 'set']);
-    await inbox.boss.deleteAllJobs(QUEUE);
-    await database.pool.query("delete from provider_event where merchant_id = 'bus_other'");
-  }, 60_000);
+  // It counts the transactions of one Postgres: on Citus each merchant has his own.
+  it.skipIf(onCitus())(
+    'hardly waits again for a merchant one of whose wallets is held, and for others as long as ever',
+    async () => {
+      const [held = ''] = await makeCustomers(database.pool, ['held'], ofOther.merchantId);
+      const ofHeld = (paymentId: string) =>
+        deliver(stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: held } }), ofOther);
+      const [first, second] = [await ofHeld('pi_held_1'), await ofHeld('pi_held_2')];
+      const free = await deliver(payment('pi_free'));
+      const holder = await database.pool.connect();
+      await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
+      await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
+        ofOther.merchantId,
+        held,
+      ]);
+      const seen: string[] = [];
+      const pool = gatedPool(services.pool, async (sql) => {
+        if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
+      });
+      const results = await applyEvents({ ...services, pool }, await fetchJobs());
+      await holder.query('rollback');
+      holder.release();
+      expect(results.map(({ status }) => status).sort()).toEqual(['completed', 'failed', 'failed']);
+      const states = await Promise.all(
+        [first, second].map((id) => getEvent(autocommit(database.pool), 'bus_other', id)),
+      );
+      expect([...states.map((one) => one?.state), (await event(free))?.state]).toEqual([
+        'pending',
+        'pending',
+        'applied',
+      ]);
+      // All of them together, the first by itself, the other merchant's with the whole limit, and only then the rest of who is held up.
+      expect(seen).toEqual(['begin', 'begin', 'begin', 'begin', 'set']);
+      await inbox.boss.deleteAllJobs(QUEUE);
+      await database.pool.query("delete from provider_event where merchant_id = 'bus_other'");
+    },
+    60_000,
+  );
 
   it('parks an event whose retries are used up, and dead-letters its job', async () => {
     const eventId = await deliver(payment('pi_last'), gone);
@@ -145,6 +157,7 @@ describe('the job that applies events', () => {
   });
 
   it('makes new jobs for what others have lost, also where that fails for one merchant', async () => {
+    await makeCustomers(database.pool, ['lost'], ofOther.merchantId);
     const mine = await deliver(payment('pi_lost_mine'));
     const theirs = await deliver(payment('pi_lost_theirs'), ofOther);
     await inbox.boss.deleteAllJobs(QUEUE);
