@@ -11,6 +11,7 @@ import { autocommit, type Queryable, type Tx, transaction } from '../db/transact
 import { IS_DUE } from '../db/work-list.ts';
 import { invariant } from '../errors.ts';
 import type { WalletKey } from './entry.ts';
+import { isInOutbox } from './in-outbox.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 interface Asked {
@@ -140,6 +141,7 @@ const LOCK_DUE = statement({
 /** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
 const LOOKED_AT = 100;
 
+/** Without a name: it runs where many wait, and a plan that was kept from a time when there were none would read all of them. */
 const DUE_OF_OTHERS = statement({
   acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
   params: { each: bigint, limit: bigint, taken: array(text) },
@@ -168,6 +170,11 @@ const LOCK_OWN = statement({
   params: { merchantId: text, keys: rowsOf(OWN_KEY) },
   row: WALLET_KEY,
   text: ({ merchantId, keys }) => `
+    select ${columns(WALLET_KEY, 'u')}
+    from unannounced_wallet u
+    where ${isInOutbox(merchantId, keys('k'))} and ${IS_DUE}
+    for update of u skip locked`,
+  textOnCitus: ({ merchantId, keys }) => `
     select ${columns(WALLET_KEY, 'u')}
     from unannounced_wallet u join ${keys('k', { merchantId })} using (merchant_id, customer_id, currency)
     where ${IS_DUE}

@@ -203,6 +203,7 @@ const DUE = statement({
 /** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
 const LOOKED_AT = 100;
 
+/** Without a name: it runs where many wait, and a plan that was kept from a time when there were none would read all of them. */
 const DUE_OF_OTHERS = statement({
   acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
   params: { each: bigint, limit: bigint, taken: array(text) },

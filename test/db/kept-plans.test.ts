@@ -70,7 +70,6 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'messages-due-in': { unsent_message_oldest: FIRST_OR_ALL },
   'size-claims': { entry_pkey: AS_A_ROW },
   'read-claimed-entries': { entry_pkey: AS_A_ROW },
-  'lock-own-due': { unannounced_wallet_pkey: 'is run on Citus alone, whose nodes plan for the values' },
   'top-up-history': { topup_look_of_merchant: "reads once the merchant's attempts that are under way, which are few" },
   'write-postings-and-draws': {
     lot_pkey: `${ONCE_A_BATCH}; by their places, a single debit takes 1.05 to 1.1 of its CPU`,
