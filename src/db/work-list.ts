@@ -1,5 +1,7 @@
-import { float, nullable } from './codec.ts';
+import { array, bigint, float, nullable, text } from './codec.ts';
+import { merchantWalk } from './merchant-walk.ts';
 import { statement } from './statement.ts';
+import { columns, type Shape } from './table.ts';
 import type { Queryable } from './transaction.ts';
 
 /** Lists of what is to be told, longest waiting first (`since`): each row is leased (`claimed_until`) or put off (`retry_at`) for a time, or neither. */
@@ -40,4 +42,81 @@ export function dueInSeconds(
     textOnCitus: () => `select ${NEXT} as seconds from ${list}`,
   });
   return async (db) => (await asked.one(db)).seconds;
+}
+
+const OTHERS = { after: text, each: bigint, limit: bigint, taken: array(text) };
+type Places = Readonly<Record<keyof typeof OTHERS, string>>;
+
+/**
+ * A statement but for its row, which is the key and `bytes`: a few rows that are due of each merchant but those that are taken, from merchant to merchant after one. Of each it
+ * reads the rows by their keys, since no index has them by their age, until enough are due: all that he has where none is, as whoever asks for the oldest reads them too.
+ *
+ * It has no name: it is asked where many wait, and a plan that was kept from a time when the list was empty would read all of it.
+ * @param bytes SQL for the size of a row
+ */
+export function ofOthers(list: WorkList, { key, bytes }: { readonly key: Shape; readonly bytes: string }) {
+  return {
+    acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
+    params: OTHERS,
+    text: ({ after, each, limit, taken }: Places) => `
+      with recursive ${merchantWalk('merchants', list, `merchant_id > ${after}`)}
+      select ${columns(key, 'u')}, u.bytes
+      from merchants m
+      cross join lateral (
+        select ${columns(key)}, ${bytes} as bytes from ${list} x where x.merchant_id = m.merchant_id and ${IS_DUE}
+        order by ${columns(key)} limit ${each}) u
+      where m.merchant_id <> all (${taken}::text[])
+      limit ${limit}`,
+    textOnCitus: ({ after, each, limit, taken }: Places) => `
+      select ${columns(key)}, bytes from (
+        select ${columns(key)}, ${bytes} as bytes, row_number() over (partition by merchant_id order by since) as place
+        from ${list} where merchant_id > ${after} and merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
+      where place <= ${each} order by ${columns(key)} limit ${limit}`,
+  };
+}
+
+/** What somebody asks for who has his hands full with those that wait longest. */
+interface Others {
+  /** So many rows of each merchant at the most. */
+  readonly each: number;
+  readonly limit: number;
+  /** Merchants of whom none are wanted. */
+  readonly taken: readonly string[];
+  readonly maxBytes: number;
+}
+
+interface Sized {
+  readonly bytes: number;
+}
+
+/**
+ * Gives each merchant a turn: it goes on after the last one of whom it gave any, from one question of a process to the next, and from the last to the first. Else those
+ * with high ids would wait for all that those with low ones have.
+ * @param ask a statement {@link ofOthers}
+ */
+export function inTurns<Found extends Sized & { readonly merchantId: string }>(
+  ask: (db: Queryable, asked: Omit<Others, 'maxBytes'> & { readonly after: string }) => Promise<readonly Found[]>,
+): (db: Queryable, others: Others) => Promise<readonly Found[]> {
+  let after = '';
+  return async (db, { maxBytes, ...others }) => {
+    const found = [...(await ask(db, { ...others, after }))];
+    const left = others.limit - found.length;
+    if (left > 0 && after !== '') {
+      const taken = [...others.taken, ...new Set(found.map(({ merchantId }) => merchantId))];
+      found.push(...(await ask(db, { ...others, limit: left, taken, after: '' })));
+    }
+    const fitting = thatFit(found, maxBytes);
+    after = fitting.at(-1)?.merchantId ?? '';
+    return fitting;
+  };
+}
+
+/** The first of them that have so many bytes together; one at least. */
+export function thatFit<Row extends Sized>(rows: readonly Row[], maxBytes: number): readonly Row[] {
+  let total = 0;
+  const end = rows.findIndex(({ bytes }, index) => {
+    total += bytes;
+    return total > maxBytes && index > 0;
+  });
+  return end < 0 ? rows : rows.slice(0, end);
 }

@@ -2,13 +2,12 @@ import { isOutageOfAll, mayBeOfOneMerchant, sideBySide, transactionsAtOnce } fro
 import { onCitus } from '../db/backend.ts';
 import { ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, text } from '../db/codec.ts';
-import { merchantWalk } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
 import { isHeldUp, isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import { IS_DUE } from '../db/work-list.ts';
+import { IS_DUE, inTurns, ofOthers } from '../db/work-list.ts';
 import { invariant } from '../errors.ts';
 import type { WalletKey } from './entry.ts';
 import { isInOutbox } from './in-outbox.ts';
@@ -51,7 +50,10 @@ async function findDue(
   const oldest = await LOCK_DUE.all(db, { limit, unheard });
   if (oldest.length < limit) return { oldest, others: [] };
   const taken = [...unheard, ...new Set(oldest.map(({ merchantId }) => merchantId))];
-  return { oldest, others: await DUE_OF_OTHERS.all(db, { each: EACH_OF_OTHERS, limit, taken }) };
+  return {
+    oldest,
+    others: await dueOfOthers(db, { each: EACH_OF_OTHERS, limit, taken, maxBytes: Number.POSITIVE_INFINITY }),
+  };
 }
 
 export interface WalletsOfMerchant {
@@ -138,31 +140,12 @@ const LOCK_DUE = statement({
     order by since limit ${limit}`,
 });
 
-/** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
-const LOOKED_AT = 100;
-
-/** Without a name: it runs where many wait, and a plan that was kept from a time when there were none would read all of them. */
+/** What there is to tell of a wallet is measured once it is claimed. */
 const DUE_OF_OTHERS = statement({
-  acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
-  params: { each: bigint, limit: bigint, taken: array(text) },
-  row: WALLET_KEY,
-  text: ({ each, limit, taken }) => `
-    with recursive ${merchantWalk('merchants', 'unannounced_wallet')}
-    select ${columns(WALLET_KEY, 'u')}
-    from merchants m
-    cross join lateral (
-      select ${columns(WALLET_KEY, 'f')} from (
-        select * from unannounced_wallet x where x.merchant_id = m.merchant_id
-        order by x.customer_id, x.currency limit ${LOOKED_AT}) f
-      where ${IS_DUE} limit ${each}) u
-    where m.merchant_id <> all (${taken}::text[])
-    limit ${limit}`,
-  textOnCitus: ({ each, limit, taken }) => `
-    select ${columns(WALLET_KEY)} from (
-      select ${columns(WALLET_KEY)}, row_number() over (partition by merchant_id order by since) as place
-      from unannounced_wallet where merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
-    where place <= ${each} limit ${limit}`,
+  ...ofOthers('unannounced_wallet', { key: WALLET_KEY, bytes: '0::int8' }),
+  row: { ...WALLET_KEY, bytes: bigint },
 });
+const dueOfOthers = inTurns(DUE_OF_OTHERS.all);
 
 /** Those of one merchant, as on Citus, whose nodes lock the rows of one at a time. */
 const LOCK_OWN = statement({

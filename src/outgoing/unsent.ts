@@ -4,13 +4,12 @@ import { eachMerchant, ofEachMerchant } from '../db/by-merchant.ts';
 import { array, bigint, float, integer, text, timestamptz } from '../db/codec.ts';
 import { Failures } from '../db/failures.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
-import { merchantWalk } from '../db/merchant-walk.ts';
 import type { Pool } from '../db/pool.ts';
 import { isOutage } from '../db/sqlstate.ts';
 import { rowsOf, statement } from '../db/statement.ts';
 import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
-import { dueInSeconds, IS_DUE } from '../db/work-list.ts';
+import { dueInSeconds, IS_DUE, inTurns, ofOthers, thatFit } from '../db/work-list.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
@@ -53,7 +52,7 @@ export interface UnsentResult {
 
 /** The messages of one claim are sent at the same time, and beside those of wallets. */
 const MAX_CLAIMED = 100;
-/** The bytes of one claim's payloads, unless the first alone is larger. */
+/** The bytes of one claim's payloads, of which those of other merchants may have half, unless the first alone of either is larger. */
 const MAX_CLAIMED_BYTES = 1024 * 1024;
 
 /** Hands over what is due, and takes off what nobody would hear. A message that fails is tried again later, under its own id. */
@@ -178,7 +177,9 @@ async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): 
   const oldest = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
   const isFull = oldest.some(({ found }) => found === MAX_CLAIMED || found > oldest.length);
   const taken = [...new Set(oldest.map((one) => one.merchantId))];
-  const due = isFull ? [...oldest, ...(await DUE_OF_OTHERS.all(db, { ...OF_OTHERS, taken }))] : oldest;
+  const others = isFull ? await dueOfOthers(db, { ...OF_OTHERS, taken, maxBytes: MAX_CLAIMED_BYTES / 2 }) : [];
+  const bytesOfOthers = others.reduce((sum, { bytes }) => sum + bytes, 0);
+  const due = [...thatFit(oldest, MAX_CLAIMED_BYTES - bytesOfOthers), ...others];
   const failures = new Failures(null);
   await eachMerchant(due, async (merchantId, own) => {
     const claimOwn = () => CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS });
@@ -190,40 +191,24 @@ async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): 
 const DUE = statement({
   acrossMerchants: 'whatever has waited longest is next',
   params: { maxMessages: bigint, maxBytes: bigint },
-  row: { merchantId: text, messageId: text, found: bigint },
+  row: { merchantId: text, messageId: text, bytes: bigint, found: bigint },
   text: ({ maxMessages, maxBytes }) => `
     with due as (
-      select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
+      select merchant_id, message_id, since, octet_length(payload)::int8 as bytes from unsent_message
       where ${IS_DUE}
       order by since limit ${maxMessages}),
     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
-    select merchant_id, message_id, (select count(*) from due) as found from sized where total <= ${maxBytes} or total = bytes`,
+    select merchant_id, message_id, bytes, (select count(*) from due) as found from sized where total <= ${maxBytes} or total = bytes`,
 });
 
-/** Of a merchant's rows so many are looked at, in the order of their keys, since no index has them by their age. */
-const LOOKED_AT = 100;
-
-/** Without a name: it runs where many wait, and a plan that was kept from a time when there were none would read all of them. */
 const DUE_OF_OTHERS = statement({
-  acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
-  params: { each: bigint, limit: bigint, taken: array(text) },
-  row: { merchantId: text, messageId: text },
-  text: ({ each, limit, taken }) => `
-    with recursive ${merchantWalk('merchants', 'unsent_message')}
-    select u.merchant_id, u.message_id
-    from merchants m
-    cross join lateral (
-      select f.merchant_id, f.message_id from (
-        select * from unsent_message x where x.merchant_id = m.merchant_id order by x.message_id limit ${LOOKED_AT}) f
-      where ${IS_DUE} limit ${each}) u
-    where m.merchant_id <> all (${taken}::text[])
-    limit ${limit}`,
-  textOnCitus: ({ each, limit, taken }) => `
-    select merchant_id, message_id from (
-      select merchant_id, message_id, row_number() over (partition by merchant_id order by since) as place
-      from unsent_message where merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
-    where place <= ${each} limit ${limit}`,
+  ...ofOthers('unsent_message', {
+    key: pick(UNSENT.shape, 'merchantId', 'messageId'),
+    bytes: 'octet_length(payload)::int8',
+  }),
+  row: { merchantId: text, messageId: text, bytes: bigint },
 });
+const dueOfOthers = inTurns(DUE_OF_OTHERS.all);
 
 /** Those that somebody else has claimed meanwhile, or is claiming, are his. */
 const CLAIM = statement({

@@ -154,6 +154,58 @@ describe('messages that belong to no wallet', () => {
     expect(await send(publisher())).toMatchObject({ messages: 30, unfinished: false });
   });
 
+  describe('of one merchant, of whom more wait than are sent at a time,', () => {
+    beforeAll(async () => {
+      await database.pool.query(
+        `insert into merchant (merchant_id, name, mode)
+         select 'bus_turn_' || lpad(n::text, 2, '0'), 'Turn', 'test' from generate_series(1, 60) n`,
+      );
+    });
+    beforeEach(() => leaveMany('bus_default', 400, { payload: '{}', since: NOW }));
+
+    const later = new Date(NOW.getTime() + 60_000);
+    const leaveMany = (merchants: string, count: number, { payload, since }: { payload: string; since: Date }) =>
+      database.pool.query(
+        `insert into unsent_message (merchant_id, message_id, event_type, payload, since)
+         select merchant_id, 'msg_' || merchant_id || '_' || lpad(n::text, 3, '0'), 'payment.reconciled', $3, $4
+         from merchant, generate_series(1, $2::int) n where merchant_id like $1`,
+        [merchants, count, payload, since],
+      );
+    const heard = () => new Set(sent.map((id) => id.replace(/_\d+$/, '')).filter((id) => id.includes('turn')));
+
+    it('leave each of many others a turn, though those before him have more', async () => {
+      await leaveMany('bus_turn_%', 30, { payload: '{}', since: later });
+      for (let round = 0; round < 3; round += 1) await send(publisher());
+      expect(heard().size).toBe(60);
+    });
+
+    it('leave another his turn of whom the first are put off', async () => {
+      await leaveMany('bus_turn_07', 150, { payload: '{}', since: later });
+      await database.pool.query(
+        "update unsent_message set retry_at = now() + interval '1 hour' where message_id < 'msg_bus_turn_07_140' and merchant_id = 'bus_turn_07'",
+      );
+      await send(publisher());
+      expect(heard().size).toBe(1);
+    });
+
+    it('are claimed beside large ones of others that have no more than their share of the bytes', async () => {
+      await leaveMany('bus_turn_%', 1, { payload: 'x'.repeat(200_000), since: later });
+      let bytes = 0;
+      const counting: Publisher = {
+        ...publisher(),
+        record: async (_tx, messages) => {
+          for (const { payload } of messages) bytes += payload.length;
+        },
+      };
+      await send(counting);
+      expect(bytes).toBeGreaterThan(200_000);
+      expect(bytes).toBeLessThanOrEqual(1024 * 1024);
+      for (let round = 0; round < 2; round += 1) await send(publisher());
+      // Those who found no room are the next.
+      expect(heard().size).toBe(6);
+    });
+  });
+
   it('are taken off together that were handed over at once, and one that cannot be recorded keeps no other', async () => {
     await leave('msg_a', 'msg_b', 'msg_c');
     const together: (readonly string[])[] = [];
