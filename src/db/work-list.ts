@@ -45,20 +45,23 @@ export function dueInSeconds(
 }
 
 const OTHERS = { after: text, each: bigint, limit: bigint, taken: array(text) };
-type Places = Readonly<Record<keyof typeof OTHERS, string>>;
 
 /**
- * A statement but for its row, which is the key and `bytes`: a few rows that are due of each merchant but those that are taken, from merchant to merchant after one. Of each it
+ * A statement for the keys and sizes (`bytes`) of a few rows that are due of each merchant but those that are taken, from merchant to merchant after one. Of each it
  * reads the rows by their keys, since no index has them by their age, until enough are due: all that he has where none is, as whoever asks for the oldest reads them too.
  *
  * It has no name: it is asked where many wait, and a plan that was kept from a time when the list was empty would read all of it.
  * @param bytes SQL for the size of a row
  */
-export function ofOthers(list: WorkList, { key, bytes }: { readonly key: Shape; readonly bytes: string }) {
-  return {
+export function ofOthers<Key extends Shape>(
+  list: WorkList,
+  { key, bytes }: { readonly key: Key; readonly bytes: string },
+) {
+  return statement({
     acrossMerchants: 'who has waited longest keeps no other merchant from his turn',
     params: OTHERS,
-    text: ({ after, each, limit, taken }: Places) => `
+    row: { ...key, bytes: bigint },
+    text: ({ after, each, limit, taken }) => `
       with recursive ${merchantWalk('merchants', list, `merchant_id > ${after}`)}
       select ${columns(key, 'u')}, u.bytes
       from merchants m
@@ -67,12 +70,12 @@ export function ofOthers(list: WorkList, { key, bytes }: { readonly key: Shape; 
         order by ${columns(key)} limit ${each}) u
       where m.merchant_id <> all (${taken}::text[])
       limit ${limit}`,
-    textOnCitus: ({ after, each, limit, taken }: Places) => `
+    textOnCitus: ({ after, each, limit, taken }) => `
       select ${columns(key)}, bytes from (
         select ${columns(key)}, ${bytes} as bytes, row_number() over (partition by merchant_id order by since) as place
         from ${list} where merchant_id > ${after} and merchant_id <> all (${taken}::text[]) and ${IS_DUE}) u
       where place <= ${each} order by ${columns(key)} limit ${limit}`,
-  };
+  });
 }
 
 /** What somebody asks for who has his hands full with those that wait longest. */

@@ -22,8 +22,12 @@ interface Asked {
 /** Told of what could not be claimed while others were: a wallet, or where that is not known all of a merchant's. */
 export type ClaimFailed = (error: unknown, whose: Partial<WalletKey> & Pick<WalletKey, 'merchantId'>) => void;
 
+/** Told why what was tried together is tried in parts. */
+export type TriedApart = (error: unknown) => void;
+
 interface AskedApart<Result> extends Asked {
   readonly failed?: ClaimFailed | undefined;
+  readonly apart?: TriedApart | undefined;
   /** Told of what came of one merchant's as soon as it is kept, while that of others is under way. */
   readonly done?: ((results: readonly Result[]) => void) | undefined;
 }
@@ -74,46 +78,53 @@ export async function ofDueApart<Result>(
 ): Promise<readonly Result[]> {
   const { oldest, others } = await findDue(autocommit(pool), asked);
   const parts = [...Map.groupBy([...oldest, ...others], ({ merchantId }) => merchantId)];
+  const results: Result[] = [];
   const outages: unknown[] = [];
   let heldUp = 0;
-  const locked = (merchantId: string, found: readonly WalletKey[]) =>
-    transaction(pool, async (tx) => {
+  const lockAndWork = async (merchantId: string, found: readonly WalletKey[]) => {
+    const own = await transaction(pool, async (tx) => {
       const keys = await LOCK_OWN.all(tx, { merchantId, keys: found });
       return keys.length === 0 ? [] : await work(tx, { merchantId, keys });
     });
+    // It is kept, whatever comes of what is done after it.
+    for (const result of own) results.push(result);
+    asked.done?.(own);
+  };
   const oneByOne = async (merchantId: string, keys: readonly WalletKey[]) => {
-    const results: Result[] = [];
+    const notPutOff: unknown[] = [];
     for (const key of keys) {
       try {
-        for (const result of await locked(merchantId, [key])) results.push(result);
+        await lockAndWork(merchantId, [key]);
       } catch (error) {
         if (isOutage(error)) throw error;
         asked.failed?.(error, key);
-        await PUT_OFF.run(autocommit(pool), { ...key, afterSeconds: FAILED_AGAIN_SECONDS, reason: CLAIM_FAILED });
+        await putOff(pool, key).catch((another: unknown) => void notPutOff.push(another));
       }
     }
-    return results;
+    // They are still the first of those who wait.
+    if (notPutOff.length > 0) throw notPutOff[0];
   };
-  const results = await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
-    if (outages.some(isOutageOfAll) || heldUp >= MOST_HELD_UP) return [];
+  await sideBySide(parts, transactionsAtOnce(pool, 'worker') ?? 1, async ([merchantId, found]) => {
+    if (outages.some(isOutageOfAll) || heldUp >= MOST_HELD_UP) return;
     try {
-      const results = await locked(merchantId, found).catch((error: unknown) => {
+      await lockAndWork(merchantId, found).catch((error: unknown) => {
         if (isOutage(error) || isHeldUp(error)) throw error;
+        asked.apart?.(error);
         return oneByOne(merchantId, found);
       });
-      asked.done?.(results);
-      return results;
     } catch (error) {
       if (isOutage(error)) outages.push(error);
       if (isHeldUp(error)) heldUp += 1;
       asked.failed?.(error, { merchantId });
-      return [];
     }
   });
-  const all = results.flat();
   const [first] = outages.filter((error) => !mayBeOfOneMerchant(error));
-  if (all.length === 0 && first !== undefined) throw first;
-  return all;
+  if (results.length === 0 && first !== undefined) throw first;
+  return results;
+}
+
+function putOff(pool: Pool, key: WalletKey): Promise<number> {
+  return PUT_OFF.run(autocommit(pool), { ...key, afterSeconds: FAILED_AGAIN_SECONDS, reason: CLAIM_FAILED });
 }
 
 /** What cannot be claimed is a defect, or corrupt: somebody must look, and hears of it in the log meanwhile. */
@@ -141,10 +152,7 @@ const LOCK_DUE = statement({
 });
 
 /** What there is to tell of a wallet is measured once it is claimed. */
-const DUE_OF_OTHERS = statement({
-  ...ofOthers('unannounced_wallet', { key: WALLET_KEY, bytes: '0::int8' }),
-  row: { ...WALLET_KEY, bytes: bigint },
-});
+const DUE_OF_OTHERS = ofOthers('unannounced_wallet', { key: WALLET_KEY, bytes: '0::int8' });
 const dueOfOthers = inTurns(DUE_OF_OTHERS.all);
 
 /** Those of one merchant, as on Citus, whose nodes lock the rows of one at a time. */

@@ -8,7 +8,7 @@ import { columns, matches, omit, pick } from '../db/table.ts';
 import { type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { type WalletKey, walletKeyText } from './entry.ts';
 import { isInOutbox, WALLET_OF_NEWS } from './in-outbox.ts';
-import { type ClaimFailed, lockDue, ofDueApart, type WalletsOfMerchant } from './lock-due.ts';
+import { type ClaimFailed, lockDue, ofDueApart, type TriedApart, type WalletsOfMerchant } from './lock-due.ts';
 import { OWN_KEY, WALLET_KEY } from './tables.ts';
 
 /**
@@ -45,6 +45,7 @@ export interface ClaimRequest {
   /** Merchants of whom nothing is claimed; none unless given. */
   readonly unheard?: readonly string[];
   readonly failed?: ClaimFailed | undefined;
+  readonly apart?: TriedApart | undefined;
   /** Told of claims once they are kept: on Citus of one merchant's while those of others are under way. */
   readonly claimed?: ((claims: readonly ClaimedWallet[]) => void) | undefined;
 }
@@ -57,7 +58,7 @@ export async function claimOutbox(tx: Tx, request: ClaimRequest): Promise<readon
 
 /** The same, by transactions of its own: one of all merchants, but on Citus and where that fails one of each. */
 export async function claimDue(pool: Pool, request: ClaimRequest): Promise<readonly ClaimedWallet[]> {
-  const { failed, claimed: done } = request;
+  const { failed, apart, claimed: done } = request;
   if (!onCitus()) {
     try {
       const claims = await transaction(pool, (tx) => claimOutbox(tx, request));
@@ -65,9 +66,10 @@ export async function claimDue(pool: Pool, request: ClaimRequest): Promise<reado
       return claims;
     } catch (error) {
       if (isOutage(error)) throw error;
+      apart?.(error);
     }
   }
-  return ofDueApart(pool, { ...askedBy(request), failed, done }, (tx, own) => fixClaims(tx, own, request));
+  return ofDueApart(pool, { ...askedBy(request), failed, apart, done }, (tx, own) => fixClaims(tx, own, request));
 }
 
 const askedBy = ({ limit, unheard = [] }: ClaimRequest) => ({ limit, unheard });

@@ -1,8 +1,9 @@
-import { transactionsAtOnce } from '../db/apart.ts';
+import { mayBeOfOneMerchant, transactionsAtOnce } from '../db/apart.ts';
 import { Batcher } from '../db/batcher.ts';
 import { BOUNDED_ELSEWHERE } from '../db/fair-queue.ts';
 import { HeldUp } from '../db/held-up.ts';
 import type { Pool } from '../db/pool.ts';
+import { isOutage } from '../db/sqlstate.ts';
 import { autocommit, type Tx, transaction } from '../db/transaction.ts';
 import {
   type ClaimedWallet,
@@ -136,7 +137,10 @@ export async function announceWallet(
   metrics.countAnnounced(result.kind);
   if (result.kind === 'sent') return result;
   if (result.kind === 'failed') logFailure(logger, news, result);
-  await postponeOutbox(autocommit(pool), claim, toPostponement(result, news.attempts));
+  await postponeOutbox(autocommit(pool), claim, toPostponement(result, news.attempts)).catch((error: unknown) => {
+    if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+    logger.debug({ err: error }, 'a wallet was not put off; it is tried again when its lease ends');
+  });
   return result;
 }
 

@@ -3,7 +3,7 @@ import type { ClaimFailed } from '../ledger/lock-due.ts';
 import { type ClaimedWallet, releaseOutbox } from '../ledger/outbox.ts';
 import { outboxDueInSeconds } from '../ledger/outbox-waiting.ts';
 import { type AnnounceWalletOptions, announceWallet, Marks, putOffUnread } from './announce-wallet.ts';
-import { claimParts, keepClaims, RENEW_MS, type ReadPart, readParts } from './claim.ts';
+import { claimParts, keepClaims, RENEW_MS, type ReadPart, readParts, UNCLAIMED_SECONDS } from './claim.ts';
 import type { WalletNews } from './messages.ts';
 import { countFitting, type Part } from './parts.ts';
 import { PassingOver } from './pass-over.ts';
@@ -41,9 +41,6 @@ const MIN_PAGE_SIZE = 250;
 const GATHER_MS = 150;
 /** While wallets are under way, an empty list is read again this often: a wallet that hangs must not hold up new ones. */
 const IDLE_MS = 250;
-
-/** After a run in which a merchant's news could not be claimed, the next one waits at least this long, unless it is woken. */
-const UNCLAIMED_SECONDS = 15;
 
 /**
  * Tells everything that is due: claims due wallets and publishes the messages of each in order, several wallets at a
@@ -205,6 +202,9 @@ class Run {
       });
   }
 
+  readonly #apart = (err: unknown): void =>
+    this.#options.logger.debug({ err }, 'news of several wallets failed together and is looked at one by one');
+
   async #read(count: number): Promise<void> {
     const parts = this.#unread.splice(0, count);
     for (const { bytes } of parts) this.#loadedBytes += bytes;
@@ -212,7 +212,8 @@ class Run {
       this.#letGo(part);
       await this.#putOff(error, part.claim);
     };
-    for (const one of await readParts(autocommit(this.#options.pool), parts, unread)) this.#ready.push(one);
+    for (const one of await readParts(autocommit(this.#options.pool), parts, { failed: unread, apart: this.#apart }))
+      this.#ready.push(one);
   }
 
   async #putOff(error: unknown, claim: ClaimedWallet): Promise<void> {
@@ -234,7 +235,8 @@ class Run {
     const { pool } = this.#options;
     const failed: ClaimFailed = (error, whose) => this.#noteFailed(error, whose);
     const unread = (error: unknown, claim: ClaimedWallet) => this.#putOff(error, claim);
-    const parts = this.#goesOn() ? await claimParts(pool, this.#pageSize, { unheard, failed, unread }) : [];
+    const apart = this.#apart;
+    const parts = this.#goesOn() ? await claimParts(pool, this.#pageSize, { unheard, failed, unread, apart }) : [];
     for (const part of parts) this.#held.add(part);
     this.#unread = [...parts];
     if (parts.length > 0 || this.#passing.isCutShort) this.#isExhausted = false;
@@ -269,7 +271,7 @@ class Run {
   async #noteWhenDue(): Promise<void> {
     const { pool, publisher } = this.#options;
     const dueInSeconds = await outboxDueInSeconds(autocommit(pool));
-    const atLeast = this.#unclaimed.size > 0 ? UNCLAIMED_SECONDS : 1;
+    const atLeast = this.#unclaimed.size > 0 || this.#passing.leavesAlone ? UNCLAIMED_SECONDS : 1;
     if (dueInSeconds !== null) this.#noteRetry(Math.max(atLeast, Math.ceil(dueInSeconds)));
     const pausedSeconds = publisher.pausedForSeconds();
     if (pausedSeconds > 0)

@@ -13,6 +13,9 @@ import { firstPart, MAX_PART_BYTES, type Part } from './parts.ts';
 export const LEASE_SECONDS = 15;
 export const RENEW_MS = (LEASE_SECONDS * 1000) / 3;
 
+/** After a run in which something of a merchant could not be claimed, the next one waits at least this long for it, unless it is woken. */
+export const UNCLAIMED_SECONDS = 15;
+
 /** Metadata that is too large for any message is not read at all. */
 const LIMITS = { maxBytes: MAX_PART_BYTES, maxMetadataBytes: MAX_ENTRY_BYTES };
 
@@ -27,7 +30,7 @@ type Unread = (error: unknown, claim: ClaimedWallet) => Promise<void>;
 
 const REFUSE: Unread = (error) => Promise.reject(error);
 
-interface Claiming extends Pick<ClaimRequest, 'unheard' | 'failed'> {
+interface Claiming extends Pick<ClaimRequest, 'unheard' | 'failed' | 'apart'> {
   /** It is thrown unless given. */
   readonly unread?: Unread;
 }
@@ -43,18 +46,22 @@ export async function claimParts(
   const renewal = setInterval(() => void keepClaims(pool, held), RENEW_MS);
   try {
     const claims = await claimDue(pool, { limit, leaseSeconds: LEASE_SECONDS, claimed, ...asked });
-    return await measured(pool, claims, unread);
+    return await measured(pool, claims, { failed: unread, apart: asked.apart });
   } finally {
     clearInterval(renewal);
   }
 }
 
 /** After the commit of the claim: entries do not change, and so no lock is held meanwhile. */
-async function measured(pool: Pool, claims: readonly ClaimedWallet[], unread: Unread): Promise<readonly Part[]> {
+async function measured(
+  pool: Pool,
+  claims: readonly ClaimedWallet[],
+  told: Told<ClaimedWallet>,
+): Promise<readonly Part[]> {
   const parts: Part[] = [];
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
-    parts.push(...(await apartIfNeeded(some, (few) => firstParts(pool, few), unread)));
+    parts.push(...(await apartIfNeeded(some, (few) => firstParts(pool, few), told)));
   }
   return parts;
 }
@@ -68,11 +75,16 @@ async function firstParts(pool: Pool, claims: readonly ClaimedWallet[]): Promise
 /** What takes too long for so many of them is the database's matter, and each costs the time that a statement has. */
 const MOST_HELD_UP = 3;
 
+interface Told<Item> {
+  readonly failed: (error: unknown, item: Item) => Promise<void>;
+  readonly apart?: ClaimRequest['apart'];
+}
+
 /** Does something with all of them, or if that fails with each by itself. @returns what came of those that did not fail */
 async function apartIfNeeded<Item, Result>(
   items: readonly Item[],
   work: (items: readonly Item[]) => Promise<readonly Result[]>,
-  failed: (error: unknown, item: Item) => Promise<void>,
+  { failed, apart }: Told<Item>,
 ): Promise<readonly Result[]> {
   const throwOutage = (error: unknown) => {
     if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
@@ -81,6 +93,7 @@ async function apartIfNeeded<Item, Result>(
     return await work(items);
   } catch (error) {
     throwOutage(error);
+    apart?.(error);
   }
   const results: Result[] = [];
   let heldUp = 0;
@@ -118,12 +131,10 @@ export interface ReadPart {
 export function readParts(
   db: Queryable,
   parts: readonly Part[],
-  unread: (error: unknown, part: Part) => Promise<void> = REFUSE_PART,
+  told: Told<Part> = { failed: (error) => Promise.reject(error) },
 ): Promise<readonly ReadPart[]> {
-  return apartIfNeeded(parts, (some) => readTogether(db, some), unread);
+  return apartIfNeeded(parts, (some) => readTogether(db, some), told);
 }
-
-const REFUSE_PART = (error: unknown) => Promise.reject(error);
 
 async function readTogether(db: Queryable, parts: readonly Part[]): Promise<readonly ReadPart[]> {
   if (parts.length === 0) return [];

@@ -44,6 +44,11 @@ export class PassingOver {
     return this.#unheard;
   }
 
+  /** Whether there are merchants of whom something failed, so that what is due of them stays where it is for its time. */
+  get leavesAlone(): boolean {
+    return this.#unheard.some((merchantId) => (this.#failedUntilMs.get(merchantId) ?? 0) > performance.now());
+  }
+
   /** Whether the last {@link pass} left wallets for the next one. */
   get isCutShort(): boolean {
     return this.#isCutShort;

@@ -11,7 +11,7 @@ import { columns, pick, table } from '../db/table.ts';
 import { autocommit, type Queryable, type Tx, transaction } from '../db/transaction.ts';
 import { dueInSeconds, IS_DUE, inTurns, ofOthers, thatFit } from '../db/work-list.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { LEASE_SECONDS, RENEW_MS } from './claim.ts';
+import { LEASE_SECONDS, RENEW_MS, UNCLAIMED_SECONDS } from './claim.ts';
 import type { OutgoingMessage } from './outgoing.ts';
 import { passOverMessages } from './pass-over-messages.ts';
 import { failedUnexpectedly, type Publisher, type SendResult, secondsUntilRetry } from './publisher.ts';
@@ -61,14 +61,16 @@ export async function sendUnsent(pool: Pool, publisher: Publisher, logger: Logge
   const claimed: ClaimedMessage[] = [];
   // A renewal that fails does no harm: if another process sends the message as well, it has the same id.
   const renewal = setInterval(() => void whereItCan(pool, claimed, (own) => renew(autocommit(pool), own)), RENEW_MS);
-  const results = await claimAndSend(pool, { publisher, logger }, claimed).finally(() => clearInterval(renewal));
+  const sending = claimAndSend(pool, { publisher, logger }, claimed).finally(() => clearInterval(renewal));
+  const { results, isAnyUnclaimed } = await sending;
   const dueInSeconds = await unsentDueInSeconds(autocommit(pool));
   return {
     messages: results.filter((kind) => kind === 'sent').length,
     deferred: results.filter((kind) => kind === 'deferred').length,
     failed: results.filter((kind) => kind === 'failed').length,
     unfinished: dueInSeconds === 0 && (passed > 0 || results.includes('sent')),
-    retryAfterSeconds: dueInSeconds === null ? null : Math.max(1, Math.ceil(dueInSeconds)),
+    retryAfterSeconds:
+      dueInSeconds === null ? null : Math.max(isAnyUnclaimed ? UNCLAIMED_SECONDS : 1, Math.ceil(dueInSeconds)),
   };
 }
 
@@ -77,12 +79,12 @@ async function claimAndSend(
   pool: Pool,
   { publisher, logger }: Pick<Sending, 'publisher' | 'logger'>,
   claimed: ClaimedMessage[],
-): Promise<readonly Sent[]> {
-  await claim(autocommit(pool), claimed, logger);
+): Promise<{ readonly results: readonly Sent[]; readonly isAnyUnclaimed: boolean }> {
+  const isAnyUnclaimed = !(await claim(autocommit(pool), claimed, logger));
   const records = recordsOf(pool, publisher);
   const sending = claimed.map((message) => sendOne(pool, { publisher, records, logger }, message));
   await Promise.allSettled(sending);
-  return Promise.all(sending);
+  return { results: await Promise.all(sending), isAnyUnclaimed };
 }
 
 interface ClaimedMessage extends OutgoingMessage {
@@ -116,7 +118,10 @@ async function sendOne(pool: Pool, sending: Sending, message: ClaimedMessage): P
         });
   if (sent.kind === 'sent') return 'sent';
   const afterSeconds = secondsUntilRetry(sent, message.attempts);
-  await postpone(autocommit(pool), message, { ...sent, afterSeconds });
+  await postpone(autocommit(pool), message, { ...sent, afterSeconds }).catch((error: unknown) => {
+    if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
+    logger.debug({ err: error }, 'a message was not put off; it is tried again when its lease ends');
+  });
   return sent.kind;
 }
 
@@ -172,8 +177,8 @@ export const unsentDueInSeconds = dueInSeconds('unsent_message', {
 /** Where more are due than are claimed at a time: so many of each other merchant, and of all of them. */
 const OF_OTHERS = { each: 2, limit: 50 };
 
-/** Those of each merchant by themselves: what cannot be claimed of one is looked for again by the next run, and the others' are sent. */
-async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): Promise<void> {
+/** Those of each merchant by themselves: what cannot be claimed of one is looked for again by the next run, and the others' are sent. @returns whether all could be */
+async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): Promise<boolean> {
   const oldest = await DUE.all(db, { maxMessages: MAX_CLAIMED, maxBytes: MAX_CLAIMED_BYTES });
   const isFull = oldest.some(({ found }) => found === MAX_CLAIMED || found > oldest.length);
   const taken = [...new Set(oldest.map((one) => one.merchantId))];
@@ -181,11 +186,16 @@ async function claim(db: Queryable, claimed: ClaimedMessage[], logger: Logger): 
   const bytesOfOthers = others.reduce((sum, { bytes }) => sum + bytes, 0);
   const due = [...thatFit(oldest, MAX_CLAIMED_BYTES - bytesOfOthers), ...others];
   const failures = new Failures(null);
+  let isWhole = true;
   await eachMerchant(due, async (merchantId, own) => {
     const claimOwn = () => CLAIM.all(db, { merchantId, messages: own, leaseSeconds: LEASE_SECONDS });
-    const warn = (err: unknown) => logger.warn({ err, merchantId }, 'messages of a merchant were not claimed');
+    const warn = (err: unknown) => {
+      isWhole = false;
+      logger.warn({ err, merchantId }, 'messages of a merchant were not claimed');
+    };
     claimed.push(...((await failures.outlive(claimOwn, warn)) ?? []));
   });
+  return isWhole;
 }
 
 const DUE = statement({
@@ -194,19 +204,16 @@ const DUE = statement({
   row: { merchantId: text, messageId: text, bytes: bigint, found: bigint },
   text: ({ maxMessages, maxBytes }) => `
     with due as (
-      select merchant_id, message_id, since, octet_length(payload)::int8 as bytes from unsent_message
+      select merchant_id, message_id, since, octet_length(payload) as bytes from unsent_message
       where ${IS_DUE}
       order by since limit ${maxMessages}),
     sized as (select *, sum(bytes) over (order by since, merchant_id, message_id) as total from due)
-    select merchant_id, message_id, bytes, (select count(*) from due) as found from sized where total <= ${maxBytes} or total = bytes`,
+    select merchant_id, message_id, bytes::int8, (select count(*) from due) as found from sized where total <= ${maxBytes} or total = bytes`,
 });
 
-const DUE_OF_OTHERS = statement({
-  ...ofOthers('unsent_message', {
-    key: pick(UNSENT.shape, 'merchantId', 'messageId'),
-    bytes: 'octet_length(payload)::int8',
-  }),
-  row: { merchantId: text, messageId: text, bytes: bigint },
+const DUE_OF_OTHERS = ofOthers('unsent_message', {
+  key: pick(UNSENT.shape, 'merchantId', 'messageId'),
+  bytes: 'octet_length(payload)::int8',
 });
 const dueOfOthers = inTurns(DUE_OF_OTHERS.all);
 

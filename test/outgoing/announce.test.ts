@@ -541,6 +541,42 @@ describe('claims', () => {
     expect(await run(publisher)).toMatchObject({ wallets: 2, failed: 0 });
   });
 
+  /** Makes changes of some rows of the work list fail. @returns a function that ends it */
+  const refuse = async (condition: string) => {
+    await database.pool.query(`
+      create function refuse_update() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_update before update on unannounced_wallet for each row
+      when (${condition}) execute function refuse_update()`);
+    return () => database.pool.query('drop trigger refuse_update on unannounced_wallet; drop function refuse_update');
+  };
+
+  test('of a wallet that cannot even be put off are left, and all other claims of its merchant are known', async () => {
+    await makeCustomers(database.pool, ['kept1', 'stuck', 'kept2']);
+    const accept = await refuse("new.customer_id = 'cus_stuck'");
+    const told: string[] = [];
+    const claims = await claimDue(database.pool, {
+      limit: 10,
+      leaseSeconds: 60,
+      claimed: (some) => told.push(...some.map(walletKeyText)),
+      failed: (_, { customerId }) => told.push(customerId ?? 'merchant'),
+      apart: () => told.push('apart'),
+    }).finally(accept);
+    expect(new Set(claims.map(({ customerId }) => customerId))).toEqual(new Set(['cus_kept1', 'cus_kept2']));
+    // All of them together, and those of its merchant.
+    const failed = ['apart', 'apart', 'cus_stuck', 'cus_stuck', 'merchant'];
+    expect(told.toSorted()).toEqual([...claims.map(walletKeyText), ...failed].toSorted());
+  });
+
+  test('that cannot be put off once their messages failed end no run', async () => {
+    await makeCustomers(database.pool, ['failing']);
+    const accept = await refuse('new.retry_at is not null');
+    const publisher = new RecordingPublisher();
+    publisher.onSend = () => ({ kind: 'failed', permanent: false, reason: 'away' });
+    expect(await run(publisher).finally(accept)).toMatchObject({ wallets: 0, failed: 2 });
+    await makeDue();
+    expect(await run(new RecordingPublisher())).toMatchObject({ wallets: 2, failed: 0 });
+  });
+
   test.each([
     ['measured', 'with recursive walk'],
     ['read', 'when not m.is_omitted'],

@@ -133,10 +133,24 @@ describe('messages that belong to no wallet', () => {
       create function refuse_claim() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
       create trigger refuse_claim before update on unsent_message for each row
       when (new.merchant_id = 'bus_another') execute function refuse_claim()`);
-    expect(await send(publisher())).toMatchObject({ messages: 1 });
+    // It is not tried, and warned of, again every second.
+    expect(await send(publisher())).toMatchObject({ messages: 1, retryAfterSeconds: 15 });
     expect(sent).toEqual(['msg_mine']);
     await database.pool.query('drop trigger refuse_claim on unsent_message; drop function refuse_claim');
     expect(await send(publisher())).toMatchObject({ messages: 1 });
+  });
+
+  it('that cannot be put off are left to their leases, and the others are sent', async () => {
+    await leave('msg_failing', 'msg_good');
+    await database.pool.query(`
+      create function refuse_put_off() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+      create trigger refuse_put_off before update on unsent_message for each row
+      when (new.retry_at is not null) execute function refuse_put_off()`);
+    const answer = (messageId: string): SendResult =>
+      messageId === 'msg_failing' ? { kind: 'failed', permanent: false, reason: 'away' } : { kind: 'sent' };
+    expect(await send(publisher(answer))).toMatchObject({ messages: 1, failed: 1 });
+    await database.pool.query('drop trigger refuse_put_off on unsent_message; drop function refuse_put_off');
+    expect(await left()).toMatchObject([{ message_id: 'msg_failing' }]);
   });
 
   it('of one merchant, however many wait, are sent beside those of others that came later', async () => {
