@@ -22,7 +22,7 @@ const NEXT = `(case when count(*) > 0 then greatest(0,
  * is leased: whoever has it may be dead.
  *
  * Of a long list some row is nearly always due, among the first by `since` behind those that are being told. Only where none is, all of the list is read, as while
- * Svix is away. An index by the time that each is due would spare that, and be written with every claim, which changes no index now. It is read in the order of its index:
+ * Svix is away: 100,000 rows took 0.4 to 0.7 s where they stood in no order, seven times as long as page by page. An index by the time that each is due would spare that, and be written with every claim, which changes no index now. It is read in the order of its index:
  * a list that is empty again and again has no entry there, and thousands of pages of rows that are gone.
  */
 export function dueInSeconds(

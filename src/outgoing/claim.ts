@@ -56,12 +56,12 @@ export async function claimParts(
 async function measured(
   pool: Pool,
   claims: readonly ClaimedWallet[],
-  told: Told<ClaimedWallet>,
+  instead: Instead<ClaimedWallet>,
 ): Promise<readonly Part[]> {
   const parts: Part[] = [];
   for (let index = 0; index < claims.length; index += SIZED_AT_A_TIME) {
     const some = claims.slice(index, index + SIZED_AT_A_TIME);
-    parts.push(...(await apartIfNeeded(some, (few) => firstParts(pool, few), told)));
+    parts.push(...(await apartIfNeeded(some, (few) => firstParts(pool, few), instead)));
   }
   return parts;
 }
@@ -75,7 +75,7 @@ async function firstParts(pool: Pool, claims: readonly ClaimedWallet[]): Promise
 /** What takes too long for so many of them is the database's matter, and each costs the time that a statement has. */
 const MOST_HELD_UP = 3;
 
-interface Told<Item> {
+interface Instead<Item> {
   readonly failed: (error: unknown, item: Item) => Promise<void>;
   readonly apart?: ClaimRequest['apart'];
 }
@@ -84,7 +84,7 @@ interface Told<Item> {
 async function apartIfNeeded<Item, Result>(
   items: readonly Item[],
   work: (items: readonly Item[]) => Promise<readonly Result[]>,
-  { failed, apart }: Told<Item>,
+  { failed, apart }: Instead<Item>,
 ): Promise<readonly Result[]> {
   const throwOutage = (error: unknown) => {
     if (isOutage(error) && !mayBeOfOneMerchant(error)) throw error;
@@ -131,9 +131,9 @@ export interface ReadPart {
 export function readParts(
   db: Queryable,
   parts: readonly Part[],
-  told: Told<Part> = { failed: (error) => Promise.reject(error) },
+  instead: Instead<Part> = { failed: (error) => Promise.reject(error) },
 ): Promise<readonly ReadPart[]> {
-  return apartIfNeeded(parts, (some) => readTogether(db, some), told);
+  return apartIfNeeded(parts, (some) => readTogether(db, some), instead);
 }
 
 async function readTogether(db: Queryable, parts: readonly Part[]): Promise<readonly ReadPart[]> {

@@ -211,7 +211,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'keep the leases of no claim while those of another merchant are under way',
     file: 'src/ledger/lock-due.ts',
-    find: 'asked.done?.(results);',
+    find: 'asked.done?.(own);',
     replace: '',
     tests: ['test/db/merchants-apart.test.ts'],
   },
