@@ -16,8 +16,8 @@ export class HeldUpTooLongError extends Error {
 
 /**
  * What fails in a walk over many merchants. One's trouble must not keep the walk from the others: it goes on. The run of a job then calls `rethrow` at its
- * end, so that it fails and is tried again. Whoever looks again soon by himself does not, and has logged it: the claims of messages, passing over news and
- * messages, and beginning scheduled reconciliations, whose job would begin all of them once more.
+ * end, so that it fails and is tried again. Where it is looked at again soon anyway, nobody calls it, and the log has what failed: the claims of messages, passing
+ * over news and messages, and reconciliations, both what begins those of the schedule (a retry would begin all of them once more) and what works on them.
  */
 export class Failures {
   readonly #mostLostMs: number;

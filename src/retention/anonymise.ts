@@ -79,9 +79,9 @@ export async function goOnErasing({
   for (const erasure of await dueErasures(db, clock.now(), MOST_ERASURES)) {
     if (signal?.aborted) break;
     const { merchantId, customerId } = erasure;
-    const told = { merchantId, customerId };
-    const warn = (err: unknown) => logger.warn({ err, ...told }, 'an erasure could not go on');
-    const notPutOff = (err: unknown) => logger.warn({ err, ...told }, 'an erasure could not be put off');
+    const whose = { merchantId, customerId };
+    const warn = (err: unknown) => logger.warn({ err, ...whose }, 'an erasure could not go on');
+    const notPutOff = (err: unknown) => logger.warn({ err, ...whose }, 'an erasure could not be put off');
     const goOn = () => work(db, erasure, { clock, mayGoOn: () => !signal?.aborted });
     const after = await failures.outlive(goOn, warn);
     if (after === null) {
