@@ -1,7 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { onCitus } from '../../src/db/backend.ts';
+import { HeldUpTooLongError } from '../../src/db/failures.ts';
 import { autocommit, transaction } from '../../src/db/transaction.ts';
-import { checkLowBalances } from '../../src/ledger/low-balance/scan.ts';
+import { checkLowBalances, type ScanPlace } from '../../src/ledger/low-balance/scan.ts';
 import { lowBalanceCandidates } from '../../src/ledger/low-balance/store.ts';
 import { setThreshold } from '../../src/ledger/low-balance/thresholds.ts';
 import type { LedgerCommand } from '../../src/ledger/post.ts';
@@ -232,6 +234,41 @@ describe('the scan for low balances', () => {
     await database.pool.query('alter table wallet_alert drop constraint refused');
     expect((await run()).alerts).toBe(1);
     expect(await told()).toEqual(['low', 'low', 'low', 'low', 'low']);
+  });
+
+  it('leaves the rest to the next run, which goes on behind them, where too many wallets are held up', async () => {
+    const names = Array.from({ length: 25 }, (_, index) => `held${String(index).padStart(2, '0')}`);
+    const customers = await makeCustomers(database.pool, names);
+    await transaction(database.pool, (tx) =>
+      postBatch(
+        tx,
+        customers.map((customerId) => posting({ customerId, amountMinor: 2000 })),
+        { ...SETTINGS, now },
+      ),
+    );
+    const raised = { ...SETTINGS, rule: { ...RULE, defaultThresholds: new Map([['USD', 3000]]) } };
+    const place: ScanPlace = { after: { merchantId: MERCHANT, customerId: 'cus_held', currency: '' } };
+    const services = { settings: raised, clock: { now: () => now }, onPosted: () => {}, logger, partSize: 24 };
+    const warn = vi.spyOn(logger, 'warn');
+    const realNow = performance.now.bind(performance);
+    let lostMs = 0;
+    const time = vi.spyOn(performance, 'now').mockImplementation(() => realNow() + lostMs);
+    const pool = gatedPool(database.pool, async (sql) => {
+      if (!sql.startsWith('begin')) return;
+      lostMs += 15_000;
+      throw Object.assign(new pg.DatabaseError('canceling statement', 0, 'error'), { code: '57014' });
+    });
+    await expect(checkLowBalances({ ...services, pool }, place)).rejects.toBeInstanceOf(HeldUpTooLongError);
+    time.mockRestore();
+    expect(warn.mock.calls.map(([, message]) => message)).toEqual(
+      Array.from({ length: 20 }, () => 'a wallet that may be low was not looked at'),
+    );
+    warn.mockRestore();
+    expect(place.after).toMatchObject({ customerId: 'cus_held23' });
+    await checkLowBalances({ ...services, pool: database.pool }, place);
+    expect(await Promise.all(['cus_held23', 'cus_held24'].map(alerts))).toEqual([[], ['low']]);
+    await checkLowBalances({ ...services, pool: database.pool }, place);
+    expect(await alerts('cus_held23')).toEqual(['low']);
   });
 
   it('watches a wallet that holds its threshold, also where the threshold came to the balance and not the balance to it', async () => {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { dueErasures, eraseCustomer } from '../../src/customers/erase.ts';
 import { createPool, type Pool } from '../../src/db/pool.ts';
 import { autocommit, Tx, transaction } from '../../src/db/transaction.ts';
@@ -495,6 +495,23 @@ it('an erasure that cannot go on is put off for an hour, and no other waits for 
   expect(await goOn(0)).toBe(0);
   expect(await goOn(1)).toBe(1);
   expect(await left()).toEqual([]);
+});
+
+it('an erasure that cannot even be put off is not said to be', async () => {
+  const person = await newPerson();
+  await anonymise(person);
+  await sql("update customer_erasure set finished_at = null, phase = 'messages' where customer_id = $1", [person]);
+  await sql(`
+    create function refuse_all() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+    create trigger refuse_all before update on customer_erasure for each row
+    when (new.customer_id = '${person}') execute function refuse_all()`);
+  const warn = vi.spyOn(logger, 'warn');
+  await expect(goOn(0)).rejects.toThrow('refused');
+  const told = warn.mock.calls.map(([, message]) => message);
+  warn.mockRestore();
+  expect(told).toEqual(['an erasure could not go on', 'an erasure could not be put off']);
+  await sql('drop trigger refuse_all on customer_erasure; drop function refuse_all');
+  expect(await goOn(0)).toBe(1);
 });
 
 it('erasures of one merchant, however many are due, leave room in a run for those of others', async () => {
