@@ -44,6 +44,9 @@ export function dueInSeconds(
   return async (db) => (await asked.one(db)).seconds;
 }
 
+/** The same as {@link IS_DUE}, of which Postgres has no statistics: those of a time when all was put off would have it read and sort all of a merchant's rows. */
+const IS_DUE_UNCOUNTED = "coalesce(greatest(claimed_until, retry_at), '-infinity'::timestamptz) <= now()";
+
 const OTHERS = { after: text, each: bigint, limit: bigint, taken: array(text) };
 
 /**
@@ -66,7 +69,7 @@ export function ofOthers<Key extends Shape>(
       select ${columns(key, 'u')}, u.bytes
       from merchants m
       cross join lateral (
-        select ${columns(key)}, ${bytes} as bytes from ${list} x where x.merchant_id = m.merchant_id and ${IS_DUE}
+        select ${columns(key)}, ${bytes} as bytes from ${list} x where x.merchant_id = m.merchant_id and ${IS_DUE_UNCOUNTED}
         order by ${columns(key)} limit ${each}) u
       where m.merchant_id <> all (${taken}::text[])
       limit ${limit}`,
