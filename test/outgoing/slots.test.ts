@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { DeliverySlots, putOffSeconds } from '../../src/outgoing/embedded/slots.ts';
+import { endpointProblem } from '../../src/outgoing/endpoint-rules.ts';
 
 const of = (merchantId: string, endpointId: string) => ({ merchantId, endpointId });
 
@@ -22,6 +23,24 @@ it('a silent endpoint is slow until it answers', () => {
   ]);
   slots.noteAnswer(of('m', '1'), false);
   expect(slots.isSlow(of('m', '1'))).toBe(false);
+});
+
+it('no probe ends that was not begun, and what is known of silent endpoints is bounded', () => {
+  const slots = new DeliverySlots();
+  expect(() => slots.leaveProbe(of('m', '1'))).toThrow('a probe ended that was not begun');
+  for (let index = 0; index < 100_001; index += 1) slots.noteAnswer(of('m', String(index)), true);
+  expect([slots.isSlow(of('m', '0')), slots.isSlow(of('m', '100000'))]).toEqual([false, true]);
+});
+
+it.each([
+  ['a header twice', { 'X-Key': '1', 'x-key': '2' }, 'headers: one is there twice.'],
+  [
+    'more headers than there may be',
+    Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`X-${index}`, '1'])),
+    expect.stringMatching(/^headers: wants \d+ or fewer/),
+  ],
+])('an endpoint with %s is refused', (_, headers, problem) => {
+  expect(endpointProblem({ headers }, false)).toEqual(problem);
 });
 
 it('what is put off comes back spread over some time', () => {
