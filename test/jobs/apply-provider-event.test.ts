@@ -12,6 +12,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { gatedPool } from '../support/gated-pool.ts';
 import { startInbox, type TestInbox, testSource } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { holdWallets } from '../support/lock-waits.ts';
 import { signStripe, stripePaymentSucceeded, stripeRefund } from '../support/signing.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -88,19 +89,13 @@ describe('the job that applies events', () => {
         deliver(stripePaymentSucceeded({ paymentId, amount: 100, metadata: { wallet_customer_id: held } }), ofOther);
       const [first, second] = [await ofHeld('pi_held_1'), await ofHeld('pi_held_2')];
       const free = await deliver(payment('pi_free'));
-      const holder = await database.pool.connect();
-      await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-      await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
-        ofOther.merchantId,
-        held,
-      ]);
+      const letGo = await holdWallets(database.pool, { merchantId: ofOther.merchantId, customerId: held });
       const seen: string[] = [];
       const pool = gatedPool(services.pool, async (sql) => {
         if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
       });
       const results = await applyEvents({ ...services, pool }, await fetchJobs());
-      await holder.query('rollback');
-      holder.release();
+      await letGo();
       expect(results.map(({ status }) => status).sort()).toEqual(['completed', 'failed', 'failed']);
       const states = await Promise.all(
         [first, second].map((id) => getEvent(autocommit(database.pool), 'bus_other', id)),

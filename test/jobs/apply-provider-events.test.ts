@@ -25,6 +25,7 @@ import {
   testSource,
 } from '../support/inbox.ts';
 import { expectBooksToAgree, MERCHANT, makeCustomers } from '../support/ledger.ts';
+import { holdWallets } from '../support/lock-waits.ts';
 import { stripePaymentSucceeded } from '../support/signing.ts';
 
 /** Jobs of many events: the same as jobs.test of one event, where one of many fails, is lost, or has no room. */
@@ -304,12 +305,7 @@ describe('an event that cannot be applied', () => {
       const [payer = ''] = await makeCustomers(database.pool, ['held'], ofOther.merchantId);
       const held = { source: ofOther, payer };
       const ids = await store([held, held, {}, {}]);
-      const holder = await database.pool.connect();
-      await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-      await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
-        ofOther.merchantId,
-        payer,
-      ]);
+      const letGo = await holdWallets(database.pool, { merchantId: ofOther.merchantId, customerId: payer });
       const seen: string[] = [];
       const pool = gatedPool(services.pool, async (sql) => {
         if (/^(begin|set local lock_timeout)/.test(sql)) seen.push(sql.split(' ', 1)[0] ?? '');
@@ -317,8 +313,7 @@ describe('an event that cannot be applied', () => {
       const claimed = await claim();
       expect(claimed.map(({ events }) => events.length)).toEqual([4]);
       const results = await applySharedJobs({ ...services, pool }, claimed);
-      await holder.query('rollback');
-      holder.release();
+      await letGo();
       expect(results).toMatchObject([{ status: 'completed' }]);
       expect(await statesOf(ids)).toEqual({ applied: 2, pending: 2 });
       // Together, the first by itself, two of the other merchant, the second of who is held up, and what makes jobs of what is left.
@@ -338,20 +333,14 @@ describe('an event that cannot be applied', () => {
       await store([held, held]);
       // In the queue behind the second job of the other one.
       const theirs = [...(await store(many(5))), ...(await store(many(2)))];
-      const holder = await database.pool.connect();
-      await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
-      await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
-        ofOther.merchantId,
-        payer,
-      ]);
+      const letGo = await holdWallets(database.pool, { merchantId: ofOther.merchantId, customerId: payer });
       const seen: string[] = [];
       const pool = gatedPool(services.pool, async (sql) => {
         if (/^set local lock_timeout/.test(sql)) seen.push('hurried');
         if (sql === 'commit') seen.push('commit');
       });
       const results = await applySharedJobs({ ...services, pool }, await claim());
-      await holder.query('rollback');
-      holder.release();
+      await letGo();
       expect(results).toHaveLength(4);
       expect(await statesOf(theirs)).toEqual({ applied: 7 });
       // Both events of the held one's first job by themselves, and its end; then both jobs of the other merchant; and last the second one.

@@ -1,4 +1,5 @@
 import { onCitus } from '../../src/db/backend.ts';
+import type { Pool } from '../../src/db/pool.ts';
 
 const ON_ONE = `
   select 1 from pg_stat_activity
@@ -22,4 +23,21 @@ interface Asking {
 export async function waitingForLocks(db: Asking, like = '%', application = '%'): Promise<number> {
   const { rowCount } = await db.query(onCitus() ? ON_NODES : ON_ONE, [like, application]);
   return rowCount ?? 0;
+}
+
+/** Holds the row of a customer's wallets in another transaction, for as long as it takes. @returns what lets go of it */
+export async function holdWallets(
+  pool: Pool,
+  { merchantId, customerId }: { readonly merchantId: string; readonly customerId: string },
+): Promise<() => Promise<void>> {
+  const holder = await pool.connect();
+  await holder.query('begin; set local idle_in_transaction_session_timeout = 0');
+  await holder.query('select 1 from wallet where merchant_id = $1 and customer_id = $2 for update', [
+    merchantId,
+    customerId,
+  ]);
+  return async () => {
+    await holder.query('rollback');
+    holder.release();
+  };
 }
